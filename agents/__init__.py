@@ -1,0 +1,6 @@
+"""Agents carry: what a line's author imports, and the Faust agents that move records."""
+
+from agents.line import Line, Service, service
+from routing.outcome import Drop, Retry
+
+__all__ = ["Drop", "Line", "Retry", "Service", "service"]

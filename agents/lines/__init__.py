@@ -1,0 +1,1 @@
+"""The lines that come with Metroline: one folder each, services.py and routes.toml."""

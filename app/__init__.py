@@ -1,0 +1,1 @@
+"""Assembles the application: settings, factory, command, web views."""

@@ -1,0 +1,1 @@
+"""Routing decides: pure functions and data, no I/O, no clock."""

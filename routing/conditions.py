@@ -1,0 +1,241 @@
+"""Conditions of rules: CEL, compiled once, handed only the fields that they read.
+
+CEL is the Common Expression Language (https://github.com/google/cel-spec). What is not in the language is decided here:
+which fields of a record a condition reads, and that a field that is absent reads as null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cel
+
+from routing.errors import ConditionError
+from routing.values import Reads
+
+MAX_LENGTH = 1_000
+"""Characters that a condition may have."""
+
+FUNCTIONS = frozenset(
+    "size startsWith endsWith contains matches int uint double string bytes type dyn timestamp duration "
+    "getFullYear getMonth getDayOfYear getDayOfMonth getDate getDayOfWeek getHours getMinutes getSeconds "
+    "getMilliseconds".split()
+)
+"""The functions that the CEL package evaluates; it compiles others too and then fails on every record."""
+
+MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
+KEYWORDS = frozenset({"true", "false", "null", "in"})
+TYPE_NAMES = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type"})
+OPERATOR = re.compile(r"[^A-Za-z]|@in|@not_strictly_false")
+
+TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*)
+      |(?P<string>(?:[bB][rR]?|[rR][bB]?)?(?:\"\"\"(?:\\.|.)*?\"\"\"|'''(?:\\.|.)*?'''|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))
+      |(?P<number>0[xX][0-9a-fA-F]+u?|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?u?)
+      |(?P<name>[A-Za-z_]\w*)
+      |(?P<sign>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+ANY = object()
+"""A step of a path that is known only when the condition runs: an index that is an expression, an element of a list."""
+
+Path = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+
+
+@dataclass(slots=True)
+class _Scope:
+    """An open bracket; a comprehension's names the elements of `over`."""
+
+    name: str | None = None
+    over: Path = (ANY,)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled condition.
+
+    `fields` are the variables, `literals` the fields read as `record["name"]`; `whole` says that it reads the record
+    in another way too. `paths` are the places it reads, nested ones included.
+    """
+
+    text: str
+    program: cel.Program
+    fields: tuple[str, ...]
+    literals: tuple[str, ...]
+    whole: bool
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def compile(cls, text: str) -> Condition:
+        """Compiles a condition; raises `ConditionError` that says what is wrong with it."""
+        if len(text) > MAX_LENGTH:
+            raise ConditionError(f"the condition is {len(text)} characters long; {MAX_LENGTH} are allowed")
+        try:
+            program = cel.compile(text)
+        except ValueError as error:
+            raise ConditionError(f"the condition does not compile: {_first_line(error)}") from error
+        unknown = sorted(name for name in program.functions() if name not in FUNCTIONS and not OPERATOR.match(name))
+        if unknown:
+            raise ConditionError(f"the condition calls {', '.join(unknown)}, which CEL does not have")
+        scan = _Scan(text)
+        names = set(scan.fields) | (set(program.variables()) - scan.bound - TYPE_NAMES - {"record"})
+        return cls(text, program, tuple(sorted(names)), tuple(sorted(scan.literals)), scan.whole, tuple(scan.paths))
+
+    @property
+    def reads(self) -> Reads:
+        """The top-level fields that its answer depends on."""
+        return None if self.whole else frozenset(self.fields) | frozenset(self.literals)
+
+    def holds(self, record: dict[str, Any]) -> bool:
+        """Whether it holds for a record; raises `ConditionError` where it cannot be decided."""
+        get = record.get
+        variables = {name: get(name) for name in self.fields if name not in TYPE_NAMES or name in record}
+        if self.whole:
+            variables["record"] = record
+        elif self.literals:
+            variables["record"] = {name: get(name) for name in self.literals}
+        try:
+            answer = self.program.execute(variables)
+        except Exception as error:
+            return self._undecided(record, error)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # how a fault inside the CEL package shows
+                raise
+            raise ConditionError(f"the CEL package failed: {_first_line(error)}") from error
+        if answer is True or answer is False:
+            return answer
+        raise ConditionError(f"the condition gives {type(answer).__name__}, not true or false")
+
+    def _undecided(self, record: dict[str, Any], error: Exception) -> bool:
+        """False where a field that the condition reads is null or absent; raises otherwise."""
+        for path in self.paths:
+            if _lacks(record, path, absent_index=isinstance(error, LookupError)):
+                return False
+        raise ConditionError(_first_line(error)) from error
+
+
+class _Scan:
+    """Which fields a condition reads, found from its tokens."""
+
+    def __init__(self, text: str) -> None:
+        self.fields: set[str] = set()
+        self.literals: set[str] = set()
+        self.whole = False
+        self.paths: list[Path] = []
+        self.bound: set[str] = set()
+        self._tokens = [_Token(m.lastgroup or "", m.group()) for m in TOKEN.finditer(text) if m.lastgroup != "space"]
+        self._scopes: list[_Scope] = []
+        self._read()
+
+    def _read(self) -> None:
+        at = 0
+        last: Path = (ANY,)  # the path that ends right before the token at hand
+        while at < len(self._tokens):
+            token = self._tokens[at]
+            if token.text in ("(", "[", "{") and token.kind == "sign":
+                self._scopes.append(_Scope())
+            elif token.text in (")", "]", "}") and token.kind == "sign" and self._scopes:
+                self._scopes.pop()
+            elif token.kind == "name" and self._is_member(at):
+                if token.text in MACROS and self._binds(at):
+                    self._open_macro(self._tokens[at + 2].text, last)
+                    at += 3
+                    continue
+            elif token.kind == "name" and token.text not in KEYWORDS and not self._is(at + 1, "("):
+                at, last = self._variable(at)
+                continue
+            if token.text != ".":
+                last = (ANY,)
+            at += 1
+
+    def _variable(self, at: int) -> tuple[int, Path]:
+        """Reads a variable and the steps behind it; returns where it ends and its path."""
+        name = self._tokens[at].text
+        scope = next((scope for scope in reversed(self._scopes) if scope.name == name), None)
+        end, steps = self._steps(at + 1)
+        if scope is not None:
+            path = (*scope.over, ANY, *steps)
+        elif name == "record":
+            if steps and isinstance(steps[0], str) and self._is(at + 1, "["):
+                self.literals.add(steps[0])
+                path = steps
+            else:
+                self.whole = True
+                path = steps or (ANY,)
+        else:
+            self.fields.add(name)
+            path = (name, *steps)
+        if name not in TYPE_NAMES:
+            self.paths.append(path)
+        return end, path
+
+    def _steps(self, at: int) -> tuple[int, Path]:
+        """The `.name` and `[...]` behind a variable; a call ends them, an index that is an expression is `ANY`."""
+        steps: list[Any] = []
+        while True:
+            if self._is(at, ".") and self._kind(at + 1) == "name" and not self._is(at + 2, "("):
+                steps.append(self._tokens[at + 1].text)
+                at += 2
+            elif self._is(at, "[") and self._kind(at + 1) in ("string", "number") and self._is(at + 2, "]"):
+                steps.append(cel.evaluate(self._tokens[at + 1].text))
+                at += 3
+            else:
+                if self._is(at, "["):
+                    steps.append(ANY)
+                return at, tuple(steps)
+
+    def _open_macro(self, name: str, over: Path) -> None:
+        if any(scope.name for scope in self._scopes):
+            raise ConditionError("a comprehension inside a comprehension is not allowed")
+        self.bound.add(name)
+        self._scopes.append(_Scope(name, over))
+
+    def _binds(self, at: int) -> bool:
+        return self._is(at + 1, "(") and self._kind(at + 2) == "name" and self._is(at + 3, ",")
+
+    def _is_member(self, at: int) -> bool:
+        return at > 0 and self._is(at - 1, ".")
+
+    def _is(self, at: int, text: str) -> bool:
+        return at < len(self._tokens) and self._tokens[at].text == text and self._tokens[at].kind == "sign"
+
+    def _kind(self, at: int) -> str | None:
+        return self._tokens[at].kind if at < len(self._tokens) else None
+
+
+def _lacks(value: Any, path: Sequence[Any], *, absent_index: bool) -> bool:
+    """Whether somewhere along the path there is a null or nothing at all."""
+    for at, step in enumerate(path):
+        if value is None:
+            return True
+        if step is ANY:
+            rest = path[at + 1 :]
+            return absent_index or any(_lacks(element, rest, absent_index=False) for element in _elements(value))
+        try:
+            value = value[step]
+        except (LookupError, TypeError):
+            return not isinstance(value, (str, int, float, bool))
+    return value is None
+
+
+def _elements(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+def _first_line(error: BaseException) -> str:
+    """The first sentence of an error's text; the CEL package explains itself at length behind it."""
+    lines = str(error).strip().splitlines()
+    return lines[0].split(". ")[0][:300] if lines else type(error).__name__

@@ -1,0 +1,246 @@
+"""The envelope: one message of the bus, a header and one or many records that travel together (Envelope Wrapper).
+
+On the bus it is JSON lines: the first line is the header, each further line one record. What records share stands once:
+the header's segments each say for a range of lines what is behind them and what is ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
+
+import orjson
+
+from routing.errors import MalformedEnvelope, MetrolineError
+from routing.itinerary import Chosen, Itinerary, Move
+from routing.outcome import Cause, Ending, Outcome
+
+FORMAT = 1
+
+RecordId = int | tuple[int, int, int]
+"""A record's id within its partition: the offset of its source message or, where that held several lines,
+(offset, index in it, number of lines in it)."""
+
+
+class Visit(NamedTuple):
+    """A stop behind the record: when it was handled there, and the rule, decider and table version that chose it."""
+
+    stop: str
+    at: float
+    """Seconds since the epoch."""
+    rule: str | None
+    by: str
+    version: int
+
+
+class Origin(NamedTuple):
+    """Where records entered: the source's epoch or, for what is no envelope, the topic on which it was found."""
+
+    name: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Records of one envelope that share their past and their plan: `lines[i]` is the JSON of the record `ids[i]`."""
+
+    ids: tuple[RecordId, ...]
+    lines: tuple[bytes, ...]
+    entered: float
+    """When the on-ramp took them, seconds since the epoch."""
+    history: tuple[Visit, ...] = ()
+    chosen: Chosen | None = None
+    itinerary: Itinerary | None = None
+    outcome: Outcome | None = None
+    hops: int = 0
+    """How often these records were written to the bus, this time included."""
+
+    @property
+    def last_stop(self) -> str:
+        return self.history[-1].stop if self.history else "source"
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stops visited, in order."""
+        return tuple(visit.stop for visit in self.history)
+
+    def part(self, indexes: Sequence[int]) -> Segment:
+        """The records at these places, with what they share."""
+        if len(indexes) == len(self.ids):
+            return self
+        return replace(
+            self, ids=tuple([self.ids[i] for i in indexes]), lines=tuple([self.lines[i] for i in indexes])
+        )
+
+    def moved(self, move: Move, max_hops: int) -> tuple[str, Segment]:
+        """The segment as the next message holds it, and its address; one that has gone too far ends here."""
+        outcome, to = move.outcome, move.to
+        if to.startswith("service.") and len(self.history) >= max_hops:
+            outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{len(self.history)} stops behind it, {max_hops} are allowed")
+            to = "arrivals"
+        itinerary = move.itinerary if outcome is None else None
+        return to, replace(self, chosen=move.chosen, itinerary=itinerary, outcome=outcome, hops=self.hops + 1)
+
+    def visited(self, stop: str, at: float) -> Segment:
+        """The segment with this stop behind it."""
+        chosen = self.chosen or Chosen(None, "unknown", 0)
+        return replace(self, history=(*self.history, Visit(stop, at, chosen.rule, chosen.by, chosen.version)))
+
+    def size(self) -> int:
+        """Bytes of its records."""
+        return sum(map(len, self.lines)) + len(self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Segments of one origin whose journeys go by one strategy."""
+
+    strategy: str
+    origin: Origin
+    segments: tuple[Segment, ...]
+
+    def __len__(self) -> int:
+        return sum(len(segment.ids) for segment in self.segments)
+
+    def encode(self) -> bytes:
+        """The message's value."""
+        header = {
+            "metroline": FORMAT,
+            "strategy": self.strategy,
+            "origin": tuple(self.origin),
+            "segments": [_encode_segment(segment) for segment in self.segments],
+        }
+        lines = [orjson.dumps(header)]
+        for segment in self.segments:
+            lines.extend(segment.lines)
+        return b"\n".join(lines)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Envelope:
+        """Reads a message's value; raises `MalformedEnvelope`, which keeps the bytes."""
+        try:
+            head, *lines = raw.split(b"\n")
+            header = orjson.loads(head)
+            if header["metroline"] != FORMAT:
+                raise MetrolineError(f"its format is {header['metroline']}; this worker reads {FORMAT}")
+            origin = header["origin"]
+            envelope = cls(
+                _text(header["strategy"]),
+                Origin(_text(origin[0]), _natural(origin[1])),
+                tuple(_decode_segments(header["segments"], lines)),
+            )
+        except MetrolineError as error:
+            raise MalformedEnvelope(f"no envelope: {error}", raw) from error
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise MalformedEnvelope(f"no envelope: {type(error).__name__}: {error}", raw) from error
+        return envelope
+
+
+def pack(
+    strategy: str, origin: Origin, segments: Iterable[Segment], max_bytes: int, max_records: int
+) -> Iterator[Envelope]:
+    """Packs segments that go to one address into as few envelopes as the bounds allow; a record is never cut."""
+    held: list[Segment] = []
+    size = count = 0
+    for segment in segments:
+        for part in _split(segment, max_bytes, max_records):
+            part_size = part.size()
+            if held and (size + part_size > max_bytes or count + len(part.ids) > max_records):
+                yield Envelope(strategy, origin, tuple(held))
+                held, size, count = [], 0, 0
+            held.append(part)
+            size += part_size
+            count += len(part.ids)
+    if held:
+        yield Envelope(strategy, origin, tuple(held))
+
+
+def _split(segment: Segment, max_bytes: int, max_records: int) -> Iterator[Segment]:
+    if len(segment.ids) <= max_records and segment.size() <= max_bytes:
+        yield segment
+        return
+    first, size = 0, 0
+    for place, line in enumerate(segment.lines):
+        if place > first and (size + len(line) + 1 > max_bytes or place - first >= max_records):
+            yield segment.part(range(first, place))
+            first, size = place, 0
+        size += len(line) + 1
+    yield segment.part(range(first, len(segment.lines)))
+
+
+def _encode_segment(segment: Segment) -> dict[str, Any]:
+    encoded: dict[str, Any] = {"ids": segment.ids, "entered": segment.entered, "hops": segment.hops}
+    if segment.history:
+        encoded["history"] = [tuple(visit) for visit in segment.history]
+    if segment.chosen is not None:
+        chosen = segment.chosen
+        encoded["chosen"] = (chosen.rule, chosen.by, chosen.version)
+    if segment.itinerary is not None:
+        encoded["itinerary"] = segment.itinerary.encode()
+    if segment.outcome is not None:
+        outcome = segment.outcome
+        encoded["outcome"] = (outcome.ending, outcome.reason, outcome.rule)
+    return encoded
+
+
+def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[Segment]:
+    start = 0
+    for encoded in data:
+        ids = tuple([one if type(one) is int and one >= 0 else _id(one) for one in encoded["ids"]])
+        if not ids:
+            raise MetrolineError("a segment without records")
+        end = start + len(ids)
+        chosen, itinerary, outcome = encoded.get("chosen"), encoded.get("itinerary"), encoded.get("outcome")
+        yield Segment(
+            ids,
+            tuple(lines[start:end]),
+            float(encoded["entered"]),
+            tuple([_visit(*visit) for visit in encoded.get("history", ())]),
+            None if chosen is None else Chosen(_text_or_none(chosen[0]), _text(chosen[1]), _natural(chosen[2])),
+            None if itinerary is None else Itinerary.decode(itinerary),
+            None if outcome is None else _outcome(*outcome),
+            _natural(encoded["hops"]),
+        )
+        start = end
+    if start != len(lines) or not data:
+        raise MetrolineError(f"its header names {start} records, {len(lines)} follow")
+
+
+def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
+    return Visit(_text(stop), float(at), _text_or_none(rule), _text(by), _natural(version))
+
+
+def _outcome(ending: Any, reason: Any, rule: Any) -> Outcome:
+    return Outcome(Ending(ending), _text_or_none(reason), _text_or_none(rule))
+
+
+def _id(encoded: Any) -> RecordId:
+    offset, index, count = (_natural(part) for part in encoded)
+    if index >= count:
+        raise MetrolineError(f"record {index} of {count}")
+    return (offset, index, count)
+
+
+def _natural(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise MetrolineError(f"{value!r} is no number of this kind")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise MetrolineError(f"{value!r} is no text")
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def id_text(origin: Origin, record: RecordId) -> str:
+    """A record's id for a person: epoch or topic, partition, offset and, in a packed message, the place in it."""
+    if type(record) is int:
+        return f"{origin.name}-{origin.partition}-{record}"
+    offset, index, _ = cast("tuple[int, int, int]", record)
+    return f"{origin.name}-{origin.partition}-{offset}.{index}"

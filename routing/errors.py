@@ -1,0 +1,43 @@
+"""What can go wrong: one base, one line each."""
+
+from __future__ import annotations
+
+
+class MetrolineError(Exception):
+    """Base of every error of this project; its text is one line for a person, saying what to do."""
+
+
+class MalformedEnvelope(MetrolineError):
+    """Raised when bytes from the bus are no envelope of this format; `raw` keeps them."""
+
+    def __init__(self, reason: str, raw: bytes) -> None:
+        super().__init__(reason)
+        self.raw = raw
+
+
+class MalformedRecord(MetrolineError):
+    """Raised when a line of a source message is no record; `raw` keeps its bytes."""
+
+    def __init__(self, reason: str, raw: bytes) -> None:
+        super().__init__(reason)
+        self.raw = raw
+
+
+class InvalidRules(MetrolineError):
+    """Raised when a rules table does not validate; `problems` lists every problem with its line."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class ConditionError(MetrolineError):
+    """Raised when a condition could not be decided for a record."""
+
+
+class UnknownStrategy(MetrolineError):
+    """Raised when a strategy is named that does not exist."""
+
+
+class InvalidLine(MetrolineError):
+    """Raised when a line's folder, services or rules cannot be used."""

@@ -1,0 +1,141 @@
+"""Where a record goes next: a decision, a question to who decides, or an itinerary of several legs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from routing.errors import MetrolineError
+from routing.outcome import Ending, Outcome
+from routing.values import Reads, canonical, fingerprint, united
+
+ARRIVALS = "arrivals"
+SWITCH = "switch"
+
+
+def service_address(stop: str) -> str:
+    """The address of a stop's service, which is also the end of its topic's name."""
+    return f"service.{stop}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Who chose the way and by what: the rule, the decider and the version of its table."""
+
+    rule: str | None
+    by: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Move:
+    """What the next message says: the address, who chose it, the plan ahead, and the outcome where it ends."""
+
+    to: str
+    chosen: Chosen | None = None
+    itinerary: Itinerary | None = None
+    outcome: Outcome | None = None
+
+
+class Ask(Enum):
+    """A leg that leads to who decides, instead of to a stop; its value is the address."""
+
+    CONDUCTOR = "conductor"
+    MAP_MAKER = "map-maker"
+    SWITCH = "switch"
+
+    def move(self, by: str) -> Move:
+        """The move to who is asked; nobody has chosen a stop yet."""
+        return Move(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the table says after a stop: the next stop or the outcome, the deciding rule, and the fields looked at."""
+
+    stop: str | None
+    outcome: Outcome | None
+    rule: str | None
+    version: int
+    reads: Reads
+
+    def move(self, by: str) -> Move:
+        """The move to the next stop, or to the arrivals where the journey ends."""
+        chosen = Chosen(self.rule, by, self.version)
+        if self.stop is None:
+            return Move(ARRIVALS, chosen, outcome=self.outcome)
+        return Move(service_address(self.stop), chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Itinerary:
+    """The legs still ahead (Routing Slip), by one version of the table."""
+
+    version: int
+    legs: tuple[Decision | Ask, ...]
+    by: str = "map-maker"
+
+    @property
+    def reads(self) -> Reads:
+        """The fields that the legs still ahead were decided on."""
+        return united(leg.reads for leg in self.legs if isinstance(leg, Decision))
+
+    def move(self, by: str) -> Move:
+        """The move along the first leg; the legs behind it travel with the record.
+
+        A stop at which this is called goes by the plan, so the history names who planned (`self.by`), not `by`.
+        """
+        first, rest = self.legs[0], self.legs[1:]
+        move = first.move(self.by)
+        if move.to in (ARRIVALS, SWITCH):
+            return move
+        return Move(move.to, move.chosen, Itinerary(self.version, rest, self.by))
+
+    def planned_by(self, by: str) -> Itinerary:
+        """The same plan, made by somebody else."""
+        return self if by == self.by else Itinerary(self.version, self.legs, by)
+
+    def encode(self) -> dict[str, Any]:
+        return {"version": self.version, "by": self.by, "legs": [_encode_leg(leg) for leg in self.legs]}
+
+    @classmethod
+    def decode(cls, data: dict[str, Any]) -> Itinerary:
+        """Raises KeyError, TypeError or ValueError for what is no itinerary."""
+        version = int(data["version"])
+        legs = tuple(_decode_leg(leg, version) for leg in data["legs"])
+        if not legs:
+            raise ValueError("an itinerary without legs")
+        return cls(version, legs, str(data["by"]))
+
+
+Course = Decision | Itinerary | Ask
+"""What is known of the way ahead; its `move(by)` is the next step."""
+
+
+def watched(record: dict[str, Any], reads: Reads) -> Any:
+    """What a plan was built on, as it is now: compare it before and after a service to see whether the plan is stale.
+
+    It is taken before the service runs, since services change records in place.
+    """
+    if reads is None:
+        return canonical(record)
+    return [fingerprint(record.get(name)) for name in reads]
+
+
+def _encode_leg(leg: Decision | Ask) -> list[Any]:
+    if isinstance(leg, Ask):
+        return [leg.value]
+    reads = None if leg.reads is None else sorted(leg.reads)
+    outcome = leg.outcome
+    return [leg.stop, leg.rule, reads, None if outcome is None else [outcome.ending, outcome.reason]]
+
+
+def _decode_leg(leg: list[Any], version: int) -> Decision | Ask:
+    if len(leg) == 1:
+        return Ask(leg[0])
+    stop, rule, reads, end = leg
+    if (stop is None) == (end is None):
+        raise MetrolineError("a leg leads to a stop or to an outcome")
+    outcome = None if end is None else Outcome(Ending(end[0]), end[1], rule)
+    return Decision(stop, outcome, rule, version, None if reads is None else frozenset(reads))

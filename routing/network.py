@@ -1,0 +1,91 @@
+"""The network of stops that a rules table draws: what can be reached, what loops, what nobody serves."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from routing.errors import InvalidRules
+from routing.rules import SOURCE, RuleBook
+from routing.table_file import Rule, line_of_rule
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Stops as nodes and rules as edges; `edges[after]` are the rules that leave a stop."""
+
+    book: RuleBook
+    edges: dict[str, list[Rule]]
+
+    @classmethod
+    def of(cls, book: RuleBook) -> Network:
+        edges: dict[str, list[Rule]] = {}
+        for rule in book.rules:
+            edges.setdefault(rule.after, []).append(rule)
+        return cls(book, edges)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Every stop that the table names, in the order in which journeys can come to them, then the unreachable ones."""
+        named = [name for rule in self.book.rules for name in (rule.after, rule.to) if name and name != SOURCE]
+        return tuple(dict.fromkeys([*self.reachable, *named]))
+
+    @property
+    def reachable(self) -> tuple[str, ...]:
+        """The stops that some journey can come to, nearest to the source first."""
+        seen: dict[str, None] = {}
+        waiting = [SOURCE]
+        while waiting:
+            for rule in self.edges.get(waiting.pop(0), []):
+                if rule.to is not None and rule.to not in seen:
+                    seen[rule.to] = None
+                    waiting.append(rule.to)
+        return tuple(seen)
+
+    @property
+    def cycles(self) -> tuple[tuple[str, ...], ...]:
+        """One cycle through each stop that lies on one and on none named before: a line may loop on purpose."""
+        found: list[tuple[str, ...]] = []
+        for stop in self.stops:
+            if any(stop in cycle for cycle in found):
+                continue
+            way = self._way(stop, stop)
+            if way is not None:
+                found.append(way)
+        return tuple(found)
+
+    def _way(self, start: str, end: str) -> tuple[str, ...] | None:
+        """The shortest way from one stop to another, as the stops visited, `start` first."""
+        waiting: list[tuple[str, ...]] = [(start,)]
+        seen: set[str] = set()
+        while waiting:
+            way = waiting.pop(0)
+            for rule in self.edges.get(way[-1], []):
+                if rule.to == end:
+                    return way
+                if rule.to is not None and rule.to not in seen:
+                    seen.add(rule.to)
+                    waiting.append((*way, rule.to))
+        return None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may be meant and may be a mistake."""
+        return tuple(f"a record may loop: {' > '.join([*cycle, cycle[0]])}" for cycle in self.cycles)
+
+    def validate(self, served: Set[str], file: str = "routes.toml") -> None:
+        """Raises `InvalidRules` for stops that no service serves or that cannot be reached from the source."""
+        problems: list[tuple[int, str]] = []
+        reachable = {SOURCE, *self.reachable}
+        known = ", ".join(sorted(served)) or "none"
+        for index, rule in enumerate(self.book.rules):
+            if rule.to is not None and rule.to not in served:
+                line = line_of_rule(self.book.text, index, "to")
+                problems.append((line, f"{file}:{line}: rule {rule.name!r}: no service serves the stop {rule.to!r} (served: {known})"))
+            if rule.after not in reachable:
+                line = line_of_rule(self.book.text, index, "after")
+                problems.append((line, f"{file}:{line}: rule {rule.name!r}: the stop {rule.after!r} cannot be reached from 'source'"))
+        if SOURCE not in self.edges:
+            problems.append((1, f"{file}:1: no rule has after = 'source': no journey could begin"))
+        if problems:
+            raise InvalidRules(tuple(text for _, text in sorted(problems)))

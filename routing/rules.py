@@ -1,0 +1,223 @@
+"""The rules table: parse, compile, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from routing.conditions import Condition
+from routing.errors import ConditionError
+from routing.itinerary import Ask, Decision, Itinerary
+from routing.outcome import Cause, Ending, Outcome
+from routing.table_file import Rule, read_rules
+from routing.values import Reads, as_sent, differs_beyond_floats, fingerprint, match_key, united
+
+SOURCE = "source"
+"""Where every journey begins: the `after` of a journey's first rule."""
+
+MEMORY = 8_192
+"""Decisions that a stop remembers; when they are full it begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A rule ready to be tried: its place among the rules of its stop and what to check beside the index."""
+
+    place: int
+    rule: Rule
+    condition: Condition | None
+    exact: tuple[tuple[str, Any], ...]
+    """Match values that the index, which compares numbers as floats, cannot tell apart from their neighbours."""
+
+    def matches(self, record: dict[str, Any]) -> bool:
+        return not any(differs_beyond_floats(value, record.get(name)) for name, value in self.exact)
+
+
+@dataclass(slots=True)
+class Junction:
+    """The rules after one stop, with their `match` in a hash index and the decisions it made remembered."""
+
+    after: str
+    version: int
+    rules: list[_Compiled] = field(default_factory=list)
+    _indexes: dict[tuple[str, ...], dict[tuple[Any, ...], list[_Compiled]]] = field(default_factory=dict)
+    _unmatched: list[_Compiled] = field(default_factory=list)
+    _match_fields: list[frozenset[str]] = field(default_factory=list)
+    """For each place: the match fields of the rules up to and with it."""
+    _made: dict[tuple[int, Reads], Decision] = field(default_factory=dict)
+    _memory: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
+    reads: Reads = frozenset()
+    """The fields that all its rules read."""
+    _key_fields: tuple[str, ...] | None = None
+    """What a remembered decision is found by; None where nothing is remembered."""
+
+    def add(self, rule: Rule, condition: Condition | None) -> None:
+        """Adds the next rule in the order of the table."""
+        exact = tuple((name, value) for name, value in rule.match.items() if differs_beyond_floats(value, None))
+        compiled = _Compiled(len(self.rules), rule, condition, exact)
+        self.rules.append(compiled)
+        before = self._match_fields[-1] if self._match_fields else frozenset()
+        self._match_fields.append(before | rule.match.keys())
+        if rule.match:
+            names = tuple(sorted(rule.match))
+            key = tuple(match_key(rule.match[name]) for name in names)
+            self._indexes.setdefault(names, {}).setdefault(key, []).append(compiled)
+        else:
+            self._unmatched.append(compiled)
+
+    def close(self) -> None:
+        """Called when all rules are in: settles what decisions are remembered by."""
+        conditions = [compiled.condition for compiled in self.rules if compiled.condition is not None]
+        self.reads = united([self._match_fields[-1], *(condition.reads for condition in conditions)])
+        if conditions and self.reads is not None:
+            self._key_fields = tuple(sorted(self.reads))
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether it decides without looking at the record."""
+        return not self.rules or self.rules[0].rule.is_unconditional
+
+    def decide(self, record: dict[str, Any]) -> Decision:
+        """The decision for a record; the same values in the fields read give the same decision."""
+        names = self._key_fields
+        if names is None:
+            return self._decide(record)
+        get = record.get
+        key = tuple([fingerprint(get(name)) for name in names])
+        decision = self._memory.get(key)
+        if decision is None:
+            decision = self._decide(record)
+            if len(self._memory) >= MEMORY:
+                self._memory.clear()
+            self._memory[key] = decision
+        return decision
+
+    def _decide(self, record: dict[str, Any]) -> Decision:
+        looked: Reads = frozenset()
+        for compiled in self._candidates(record):
+            if compiled.exact and not compiled.matches(record):
+                continue
+            condition = compiled.condition
+            if condition is not None:
+                looked = united([looked, condition.reads])
+                try:
+                    holds = condition.holds(record)
+                except ConditionError as error:
+                    return self._error(compiled, str(error), looked)
+                if not holds:
+                    continue
+            return self._decision(compiled.place, looked)
+        return self._decision(len(self.rules), looked)
+
+    def _candidates(self, record: dict[str, Any]) -> Iterable[_Compiled]:
+        """The rules whose `match` may fit, in the order of the table."""
+        found = [self._unmatched] if self._unmatched else []
+        for names, index in self._indexes.items():
+            fitting = index.get(tuple([match_key(record.get(name)) for name in names]))
+            if fitting:
+                found.append(fitting)
+        if len(found) == 1:
+            return found[0]
+        return sorted((compiled for group in found for compiled in group), key=_place)
+
+    def _reads(self, place: int, looked: Reads) -> Reads:
+        if not self._match_fields:
+            return looked
+        return united([looked, self._match_fields[min(place, len(self.rules) - 1)]])
+
+    def _decision(self, place: int, looked: Reads) -> Decision:
+        """The one Decision object for a place and what was looked at: equal decisions are the same object."""
+        made = self._made.get((place, looked))
+        if made is None:
+            reads = self._reads(place, looked)
+            if place == len(self.rules):
+                outcome = Outcome(Ending.DELIVERED)
+                if self.rules:
+                    outcome = Outcome.dead(Cause.UNROUTABLE, f"no rule after {self.after} holds")
+                made = Decision(None, outcome, None, self.version, reads)
+            else:
+                rule = self.rules[place].rule
+                dropped = None if rule.drop is None else Outcome(Ending.DROPPED, rule.drop, rule.name)
+                made = Decision(rule.to, dropped, rule.name, self.version, reads)
+            self._made[place, looked] = made
+        return made
+
+    def _error(self, compiled: _Compiled, reason: str, looked: Reads) -> Decision:
+        outcome = Outcome.dead(Cause.RULE_ERROR, f"{compiled.rule.name}: {reason}", compiled.rule.name)
+        return Decision(None, outcome, compiled.rule.name, self.version, self._reads(compiled.place, looked))
+
+
+@dataclass(frozen=True, slots=True)
+class RuleBook:
+    """An immutable rules table with its version; 0 is a file that was not published."""
+
+    version: int
+    text: str
+    rules: tuple[Rule, ...]
+    _junctions: dict[str, Junction] = field(compare=False)
+    _plans: dict[tuple[int, ...], Itinerary] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def parse(cls, text: str, version: int = 0, file: str = "routes.toml") -> RuleBook:
+        """Reads and compiles a table in TOML; raises `InvalidRules` that lists every problem with its line."""
+        rules, conditions = read_rules(text, file)
+        junctions: dict[str, Junction] = {}
+        for rule, condition in zip(rules, conditions, strict=True):
+            junctions.setdefault(rule.after, Junction(rule.after, version)).add(rule, condition)
+        for junction in junctions.values():
+            junction.close()
+        return cls(version, text, rules, junctions)
+
+    def junction(self, after: str) -> Junction:
+        """The rules after a stop; one without rules is the end of the line."""
+        found = self._junctions.get(after)
+        if found is None:
+            found = self._junctions[after] = Junction(after, self.version)
+        return found
+
+    def decide(self, after: str, record: dict[str, Any]) -> Decision:
+        """The first rule after `after` that holds for the record names the next stop or the drop. Pure."""
+        return self.junction(after).decide(record)
+
+    def decide_as_sent(self, after: str, record: dict[str, Any]) -> Decision:
+        """The same for a record that has not been on the bus yet: decided on what JSON will make of it."""
+        junction = self.junction(after)
+        return junction.decide(as_sent(record, junction.reads))
+
+    def plan(self, after: str, record: dict[str, Any]) -> Itinerary | Decision:
+        """The whole way of a record from `after`, as a forecast with the record as it is (Routing Slip).
+
+        It ends at the end of the line, at a forecast drop, or before an error, no route or a stop that is in it already,
+        where its last leg leads to the switch. Where the very first decision ends the journey, that decision is
+        returned: there is nothing to forecast.
+        """
+        legs: list[Decision | Ask] = []
+        stops: set[str] = set()
+        while True:
+            decision = self.decide(after, record)
+            dead = decision.outcome is not None and decision.outcome.ending is Ending.DEAD
+            if not legs and decision.outcome is not None:
+                return decision
+            if dead or decision.stop in stops:
+                legs.append(Ask.SWITCH)
+                return self._planned(legs)
+            legs.append(decision)
+            if decision.stop is None:
+                return self._planned(legs)
+            stops.add(decision.stop)
+            after = decision.stop
+
+    def _planned(self, legs: list[Decision | Ask]) -> Itinerary:
+        """Equal plans are the same object, so that records with one plan travel together."""
+        key = tuple(map(id, legs))
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= MEMORY:
+                self._plans.clear()
+            plan = self._plans[key] = Itinerary(self.version, tuple(legs))
+        return plan
+
+
+def _place(compiled: _Compiled) -> int:
+    return compiled.place
