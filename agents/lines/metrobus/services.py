@@ -1,0 +1,32 @@
+"""The services of the line metrobus: plain functions that know nothing of the route."""
+
+from __future__ import annotations
+
+from agents import Drop, service
+from agents.line import Record
+from agents.lines.metrobus.customers import ADDRESSES, ALLOWED
+
+
+@service
+def contact_point(record: Record) -> Record | Drop:
+    """Adds the customer's e-mail address."""
+    email = ADDRESSES.get(record["account_number"])
+    if email is None:
+        return Drop("no contact point")
+    record["email"] = email
+    return record
+
+
+@service
+def allow_list(record: Record) -> Record:
+    """Puts a hold on records of customers who may not be written to; the rules table says what becomes of those."""
+    if record["account_number"] not in ALLOWED:
+        record["hold"] = "not on the allow list"
+    return record
+
+
+@service
+def log(record: Record) -> Record:
+    """Adds the line that an operator would read."""
+    record["logged"] = f"{record['message_type_code']} of account {record['account_number']} to {record['email']}"
+    return record
