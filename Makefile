@@ -1,0 +1,60 @@
+# Each verb does one thing. Needed: git, make, and Python 3.11 or newer with venv (Debian: python3, python3-venv).
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP     = $(BIN)/pip --disable-pip-version-check install --quiet
+# More arguments for the command behind a verb: make test ARGS="-k broker", make lock ARGS=--upgrade
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo up test lint lock image-test clean
+
+help:  ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(VENV)/.installed  ## the command `metroline`, in .venv
+install-dev: $(VENV)/.installed-dev  ## and what tests, lint and the line `flights` need
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 install" >&2; exit 1; }
+	@echo "installing into $(VENV) (the first time takes about half a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@echo "installing what tests and lint need into $(VENV)"
+	@$(PIP) --require-hashes --no-build-isolation --use-pep517 -r requirements-dev.txt
+	@touch $@
+
+demo: install  ## the four strategies side by side on the example line
+	@$(BIN)/metroline demo $(ARGS)
+
+up: install  ## a live line on this machine, until Ctrl-C
+	@$(BIN)/metroline up $(ARGS)
+
+test: install-dev  ## all tests; those on Apache Kafka need Java 17 and Maven
+	@$(BIN)/pytest $(ARGS)
+
+lint: install-dev  ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+lock:  ## pins requirements*.txt anew from pyproject.toml
+	@$(PYTHON) -m venv .lock
+	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
+	.lock/bin/$(COMPILE) --group build --output-file requirements.txt $(ARGS)
+	.lock/bin/$(COMPILE) --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
+
+COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+image-test:  ## builds the image and runs it against an Apache Kafka
+	./scripts/image_test.sh
+
+clean:  ## removes what these verbs made
+	rm -rf $(VENV) .lock .kafka build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Tests: unit, component (Faust's test_context), integration (real brokers and processes), browser."""

@@ -1,0 +1,106 @@
+"""The two real brokers of the integration tests: the embedded one, and Apache Kafka from Maven's jars."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import NoReturn
+
+import pytest
+
+from app.broker import EmbeddedBroker
+from app.child import Child
+from app.ping import HOST, free_port, wait_until_it_answers
+
+HERE = Path(__file__).parent
+JARS = HERE.parent / ".kafka"  # kept between runs; 43 MB
+CLUSTER = "4L6g3nShT-eMCtK--X86sw"  # the form that Kafka wants: 16 bytes in base64
+JAVA = ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1"]
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """What a test needs to know of a broker that runs."""
+
+    name: str
+    """`embedded` or `kafka`."""
+    bootstrap: str
+    """127.0.0.1:PORT, as Kafka's clients want it."""
+
+    @property
+    def url(self) -> str:
+        """kafka://127.0.0.1:PORT, as Faust wants it."""
+        return f"kafka://{self.bootstrap}"
+
+
+@contextmanager
+def running_embedded() -> Iterator[Broker]:
+    """The embedded broker, on a free port."""
+    with EmbeddedBroker.start() as broker:
+        yield Broker("embedded", broker.bootstrap)
+
+
+@contextmanager
+def running_kafka(folder: Path) -> Iterator[Broker]:
+    """An Apache Kafka of one node, on free ports, with its data and its log (`kafka.log`) in `folder`."""
+    jars = kafka_jars()
+    port = free_port()
+    settings = folder / "server.properties"
+    template = Template((HERE / "kafka" / "server.properties").read_text("utf-8"))
+    settings.write_text(template.substitute(port=port, controller_port=free_port(), folder=folder), "utf-8")
+    java = [*JAVA, "-cp", f"{jars}/*"]
+    _run([*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER, "-c", str(settings)])
+    child = Child.start([*java, "kafka.Kafka", str(settings)], folder / "kafka.log", folder)
+    try:
+        wait_until_it_answers(child, port, CLUSTER, timeout=60)
+        yield Broker("kafka", f"{HOST}:{port}")
+    finally:
+        child.stop(timeout=15)
+
+
+def kafka_jars() -> Path:
+    """The folder of Kafka's jars, fetched by Maven once for each version of the pom."""
+    _need_java()
+    pom = HERE / "kafka" / "pom.xml"
+    JARS.mkdir(exist_ok=True)
+    with (JARS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test runs side by side fetch once
+        copied = JARS / "pom.xml"
+        if not copied.is_file() or copied.read_bytes() != pom.read_bytes():
+            shutil.rmtree(JARS / "lib", ignore_errors=True)
+            if shutil.which("mvn") is None:
+                unavailable("Maven (mvn) is not installed; it fetches Kafka's jars")
+            _run(
+                ["mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={JARS / 'lib'}"]
+            )
+            shutil.copyfile(pom, copied)
+    return JARS / "lib"
+
+
+def unavailable(reason: str) -> NoReturn:
+    """What a test needs is not here: skipped on a laptop, a failure under CI=true."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"needed under CI: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def _need_java() -> None:
+    if shutil.which("java") is None:
+        unavailable("Java is not installed; Kafka needs 17 or newer")
+    version = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False)
+    found = re.search(r'version "(\d+)', version.stderr)
+    if found is None or int(found[1]) < 17:
+        unavailable(f"Kafka needs Java 17 or newer, and `java` is {found[1] if found else 'not usable'}")
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}"

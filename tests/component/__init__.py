@@ -1,0 +1,1 @@
+"""One agent at a time, in Faust's test_context."""

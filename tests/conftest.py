@@ -1,0 +1,51 @@
+"""What every test may ask for: real brokers, a topic prefix of its own, and a clean environment."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from faust import Settings as FaustSettings
+
+from tests.brokers import Broker, running_embedded, running_kafka
+
+# Read by Metroline's own settings; Faust names the others itself.
+METROLINE_VARIABLES = {"ROUTING_STRATEGY", "ROLE", "LINE", "PREFIX", "SOURCE"}
+FAUST_VARIABLES = {setting.env_name for setting in FaustSettings.SETTINGS.values() if setting.env_name}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on what is set where it runs."""
+    for name in list(os.environ):
+        if name.upper() in METROLINE_VARIABLES | FAUST_VARIABLES:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix for topics and groups that no other test has."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[Broker]:
+    """The embedded broker, one for all tests."""
+    with running_embedded() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Apache Kafka, one for all tests; without Java 17 and Maven the test is skipped, or fails under CI=true."""
+    with running_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session", params=["embedded", "kafka"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Runs a test twice: on the embedded broker and on Apache Kafka."""
+    running: Broker = request.getfixturevalue(f"{request.param}_broker")
+    return running
