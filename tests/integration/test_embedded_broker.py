@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from app.broker import BrokerMissing, EmbeddedBroker, PortInUse
 from app.ping import BrokerDied, free_port
+from tests.waiting import children, is_open, is_running, wait_until
 
 STARTS_A_BROKER = """
 import time
@@ -39,29 +36,6 @@ broker.check()
 print(broker.pid, broker.port, flush=True)
 time.sleep(60)
 """
-
-
-def is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_until(holds: Callable[[], bool], timeout: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def children() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
 def test_it_listens_until_the_block_ends_and_leaves_nothing_behind() -> None:
