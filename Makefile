@@ -15,11 +15,14 @@ help:  ## what there is
 install: $(VENV)/.installed  ## the command `metroline`, in .venv
 install-dev: $(VENV)/.installed-dev  ## and what tests, lint and the line `flights` need
 
-$(VENV)/.installed: requirements.txt pyproject.toml
+# Made once: another Python over an existing .venv would mix the two (`make clean` first).
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 install" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/pip
 	@echo "installing into $(VENV) (the first time takes about half a minute)"
-	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --require-hashes -r requirements.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
