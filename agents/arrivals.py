@@ -1,0 +1,139 @@
+"""The arrivals: every outcome comes here, is settled once, and is written to the delivered or the dead-letters topic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+from agents.bus import Confirmation
+from agents.carrying import Carrier
+from agents.ring import Ring
+from agents.tables import LineTable
+from agents.topics import DEAD_LETTERS, DELIVERED
+from routing.envelope import Envelope, Origin, Segment, id_text
+from routing.errors import MetrolineError
+from routing.outcome import Ending
+from routing.settlement import Block, by_block, kind_of
+
+CACHED = 256
+"""Blocks that are kept decoded."""
+
+SHOWN = 3
+"""Journeys of an envelope that the table of the latest journeys takes; of dead letters it takes ten times as many."""
+
+
+class Arrivals:
+    """Settles outcomes: the first that comes for a record wins, later ones are counted as duplicates."""
+
+    def __init__(self, carrier: Carrier, outcomes: LineTable, journeys: Ring, letters: Ring) -> None:
+        self.carrier = carrier
+        self.outcomes = outcomes
+        self.journeys = journeys
+        self.letters = letters
+        self._blocks: OrderedDict[bytes, Block] = OrderedDict()
+        self._last: asyncio.Task[None] | None = None
+
+    def forget(self) -> None:
+        """Called when partitions change hands: what is decoded may be older than the table."""
+        self._blocks.clear()
+        self.journeys.forget()
+        self.letters.forget()
+
+    async def handle(self, envelope: Envelope) -> list[Confirmation]:
+        """Settles what an envelope brings; the next one is handled while its records and entries are written."""
+        fresh: list[Segment] = []
+        touched: dict[bytes, Block] = {}
+        for segment in envelope.segments:
+            places = self._settle(envelope.origin, segment, touched)
+            if places:
+                fresh.append(segment.part(places))
+        written = [
+            await self._write(ending, topic, envelope, fresh)
+            for ending, topic in ((Ending.DELIVERED, DELIVERED), (Ending.DEAD, DEAD_LETTERS))
+            if any(one.outcome is not None and one.outcome.ending is ending for one in fresh)
+        ]
+        entries = [(key, block.encode()) for key, block in touched.items()]
+        self._last = asyncio.create_task(self._record(self._last, written, envelope.origin, entries, fresh))
+        return [self._last]
+
+    async def _write(self, ending: Ending, address: str, envelope: Envelope, fresh: list[Segment]) -> Confirmation:
+        bus = self.carrier.bus
+        segments = tuple(one for one in fresh if one.outcome is not None and one.outcome.ending is ending)
+        outgoing = replace(envelope, segments=segments)
+        value = outgoing.encode()
+        bus.meter.sent(address, len(outgoing), len(value))
+        return await bus.ship(bus.topics.at(address), envelope.origin.partition, value)
+
+    async def _record(
+        self,
+        previous: asyncio.Task[None] | None,
+        written: list[Confirmation],
+        origin: Origin,
+        entries: list[tuple[bytes, dict[str, Any]]],
+        fresh: list[Segment],
+    ) -> None:
+        """Writes the table entries once the records are written, in the order of the envelopes.
+
+        A crash in between repeats the records and counts them once; the other way round would lose them.
+        """
+        if previous is not None:
+            await asyncio.wait([previous])
+        for confirmation in written:
+            await confirmation
+        bus = self.carrier.bus
+        confirmations = [await self.outcomes.put(bus, origin.partition, key, entry) for key, entry in entries]
+        if fresh:
+            confirmations += await self._show(origin, fresh)
+        for confirmation in confirmations:
+            await confirmation
+
+    def _settle(self, origin: Origin, segment: Segment, touched: dict[bytes, Block]) -> list[int]:
+        if segment.outcome is None:
+            raise MetrolineError("an envelope without an outcome came to the arrivals")
+        kind = kind_of(segment.last_stop, segment.outcome)
+        fresh: list[int] = []
+        for number, places in by_block(segment.ids):
+            key = f"{origin.partition}/{origin.name}/{number}".encode()
+            block = touched[key] = self._block(key)
+            first = block.settle([segment.ids[place] for place in places], kind, segment.hops)
+            fresh += [places[place] for place in first]
+        return fresh
+
+    def _block(self, key: bytes) -> Block:
+        block = self._blocks.get(key)
+        if block is None:
+            stored = self.outcomes.read(key)
+            block = self._blocks[key] = Block() if stored is None else Block.decode(stored)
+            if len(self._blocks) > CACHED:
+                self._blocks.popitem(last=False)
+        self._blocks.move_to_end(key)
+        return block
+
+    async def _show(self, origin: Origin, fresh: list[Segment]) -> list[Confirmation]:
+        bus, at = self.carrier.bus, self.carrier.clock()
+        shown = [journey(origin, segment, 0, at) for segment in fresh[:SHOWN]]
+        confirmations = [await self.journeys.put(bus, origin.partition, shown)]
+        dead = [segment for segment in fresh if segment.outcome is not None and segment.outcome.ending is Ending.DEAD]
+        letters = [journey(origin, segment, place, at) for segment in dead for place in range(len(segment.ids))]
+        if letters:
+            confirmations.append(await self.letters.put(bus, origin.partition, letters[: 10 * SHOWN]))
+        return confirmations
+
+
+def journey(origin: Origin, segment: Segment, place: int, at: float) -> dict[str, object]:
+    """One record's journey as a person reads it."""
+    outcome = segment.outcome
+    record = segment.lines[place]
+    return {
+        "id": id_text(origin, segment.ids[place]),
+        "outcome": outcome and outcome.ending.value,
+        "reason": outcome and outcome.reason,
+        "rule": outcome and outcome.rule,
+        "entered": segment.entered,
+        "settled": at,
+        "hops": segment.hops,
+        "stops": [visit._asdict() for visit in segment.history],
+        "record": record[:2_000].decode(errors="replace"),
+    }

@@ -1,0 +1,116 @@
+"""The tables that a worker decides by: the line's file as it was at the start, and the live one, replicated to all workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from agents.tables import LineTable
+from routing.errors import InvalidRules
+from routing.network import Network
+from routing.rules import RuleBook
+from routing.strategies import Books, Strategy
+
+POLL = 0.05
+"""Seconds between two looks for the first version."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A published table as the bus and the table `rules` hold it; its version is its message's offset + 1."""
+
+    text: str
+    replaces: int
+    by: str
+    at: float
+    """Seconds since the epoch."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"rules": self.text, "replaces": self.replaces, "by": self.by, "at": self.at}
+
+    @classmethod
+    def of_json(cls, data: dict[str, Any]) -> Publication:
+        """Raises KeyError, TypeError or ValueError for what is no publication."""
+        return cls(str(data["rules"]), int(data["replaces"]), str(data["by"]), float(data["at"]))
+
+
+class LiveBooks:
+    """The filed and the live table; `served` names the stops that some live worker serves."""
+
+    def __init__(
+        self, filed: RuleBook, table: LineTable, served: Callable[[], Collection[str]], strategy: Strategy
+    ) -> None:
+        self.filed = filed
+        self._table = table
+        self._served = served
+        self._strategy = strategy
+        self._seen = -1
+        self._books: Books | None = None
+        self._refused: dict[int, str] = {}
+
+    async def ready(self) -> None:
+        """Waits until there is a live table: a worker routes nothing before."""
+        while self.current is None:
+            await asyncio.sleep(POLL)
+
+    @property
+    def current(self) -> Books | None:
+        """The tables to decide by; None before the first version came."""
+        if len(self._table.data) != self._seen:
+            self._reload()
+        return self._books
+
+    @property
+    def books(self) -> Books:
+        """The tables to decide by, for who waited until they were `ready`."""
+        books = self.current
+        assert books is not None, "nothing is routed before there is a table"
+        return books
+
+    @property
+    def version(self) -> int:
+        """The version of the live table; 0 before there is one."""
+        return self._books.live.version if self._books is not None else 0
+
+    @property
+    def latest(self) -> int:
+        """The newest version that was published, used by this worker or not."""
+        return max((int(key) for key, _ in self._table.entries()), default=0)
+
+    def refused(self) -> dict[int, str]:
+        """Versions that this worker does not use, and why."""
+        return dict(self._refused)
+
+    def publications(self) -> dict[int, Publication]:
+        """All versions, newest first."""
+        found = {int(key): Publication.of_json(value) for key, value in self._table.entries()}
+        return dict(sorted(found.items(), reverse=True))
+
+    def _reload(self) -> None:
+        """Takes the newest version that validates; versions are never taken back, so their number tells of news."""
+        self._seen = len(self._table.data)
+        for version, publication in self.publications().items():
+            if version <= self.version:
+                return
+            try:
+                book = RuleBook.parse(publication.text, version, f"rules {version}")
+                Network.of(book).validate({*self._served()}, f"rules {version}")
+            except InvalidRules as error:
+                if version not in self._refused:
+                    log.error("version %d of the rules table is not used, %d stays: %s", version, self.version, error)
+                self._refused[version] = str(error)
+                continue
+            self._books = Books(self.filed, book)
+            log.info("the rules table is at version %d, published by %s", version, publication.by)
+            if not self._strategy.needs_live and publication.text != self.filed.text:
+                log.warning(
+                    "journeys that begin here by %s keep to the line's file: version %d needs another file and a restart",
+                    self._strategy.name,
+                    version,
+                )
+            return

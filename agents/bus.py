@@ -1,0 +1,240 @@
+"""Sends what was made and says when the brokers have it; a message is acknowledged only after that, and in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+from aiokafka.errors import MessageSizeTooLargeError, RecordTooLargeError
+from faust.exceptions import ProducerSendError
+from faust.types import TP, EventT
+
+from agents.letters import too_large
+from agents.meter import Meter
+from agents.topics import Topics
+from routing.envelope import Envelope, Origin, Segment, pack
+from routing.itinerary import ARRIVALS, Course, Move, service_address
+
+Confirmation = asyncio.Future[None]
+
+FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+"""Seconds between two attempts to send what the broker did not confirm."""
+
+log = logging.getLogger(__name__)
+
+
+class Producer(Protocol):
+    """What the bus needs of Faust's producer."""
+
+    async def send(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None, timestamp: None, headers: None
+    ) -> Awaitable[object]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much an envelope may hold and how far a journey may go."""
+
+    pack_bytes: int = 512 * 1024
+    pack_records: int = 500
+    message_bytes: int = 2 * 1_048_588
+    max_hops: int = 64
+
+
+@dataclass(slots=True)
+class Departures:
+    """What leaves from one envelope, gathered by address until all of it is known."""
+
+    strategy: str
+    origin: Origin
+    max_hops: int
+    by_address: dict[str, list[Segment]] = field(default_factory=dict)
+
+    def add(self, segment: Segment, move: Move) -> None:
+        """Takes a segment that makes this move."""
+        to, moved = segment.moved(move, self.max_hops)
+        self.by_address.setdefault(to, []).append(moved)
+
+    def postpone(self, segment: Segment, stop: str) -> None:
+        """Sends a segment back to the stop that it has come to, as it came."""
+        back = replace(segment, hops=segment.hops + 1)
+        self.by_address.setdefault(service_address(stop), []).append(back)
+
+    def add_courses(self, segment: Segment, courses: Iterable[Course], by: str) -> None:
+        """Takes a segment whose records go their own ways, `courses[i]` being the way of record i: split by way."""
+        groups: dict[int, tuple[Course, list[int]]] = {}
+        for place, course in enumerate(courses):
+            group = groups.get(id(course))
+            if group is None:
+                groups[id(course)] = (course, [place])
+            else:
+                group[1].append(place)
+        for course, places in groups.values():
+            self.add(segment.part(places), course.move(by))
+
+
+@dataclass(slots=True)
+class _Shipment:
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+    confirmation: Confirmation
+    on_refused: Callable[[], Awaitable[Confirmation]] | None
+    attempts: int = 0
+
+
+class Bus:
+    """Sends to one partition of a topic and tries again until the broker confirms; counts what it sent."""
+
+    def __init__(self, topics: Topics, bounds: Bounds, producer: Callable[[], Awaitable[Producer]], meter: Meter) -> None:
+        self.topics = topics
+        self.bounds = bounds
+        self.meter = meter
+        self._producer = producer
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def departures(self, strategy: str, origin: Origin) -> Departures:
+        return Departures(strategy, origin, self.bounds.max_hops)
+
+    async def dispatch(self, departures: Departures) -> list[Confirmation]:
+        """Packs and sends what departs; the records of an origin's partition stay in that partition."""
+        confirmations = []
+        bounds = self.bounds
+        for address, segments in departures.by_address.items():
+            for envelope in pack(departures.strategy, departures.origin, segments, bounds.pack_bytes, bounds.pack_records):
+                confirmations.append(await self.send(address, envelope))
+        return confirmations
+
+    async def send(self, address: str, envelope: Envelope) -> Confirmation:
+        """Sends an envelope; one that no message can hold ends at the arrivals, cut short."""
+        value = envelope.encode()
+        bury = partial(self._bury, envelope, len(value))
+        if len(value) > self.bounds.message_bytes:
+            return await bury()
+        self.meter.sent(address, len(envelope), len(value))
+        return await self.ship(self.topics.at(address), envelope.origin.partition, value, on_refused=bury)
+
+    async def _bury(self, envelope: Envelope, size: int) -> Confirmation:
+        letters = too_large(envelope, size, self.bounds.message_bytes)
+        return await self.ship(self.topics.at(ARRIVALS), envelope.origin.partition, letters.encode())
+
+    async def ship(
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        on_refused: Callable[[], Awaitable[Confirmation]] | None = None,
+    ) -> Confirmation:
+        """Sends a message and gives its confirmation, which comes in the end or never: it is sent until it is confirmed."""
+        confirmation: Confirmation = asyncio.get_running_loop().create_future()
+        await self._attempt(_Shipment(topic, partition, key, value, confirmation, on_refused))
+        return confirmation
+
+    async def _attempt(self, shipment: _Shipment) -> None:
+        producer = await self._producer()
+        try:
+            sent = await producer.send(shipment.topic, shipment.key, shipment.value, shipment.partition, None, None)
+        except ProducerSendError as error:
+            self._failed(shipment, error.__cause__ or error)
+            return
+        asyncio.ensure_future(sent).add_done_callback(partial(self._answered, shipment))
+
+    def _answered(self, shipment: _Shipment, answer: asyncio.Future[object]) -> None:
+        if answer.cancelled():
+            shipment.confirmation.cancel()
+            return
+        error = answer.exception()
+        if error is not None:
+            self._failed(shipment, error)
+        elif not shipment.confirmation.done():
+            shipment.confirmation.set_result(None)
+
+    def _failed(self, shipment: _Shipment, error: BaseException) -> None:
+        refused = isinstance(error, (MessageSizeTooLargeError, RecordTooLargeError))
+        if refused and shipment.on_refused is not None:
+            self._spawn(self._replace(shipment, shipment.on_refused))
+            return
+        shipment.attempts += 1
+        wait = min(FIRST_WAIT * 2 ** (shipment.attempts - 1), LONGEST_WAIT)
+        log.warning("%s did not take a message (%r), attempt %d in %.1f s", shipment.topic, error, shipment.attempts + 1, wait)
+        self._spawn(self._attempt_later(shipment, wait))
+
+    async def _attempt_later(self, shipment: _Shipment, wait: float) -> None:
+        await asyncio.sleep(wait)
+        await self._attempt(shipment)
+
+    async def _replace(self, shipment: _Shipment, bury: Callable[[], Awaitable[Confirmation]]) -> None:
+        await (await bury())
+        if not shipment.confirmation.done():
+            shipment.confirmation.set_result(None)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@dataclass(slots=True, eq=False)
+class Receipt:
+    """A message that was taken: acknowledged when everything that was made from it is confirmed."""
+
+    event: EventT[bytes]
+    open: int = 1
+
+
+class Ledger:
+    """Acknowledges messages in order, per topic and partition, and bounds how many are open.
+
+    Faust commits past a message that is still open (`Consumer._new_offset`), so none is acknowledged before those in
+    front of it.
+    """
+
+    def __init__(self, limit: int = 32) -> None:
+        self._limit = limit
+        self._count = 0
+        self._queues: dict[TP, deque[Receipt]] = {}
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def take(self, event: EventT[bytes]) -> Receipt:
+        """Notes a message as open; waits while too many are."""
+        while self._count >= self._limit:
+            self._room.clear()
+            await self._room.wait()
+        self._count += 1
+        receipt = Receipt(event)
+        self._queues.setdefault(event.message.tp, deque()).append(receipt)
+        return receipt
+
+    def settle(self, receipt: Receipt, confirmations: Iterable[Confirmation]) -> None:
+        """The message counts as done once all of these are in."""
+        for confirmation in confirmations:
+            receipt.open += 1
+            confirmation.add_done_callback(partial(self._confirmed, receipt))
+        self._close(receipt)
+
+    def _confirmed(self, receipt: Receipt, confirmation: Confirmation) -> None:
+        if confirmation.cancelled():
+            return
+        if confirmation.exception() is not None:  # left open: the message comes again
+            log.error("a message of %s stays open", receipt.event.message.topic, exc_info=confirmation.exception())
+            return
+        self._close(receipt)
+
+    def _close(self, receipt: Receipt) -> None:
+        receipt.open -= 1
+        if receipt.open:
+            return
+        queue = self._queues[receipt.event.message.tp]
+        while queue and not queue[0].open:
+            queue.popleft().event.ack()
+            self._count -= 1
+        self._room.set()

@@ -1,0 +1,64 @@
+"""The one loop of all agents: take an envelope, handle it, send what was made, acknowledge once that is confirmed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from faust.streams import Stream
+from faust.types import EventT
+
+from agents.bus import Bus, Confirmation, Ledger
+from agents.books import LiveBooks
+from agents.letters import stray
+from routing.envelope import Envelope
+from routing.errors import MalformedEnvelope, MetrolineError
+from routing.itinerary import ARRIVALS, Move
+from routing.outcome import Cause, Outcome
+
+Handle = Callable[[Envelope], Awaitable[list[Confirmation]]]
+
+log = logging.getLogger(__name__)
+
+
+class Carrier:
+    """Runs an agent's handler over a stream; no record can make it raise."""
+
+    def __init__(self, bus: Bus, books: LiveBooks, clock: Callable[[], float]) -> None:
+        self.bus = bus
+        self.books = books
+        self.clock = clock
+
+    async def run(self, stream: Stream[bytes], handle: Handle) -> None:
+        """Handles every envelope of the stream, the next one while the last one's confirmations are under way."""
+        ledger = Ledger()
+        await self.books.ready()
+        async for event in stream.noack().events():
+            receipt = await ledger.take(event)
+            ledger.settle(receipt, await self._handle(event, handle))
+
+    async def _handle(self, event: EventT[bytes], handle: Handle) -> list[Confirmation]:
+        self.bus.meter.tick()
+        try:
+            envelope = Envelope.decode(event.message.value or b"")
+        except MalformedEnvelope as error:
+            return [await self._bury_message(event, str(error), error.raw)]
+        try:
+            return await handle(envelope)
+        except MetrolineError as error:
+            return [await self._bury_message(event, str(error), event.message.value or b"")]
+        except Exception as error:  # a mistake of this program: the records become letters, the line goes on
+            log.exception("an envelope on %s could not be handled", event.message.topic)
+            return await self._bury_records(envelope, f"{type(error).__name__}: {error}")
+
+    async def _bury_message(self, event: EventT[bytes], reason: str, raw: bytes) -> Confirmation:
+        message = event.message
+        address = self.bus.topics.address(message.topic)
+        return await self.bus.send(ARRIVALS, stray(raw, address, message.partition, message.offset, reason, self.clock()))
+
+    async def _bury_records(self, envelope: Envelope, reason: str) -> list[Confirmation]:
+        departures = self.bus.departures(envelope.strategy, envelope.origin)
+        for segment in envelope.segments:
+            departures.add(replace(segment, outcome=None), Move(ARRIVALS, outcome=Outcome.dead(Cause.INTERNAL_ERROR, reason)))
+        return await self.bus.dispatch(departures)

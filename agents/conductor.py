@@ -1,0 +1,19 @@
+"""The conductor: asked at the start and after every stop, it consults the live table each time (Process Manager)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.router import Router
+from routing.itinerary import Ask, Course
+from routing.rules import RuleBook
+
+
+class Conductor(Router):
+    address = Ask.CONDUCTOR
+
+    def is_blind(self, book: RuleBook, after: str) -> bool:
+        return book.junction(after).is_blind
+
+    def course(self, book: RuleBook, after: str, record: dict[str, Any]) -> Course:
+        return book.decide(after, record)

@@ -1,0 +1,16 @@
+"""The map maker: plans the whole way at the start and sends the plan with the record (Routing Slip)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.router import Router
+from routing.itinerary import Ask, Course
+from routing.rules import SOURCE, RuleBook
+
+
+class MapMaker(Router):
+    address = Ask.MAP_MAKER
+
+    def course(self, book: RuleBook, after: str, record: dict[str, Any]) -> Course:
+        return book.plan(SOURCE, record)

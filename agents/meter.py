@@ -1,0 +1,46 @@
+"""What this worker wrote to the bus and what that cost it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Messages, records and bytes that were sent to one address."""
+
+    messages: int = 0
+    records: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts by address, and the worker's clocks when it first and last did something with a record."""
+
+    traffic: dict[str, Traffic] = field(default_factory=dict)
+    first: tuple[float, float] | None = None
+    """Seconds since the epoch and CPU-seconds of the process."""
+    last: tuple[float, float] | None = None
+
+    def sent(self, address: str, records: int, size: int) -> None:
+        traffic = self.traffic.setdefault(address, Traffic())
+        traffic.messages += 1
+        traffic.records += records
+        traffic.bytes += size
+        self.tick()
+
+    def tick(self) -> None:
+        """Notes that the worker is at work."""
+        self.last = (time.time(), time.process_time())
+        if self.first is None:
+            self.first = self.last
+
+    def as_json(self) -> dict[str, Any]:
+        traffic = {
+            address: {"messages": sent.messages, "records": sent.records, "bytes": sent.bytes}
+            for address, sent in sorted(self.traffic.items())
+        }
+        return {"traffic": traffic, "first": self.first, "last": self.last}

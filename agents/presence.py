@@ -1,0 +1,170 @@
+"""Which workers of a line are alive: each says so on the topic `workers` every few seconds, and reads what others say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
+from mode import Service
+
+from agents.cluster import Cluster
+from routing.errors import MetrolineError
+
+BEAT = 3.0
+"""Seconds between two announcements."""
+
+ALIVE = 12.0
+"""Seconds that an announcement holds."""
+
+LATEST = 1_000
+"""Announcements that are read to learn who is alive."""
+
+
+class OtherCut(MetrolineError):
+    """Raised when a worker that cuts the line into other roles is alive: both would handle each message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a worker says of itself."""
+
+    id: str
+    group: str
+    parts: tuple[str, ...]
+    stops: tuple[str, ...]
+    strategy: str
+    url: str
+    version: int
+    started: float
+    at: float
+    """Seconds since the epoch, as `started`."""
+    gone: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def of_json(cls, data: dict[str, Any]) -> Worker:
+        """Raises KeyError or TypeError for what is no announcement."""
+        values = {name: data[name] for name in cls.__slots__}
+        return cls(**values | {"parts": tuple(data["parts"]), "stops": tuple(data["stops"])})
+
+    def conflict(self, other: Worker) -> frozenset[str]:
+        """The parts that both play in groups that do not share their messages."""
+        shared = (set(self.parts) & set(other.parts)) - {"on-ramp"}
+        return frozenset(shared) if other.group != self.group else frozenset()
+
+
+class Workers:
+    """The workers that are alive, from their announcements."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Worker] = {}
+
+    def hear(self, message: ConsumerRecord) -> None:
+        try:
+            worker = Worker.of_json(orjson.loads(message.value))
+        except (LookupError, TypeError, ValueError):
+            return
+        self._known[worker.id] = worker
+
+    def alive(self, now: float) -> list[Worker]:
+        return [worker for worker in self._known.values() if not worker.gone and now - worker.at < ALIVE]
+
+    def stops(self, now: float) -> frozenset[str]:
+        """The stops that some live worker serves."""
+        return frozenset(stop for worker in self.alive(now) for stop in worker.stops)
+
+    def guard(self, me: Worker, now: float) -> None:
+        """Raises `OtherCut` where a live worker plays a part of mine in another cut of roles and was there before me."""
+        for other in self.alive(now):
+            both = me.conflict(other)
+            if both and (other.started, other.id) < (me.started, me.id):
+                raise OtherCut(
+                    f"{', '.join(sorted(both))} is played by a live worker of another cut of roles ({other.group} at "
+                    f"{other.url}): stop it, run `metroline hand-over`, then start this one ({me.group}); "
+                    f"one that was killed counts as alive for {ALIVE:.0f} s"
+                )
+
+
+async def _seek(consumer: AIOKafkaConsumer, cluster: Cluster, topic: str) -> int:
+    """Puts the consumer before the latest announcements; gives the offset after the last one."""
+    partition = TopicPartition(topic, 0)
+    end = (await cluster.high_watermarks([partition]))[partition]
+    consumer.assign([partition])
+    consumer.seek(partition, max((await consumer.beginning_offsets([partition]))[partition], end - LATEST))
+    return end
+
+
+async def live_workers(cluster: Cluster, topic: str) -> Workers:
+    """Reads who is alive now."""
+    workers = Workers()
+    async with cluster.consuming(fetch_max_wait_ms=10) as consumer:
+        end = await _seek(consumer, cluster, topic)
+        while await consumer.position(TopicPartition(topic, 0)) < end:
+            for messages in (await consumer.getmany(timeout_ms=100)).values():
+                for message in messages:
+                    workers.hear(message)
+    return workers
+
+
+class Presence(Service):
+    """Announces this worker, and keeps who else is alive."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        topic: str,
+        me: Callable[[float, bool], Worker],
+        say: Callable[[bytes, bytes], Any],
+        clock: Callable[[], float],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.cluster = cluster
+        self.topic = topic
+        self.workers = Workers()
+        self._me = me
+        self._say = say
+        self._clock = clock
+
+    async def on_start(self) -> None:
+        self.workers = await live_workers(self.cluster, self.topic)
+        self.workers.guard(self._me(self._clock(), False), self._clock())
+        await self._announce(gone=False)
+
+    async def on_stop(self) -> None:
+        await self._announce(gone=True)
+
+    async def _announce(self, *, gone: bool) -> None:
+        me = self._me(self._clock(), gone)
+        confirmation = await self._say(me.id.encode(), orjson.dumps(me.as_json()))
+        await asyncio.wait([confirmation], timeout=BEAT)
+
+    @Service.task
+    async def _beat(self) -> None:
+        while not self.should_stop:
+            await self.sleep(BEAT)
+            if not self.should_stop:
+                await self._announce(gone=False)
+
+    @Service.task
+    async def _listen(self) -> None:
+        async with self.cluster.consuming() as consumer:
+            await _seek(consumer, self.cluster, self.topic)
+            while not self.should_stop:
+                for messages in (await consumer.getmany(timeout_ms=500)).values():
+                    for message in messages:
+                        self.workers.hear(message)
+                await self._check()
+
+    async def _check(self) -> None:
+        try:
+            self.workers.guard(self._me(self._clock(), False), self._clock())
+        except OtherCut as error:
+            await self.crash(error)

@@ -1,0 +1,56 @@
+"""What conductor, map maker and switch have in common: they read the address and pass the letter on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import orjson
+
+from agents.bus import Confirmation
+from agents.carrying import Carrier
+from routing.envelope import Envelope, Segment
+from routing.itinerary import Ask, Course, Decision
+from routing.outcome import Cause, Outcome
+from routing.rules import RuleBook
+from routing.strategies import NOTHING
+
+
+class Router(ABC):
+    """Decides where the records of an envelope go, and decodes a record only where the table reads it."""
+
+    address: ClassVar[Ask]
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.carrier = carrier
+
+    @abstractmethod
+    def course(self, book: RuleBook, after: str, record: dict[str, Any]) -> Course:
+        """The way of a record that has just left `after`."""
+
+    def is_blind(self, book: RuleBook, after: str) -> bool:
+        """Whether every record goes the same way, so that none needs to be read."""
+        return False
+
+    async def handle(self, envelope: Envelope) -> list[Confirmation]:
+        """Sends each record on, packed with those that go the same way."""
+        bus, book = self.carrier.bus, self.carrier.books.books.live
+        departures = bus.departures(envelope.strategy, envelope.origin)
+        by = self.address.value
+        for segment in envelope.segments:
+            after = segment.last_stop
+            if self.is_blind(book, after):
+                departures.add(segment, self.course(book, after, {}).move(by))
+            else:
+                departures.add_courses(segment, self._courses(book, after, segment), by)
+        return await bus.dispatch(departures)
+
+    def _courses(self, book: RuleBook, after: str, segment: Segment) -> list[Course]:
+        courses: list[Course] = []
+        for line in segment.lines:
+            try:
+                courses.append(self.course(book, after, orjson.loads(line)))
+            except (orjson.JSONDecodeError, AttributeError) as error:  # a line that is no JSON object
+                outcome = Outcome.dead(Cause.MALFORMED_RECORD, str(error))
+                courses.append(Decision(None, outcome, None, book.version, NOTHING))
+        return courses

@@ -1,0 +1,55 @@
+"""Applies published rules to the GlobalTable `rules`, which every worker holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import orjson
+from faust.streams import Stream
+from faust.types import EventT
+
+from agents.books import LiveBooks, Publication
+from agents.bus import Bus, Confirmation, Ledger
+from agents.tables import LineTable
+
+log = logging.getLogger(__name__)
+
+
+class RulesAgent:
+    """Takes each publication that replaces the version before it: two people cannot overwrite each other unseen."""
+
+    def __init__(self, bus: Bus, table: LineTable, books: LiveBooks) -> None:
+        self.bus = bus
+        self.table = table
+        self.books = books
+
+    async def run(self, stream: Stream[bytes]) -> None:
+        """Applies what is published on the rules topic."""
+        ledger = Ledger()
+        async for event in stream.noack().events():
+            receipt = await ledger.take(event)
+            ledger.settle(receipt, await self._apply(event))
+
+    async def _apply(self, event: EventT[bytes]) -> list[Confirmation]:
+        version = event.message.offset + 1
+        try:
+            publication = Publication.of_json(orjson.loads(event.message.value or b""))
+        except (LookupError, TypeError, ValueError) as error:
+            log.error("the message at offset %d of the rules topic is no publication: %r", version - 1, error)
+            return []
+        latest = self.books.latest
+        if version <= latest:
+            return []
+        if publication.replaces != latest:
+            log.warning(
+                "version %d of the rules table is ignored: it replaces %d, but %d is current", version, publication.replaces, latest
+            )
+            return []
+        return [await self.table.put(self.bus, 0, str(version).encode(), publication.as_json())]
+
+
+async def publish_first(bus: Bus, text: str, clock: Callable[[], float]) -> None:
+    """Publishes the line's file as the first version; of two workers that do, the second is ignored."""
+    publication = Publication(text, 0, "the line's file", clock())
+    await (await bus.ship(bus.topics.rules, 0, orjson.dumps(publication.as_json()), key=b"first"))

@@ -1,0 +1,16 @@
+"""The switch: plans anew, from where the record is, when a stop changed what the plan was built on (Dynamic Router)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.router import Router
+from routing.itinerary import Ask, Course
+from routing.rules import RuleBook
+
+
+class Switch(Router):
+    address = Ask.SWITCH
+
+    def course(self, book: RuleBook, after: str, record: dict[str, Any]) -> Course:
+        return book.plan(after, record)

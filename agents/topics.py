@@ -1,0 +1,79 @@
+"""Every topic of a line and its partitions, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from agents.cluster import TopicPlan
+from routing.itinerary import ARRIVALS, Ask, service_address
+
+TABLES = ("outcomes", "journeys", "dead_letters")
+DELIVERED, DEAD_LETTERS = "delivered", "dead-letters"
+RULES_BYTES = 8 * 1024 * 1024
+"""What a published rules table may hold."""
+
+HOUR = str(60 * 60 * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names of a line's topics: `source` is where upstream clients write, ours begin with the prefix."""
+
+    prefix: str
+    source: str
+
+    def at(self, address: str) -> str:
+        """The topic of an address: a service, a router, the arrivals."""
+        return f"{self.prefix}.{address}"
+
+    def address(self, topic: str) -> str:
+        """The address of a topic of ours."""
+        return topic.removeprefix(f"{self.prefix}.")
+
+    def changelog(self, table: str) -> str:
+        """Named without the role, so that tables survive another cut."""
+        return self.at(f"table.{table}")
+
+    @property
+    def delivered(self) -> str:
+        return self.at(DELIVERED)
+
+    @property
+    def dead_letters(self) -> str:
+        return self.at(DEAD_LETTERS)
+
+    @property
+    def rules(self) -> str:
+        return self.at("rules")
+
+    @property
+    def workers(self) -> str:
+        """Where workers say that they are alive."""
+        return self.at("workers")
+
+    def on_ramp_group(self, epoch: int) -> str:
+        """The on-ramp's consumer group: the same under every cut of roles, another one for each epoch of the source."""
+        return f"{self.prefix}.on-ramp" + (f".{epoch}" if epoch else "")
+
+    def read_by(self, part: str) -> tuple[str, ...]:
+        """The topics that a part of the line reads through Faust, apart from the rules that all of them read."""
+        if part == "router":
+            return tuple(self.at(ask.value) for ask in Ask)
+        if part == "arrivals":
+            return (self.at(ARRIVALS),)
+        return (self.at(service_address(part.removeprefix("service:"))),) if part.startswith("service:") else ()
+
+    def plans(self, partitions: int, stops: Collection[str], message_bytes: int) -> Iterator[TopicPlan]:
+        """All topics of ours for a source with so many partitions, whose messages hold `message_bytes` at most."""
+        room = {"max.message.bytes": str(2 * message_bytes)}
+        for address in (*(ask.value for ask in Ask), *(service_address(stop) for stop in sorted(stops)), ARRIVALS):
+            yield TopicPlan(self.at(address), partitions, room)
+        yield TopicPlan(self.delivered, partitions, room)
+        yield TopicPlan(self.dead_letters, partitions, room | {"retention.ms": "-1"})
+        for table in TABLES:
+            yield TopicPlan(self.changelog(table), partitions, room | {"cleanup.policy": "compact"})
+        rules = {"cleanup.policy": "compact", "max.message.bytes": str(RULES_BYTES)}
+        yield TopicPlan(self.rules, 1, rules)
+        yield TopicPlan(self.changelog("rules"), 1, rules)
+        yield TopicPlan(self.workers, 1, {"retention.ms": HOUR})

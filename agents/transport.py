@@ -1,0 +1,52 @@
+"""Faust's transport with a fetch wait that can be set and the true high watermark of every partition.
+
+Faust asks a broker to wait up to 1.5 s for data. A broker that does not wake on data, as the embedded one, makes a hop
+take that long. And table recovery relies on the end of a changelog: where it is told too low, the last updates are lost.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import aiokafka
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.transports import ConsumerT
+
+from agents.cluster import Cluster
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread in which Faust's consumer runs."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = int(cast(Transport, transport).fetch_wait * 1000)  # it has no setting for it
+        return consumer
+
+    async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
+        cluster = cast(Transport, self.transport).cluster
+        found = await cluster.high_watermarks(partitions)
+        return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer, running in our thread."""
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class Transport(driver.Transport):
+    """Set it as `app.transport` before the app starts; `fetch_wait` is in seconds."""
+
+    Consumer: ClassVar[type[ConsumerT]] = Consumer
+
+    def __init__(
+        self, url: Any, app: Any, loop: AbstractEventLoop | None = None, *, cluster: Cluster, fetch_wait: float
+    ) -> None:
+        super().__init__(url, app, loop)
+        self.cluster = cluster
+        self.fetch_wait = fetch_wait

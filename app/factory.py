@@ -1,0 +1,141 @@
+"""The composition root: the only place where the parts of a worker meet."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import cast
+
+import faust
+from aiokafka import TopicPartition
+from faust.types import ServiceT
+
+from agents.books import LiveBooks
+from agents.bus import Bounds, Bus, Confirmation
+from agents.carrying import Carrier
+from agents.cluster import Cluster
+from agents.line import Line
+from agents.meter import Meter
+from agents.on_ramp import OnRamp
+from agents.presence import Presence, Worker
+from agents.registration import Tables, register
+from agents.roles import Role
+from agents.rules import publish_first
+from agents.tables import LineGlobalTable, LineTable
+from agents.topics import RULES_BYTES, Topics
+from agents.transport import Transport
+from app.preparation import prepare
+from app.settings import Settings
+from app.views import add_views
+
+BUFFERED = 64
+"""Messages that wait in memory for each agent."""
+
+
+class LineApp(faust.App):
+    """A Faust app that plays one role of a line."""
+
+    settings: Settings
+    line: Line
+    role: Role
+    line_topics: Topics
+    cluster: Cluster
+    bus: Bus
+    books: LiveBooks
+    presence: Presence
+    line_tables: Tables
+    started_at: float
+
+    async def on_start(self) -> None:
+        """Topics are created, and other cuts looked for, before anything subscribes."""
+        await super().on_start()
+        preparation = await prepare(self.settings, self.line)
+        self.bus.bounds = preparation.bounds
+        await self.add_runtime_dependency(self.presence)
+        rules = TopicPartition(self.line_topics.rules, 0)
+        if not (await self.cluster.high_watermarks([rules]))[rules]:
+            await publish_first(self.bus, self.line.rules_text, time.time)
+
+    def describe(self, at: float, gone: bool) -> Worker:
+        """What this worker says of itself."""
+        url = str(self.conf.canonical_url)
+        return Worker(
+            id=f"{self.conf.id}/{url}/{os.getpid()}",
+            group=self.conf.id,
+            parts=tuple(sorted(self.role.parts)),
+            stops=tuple(sorted(self.role.stops)),
+            strategy=self.settings.routing_strategy,
+            url=url,
+            version=self.books.version,
+            started=self.started_at,
+            at=at,
+            gone=gone,
+        )
+
+    async def announce(self, key: bytes, value: bytes) -> Confirmation:
+        """Tells the other workers."""
+        return await self.bus.ship(self.line_topics.workers, 0, value, key=key)
+
+
+def create_app(settings: Settings) -> LineApp:
+    """Assembles a worker; raises a `MetrolineError` for a line, rules or settings that cannot be used."""
+    line = Line.load(settings.line)
+    filed = line.book()
+    topics, role, cluster = settings.topics(line), settings.played(line), settings.cluster()
+    app = LineApp(
+        role.group(topics.prefix),
+        broker=settings.broker_url,
+        broker_credentials=settings.credentials(),
+        broker_session_timeout=settings.broker_session_timeout,
+        broker_rebalance_timeout=settings.broker_rebalance_timeout,
+        broker_heartbeat_interval=settings.broker_heartbeat_interval,
+        consumer_auto_offset_reset="earliest",
+        producer_max_request_size=RULES_BYTES,
+        stream_buffer_maxsize=BUFFERED,
+        store="memory://",
+        datadir=str(Path(tempfile.gettempdir()) / f"metroline-{os.getpid()}"),
+        topic_disable_leader=True,
+        topic_replication_factor=settings.topic_replication_factor,
+        web_bind=settings.web_bind,
+        web_port=settings.web_port,
+        web_host=settings.host,
+        web_tables_enabled=False,  # our pages take their place
+        Table=LineTable,
+        GlobalTable=LineGlobalTable,
+    )
+    app.settings, app.line, app.role, app.line_topics, app.cluster = settings, line, role, topics, cluster
+    app.started_at = time.time()
+    app.transport = Transport(app.conf.broker_consumer, app, cluster=cluster, fetch_wait=settings.fetch_wait)
+    app.bus = Bus(topics, Bounds(), app.maybe_start_producer, Meter())
+    app.presence = Presence(cluster, topics.workers, app.describe, app.announce, time.time)
+    rules = app.GlobalTable(
+        "rules", partitions=1, recovery_buffer_size=1, key_type=bytes, value_type=bytes, help="the rules table, every version"
+    )
+    assert isinstance(rules, LineTable)
+    app.books = LiveBooks(filed, rules, lambda: line.stops | app.presence.workers.stops(time.time()), settings.strategy)
+    carrier = Carrier(app.bus, app.books, time.time)
+    app.line_tables = register(app, carrier, app.books, rules, line, role, settings.pack_seconds)
+    if role.plays("on-ramp"):
+        app.service(cast("type[ServiceT]", _on_ramp(app)))  # it takes instances too
+    add_views(app)
+    return app
+
+
+def _on_ramp(app: LineApp) -> ServiceT:
+    settings = app.settings
+    return OnRamp(
+        app.bus,
+        app.books,
+        settings.strategy,
+        app.cluster,
+        time.time,
+        epoch=settings.source_epoch,
+        settings={
+            "fetch_max_wait_ms": int(settings.fetch_wait * 1000),
+            "session_timeout_ms": int(settings.broker_session_timeout * 1000),
+            "rebalance_timeout_ms": int(settings.broker_rebalance_timeout * 1000),
+            "heartbeat_interval_ms": int(settings.broker_heartbeat_interval * 1000),
+        },
+    )

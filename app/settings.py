@@ -1,0 +1,155 @@
+"""The one place where the environment is read: every variable with its default, validated.
+
+Variables of Kafka, tables and the web server keep Faust's names, since Faust reads them too.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import faust
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agents.cluster import Cluster
+from agents.line import Line
+from agents.roles import Role
+from agents.topics import Topics
+from routing.errors import MetrolineError
+from routing.strategies import Strategy, strategy_named
+
+
+class InvalidSettings(MetrolineError):
+    """Raised when a variable of the environment has a value that cannot be used; it names the variable."""
+
+
+class Settings(BaseSettings):
+    """What a worker and the command are told by the environment. Times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    line: str = "agents.lines.metrobus"
+    """The line: a dotted package or a folder with services.py and routes.toml."""
+    prefix: str = Field("", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$|^$", max_length=100)
+    """How the names of the line's topics and groups begin; the line's name unless given."""
+    source: str = ""
+    """The topic where upstream clients write; `{prefix}.source` unless given."""
+    source_partitions: PositiveInt = 4
+    """Partitions of the source topic where it does not exist yet."""
+    source_epoch: int = Field(0, ge=0)
+    """Raised by one when the source topic was created anew, so that its records are told from the old ones."""
+    routing_strategy: str = "signpost"
+    """The strategy of the journeys that begin here: hard_wired, conductor, map_maker or signpost."""
+    role: str = "all"
+    """The part that this process plays: all, or on-ramp, router, arrivals, service:NAME, several with commas."""
+
+    pack_bytes: PositiveInt = 512 * 1024
+    """What an envelope may hold, unless a single record is larger."""
+    pack_records: PositiveInt = 500
+    """How many records an envelope may hold."""
+    pack_seconds: PositiveFloat = 5.0
+    """After how long a stop sends the rest of a pack back to its own topic."""
+    max_hops: PositiveInt = 64
+    """How many stops a journey may visit before it is a dead letter."""
+
+    broker_url: str = "kafka://127.0.0.1:9092"
+    """Where the Kafka brokers are, separated by semicolons."""
+    broker_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How to talk to the brokers."""
+    broker_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    broker_username: str | None = None
+    broker_password: str | None = Field(None, repr=False)
+    broker_ca_file: Path | None = None
+    """The certificates that the brokers' ones are checked against; the system's unless given."""
+    broker_session_timeout: PositiveFloat = 30.0
+    """After how long without a heartbeat a worker counts as gone."""
+    broker_rebalance_timeout: PositiveFloat = 30.0
+    """How long a rebalance waits for all workers."""
+    broker_heartbeat_interval: PositiveFloat = 3.0
+    fetch_wait: PositiveFloat = 0.5
+    """How long a broker may hold a fetch while there is nothing to read; 0.01 for one that does not wake on data."""
+    topic_replication_factor: PositiveInt = 1
+    """On how many brokers each topic of the line is kept."""
+
+    web_bind: str = "127.0.0.1"
+    """The address on which the worker's pages are served."""
+    web_port: int = Field(6066, ge=1, le=65_535)
+    web_host: str = ""
+    """The name under which other workers reach this one; the host's where `web_bind` is not a loopback address."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def read(cls, **overrides: Any) -> Self:
+        """Reads the environment; raises `InvalidSettings` that names each variable with a wrong value."""
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            told = [f"{'.'.join(map(str, one['loc'])).upper() or 'settings'}: {_told(one)}" for one in error.errors()]
+            raise InvalidSettings("; ".join(told)) from error
+
+    @field_validator("routing_strategy")
+    @classmethod
+    def _known_strategy(cls, name: str) -> str:
+        try:
+            return strategy_named(name).name
+        except MetrolineError as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("broker_ca_file")
+    @classmethod
+    def _existing_file(cls, file: Path | None) -> Path | None:
+        if file is not None and not file.is_file():
+            raise ValueError(f"there is no file {file}")
+        return file
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.broker_security.startswith("SASL") and not (self.broker_username and self.broker_password):
+            raise ValueError("BROKER_SECURITY with SASL needs BROKER_USERNAME and BROKER_PASSWORD")
+        return self
+
+    @property
+    def strategy(self) -> Strategy:
+        return strategy_named(self.routing_strategy)
+
+    def topics(self, line: Line) -> Topics:
+        prefix = self.prefix or line.name
+        return Topics(prefix, self.source or f"{prefix}.source")
+
+    def played(self, line: Line) -> Role:
+        """The role, whose services must be the line's."""
+        return Role.parse(self.role, line.stops)
+
+    def credentials(self) -> Any:
+        """What Faust needs to log in; None for a plain connection."""
+        if self.broker_security == "PLAINTEXT":
+            return None
+        context = None
+        if self.broker_security.endswith("SSL"):
+            context = ssl.create_default_context(cafile=str(self.broker_ca_file) if self.broker_ca_file else None)
+        if self.broker_security == "SSL":
+            return faust.SSLCredentials(context)
+        return faust.SASLCredentials(
+            username=self.broker_username,
+            password=self.broker_password,
+            ssl_context=context,
+            mechanism=self.broker_sasl_mechanism,
+        )
+
+    def cluster(self) -> Cluster:
+        return Cluster.at(self.broker_url, dict(credentials_to_aiokafka_auth(self.credentials())))
+
+    @property
+    def host(self) -> str:
+        """The name under which other workers reach this one's pages."""
+        if self.web_host:
+            return self.web_host
+        return self.web_bind if self.web_bind.startswith("127.") or self.web_bind == "localhost" else socket.gethostname()
+
+
+def _told(error: Any) -> str:
+    return str(error["msg"]).removeprefix("Value error, ") + (f" (it is {error['input']!r})" if error["loc"] else "")
