@@ -9,18 +9,19 @@ from collections.abc import Iterator
 import pytest
 from faust import Settings as FaustSettings
 
+from app.settings import Settings
 from tests.brokers import Broker, running_embedded, running_kafka
 
-# Read by Metroline's own settings; Faust names the others itself.
-METROLINE_VARIABLES = {"ROUTING_STRATEGY", "ROLE", "LINE", "PREFIX", "SOURCE"}
 FAUST_VARIABLES = {setting.env_name for setting in FaustSettings.SETTINGS.values() if setting.env_name}
+METROLINE_VARIABLES = {name.upper() for name in Settings.model_fields}
+VARIABLES = FAUST_VARIABLES | METROLINE_VARIABLES
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on what is set where it runs."""
+    """No test depends on what is set where it runs: what Faust or Metroline reads from the environment is unset."""
     for name in list(os.environ):
-        if name.upper() in METROLINE_VARIABLES | FAUST_VARIABLES:
+        if name.upper() in VARIABLES:
             monkeypatch.delenv(name)
 
 
