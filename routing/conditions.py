@@ -7,7 +7,7 @@ which fields of a record a condition reads, and that a field that is absent read
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,20 +20,24 @@ MAX_LENGTH = 1_000
 """Characters that a condition may have."""
 
 FUNCTIONS = frozenset(
-    "size startsWith endsWith contains matches int uint double string bytes type dyn timestamp duration "
-    "getFullYear getMonth getDayOfYear getDayOfMonth getDate getDayOfWeek getHours getMinutes getSeconds "
-    "getMilliseconds".split()
+    {
+        *("size", "startsWith", "endsWith", "contains", "matches"),
+        *("int", "uint", "double", "string", "bytes", "type", "dyn", "timestamp", "duration"),
+        *("getFullYear", "getMonth", "getDayOfYear", "getDayOfMonth", "getDate", "getDayOfWeek"),
+        *("getHours", "getMinutes", "getSeconds", "getMilliseconds"),
+    }
 )
 """The functions that the CEL package evaluates; it compiles others too and then fails on every record."""
 
 MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
 KEYWORDS = frozenset({"true", "false", "null", "in"})
 TYPE_NAMES = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type"})
-OPERATOR = re.compile(r"[^A-Za-z]|@in|@not_strictly_false")
+IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z")
 
 TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*)
-      |(?P<string>(?:[bB][rR]?|[rR][bB]?)?(?:\"\"\"(?:\\.|.)*?\"\"\"|'''(?:\\.|.)*?'''|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))
+      |(?P<string>[bB]?[rR](?:\"\"\".*?\"\"\"|'''.*?'''|"[^"]*"|'[^']*')
+                 |[bB]?(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))
       |(?P<number>0[xX][0-9a-fA-F]+u?|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?u?)
       |(?P<name>[A-Za-z_]\w*)
       |(?P<sign>.)""",
@@ -58,6 +62,8 @@ class _Scope:
 
     name: str | None = None
     over: Path = (ANY,)
+    gives_list: bool = False
+    """Whether a list stands there for certain once it is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Condition:
     """A compiled condition.
 
     `fields` are the variables, `literals` the fields read as `record["name"]`; `whole` says that it reads the record
-    in another way too. `paths` are the places it reads, nested ones included.
+    in another way too. `paths` are the places it reads, nested ones included; over those in `ranges` comprehensions go.
     """
 
     text: str
@@ -74,6 +80,7 @@ class Condition:
     literals: tuple[str, ...]
     whole: bool
     paths: tuple[Path, ...]
+    ranges: tuple[Path, ...]
 
     @classmethod
     def compile(cls, text: str) -> Condition:
@@ -84,12 +91,13 @@ class Condition:
             program = cel.compile(text)
         except ValueError as error:
             raise ConditionError(f"the condition does not compile: {_first_line(error)}") from error
-        unknown = sorted(name for name in program.functions() if name not in FUNCTIONS and not OPERATOR.match(name))
+        unknown = sorted(name for name in program.functions() if name not in FUNCTIONS and IDENTIFIER.match(name))
         if unknown:
             raise ConditionError(f"the condition calls {', '.join(unknown)}, which CEL does not have")
         scan = _Scan(text)
-        names = set(scan.fields) | (set(program.variables()) - scan.bound - TYPE_NAMES - {"record"})
-        return cls(text, program, tuple(sorted(names)), tuple(sorted(scan.literals)), scan.whole, tuple(scan.paths))
+        names = scan.fields | (set(program.variables()) - scan.bound - TYPE_NAMES - {"record"})
+        literals = tuple(sorted(scan.literals))
+        return cls(text, program, tuple(sorted(names)), literals, scan.whole, tuple(scan.paths), tuple(scan.ranges))
 
     @property
     def reads(self) -> Reads:
@@ -99,14 +107,17 @@ class Condition:
     def holds(self, record: dict[str, Any]) -> bool:
         """Whether it holds for a record; raises `ConditionError` where it cannot be decided."""
         get = record.get
-        variables = {name: get(name) for name in self.fields if name not in TYPE_NAMES or name in record}
+        variables = _fields(record, self.fields)
+        for path in self.ranges:
+            if isinstance(_at(record, path), dict):
+                raise ConditionError(f"a comprehension goes over {path[-1]!r}, an object: its entries have no order")
         if self.whole:
             variables["record"] = record
         elif self.literals:
             variables["record"] = {name: get(name) for name in self.literals}
         try:
             answer = self.program.execute(variables)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the CEL package raises, the record goes on
             return self._undecided(record, error)
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # how a fault inside the CEL package shows
@@ -118,8 +129,10 @@ class Condition:
 
     def _undecided(self, record: dict[str, Any], error: Exception) -> bool:
         """False where a field that the condition reads is null or absent; raises otherwise."""
+        reads = self.reads
+        seen = record if reads is None else _fields(record, reads)
         for path in self.paths:
-            if _lacks(record, path, absent_index=isinstance(error, LookupError)):
+            if _lacks(seen, path, absent_index=isinstance(error, LookupError)):
                 return False
         raise ConditionError(_first_line(error)) from error
 
@@ -132,6 +145,7 @@ class _Scan:
         self.literals: set[str] = set()
         self.whole = False
         self.paths: list[Path] = []
+        self.ranges: list[Path] = []
         self.bound: set[str] = set()
         self._tokens = [_Token(m.lastgroup or "", m.group()) for m in TOKEN.finditer(text) if m.lastgroup != "space"]
         self._scopes: list[_Scope] = []
@@ -140,22 +154,25 @@ class _Scan:
     def _read(self) -> None:
         at = 0
         last: Path = (ANY,)  # the path that ends right before the token at hand
+        listed = False  # whether a list for certain ends there
         while at < len(self._tokens):
             token = self._tokens[at]
             if token.text in ("(", "[", "{") and token.kind == "sign":
-                self._scopes.append(_Scope())
+                self._scopes.append(_Scope(gives_list=token.text == "[" and not self._is_index(at)))
             elif token.text in (")", "]", "}") and token.kind == "sign" and self._scopes:
-                self._scopes.pop()
+                last, listed = (ANY,), self._scopes.pop().gives_list
+                at += 1
+                continue
             elif token.kind == "name" and self._is_member(at):
-                if token.text in MACROS and self._binds(at):
-                    self._open_macro(self._tokens[at + 2].text, last)
+                if token.text in MACROS and self._is(at + 1, "("):
+                    self._open_macro(at, last, listed)
                     at += 3
                     continue
             elif token.kind == "name" and token.text not in KEYWORDS and not self._is(at + 1, "("):
                 at, last = self._variable(at)
                 continue
             if token.text != ".":
-                last = (ANY,)
+                last, listed = (ANY,), False
             at += 1
 
     def _variable(self, at: int) -> tuple[int, Path]:
@@ -194,14 +211,29 @@ class _Scan:
                     steps.append(ANY)
                 return at, tuple(steps)
 
-    def _open_macro(self, name: str, over: Path) -> None:
+    def _open_macro(self, at: int, over: Path, listed: bool) -> None:
+        """Opens a comprehension: over lists only, because CEL goes over an object's entries in a random order."""
+        macro = self._tokens[at].text
         if any(scope.name for scope in self._scopes):
             raise ConditionError("a comprehension inside a comprehension is not allowed")
+        if self._kind(at + 2) != "name" or not self._is(at + 3, ","):
+            raise ConditionError(f"{macro}() needs a plain name for the elements")
+        if not listed:
+            if ANY in over:
+                raise ConditionError(f"{macro}() goes over a field, a list written out or what map() and filter() give")
+            self.ranges.append(over)
+        name = self._tokens[at + 2].text
         self.bound.add(name)
-        self._scopes.append(_Scope(name, over))
+        self._scopes.append(_Scope(name, over, gives_list=macro in ("map", "filter")))
 
-    def _binds(self, at: int) -> bool:
-        return self._is(at + 1, "(") and self._kind(at + 2) == "name" and self._is(at + 3, ",")
+    def _is_index(self, at: int) -> bool:
+        """Whether the bracket here picks an element, instead of beginning a list."""
+        if at == 0:
+            return False
+        before = self._tokens[at - 1]
+        if before.kind == "sign":
+            return before.text in (")", "]", "}")
+        return before.text != "in"
 
     def _is_member(self, at: int) -> bool:
         return at > 0 and self._is(at - 1, ".")
@@ -211,6 +243,22 @@ class _Scan:
 
     def _kind(self, at: int) -> str | None:
         return self._tokens[at].kind if at < len(self._tokens) else None
+
+
+def _fields(record: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """These fields of a record, null where absent; the name of a type stands for the type unless a field has it."""
+    get = record.get
+    return {name: get(name) for name in names if name not in TYPE_NAMES or get(name) is not None}
+
+
+def _at(value: Any, path: Path) -> Any:
+    """What stands at a place, or None."""
+    for step in path:
+        try:
+            value = value[step]
+        except (LookupError, TypeError):
+            return None
+    return value
 
 
 def _lacks(value: Any, path: Sequence[Any], *, absent_index: bool) -> bool:

@@ -15,8 +15,11 @@ import orjson
 from routing.errors import MalformedEnvelope, MetrolineError
 from routing.itinerary import Chosen, Itinerary, Move
 from routing.outcome import Cause, Ending, Outcome
+from routing.values import natural, seconds, text, text_or_none
 
 FORMAT = 1
+MOST = 300
+"""Characters of an error's text that are kept; it may repeat what it found."""
 
 RecordId = int | tuple[int, int, int]
 """A record's id within its partition: the offset of its source message or, where that held several lines,
@@ -122,18 +125,18 @@ class Envelope:
         try:
             head, *lines = raw.split(b"\n")
             header = orjson.loads(head)
-            if header["metroline"] != FORMAT:
+            if natural(header["metroline"]) != FORMAT:
                 raise MetrolineError(f"its format is {header['metroline']}; this worker reads {FORMAT}")
             origin = header["origin"]
             envelope = cls(
-                _text(header["strategy"]),
-                Origin(_text(origin[0]), _natural(origin[1])),
+                text(header["strategy"]),
+                Origin(text(origin[0]), natural(origin[1])),
                 tuple(_decode_segments(header["segments"], lines)),
             )
         except MetrolineError as error:
             raise MalformedEnvelope(f"no envelope: {error}", raw) from error
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise MalformedEnvelope(f"no envelope: {type(error).__name__}: {error}", raw) from error
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise MalformedEnvelope(f"no envelope: {type(error).__name__}: {error}"[:MOST], raw) from error
         return envelope
 
 
@@ -195,12 +198,12 @@ def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator
         yield Segment(
             ids,
             tuple(lines[start:end]),
-            float(encoded["entered"]),
+            seconds(encoded["entered"]),
             tuple([_visit(*visit) for visit in encoded.get("history", ())]),
-            None if chosen is None else Chosen(_text_or_none(chosen[0]), _text(chosen[1]), _natural(chosen[2])),
+            None if chosen is None else Chosen(text_or_none(chosen[0]), text(chosen[1]), natural(chosen[2])),
             None if itinerary is None else Itinerary.decode(itinerary),
             None if outcome is None else _outcome(*outcome),
-            _natural(encoded["hops"]),
+            natural(encoded["hops"]),
         )
         start = end
     if start != len(lines) or not data:
@@ -208,34 +211,18 @@ def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator
 
 
 def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
-    return Visit(_text(stop), float(at), _text_or_none(rule), _text(by), _natural(version))
+    return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version))
 
 
 def _outcome(ending: Any, reason: Any, rule: Any) -> Outcome:
-    return Outcome(Ending(ending), _text_or_none(reason), _text_or_none(rule))
+    return Outcome(Ending(ending), text_or_none(reason), text_or_none(rule))
 
 
 def _id(encoded: Any) -> RecordId:
-    offset, index, count = (_natural(part) for part in encoded)
+    offset, index, count = (natural(part) for part in encoded)
     if index >= count:
         raise MetrolineError(f"record {index} of {count}")
     return (offset, index, count)
-
-
-def _natural(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise MetrolineError(f"{value!r} is no number of this kind")
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise MetrolineError(f"{value!r} is no text")
-    return value
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)
 
 
 def id_text(origin: Origin, record: RecordId) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from routing.errors import MetrolineError
 from routing.outcome import Ending, Outcome
-from routing.values import Reads, canonical, fingerprint, united
+from routing.values import Reads, canonical, fingerprint, natural, text, text_or_none, united
 
 ARRIVALS = "arrivals"
 SWITCH = "switch"
@@ -101,12 +101,12 @@ class Itinerary:
 
     @classmethod
     def decode(cls, data: dict[str, Any]) -> Itinerary:
-        """Raises KeyError, TypeError or ValueError for what is no itinerary."""
-        version = int(data["version"])
+        """Raises LookupError, TypeError, ValueError or `MetrolineError` for what is no itinerary."""
+        version = natural(data["version"])
         legs = tuple(_decode_leg(leg, version) for leg in data["legs"])
         if not legs:
             raise ValueError("an itinerary without legs")
-        return cls(version, legs, str(data["by"]))
+        return cls(version, legs, text(data["by"]))
 
 
 Course = Decision | Itinerary | Ask
@@ -137,5 +137,6 @@ def _decode_leg(leg: list[Any], version: int) -> Decision | Ask:
     stop, rule, reads, end = leg
     if (stop is None) == (end is None):
         raise MetrolineError("a leg leads to a stop or to an outcome")
-    outcome = None if end is None else Outcome(Ending(end[0]), end[1], rule)
-    return Decision(stop, outcome, rule, version, None if reads is None else frozenset(reads))
+    rule, stop = text_or_none(rule), text_or_none(stop)
+    outcome = None if end is None else Outcome(Ending(end[0]), text_or_none(end[1]), rule)
+    return Decision(stop, outcome, rule, version, None if reads is None else frozenset(map(text, reads)))

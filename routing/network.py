@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from routing.errors import InvalidRules
 from routing.rules import SOURCE, RuleBook
-from routing.table_file import Rule, line_of_rule
+from routing.table_file import Rule, label_of, line_of_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Network:
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Every stop that the table names, in the order in which journeys can come to them, then the unreachable ones."""
+        """Every stop that the table names, in the order in which journeys come to them, the unreachable ones last."""
         named = [name for rule in self.book.rules for name in (rule.after, rule.to) if name and name != SOURCE]
         return tuple(dict.fromkeys([*self.reachable, *named]))
 
@@ -81,10 +81,12 @@ class Network:
         for index, rule in enumerate(self.book.rules):
             if rule.to is not None and rule.to not in served:
                 line = line_of_rule(self.book.text, index, "to")
-                problems.append((line, f"{file}:{line}: rule {rule.name!r}: no service serves the stop {rule.to!r} (served: {known})"))
+                what = f"no service serves the stop {rule.to!r} (served: {known})"
+                problems.append((line, f"{file}:{line}: {label_of(index, rule)}: {what}"))
             if rule.after not in reachable:
                 line = line_of_rule(self.book.text, index, "after")
-                problems.append((line, f"{file}:{line}: rule {rule.name!r}: the stop {rule.after!r} cannot be reached from 'source'"))
+                what = f"the stop {rule.after!r} cannot be reached from 'source'"
+                problems.append((line, f"{file}:{line}: {label_of(index, rule)}: {what}"))
         if SOURCE not in self.edges:
             problems.append((1, f"{file}:1: no rule has after = 'source': no journey could begin"))
         if problems:

@@ -19,6 +19,9 @@ SOURCE = "source"
 MEMORY = 8_192
 """Decisions that a stop remembers; when they are full it begins anew."""
 
+LONGEST = 512
+"""Characters, or bytes of JSON, of a value by which a decision is remembered."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
@@ -88,9 +91,10 @@ class Junction:
         decision = self._memory.get(key)
         if decision is None:
             decision = self._decide(record)
-            if len(self._memory) >= MEMORY:
-                self._memory.clear()
-            self._memory[key] = decision
+            if all(map(_is_short, key)):
+                if len(self._memory) >= MEMORY:
+                    self._memory.clear()
+                self._memory[key] = decision
         return decision
 
     def _decide(self, record: dict[str, Any]) -> Decision:
@@ -140,6 +144,8 @@ class Junction:
                 rule = self.rules[place].rule
                 dropped = None if rule.drop is None else Outcome(Ending.DROPPED, rule.drop, rule.name)
                 made = Decision(rule.to, dropped, rule.name, self.version, reads)
+            if len(self._made) >= MEMORY:
+                self._made.clear()
             self._made[place, looked] = made
         return made
 
@@ -188,9 +194,9 @@ class RuleBook:
     def plan(self, after: str, record: dict[str, Any]) -> Itinerary | Decision:
         """The whole way of a record from `after`, as a forecast with the record as it is (Routing Slip).
 
-        It ends at the end of the line, at a forecast drop, or before an error, no route or a stop that is in it already,
-        where its last leg leads to the switch. Where the very first decision ends the journey, that decision is
-        returned: there is nothing to forecast.
+        It ends at the end of the line, at a forecast drop, or before an error, no route or a stop that is in it
+        already, where its last leg leads to the switch. Where the very first decision ends the journey, that decision
+        is returned: there is nothing to forecast.
         """
         legs: list[Decision | Ask] = []
         stops: set[str] = set()
@@ -221,3 +227,9 @@ class RuleBook:
 
 def _place(compiled: _Compiled) -> int:
     return compiled.place
+
+
+def _is_short(mark: Any) -> bool:
+    """Whether a fingerprint is worth keeping in memory."""
+    value = mark[1] if type(mark) is tuple else mark
+    return type(value) not in (str, bytes) or len(value) <= LONGEST

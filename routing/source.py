@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 
 import orjson
 
+from routing.values import MAX_INTEGER, MIN_INTEGER
+
 DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 LONG_NUMBER = b"0" * 19
-INTEGER = re.compile(rb"-?[0-9]{19,}(?![0-9]*[.eE])")
-STRINGS = re.compile(rb'"(?:\\.|[^"\\])*"')
-MAX_INTEGER = 2**64 - 1
-MIN_INTEGER = -(2**63)
+NUMBER = re.compile(rb"(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+DEEP = 200
+"""Brackets from which on a record may be nested more deeply than orjson writes, which reads deeper ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,22 @@ def read_message(value: bytes | None) -> list[SourceLine]:
 
     A line that is no JSON object, an empty value, or a number that JSON in Python would change gives a `problem`.
     """
-    if value is None or not value.strip():
+    body = (value or b"").strip()
+    if not body:
         return [SourceLine(value or b"", None, "the message is empty")]
-    if b"\n" not in value:
-        return [_read_line(value)]
-    whole = _read_line(value)
-    if whole.record is not None:
-        return [SourceLine(orjson.dumps(whole.record), whole.record)]
-    return [_read_line(line) for line in value.split(b"\n") if line.strip()]
+    if b"\n" not in body:
+        return [_read_line(body)]
+    if not _is_object(body):
+        return [_read_line(line) for line in body.split(b"\n") if line.strip()]
+    whole = _read_line(body)
+    return [whole if whole.record is None else SourceLine(orjson.dumps(whole.record), whole.record)]
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return type(orjson.loads(body)) is dict
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _read_line(line: bytes) -> SourceLine:
@@ -49,22 +58,31 @@ def _read_line(line: bytes) -> SourceLine:
         return SourceLine(line, None, f"no JSON: {error}")
     if type(record) is not dict:
         return SourceLine(line, None, f"no JSON object but {_kind(record)}")
-    if LONG_NUMBER in line.translate(DIGITS):
-        for number in _long_integers(line):
-            if not MIN_INTEGER <= number <= MAX_INTEGER:
-                return SourceLine(line, None, f"the integer {number} does not fit into 64 bits")
-    return SourceLine(line, record)
+    problem = _changed_integer(line) or _too_deep(line, record)
+    return SourceLine(line, None if problem else record, problem)
 
 
-def _long_integers(line: bytes) -> Iterator[int]:
-    """The integers of 19 and more digits that stand outside of texts; Python bounds their length itself."""
-    for found in INTEGER.finditer(STRINGS.sub(b'""', line)):
-        if len(found.group()) > 40:
-            yield MAX_INTEGER + 1
-        else:
-            yield int(found.group())
+def _changed_integer(line: bytes) -> str | None:
+    """What is wrong where an integer outside of texts has more than 64 bits: orjson makes it a float."""
+    if LONG_NUMBER not in line.translate(DIGITS):
+        return None
+    for integer, fraction, exponent in NUMBER.findall(STRING.sub(b'""', line)):
+        if len(integer) < len(LONG_NUMBER) or fraction or exponent:
+            continue
+        if len(integer) > 40 or not MIN_INTEGER <= int(integer) <= MAX_INTEGER:
+            return f"the integer {integer[:40].decode()}{'...' if len(integer) > 40 else ''} does not fit into 64 bits"
+    return None
+
+
+def _too_deep(line: bytes, record: dict[str, Any]) -> str | None:
+    if line.count(b"{") + line.count(b"[") < DEEP:
+        return None
+    try:
+        orjson.dumps(record)
+    except orjson.JSONEncodeError as error:
+        return f"it is nested too deeply: {error}"
+    return None
 
 
 def _kind(value: Any) -> str:
     return {list: "a list", str: "a text", NoneType: "null", bool: "true or false"}.get(type(value), "a number")
-

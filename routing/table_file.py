@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from routing.conditions import Condition
 from routing.errors import ConditionError, InvalidRules
+from routing.values import MAX_INTEGER, MIN_INTEGER
 
 HEADER = re.compile(r"\s*\[\[\s*[\"']?rules[\"']?\s*\]\]")
-MULTILINE = re.compile(r'"""|\'\'\'')
+TEXT_OR_COMMENT = re.compile(
+    r"""\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'|\#[^\n]*""", re.DOTALL
+)
 AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 
 Text = Annotated[str, Field(strict=True, min_length=1)]
@@ -22,6 +26,8 @@ Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 EXPLAINED = {
     "extra_forbidden": "unknown key",
     "missing": "is missing",
+    "model_type": "must be a table",
+    "dict_type": "must be a table of fields and the values that they equal",
 }
 
 
@@ -46,13 +52,8 @@ class _Lines:
     """Where the rules of a table stand in its text; the TOML reader itself does not tell."""
 
     def __init__(self, text: str) -> None:
-        self._lines = text.splitlines()
-        self._headers: list[int] = []
-        inside = False
-        for number, line in enumerate(self._lines, 1):
-            if not inside and HEADER.match(line):
-                self._headers.append(number)
-            inside ^= len(MULTILINE.findall(line)) % 2 == 1
+        self._lines = TEXT_OR_COMMENT.sub(_blanked, text).split("\n")
+        self._headers = [number for number, line in enumerate(self._lines, 1) if HEADER.match(line)]
 
     def of(self, index: int, key: str | None = None) -> int:
         """The line of a rule, or of one of its keys; 1 where the table is written in another way."""
@@ -60,19 +61,36 @@ class _Lines:
             return 1
         start = self._headers[index]
         end = self._headers[index + 1] - 1 if index + 1 < len(self._headers) else len(self._lines)
-        if key is not None:
-            pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]")
-            for number in range(start, end + 1):
-                if pattern.match(self._lines[number - 1]):
-                    return number
-        return start
+        return start if key is None else self._find(start + 1, end, key, r"[\"']?rules[\"']?\s*\.\s*") or start
+
+    def of_key(self, key: str) -> int:
+        """The line of a key that belongs to no rule."""
+        return self._find(1, len(self._lines), key, "") or 1
+
+    def _find(self, start: int, end: int, key: str, table: str) -> int | None:
+        """The line in which a key is given a value or heads a table of its own, before other tables begin."""
+        name = rf"[\"']?{re.escape(key)}[\"']?\s*"
+        plain, headed = re.compile(rf"\s*{name}[.=]"), re.compile(rf"\s*\[+\s*{table}{name}[\].]")
+        own = True
+        for number in range(start, end + 1):
+            line = self._lines[number - 1]
+            if headed.match(line) or (own and plain.match(line)):
+                return number
+            own = own and not line.lstrip().startswith("[")
+        return None
+
+
+def _blanked(found: re.Match[str]) -> str:
+    """A comment or a text of several lines without its letters, so that nothing in it looks like a rule."""
+    text = found.group()
+    return re.sub(r"[^\n]", " ", text) if text.startswith(("#", '"""', "'''")) else text
 
 
 class _Reader:
     def __init__(self, text: str, file: str) -> None:
         self.text = text
         self.file = file
-        self.lines = _Lines(text)
+        self.lines = _lines(text)
         self.problems: list[tuple[int, str]] = []
 
     def problem(self, line: int, what: str) -> None:
@@ -80,11 +98,12 @@ class _Reader:
 
     def read(self) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
         tables = self._tables()
+        self._check_names(tables)
         parsed = [self._rule(index, table) for index, table in enumerate(tables)]
         conditions = [None if rule is None else self._condition(index, rule) for index, rule in enumerate(parsed)]
-        self._cross_check(parsed)
+        self._check_reach(parsed)
         if not tables and not self.problems:
-            self.problem(1, "there are no rules: add a [[rules]] with after = \"source\"")
+            self.problem(1, 'there are no rules: add a [[rules]] with after = "source"')
         if self.problems:
             raise InvalidRules(tuple(text for _, text in sorted(self.problems, key=lambda problem: problem[0])))
         return tuple(rule for rule in parsed if rule is not None), tuple(conditions)
@@ -94,51 +113,62 @@ class _Reader:
             data = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             found = AT_LINE.search(str(error))
-            line = int(found.group(1)) if found else max(1, len(self.text.splitlines()))
+            line = int(found.group(1)) if found else self.text.rstrip("\n").count("\n") + 1
             self.problem(line, f"no TOML: {AT_LINE.sub('', str(error))}")
             return []
-        for key in data.keys() - {"rules"}:
-            self.problem(_line_of_key(self.text, key), f"unknown key {key!r}: a table has [[rules]] only")
+        except ValueError:  # how Python refuses to read thousands of digits
+            self.problem(1, "no TOML: a number in it is too long")
+            return []
+        except RecursionError:
+            self.problem(1, "no TOML: it is nested too deeply")
+            return []
+        for key in data:
+            if key != "rules":
+                self.problem(self.lines.of_key(key), f"unknown key {key!r}: a table has [[rules]] only")
         tables = data.get("rules", [])
         if not isinstance(tables, list):
-            self.problem(_line_of_key(self.text, "rules"), "write [[rules]], with two brackets, for each rule")
+            self.problem(self.lines.of_key("rules"), "write [[rules]], with two brackets, for each rule")
             return []
         return tables
 
     def _rule(self, index: int, table: Any) -> Rule | None:
+        label = _label(index, table)
+        if isinstance(table, dict) and ("to" in table) == ("drop" in table):
+            what = "has both `to` and `drop`" if "to" in table else "has neither `to` nor `drop`"
+            self.problem(self.lines.of(index), f"{label} {what}; it needs one of them")
         try:
             rule = Rule.model_validate(table)
         except ValidationError as error:
-            told = set()
-            for detail in error.errors():
-                key = str(detail["loc"][0]) if detail["loc"] else None
-                where = ".".join(str(part) for part in detail["loc"][:2]) if key == "match" else key
-                if where in told:  # a value of the wrong kind is reported once, not once for each kind it could be
-                    continue
-                told.add(where)
-                what = EXPLAINED.get(detail["type"], detail["msg"])
-                if key == "match":
-                    what = "must be text, a number, or true or false"
-                self.problem(self.lines.of(index, key), f"{self._name(index, table)}: {where or 'the rule'}: {what}")
+            self._explain(index, label, error)
             if isinstance(table, dict) and isinstance(table.get("when"), str):
-                self._compile(index, self._name(index, table), table["when"])
+                self._compile(index, label, table["when"])
             return None
         return rule if rule.name else rule.model_copy(update={"name": f"rule {index + 1}"})
 
-    def _name(self, index: int, table: Any) -> str:
-        name = table.get("name") if isinstance(table, dict) else None
-        return f"rule {name!r}" if isinstance(name, str) and name else f"rule {index + 1}"
+    def _explain(self, index: int, label: str, error: ValidationError) -> None:
+        told = set()
+        for detail in error.errors():
+            key = str(detail["loc"][0]) if detail["loc"] else None
+            where = ".".join(str(part) for part in detail["loc"][:2]) if key == "match" else key
+            if where in told:  # a value of the wrong kind is reported once, not once for each kind it could be
+                continue
+            told.add(where)
+            what = EXPLAINED.get(detail["type"], detail["msg"])
+            if key == "match" and where != key:
+                what = "must be text, a number, or true or false"
+            self.problem(self.lines.of(index, key), f"{label}: {where or 'it'}: {what}")
 
     def _condition(self, index: int, rule: Rule) -> Condition | None:
-        if (rule.to is None) == (rule.drop is None):
-            what = "has neither `to` nor `drop`" if rule.to is None else "has both `to` and `drop`"
-            self.problem(self.lines.of(index), f"rule {rule.name!r} {what}; it needs one of them")
+        label = label_of(index, rule)
         if rule.to == "source":
-            self.problem(self.lines.of(index, "to"), f"rule {rule.name!r}: nothing leads to 'source', where journeys begin")
+            self.problem(self.lines.of(index, "to"), f"{label}: nothing leads to 'source', where journeys begin")
         for name, value in rule.match.items():
+            found = f"{label}: match.{name}"
             if isinstance(value, float) and not math.isfinite(value):
-                self.problem(self.lines.of(index, "match"), f"rule {rule.name!r}: match.{name}: {value} equals nothing")
-        return None if rule.when is None else self._compile(index, f"rule {rule.name!r}", rule.when)
+                self.problem(self.lines.of(index, "match"), f"{found}: {value} equals nothing")
+            elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+                self.problem(self.lines.of(index, "match"), f"{found}: the integer does not fit into 64 bits")
+        return None if rule.when is None else self._compile(index, label, rule.when)
 
     def _compile(self, index: int, name: str, when: str) -> Condition | None:
         try:
@@ -147,23 +177,28 @@ class _Reader:
             self.problem(self.lines.of(index, "when"), f"{name}: when: {error}")
             return None
 
-    def _cross_check(self, rules: list[Rule | None]) -> None:
+    def _check_names(self, tables: list[Any]) -> None:
         named: dict[str, int] = {}
-        closed: dict[str, Rule] = {}
+        for index, table in enumerate(tables):
+            name = table.get("name", f"rule {index + 1}") if isinstance(table, dict) else None
+            if not isinstance(name, str) or not name:
+                continue
+            if name in named:
+                first = self.lines.of(named[name])
+                self.problem(self.lines.of(index, "name"), f"the name {name!r} is taken by the rule in line {first}")
+            named.setdefault(name, index)
+
+    def _check_reach(self, rules: list[Rule | None]) -> None:
+        closed: dict[str, str] = {}
         for index, rule in enumerate(rules):
             if rule is None:
                 continue
-            if rule.name in named:
-                first = self.lines.of(named[rule.name])
-                self.problem(self.lines.of(index, "name"), f"the name {rule.name!r} is taken by the rule in line {first}")
-            named.setdefault(rule.name, index)
+            label = label_of(index, rule)
             if rule.after in closed:
-                self.problem(
-                    self.lines.of(index),
-                    f"rule {rule.name!r} can never be reached: {closed[rule.after].name!r} takes every record after {rule.after!r}",
-                )
+                why = f"{closed[rule.after]} takes every record after {rule.after!r}"
+                self.problem(self.lines.of(index), f"{label} can never be reached: {why}")
             elif rule.is_unconditional:
-                closed[rule.after] = rule
+                closed[rule.after] = label
 
 
 def read_rules(text: str, file: str) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
@@ -173,9 +208,19 @@ def read_rules(text: str, file: str) -> tuple[tuple[Rule, ...], tuple[Condition 
 
 def line_of_rule(text: str, index: int, key: str | None = None) -> int:
     """The line in which the rule of this index, or one of its keys, stands."""
-    return _Lines(text).of(index, key)
+    return _lines(text).of(index, key)
 
 
-def _line_of_key(text: str, key: str) -> int:
-    pattern = re.compile(rf"\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[\].=]")
-    return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)
+@lru_cache(maxsize=1)
+def _lines(text: str) -> _Lines:
+    return _Lines(text)
+
+
+def label_of(index: int, rule: Rule) -> str:
+    """A rule as a problem names it: by its name or, where it has none, by its place."""
+    return _label(index, {"name": rule.name} if rule.name != f"rule {index + 1}" else {})
+
+
+def _label(index: int, table: Any) -> str:
+    name = table.get("name") if isinstance(table, dict) else None
+    return f"rule {name!r}" if isinstance(name, str) and name else f"rule {index + 1}"

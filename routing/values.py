@@ -1,15 +1,22 @@
-"""How values of a record are compared: exactly, where Python would call 1, 1.0 and True the same."""
+"""How values are compared, exactly where Python calls 1, 1.0 and True the same, and how a header's are checked."""
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from types import NoneType
 from typing import Any, cast
 
 import orjson
 
+from routing.errors import MetrolineError
+
 EXACT = 2**53
 """Beyond it, integers are no longer told apart as floats."""
+
+MAX_INTEGER = 2**64 - 1
+MIN_INTEGER = -(2**63)
+"""The integers that JSON in Python keeps."""
 
 Reads = frozenset[str] | None
 """The fields that a decision looked at; None stands for the whole record."""
@@ -79,3 +86,28 @@ def differs_beyond_floats(wanted: Any, found: Any) -> bool:
     if type(wanted) is not int or -EXACT <= wanted <= EXACT:
         return False
     return wanted != found if type(found) is int else type(found) is not float
+
+
+def text(value: Any) -> str:
+    """The value, which must be text; like those below it raises `MetrolineError` for any other."""
+    if type(value) is not str:
+        raise MetrolineError(f"{reprlib.repr(value)} is no text")
+    return value
+
+
+def text_or_none(value: Any) -> str | None:
+    return None if value is None else text(value)
+
+
+def natural(value: Any) -> int:
+    """The value, which must be a whole number from 0 on."""
+    if type(value) is not int or value < 0:
+        raise MetrolineError(f"{reprlib.repr(value)} is no number of this kind")
+    return value
+
+
+def seconds(value: Any) -> float:
+    """The value, which must be a number; `True` is none."""
+    if type(value) is not float and type(value) is not int:
+        raise MetrolineError(f"{reprlib.repr(value)} is no time")
+    return float(value)
