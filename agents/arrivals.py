@@ -47,8 +47,9 @@ class Arrivals:
         touched: dict[bytes, Block] = {}
         for segment in envelope.segments:
             places = self._settle(envelope.origin, segment, touched)
-            if places:
+            if places and segment.outcome is not None:
                 fresh.append(segment.part(places))
+                self.carrier.bus.meter.settled[segment.outcome.ending.value] += len(places)
         written = [
             await self._write(ending, topic, envelope, fresh)
             for ending, topic in ((Ending.DELIVERED, DELIVERED), (Ending.DEAD, DEAD_LETTERS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ class Meter:
     """Counts by address, and the worker's clocks when it first and last did something with a record."""
 
     traffic: dict[str, Traffic] = field(default_factory=dict)
+    settled: Counter[str] = field(default_factory=Counter)
+    """Records by ending, of those that this worker settled."""
     first: tuple[float, float] | None = None
     """Seconds since the epoch and CPU-seconds of the process."""
     last: tuple[float, float] | None = None
@@ -43,4 +46,4 @@ class Meter:
             address: {"messages": sent.messages, "records": sent.records, "bytes": sent.bytes}
             for address, sent in sorted(self.traffic.items())
         }
-        return {"traffic": traffic, "first": self.first, "last": self.last}
+        return {"traffic": traffic, "settled": dict(self.settled), "first": self.first, "last": self.last}

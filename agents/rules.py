@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from uuid import uuid4
 
 import orjson
 from faust.streams import Stream
@@ -52,4 +53,4 @@ class RulesAgent:
 async def publish_first(bus: Bus, text: str, clock: Callable[[], float]) -> None:
     """Publishes the line's file as the first version; of two workers that do, the second is ignored."""
     publication = Publication(text, 0, "the line's file", clock())
-    await (await bus.ship(bus.topics.rules, 0, orjson.dumps(publication.as_json()), key=b"first"))
+    await (await bus.ship(bus.topics.rules, 0, orjson.dumps(publication.as_json()), key=uuid4().bytes))

@@ -67,6 +67,10 @@ class Child:
         said = [line.strip() for line in text.splitlines() if line.strip()]
         return f"{how}; log: {' | '.join(said[-lines:]) or 'empty'}"
 
+    def terminate(self) -> None:
+        """Asks it to end (SIGTERM) and does not wait."""
+        self._process.terminate()
+
     def stop(self, timeout: float = 5.0) -> None:
         """Asks it to end (SIGTERM), kills it and what it started after `timeout` seconds; may be called again."""
         try:

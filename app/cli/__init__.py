@@ -1,0 +1,51 @@
+"""The command `metroline`: errors are one line that says what to do, never a traceback.
+
+Exit codes: 0 done, 1 the work failed, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from aiokafka.errors import KafkaError
+
+from app.settings import InvalidSettings
+from routing.errors import InvalidLine, InvalidRules, MetrolineError, UnknownStrategy
+
+WRONG_USE = (InvalidLine, InvalidSettings, UnknownStrategy)
+
+
+class Commands(click.Group):
+    """Turns every error that a person can do something about into one line."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except InvalidRules as error:
+            for problem in error.problems:
+                click.echo(problem, err=True)
+            context.exit(1)
+        except MetrolineError as error:
+            click.echo(f"error: {error}", err=True)
+            context.exit(2 if isinstance(error, WRONG_USE) else 1)
+        except KafkaError as error:
+            click.echo(f"error: Kafka says {type(error).__name__}: {error}", err=True)
+            context.exit(1)
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            context.exit(1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="metroline")
+def cli() -> None:
+    """Metroline: smart routing on a dumb bus. One rules table, four strategies, on Kafka."""
+
+
+def main() -> None:
+    """The console script."""
+    from app.cli import comparing, living, looking, publishing  # noqa: F401, PLC0415  # each adds its commands
+
+    cli(prog_name="metroline", args=sys.argv[1:])

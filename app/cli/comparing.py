@@ -1,0 +1,147 @@
+"""`metroline compare` and `metroline demo`: the strategies side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import platform
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from agents.line import Line
+from app.cli import cli
+from app.cli.options import broker_option, json_option, line_option, reached_broker, seed_option, write_json
+from app.compare.report import render
+from app.compare.result import Comparison
+from app.compare.runner import Comparing, Plan
+from app.settings import Settings
+from routing.network import Network
+from routing.strategies import STRATEGIES, strategy_named
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
+@cli.command()
+@line_option
+@click.option("--records", default="10000", show_default=True, help="A number of the line's own, or a file: JSON lines or CSV, also .gz.")
+@click.option("--strategies", default=",".join(STRATEGIES), show_default=True, help="Which, in which order.")
+@broker_option
+@click.option("--rate", type=click.FloatRange(min=0.1), help="Also measures the latency, at so many records a second.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes of each run.")
+@click.option("--partitions", type=click.IntRange(1, 1000), default=4, show_default=True, help="Of the source topic.")
+@seed_option
+@json_option("Writes the figures there; - is the standard output.")
+@click.option("--html", "html_file", type=FILE, help="Writes a report that stands alone in one file.")
+@click.option("--results", type=FOLDER, help="Writes what became of every record there, a file a strategy.")
+def compare(
+    line: str | None,
+    records: str,
+    strategies: str,
+    broker: str | None,
+    rate: float | None,
+    workers: int,
+    partitions: int,
+    seed: int,
+    json_file: Path | None,
+    html_file: Path | None,
+    results: Path | None,
+) -> None:
+    """Runs the same records through a line under each strategy and shows what each of them cost.
+
+    \b
+    Example: metroline compare --line agents.lines.flights --records 336776 --html report.html
+    It exits with 1 if a record had another outcome under one of them, or if a sum does not add up.
+    """
+    names = tuple(strategy_named(name.strip()).name for name in strategies.split(",") if name.strip())
+    where = line or Settings.read().line
+    if results is not None:
+        results.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=str(json_file) == "-")
+    with reached_broker(broker) as reached, tempfile.TemporaryDirectory(prefix="metroline-") as folder:
+        plan = Plan(
+            where, records, names, reached.url, reached.name, reached.environment, rate, results, partitions, workers, seed
+        )
+        comparison = _run(plan, reached.cluster, Path(folder), console)
+    if json_file is not None:
+        write_json(comparison.as_json(), json_file)
+    if html_file is not None:
+        html_file.write_text(_report(comparison, Line.load(where)), "utf-8")
+    show(comparison, console)
+    if html_file is not None:
+        console.print(f"report: {html_file}")
+    if not comparison.same_outcome:
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.option("--records", default="20000", show_default=True, help="How many records.")
+@click.option("--html", "html_file", type=FILE, default=Path("comparison.html"), show_default=True, help="The report.")
+@click.pass_context
+def demo(context: click.Context, records: str, html_file: Path) -> None:
+    """The side-by-side run on the example line: the embedded broker, four strategies, the table, a report.
+
+    \b
+    Example: metroline demo
+    """
+    context.invoke(compare, line="agents.lines.metrobus", records=records, html_file=html_file, strategies=",".join(STRATEGIES), workers=1, partitions=4, seed=1)
+
+
+def _run(plan: Plan, cluster: object, folder: Path, console: Console) -> Comparison:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, object] = {}
+
+        def told(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total or None)
+            progress.update(tasks[what], completed=done)  # type: ignore[arg-type]
+
+        return asyncio.run(Comparing(plan, cluster, folder, told).run())  # type: ignore[arg-type]
+
+
+def _report(comparison: Comparison, line: Line) -> str:
+    command = " ".join(["metroline", *map(shlex.quote, sys.argv[1:])])
+    environment = {
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        "Python": platform.python_version(),
+        "broker": comparison.broker,
+    }
+    return render(comparison.as_json(), Network.of(line.book()), command, datetime.datetime.now(datetime.UTC), environment)
+
+
+def show(comparison: Comparison, console: Console) -> None:
+    """Prints the comparison as a table."""
+    table = Table(title=f"{comparison.line}: {comparison.records:,} records, {comparison.broker} broker")
+    table.add_column("strategy", no_wrap=True)
+    with_latency = any(run.latency_ms for run in comparison.runs)
+    heads = ["delivered", "dropped", "dead", "dupl.", "records/s", "hops/rec.", "msgs/rec.", "bytes/rec.", "CPU-s/10k"]
+    for head in heads + (["p50 ms", "p99 ms"] if with_latency else []):
+        table.add_column(head, justify="right")
+    for run in comparison.runs:
+        figures = [
+            f"{run.delivered:,}",
+            f"{run.dropped:,}",
+            f"{run.dead:,}",
+            f"{run.duplicates:,}",
+            f"{run.records_per_second:,.0f}",
+            f"{run.hops_per_record:.2f}",
+            f"{run.bus_messages_per_record:.4f}",
+            f"{run.bus_bytes_per_record:,.0f}",
+            f"{run.cpu_seconds_per_10k:.2f}",
+        ]
+        latency = run.latency_ms or {}
+        table.add_row(run.strategy, *figures, *([f"{latency.get(key, 0):.1f}" for key in ("p50", "p99")] if with_latency else []))
+    console.print(table)
+    for difference in comparison.differences:
+        console.print(f"different: {difference}", style="red", markup=False)
+    if comparison.same_outcome:
+        console.print(f"same outcome: every record went the same way under {len(comparison.runs)} strategies, and every sum adds up")

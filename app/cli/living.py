@@ -1,0 +1,177 @@
+"""`metroline up`, `worker`, `broker`, `push` and `hand-over`: a line that lives."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import chain, count
+from pathlib import Path
+from threading import Event
+
+import click
+
+from agents.cluster import Cluster, TopicPlan
+from agents.handover import hand_over as hand_over_offsets
+from agents.line import Line
+from agents.roles import Role
+from app.broker import EmbeddedBroker
+from app.cli import cli
+from app.cli.options import Reached, broker_option, line_option, reached_broker, seed_option
+from app.compare.source import Sent, load, records_of
+from app.running import run_worker
+from app.settings import Settings
+from app.workers import WorkerProcess, stop_all
+
+
+@cli.command()
+def worker() -> None:
+    """One worker process, as deployed: everything from the environment.
+
+    \b
+    Example: BROKER_URL=kafka://kafka:9092 LINE=lines/orders ROLE=router metroline worker
+    """
+    run_worker(Settings.read())
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65_535), default=9092, show_default=True, help="Of 127.0.0.1.")
+def broker(port: int) -> None:
+    """The embedded broker alone, until Ctrl-C. It keeps everything in memory.
+
+    \b
+    Example: metroline broker --port 19092
+    """
+    with EmbeddedBroker.start(port) as running:
+        click.echo(f"broker: {running.url} (memory only; Ctrl-C ends it)")
+        _until_stopped(running.check)
+
+
+@cli.command()
+@line_option
+@click.option("--records", default="100", show_default=True, help="A number of the line's own, or a file: JSON lines or CSV, also .gz.")
+@click.option("--rate", type=click.FloatRange(min=0.1), help="Records a second; as fast as possible unless given.")
+@seed_option
+def push(line: str | None, records: str, rate: float | None, seed: int) -> None:
+    """Writes source messages to a line's source topic.
+
+    \b
+    Example: metroline push --records orders.jsonl.gz --rate 100
+    """
+    settings = _settings(line)
+    loaded = Line.load(settings.line)
+    sent = asyncio.run(_push(settings, loaded, records, rate, seed))
+    click.echo(f"{sent.records} records were written to {settings.topics(loaded).source}")
+
+
+async def _push(settings: Settings, line: Line, records: str, rate: float | None, seed: int) -> Sent:
+    cluster, source = settings.cluster(), settings.topics(line).source
+    found = await cluster.partitions([source])
+    if source not in found:
+        await cluster.create([TopicPlan(source, settings.source_partitions)], settings.topic_replication_factor)
+    partitions = found.get(source, settings.source_partitions)
+    sent = Sent()
+    async for sent in load(cluster, source, records_of(records, line, seed), partitions, rate):
+        pass
+    return sent
+
+
+@cli.command()
+@line_option
+@broker_option
+@click.option("--rate", type=click.FloatRange(min=0), default=20.0, show_default=True, help="Records a second that come in; 0 for none.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=6066, show_default=True, help="Of the first worker's pages.")
+@seed_option
+def up(line: str | None, broker: str | None, rate: float, workers: int, port: int, seed: int) -> None:
+    """A live line on this machine: broker, workers, records coming in, web pages, until Ctrl-C.
+
+    \b
+    Example: ROUTING_STRATEGY=map_maker metroline up --line agents.lines.metrobus
+    """
+    settings = _settings(line)
+    loaded = Line.load(settings.line)
+    loaded.book()
+    with reached_broker(broker) as reached, tempfile.TemporaryDirectory(prefix="metroline-") as folder:
+        variables = reached.environment | {"BROKER_URL": reached.url, "LINE": settings.line, "LOG_LEVEL": "warning"}
+        running: list[WorkerProcess] = []
+        try:
+            for number in range(workers):
+                running.append(WorkerProcess.start(variables, Path(folder) / f"{number}.log", port if not number else None))
+            for one in running:
+                one.wait_until_ready()
+            _tell(reached, settings, loaded, running)
+            asyncio.run(_live(reached, settings, loaded, running, rate, seed))
+        finally:
+            stop_all(running)
+
+
+def _tell(reached: Reached, settings: Settings, line: Line, running: list[WorkerProcess]) -> None:
+    topics = settings.topics(line)
+    click.echo(f"line {line.name} runs by {settings.routing_strategy} on {reached.url}; source topic: {topics.source}")
+    for one in running:
+        click.echo(f"worker {one.child.pid}: {one.url}/table/")
+    click.echo(f"publish other rules: BROKER_URL={reached.url} metroline rules publish {line.rules_file}")
+    click.echo("Ctrl-C ends it")
+
+
+async def _live(
+    reached: Reached, settings: Settings, line: Line, running: list[WorkerProcess], rate: float, seed: int
+) -> None:
+    stopped = _stop_signal()
+    pushing = asyncio.create_task(_push_forever(reached.cluster, settings, line, rate, seed)) if rate else None
+    while not stopped.is_set():
+        for one in running:
+            one.check()
+        if reached.embedded is not None:
+            reached.embedded.check()
+        if pushing is not None and pushing.done():
+            await pushing
+        await asyncio.sleep(0.2)
+    if pushing is not None:
+        pushing.cancel()
+
+
+async def _push_forever(cluster: Cluster, settings: Settings, line: Line, rate: float, seed: int) -> None:
+    source = settings.topics(line).source
+    partitions = (await cluster.partitions([source]))[source]
+    messages = chain.from_iterable(records_of("1000", line, number) for number in count(seed))
+    async for _ in load(cluster, source, messages, partitions, rate):
+        pass
+
+
+@cli.command("hand-over")
+@line_option
+@click.option("--to", "roles", multiple=True, required=True, help="A role of the new cut; give the option once for each.")
+def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
+    """Carries the groups' offsets over to another cut of roles, while the line is stopped.
+
+    \b
+    Example: metroline hand-over --to on-ramp,router --to arrivals --to service:log
+    """
+    settings = _settings(line)
+    loaded = Line.load(settings.line)
+    cut = [Role.parse(role, loaded.stops) for role in roles]
+    moved = asyncio.run(hand_over_offsets(settings.cluster(), settings.topics(loaded), cut, loaded.stops, time.time()))
+    for group, offsets in moved.items():
+        click.echo(f"{group}: {sum(offsets.values())} messages are behind it in {len(offsets)} partitions")
+
+
+def _settings(line: str | None) -> Settings:
+    return Settings.read(line=line) if line else Settings.read()
+
+
+def _stop_signal() -> Event:
+    """Set on SIGTERM and Ctrl-C."""
+    stopped = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
+
+
+def _until_stopped(check: Callable[[], None]) -> None:
+    stopped = _stop_signal()
+    while not stopped.wait(0.2):
+        check()

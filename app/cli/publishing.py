@@ -1,0 +1,129 @@
+"""`metroline rules publish | show | diff`: the live table."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import difflib
+import getpass
+import time
+from pathlib import Path
+
+import click
+
+from agents.books import Publication
+from agents.line import Line
+from agents.presence import Workers, live_workers
+from app.cli import cli
+from app.cli.looking import FILE, read_text
+from app.cli.options import json_option, line_option, write_json
+from app.published import Published, publish as publish_rules, read_published
+from app.settings import Settings
+from routing.errors import MetrolineError
+from routing.network import Network
+from routing.rules import RuleBook
+from routing.strategies import STRATEGIES
+
+
+class NotPublished(MetrolineError):
+    """Raised when a table was not published, or when none was."""
+
+
+@cli.group()
+def rules() -> None:
+    """The live rules table: show it, compare it with a file, publish another one."""
+
+
+@rules.command("publish")
+@click.argument("file", type=FILE)
+@line_option
+@click.option("--replaces", type=int, help="The version that it was made from; the current one unless given.")
+def publish(file: Path, line: str | None, replaces: int | None) -> None:
+    """Publishes a table: the records that follow go by it, without a restart.
+
+    It is refused if it does not validate, if it names a stop that no live worker serves, or if somebody else
+    has published since `--replaces`.
+
+    \b
+    Example: metroline rules publish agents/lines/metrobus/routes.toml
+    """
+    text = read_text(file)
+    book = RuleBook.parse(text, file=str(file))
+    settings = Settings.read(line=line) if line else Settings.read()
+    asyncio.run(_publish(settings, book, str(file), replaces))
+
+
+async def _publish(settings: Settings, book: RuleBook, file: str, replaces: int | None) -> None:
+    cluster, topics = settings.cluster(), settings.topics(Line.load(settings.line))
+    workers = await live_workers(cluster, topics.workers)
+    if not workers.alive(time.time()):
+        raise NotPublished(f"no worker of the line {topics.prefix!r} is alive at {settings.broker_url}: start it first")
+    Network.of(book).validate(workers.stops(time.time()), file)
+    current = await read_published(cluster, topics)
+    if current is None:
+        raise NotPublished("there is no first version yet: a worker publishes the line's file when it starts")
+    if replaces is not None and replaces != current.version:
+        raise NotPublished(
+            f"version {current.version} by {current.publication.by} is current, not {replaces}: look at `metroline rules "
+            "diff`, then publish again"
+        )
+    made = Publication(book.text, current.version, getpass.getuser(), time.time())
+    version = await publish_rules(cluster, topics, made)
+    won = await read_published(cluster, topics)
+    if won is None or won.version != version:
+        raise NotPublished("somebody else published at the same moment: look at `metroline rules diff`, then publish again")
+    click.echo(f"version {version} is published; it replaces {current.version}")
+    await _follow(workers, version)
+
+
+async def _follow(workers: Workers, version: int) -> None:
+    """Says which workers do not go by published tables."""
+    filed = sorted({worker.url for worker in workers.alive(time.time()) if not STRATEGIES[worker.strategy].needs_live})
+    if filed:
+        click.echo(
+            f"journeys that begin at {', '.join(filed)} by hard_wired keep to the file of their line: change it and restart",
+            err=True,
+        )
+
+
+@rules.command("show")
+@line_option
+@json_option("Writes the version whole there; - is the standard output.")
+def show(line: str | None, json_file: Path | None) -> None:
+    """Prints the current version of the live table.
+
+    \b
+    Example: metroline rules show > routes.toml
+    """
+    published = _current(line)
+    if json_file is not None:
+        write_json({"version": published.version} | published.publication.as_json(), json_file)
+        return
+    at = datetime.datetime.fromtimestamp(published.publication.at, datetime.UTC).isoformat(timespec="seconds")
+    click.echo(f"# version {published.version}, published by {published.publication.by} at {at}")
+    click.echo(published.publication.text, nl=False)
+
+
+@rules.command("diff")
+@click.argument("file", type=FILE)
+@line_option
+def diff(file: Path, line: str | None) -> None:
+    """What publishing a file would change. It exits with 0 also where it differs.
+
+    \b
+    Example: metroline rules diff agents/lines/metrobus/routes.toml
+    """
+    published = _current(line)
+    name = f"version {published.version}"
+    before, after = published.publication.text.splitlines(), read_text(file).splitlines()
+    lines = list(difflib.unified_diff(before, after, name, str(file), lineterm=""))
+    click.echo("\n".join(lines) if lines else f"{file} is {name}")
+
+
+def _current(line: str | None) -> Published:
+    settings = Settings.read(line=line) if line else Settings.read()
+    topics = settings.topics(Line.load(settings.line))
+    found = asyncio.run(read_published(settings.cluster(), topics))
+    if found is None:
+        raise NotPublished(f"the line {topics.prefix!r} has no published table at {settings.broker_url}")
+    return found

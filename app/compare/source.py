@@ -1,0 +1,132 @@
+"""The records of a comparison: the user's own file or the line's, loaded into a source topic once."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import io
+import time
+from array import array
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from agents.cluster import Cluster
+from agents.line import Line
+from routing.envelope import RecordId
+from routing.errors import MetrolineError
+
+CHUNK = 2_000
+"""Messages that may be unconfirmed while the source is loaded."""
+
+
+class UnreadableRecords(MetrolineError):
+    """Raised when a file of records cannot be read."""
+
+
+def records_of(what: str, line: Line, seed: int = 1) -> Iterator[bytes]:
+    """The source messages that `--records` names: a number of the line's own, or a file (JSON lines, CSV, also .gz)."""
+    if what.replace("_", "").isdigit():
+        for record in line.records(int(what), seed):
+            yield record if isinstance(record, bytes) else orjson.dumps(record)
+        return
+    file = Path(what)
+    if not file.is_file():
+        raise UnreadableRecords(f"--records {what}: neither a number nor a file")
+    try:
+        yield from _read_file(file)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableRecords(f"{file} cannot be read: {error}") from error
+
+
+def _read_file(file: Path) -> Iterator[bytes]:
+    opened: IO[bytes] = gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # type: ignore[assignment]
+    kind = Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
+    with opened as content:
+        if kind.lower() == ".csv":
+            for row in csv.DictReader(io.TextIOWrapper(content, "utf-8-sig", newline="")):
+                yield orjson.dumps({name: _value(text) for name, text in row.items() if name is not None})
+        else:
+            for line in content:
+                if line.strip():
+                    yield line.rstrip(b"\r\n")
+
+
+def _value(text: str | list[str] | None) -> object:
+    """A CSV field as JSON: empty is null, a number is a number, anything else is text."""
+    if text is None or text == "":
+        return None
+    if isinstance(text, str) and text.strip() == text:
+        for kind in (int, float):
+            try:
+                number = kind(text)
+            except ValueError:
+                continue
+            return number if _is_plain(text, number) else text
+    return text
+
+
+def _is_plain(text: str, number: float) -> bool:
+    """Whether nothing is lost by reading a text as a number: no leading zeros, no `nan`, nothing beyond 64 bits."""
+    digits = text.lstrip("-")
+    padded = len(digits) > 1 and digits[0] == "0" and digits[1] != "."
+    return not padded and "_" not in text and text[0] != "+" and abs(number) < 2**63
+
+
+@dataclass(slots=True)
+class Sent:
+    """What was sent: the index in the input of the record at each confirmed (partition, offset)."""
+
+    records: int = 0
+    times: array[float] = field(default_factory=lambda: array("d"))
+    """When each was sent, seconds since the epoch."""
+    _places: list[dict[int, int]] = field(default_factory=list)
+
+    def note(self, partition: int, offset: int, index: int) -> None:
+        while len(self._places) <= partition:
+            self._places.append({})
+        self._places[partition][offset] = index
+
+    def index(self, partition: int, record: RecordId) -> int:
+        """The index of a record by its id; the messages hold one record each."""
+        return self._places[partition][record if isinstance(record, int) else record[0]]
+
+
+async def load(
+    cluster: Cluster, topic: str, messages: Iterator[bytes], partitions: int, rate: float | None = None
+) -> AsyncIterator[Sent]:
+    """Sends the messages and yields what is confirmed so far, at the end for the last time; `rate` is messages a second."""
+    sent = Sent()
+    waiting = []
+    settings = {} if rate else {"linger_ms": 5, "max_batch_size": 256 * 1024}
+    async with cluster.producing(max_request_size=8 * 1024 * 1024, **settings) as producer:
+        started = time.monotonic()
+        for message in messages:
+            index = sent.records
+            if rate:
+                await _pace(started + index / rate)
+            sent.times.append(time.time())
+            waiting.append((index, await producer.send(topic, message, partition=index % partitions)))
+            sent.records += 1
+            if len(waiting) >= CHUNK:
+                await _confirm(sent, waiting)
+                yield sent
+        await _confirm(sent, waiting)
+    yield sent
+
+
+async def _confirm(sent: Sent, waiting: list[tuple[int, Any]]) -> None:
+    for index, confirmation in waiting:
+        message = await confirmation
+        sent.note(message.partition, message.offset, index)
+    waiting.clear()
+
+
+async def _pace(due: float) -> None:
+    wait = due - time.monotonic()
+    if wait > 0:
+        await asyncio.sleep(wait)

@@ -1,0 +1,36 @@
+"""Which partitions' entries this worker holds now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+from faust.types import TP
+
+
+class Held:
+    """The partitions that are assigned to this worker and of which it has read all entries back.
+
+    The memory store keeps what it has of a partition that was taken away. When that one comes back, its entries are
+    old until they are read again; those of a partition that stayed are right all the time.
+    """
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+        self._read_back: frozenset[TP] = frozenset()
+        app.on_partitions_assigned.connect(self._on_assigned)
+        app.on_rebalance_complete.connect(self._on_complete)
+
+    def partitions(self, topic: str) -> frozenset[int]:
+        """The partitions of a changelog."""
+        return frozenset(tp.partition for tp in self._read_back & self._assigned if tp.topic == topic)
+
+    @property
+    def _assigned(self) -> frozenset[TP]:
+        return frozenset(self._app.assignor.assigned_actives())
+
+    def _on_assigned(self, *_: Any, **__: Any) -> None:
+        self._read_back &= self._assigned
+
+    def _on_complete(self, *_: Any, **__: Any) -> None:
+        self._read_back = self._assigned

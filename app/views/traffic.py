@@ -1,0 +1,15 @@
+"""What this worker sent to the bus."""
+
+from __future__ import annotations
+
+from faust import web
+
+from app.views.answers import LineView
+
+
+class TrafficView(LineView):
+    """What this worker sent to the bus, by address, and its clocks."""
+
+    async def get(self, request: web.Request) -> web.Response:
+        """JSON."""
+        return self.json(self.worker.bus.meter.as_json())
