@@ -74,7 +74,8 @@ class Itinerary:
 
     version: int
     legs: tuple[Decision | Ask, ...]
-    by: str = "map-maker"
+    by: str = ""
+    """Who planned it; whoever makes its first move."""
 
     @property
     def reads(self) -> Reads:
@@ -84,17 +85,13 @@ class Itinerary:
     def move(self, by: str) -> Move:
         """The move along the first leg; the legs behind it travel with the record.
 
-        A stop at which this is called goes by the plan, so the history names who planned (`self.by`), not `by`.
+        A stop that goes by the plan is not who decided: the history names who planned.
         """
-        first, rest = self.legs[0], self.legs[1:]
-        move = first.move(self.by)
+        planner = self.by or by
+        move = self.legs[0].move(planner)
         if move.to in (ARRIVALS, SWITCH):
             return move
-        return Move(move.to, move.chosen, Itinerary(self.version, rest, self.by))
-
-    def planned_by(self, by: str) -> Itinerary:
-        """The same plan, made by somebody else."""
-        return self if by == self.by else Itinerary(self.version, self.legs, by)
+        return Move(move.to, move.chosen, Itinerary(self.version, self.legs[1:], planner))
 
     def encode(self) -> dict[str, Any]:
         return {"version": self.version, "by": self.by, "legs": [_encode_leg(leg) for leg in self.legs]}

@@ -55,8 +55,8 @@ class Cause(StrEnum):
     """A message on an inner topic is no envelope."""
     TOO_LARGE = "too_large"
     """The record does not fit into a message."""
-    UNKNOWN_STOP = "unknown_stop"
-    """A rule leads to a stop that this line's code does not have."""
+    INTERNAL_ERROR = "internal_error"
+    """A mistake of this program; the worker's log has the traceback."""
 
 
 @dataclass(frozen=True, slots=True)

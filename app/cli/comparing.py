@@ -27,6 +27,7 @@ from routing.network import Network
 from routing.strategies import STRATEGIES, strategy_named
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+WIDTH = 140
 FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -65,7 +66,7 @@ def compare(
     where = line or Settings.read().line
     if results is not None:
         results.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=str(json_file) == "-")
+    console = _console(to_stderr=str(json_file) == "-")
     with reached_broker(broker) as reached, tempfile.TemporaryDirectory(prefix="metroline-") as folder:
         plan = Plan(
             where, records, names, reached.url, reached.name, reached.environment, rate, results, partitions, workers, seed
@@ -93,6 +94,12 @@ def demo(context: click.Context, records: str, html_file: Path) -> None:
     Example: metroline demo
     """
     context.invoke(compare, line="agents.lines.metrobus", records=records, html_file=html_file, strategies=",".join(STRATEGIES), workers=1, partitions=4, seed=1)
+
+
+def _console(*, to_stderr: bool) -> Console:
+    """Off a terminal a line is as long as the table needs."""
+    console = Console(stderr=to_stderr)
+    return console if console.is_terminal else Console(stderr=to_stderr, width=WIDTH)
 
 
 def _run(plan: Plan, cluster: object, folder: Path, console: Console) -> Comparison:

@@ -4,67 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from agents.tables import LineTable
 from app.views.spreading import spread
+from app.views.sums import Sums, rows
 from routing.outcome import Ending
-from routing.settlement import BLOCK, OTHER, Kind
+from routing.settlement import BLOCK, Kind
 
 LISTED = 100
 """Blocks that are listed, the newest ones."""
-
-MOST_KINDS = 1_000
-"""Kinds of outcome that are told apart within a partition."""
-
-
-@dataclass(slots=True)
-class Sums:
-    """What was settled of one origin in one partition."""
-
-    origin: str
-    partition: int
-    blocks: int = 0
-    hops: int = 0
-    duplicates: int = 0
-    counts: Counter[Kind] = field(default_factory=Counter)
-
-    @property
-    def is_stray(self) -> bool:
-        """Whether these are no source records, but messages on inner topics that were no envelopes."""
-        return not self.origin.startswith("source")
-
-    @property
-    def seen(self) -> int:
-        return self.counts.total() + self.duplicates
-
-    def add(self, block: dict[str, Any]) -> None:
-        """Takes the counts of one block, as the table has it."""
-        self.blocks += 1
-        self.hops += block["hops"]
-        self.duplicates += block["duplicates"]
-        for stop, ending, reason, count in block["counts"]:
-            known = (stop, ending, reason) in self.counts or len(self.counts) < MOST_KINDS
-            self.counts[stop, ending, reason if known else OTHER] += count
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "origin": self.origin,
-            "partition": self.partition,
-            "blocks": self.blocks,
-            "settled": self.counts.total(),
-            "hops": self.hops,
-            "duplicates": self.duplicates,
-            "counts": _rows(self.counts),
-        }
-
-    @classmethod
-    def of_json(cls, data: dict[str, Any]) -> Sums:
-        """Raises LookupError or TypeError for what is none."""
-        counts = Counter({(row["stop"], row["ending"], row["reason"]): int(row["count"]) for row in data["counts"]})
-        whole = {name: int(data[name]) for name in ("partition", "blocks", "hops", "duplicates")}
-        return cls(origin=str(data["origin"]), counts=counts, **whole)
 
 
 async def read(table: LineTable, partitions: frozenset[int]) -> dict[str, Any]:
@@ -123,11 +72,11 @@ def _page(sums: Iterable[Sums], blocks: list[dict[str, Any]]) -> dict[str, Any]:
         "settled": counts.total(),
         "duplicates": sum(one.duplicates for one in records),
         "hops": sum(one.hops for one in records),
-        "counts": _rows(counts),
+        "counts": rows(counts),
         "strays": {
             "total": _total(strays).total(),
             "duplicates": sum(one.duplicates for one in strays),
-            "counts": [{"origin": one.origin} | row for one in strays for row in _rows(one.counts)],
+            "counts": [{"origin": one.origin} | row for one in strays for row in rows(one.counts)],
         },
         "origins": [one.as_json() for one in ordered],
         "blocks": blocks[:LISTED],
@@ -144,8 +93,3 @@ def _total(sums: Iterable[Sums]) -> Counter[Kind]:
 def _newest_first(key: str) -> tuple[bool, int, str, int]:
     partition, origin, block = place_of(key)
     return (not origin.startswith("source"), -block, origin, partition)
-
-
-def _rows(counts: Counter[Kind]) -> list[dict[str, Any]]:
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [{"stop": kind[0], "ending": kind[1], "reason": kind[2], "count": count} for kind, count in ordered]

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from agents import Drop, service
+from agents import service
 from agents.line import Record
 from agents.lines.metrobus.customers import ADDRESSES, ALLOWED
 
 
 @service
-def contact_point(record: Record) -> Record | Drop:
-    """Adds the customer's e-mail address."""
+def contact_point(record: Record) -> Record:
+    """Adds the customer's e-mail address, or a hold where there is none; the rules table says what becomes of those."""
     email = ADDRESSES.get(record["account_number"])
     if email is None:
-        return Drop("no contact point")
-    record["email"] = email
+        record["hold"] = "no contact point"
+    else:
+        record["email"] = email
     return record
 
 
 @service
 def allow_list(record: Record) -> Record:
-    """Puts a hold on records of customers who may not be written to; the rules table says what becomes of those."""
+    """Puts a hold on records of customers who may not be written to."""
     if record["account_number"] not in ALLOWED:
         record["hold"] = "not on the allow list"
     return record

@@ -1,0 +1,121 @@
+"""The way of one record, rule by rule: what was tried, what it read, and which rule held."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from routing.errors import ConditionError
+from routing.outcome import Drop, Retry
+from routing.rules import SOURCE, Junction, RuleBook
+
+MOST_STOPS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One rule that was tried: `read` has each field that it looked at, with its value as JSON."""
+
+    rule: str
+    holds: bool
+    verdict: str
+    read: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The decision after one stop: the rules that were tried, in order, and what came of it."""
+
+    after: str
+    trials: tuple[Trial, ...]
+    verdict: str
+
+    def as_json(self) -> dict[str, Any]:
+        trials = [
+            {"rule": trial.rule, "holds": trial.holds, "verdict": trial.verdict, "read": trial.read}
+            for trial in self.trials
+        ]
+        return {"after": self.after, "tried": trials, "verdict": self.verdict}
+
+
+def explain(
+    book: RuleBook, record: dict[str, Any], handlers: Mapping[str, Callable[[dict[str, Any]], Any]]
+) -> Iterator[Explained]:
+    """Follows a record through a table; at a stop with a handler that is no coroutine, the handler runs."""
+    after = SOURCE
+    for _ in range(MOST_STOPS):
+        decision = book.decide(after, record)
+        trials = tuple(_trials(book.junction(after), record))
+        if decision.outcome is not None:
+            outcome = decision.outcome
+            yield Explained(after, trials, f"{outcome.ending.value}{f': {outcome.reason}' if outcome.reason else ''}")
+            return
+        stop = str(decision.stop)
+        handler = handlers.get(stop)
+        if handler is None:
+            yield Explained(after, trials, stop)
+            after = stop
+            continue
+        end, record = _handled(handler, record)
+        yield Explained(after, trials, stop)
+        if end is not None:
+            yield Explained(stop, (), end)
+            return
+        after = stop
+    yield Explained(after, (), f"dead: too_many_hops: {MOST_STOPS} stops behind it")
+
+
+def _handled(
+    handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]
+) -> tuple[str | None, dict[str, Any]]:
+    """The record as the handler leaves it, or how it ends its journey."""
+    if inspect.iscoroutinefunction(handler):
+        return "unknown: the service is a coroutine, which is not run here", record
+    try:
+        result = handler(record)
+        if isinstance(result, Drop):
+            return f"dropped: {result.reason}", record
+        if isinstance(result, Retry) or not isinstance(result, dict):
+            return f"not a record: {result!r}", record
+        return None, orjson.loads(orjson.dumps(result))
+    except Exception as error:  # noqa: BLE001  # a service may raise anything; it is told
+        return f"dead: service_error: {type(error).__name__}: {error}", record
+
+
+def _trials(junction: Junction, record: dict[str, Any]) -> Iterator[Trial]:
+    for compiled in junction.rules:
+        rule, condition = compiled.rule, compiled.condition
+        read = {name: _shown(record.get(name)) for name in rule.match}
+        if any(name not in record or not _equals(value, record[name]) for name, value in rule.match.items()):
+            yield Trial(rule.name, False, "match does not fit", read)
+            continue
+        if condition is not None:
+            read |= {name: _shown(record.get(name)) for name in sorted(condition.reads or ())}
+            if condition.whole:
+                read["record"] = "the whole of it"
+            try:
+                holds = condition.holds(record)
+            except ConditionError as error:
+                yield Trial(rule.name, False, f"rule_error: {error}", read)
+                return
+            if not holds:
+                yield Trial(rule.name, False, f"{rule.when} does not hold", read)
+                continue
+        yield Trial(rule.name, True, "holds", read)
+        return
+
+
+def _equals(wanted: Any, found: Any) -> bool:
+    """What CEL's `==` says of a match value and a record's."""
+    if isinstance(wanted, bool) or isinstance(found, bool):
+        return wanted is found
+    return bool(wanted == found)
+
+
+def _shown(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 60 else text[:57] + "..."
