@@ -5,7 +5,8 @@ Exit codes: 0 done, 1 the work failed, 2 wrong use.
 
 from __future__ import annotations
 
-import sys
+import importlib
+import logging
 from typing import Any
 
 import click
@@ -17,8 +18,31 @@ from routing.errors import InvalidLine, InvalidRules, MetrolineError, UnknownStr
 WRONG_USE = (InvalidLine, InvalidSettings, UnknownStrategy)
 
 
+MODULES = {
+    "demo": "comparing",
+    "compare": "comparing",
+    "up": "living",
+    "worker": "living",
+    "broker": "living",
+    "push": "living",
+    "check": "looking",
+    "explain": "looking",
+    "rules": "publishing",
+    "hand-over": "living",
+}
+"""The module of each command: a worker does not load what only a comparison needs."""
+
+
 class Commands(click.Group):
-    """Turns every error that a person can do something about into one line."""
+    """Loads commands when they are called, and turns every error that a person can do something about into one line."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(MODULES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in MODULES:
+            importlib.import_module(f"app.cli.{MODULES[name]}")
+        return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -46,6 +70,5 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
-    from app.cli import comparing, living, looking, publishing  # noqa: F401, PLC0415  # each adds its commands
-
-    cli(prog_name="metroline", args=sys.argv[1:])
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it says of a failure, the error says
+    cli(prog_name="metroline")
