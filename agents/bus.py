@@ -92,7 +92,9 @@ class _Shipment:
 class Bus:
     """Sends to one partition of a topic and tries again until the broker confirms; counts what it sent."""
 
-    def __init__(self, topics: Topics, bounds: Bounds, producer: Callable[[], Awaitable[Producer]], meter: Meter) -> None:
+    def __init__(
+        self, topics: Topics, bounds: Bounds, producer: Callable[[], Awaitable[Producer]], meter: Meter
+    ) -> None:
         self.topics = topics
         self.bounds = bounds
         self.meter = meter
@@ -107,7 +109,9 @@ class Bus:
         confirmations = []
         bounds = self.bounds
         for address, segments in departures.by_address.items():
-            for envelope in pack(departures.strategy, departures.origin, segments, bounds.pack_bytes, bounds.pack_records):
+            for envelope in pack(
+                departures.strategy, departures.origin, segments, bounds.pack_bytes, bounds.pack_records
+            ):
                 confirmations.append(await self.send(address, envelope))
         return confirmations
 
@@ -164,7 +168,9 @@ class Bus:
             return
         shipment.attempts += 1
         wait = min(FIRST_WAIT * 2 ** (shipment.attempts - 1), LONGEST_WAIT)
-        log.warning("%s did not take a message (%r), attempt %d in %.1f s", shipment.topic, error, shipment.attempts + 1, wait)
+        log.warning(
+            "%s did not take a message (%r), attempt %d in %.1f s", shipment.topic, error, shipment.attempts + 1, wait
+        )
         self._spawn(self._attempt_later(shipment, wait))
 
     async def _attempt_later(self, shipment: _Shipment, wait: float) -> None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from faust.streams import Stream
 from faust.types import EventT
 
-from agents.bus import Bus, Confirmation, Ledger
 from agents.books import LiveBooks
+from agents.bus import Bus, Confirmation, Ledger
 from agents.letters import stray
 from routing.envelope import Envelope
 from routing.errors import MalformedEnvelope, MetrolineError
@@ -55,10 +55,14 @@ class Carrier:
     async def _bury_message(self, event: EventT[bytes], reason: str, raw: bytes) -> Confirmation:
         message = event.message
         address = self.bus.topics.address(message.topic)
-        return await self.bus.send(ARRIVALS, stray(raw, address, message.partition, message.offset, reason, self.clock()))
+        return await self.bus.send(
+            ARRIVALS, stray(raw, address, message.partition, message.offset, reason, self.clock())
+        )
 
     async def _bury_records(self, envelope: Envelope, reason: str) -> list[Confirmation]:
         departures = self.bus.departures(envelope.strategy, envelope.origin)
         for segment in envelope.segments:
-            departures.add(replace(segment, outcome=None), Move(ARRIVALS, outcome=Outcome.dead(Cause.INTERNAL_ERROR, reason)))
+            departures.add(
+                replace(segment, outcome=None), Move(ARRIVALS, outcome=Outcome.dead(Cause.INTERNAL_ERROR, reason))
+            )
         return await self.bus.dispatch(departures)

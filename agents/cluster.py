@@ -46,7 +46,9 @@ class Cluster:
     @classmethod
     def at(cls, url: str, access: dict[str, Any] | None = None) -> Cluster:
         """The cluster at Faust's kind of address: `kafka://host:port;host:port`."""
-        hosts = [part.strip().removeprefix("aiokafka://").removeprefix("kafka://").rstrip("/") for part in url.split(";")]
+        hosts = [
+            part.strip().removeprefix("aiokafka://").removeprefix("kafka://").rstrip("/") for part in url.split(";")
+        ]
         bootstrap = ",".join(host if ":" in host else f"{host}:9092" for host in hosts if host)
         return cls(bootstrap) if access is None else cls(bootstrap, access)
 
@@ -93,7 +95,9 @@ class Cluster:
             await client.start()
         except (KafkaError, OSError) as error:
             await (client.close if isinstance(client, AIOKafkaAdminClient) else client.stop)()
-            raise ClusterError(f"no Kafka broker answers at {self.bootstrap} ({error}): is BROKER_URL right?") from error
+            raise ClusterError(
+                f"no Kafka broker answers at {self.bootstrap} ({error}): is BROKER_URL right?"
+            ) from error
 
     async def partitions(self, topics: Collection[str]) -> dict[str, int]:
         """How many partitions each of these topics has; those that do not exist are left out."""

@@ -33,9 +33,13 @@ async def hand_over(
     _check_complete(cut, stops)
     alive = (await live_workers(cluster, topics.workers)).alive(now)
     if alive:
-        raise LineRuns(f"{len(alive)} workers are alive ({', '.join(worker.url for worker in alive)}): stop the line first")
+        raise LineRuns(
+            f"{len(alive)} workers are alive ({', '.join(worker.url for worker in alive)}): stop the line first"
+        )
     async with cluster.admin() as admin:
-        groups = [group for group, *_ in await admin.list_consumer_groups() if group.startswith(topics.prefix + GROUP_MARK)]
+        groups = [
+            group for group, *_ in await admin.list_consumer_groups() if group.startswith(topics.prefix + GROUP_MARK)
+        ]
     read = await _read_up_to(cluster, groups, await _partitions(cluster, topics, stops))
     given: dict[str, dict[TopicPartition, int]] = {}
     for role in cut:

@@ -31,10 +31,7 @@ class Service:
     name: str
     handler: Handler
     concurrency: int = 1
-
-    @property
-    def is_async(self) -> bool:
-        return inspect.iscoroutinefunction(self.handler)
+    is_async: bool = False
 
 
 @overload
@@ -53,12 +50,14 @@ def service(
     def mark(function: Handler) -> Handler:
         stop = str(name or getattr(function, "__name__", ""))
         if not NAME.match(stop) or stop in RESERVED:
-            raise InvalidLine(f"a stop cannot be named {stop!r}: use lower case letters, digits and _, and no reserved word")
+            raise InvalidLine(
+                f"a stop cannot be named {stop!r}: use lower case letters, digits and _, and no reserved word"
+            )
         if concurrency < 1:
             raise InvalidLine(f"service {stop!r}: concurrency must be 1 or more, not {concurrency}")
         if concurrency > 1 and not inspect.iscoroutinefunction(function):
             raise InvalidLine(f"service {stop!r}: concurrency needs an async function")
-        function.__metroline__ = Service(stop, function, concurrency)  # type: ignore[attr-defined]
+        function.__metroline__ = Service(stop, function, concurrency, inspect.iscoroutinefunction(function))  # type: ignore[attr-defined]
         return function
 
     return mark(handler) if handler is not None else mark
@@ -124,7 +123,9 @@ def _locate(where: str) -> tuple[Path, str | None]:
             spec = None
         if spec is not None and spec.submodule_search_locations:
             return Path(next(iter(spec.submodule_search_locations))), where
-    raise InvalidLine(f"there is no line {where!r}: name a package (agents.lines.metrobus) or a folder with services.py and routes.toml")
+    raise InvalidLine(
+        f"there is no line {where!r}: name a package (agents.lines.metrobus) or a folder with services.py and routes.toml"
+    )
 
 
 def _import(folder: Path, package: str | None, module: str) -> ModuleType:

@@ -19,14 +19,16 @@ class Traffic:
 
 @dataclass(slots=True)
 class Meter:
-    """Counts by address, and the worker's clocks when it first and last did something with a record."""
+    """Counts by address, and the worker's clocks since it first did something with a record."""
 
     traffic: dict[str, Traffic] = field(default_factory=dict)
     settled: Counter[str] = field(default_factory=Counter)
     """Records by ending, of those that this worker settled."""
     first: tuple[float, float] | None = None
     """Seconds since the epoch and CPU-seconds of the process."""
-    last: tuple[float, float] | None = None
+    _worked_at: float = 0.0
+    _read_at: float = 0.0
+    _cpu: float = 0.0
 
     def sent(self, address: str, records: int, size: int) -> None:
         traffic = self.traffic.setdefault(address, Traffic())
@@ -37,9 +39,16 @@ class Meter:
 
     def tick(self) -> None:
         """Notes that the worker is at work."""
-        self.last = (time.time(), time.process_time())
+        self._worked_at = time.time()
         if self.first is None:
-            self.first = self.last
+            self.first = (self._worked_at, time.process_time())
+
+    @property
+    def last(self) -> tuple[float, float] | None:
+        """The clocks when it last did something; its CPU time is read when it is asked for, which costs a call to the system."""
+        if self._worked_at != self._read_at:
+            self._read_at, self._cpu = self._worked_at, time.process_time()
+        return None if self.first is None else (self._read_at, self._cpu)
 
     def as_json(self) -> dict[str, Any]:
         traffic = {

@@ -16,8 +16,8 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord
 from mode import Service
 
-from agents.bus import Bus, Confirmation
 from agents.books import LiveBooks
+from agents.bus import Bus, Confirmation
 from agents.cluster import Cluster
 from agents.letters import kept
 from routing.envelope import Origin, RecordId, Segment

@@ -44,7 +44,9 @@ def register(
     bus = carrier.bus
 
     def agent(address: str, body: Body, help: str) -> None:
-        topic = app.topic(bus.topics.at(address), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        topic = app.topic(
+            bus.topics.at(address), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
 
         async def run(stream: StreamT[bytes]) -> None:
             await body(cast("Stream[bytes]", stream))
@@ -69,9 +71,7 @@ def register(
     return _arrivals(app, carrier, rules, agent)
 
 
-def _arrivals(
-    app: faust.App, carrier: Carrier, rules: LineTable, agent: Callable[[str, Body, str], None]
-) -> Tables:
+def _arrivals(app: faust.App, carrier: Carrier, rules: LineTable, agent: Callable[[str, Body, str], None]) -> Tables:
     def table(name: str, help: str) -> LineTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
         assert isinstance(created, LineTable)

@@ -33,7 +33,9 @@ class Role:
         unknown = [part for part in named if part not in every]
         if unknown or not named:
             what = ", ".join(map(repr, unknown)) or "an empty role"
-            raise UnknownRole(f"this line has no role {what}; it has all, {', '.join(every)}, and several of them with commas")
+            raise UnknownRole(
+                f"this line has no role {what}; it has all, {', '.join(every)}, and several of them with commas"
+            )
         return cls(",".join(named), frozenset(named))
 
     def plays(self, part: str) -> bool:

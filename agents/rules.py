@@ -44,7 +44,10 @@ class RulesAgent:
             return []
         if publication.replaces != latest:
             log.warning(
-                "version %d of the rules table is ignored: it replaces %d, but %d is current", version, publication.replaces, latest
+                "version %d of the rules table is ignored: it replaces %d, but %d is current",
+                version,
+                publication.replaces,
+                latest,
             )
             return []
         return [await self.table.put(self.bus, 0, str(version).encode(), publication.as_json())]

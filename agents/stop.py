@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from agents.bus import Confirmation, Departures
 from agents.carrying import Carrier
 from agents.line import Service
 from routing.envelope import Envelope, Segment
+from routing.errors import MalformedRecord
 from routing.itinerary import Course, Decision, watched
 from routing.outcome import Cause, Drop, Ending, Outcome, Retry
 from routing.strategies import NOTHING, Books, Strategy, strategy_named
@@ -33,38 +35,37 @@ class Stop:
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
         """Handles the records of an envelope and regroups them by where they go next."""
-        carrier = self.carrier
+        bus, books = self.carrier.bus, self.carrier.books.books
         strategy = strategy_named(envelope.strategy)
-        departures = carrier.bus.departures(envelope.strategy, envelope.origin)
-        started = carrier.clock()
-        for segment in envelope.segments:
-            await self._handle_segment(segment, strategy, departures, started)
-        return await carrier.bus.dispatch(departures)
+        departures = bus.departures(envelope.strategy, envelope.origin)
+        trips = [_Trip(self, strategy, books, segment) for segment in envelope.segments]
+        await self._run(trips)
+        for trip in trips:
+            trip.depart(departures, self.carrier.clock())
+        return await bus.dispatch(departures)
 
-    async def _handle_segment(
-        self, segment: Segment, strategy: Strategy, departures: Departures, started: float
-    ) -> None:
-        clock = self.carrier.clock
-        trip = _Trip(self, strategy, self.carrier.books.books, segment)
-        breath = clock()
-        done = len(segment.lines)
-        if self.service.concurrency > 1:
-            await trip.run_concurrently(self.service.concurrency)
+    async def _run(self, trips: Iterable[_Trip]) -> None:
+        """Runs the service on the records of all trips, on as many at once as it takes."""
+        deadline = self.carrier.clock() + self.pack_seconds
+        waiting = ((trip, place) for trip in trips for place in range(len(trip.lines)))
+        if self.service.concurrency == 1:
+            await self._run_each(waiting, deadline)
         else:
-            for place, line in enumerate(segment.lines):
-                now = clock()
-                if place and now - started > self.pack_seconds:
-                    done = place
-                    break
-                if now - breath > BREATH:
-                    await asyncio.sleep(0)
-                    breath = clock()
-                await trip.run(place, line)
-        if done < len(segment.lines):
-            departures.postpone(segment.part(range(done, len(segment.lines))), self.service.name)
-        if done:
-            handled = segment.part(range(done)).visited(self.service.name, clock())
-            departures.add_courses(replace(handled, lines=tuple(trip.lines[:done])), trip.courses[:done], self.service.name)
+            await asyncio.gather(*(self._run_each(waiting, deadline) for _ in range(self.service.concurrency)))
+
+    async def _run_each(self, waiting: Iterator[tuple[_Trip, int]], deadline: float) -> None:
+        """Takes one record after the other, at least one, until there are no more or the time is up."""
+        clock = self.carrier.clock
+        breath = clock()
+        for trip, place in waiting:
+            trip.taken += 1
+            await trip.run(place)
+            now = clock()
+            if now > deadline:
+                return
+            if now - breath > BREATH:
+                await asyncio.sleep(0)
+                breath = clock()
 
     def end(self, outcome: Outcome) -> Decision:
         """The end of a journey that the service itself decided; equal ends are the same object."""
@@ -83,38 +84,44 @@ class _Trip:
         self.stop = stop
         self.strategy = strategy
         self.books = books
-        self.itinerary = segment.itinerary
+        self.segment = segment
         self.watches = strategy.watches(segment.itinerary)
         self.lines: list[bytes] = list(segment.lines)
         self.courses: list[Course] = [stop.end(Outcome(Ending.DELIVERED))] * len(segment.lines)
+        self.taken = 0
+        """How many records, from the first on, were handled in time."""
 
-    async def run_concurrently(self, limit: int) -> None:
-        """Runs all records, up to `limit` at once."""
-        places = asyncio.Semaphore(limit)
+    def depart(self, departures: Departures, at: float) -> None:
+        """Sends on what was handled, and back to the stop what was not."""
+        name, every = self.stop.service.name, len(self.lines)
+        if self.taken < every:
+            departures.postpone(self.segment.part(range(self.taken, every)), name)
+        if self.taken:
+            handled = self.segment.part(range(self.taken)).visited(name, at)
+            lines = tuple(self.lines[: self.taken])
+            departures.add_courses(replace(handled, lines=lines), self.courses[: self.taken], name)
 
-        async def run(place: int, line: bytes) -> None:
-            async with places:
-                await self.run(place, line)
-
-        await asyncio.gather(*(run(place, line) for place, line in enumerate(self.lines)))
-
-    async def run(self, place: int, line: bytes) -> None:
+    async def run(self, place: int) -> None:
         """Runs the service on one record. A record that it could not handle ends here as it came."""
         service = self.stop.service
         try:
-            record = orjson.loads(line)
-            before = watched(record, self.watches) if self.watches != NOTHING else None
-        except (orjson.JSONDecodeError, AttributeError) as error:
+            record = orjson.loads(self.lines[place])
+            if type(record) is not dict:
+                raise MalformedRecord(f"no JSON object but {type(record).__name__}", self.lines[place])
+        except (orjson.JSONDecodeError, MalformedRecord) as error:
             self.courses[place] = self.stop.end(Outcome.dead(Cause.MALFORMED_RECORD, str(error)))
             return
+        before = watched(record, self.watches) if self.watches != NOTHING else None
         try:
             result = service.handler(record)
             if service.is_async:
                 result = await result
-        except Exception as error:  # a service may raise anything: it becomes a dead letter
+        except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
+            if is_end_of_worker(error):
+                raise
             self.courses[place] = self.stop.end(Outcome.dead(Cause.SERVICE_ERROR, described(error)))
             return
-        if type(result) is dict:
+        if isinstance(result, dict):
             self._leave(place, result, before)
         else:
             self.courses[place] = self.stop.end(verdict(result))
@@ -124,10 +131,18 @@ class _Trip:
             self.lines[place] = orjson.dumps(record)
             changed = before is not None and watched(record, self.watches) != before
             self.courses[place] = self.strategy.leave(
-                self.books, self.stop.service.name, record, self.itinerary, changed=changed
+                self.books, self.stop.service.name, record, self.segment.itinerary, changed=changed
             )
         except TypeError as error:  # orjson.JSONEncodeError is one
             self.courses[place] = self.stop.end(Outcome.dead(Cause.NOT_ENCODABLE, str(error)))
+
+
+def is_end_of_worker(error: BaseException) -> bool:
+    """Whether it comes from outside of the service: this worker ends, and the record is handled again elsewhere."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, (KeyboardInterrupt, GeneratorExit))
 
 
 def verdict(result: Any) -> Outcome:

@@ -111,7 +111,12 @@ def create_app(settings: Settings) -> LineApp:
     app.bus = Bus(topics, Bounds(), app.maybe_start_producer, Meter())
     app.presence = Presence(cluster, topics.workers, app.describe, app.announce, time.time)
     rules = app.GlobalTable(
-        "rules", partitions=1, recovery_buffer_size=1, key_type=bytes, value_type=bytes, help="the rules table, every version"
+        "rules",
+        partitions=1,
+        recovery_buffer_size=1,
+        key_type=bytes,
+        value_type=bytes,
+        help="the rules table, every version",
     )
     assert isinstance(rules, LineTable)
     app.books = LiveBooks(filed, rules, lambda: line.stops | app.presence.workers.stops(time.time()), settings.strategy)

@@ -30,7 +30,9 @@ async def prepare(settings: Settings, line: Line) -> Preparation:
         raise ClusterError(f"the source topic {topics.source} has no partitions")
     message_bytes = await cluster.message_bytes(topics.source)
     if settings.pack_bytes > message_bytes:
-        raise InvalidSettings(f"PACK_BYTES: {settings.pack_bytes} is more than the {message_bytes} that a message may hold")
+        raise InvalidSettings(
+            f"PACK_BYTES: {settings.pack_bytes} is more than the {message_bytes} that a message may hold"
+        )
     await cluster.create(topics.plans(partitions, line.stops, message_bytes), settings.topic_replication_factor)
     bounds = Bounds(settings.pack_bytes, settings.pack_records, 2 * message_bytes - 1_024, settings.max_hops)
     return Preparation(partitions, bounds)

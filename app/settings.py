@@ -148,7 +148,9 @@ class Settings(BaseSettings):
         """The name under which other workers reach this one's pages."""
         if self.web_host:
             return self.web_host
-        return self.web_bind if self.web_bind.startswith("127.") or self.web_bind == "localhost" else socket.gethostname()
+        return (
+            self.web_bind if self.web_bind.startswith("127.") or self.web_bind == "localhost" else socket.gethostname()
+        )
 
 
 def _told(error: Any) -> str:

@@ -147,8 +147,7 @@ def pack(
     held: list[Segment] = []
     size = count = 0
     for segment in segments:
-        for part in _split(segment, max_bytes, max_records):
-            part_size = part.size()
+        for part, part_size in _split(segment, max_bytes, max_records):
             if held and (size + part_size > max_bytes or count + len(part.ids) > max_records):
                 yield Envelope(strategy, origin, tuple(held))
                 held, size, count = [], 0, 0
@@ -159,17 +158,19 @@ def pack(
         yield Envelope(strategy, origin, tuple(held))
 
 
-def _split(segment: Segment, max_bytes: int, max_records: int) -> Iterator[Segment]:
-    if len(segment.ids) <= max_records and segment.size() <= max_bytes:
-        yield segment
+def _split(segment: Segment, max_bytes: int, max_records: int) -> Iterator[tuple[Segment, int]]:
+    """Parts of a segment that fit, with their sizes in bytes."""
+    whole = segment.size()
+    if len(segment.ids) <= max_records and whole <= max_bytes:
+        yield segment, whole
         return
     first, size = 0, 0
     for place, line in enumerate(segment.lines):
         if place > first and (size + len(line) + 1 > max_bytes or place - first >= max_records):
-            yield segment.part(range(first, place))
+            yield segment.part(range(first, place)), size
             first, size = place, 0
         size += len(line) + 1
-    yield segment.part(range(first, len(segment.lines)))
+    yield segment.part(range(first, len(segment.lines))), size
 
 
 def _encode_segment(segment: Segment) -> dict[str, Any]:

@@ -33,11 +33,18 @@ FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 @cli.command()
 @line_option
-@click.option("--records", default="10000", show_default=True, help="A number of the line's own, or a file: JSON lines or CSV, also .gz.")
+@click.option(
+    "--records",
+    default="10000",
+    show_default=True,
+    help="A number of the line's own, or a file: JSON lines or CSV, also .gz.",
+)
 @click.option("--strategies", default=",".join(STRATEGIES), show_default=True, help="Which, in which order.")
 @broker_option
 @click.option("--rate", type=click.FloatRange(min=0.1), help="Also measures the latency, at so many records a second.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes of each run.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes of each run."
+)
 @click.option("--partitions", type=click.IntRange(1, 1000), default=4, show_default=True, help="Of the source topic.")
 @seed_option
 @json_option("Writes the figures there; - is the standard output.")
@@ -69,7 +76,17 @@ def compare(
     console = _console(to_stderr=str(json_file) == "-")
     with reached_broker(broker) as reached, tempfile.TemporaryDirectory(prefix="metroline-") as folder:
         plan = Plan(
-            where, records, names, reached.url, reached.name, reached.environment, rate, results, partitions, workers, seed
+            where,
+            records,
+            names,
+            reached.url,
+            reached.name,
+            reached.environment,
+            rate,
+            results,
+            partitions,
+            workers,
+            seed,
         )
         comparison = _run(plan, reached.cluster, Path(folder), console)
     if json_file is not None:
@@ -93,7 +110,16 @@ def demo(context: click.Context, records: str, html_file: Path) -> None:
     \b
     Example: metroline demo
     """
-    context.invoke(compare, line="agents.lines.metrobus", records=records, html_file=html_file, strategies=",".join(STRATEGIES), workers=1, partitions=4, seed=1)
+    context.invoke(
+        compare,
+        line="agents.lines.metrobus",
+        records=records,
+        html_file=html_file,
+        strategies=",".join(STRATEGIES),
+        workers=1,
+        partitions=4,
+        seed=1,
+    )
 
 
 def _console(*, to_stderr: bool) -> Console:
@@ -103,7 +129,13 @@ def _console(*, to_stderr: bool) -> Console:
 
 
 def _run(plan: Plan, cluster: object, folder: Path, console: Console) -> Comparison:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, object] = {}
 
@@ -122,7 +154,9 @@ def _report(comparison: Comparison, line: Line) -> str:
         "Python": platform.python_version(),
         "broker": comparison.broker,
     }
-    return render(comparison.as_json(), Network.of(line.book()), command, datetime.datetime.now(datetime.UTC), environment)
+    return render(
+        comparison.as_json(), Network.of(line.book()), command, datetime.datetime.now(datetime.UTC), environment
+    )
 
 
 def show(comparison: Comparison, console: Console) -> None:
@@ -146,9 +180,13 @@ def show(comparison: Comparison, console: Console) -> None:
             f"{run.cpu_seconds_per_10k:.2f}",
         ]
         latency = run.latency_ms or {}
-        table.add_row(run.strategy, *figures, *([f"{latency.get(key, 0):.1f}" for key in ("p50", "p99")] if with_latency else []))
+        table.add_row(
+            run.strategy, *figures, *([f"{latency.get(key, 0):.1f}" for key in ("p50", "p99")] if with_latency else [])
+        )
     console.print(table)
     for difference in comparison.differences:
         console.print(f"different: {difference}", style="red", markup=False)
     if comparison.same_outcome:
-        console.print(f"same outcome: every record went the same way under {len(comparison.runs)} strategies, and every sum adds up")
+        console.print(
+            f"same outcome: every record went the same way under {len(comparison.runs)} strategies, and every sum adds up"
+        )

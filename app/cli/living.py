@@ -51,7 +51,12 @@ def broker(port: int) -> None:
 
 @cli.command()
 @line_option
-@click.option("--records", default="100", show_default=True, help="A number of the line's own, or a file: JSON lines or CSV, also .gz.")
+@click.option(
+    "--records",
+    default="100",
+    show_default=True,
+    help="A number of the line's own, or a file: JSON lines or CSV, also .gz.",
+)
 @click.option("--rate", type=click.FloatRange(min=0.1), help="Records a second; as fast as possible unless given.")
 @seed_option
 def push(line: str | None, records: str, rate: float | None, seed: int) -> None:
@@ -81,9 +86,17 @@ async def _push(settings: Settings, line: Line, records: str, rate: float | None
 @cli.command()
 @line_option
 @broker_option
-@click.option("--rate", type=click.FloatRange(min=0), default=20.0, show_default=True, help="Records a second that come in; 0 for none.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    default=20.0,
+    show_default=True,
+    help="Records a second that come in; 0 for none.",
+)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
-@click.option("--port", type=click.IntRange(1, 65_535), default=6066, show_default=True, help="Of the first worker's pages.")
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), default=6066, show_default=True, help="Of the first worker's pages."
+)
 @seed_option
 def up(line: str | None, broker: str | None, rate: float, workers: int, port: int, seed: int) -> None:
     """A live line on this machine: broker, workers, records coming in, web pages, until Ctrl-C.
@@ -99,7 +112,9 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
         running: list[WorkerProcess] = []
         try:
             for number in range(workers):
-                running.append(WorkerProcess.start(variables, Path(folder) / f"{number}.log", port if not number else None))
+                running.append(
+                    WorkerProcess.start(variables, Path(folder) / f"{number}.log", port if not number else None)
+                )
             for one in running:
                 one.wait_until_ready()
             _tell(reached, settings, loaded, running)
@@ -144,7 +159,9 @@ async def _push_forever(cluster: Cluster, settings: Settings, line: Line, rate: 
 
 @cli.command("hand-over")
 @line_option
-@click.option("--to", "roles", multiple=True, required=True, help="A role of the new cut; give the option once for each.")
+@click.option(
+    "--to", "roles", multiple=True, required=True, help="A role of the new cut; give the option once for each."
+)
 def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
     """Carries the groups' offsets over to another cut of roles, while the line is stopped.
 

@@ -13,7 +13,8 @@ from app.cli import cli
 from app.cli.options import json_option, write_json
 from app.compare.linemap import text_map
 from routing.errors import MetrolineError
-from routing.explain import Explained, explain as explain_way
+from routing.explain import Explained
+from routing.explain import explain as explain_way
 from routing.network import Network
 from routing.rules import RuleBook
 
@@ -33,7 +34,9 @@ def read_text(file: Path) -> str:
 
 @cli.command()
 @click.argument("file", type=FILE)
-@click.option("--line", "line", help="The line whose services must serve its stops; the folder of the file if it is one.")
+@click.option(
+    "--line", "line", help="The line whose services must serve its stops; the folder of the file if it is one."
+)
 @json_option("Writes the rules and the warnings there; - is the standard output.")
 def check(file: Path, line: str | None, json_file: Path | None) -> None:
     """Validates a rules table and prints the network that it draws.

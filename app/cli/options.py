@@ -30,7 +30,9 @@ seed_option = click.option("--seed", default=1, show_default=True, help="Which o
 
 
 def json_option(help: str) -> Callable[[Any], Any]:
-    return click.option("--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), help=help)
+    return click.option(
+        "--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), help=help
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from agents.presence import Workers, live_workers
 from app.cli import cli
 from app.cli.looking import FILE, read_text
 from app.cli.options import json_option, line_option, write_json
-from app.published import Published, publish as publish_rules, read_published
+from app.published import Published, read_published
+from app.published import publish as publish_rules
 from app.settings import Settings
 from routing.errors import MetrolineError
 from routing.network import Network
@@ -71,7 +72,9 @@ async def _publish(settings: Settings, book: RuleBook, file: str, replaces: int 
     version = await publish_rules(cluster, topics, made)
     won = await read_published(cluster, topics)
     if won is None or won.version != version:
-        raise NotPublished("somebody else published at the same moment: look at `metroline rules diff`, then publish again")
+        raise NotPublished(
+            "somebody else published at the same moment: look at `metroline rules diff`, then publish again"
+        )
     click.echo(f"version {version} is published; it replaces {current.version}")
     await _follow(workers, version)
 

@@ -123,9 +123,7 @@ async def read_topic(cluster: Cluster, topic: str) -> AsyncIterator[ConsumerReco
                         yield message
 
 
-async def read_outcomes(
-    cluster: Cluster, topics: Topics, sent: Sent, results: ResultsFile | None = None
-) -> Evidence:
+async def read_outcomes(cluster: Cluster, topics: Topics, sent: Sent, results: ResultsFile | None = None) -> Evidence:
     """Reads what came to the arrivals; the first outcome of a record counts, as it does there."""
     evidence = Evidence(sent.records)
     async for message in read_topic(cluster, topics.at(ARRIVALS)):
@@ -169,7 +167,9 @@ async def read_settled(cluster: Cluster, topics: Topics) -> Settled:
     return settled
 
 
-async def read_delivered(cluster: Cluster, topics: Topics) -> tuple[Counter[tuple[int, RecordId]], dict[tuple[int, RecordId], float]]:
+async def read_delivered(
+    cluster: Cluster, topics: Topics
+) -> tuple[Counter[tuple[int, RecordId]], dict[tuple[int, RecordId], float]]:
     """How often each record stands in the delivered topic, and when it was first written there, seconds since the epoch."""
     counts: Counter[tuple[int, RecordId]] = Counter()
     written: dict[tuple[int, RecordId], float] = {}

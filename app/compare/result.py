@@ -38,7 +38,8 @@ class Run:
         """As `--json` writes it."""
         figures = {name: getattr(self, name) for name in self.__slots__ if name != "routes"}
         routes = {
-            ">".join(route): {ending.value: counts[ending] for ending in Ending} for route, counts in self.routes.items()
+            ">".join(route): {ending.value: counts[ending] for ending in Ending}
+            for route, counts in self.routes.items()
         }
         return figures | {"routes": routes}
 

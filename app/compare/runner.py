@@ -232,8 +232,14 @@ def _differing(first_name: str, first: Evidence, name: str, other: Evidence) -> 
             continue
         total += 1
         if total <= MOST_DIFFERENCES:
-            what = f"{_told(one)} under {first_name}, {_told(two)} under {name}" if one != two else "other content at the end"
-            found.append(f"record {index}: {what}" if one != two else f"record {index}: {what} under {first_name} and {name}")
+            what = (
+                f"{_told(one)} under {first_name}, {_told(two)} under {name}"
+                if one != two
+                else "other content at the end"
+            )
+            found.append(
+                f"record {index}: {what}" if one != two else f"record {index}: {what} under {first_name} and {name}"
+            )
     if total > MOST_DIFFERENCES:
         found.append(f"{total - MOST_DIFFERENCES} more records differ between {first_name} and {name}")
     return found
