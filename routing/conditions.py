@@ -62,8 +62,8 @@ class _Scope:
 
     name: str | None = None
     over: Path = (ANY,)
-    gives_list: bool = False
-    """Whether a list stands there for certain once it is closed."""
+    gives: Path | None = None
+    """Whose elements the list has that stands there once it is closed; None where that may be no list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +158,10 @@ class _Scan:
         while at < len(self._tokens):
             token = self._tokens[at]
             if token.text in ("(", "[", "{") and token.kind == "sign":
-                self._scopes.append(_Scope(gives_list=token.text == "[" and not self._is_index(at)))
+                self._scopes.append(_Scope(gives=() if token.text == "[" and not self._is_index(at) else None))
             elif token.text in (")", "]", "}") and token.kind == "sign" and self._scopes:
-                last, listed = (ANY,), self._scopes.pop().gives_list
+                gives = self._scopes.pop().gives
+                last, listed = ((ANY,), False) if gives is None else (gives, True)
                 at += 1
                 continue
             elif token.kind == "name" and self._is_member(at):
@@ -224,7 +225,7 @@ class _Scan:
             self.ranges.append(over)
         name = self._tokens[at + 2].text
         self.bound.add(name)
-        self._scopes.append(_Scope(name, over, gives_list=macro in ("map", "filter")))
+        self._scopes.append(_Scope(name, over, {"filter": over, "map": (ANY,)}.get(macro)))
 
     def _is_index(self, at: int) -> bool:
         """Whether the bracket here picks an element, instead of beginning a list."""
@@ -271,8 +272,10 @@ def _lacks(value: Any, path: Sequence[Any], *, absent_index: bool) -> bool:
             return absent_index or any(_lacks(element, rest, absent_index=False) for element in _elements(value))
         try:
             value = value[step]
-        except (LookupError, TypeError):
-            return not isinstance(value, (str, int, float, bool))
+        except LookupError:
+            return not isinstance(value, str)
+        except TypeError:  # a list has no names, a number no elements: not absent but something else
+            return False
     return value is None
 
 

@@ -12,6 +12,7 @@ import orjson
 from routing.errors import ConditionError
 from routing.outcome import Drop, Retry
 from routing.rules import SOURCE, Junction, RuleBook
+from routing.values import matches
 
 MOST_STOPS = 64
 
@@ -90,7 +91,7 @@ def _trials(junction: Junction, record: dict[str, Any]) -> Iterator[Trial]:
     for compiled in junction.rules:
         rule, condition = compiled.rule, compiled.condition
         read = {name: _shown(record.get(name)) for name in rule.match}
-        if any(name not in record or not _equals(value, record[name]) for name, value in rule.match.items()):
+        if not all(matches(value, record.get(name)) for name, value in rule.match.items()):
             yield Trial(rule.name, False, "match does not fit", read)
             continue
         if condition is not None:
@@ -107,13 +108,6 @@ def _trials(junction: Junction, record: dict[str, Any]) -> Iterator[Trial]:
                 continue
         yield Trial(rule.name, True, "holds", read)
         return
-
-
-def _equals(wanted: Any, found: Any) -> bool:
-    """What CEL's `==` says of a match value and a record's."""
-    if isinstance(wanted, bool) or isinstance(found, bool):
-        return wanted is found
-    return bool(wanted == found)
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,7 @@ import orjson
 from routing.errors import MetrolineError
 
 EXACT = 2**53
-"""Beyond it, integers are no longer told apart as floats."""
+"""From here on, integers are no longer told apart as floats."""
 
 MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
@@ -83,9 +83,14 @@ def match_key(value: Any) -> Any:
 
 def differs_beyond_floats(wanted: Any, found: Any) -> bool:
     """Whether two numbers with the same `match_key` are different all the same; CEL compares int with int exactly."""
-    if type(wanted) is not int or -EXACT <= wanted <= EXACT:
+    if type(wanted) is not int or -EXACT < wanted < EXACT:
         return False
     return wanted != found if type(found) is int else type(found) is not float
+
+
+def matches(wanted: Any, found: Any) -> bool:
+    """What CEL's `==` says of a `match` value and a record's, as the index finds it."""
+    return bool(match_key(wanted) == match_key(found)) and not differs_beyond_floats(wanted, found)
 
 
 def text(value: Any) -> str:

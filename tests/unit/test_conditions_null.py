@@ -1,0 +1,128 @@
+"""CEL decides; where it cannot and something that is read is null or absent, the condition does not hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from routing.conditions import Condition
+from routing.errors import ConditionError
+
+HOLDS = [
+    ("a == null", {}),
+    ("a == null", {"a": None}),
+    ("a != 1", {}),
+    ("record['x y'] == null", {}),
+    ("b == null || a > 1", {"a": "text"}),
+    ("a > 1 || b == 1", {"b": 1}),
+    ("has(record.a)", {"a": None}),
+    ("!has(record.a)", {}),
+    ("has(n.a)", {"n": {"a": None}}),
+    ("n.a == null", {"n": {"a": None}}),
+    ("l[0] == null", {"l": [None]}),
+    ("l.exists(x, x == null)", {"l": [1, None]}),
+    ("l.exists(x, x > 1)", {"l": [2, None]}),
+    ("l.all(x, x == 1)", {"l": []}),
+    ("type(a) == int", {"a": 1, "int": None}),
+    ("type == 'x'", {"type": "x"}),
+    ("int == 3", {"int": 3}),
+    ("a == 1.0", {"a": 1}),
+    ("a == 18446744073709551615u", {"a": 2**64 - 1}),
+    ("record['a b'] == 1 && c == 2", {"a b": 1, "c": 2}),
+    ("size(record) == 1", {"a": 1}),
+    ("[1, 2].map(x, x * a) == [2, 4]", {"a": 2}),
+]
+
+DOES_NOT_HOLD = [
+    ("a == 1", {}),
+    ("a > 1", {}),
+    ("a > 1", {"a": None}),
+    ("!a", {}),
+    ("a.startsWith('x')", {}),
+    ("size(a) > 1", {"a": None}),
+    ("a + 1 > b", {"a": 1}),
+    ("n.a > 1", {"n": {}}),
+    ("n.a > 1", {"n": {"a": None}}),
+    ("n.a > 1", {"n": None}),
+    ("n.a.b.c > 1", {"n": {"a": {}}}),
+    ("!has(n.a)", {}),
+    ("n['x y'] > 1", {"n": {}}),
+    ("record['x y'] > 1", {}),
+    ("record['x y'].z > 1", {"x y": {}}),
+    ("record.a > 1", {}),
+    ("record.a == null", {}),
+    ("l[3] == 1", {"l": [1]}),
+    ("l[0] > 1", {"l": [None]}),
+    ("l[a] == 1", {"l": [1], "a": 9}),
+    ("n[a] == 1", {"n": {}, "a": "k"}),
+    ("l.exists(x, x > 2)", {"l": [1, None]}),
+    ("l.exists(x, x.y > 1)", {"l": [{"y": 1}, {}]}),
+    ("l.exists(x, x.y > 1)", {"l": [{"y": None}]}),
+    ("l.map(x, x.y)[0] > 1", {"l": [{}]}),
+    ("l.filter(x, x.y > 0).exists(z, z.q > 1)", {"l": [{"y": 1}]}),
+    ("[a, b].exists(x, x.y > 1)", {"a": {"y": 1}, "b": {}}),
+    ("type(a) == int", {"a": "1"}),
+    ("a == true", {"a": 1}),
+    ("a == 1", {"a": True}),
+    ("a == '1'", {"a": 1}),
+]
+
+UNDECIDED = [
+    ("a > 1", {"a": "text"}),
+    ("a > 1", {"a": True}),
+    ("a > 1", {"a": "text", "b": None}),
+    ("n.a > 1", {"n": {"a": "text"}}),
+    ("n.a > 1", {"n": "text"}),
+    ("n.a > 1", {"n": [1]}),
+    ("l[0] > 1", {"l": "text"}),
+    ("l['k'] > 1", {"l": [1]}),
+    ("l.exists(x, x > 1)", {"l": ["text"]}),
+    ("l.exists(x, x > 1)", {"l": 5}),
+    ("[1, 2].exists(x, x > a)", {"a": "text", "b": None}),
+    ("[1, 2].exists(x, x > a)", {"a": [None]}),
+    ("record['x y'] > 1", {"x y": "text", "z": None}),
+    ("int > 1", {}),  # a type, where no field is called so; record["int"] is always the field
+    ("1 / a > 0", {"a": 0}),
+    ("a + 1 > 0", {"a": 2**63 - 1}),
+    ("a.matches('[')", {"a": "x"}),
+    ("int(a) > 1", {"a": "x"}),
+    ("timestamp(a) > timestamp('2020-01-01T00:00:00Z')", {"a": "yesterday"}),
+]
+
+
+@pytest.mark.parametrize(("text", "record"), HOLDS)
+def test_cel_decides_first_and_null_is_a_value(text: str, record: dict[str, Any]) -> None:
+    assert Condition.compile(text).holds(record) is True
+
+
+@pytest.mark.parametrize(("text", "record"), DOES_NOT_HOLD)
+def test_what_is_null_or_absent_makes_a_condition_not_hold(text: str, record: dict[str, Any]) -> None:
+    assert Condition.compile(text).holds(record) is False
+
+
+@pytest.mark.parametrize(("text", "record"), UNDECIDED)
+def test_what_is_of_the_wrong_type_cannot_be_decided(text: str, record: dict[str, Any]) -> None:
+    with pytest.raises(ConditionError, match=r"\w"):
+        Condition.compile(text).holds(record)
+
+
+@pytest.mark.parametrize(
+    ("text", "record", "kind"),
+    [("a", {"a": 1}, "int"), ("a", {}, "NoneType"), ("'x'", {}, "str"), ("[a]", {"a": True}, "list")],
+)
+def test_an_answer_that_is_neither_true_nor_false_is_an_error(text: str, record: dict[str, Any], kind: str) -> None:
+    with pytest.raises(ConditionError, match=f"gives {kind}, not true or false"):
+        Condition.compile(text).holds(record)
+
+
+def test_a_comprehension_over_an_object_is_refused_since_its_entries_have_no_order() -> None:
+    condition = Condition.compile("fees.exists(k, fees[k] > 100)")
+    with pytest.raises(ConditionError, match="goes over 'fees', an object"):
+        condition.holds({"fees": {"a": "waived", "b": 200}})
+
+
+def test_the_record_is_not_changed_by_asking() -> None:
+    record: dict[str, Any] = {"a": [1], "n": {"k": None}}
+    Condition.compile("a[0] == 1 && missing == null && record['other'] == null && n.k == null").holds(record)
+    assert record == {"a": [1], "n": {"k": None}}

@@ -1,0 +1,245 @@
+"""An envelope comes back as it was sent, and whatever is no envelope is malformed and nothing worse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routing.envelope import Envelope, Origin, Segment, Visit, id_text
+from routing.errors import MalformedEnvelope
+from routing.itinerary import Ask, Chosen, Decision, Itinerary
+from routing.outcome import Ending, Outcome
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+naturals = st.integers(0, 2**63)
+times = st.floats(0, 4e9)
+maybe_texts = st.none() | texts
+ids = naturals | st.builds(lambda offset, index: (offset, index, index + 2), naturals, naturals)
+lines = st.dictionaries(texts, st.none() | st.integers(0, 9) | texts, max_size=2).map(orjson.dumps)
+visits = st.builds(Visit, texts, times, maybe_texts, texts, naturals)
+outcomes = st.builds(Outcome, st.sampled_from(Ending), maybe_texts, maybe_texts)
+fields = st.none() | st.frozensets(texts, max_size=3)
+
+
+@st.composite
+def itineraries(draw: st.DrawFn) -> Itinerary:
+    version = draw(naturals)
+
+    def leg() -> Decision | Ask:
+        rule, reads = draw(maybe_texts), draw(fields)
+        if draw(st.booleans()):
+            return Decision(draw(texts), None, rule, version, reads)
+        if draw(st.booleans()):
+            return Decision(None, Outcome(draw(st.sampled_from(Ending)), draw(maybe_texts), rule), rule, version, reads)
+        asked: Ask = draw(st.sampled_from(Ask))
+        return asked
+
+    return Itinerary(version, tuple(leg() for _ in range(draw(st.integers(1, 3)))), draw(texts))
+
+
+@st.composite
+def segments(draw: st.DrawFn) -> Segment:
+    records = draw(st.lists(st.tuples(ids, lines), min_size=1, max_size=4))
+    return Segment(
+        tuple(one for one, _ in records),
+        tuple(line for _, line in records),
+        draw(times),
+        tuple(draw(st.lists(visits, max_size=2))),
+        draw(st.none() | st.builds(Chosen, maybe_texts, texts, naturals)),
+        draw(st.none() | itineraries()),
+        draw(st.none() | outcomes),
+        draw(st.integers(0, 200)),
+    )
+
+
+envelopes = st.builds(
+    Envelope, texts, st.builds(Origin, texts, naturals), st.lists(segments(), min_size=1, max_size=3).map(tuple)
+)
+
+
+@given(envelopes)
+@settings(max_examples=200, deadline=None)
+def test_an_envelope_comes_back_as_it_was_sent(envelope: Envelope) -> None:
+    raw = envelope.encode()
+    assert Envelope.decode(raw) == envelope
+    assert Envelope.decode(raw).encode() == raw
+    assert raw.count(b"\n") == len(envelope)
+
+
+def read_or_refused(raw: bytes) -> Envelope | None:
+    """The envelope, which can then be sent again, or None where it was refused with its bytes kept."""
+    malformed: MalformedEnvelope | None = None
+    try:
+        envelope = Envelope.decode(raw)
+    except MalformedEnvelope as error:
+        malformed = error
+    if malformed is not None:
+        assert malformed.raw == raw
+        assert str(malformed).startswith("no envelope: ")
+        assert len(str(malformed)) < 400
+        return None
+    assert Envelope.decode(envelope.encode()) == envelope
+    for segment in envelope.segments:
+        assert isinstance(segment.last_stop, str)
+        if segment.itinerary is not None:
+            assert segment.itinerary.move("switch").to
+    return envelope
+
+
+@given(st.one_of(st.binary(), st.text().map(str.encode)))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_an_envelope_or_malformed(raw: bytes) -> None:
+    assert read_or_refused(raw) is None
+
+
+@given(envelopes, st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_envelope_is_read_or_malformed(envelope: Envelope, data: st.DataObject) -> None:
+    raw = bytearray(envelope.encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(raw)))
+        raw[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    read_or_refused(bytes(raw))
+
+
+@given(envelopes, st.data())
+@settings(max_examples=150, deadline=None)
+def test_an_envelope_that_lost_a_record_is_malformed(envelope: Envelope, data: st.DataObject) -> None:
+    raw = envelope.encode()
+    cut = data.draw(st.integers(0, raw.rindex(b"\n")))
+    assert read_or_refused(raw[:cut]) is None
+
+
+HEADER: dict[str, Any] = {
+    "metroline": 1,
+    "strategy": "map_maker",
+    "origin": ["source", 3],
+    "segments": [
+        {
+            "ids": [7, [8, 0, 2]],
+            "entered": 1.5,
+            "hops": 2,
+            "history": [["s0", 2.5, "r", "map-maker", 1]],
+            "chosen": ["r", "map-maker", 1],
+            "itinerary": {
+                "version": 1,
+                "by": "map-maker",
+                "legs": [["s1", "r", ["a"], None], [None, None, None, ["delivered", None]], ["switch"]],
+            },
+            "outcome": ["dropped", "why", "r"],
+        }
+    ],
+}
+floats = st.floats(allow_nan=False, allow_infinity=False)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | floats | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a header."""
+    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for step, inner in steps for place in places(inner, (*path, step)))]
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """A header with another value at a place."""
+    if not path:
+        return new
+    changed = dict(value) if isinstance(value, dict) else list(value)
+    changed[path[0]] = replaced(value[path[0]], path[1:], new)
+    return changed
+
+
+@given(st.lists(st.tuples(st.sampled_from(places(HEADER)), anything), min_size=1, max_size=2))
+@settings(max_examples=500, deadline=None)
+def test_a_header_of_any_other_shape_is_read_or_malformed(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    header: Any = HEADER
+    for place, new in changes:
+        try:
+            header = replaced(header, place, new)
+        except (TypeError, LookupError, ValueError):  # the place went with the change before
+            continue
+    read_or_refused(orjson.dumps(header) + b'\n{"a":1}\n{"a":2}')
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("strategy",), None),
+        (("strategy",), 5),
+        (("origin",), []),
+        (("origin", 1), -1),
+        (("origin", 1), True),
+        (("segments",), []),
+        (("segments", 0, "ids"), []),
+        (("segments", 0, "ids"), [1]),
+        (("segments", 0, "ids"), [1, 2, 3]),
+        (("segments", 0, "ids", 0), -1),
+        (("segments", 0, "ids", 1), [8, 2, 2]),
+        (("segments", 0, "ids", 1), "8"),
+        (("segments", 0, "entered"), "nan"),
+        (("segments", 0, "entered"), True),
+        (("segments", 0, "hops"), 1.5),
+        (("segments", 0, "history", 0), ["s0"]),
+        (("segments", 0, "history", 0, 0), 5),
+        (("segments", 0, "history", 0, 1), "1"),
+        (("segments", 0, "chosen"), []),
+        (("segments", 0, "itinerary"), []),
+        (("segments", 0, "itinerary", "by"), ["x"]),
+        (("segments", 0, "itinerary", "version"), "1"),
+        (("segments", 0, "itinerary", "legs"), []),
+        (("segments", 0, "itinerary", "legs", 0), ["s1", "r", ["a"], ["delivered", None]]),
+        (("segments", 0, "itinerary", "legs", 0), [5, "r", ["a"], None]),
+        (("segments", 0, "itinerary", "legs", 0, 2), ["a", 5]),
+        (("segments", 0, "itinerary", "legs", 0, 2), [["a"]]),
+        (("segments", 0, "itinerary", "legs", 1, 3), ["arrived", None]),
+        (("segments", 0, "itinerary", "legs", 2), ["arrivals"]),
+        (("segments", 0, "outcome", 0), "lost"),
+        (("segments", 0, "outcome", 1), {}),
+    ],
+)
+def test_a_header_with_a_wrong_value_is_malformed(place: tuple[Any, ...], value: Any) -> None:
+    raw = b'\n{"a":1}\n{"a":2}'
+    assert read_or_refused(orjson.dumps(HEADER) + raw) is not None
+    assert read_or_refused(orjson.dumps(replaced(HEADER, place, value)) + raw) is None
+
+
+@pytest.mark.parametrize(
+    "place", [("strategy",), ("segments", 0, "itinerary", "legs", 2, 0), ("segments", 0, "outcome", 0)]
+)
+def test_a_header_nested_a_thousand_levels_deep_is_malformed(place: tuple[Any, ...]) -> None:
+    mark = orjson.dumps(replaced(HEADER, place, "HERE"))
+    raw = mark.replace(b'"HERE"', b"[" * 1_000 + b"]" * 1_000) + b'\n{"a":1}\n{"a":2}'
+    assert read_or_refused(raw) is None
+
+
+@pytest.mark.parametrize("version", [2, 0, 99, "1", None, True, 1.0])
+def test_an_envelope_of_another_format_is_refused_with_the_bytes_kept(version: Any) -> None:
+    raw = orjson.dumps(HEADER | {"metroline": version}) + b'\n{"a":1}\n{"a":2}'
+    assert read_or_refused(raw) is None
+
+
+def test_a_newer_format_is_named_so_that_a_person_knows_what_to_update() -> None:
+    raw = orjson.dumps({"metroline": 2})
+    with pytest.raises(MalformedEnvelope, match=r"its format is 2; this worker reads 1"):
+        Envelope.decode(raw)
+
+
+def test_records_that_share_their_past_share_it_on_the_bus() -> None:
+    history = tuple(Visit(f"s{number}", 1.5, "rule", "conductor", 1) for number in range(20))
+    line = b'{"a":1}'
+    one = Envelope("conductor", Origin("source", 0), (Segment((0,), (line,), 1.5, history),))
+    many = Envelope("conductor", Origin("source", 0), (Segment(tuple(range(100)), (line,) * 100, 1.5, history),))
+    assert len(many.encode()) < len(one.encode()) + 100 * 16
+
+
+@pytest.mark.parametrize(("record", "text"), [(42, "source-3-42"), ((42, 5, 49), "source-3-42.5")])
+def test_an_id_is_written_for_a_person(record: Any, text: str) -> None:
+    assert id_text(Origin("source", 3), record) == text

@@ -1,0 +1,119 @@
+"""Packing: as few envelopes as the bounds allow, in order, and nothing lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain, pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routing.envelope import Envelope, Origin, RecordId, Segment, Visit, pack
+from routing.itinerary import Chosen, Decision, Itinerary, Move
+from routing.outcome import Cause, Ending, Outcome
+
+ORIGIN = Origin("source", 2)
+
+lengths = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=6), max_size=6)
+
+
+def segments_of(sizes: list[list[int]]) -> list[Segment]:
+    """Segments whose lines have these lengths; every record has an id of its own, in order."""
+    made: list[Segment] = []
+    offset = 0
+    for number, own in enumerate(sizes):
+        ids = tuple(range(offset, offset + len(own)))
+        history = (Visit(f"s{number}", 0.5, None, "", 0),)
+        made.append(Segment(ids, tuple(b"x" * size for size in own), float(number), history))
+        offset += len(own)
+    return made
+
+
+def records_of(envelope: Envelope) -> list[tuple[RecordId, bytes, float]]:
+    return [
+        (record, line, segment.entered)
+        for segment in envelope.segments
+        for record, line in zip(segment.ids, segment.lines, strict=True)
+    ]
+
+
+def size_of(envelope: Envelope) -> int:
+    return sum(len(line) + 1 for _, line, _ in records_of(envelope))
+
+
+@given(lengths, st.integers(1, 60), st.integers(1, 8))
+@settings(max_examples=400, deadline=None)
+def test_packs_keep_order_lose_nothing_and_stay_within_bounds(
+    sizes: list[list[int]], max_bytes: int, max_records: int
+) -> None:
+    segments = segments_of(sizes)
+    packs = list(pack("signpost", ORIGIN, segments, max_bytes, max_records))
+    sent = [(one, line, part.entered) for part in segments for one, line in zip(part.ids, part.lines, strict=True)]
+    assert list(chain.from_iterable(map(records_of, packs))) == sent
+    for envelope in packs:
+        assert (envelope.strategy, envelope.origin) == ("signpost", ORIGIN)
+        assert len(envelope) == 1 or (size_of(envelope) <= max_bytes and len(envelope) <= max_records)
+        assert all(segment.ids for segment in envelope.segments)
+        assert Envelope.decode(envelope.encode()) == envelope
+
+
+@given(lengths.filter(bool), st.integers(1, 60), st.integers(1, 8))
+@settings(max_examples=200, deadline=None)
+def test_no_two_neighbours_of_one_segment_each_would_fit_into_one_pack(
+    sizes: list[list[int]], max_bytes: int, max_records: int
+) -> None:
+    segment = segments_of([list(chain.from_iterable(sizes))])[0]
+    packs = list(pack("signpost", ORIGIN, [segment], max_bytes, max_records))
+    for one, next_one in pairwise(packs):
+        first_of_next = len(records_of(next_one)[0][1]) + 1
+        assert len(one) == max_records or size_of(one) + first_of_next > max_bytes
+
+
+def test_a_lone_record_is_a_pack_of_its_own_however_large() -> None:
+    large = Segment((1,), (b"x" * 1_000,), 0.0)
+    assert [len(envelope) for envelope in pack("signpost", ORIGIN, [large], 10, 500)] == [1]
+
+
+def test_segments_that_fit_travel_in_one_envelope() -> None:
+    packs = list(pack("signpost", ORIGIN, segments_of([[10], [10], [10]]), 1_000, 500))
+    assert [len(envelope.segments) for envelope in packs] == [3]
+
+
+def test_nothing_makes_no_envelope() -> None:
+    assert not list(pack("signpost", ORIGIN, [], 1_000, 500))
+
+
+def test_a_part_keeps_what_its_records_share() -> None:
+    segment = replace(segments_of([[1, 2, 3]])[0], hops=4, chosen=Chosen("rule", "conductor", 3))
+    part = segment.part([0, 2])
+    assert (part.ids, part.lines) == ((0, 2), (b"x", b"xxx"))
+    assert (part.entered, part.history, part.hops, part.chosen) == (0.0, segment.history, 4, segment.chosen)
+    assert segment.part([0, 1, 2]) == segment
+
+
+def test_a_record_that_moves_on_is_one_hop_further_and_knows_who_chose() -> None:
+    segment = segments_of([[1]])[0]
+    decision = Decision("allow_list", None, "rule", 3, frozenset())
+    to, moved = segment.moved(decision.move("conductor"), max_hops=64)
+    assert (to, moved.hops, moved.outcome) == ("service.allow_list", 1, None)
+    visited = moved.visited("allow_list", 9.5)
+    assert visited.last_stop == "allow_list"
+    assert visited.history[-1] == Visit("allow_list", 9.5, "rule", "conductor", 3)
+
+
+def test_a_record_that_has_gone_too_far_goes_to_the_arrivals_instead_of_to_the_next_stop() -> None:
+    segment = replace(segments_of([[1]])[0], history=(Visit("s0", 0.5, None, "", 0),) * 3)
+    leg = Decision("s1", None, "rule", 1, frozenset())
+    plan = Itinerary(1, (leg, leg))
+    to, moved = segment.moved(plan.move("switch"), max_hops=3)
+    assert to == "arrivals"
+    assert moved.outcome == Outcome.dead(Cause.TOO_MANY_HOPS, "3 stops behind it, 3 are allowed")
+    assert moved.itinerary is None
+    assert segment.moved(plan.move("switch"), max_hops=4)[0] == "service.s1"
+
+
+def test_what_has_ended_or_asks_the_way_is_never_too_far() -> None:
+    segment = replace(segments_of([[1]])[0], history=(Visit("s0", 0.5, None, "", 0),) * 3)
+    ended = Move("arrivals", outcome=Outcome(Ending.DELIVERED))
+    assert segment.moved(ended, max_hops=3)[1].outcome == Outcome(Ending.DELIVERED)
+    assert segment.moved(Move("conductor"), max_hops=3)[0] == "conductor"

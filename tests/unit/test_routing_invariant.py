@@ -1,0 +1,421 @@
+"""The invariant of the whole project: every strategy takes every record the same way to the same outcome.
+
+Generated worlds are run by a small bus that encodes and decodes envelopes at every hop, as the agents do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routing.envelope import Envelope, Origin, RecordId, Segment, pack
+from routing.itinerary import Ask, Course, Decision, service_address, watched
+from routing.outcome import Drop, Ending, Outcome
+from routing.rules import SOURCE, RuleBook
+from routing.strategies import NOTHING, STRATEGIES, Books
+from tests.unit.worlds import Handler, Record, Sketch, as_json, judge, put, records, services, table, tables
+from tests.unit.worlds import Service as Changes
+
+ORIGIN = Origin("source", 0)
+
+
+@dataclass(frozen=True)
+class Journey:
+    """What a user sees of a record's way: the stops with the rules that chose them, and how it ended."""
+
+    stops: tuple[str, ...]
+    rules: tuple[str | None, ...]
+    ending: str
+    reason: str | None
+    rule: str | None
+    record: str
+
+    @property
+    def kind(self) -> str | None:
+        """A dead letter's reason without its details."""
+        return self.reason.partition(":")[0] if self.ending == "dead" and self.reason else self.reason
+
+
+class Bounds(NamedTuple):
+    """How far a journey may go and how much an envelope may hold."""
+
+    max_hops: int = 64
+    pack_bytes: int = 512 * 1024
+    pack_records: int = 500
+
+
+DEFAULT = Bounds()
+
+
+@dataclass
+class Bus:
+    """Carries envelopes between on-ramp, routers, services and arrivals until all have arrived."""
+
+    strategy: str
+    books: Books
+    services: dict[str, Handler]
+    bounds: Bounds = DEFAULT
+    waiting: dict[str, deque[bytes]] = field(default_factory=dict)
+    written: dict[tuple[RecordId, str], int] = field(default_factory=dict)
+    """How often each record was written to each address."""
+    journeys: dict[RecordId, Journey] = field(default_factory=dict)
+    hops: dict[RecordId, int] = field(default_factory=dict)
+
+    def run(self, records: Sequence[Record]) -> None:
+        self.push(records)
+        while self.step():
+            pass
+
+    def push(self, records: Sequence[Record]) -> None:
+        """The on-ramp."""
+        strategy = STRATEGIES[self.strategy]
+        lines = tuple(map(orjson.dumps, records))
+        courses = [strategy.begin(self.books, orjson.loads(line)) for line in lines]
+        departing = Segment(tuple(range(len(lines))), lines, 0.0)
+        self._dispatch([(departing, courses, "on-ramp")])
+
+    def step(self) -> bool:
+        """Takes all envelopes that wait at one address; what is made of them may travel together."""
+        address = next((address for address, queue in self.waiting.items() if queue), None)
+        if address is None:
+            return False
+        departing = []
+        while self.waiting[address]:
+            envelope = Envelope.decode(self.waiting[address].popleft())
+            assert envelope.origin == ORIGIN
+            assert envelope.strategy == self.strategy
+            for segment in envelope.segments:
+                if address == "arrivals":
+                    self._arrive(segment)
+                elif address in ROUTERS:
+                    departing.append((segment, self._route(ROUTERS[address], segment), address))
+                else:
+                    departing.append(self._serve(address.removeprefix("service."), segment))
+        self._dispatch(departing)
+        return True
+
+    def _route(self, route: Callable[[RuleBook, str, Record], Course], segment: Segment) -> list[Course]:
+        return [route(self.books.live, segment.last_stop, orjson.loads(line)) for line in segment.lines]
+
+    def _serve(self, stop: str, segment: Segment) -> tuple[Segment, list[Course], str]:
+        """The wrapper of a service."""
+        strategy, courses, lines = STRATEGIES[self.strategy], list[Course](), []
+        watches = strategy.watches(segment.itinerary)
+        for line in segment.lines:
+            record = orjson.loads(line)
+            before = watched(record, watches)
+            result = self.services[stop](record)
+            if isinstance(result, Drop):
+                courses.append(Decision(None, Outcome(Ending.DROPPED, result.reason), None, 0, NOTHING))
+                lines.append(line)
+                continue
+            lines.append(orjson.dumps(result))
+            changed = watched(result, watches) != before
+            courses.append(strategy.leave(self.books, stop, result, segment.itinerary, changed=changed))
+        return replace(segment.visited(stop, 1.5), lines=tuple(lines)), courses, stop
+
+    def _dispatch(self, departing: Sequence[tuple[Segment, Sequence[Course], str]]) -> None:
+        """Regroups records by where they go, those with one course together, packs and sends."""
+        by_address: dict[str, list[Segment]] = {}
+        for segment, courses, by in departing:
+            groups: dict[int, tuple[Course, list[int]]] = {}
+            for place, course in enumerate(courses):
+                groups.setdefault(id(course), (course, []))[1].append(place)
+            for course, places in groups.values():
+                to, moved = segment.part(places).moved(course.move(by), self.bounds.max_hops)
+                by_address.setdefault(to, []).append(moved)
+        for to, segments in by_address.items():
+            for envelope in pack(self.strategy, ORIGIN, segments, self.bounds.pack_bytes, self.bounds.pack_records):
+                self.waiting.setdefault(to, deque()).append(envelope.encode())
+                for sent in envelope.segments:
+                    for record in sent.ids:
+                        self.written[record, to] = self.written.get((record, to), 0) + 1
+
+    def _arrive(self, segment: Segment) -> None:
+        outcome = segment.outcome
+        assert outcome is not None
+        for record, line in zip(segment.ids, segment.lines, strict=True):
+            assert record not in self.journeys
+            self.hops[record] = segment.hops
+            self.journeys[record] = Journey(
+                segment.stops,
+                tuple(visit.rule for visit in segment.history),
+                outcome.ending.value,
+                outcome.reason,
+                outcome.rule,
+                canonical(orjson.loads(line)),
+            )
+
+    def count(self, record: RecordId, address: str | None = None) -> int:
+        return sum(n for (one, to), n in self.written.items() if one == record and address in (None, to))
+
+
+ROUTERS: dict[str, Callable[[RuleBook, str, Record], Course]] = {
+    Ask.CONDUCTOR.value: RuleBook.decide,
+    Ask.MAP_MAKER.value: lambda book, _, record: book.plan(SOURCE, record),
+    Ask.SWITCH.value: RuleBook.plan,
+}
+
+
+def canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+# ------------------------------------------------------------------- what DESIGN §2 says, written down a second time
+
+
+def expected(
+    rules: Sequence[Sketch], handlers: dict[str, Handler], record: Record, max_hops: int
+) -> tuple[Journey, int, bool]:
+    """The way of a record when the table is asked after every stop; how often its map goes stale on the way; and
+    whether a service ended it."""
+    stops: list[str] = []
+    chosen: list[str | None] = []
+    replans = 0
+    ahead = forecast(rules, SOURCE, record)
+    verdict = judge(rules, SOURCE, record)
+    while True:
+        if verdict.stop is None or len(stops) >= max_hops:
+            far = verdict.stop is not None
+            ending, reason = ("dead", "too_many_hops") if far else (verdict.ending or "", verdict.reason)
+            rule = None if far else verdict.rule
+            return Journey(tuple(stops), tuple(chosen), ending, reason, rule, canonical(record)), replans, False
+        stop = verdict.stop
+        stops.append(stop)
+        chosen.append(verdict.rule)
+        result = handlers[stop](as_json(record))
+        if isinstance(result, Drop):
+            ended = Journey(tuple(stops), tuple(chosen), "dropped", result.reason, None, canonical(record))
+            return ended, replans, True
+        before, record = record, as_json(result)
+        ahead = ahead[1:]
+        if is_stale(ahead, before, record):
+            replans += 1
+            ahead = forecast(rules, stop, record)
+        verdict = judge(rules, stop, record)
+
+
+Leg = tuple[str, frozenset[str] | None]
+"""Where a leg leads, a stop or 'end' or '?', and what it was decided on."""
+
+
+def forecast(rules: Sequence[Sketch], after: str, record: Record) -> list[Leg]:
+    """The plan: until the end of the line, a drop, or what only the record as it will be can decide."""
+    legs: list[Leg] = []
+    while True:
+        verdict = judge(rules, after, record)
+        if verdict.ending == "dead" or any(stop == verdict.stop for stop, _ in legs):
+            return [*legs, ("?", frozenset())]
+        legs.append((verdict.stop or "end", verdict.reads))
+        if verdict.stop is None:
+            return legs
+        after = verdict.stop
+
+
+def is_stale(ahead: list[Leg], before: Record, after: Record) -> bool:
+    """Whether a leg ahead was decided on what has changed, or can only be decided now."""
+    for stop, reads in ahead:
+        if reads is None and canonical(before) != canonical(after):
+            return True
+        if any(canonical(before.get(name)) != canonical(after.get(name)) for name in reads or ()):
+            return True
+        if stop == "?":
+            break
+    return ahead[0][0] == "?"
+
+
+HOPS: dict[str, Callable[[int, int], int]] = {
+    "hard_wired": lambda stops, replans: stops + 1,
+    "conductor": lambda stops, replans: 2 * stops + 2,
+    "map_maker": lambda stops, replans: stops + 2 + replans,
+    "signpost": lambda stops, replans: stops + 1,
+}
+
+
+def run(
+    strategy: str, book: RuleBook, handlers: dict[str, Handler], records: Sequence[Record], bounds: Bounds = DEFAULT
+) -> Bus:
+    bus = Bus(strategy, Books(book, book), handlers, bounds)
+    bus.run(records)
+    return bus
+
+
+@given(tables().filter(bool), services, records, st.sampled_from([64, 6, 3, 2, 1]))
+@settings(max_examples=400, deadline=None)
+def test_every_strategy_takes_a_record_the_same_way_to_the_same_outcome(
+    rules: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record, max_hops: int
+) -> None:
+    wanted, replans, by_service = expected(rules, handlers, record, max_hops)
+    reasons = set()
+    for strategy in STRATEGIES:
+        bus = run(strategy, RuleBook.parse(table(rules)), handlers, [record], Bounds(max_hops))
+        journey = bus.journeys[0]
+        assert replace(journey, reason=journey.kind) == wanted
+        reasons.add(journey.reason)
+        asked_in_vain = strategy == "conductor" and by_service
+        assert bus.hops[0] == bus.count(0) == HOPS[strategy](len(wanted.stops), replans) - asked_in_vain
+        assert bus.count(0, "switch") == (replans if strategy == "map_maker" else 0)
+    assert len(reasons) == 1
+
+
+@given(
+    tables().filter(bool),
+    services,
+    st.lists(records, min_size=2, max_size=6),
+    st.builds(Bounds, st.sampled_from([12, 3, 2, 1]), st.integers(1, 200), st.integers(1, 4)),
+)
+@settings(max_examples=150, deadline=None)
+def test_records_that_travel_together_go_as_each_would_alone(
+    rules: tuple[Sketch, ...],
+    handlers: dict[str, Handler],
+    records: list[Record],
+    bounds: Bounds,
+) -> None:
+    wanted = [expected(rules, handlers, record, bounds.max_hops) for record in records]
+    book = RuleBook.parse(table(rules))
+    for strategy in STRATEGIES:
+        bus = run(strategy, book, handlers, records, bounds)
+        assert len(bus.journeys) == len(records)
+        for place, (journey, replans, by_service) in enumerate(wanted):
+            found = bus.journeys[place]
+            assert replace(found, reason=found.kind) == journey
+            asked_in_vain = strategy == "conductor" and by_service
+            assert bus.hops[place] == HOPS[strategy](len(journey.stops), replans) - asked_in_vain
+            assert bus.count(place, "switch") == (replans if strategy == "map_maker" else 0)
+
+
+# ------------------------------------------------------------------------------------------------- single stories
+
+UPGRADE = (
+    Sketch("all begin at s0", SOURCE, to="s0"),
+    Sketch("gold", "s0", (("status", "gold"),), to="s1"),
+    Sketch("others", "s0", to="s2"),
+)
+
+
+def journey_of(
+    strategy: str, rules: Sequence[Sketch], handlers: dict[str, Handler], record: Record
+) -> tuple[Journey, Bus]:
+    bus = run(strategy, RuleBook.parse(table(rules)), handlers, [record])
+    return bus.journeys[0], bus
+
+
+def doing(*changes: Any) -> Handler:
+    return Changes(changes)
+
+
+IDLE = {stop: doing() for stop in ("s0", "s1", "s2", "s3")}
+
+
+def test_a_map_that_holds_is_followed_without_asking_again() -> None:
+    journey, bus = journey_of("map_maker", UPGRADE, IDLE, {"status": "gold"})
+    assert journey.stops == ("s0", "s1")
+    assert bus.count(0, "switch") == 0
+
+
+def test_a_stale_map_goes_to_the_switch() -> None:
+    journey, bus = journey_of("map_maker", UPGRADE, IDLE | {"s0": doing(put("status", "gold"))}, {"status": "new"})
+    assert journey.stops == ("s0", "s1")
+    assert bus.count(0, "switch") == 1
+
+
+def test_a_change_that_no_leg_ahead_was_decided_on_leaves_the_map_valid() -> None:
+    journey, bus = journey_of("map_maker", UPGRADE, IDLE | {"s1": doing(put("status", "lost"))}, {"status": "gold"})
+    assert journey.stops == ("s0", "s1")
+    assert bus.count(0, "switch") == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 1.0), (1, True), (1.0, True), (0, False), (None, 0), ([1], [1.0])])
+def test_a_change_of_type_makes_a_map_stale_also_where_python_sees_none(before: Any, after: Any) -> None:
+    _, bus = journey_of("map_maker", UPGRADE, IDLE | {"s0": doing(put("status", after))}, {"status": before})
+    assert bus.count(0, "switch") == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [([1, 2], (1, 2)), (None, float("nan")), ({"a": 1, "b": 2}, {"b": 2, "a": 1})]
+)
+def test_what_json_makes_the_same_leaves_a_map_valid(before: Any, after: Any) -> None:
+    _, bus = journey_of("map_maker", UPGRADE, IDLE | {"s0": doing(put("status", after))}, {"status": before})
+    assert bus.count(0, "switch") == 0
+
+
+def test_a_forecast_without_a_route_is_decided_by_the_switch_with_the_record_as_it_then_is() -> None:
+    rules = (*UPGRADE[:2], Sketch("never", "s0", (("status", "silver"),), to="s2"))
+    for strategy in STRATEGIES:
+        journey, bus = journey_of(strategy, rules, IDLE, {"status": "new"})
+        assert (journey.stops, journey.ending, journey.kind) == (("s0",), "dead", "unroutable")
+        assert bus.count(0, "switch") == (1 if strategy == "map_maker" else 0)
+
+
+def test_a_record_that_circles_for_ever_ends_after_max_hops_under_every_strategy() -> None:
+    rules = (Sketch("in", SOURCE, to="s0"), Sketch("round", "s0", to="s1"), Sketch("and round", "s1", to="s0"))
+    for strategy in STRATEGIES:
+        journey, _ = journey_of(strategy, rules, IDLE, {})
+        assert len(journey.stops) == 64
+        assert journey.reason == "too_many_hops: 64 stops behind it, 64 are allowed"
+
+
+def test_a_service_that_drops_ends_the_journey_with_its_own_reason() -> None:
+    drops = IDLE | {"s0": lambda record: Drop("no contact point")}
+    for strategy in STRATEGIES:
+        journey, _ = journey_of(strategy, UPGRADE, drops, {"status": "gold"})
+        assert (journey.stops, journey.ending, journey.reason) == (("s0",), "dropped", "no contact point")
+
+
+def published_on_the_way(strategy: str, handlers: dict[str, Handler]) -> Segment:
+    """A table is published while a record waits before s0; gives the record's last segment."""
+    old = RuleBook.parse(table(UPGRADE), version=1)
+    new = RuleBook.parse(table((*UPGRADE[:2], Sketch("others now", "s0", to="s3"))), version=2)
+    bus = Bus(strategy, Books(old, old), handlers)
+    bus.push([{"status": "new"}])
+    while not bus.waiting.get(service_address("s0")):
+        bus.step()
+    bus.books = Books(old, new)
+    while not bus.waiting.get("arrivals"):
+        bus.step()
+    return Envelope.decode(bus.waiting["arrivals"][0]).segments[0]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "stops", "version"),
+    [
+        ("hard_wired", ("s0", "s2"), 1),
+        ("conductor", ("s0", "s3"), 2),
+        ("map_maker", ("s0", "s2"), 1),
+        ("signpost", ("s0", "s3"), 2),
+    ],
+)
+def test_a_published_table_reaches_a_record_under_way_as_its_strategy_says(
+    strategy: str, stops: tuple[str, ...], version: int
+) -> None:
+    segment = published_on_the_way(strategy, IDLE)
+    assert segment.stops == stops
+    assert [visit.version for visit in segment.history] == [1, version]
+
+
+def test_a_replan_goes_by_the_table_of_that_moment_and_names_the_switch_in_the_history() -> None:
+    segment = published_on_the_way("map_maker", IDLE | {"s0": doing(put("status", "old"))})
+    assert segment.stops == ("s0", "s3")
+    assert [(visit.by, visit.version) for visit in segment.history] == [("map-maker", 1), ("switch", 2)]
+
+
+def test_the_history_names_the_rule_that_chose_each_stop() -> None:
+    for strategy in STRATEGIES:
+        journey, _ = journey_of(strategy, UPGRADE, IDLE, {"status": "gold"})
+        assert journey.rules == ("all begin at s0", "gold")
+
+
+def test_a_dead_letter_names_the_rule_that_failed_and_why() -> None:
+    text = '[[rules]]\nname = "large"\nafter = "source"\nwhen = "amount > 5"\nto = "s0"\n'
+    decision = RuleBook.parse(text).decide(SOURCE, {"amount": "five"})
+    assert decision.outcome is not None
+    assert decision.outcome.rule == "large"
+    assert str(decision.outcome.reason).startswith("rule_error: large: No such overload")

@@ -1,0 +1,145 @@
+"""The indexed and remembered decision is that of a plain loop over the rules."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from routing.itinerary import Decision
+from routing.rules import RuleBook
+from tests.unit.worlds import FIELDS, STOPS, Clause, Record, Sketch, Verdict, judge, records, table, tables, values
+
+stops = st.sampled_from(["source", *STOPS])
+
+
+def told(decision: Decision) -> tuple[Any, ...]:
+    """A decision as the judge would say it; of a rule that fails only its kind, since the words are CEL's."""
+    outcome = decision.outcome
+    if outcome is None:
+        return (decision.stop, None, None, decision.rule)
+    reason = outcome.reason.partition(":")[0] if outcome.ending == "dead" and outcome.reason else outcome.reason
+    return (None, outcome.ending.value, reason, decision.rule)
+
+
+def said(verdict: Verdict) -> tuple[Any, ...]:
+    return (verdict.stop, verdict.ending, verdict.reason, verdict.rule)
+
+
+@given(tables(), stops, records)
+@settings(max_examples=400, deadline=None)
+def test_the_first_rule_that_holds_decides(rules: tuple[Sketch, ...], after: str, record: Record) -> None:
+    if not rules:
+        return
+    decision = RuleBook.parse(table(rules)).decide(after, record)
+    verdict = judge(rules, after, record)
+    assert told(decision) == said(verdict)
+    assert decision.reads == verdict.reads
+
+
+@given(tables().filter(bool), st.lists(st.tuples(stops, records), max_size=6), st.randoms())
+@settings(max_examples=150, deadline=None)
+def test_what_was_decided_before_changes_nothing(
+    rules: tuple[Sketch, ...], questions: list[tuple[str, Record]], random: Any
+) -> None:
+    fresh = [RuleBook.parse(table(rules)).decide(after, record) for after, record in questions]
+    book = RuleBook.parse(table(rules))
+    order = list(range(len(questions))) * 2
+    random.shuffle(order)
+    for number in order:
+        after, record = questions[number]
+        assert book.decide(after, record) == fresh[number]
+
+
+@given(tables().filter(bool), stops, records, st.dictionaries(st.sampled_from([*FIELDS, "other"]), values, min_size=1))
+@settings(max_examples=300, deadline=None)
+def test_a_field_that_was_not_looked_at_never_matters(
+    rules: tuple[Sketch, ...], after: str, record: Record, changes: Record
+) -> None:
+    book = RuleBook.parse(table(rules))
+    decision = book.decide(after, record)
+    if decision.reads is None:
+        return
+    changed = record | {name: value for name, value in changes.items() if name not in decision.reads}
+    assert book.decide(after, changed) == decision
+    assert RuleBook.parse(table(rules)).decide(after, changed) == decision
+    fewer = {name: value for name, value in record.items() if name in decision.reads}
+    assert RuleBook.parse(table(rules)).decide(after, fewer) == decision
+
+
+NEAR = [2**53, 2**63, 2**64 - 3, -(2**53), -(2**63) + 3, 0]
+large = st.one_of(
+    st.builds(lambda base, distance: base + distance, st.sampled_from(NEAR), st.integers(-3, 2)),
+    st.builds(lambda base, distance: float(base) + distance, st.sampled_from(NEAR), st.integers(-3, 3)),
+    st.booleans(),
+    st.sampled_from(["0", "9007199254740992", "true"]),
+)
+
+
+@given(
+    st.lists(st.tuples(large, large | st.none()), min_size=1, max_size=8),
+    st.lists(large | st.none(), min_size=2, max_size=6),
+)
+@example([(2**53, None), (2**53 + 1, None)], [2.0**53, 2**53 + 1])
+@example([(2**63 - 1, None)], [2**63 - 1, 2**63])
+@settings(max_examples=400, deadline=None)
+def test_large_numbers_are_found_in_the_index_as_cel_compares_them(
+    wanted: list[tuple[Any, Any]], given: list[Any]
+) -> None:
+    rules = [
+        Sketch(f"r{number}", "source", (("a", one),) if other is None else (("a", one), ("b", other)), to=f"s{number}")
+        for number, (one, other) in enumerate(wanted)
+    ]
+    book = RuleBook.parse(table(rules))
+    for one in given:
+        for other in given:
+            record = {"a": one, "b": other}
+            assert told(book.decide("source", record)) == said(judge(rules, "source", record))
+
+
+@given(st.lists(large, min_size=1, max_size=4), st.lists(large, min_size=1, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_what_is_remembered_tells_numbers_apart_that_python_calls_equal(wanted: list[Any], given: list[Any]) -> None:
+    rules = [
+        Sketch("same", "source", (), Clause("type(a) == type(b) && a == b", frozenset("ab")), "s0"),
+        Sketch("equal", "source", (), Clause("a == b", frozenset("ab")), "s1"),
+    ]
+    book = RuleBook.parse(table(rules))
+    for one in given:
+        for other in wanted:
+            record = {"a": one, "b": other}
+            assert told(book.decide("source", record)) == said(judge(rules, "source", record))
+
+
+def test_ten_thousand_matches_at_one_stop_are_looked_up_not_tried() -> None:
+    rules = [Sketch(f"r{number}", "source", (("code", f"C{number}"),), to="s0") for number in range(10_000)]
+    book = RuleBook.parse(table(rules))
+    tried: list[str] = []
+
+    class Counted(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            tried.append(name)
+            return super().get(name, default)
+
+    assert book.decide("source", Counted(code="C9999")).rule == "r9999"
+    assert len(tried) < 10
+
+
+def test_a_long_text_is_decided_on_but_not_remembered() -> None:
+    book = RuleBook.parse('[[rules]]\nafter = "source"\nwhen = "text.contains(\'needle\')"\nto = "found"\n')
+    hay = "hay" * 10_000
+    assert book.decide("source", {"text": hay}).stop is None
+    assert book.decide("source", {"text": hay + "needle"}).stop == "found"
+    assert not book.junction("source")._memory
+
+
+def test_a_number_that_is_nan_is_decided_on_as_the_null_that_it_becomes() -> None:
+    book = RuleBook.parse('[[rules]]\nafter = "s0"\nwhen = "a == null"\nto = "s1"\n')
+    assert book.decide_as_sent("s0", {"a": math.nan}).stop == "s1"
+
+
+def test_a_tuple_is_decided_on_as_the_list_that_it_becomes() -> None:
+    book = RuleBook.parse('[[rules]]\nafter = "s0"\nwhen = "a == [1, 2]"\nto = "s1"\n')
+    assert book.decide_as_sent("s0", {"a": (1, 2), "b": object()}).stop == "s1"

@@ -1,0 +1,43 @@
+"""What `explain` tells of a record is what the table decides."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given, settings
+
+from routing.explain import explain
+from routing.rules import SOURCE, RuleBook
+from tests.unit.worlds import Handler, Record, Sketch, records, services, table, tables
+
+
+@given(tables().filter(bool), records)
+@settings(max_examples=200, deadline=None)
+def test_the_rule_that_explain_says_holds_is_the_one_that_decides(rules: tuple[Sketch, ...], record: Record) -> None:
+    book = RuleBook.parse(table(rules))
+    decision = book.decide(SOURCE, record)
+    first = next(iter(explain(book, record, {})))
+    tried = [trial.rule for trial in first.trials]
+    assert tried == [rule.name for rule in rules if rule.after == SOURCE][: len(tried)]
+    held = [trial.rule for trial in first.trials if trial.holds]
+    if decision.outcome is None or decision.outcome.ending == "dropped":
+        assert held == tried[-1:] == [decision.rule]
+    else:
+        assert not held
+        assert decision.rule in (None, tried[-1] if tried else None)
+    if decision.reads is not None:
+        looked_at = {name for trial in first.trials for name in trial.read}
+        assert looked_at <= decision.reads
+
+
+@given(tables().filter(bool), services, records)
+@settings(max_examples=100, deadline=None)
+def test_explain_follows_a_record_from_stop_to_stop_to_its_end(
+    rules: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record
+) -> None:
+    book = RuleBook.parse(table(rules))
+    told = list(explain(book, record, handlers))
+    assert told[0].after == SOURCE
+    for before, behind in pairwise(told):
+        assert before.verdict == behind.after
+    assert told[-1].verdict.partition(":")[0] in ("delivered", "dropped", "dead")

@@ -1,0 +1,194 @@
+"""Source messages: one object is one record, otherwise each line is; nothing that comes in can raise."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routing.source import read_message
+
+
+def read(value: bytes | None) -> list[Any]:
+    """Each line's record or, as text, its problem."""
+    return [line.problem if line.record is None else line.record for line in read_message(value)]
+
+
+def test_one_object_is_one_record_that_travels_as_it_came() -> None:
+    value = b'{"a": 1.10, "b" : "\\u00e9"}'
+    (line,) = read_message(value)
+    assert (line.line, line.record, line.problem) == (value, {"a": 1.1, "b": "é"}, None)
+
+
+def test_an_object_over_several_lines_is_one_record_that_travels_in_one() -> None:
+    (line,) = read_message(b'\n{\n  "a": [\n 1\r\n],\n "b": "x"\n}\n\n')
+    assert line.record == {"a": [1], "b": "x"}
+    assert line.line == b'{"a":[1],"b":"x"}'
+
+
+def test_49_lines_are_49_records_in_order() -> None:
+    lines = [b'{"n":%d}' % number for number in range(49)]
+    assert read(b"\n".join(lines)) == [{"n": number} for number in range(49)]
+    assert read(b"\n".join(lines) + b"\n") == [{"n": number} for number in range(49)]
+
+
+def test_blank_lines_are_skipped_and_carriage_returns_do_not_matter() -> None:
+    assert read(b'\r\n{"a":1}\r\n\r\n  \t\n{"b":2}\r\n') == [{"a": 1}, {"b": 2}]
+
+
+@pytest.mark.parametrize("value", [None, b"", b" ", b"\n", b"\r\n\t\n"])
+def test_an_empty_message_is_one_problem(value: bytes | None) -> None:
+    assert read(value) == ["the message is empty"]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (b"[1, 2]", "no JSON object but a list"),
+        (b'"text"', "no JSON object but a text"),
+        (b"null", "no JSON object but null"),
+        (b"true", "no JSON object but true or false"),
+        (b"1", "no JSON object but a number"),
+        (b"1.5e3", "no JSON object but a number"),
+        (b"12345678901234567890123", "no JSON object but a number"),
+        (b"{", "no JSON: "),
+        (b"{}{}", "no JSON: "),
+        (b'{"a":NaN}', "no JSON: "),
+        (b'{"a":Infinity}', "no JSON: "),
+        (b'{"a":1e400}', "no JSON: "),
+        (b"{'a':1}", "no JSON: "),
+        (b'{"a":1,}', "no JSON: "),
+        (b'{"a":01}', "no JSON: "),
+        (b'{"a":"\xff"}', "no JSON: "),
+        (b'{"a":"\\ud800"}', "no JSON: "),
+        (b"\xef\xbb\xbf{}", "no JSON: UTF-8 byte order mark"),
+        (b"\x00", "no JSON: "),
+        ('{"a":1}'.encode("utf-16"), "no JSON: "),
+    ],
+)
+def test_what_is_no_json_object_says_what_it_is(value: bytes, problem: str) -> None:
+    (found,) = read(value)
+    assert found.startswith(problem)
+    (line,) = read_message(value)
+    assert line.line == value
+
+
+def test_a_broken_line_leaves_its_neighbours_whole() -> None:
+    first, second, third = read(b'{"a":1}\nbroken\n{"b":2}')
+    assert (first, third) == ({"a": 1}, {"b": 2})
+    assert second.startswith("no JSON: ")
+
+
+@pytest.mark.parametrize(
+    "number", [2**64, 2**64 + 1, 10**19 * 2, -(2**63) - 1, -(10**19), 10**39, 10**40, 10**300, -(10**200)]
+)
+@pytest.mark.parametrize(
+    "around", ['{"a":%s}', '{"a": [1, {"b": %s }]}', '{"x":"y\\"","a":\t%s}', '{"1":1.5,"a":-1,"b":%s}']
+)
+def test_an_integer_beyond_64_bits_is_a_problem_wherever_it_stands(number: int, around: str) -> None:
+    (problem,) = read((around % number).encode())
+    assert problem.startswith(f"the integer {str(number)[:40]}")
+    assert problem.endswith("does not fit into 64 bits")
+
+
+def test_an_integer_beyond_64_bits_makes_one_problem_of_an_object_over_several_lines() -> None:
+    value = b'{\n "a": 18446744073709551616,\n "b": 1\n}'
+    (line,) = read_message(value)
+    assert line.record is None
+    assert line.problem == "the integer 18446744073709551616 does not fit into 64 bits"
+    assert line.line == value
+
+
+@pytest.mark.parametrize(
+    ("value", "record"),
+    [
+        (b'{"a":18446744073709551615}', {"a": 2**64 - 1}),
+        (b'{"a":-9223372036854775808}', {"a": -(2**63)}),
+        (b'{"a":"18446744073709551616"}', {"a": "18446744073709551616"}),
+        (b'{"a":"\\"18446744073709551616\\\\"}', {"a": '"18446744073709551616\\'}),
+        (b'{"18446744073709551616":1}', {"18446744073709551616": 1}),
+        (b'{"a":18446744073709551616.0}', {"a": 2.0**64}),
+        (b'{"a":18446744073709551616e0}', {"a": 2.0**64}),
+        (b'{"a":18446744073709551616E-1}', {"a": 1844674407370955161.6}),
+        (b'{"a":0.10000000000000000555111512312578270}', {"a": 0.1}),
+        (b'{"a":-1.99999999999999999999999999e+5}', {"a": -2e5}),
+        (b'{"a":1e00000000000000000000000000000001}', {"a": 10.0}),
+    ],
+)
+def test_a_long_number_that_json_keeps_is_a_record(value: bytes, record: dict[str, Any]) -> None:
+    assert read(value) == [record]
+
+
+def test_of_a_key_that_stands_twice_the_last_counts() -> None:
+    assert read(b'{"a":1,"a":2}') == [{"a": 2}]
+    assert read(b'{"a":1,\n"a":2}') == [{"a": 2}]
+
+
+@pytest.mark.parametrize("gap", [b"", b"\n"])
+def test_a_record_nested_more_deeply_than_can_be_written_is_a_problem(gap: bytes) -> None:
+    value = b'{"a":' * 300 + gap + b"1" + b"}" * 300
+    (problem,) = read(value)
+    assert problem.startswith("it is nested too deeply")
+    assert read(b'{"a":[' + b"[]," * 500 + b"1]}") == [{"a": [[]] * 500 + [1]}]
+
+
+def test_long_numbers_are_read_in_a_moment() -> None:
+    numbers = ",".join(["1" * 300 + ".5"] * 3_000)
+    assert len(read(f'{{"a":[{numbers}]}}'.encode())[0]["a"]) == 3_000
+
+
+@given(st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))))
+@settings(max_examples=500, deadline=None)
+def test_any_bytes_are_read_without_raising(value: bytes) -> None:
+    lines = read_message(value)
+    assert lines
+    for line in lines:
+        assert (line.record is None) == (line.problem is not None)
+
+
+SHARDS = [*"{}[]\",:\n\r \\-+.eE0", "1" * 19, "18446744073709551616", '"a":', '{"a":1}', "null", "\n{", "9" * 25]
+
+
+@given(st.lists(st.sampled_from(SHARDS), max_size=20).map(lambda shards: "".join(shards).encode()))
+@settings(max_examples=500, deadline=None)
+def test_what_nearly_is_json_is_a_record_only_where_json_would_not_change_it(value: bytes) -> None:
+    for line in read_message(value):
+        if line.record is not None:
+            assert line.record == json.loads(line.line)
+            assert b"\n" not in line.line
+            assert orjson.loads(line.line) == line.record
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+messages = st.lists(st.dictionaries(st.text(), json_values, max_size=3), min_size=1, max_size=4)
+
+
+def fits(value: Any) -> bool:
+    """Whether JSON in Python keeps every integer."""
+    if isinstance(value, dict):
+        return all(map(fits, value.values()))
+    if isinstance(value, list):
+        return all(map(fits, value))
+    return type(value) is not int or -(2**63) <= value < 2**64
+
+
+@given(messages, st.sampled_from([None, 1]))
+@settings(max_examples=200, deadline=None)
+def test_each_record_of_a_message_is_exactly_what_was_written(
+    records: list[dict[str, Any]], indent: int | None
+) -> None:
+    if indent:
+        records = records[:1]
+    value = "\n".join(json.dumps(record, indent=indent) for record in records).encode()
+    lines = read_message(value)
+    assert len(lines) == len(records)
+    for line, record in zip(lines, records, strict=True):
+        assert (line.record == record) if fits(record) else ("64 bits" in str(line.problem))
