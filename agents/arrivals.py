@@ -1,4 +1,4 @@
-"""The arrivals: every outcome comes here, is settled once, and is written to the delivered or the dead-letters topic."""
+"""The arrivals: every outcome comes here, is settled once, and is written to the topic of its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables that a worker decides by: the line's file as it was at the start, and the live one, replicated to all workers."""
+"""The tables that a worker decides by: the line's file as it was at the start, and the live one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class LiveBooks:
 
     async def ready(self) -> None:
         """Waits until there is a live table: a worker routes nothing before."""
-        while self.current is None:
+        while self.current is None:  # noqa: ASYNC110  # the table is Faust's, and tells nobody of news
             await asyncio.sleep(POLL)
 
     @property
@@ -109,7 +109,7 @@ class LiveBooks:
             log.info("the rules table is at version %d, published by %s", version, publication.by)
             if not self._strategy.needs_live and publication.text != self.filed.text:
                 log.warning(
-                    "journeys that begin here by %s keep to the line's file: version %d needs another file and a restart",
+                    "journeys that begin here by %s keep to the line's file: version %d asks for that and a restart",
                     self._strategy.name,
                     version,
                 )

@@ -137,7 +137,7 @@ class Bus:
         key: bytes | None = None,
         on_refused: Callable[[], Awaitable[Confirmation]] | None = None,
     ) -> Confirmation:
-        """Sends a message and gives its confirmation, which comes in the end or never: it is sent until it is confirmed."""
+        """Sends a message and gives its confirmation: it is sent again until the broker has it."""
         confirmation: Confirmation = asyncio.get_running_loop().create_future()
         await self._attempt(_Shipment(topic, partition, key, value, confirmation, on_refused))
         return confirmation

@@ -123,7 +123,7 @@ class Cluster:
         for plan in wanted:
             if existing[plan.name] != plan.partitions:
                 raise ClusterError(
-                    f"the topic {plan.name} has {existing[plan.name]} partitions, but its source has {plan.partitions}: "
+                    f"the topic {plan.name} has {existing[plan.name]} partitions, its source has {plan.partitions}: "
                     "give the line another PREFIX, or delete its topics while it is stopped"
                 )
 

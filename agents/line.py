@@ -124,7 +124,8 @@ def _locate(where: str) -> tuple[Path, str | None]:
         if spec is not None and spec.submodule_search_locations:
             return Path(next(iter(spec.submodule_search_locations))), where
     raise InvalidLine(
-        f"there is no line {where!r}: name a package (agents.lines.metrobus) or a folder with services.py and routes.toml"
+        f"there is no line {where!r}: name a package (agents.lines.metrobus) or a folder with services.py and "
+        "routes.toml"
     )
 
 

@@ -45,7 +45,7 @@ class Meter:
 
     @property
     def last(self) -> tuple[float, float] | None:
-        """The clocks when it last did something; its CPU time is read when it is asked for, which costs a call to the system."""
+        """The clocks when it last did something; the CPU time is read when asked for: that is a call to the system."""
         if self._worked_at != self._read_at:
             self._read_at, self._cpu = self._worked_at, time.process_time()
         return None if self.first is None else (self._read_at, self._cpu)

@@ -1,4 +1,4 @@
-"""The on-ramp: takes source messages in batches straight from aiokafka and turns them into envelopes (Messaging Gateway).
+"""The on-ramp: takes source messages in batches straight from aiokafka, makes envelopes of them (Messaging Gateway).
 
 It packs what is waiting and never waits for more, so a lone record leaves at once.
 """
@@ -140,8 +140,8 @@ class OnRamp(Service):
             committed = await consumer.committed(partition)
             if committed is not None and committed > end:
                 raise SourceRenewed(
-                    f"{partition.topic}[{partition.partition}] ends at {end}, but was read up to {committed}: it was created "
-                    f"anew; set SOURCE_EPOCH to {self.epoch + 1}, so that its records are told from the old ones"
+                    f"{partition.topic}[{partition.partition}] ends at {end}, but was read up to {committed}: it was "
+                    f"created anew; set SOURCE_EPOCH to {self.epoch + 1}, so that its records are told from the old ones"
                 )
             self._progress[partition] = _Progress()
         consumer.resume(*partitions)

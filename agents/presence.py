@@ -1,4 +1,4 @@
-"""Which workers of a line are alive: each says so on the topic `workers` every few seconds, and reads what others say."""
+"""Which workers of a line are alive: each says so on the topic `workers`, and reads what others say."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Workers:
         return frozenset(stop for worker in self.alive(now) for stop in worker.stops)
 
     def guard(self, me: Worker, now: float) -> None:
-        """Raises `OtherCut` where a live worker plays a part of mine in another cut of roles and was there before me."""
+        """Raises `OtherCut` where a live worker of another cut plays a part of mine and was there before me."""
         for other in self.alive(now):
             both = me.conflict(other)
             if both and (other.started, other.id) < (me.started, me.id):

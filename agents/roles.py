@@ -25,7 +25,7 @@ class Role:
 
     @classmethod
     def parse(cls, text: str, stops: Collection[str]) -> Role:
-        """Reads `all` or parts with commas, `service:NAME` among them; raises `UnknownRole` that lists what there is."""
+        """Reads `all` or parts with commas, `service:NAME` among them; raises `UnknownRole` that lists them."""
         every = [*PARTS, *(f"{SERVICE}{stop}" for stop in sorted(stops))]
         named = sorted({part.strip() for part in text.split(",") if part.strip()})
         if named == [ALL]:

@@ -37,7 +37,7 @@ class LineTable(faust.Table[bytes, bytes]):
         return None if encoded is None else orjson.loads(encoded)
 
     def entries(self, partitions: frozenset[int] | None = None) -> Iterator[tuple[str, Any]]:
-        """Keys and values, of these partitions only: the memory store keeps what it wrote for partitions it has lost."""
+        """Keys and values, of these partitions only: the memory store keeps what it wrote for partitions now lost."""
         for key, encoded in list(self.data.items()):
             name = key.decode()
             if encoded and (partitions is None or int(name.partition("/")[0]) in partitions):

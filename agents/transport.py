@@ -1,7 +1,7 @@
 """Faust's transport with a fetch wait that can be set and the true high watermark of every partition.
 
 Faust asks a broker to wait up to 1.5 s for data. A broker that does not wake on data, as the embedded one, makes a hop
-take that long. And table recovery relies on the end of a changelog: where it is told too low, the last updates are lost.
+take that long. And table recovery relies on the end of a changelog: told too low, the last updates are lost.
 """
 
 from __future__ import annotations

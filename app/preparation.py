@@ -19,7 +19,7 @@ class Preparation:
 
 
 async def prepare(settings: Settings, line: Line) -> Preparation:
-    """Creates the line's topics with as many partitions as the source has; raises `ClusterError` or `InvalidSettings`."""
+    """Creates the line's topics with the partitions of its source; raises `ClusterError` or `InvalidSettings`."""
     cluster, topics = settings.cluster(), settings.topics(line)
     found = await cluster.partitions([topics.source])
     if topics.source not in found:

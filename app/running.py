@@ -13,7 +13,7 @@ from app.settings import Settings
 from routing.errors import MetrolineError
 
 YOUNG = 50_000
-"""Objects made before the garbage collector looks at the young ones; records are trees without cycles, freed at once."""
+"""Objects made before the garbage collector looks at the young ones: records have no cycles and are freed at once."""
 
 
 def run_worker(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """Which records have their outcome, exactly and in a few bits each, with the counts of their outcomes.
 
-Per partition and block of offsets: a bitmap of the messages that are settled whole and small bitmaps for those of several
-lines that are settled in part. A block's bitmaps and counts are encoded as one value, so that both survive or neither.
+Per partition and block of offsets: a bitmap of the messages that are settled whole and small bitmaps for those of
+several lines that are settled in part. A block's bitmaps and counts are one value, so that both survive or neither.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Block:
     """Outcomes that came for a record that was settled."""
 
     def settle(self, ids: Iterable[RecordId], kind: Kind, hops: int) -> list[int]:
-        """Settles records of this block that came with one outcome; gives the places of those that it is the first for."""
+        """Settles records of this block that came with one outcome; gives the places of those that had none."""
         all_ids = list(ids)
         fresh = self._settle_all(all_ids)
         if fresh is None:

@@ -188,5 +188,5 @@ def show(comparison: Comparison, console: Console) -> None:
         console.print(f"different: {difference}", style="red", markup=False)
     if comparison.same_outcome:
         console.print(
-            f"same outcome: every record went the same way under {len(comparison.runs)} strategies, and every sum adds up"
+            f"same outcome: every record went the same way under {len(comparison.runs)} strategies, every sum adds up"
         )

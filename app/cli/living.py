@@ -78,8 +78,8 @@ async def _push(settings: Settings, line: Line, records: str, rate: float | None
         await cluster.create([TopicPlan(source, settings.source_partitions)], settings.topic_replication_factor)
     partitions = found.get(source, settings.source_partitions)
     sent = Sent()
-    async for sent in load(cluster, source, records_of(records, line, seed), partitions, rate):
-        pass
+    async for so_far in load(cluster, source, records_of(records, line, seed), partitions, rate):
+        sent = so_far
     return sent
 
 

@@ -65,8 +65,8 @@ async def _publish(settings: Settings, book: RuleBook, file: str, replaces: int 
         raise NotPublished("there is no first version yet: a worker publishes the line's file when it starts")
     if replaces is not None and replaces != current.version:
         raise NotPublished(
-            f"version {current.version} by {current.publication.by} is current, not {replaces}: look at `metroline rules "
-            "diff`, then publish again"
+            f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
+            "`metroline rules diff`, then publish again"
         )
     made = Publication(book.text, current.version, getpass.getuser(), time.time())
     version = await publish_rules(cluster, topics, made)
@@ -84,7 +84,7 @@ async def _follow(workers: Workers, version: int) -> None:
     filed = sorted({worker.url for worker in workers.alive(time.time()) if not STRATEGIES[worker.strategy].needs_live})
     if filed:
         click.echo(
-            f"journeys that begin at {', '.join(filed)} by hard_wired keep to the file of their line: change it and restart",
+            f"journeys that begin at {', '.join(filed)} by hard_wired keep to their line's file: change it and restart",
             err=True,
         )
 

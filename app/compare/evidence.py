@@ -101,11 +101,14 @@ class ResultsFile:
         self._scratch.unlink()
 
     def _sort(self) -> None:
-        with self._scratch.open("rb") as unsorted, self._file.open("wb") as output:
-            with mmap.mmap(unsorted.fileno(), 0, access=mmap.ACCESS_READ) as lines:
-                for place in self._places:
-                    if place:
-                        output.write(lines[place - 1 : lines.find(b"\n", place - 1) + 1])
+        with (
+            self._scratch.open("rb") as unsorted,
+            self._file.open("wb") as output,
+            mmap.mmap(unsorted.fileno(), 0, access=mmap.ACCESS_READ) as lines,
+        ):
+            for place in self._places:
+                if place:
+                    output.write(lines[place - 1 : lines.find(b"\n", place - 1) + 1])
 
 
 async def read_topic(cluster: Cluster, topic: str) -> AsyncIterator[ConsumerRecord]:
@@ -170,7 +173,7 @@ async def read_settled(cluster: Cluster, topics: Topics) -> Settled:
 async def read_delivered(
     cluster: Cluster, topics: Topics
 ) -> tuple[Counter[tuple[int, RecordId]], dict[tuple[int, RecordId], float]]:
-    """How often each record stands in the delivered topic, and when it was first written there, seconds since the epoch."""
+    """How often each record stands in the delivered topic, and when it was first written there, in epoch seconds."""
     counts: Counter[tuple[int, RecordId]] = Counter()
     written: dict[tuple[int, RecordId], float] = {}
     async for message in read_topic(cluster, topics.delivered):

@@ -59,7 +59,7 @@ class Plan:
 
 
 class Comparing:
-    """A comparison: loads the source topic once, runs each strategy with topics of its own, and deletes what it made."""
+    """A comparison: loads the source topic once, runs each strategy on topics of its own, deletes what it made."""
 
     def __init__(self, plan: Plan, cluster: Cluster, folder: Path, progress: Progress) -> None:
         self.plan = plan
@@ -144,7 +144,7 @@ class Comparing:
                 best, moved_at = settled, time.monotonic()
             if time.monotonic() - moved_at > STALL_SECONDS:
                 raise RunFailed(
-                    f"{strategy}: {settled} of {wanted} records have an outcome, and none came for {STALL_SECONDS:g} s; "
+                    f"{strategy}: {settled} of {wanted} records have an outcome, none came for {STALL_SECONDS:g} s; "
                     f"{workers[0].child.last_words()}"
                 )
             await asyncio.sleep(0.25)
@@ -177,7 +177,7 @@ class Comparing:
         )
 
     async def _latency(self, strategy: str, rate: float) -> dict[str, float]:
-        """Sends some of the records again at a steady rate; from the sending to the writing of each delivered one, ms."""
+        """Sends some of the records again at a steady rate; ms from sending to writing of each delivered one."""
         prefix = f"{self.prefix}.{strategy}-latency"
         topics = Topics(prefix, f"{prefix}.source")
         await self.cluster.create([TopicPlan(topics.source, self.plan.partitions)])

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
@@ -44,9 +44,9 @@ def records_of(what: str, line: Line, seed: int = 1) -> Iterator[bytes]:
 
 
 def _read_file(file: Path) -> Iterator[bytes]:
-    opened: IO[bytes] = gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # type: ignore[assignment]
-    kind = Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
-    with opened as content:
+    packed = file.suffix == ".gz"
+    kind = Path(file.stem).suffix if packed else file.suffix
+    with file.open("rb") as raw, gzip.GzipFile(fileobj=raw) if packed else raw as content:
         if kind.lower() == ".csv":
             for row in csv.DictReader(io.TextIOWrapper(content, "utf-8-sig", newline="")):
                 yield orjson.dumps({name: _value(text) for name, text in row.items() if name is not None})
@@ -99,7 +99,7 @@ class Sent:
 async def load(
     cluster: Cluster, topic: str, messages: Iterator[bytes], partitions: int, rate: float | None = None
 ) -> AsyncIterator[Sent]:
-    """Sends the messages and yields what is confirmed so far, at the end for the last time; `rate` is messages a second."""
+    """Sends the messages, `rate` a second, and yields what is confirmed so far, at the end for the last time."""
     sent = Sent()
     waiting = []
     settings = {} if rate else {"linger_ms": 5, "max_batch_size": 256 * 1024}
