@@ -1,23 +1,27 @@
-"""The worker's web pages."""
+"""The pages of a worker's web server: where it stands, its tables, and what it sent."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from faust import web
+from faust.web.drivers.aiohttp import Web
+
+from app.views import gathered, versions
+from app.views.gathering import Gathering
+from app.views.start import StartView
+from app.views.tables import GATHERING, TableList, blueprint
+from app.views.traffic import TrafficView
 
 if TYPE_CHECKING:
     from app.factory import LineApp
 
+__all__ = ["add_views", "gathered", "versions"]
+
 
 def add_views(app: LineApp) -> None:
     """Adds our pages to the worker's web server."""
+    cast(Web, app.web).web_app[GATHERING] = Gathering(app)
+    app.page("/")(StartView)  # before Faust's own, whose answer to programs it gives
     app.page("/traffic/")(TrafficView)
-
-
-class TrafficView(web.View):
-    """What this worker sent to the bus, by address, and its clocks."""
-
-    async def get(self, request: web.Request) -> web.Response:
-        """JSON."""
-        return self.json(self.app.bus.meter.as_json())  # type: ignore[attr-defined]
+    app.page("/table")(TableList)
+    app.web.blueprints.add("/table", blueprint)

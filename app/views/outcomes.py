@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from agents.tables import LineTable
+from app.compare.markup import percent
+from app.views.elements import Markup, grid, number, tag
 from app.views.spreading import spread
 from app.views.sums import Sums, rows
 from routing.outcome import Ending
@@ -23,12 +26,13 @@ async def read(table: LineTable, partitions: frozenset[int]) -> dict[str, Any]:
     async for key, value in spread(table.entries(partitions)):
         partition, origin, _ = place_of(key)
         sums.setdefault((origin, partition), Sums(origin, partition)).add(value)
-        blocks.append({"key": key, "settled": settled(value), "duplicates": value["duplicates"]})
+        settled = sum(count for *_, count in value["counts"])
+        blocks.append({"key": key, "settled": settled, "duplicates": value["duplicates"]})
     return _page(sums.values(), blocks)
 
 
 def merge(pages: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """One page of several; where two tell of one partition, as they may while it changes hands, the fuller one counts."""
+    """One page of several; where two tell of one partition, as while it changes hands, the fuller one counts."""
     sums: dict[tuple[str, int], Sums] = {}
     blocks: dict[str, dict[str, Any]] = {}
     for page in pages:
@@ -50,15 +54,16 @@ def place_of(key: str) -> tuple[int, str, int]:
     return int(partition), origin, int(block)
 
 
-def settled(block: dict[str, Any]) -> int:
-    """How many records of a block have their outcome."""
-    return sum(count for *_, count in block["counts"])
-
-
 def explain(key: str, block: dict[str, Any]) -> dict[str, Any]:
     """What a single entry says, beside the entry itself."""
     first = place_of(key)[2] * BLOCK
-    return {"offsets": [first, first + BLOCK - 1], "settled": settled(block), "messages_in_part": len(block["partial"])}
+    counts = Counter({(stop, ending, reason): count for stop, ending, reason, count in block["counts"]})
+    return {
+        "offsets": [first, first + BLOCK - 1],
+        "settled": counts.total(),
+        "messages_in_part": len(block["partial"]),
+        "counts": rows(counts),
+    }
 
 
 def _page(sums: Iterable[Sums], blocks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -93,3 +98,44 @@ def _total(sums: Iterable[Sums]) -> Counter[Kind]:
 def _newest_first(key: str) -> tuple[bool, int, str, int]:
     partition, origin, block = place_of(key)
     return (not origin.startswith("source"), -block, origin, partition)
+
+
+def show(page: dict[str, Any]) -> Markup:
+    """As HTML: the totals, the counts with their shares, the blocks."""
+    cards = page["totals"] | {name: page[name] for name in ("duplicates", "hops")}
+    parts = [tag("dl", [tag("div", tag("dt", name), tag("dd", f"{n:,}"), class_=name) for name, n in cards.items()])]
+    parts.append(_counts(page["counts"], page["settled"]))
+    strays = page["strays"]["counts"]
+    if strays:
+        parts.append(tag("h2", "Strays"))
+        parts.append(tag("p", "Messages on inner topics that were no envelopes, so no source records: counted apart."))
+        found = [[row["origin"].removeprefix("stray:"), row["reason"], number(row["count"])] for row in strays]
+        parts.append(grid(["Found on", "Reason", "Messages#"], found))
+    parts.append(tag("h2", "Blocks"))
+    parts.append(tag("p", f"What is settled is kept in blocks of {BLOCK:,} offsets; the newest {LISTED} of them:"))
+    parts.append(grid(["Partition / origin / block", "Settled#", "Duplicates#"], map(_block, page["blocks"])))
+    return Markup("".join(parts))
+
+
+def show_entry(entry: dict[str, Any]) -> Markup:
+    """A block as HTML."""
+    first, last = entry["offsets"]
+    told = f"Offsets {first:,} to {last:,}: {entry['settled']:,} records have their outcome"
+    part = f", and {entry['messages_in_part']:,} messages are settled in part" if entry["messages_in_part"] else ""
+    return Markup(tag("p", told, part, ".") + _counts(entry["counts"], entry["settled"]))
+
+
+def _block(block: dict[str, Any]) -> list[Markup]:
+    link = tag("a", block["key"], href=f"/table/outcomes/{quote(block['key'])}/")
+    return [link, number(block["settled"]), number(block["duplicates"])]
+
+
+def _counts(counts: list[dict[str, Any]], total: int) -> Markup:
+    cells = []
+    for row in counts:
+        share = 100 * row["count"] / max(total, 1)
+        bar = tag("span", class_=f"bar {row['ending']}", style=f"width:{share:.2f}%")
+        ending = tag("b", row["ending"], class_=f"ending {row['ending']}")
+        figures = [number(row["count"]), number(percent(row["count"], total)), bar]
+        cells.append([row["stop"], ending, row["reason"], *figures])
+    return grid(["Last stop", "Ending", "Reason", "Records#", "Share#", ""], cells, class_="counts")

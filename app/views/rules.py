@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
+import orjson
+
 from agents.books import LiveBooks, Publication
+from app.views.elements import Markup, grid, markup, moment, tag
 from app.views.times import iso
 from routing.strategies import Strategy
-from routing.table_file import Rule
+
+LISTED = 100
+"""Earlier versions that are listed, the newest ones."""
 
 
 def read(books: LiveBooks, strategy: Strategy) -> dict[str, Any]:
@@ -15,37 +21,79 @@ def read(books: LiveBooks, strategy: Strategy) -> dict[str, Any]:
     current = books.current
     version = current.live.version if current is not None else 0
     publications, refused = books.publications(), books.refused()
+    earlier = (v for v in publications if v < version and v not in refused)
     page: dict[str, Any] = {
         "version": version,
         "current": None,
-        "earlier": [publication(v, one) for v, one in publications.items() if v < version and v not in refused],
-        "refused": [publication(v, one) | {"reason": refused[v]} for v, one in publications.items() if v in refused],
+        "earlier": [published(v, publications[v]) for v in islice(earlier, LISTED)],
+        "refused": [published(v, publications[v]) | {"reason": refused[v]} for v in publications if v in refused],
         "note": None,
     }
     if current is not None:
-        page["current"] = publication(version, publications[version]) | {"rules": [row(one) for one in current.live.rules]}
+        rules = [rule.model_dump() for rule in current.live.rules]
+        page["current"] = published(version, publications[version]) | {"rules": rules}
         if not strategy.needs_live and current.live.text != current.filed.text:
-            page["note"] = f"journeys that begin here go by the line's file, which differs: the strategy is {strategy.name}"
+            page["note"] = f"Journeys that begin here go by the line's file, which differs: that is {strategy.name}."
     return page
 
 
 def entry(books: LiveBooks, key: str) -> dict[str, Any] | None:
-    """One version, or None."""
-    found = books.publications().get(int(key)) if key.isdecimal() else None
-    return None if found is None else publication(int(key), found) | {"refused": books.refused().get(int(key))}
+    """One version, by its number, or None."""
+    for version, publication in books.publications().items():
+        if str(version) == key:
+            return published(version, publication) | {"reason": books.refused().get(version)}
+    return None
 
 
-def publication(version: int, published: Publication) -> dict[str, Any]:
+def published(version: int, publication: Publication) -> dict[str, Any]:
     """What was published, by whom and when."""
     return {
         "version": version,
-        "by": published.by,
-        "at": iso(published.at),
-        "replaces": published.replaces,
-        "text": published.text,
+        "by": publication.by,
+        "at": iso(publication.at),
+        "replaces": publication.replaces,
+        "text": publication.text,
     }
 
 
-def row(rule: Rule) -> dict[str, Any]:
-    """A rule as it is tried."""
-    return rule.model_dump()
+def show(page: dict[str, Any]) -> Markup:
+    """As HTML: the rules in force as a table and as TOML, then the other versions."""
+    parts = [tag("p", page["note"], class_="warning")] if page["note"] else []
+    if page["current"]:
+        parts += [tag("h2", "In force: ", _title(page["current"])), _rules(page["current"]["rules"])]
+        parts.append(tag("details", tag("summary", "as TOML"), tag("pre", page["current"]["text"]), open="open"))
+    else:
+        parts.append(tag("p", "No version yet: this worker routes nothing until there is one.", class_="warning"))
+    if page["refused"]:
+        parts.append(tag("h2", "Refused by this worker"))
+    parts += [show_entry(version) for version in page["refused"]]
+    if page["earlier"]:
+        parts.append(tag("h2", "Earlier"))
+    parts += [show_entry(version) for version in page["earlier"]]
+    return Markup("".join(parts))
+
+
+def show_entry(version: dict[str, Any]) -> Markup:
+    """One version as HTML."""
+    reason = version.get("reason")
+    link = tag("a", _title(version), href=f"/table/rules/{version['version']}/")
+    return tag(
+        "section",
+        tag("p", link),
+        tag("pre", reason, class_="warning") if reason else None,
+        tag("details", tag("summary", "as TOML"), tag("pre", version["text"])),
+    )
+
+
+def _title(version: dict[str, Any]) -> Markup:
+    return markup([f"version {version['version']}, published by {version['by']}, ", moment(version["at"])])
+
+
+def _rules(rules: list[dict[str, Any]]) -> Markup:
+    rows = []
+    for rule in rules:
+        matches = [tag("code", f"{name} = {orjson.dumps(value).decode()}") for name, value in rule["match"].items()]
+        when = tag("code", rule["when"]) if rule["when"] else None
+        to = tag("b", rule["to"]) if rule["to"] else tag("span", "drop: ", rule["drop"], class_="ending dropped")
+        rows.append([rule["after"], matches, when, to, rule["name"]])
+    return grid(["After", "Match", "When", "To", "Rule"], rows, class_="rules")

@@ -1,0 +1,43 @@
+"""The first page: which worker this is and who else is alive. Programs get the sign of life that Faust gives."""
+
+from __future__ import annotations
+
+import time
+
+from faust import web
+from faust.web.apps.production_index import Index
+
+from agents.presence import Worker
+from app.views.answers import LineView, wants_html
+from app.views.elements import Markup, grid, moment, number, tag
+from app.views.times import iso
+
+
+class StartView(LineView, Index):
+    """A page for browsers, `{"status": "OK"}` for health checks."""
+
+    async def get(self, request: web.Request) -> web.Response:
+        if not wants_html(request):
+            return await super().get(request)
+        return self.answer(request, "Worker", {}, self._show)
+
+    def _show(self) -> Markup:
+        worker, now = self.worker, time.time()
+        facts = {
+            "role": worker.role.name,
+            "new journeys go by": worker.settings.routing_strategy,
+            "rules": f"version {worker.books.version}" if worker.books.current else "none yet",
+        }
+        alive = sorted(worker.presence.workers.alive(now), key=lambda one: (one.group, one.url))
+        rows = [_row(one, now) for one in alive]
+        return Markup(
+            tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()])
+            + tag("h2", "Workers of this line")
+            + grid(["Worker", "Group", "Plays", "Strategy", "Rules#", "Up since", "Heard of"], rows)
+        )
+
+
+def _row(worker: Worker, now: float) -> list[object]:
+    who = [tag("a", worker.url, href=worker.url), worker.group, ", ".join(worker.parts)]
+    heard = f"{max(0.0, now - worker.at):.0f} s ago"
+    return [*who, worker.strategy, number(worker.version), moment(iso(worker.started)), heard]
