@@ -22,7 +22,8 @@ def one_line(value: object) -> str:
 
 def cells(value: str) -> int:
     """How many columns a text takes in a terminal: wide letters take two, combining ones none."""
-    return sum(0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF") for letter in value)
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in value)
+    return len(value) + wide - sum(unicodedata.combining(letter) > 0 for letter in value)
 
 
 def shortened(value: str, most: int) -> str:

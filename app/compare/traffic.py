@@ -71,10 +71,36 @@ def layers_of(sections: Iterable[Section]) -> dict[Station, int]:
     for section in sections:
         ahead.setdefault(section.start, []).append(section.end)
         ahead.setdefault(section.end, [])
+    order, loops = _explored(ahead)
     layers = dict.fromkeys(ahead, 1) | {START: 0}
-    for station in _from_the_source(ahead):
-        for end in ahead[station]:
-            if (station, end) not in _loops(ahead):
-                layers[end] = max(layers[end], layers[station] + 1)
-    last = max(layers[station] for station in layers if not station.is_terminal) + 1
+    for start in order:
+        for end in ahead[start]:
+            if (start, end) not in loops:
+                layers[end] = max(layers[end], layers[start] + 1)
+    last = max(layer for station, layer in layers.items() if not station.is_terminal) + 1
     return {station: last if station.is_terminal else layer for station, layer in layers.items()}
+
+
+def _explored(ahead: Mapping[Station, list[Station]]) -> tuple[list[Station], set[tuple[Station, Station]]]:
+    """All stations, each before those that it leads to, and the sections left out for that: they close a loop."""
+    left: list[Station] = []
+    loops: set[tuple[Station, Station]] = set()
+    seen: set[Station] = set()
+    for root in ahead:
+        way = [] if root in seen else [(root, iter(ahead[root]))]
+        seen.add(root)
+        on_the_way = {root}
+        while way:
+            station, ends = way[-1]
+            end = next(ends, None)
+            if end is None:
+                way.pop()
+                on_the_way.discard(station)
+                left.append(station)
+            elif end in on_the_way:
+                loops.add((station, end))
+            elif end not in seen:
+                seen.add(end)
+                on_the_way.add(end)
+                way.append((end, iter(ahead[end])))
+    return left[::-1], loops
