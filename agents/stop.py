@@ -15,7 +15,6 @@ from agents.bus import Confirmation, Departures
 from agents.carrying import Carrier
 from agents.line import Service
 from routing.envelope import Envelope, Segment
-from routing.errors import MalformedRecord
 from routing.itinerary import Course, Decision, watched
 from routing.outcome import Cause, Drop, Ending, Outcome, Retry
 from routing.strategies import NOTHING, Books, Strategy, strategy_named
@@ -55,11 +54,14 @@ class Stop:
 
     async def _run_each(self, waiting: Iterator[tuple[_Trip, int]], deadline: float) -> None:
         """Takes one record after the other, at least one, until there are no more or the time is up."""
-        clock = self.carrier.clock
+        clock, is_async = self.carrier.clock, self.service.is_async
         breath = clock()
         for trip, place in waiting:
             trip.taken += 1
-            await trip.run(place)
+            if is_async:
+                await trip.run_async(place)
+            else:
+                trip.run(place)
             now = clock()
             if now > deadline:
                 return
@@ -101,26 +103,52 @@ class _Trip:
             lines = tuple(self.lines[: self.taken])
             departures.add_courses(replace(handled, lines=lines), self.courses[: self.taken], name)
 
-    async def run(self, place: int) -> None:
-        """Runs the service on one record. A record that it could not handle ends here as it came."""
-        service = self.stop.service
-        try:
-            record = orjson.loads(self.lines[place])
-            if type(record) is not dict:
-                raise MalformedRecord(f"no JSON object but {type(record).__name__}", self.lines[place])
-        except (orjson.JSONDecodeError, MalformedRecord) as error:
-            self.courses[place] = self.stop.end(Outcome.dead(Cause.MALFORMED_RECORD, str(error)))
+    def run(self, place: int) -> None:
+        """Runs a plain service on one record. A record that it could not handle ends here as it came."""
+        record = self._read(place)
+        if record is None:
             return
-        before = watched(record, self.watches) if self.watches != NOTHING else None
+        before = self._watched(record)
         try:
-            result = service.handler(record)
-            if service.is_async:
-                result = await result
+            result = self.stop.service.handler(record)
         except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
             if is_end_of_worker(error):
                 raise
             self.courses[place] = self.stop.end(Outcome.dead(Cause.SERVICE_ERROR, described(error)))
+        else:
+            self._answered(place, result, before)
+
+    async def run_async(self, place: int) -> None:
+        """The same for a service that is awaited."""
+        record = self._read(place)
+        if record is None:
             return
+        before = self._watched(record)
+        try:
+            result = await self.stop.service.handler(record)
+        except BaseException as error:
+            if is_end_of_worker(error):
+                raise
+            self.courses[place] = self.stop.end(Outcome.dead(Cause.SERVICE_ERROR, described(error)))
+        else:
+            self._answered(place, result, before)
+
+    def _read(self, place: int) -> dict[str, Any] | None:
+        """The record, for this attempt alone; None for a line that is none, whose journey ends."""
+        problem = "no JSON object"
+        try:
+            record = orjson.loads(self.lines[place])
+        except orjson.JSONDecodeError as error:
+            record, problem = None, f"no JSON: {error}"
+        if type(record) is dict:
+            return record
+        self.courses[place] = self.stop.end(Outcome.dead(Cause.MALFORMED_RECORD, problem))
+        return None
+
+    def _watched(self, record: dict[str, Any]) -> Any:
+        return watched(record, self.watches) if self.watches != NOTHING else None
+
+    def _answered(self, place: int, result: Any, before: Any) -> None:
         if isinstance(result, dict):
             self._leave(place, result, before)
         else:

@@ -1,0 +1,243 @@
+"""A bench for agents: the real bus, tables and books on top of a producer that confirms and fails on command."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self, cast
+
+import faust
+import orjson
+from faust.streams import Stream
+from faust.types import TP, EventT, Message
+
+from agents.books import LiveBooks, Publication
+from agents.bus import Bounds, Bus, Confirmation, Producer
+from agents.carrying import Carrier
+from agents.line import Handler, Service
+from agents.meter import Meter
+from agents.stop import Stop
+from agents.tables import LineGlobalTable, LineTable
+from agents.topics import Topics
+from routing.envelope import Envelope, Origin, RecordId, Segment
+from routing.outcome import Ending
+from routing.rules import RuleBook
+from routing.strategies import Strategy, strategy_named
+
+RULES = """
+[[rules]]
+name = "all begin at a"
+after = "source"
+to = "a"
+
+[[rules]]
+name = "big ones to b"
+after = "a"
+when = "size > 10"
+to = "b"
+
+[[rules]]
+name = "the others to c"
+after = "a"
+to = "c"
+"""
+
+
+@dataclass(slots=True)
+class Sent:
+    """A message that a producer was handed; its answer is the test's to give."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    partition: int
+    answer: asyncio.Future[object]
+
+    def confirm(self) -> None:
+        self.answer.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        self.answer.set_exception(error)
+
+    @property
+    def envelope(self) -> Envelope:
+        return Envelope.decode(self.value)
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Its records, decoded."""
+        return [orjson.loads(line) for segment in self.envelope.segments for line in segment.lines]
+
+
+class FakeProducer:
+    """Keeps what it is handed; confirms at once unless it `holds`, and raises or fails as `refuse` says."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.holds = False
+        self.refuse: Callable[[Sent], BaseException | None] = lambda sent: None
+
+    async def send(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None, timestamp: None, headers: None
+    ) -> asyncio.Future[object]:
+        assert value is not None
+        assert partition is not None
+        sent = Sent(topic, key, value, partition, asyncio.get_running_loop().create_future())
+        self.sent.append(sent)
+        refused = self.refuse(sent)
+        if refused is not None:
+            sent.fail(refused)
+        elif not self.holds:
+            sent.confirm()
+        return sent.answer
+
+    def to(self, topic: str) -> list[Sent]:
+        """What was sent to a topic."""
+        return [sent for sent in self.sent if sent.topic == topic]
+
+
+@dataclass(slots=True)
+class FakeEvent:
+    """A message that came in, and whether it was acknowledged."""
+
+    message: Message
+    on_ack: Callable[[TP, int], None]
+
+    def ack(self) -> bool:
+        self.on_ack(self.message.tp, self.message.offset)
+        return True
+
+
+@dataclass(slots=True)
+class Mailbox:
+    """Messages of a topic as an agent's stream gives them; `acknowledged` are their offsets, by partition, in order."""
+
+    topic: str
+    acknowledged: dict[int, list[int]] = field(default_factory=dict)
+    _queue: asyncio.Queue[FakeEvent | None] = field(default_factory=asyncio.Queue)
+    _offsets: dict[int, int] = field(default_factory=dict)
+
+    def put(self, value: bytes | None, partition: int = 0) -> int:
+        """Adds a message; gives its offset."""
+        self._queue.put_nowait(cast(FakeEvent, self.event(value, partition)))
+        return self._offsets[partition] - 1
+
+    def event(self, value: bytes | None, partition: int = 0) -> EventT[bytes]:
+        """The next message of a partition, outside of the stream."""
+        offset = self._offsets.get(partition, 0)
+        self._offsets[partition] = offset + 1
+        message: Message = Message(self.topic, partition, offset, 0.0, 0, None, None, cast(bytes, value), checksum=None)
+        return cast("EventT[bytes]", FakeEvent(message, self._note))
+
+    def close(self) -> None:
+        """Ends the stream once everything in it was taken."""
+        self._queue.put_nowait(None)
+
+    def noack(self) -> Self:
+        return self
+
+    async def events(self) -> AsyncIterator[FakeEvent]:
+        while (event := await self._queue.get()) is not None:
+            yield event
+
+    @property
+    def stream(self) -> Stream[bytes]:
+        return cast("Stream[bytes]", self)
+
+    def _note(self, tp: TP, offset: int) -> None:
+        self.acknowledged.setdefault(tp.partition, []).append(offset)
+
+
+@dataclass(slots=True)
+class Bench:
+    """What agents stand on: the clock moves when the test moves it, and version 1 of the rules is published."""
+
+    producer: FakeProducer
+    topics: Topics
+    app: faust.App
+    bus: Bus
+    rules: LineTable
+    books: LiveBooks
+    carrier: Carrier
+    served: set[str]
+    now: float = 1_000.0
+
+    @classmethod
+    def make(cls, bounds: Bounds | None = None, strategy: str = "signpost", rules: str = RULES) -> Bench:
+        producer, topics = FakeProducer(), Topics("test", "test.source")
+        app = faust.App("test", store="memory://", Table=LineTable, GlobalTable=LineGlobalTable)
+        cast(Any, app).line_topics = topics
+
+        async def the_producer() -> Producer:
+            return producer
+
+        bus = Bus(topics, bounds or Bounds(), the_producer, Meter())
+        table = app.GlobalTable("rules", partitions=1, key_type=bytes, value_type=bytes)
+        assert isinstance(table, LineTable)
+        served = {"a", "b", "c"}
+        filed = RuleBook.parse(rules)
+        books = LiveBooks(filed, table, lambda: served, strategy_named(strategy), lambda: True)
+        bench = cls(producer, topics, app, bus, table, books, Carrier(bus, books, lambda: bench.now), served)
+        bench.publish(rules, 0)
+        return bench
+
+    def publish(self, text: str, replaces: int, version: int | None = None) -> None:
+        """Puts a version into the rules table, as the rules agent does."""
+        publication = Publication(text, replaces, "a test", self.now)
+        self.rules.data[str(version or replaces + 1).encode()] = orjson.dumps(publication.as_json())
+
+    def table(self, name: str) -> LineTable:
+        created = self.app.Table(name, partitions=1, key_type=bytes, value_type=bytes)
+        assert isinstance(created, LineTable)
+        return created
+
+    def stop(self, handler: Handler, *, name: str = "a", concurrency: int = 1, pack_seconds: float = 5.0) -> Stop:
+        return Stop(
+            self.carrier, Service(name, handler, concurrency, inspect.iscoroutinefunction(handler)), pack_seconds
+        )
+
+    def mailbox(self, address: str) -> Mailbox:
+        return Mailbox(self.topics.at(address))
+
+
+def envelope(
+    *records: dict[str, Any], strategy: str | Strategy = "signpost", partition: int = 0, first: int = 0, **segment: Any
+) -> Envelope:
+    """An envelope with these records in one segment, as a stop receives it; their ids count from `first`."""
+    lines = tuple(orjson.dumps(record) for record in records)
+    ids: tuple[RecordId, ...] = tuple(range(first, first + len(records)))
+    name = strategy if isinstance(strategy, str) else strategy.name
+    return Envelope(name, Origin("source", partition), (Segment(ids, lines, 900.0, **{"hops": 1} | segment),))
+
+
+def segments_of(sent: Iterable[Sent]) -> Iterator[Segment]:
+    """The segments of these messages."""
+    for one in sent:
+        yield from one.envelope.segments
+
+
+def endings_of(sent: Iterable[Sent]) -> dict[RecordId, tuple[Ending, str | None]]:
+    """The outcome of each record in these messages, which carry one."""
+    found: dict[RecordId, tuple[Ending, str | None]] = {}
+    for segment in segments_of(sent):
+        assert segment.outcome is not None
+        for record in segment.ids:
+            assert record not in found, f"record {record} has two outcomes"
+            found[record] = (segment.outcome.ending, segment.outcome.reason)
+    return found
+
+
+async def until(holds: Callable[[], bool], turns: int = 2_000) -> None:
+    """Lets other tasks run until a condition holds; fails after so many turns of the loop."""
+    for _ in range(turns):
+        if holds():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not happen")
+
+
+async def confirmed(confirmations: Iterable[Confirmation], timeout: float = 5.0) -> None:
+    """Waits for all confirmations."""
+    await asyncio.wait_for(asyncio.gather(*confirmations), timeout)

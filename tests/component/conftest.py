@@ -1,0 +1,14 @@
+"""A bench for each test of an agent."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.component.bench import Bench
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench whose bus tries again at once."""
+    monkeypatch.setattr("agents.bus.FIRST_WAIT", 0.0)
+    return Bench.make()
