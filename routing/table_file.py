@@ -140,7 +140,7 @@ class _Reader:
             rule = Rule.model_validate(table)
         except ValidationError as error:
             self._explain(index, label, error)
-            if isinstance(table, dict) and isinstance(table.get("when"), str):
+            if isinstance(table, dict) and isinstance(table.get("when"), str) and table["when"]:
                 self._compile(index, label, table["when"])
             return None
         return rule if rule.name else rule.model_copy(update={"name": f"rule {index + 1}"})

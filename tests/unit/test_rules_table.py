@@ -1,0 +1,231 @@
+"""A rules table is read or refused, with every problem at once and each with its line."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routing.errors import InvalidRules
+from routing.network import Network
+from routing.rules import RuleBook
+
+GOOD = """\
+# The route of a line that is in order.
+
+[[rules]]
+name = "large ones"             # after = "nowhere"
+after = "source"
+match = { code = "A", "odd name" = 5, share = 0.5, open = true }
+when = '''
+amount > 5 &&
+currency == "[[rules]]"
+'''
+to = "check"
+
+[[rules]]
+after = "source"
+to = "log"
+
+[[rules]]
+name = "checked"
+after = "check"
+drop = "seen"
+"""
+SERVED = {"check", "log"}
+
+
+def problems(text: str, served: set[str] | None = None) -> list[str]:
+    """What is wrong with a table, as lines 'number: what'; nothing for one that is in order."""
+    found: tuple[str, ...] = ()
+    try:
+        book = RuleBook.parse(text)
+        if served is not None:
+            Network.of(book).validate(served)
+    except InvalidRules as error:
+        found = error.problems
+    assert all(problem.startswith("routes.toml:") for problem in found)
+    return [problem.removeprefix("routes.toml:") for problem in found]
+
+
+def test_a_table_in_order_has_no_problems_and_its_rules_in_their_order() -> None:
+    assert problems(GOOD, SERVED) == []
+    book = RuleBook.parse(GOOD, version=4)
+    assert [rule.name for rule in book.rules] == ["large ones", "rule 2", "checked"]
+    assert book.version == 4
+    assert book.text == GOOD
+
+
+RULE = '[[rules]]\nafter = "source"\nto = "log"\n'
+BEGIN = '[[rules]]\nafter = "source"\n'
+
+ONE_PROBLEM = [
+    ("", "1: there are no rules: add a [[rules]]"),
+    ("# nothing\n", "1: there are no rules"),
+    ("rules = []", "1: there are no rules"),
+    ("\n" + RULE + 'wen = "a > 1"\n', "5: rule 1: wen: unknown key"),
+    ("\nversion = 2\n" + RULE, "2: unknown key 'version': a table has [[rules]] only"),
+    (RULE + "\n[server]\nport = 1\n", "5: unknown key 'server'"),
+    ('name = "x"\n' + RULE.replace("to", 'name = "y"\nto'), "1: unknown key 'name'"),
+    (RULE.replace("to", 'name = "y"\nto') + '[name]\nx = "y"\n', "5: unknown key 'name'"),
+    ("[rules]\n" + 'after = "source"\n', "1: write [[rules]], with two brackets"),
+    ("\nrules = 5\n", "2: write [[rules]], with two brackets"),
+    ("rules = [5]\n", "1: rule 1: it: must be a table"),
+    (BEGIN, "1: rule 1 has neither `to` nor `drop`"),
+    (RULE + 'drop = "x"\n', "1: rule 1 has both `to` and `drop`"),
+    ('[[rules]]\nto = "log"\n', "1: rule 1: after: is missing"),
+    ('\n[[rules]]\nafter = 5\nto = "log"\n', "3: rule 1: after: "),
+    (BEGIN + "\nto = true\n", "4: rule 1: to: "),
+    (BEGIN + 'to = ""\n', "3: rule 1: to: "),
+    (BEGIN + 'drop = ["x"]\n', "3: rule 1: drop: "),
+    (RULE + "name = 5\n", "4: rule 1: name: "),
+    (RULE + 'name = "n"\nwhen = 5\n', "5: rule 'n': when: "),
+    (RULE + "match = 5\n", "4: rule 1: match: must be a table of fields"),
+    (RULE + "match = { a = [1] }\n", "4: rule 1: match.a: must be text, a number, or true or false"),
+    (RULE + "match = { a = 2020-01-01 }\n", "4: rule 1: match.a: must be text, a number, or true or false"),
+    (RULE + "match = { a = { b = 1 } }\n", "4: rule 1: match.a: must be text, a number, or true or false"),
+    (RULE + "\n  [rules.match]\n  when = [1]\n", "5: rule 1: match.when: must be text"),
+    (RULE + "\n[rules.wen]\nwhen = 1\n", "5: rule 1: wen: unknown key"),
+    (RULE + "match = { a = nan }\n", "4: rule 1: match.a: nan equals nothing"),
+    (RULE + "match.a = inf\n", "4: rule 1: match.a: inf equals nothing"),
+    (RULE + "match = { a = 18446744073709551616 }\n", "4: rule 1: match.a: the integer does not fit into 64 bits"),
+    (RULE + f"match = {{ a = 0x{'f' * 5_000} }}\n", "4: rule 1: match.a: the integer does not fit into 64 bits"),
+    (RULE + "match = { a = -9223372036854775809 }\n", "4: rule 1: match.a: the integer does not fit into 64 bits"),
+    (BEGIN + 'to = "source"\n', "3: rule 1: nothing leads to 'source'"),
+    (RULE + 'when = "a >"\n', "4: rule 1: when: the condition does not compile"),
+    (RULE + 'when = ""\n', "4: rule 1: when: "),
+    (RULE + 'when = "now() > a"\n', "4: rule 1: when: the condition calls now, which CEL does not have"),
+    (RULE + 'when = "a.all(x, b.all(y, x < y))"\n', "4: rule 1: when: a comprehension inside a comprehension"),
+    (RULE + f'\nwhen = "a == {"1" * 5}{" " * 990}"\n', ""),
+    (RULE + f'\nwhen = "a == {"1" * 5}{" " * 991}"\n', "5: rule 1: when: the condition is 1001 characters long"),
+    (RULE + "\n" + RULE, "5: rule 2 can never be reached: rule 1 takes every record after 'source'"),
+    (RULE + 'match = {}\nname = "all"\n' + RULE, "6: rule 2 can never be reached: rule 'all' takes every"),
+    (BEGIN + 'drop = "x"\n\n' + RULE + 'when = "a"\n', "5: rule 2 can never be reached: rule 1 takes"),
+    (
+        RULE + 'match = { a = 1 }\nname = "n"\n' + RULE + "# the second\nname = 'n'\n",
+        "10: the name 'n' is taken by the rule in line 1",
+    ),
+    (RULE + 'match = { a = 1 }\nname = "rule 2"\n' + RULE, "6: the name 'rule 2' is taken by the rule in line 1"),
+    (RULE + 'to = "log"\n', "4: no TOML: "),
+    (RULE + "\nmatch = { a = 1\n", "5: no TOML: "),
+    (RULE + 'when = "a', "4: no TOML: "),
+    (RULE + '\nwhen = """a\n\n', "5: no TOML: "),
+    ("[[rules]\n", "1: no TOML: "),
+    ("a = " + "1" * 5_000, "1: no TOML: a number in it is too long"),
+    ("a = " + "[" * 5_000, "1: no TOML: it is nested too deeply"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), ONE_PROBLEM)
+def test_a_problem_is_told_with_its_line(text: str, problem: str) -> None:
+    found = problems(text)
+    assert len(found) == (1 if problem else 0)
+    assert "".join(found).startswith(problem)
+
+
+def test_windows_line_ends_do_not_move_the_lines() -> None:
+    assert problems(RULE.replace("\n", "\r\n") + "x = 1\r\n") == ["4: rule 1: x: unknown key"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "# [[rules]]\n",
+        '# """\n',
+        "# '''\n",
+        "# it's\n",
+        "# \u2028 \x85 \t\n",
+        RULE + 'match = { a = 1 }\nname = """\n\\"\\"\\"\n[[rules]]\n"""\n',
+        RULE + "match = { a = 1 }\nwhen = '''\na in\n[[rules]]\n'''\n",
+        RULE + 'match = { a = "\'\'\'" }\n',
+        RULE + "match = { a = '\"\"\"' }\n",
+        RULE + 'match = { a = "#" }\n',
+        RULE + 'match = { a = 1 }\nname = """it\'s\n[[rules]]\nx = 1 \\"""\n\'"""\n',
+        '[["rules"]]\nafter = "source"\nto = "log"\nwhen = "a"\n',
+        '  [[ rules ]]  # one\n  after = "source"\n  to = "log"\n  when = "a"\n',
+        RULE + 'name = """"[[rules]]""""\nwhen = "a"\n',
+    ],
+)
+def test_comments_and_texts_that_look_like_rules_do_not_move_the_lines(before: str) -> None:
+    line = before.count("\n") + 3
+    number = 1 + ("after" in before)
+    found = problems(before + '[[rules]]\nafter = "check"\nx = 1\nto = "log"\n')
+    assert found == [f"{line}: rule {number}: x: unknown key"]
+
+
+def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
+    text = (
+        "version = 1\n"
+        "[[rules]]\n"
+        "foo = 1\n"
+        'after = "source"\n'
+        'when = "a =="\n'
+        "[[rules]]\n"
+        'name = "twice"\n'
+        'after = "source"\n'
+        'to = "log"\n'
+        'drop = "x"\n'
+        "[[rules]]\n"
+        'name = "twice"\n'
+        'after = "source"\n'
+        'to = "log"\n'
+        'when = "now()"\n'
+        "[[rules]]\n"
+        "match = { a = [] }\n"
+        'to = "log"\n'
+        "bar = 1\n"
+        'name = "twice"\n'
+    )
+    assert [problem[:40] for problem in problems(text)] == [
+        "1: unknown key 'version': a table has [[",
+        "2: rule 1 has neither `to` nor `drop`; i",
+        "3: rule 1: foo: unknown key",
+        "5: rule 1: when: the condition does not ",
+        "6: rule 'twice' has both `to` and `drop`",
+        "11: rule 'twice' can never be reached: r",
+        "12: the name 'twice' is taken by the rul",
+        "15: rule 'twice': when: the condition ca",
+        "16: rule 'twice': after: is missing",
+        "17: rule 'twice': match.a: must be text,",
+        "19: rule 'twice': bar: unknown key",
+        "20: the name 'twice' is taken by the rul",
+    ]
+
+
+def test_the_error_names_the_file_that_was_asked_for() -> None:
+    with pytest.raises(InvalidRules) as caught:
+        RuleBook.parse("x = 1", file="lines/mine.toml")
+    assert caught.value.problems == ("lines/mine.toml:1: unknown key 'x': a table has [[rules]] only",)
+    assert str(caught.value) == caught.value.problems[0]
+
+
+PIECES = [
+    *("[[rules]]\n", "[rules]\n", "rules", "\n", " = ", '"', "'", '"""', "'''", "{", "}", "[", "]", "#", ".", ","),
+    *("after", "to", "drop", "when", "match", "name", '"source"', '"s"', "1", "nan", "2020-01-01", "true", "\\"),
+    *("\x00", "\U0001f600", "9" * 20, "a > 1", "a.exists(x, ", "=", "-", "\r", "\ud800"),
+]
+
+
+@given(st.data())
+@settings(max_examples=400, deadline=None)
+def test_any_change_of_a_table_gives_a_table_or_problems(data: st.DataObject) -> None:
+    text = GOOD
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(st.sampled_from(PIECES)) + text[at + data.draw(st.integers(0, 12)) :]
+    problems(text, SERVED)
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=20).map("".join)))
+@settings(max_examples=400, deadline=None)
+def test_any_text_is_a_table_or_has_problems(text: str) -> None:
+    problems(text, SERVED)
+
+
+def test_a_table_of_ten_thousand_problems_is_refused_in_seconds() -> None:
+    text = "".join(f'[[rules]]\nafter = "source"\nmatch = {{ a = {n} }}\nto = "x"\n' for n in range(10_000))
+    started = time.perf_counter()
+    assert len(problems(text, SERVED)) == 10_000
+    assert time.perf_counter() - started < 20
