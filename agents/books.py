@@ -43,19 +43,25 @@ class LiveBooks:
     """The filed and the live table; `served` names the stops that some live worker serves."""
 
     def __init__(
-        self, filed: RuleBook, table: LineTable, served: Callable[[], Collection[str]], strategy: Strategy
+        self,
+        filed: RuleBook,
+        table: LineTable,
+        served: Callable[[], Collection[str]],
+        strategy: Strategy,
+        recovered: Callable[[], bool],
     ) -> None:
         self.filed = filed
         self._table = table
         self._served = served
         self._strategy = strategy
+        self._recovered = recovered
         self._seen = -1
         self._books: Books | None = None
         self._refused: dict[int, str] = {}
 
     async def ready(self) -> None:
-        """Waits until there is a live table: a worker routes nothing before."""
-        while self.current is None:  # noqa: ASYNC110  # the table is Faust's, and tells nobody of news
+        """Waits until there is a live table, whole as the bus has it: a worker routes nothing before."""
+        while not self._recovered() or self.current is None:  # noqa: ASYNC110  # the table is Faust's, and tells nobody of news
             await asyncio.sleep(POLL)
 
     @property

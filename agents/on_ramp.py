@@ -90,12 +90,12 @@ class OnRamp(Service):
 
     @Service.task
     async def _run(self) -> None:
-        await self.books.ready()
         topics = self.bus.topics
         group = topics.on_ramp_group(self.epoch)
         async with self.cluster.consuming(group_id=group, **self._settings) as consumer:
             consumer.subscribe([topics.source], listener=_Listener(self, consumer))
             try:
+                await self.books.ready()  # while the group is joined
                 await self._take(consumer)
             except MetrolineError as error:
                 await self.crash(error)
@@ -141,7 +141,7 @@ class OnRamp(Service):
             if committed is not None and committed > end:
                 raise SourceRenewed(
                     f"{partition.topic}[{partition.partition}] ends at {end}, but was read up to {committed}: it was "
-                    f"created anew; set SOURCE_EPOCH to {self.epoch + 1}, so that its records are told from the old ones"
+                    f"created anew; set SOURCE_EPOCH to {self.epoch + 1}, so that its records are told from the old"
                 )
             self._progress[partition] = _Progress()
         consumer.resume(*partitions)

@@ -6,11 +6,9 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import cast
 
 import faust
 from aiokafka import TopicPartition
-from faust.types import ServiceT
 
 from agents.books import LiveBooks
 from agents.bus import Bounds, Bus, Confirmation
@@ -45,6 +43,7 @@ class LineApp(faust.App):
     bus: Bus
     books: LiveBooks
     presence: Presence
+    on_ramp: OnRamp | None
     line_tables: Tables
     started_at: float
 
@@ -54,6 +53,8 @@ class LineApp(faust.App):
         preparation = await prepare(self.settings, self.line)
         self.bus.bounds = preparation.bounds
         await self.add_runtime_dependency(self.presence)
+        if self.on_ramp is not None:
+            await self.add_runtime_dependency(self.on_ramp)
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await self.cluster.high_watermarks([rules]))[rules]:
             await publish_first(self.bus, self.line.rules_text, time.time)
@@ -73,6 +74,10 @@ class LineApp(faust.App):
             at=at,
             gone=gone,
         )
+
+    def served_stops(self) -> frozenset[str]:
+        """The stops that this worker's code or another live worker serves."""
+        return self.line.stops | self.presence.workers.stops(time.time())
 
     async def announce(self, key: bytes, value: bytes) -> Confirmation:
         """Tells the other workers."""
@@ -119,16 +124,15 @@ def create_app(settings: Settings) -> LineApp:
         help="the rules table, every version",
     )
     assert isinstance(rules, LineTable)
-    app.books = LiveBooks(filed, rules, lambda: line.stops | app.presence.workers.stops(time.time()), settings.strategy)
+    app.books = LiveBooks(filed, rules, app.served_stops, settings.strategy, lambda: app.tables.actives_ready)
     carrier = Carrier(app.bus, app.books, time.time)
     app.line_tables = register(app, carrier, app.books, rules, line, role, settings.pack_seconds)
-    if role.plays("on-ramp"):
-        app.service(cast("type[ServiceT]", _on_ramp(app)))  # it takes instances too
+    app.on_ramp = _on_ramp(app) if role.plays("on-ramp") else None
     add_views(app)
     return app
 
 
-def _on_ramp(app: LineApp) -> ServiceT:
+def _on_ramp(app: LineApp) -> OnRamp:
     settings = app.settings
     return OnRamp(
         app.bus,

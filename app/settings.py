@@ -30,7 +30,9 @@ class InvalidSettings(MetrolineError):
 class Settings(BaseSettings):
     """What a worker and the command are told by the environment. Times are in seconds, sizes in bytes."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     line: str = "agents.lines.metrobus"
     """The line: a dotted package or a folder with services.py and routes.toml."""
@@ -61,8 +63,11 @@ class Settings(BaseSettings):
     broker_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """How to talk to the brokers."""
     broker_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How to log in, with SASL."""
     broker_username: str | None = None
+    """Who logs in, with SASL."""
     broker_password: str | None = Field(None, repr=False)
+    """The password of that user."""
     broker_ca_file: Path | None = None
     """The certificates that the brokers' ones are checked against; the system's unless given."""
     broker_session_timeout: PositiveFloat = 30.0
@@ -70,6 +75,7 @@ class Settings(BaseSettings):
     broker_rebalance_timeout: PositiveFloat = 30.0
     """How long a rebalance waits for all workers."""
     broker_heartbeat_interval: PositiveFloat = 3.0
+    """How often a worker says to the broker that it lives."""
     fetch_wait: PositiveFloat = 0.5
     """How long a broker may hold a fetch while there is nothing to read; 0.01 for one that does not wake on data."""
     topic_replication_factor: PositiveInt = 1
@@ -78,9 +84,11 @@ class Settings(BaseSettings):
     web_bind: str = "127.0.0.1"
     """The address on which the worker's pages are served."""
     web_port: int = Field(6066, ge=1, le=65_535)
+    """The port of the worker's pages."""
     web_host: str = ""
     """The name under which other workers reach this one; the host's where `web_bind` is not a loopback address."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What a worker logs."""
 
     @classmethod
     def read(cls, **overrides: Any) -> Self:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from agents.line import Line
 from app.cli import cli
-from app.cli.options import broker_option, json_option, line_option, reached_broker, seed_option, write_json
+from app.cli.options import Reached, broker_option, json_option, line_option, reached_broker, seed_option, write_json
 from app.compare.report import render
 from app.compare.result import Comparison
 from app.compare.runner import Comparing, Plan
@@ -88,7 +88,7 @@ def compare(
             workers,
             seed,
         )
-        comparison = _run(plan, reached.cluster, Path(folder), console)
+        comparison = _run(plan, reached, Path(folder), console)
     if json_file is not None:
         write_json(comparison.as_json(), json_file)
     if html_file is not None:
@@ -128,7 +128,7 @@ def _console(*, to_stderr: bool) -> Console:
     return console if console.is_terminal else Console(stderr=to_stderr, width=WIDTH)
 
 
-def _run(plan: Plan, cluster: object, folder: Path, console: Console) -> Comparison:
+def _run(plan: Plan, reached: Reached, folder: Path, console: Console) -> Comparison:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -137,14 +137,14 @@ def _run(plan: Plan, cluster: object, folder: Path, console: Console) -> Compari
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks: dict[str, object] = {}
+        tasks: dict[str, TaskID] = {}
 
         def told(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=total or None)
-            progress.update(tasks[what], completed=done)  # type: ignore[arg-type]
+            progress.update(tasks[what], completed=done)
 
-        return asyncio.run(Comparing(plan, cluster, folder, told).run())  # type: ignore[arg-type]
+        return asyncio.run(Comparing(plan, reached.cluster, folder, told, reached.check).run())
 
 
 def _report(comparison: Comparison, line: Line) -> str:

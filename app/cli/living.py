@@ -140,8 +140,7 @@ async def _live(
     while not stopped.is_set():
         for one in running:
             one.check()
-        if reached.embedded is not None:
-            reached.embedded.check()
+        reached.check()
         if pushing is not None and pushing.done():
             await pushing
         await asyncio.sleep(0.2)

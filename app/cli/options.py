@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from aiokafka.errors import KafkaError
 
 from agents.cluster import Cluster
 from app.broker import EmbeddedBroker
 from app.settings import Settings
 from app.workers import LOCAL
+from routing.errors import MetrolineError
 
 EMBEDDED = "embedded"
 
@@ -45,6 +47,11 @@ class Reached:
     environment: dict[str, str]
     embedded: EmbeddedBroker | None = None
 
+    def check(self) -> None:
+        """Raises `BrokerDied` if it is an embedded one that is gone."""
+        if self.embedded is not None:
+            self.embedded.check()
+
 
 @contextmanager
 def reached_broker(url: str | None) -> Iterator[Reached]:
@@ -55,7 +62,11 @@ def reached_broker(url: str | None) -> Iterator[Reached]:
         yield Reached(named, named, settings.cluster(), {})
         return
     with EmbeddedBroker.start() as broker:
-        yield Reached(broker.url, EMBEDDED, Cluster.at(broker.url), LOCAL, broker)
+        try:
+            yield Reached(broker.url, EMBEDDED, Cluster.at(broker.url), LOCAL, broker)
+        except (KafkaError, MetrolineError):
+            broker.check()  # if it is gone, that is what happened
+            raise
 
 
 def write_json(data: Any, file: Path) -> None:

@@ -7,12 +7,14 @@ import statistics
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.cluster import Cluster, TopicPlan
+from aiokafka.errors import KafkaError
+
+from agents.cluster import Cluster, ClusterError, TopicPlan
 from agents.line import Line
 from agents.topics import Topics
 from app.compare.evidence import Evidence, ResultsFile, read_delivered, read_outcomes, read_settled
@@ -61,9 +63,12 @@ class Plan:
 class Comparing:
     """A comparison: loads the source topic once, runs each strategy on topics of its own, deletes what it made."""
 
-    def __init__(self, plan: Plan, cluster: Cluster, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self, plan: Plan, cluster: Cluster, folder: Path, progress: Progress, check: Callable[[], None]
+    ) -> None:
         self.plan = plan
         self.cluster = cluster
+        self.check = check
         self.folder = folder
         self.progress = progress
         self.line = Line.load(plan.where)
@@ -85,7 +90,8 @@ class Comparing:
                 comparison.differences += self._compare(run, evidence)
             return comparison
         finally:
-            await self.cluster.delete(await self.cluster.topics_below(self.prefix))
+            with suppress(ClusterError, KafkaError):  # a broker that is gone has taken them along
+                await self.cluster.delete(await self.cluster.topics_below(self.prefix))
 
     async def _load(self, source: str) -> Sent:
         await self.cluster.create([TopicPlan(source, self.plan.partitions)])
@@ -133,6 +139,7 @@ class Comparing:
         """Waits until every record has its outcome; gives what the workers say of themselves then."""
         best, moved_at = -1, time.monotonic()
         while True:
+            self.check()
             for worker in workers:
                 worker.check()
             meters = [await asyncio.to_thread(worker.get, "/traffic/") for worker in workers]
