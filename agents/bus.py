@@ -116,17 +116,22 @@ class Bus:
         return confirmations
 
     async def send(self, address: str, envelope: Envelope) -> Confirmation:
-        """Sends an envelope; one that no message can hold ends at the arrivals, cut short."""
+        """Sends an envelope; one that no message can hold is sent in parts, and a record alone is cut short."""
         value = envelope.encode()
-        bury = partial(self._bury, envelope, len(value))
+        divide = partial(self._divide, address, envelope, len(value))
         if len(value) > self.bounds.message_bytes:
-            return await bury()
+            return await divide()
         self.meter.sent(address, len(envelope), len(value))
-        return await self.ship(self.topics.at(address), envelope.origin.partition, value, on_refused=bury)
+        return await self.ship(self.topics.at(address), envelope.origin.partition, value, on_refused=divide)
 
-    async def _bury(self, envelope: Envelope, size: int) -> Confirmation:
-        letters = too_large(envelope, size, self.bounds.message_bytes)
-        return await self.ship(self.topics.at(ARRIVALS), envelope.origin.partition, letters.encode())
+    async def _divide(self, address: str, envelope: Envelope, size: int) -> Confirmation:
+        """Sends the halves of an envelope; a record that is too large by itself ends at the arrivals."""
+        if len(envelope) == 1:
+            letter = too_large(envelope, size, self.bounds.message_bytes)
+            return await self.ship(self.topics.at(ARRIVALS), envelope.origin.partition, letter.encode())
+        half = (len(envelope) + 1) // 2
+        parts = pack(envelope.strategy, envelope.origin, envelope.segments, self.bounds.pack_bytes, half)
+        return asyncio.create_task(_all([await self.send(address, part) for part in parts]))
 
     async def ship(
         self,
@@ -177,8 +182,8 @@ class Bus:
         await asyncio.sleep(wait)
         await self._attempt(shipment)
 
-    async def _replace(self, shipment: _Shipment, bury: Callable[[], Awaitable[Confirmation]]) -> None:
-        await (await bury())
+    async def _replace(self, shipment: _Shipment, instead: Callable[[], Awaitable[Confirmation]]) -> None:
+        await (await instead())
         if not shipment.confirmation.done():
             shipment.confirmation.set_result(None)
 
@@ -186,6 +191,11 @@ class Bus:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _all(confirmations: Iterable[Confirmation]) -> None:
+    for confirmation in confirmations:
+        await confirmation
 
 
 @dataclass(slots=True, eq=False)

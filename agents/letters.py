@@ -37,7 +37,8 @@ def stray(raw: bytes, address: str, partition: int, offset: int, reason: str, at
 
 def too_large(envelope: Envelope, size: int, limit: int) -> Envelope:
     """The dead letters of an envelope that no message can hold: its records cut to what a letter keeps."""
-    outcome = Outcome.dead(Cause.TOO_LARGE, f"{size} bytes, a message may hold {limit}")
+    bound = f"a message may hold {limit}" if size > limit else "more than the broker takes"
+    outcome = Outcome.dead(Cause.TOO_LARGE, f"{size} bytes, {bound}")
     segments = tuple(
         replace(segment, lines=tuple(map(kept, segment.lines)), outcome=outcome, itinerary=None)
         for segment in envelope.segments

@@ -1,0 +1,169 @@
+"""The bus: what was made is sent until a broker has it, and what no message can hold is cut, not lost."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+import orjson
+import pytest
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, NotLeaderForPartitionError, RecordTooLargeError
+from faust.exceptions import ProducerSendError
+
+from agents.bus import Bounds
+from agents.letters import KEPT
+from routing.envelope import Segment, Visit
+from routing.itinerary import Move
+from routing.outcome import Ending, Outcome
+from tests.component.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of, until
+
+
+async def test_a_message_is_confirmed_when_the_broker_has_it_and_not_before(bench: Bench) -> None:
+    bench.producer.holds = True
+
+    confirmation = await bench.bus.ship("test.somewhere", 3, b"value", key=b"key")
+
+    [sent] = bench.producer.sent
+    assert (sent.topic, sent.partition, sent.key, sent.value) == ("test.somewhere", 3, b"key", b"value")
+    assert not confirmation.done()
+    sent.confirm()
+    await until(confirmation.done)
+    assert confirmation.exception() is None
+
+
+async def test_a_message_is_sent_again_until_the_broker_confirms_it(bench: Bench) -> None:
+    answers = [KafkaTimeoutError(), NotLeaderForPartitionError(), None]
+    bench.producer.refuse = lambda sent: answers.pop(0)
+
+    await confirmed([await bench.bus.ship("test.somewhere", 0, b"value")])
+
+    assert [sent.value for sent in bench.producer.sent] == [b"value"] * 3
+
+
+async def test_a_producer_that_raises_is_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [ProducerSendError("closed"), ProducerSendError("closed")]
+    send = bench.producer.send
+
+    async def raising(*message: object) -> asyncio.Future[object]:
+        if errors:
+            raise errors.pop()
+        return await send(*message)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.producer, "send", raising)
+
+    await confirmed([await bench.bus.ship("test.somewhere", 0, b"value")])
+
+    assert len(bench.producer.sent) == 1
+
+
+async def test_a_record_that_no_message_can_hold_ends_cut_with_its_size_and_digest() -> None:
+    bench = Bench.make(Bounds(message_bytes=200_000))
+    incoming = envelope({"text": "x" * 300_000})
+    [line] = incoming.segments[0].lines
+
+    await confirmed([await bench.bus.send("service.b", incoming)])
+
+    [letter] = bench.producer.sent
+    assert letter.topic == "test.arrivals"
+    [(ending, reason)] = endings_of([letter]).values()
+    assert ending is Ending.DEAD
+    assert reason == f"too_large: {len(incoming.encode())} bytes, a message may hold 200000"
+    [record] = letter.records
+    assert record["raw"] == {
+        "size": len(line),
+        "sha256": hashlib.sha256(line).hexdigest(),
+        "text": line[:KEPT].decode(),
+    }
+
+
+@pytest.mark.parametrize("error", [MessageSizeTooLargeError, RecordTooLargeError])
+@pytest.mark.parametrize("raises", [True, False], ids=["the client refuses", "the broker refuses"])
+async def test_a_record_that_is_refused_for_its_size_ends_cut(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: type[Exception], raises: bool
+) -> None:
+    send = bench.producer.send
+
+    async def refusing(*message: object) -> asyncio.Future[object]:
+        if len(str(message[2])) > 150_000:
+            raise ProducerSendError("Error while sending") from error()
+        return await send(*message)  # type: ignore[arg-type]
+
+    if raises:
+        monkeypatch.setattr(bench.producer, "send", refusing)
+    else:
+        bench.producer.refuse = lambda sent: error() if len(sent.value) > 150_000 else None
+
+    await confirmed([await bench.bus.send("service.b", envelope({"text": "x" * 200_000}))])
+
+    [letter] = bench.producer.to("test.arrivals")
+    [(ending, reason)] = endings_of([letter]).values()
+    assert (ending, str(reason).partition(":")[0]) == (Ending.DEAD, "too_large")
+    assert "more than the broker takes" in str(reason)
+    assert len(letter.value) < 2 * KEPT
+
+
+async def test_the_confirmation_of_a_refused_message_is_that_of_its_letter(bench: Bench) -> None:
+    bench.producer.holds = True
+    confirmation = await bench.bus.send("service.b", envelope({"text": "x"}))
+    bench.producer.sent[0].fail(MessageSizeTooLargeError())
+    await until(lambda: len(bench.producer.sent) == 2)
+
+    assert not confirmation.done()
+    bench.producer.sent[1].confirm()
+    await until(confirmation.done)
+
+
+def is_over(limit: int, sent: Sent) -> Exception | None:
+    return MessageSizeTooLargeError() if len(sent.value) > limit else None
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by its own bound", "by the broker"])
+async def test_a_pack_that_is_too_large_is_sent_in_parts_and_only_what_is_too_large_alone_is_cut(told: bool) -> None:
+    bench = Bench.make(Bounds(message_bytes=4_000) if told else None)
+    bench.producer.refuse = lambda sent: None if told or sent.topic == "test.arrivals" else is_over(4_000, sent)
+    sizes = [500, 900, 9_000, 700, 300, 1_500]
+
+    await confirmed([await bench.bus.send("service.b", envelope(*({"text": "x" * size} for size in sizes)))])
+
+    went = [sent for sent in bench.producer.to("test.service.b") if len(sent.value) <= 4_000]
+    assert sorted(i for segment in segments_of(went) for i in segment.ids) == [0, 1, 3, 4, 5]
+    assert list(endings_of(bench.producer.to("test.arrivals"))) == [2]
+
+
+async def test_records_with_long_histories_do_not_end_because_they_were_packed(bench: Bench) -> None:
+    """A header of many segments, each with its history, may be larger than all their records."""
+    visits = tuple(Visit("b", 1_700_000_000.123456, "a rule with quite a long name", "conductor", 1) for _ in range(60))
+    departures = bench.bus.departures("conductor", envelope({}).origin)
+    for number in range(500):
+        segment = Segment((number,), (orjson.dumps({"n": number}),), 900.0, visits)
+        departures.add(segment, Move("conductor"))
+
+    await confirmed(await bench.bus.dispatch(departures))
+
+    assert not bench.producer.to("test.arrivals")
+    ids = [i for segment in segments_of(bench.producer.to("test.conductor")) for i in segment.ids]
+    assert sorted(ids) == list(range(500))
+
+
+async def test_records_stay_in_the_partition_that_they_came_from(bench: Bench) -> None:
+    await confirmed([await bench.bus.send("service.b", envelope({"size": 1}, partition=3))])
+
+    assert bench.producer.sent[0].partition == 3
+
+
+async def test_what_it_sent_is_counted_by_address(bench: Bench) -> None:
+    for incoming in (envelope({"size": 1}, {"size": 2}), envelope({"size": 3})):
+        await confirmed([await bench.bus.send("service.b", incoming)])
+
+    counted = bench.bus.meter.as_json()["traffic"]["service.b"]
+    assert counted == {"messages": 2, "records": 3, "bytes": sum(len(sent.value) for sent in bench.producer.sent)}
+
+
+async def test_a_delivered_record_that_the_arrivals_cannot_take_is_a_dead_letter(bench: Bench) -> None:
+    bench.bus.bounds = Bounds(message_bytes=100_000)
+    incoming = envelope({"text": "x" * 200_000}, outcome=Outcome(Ending.DELIVERED))
+
+    await confirmed([await bench.bus.send("arrivals", incoming)])
+
+    [letter] = bench.producer.sent
+    assert endings_of([letter])[0][0] is Ending.DEAD
