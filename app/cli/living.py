@@ -7,11 +7,13 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 from threading import Event
 
 import click
+from aiokafka.errors import KafkaError
 
 from agents.cluster import Cluster, TopicPlan
 from agents.handover import hand_over as hand_over_offsets
@@ -24,6 +26,7 @@ from app.compare.source import Sent, load, records_of
 from app.running import run_worker
 from app.settings import Settings
 from app.workers import WorkerProcess, stop_all
+from routing.errors import MetrolineError
 
 
 @cli.command()
@@ -137,15 +140,19 @@ async def _live(
 ) -> None:
     stopped = _stop_signal()
     pushing = asyncio.create_task(_push_forever(reached.cluster, settings, line, rate, seed)) if rate else None
-    while not stopped.is_set():
-        for one in running:
-            one.check()
-        reached.check()
-        if pushing is not None and pushing.done():
-            await pushing
-        await asyncio.sleep(0.2)
-    if pushing is not None:
-        pushing.cancel()
+    try:
+        while not stopped.is_set():
+            for one in running:
+                one.check()
+            reached.check()
+            if pushing is not None and pushing.done():
+                await pushing
+            await asyncio.sleep(0.2)
+    finally:
+        if pushing is not None:
+            pushing.cancel()
+            with suppress(asyncio.CancelledError, KafkaError, MetrolineError):
+                await pushing
 
 
 async def _push_forever(cluster: Cluster, settings: Settings, line: Line, rate: float, seed: int) -> None:

@@ -1,0 +1,196 @@
+"""The command compares strategies on real workers: its figures, its files, and its end when something breaks."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from app.ping import free_port
+from app.workers import LOCAL
+from tests.brokers import Broker
+from tests.waiting import is_running, wait_until
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "app"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+LINE = """
+from agents import Drop, service
+
+@service
+def price(record):
+    if record["amount"] is None:
+        raise ValueError("no amount")
+    record["total"] = record["amount"] * 2
+    return record
+
+@service
+def ship(record):
+    return Drop("gift") if record["kind"] == "gift" else record
+"""
+
+RULES = """
+[[rules]]
+after = "source"
+to = "price"
+
+[[rules]]
+after = "price"
+when = "total >= 100"
+to = "ship"
+
+[[rules]]
+after = "price"
+drop = "too small"
+"""
+
+
+def metroline(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in {**ENVIRONMENT, **variables}.items() if name != "BROKER_URL"}
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=150, check=False
+    )
+
+
+@contextmanager
+def running(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process that a test talks to with signals."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Path:
+    folder = tmp_path / "orders"
+    folder.mkdir()
+    (folder / "services.py").write_text(LINE)
+    (folder / "routes.toml").write_text(RULES)
+    return folder
+
+
+def test_every_strategy_makes_the_messages_of_the_table_and_the_same_outcomes(tmp_path: Path, broker: Broker) -> None:
+    ended = metroline(
+        "compare",
+        "--records",
+        "500",
+        "--json",
+        "f.json",
+        "--html",
+        "f.html",
+        "--broker",
+        broker.url,
+        cwd=tmp_path,
+        **(LOCAL if broker.name == "embedded" else {}),
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found: dict[str, Any] = json.loads((tmp_path / "f.json").read_text())
+    assert (found["line"], found["records"], found["same_outcome"]) == ("metrobus", 500, True)
+    stops = (360 * 3 + 40 * 2 + 100) / 500
+    hops = {run["strategy"]: run["hops_per_record"] for run in found["runs"]}
+    assert hops == {
+        "hard_wired": pytest.approx(stops + 1),
+        "conductor": pytest.approx(2 * stops + 2),
+        "map_maker": pytest.approx(stops + 2 + 140 / 500),
+        "signpost": pytest.approx(stops + 1),
+    }
+    for run in found["runs"]:
+        assert (run["sent"], run["delivered"], run["dropped"], run["dead"]) == (500, 360, 140, 0)
+        assert run["routes"]["contact_point>allow_list>log"] == {"delivered": 360, "dropped": 0, "dead": 0}
+        assert run["cpu_seconds_per_10k"] > 0
+        assert run["bus_bytes_per_record"] > 1_200 * run["hops_per_record"] * 0.9
+        assert run["latency_ms"] is None
+    assert "same outcome" in ended.stdout
+    assert "map_maker" in (tmp_path / "f.html").read_text()
+
+
+def test_records_of_ones_own_come_to_their_outcomes_and_the_results_say_how(tmp_path: Path, line: Path) -> None:
+    rows = ["amount,kind,note", "60,sale,a", "3,sale,b", "70,gift,c", ",sale,d", "80,sale,007"]
+    with gzip.open(tmp_path / "orders.csv.gz", "wt") as file:
+        file.write("\n".join(rows))
+    arguments = ["--line", str(line), "--records", "orders.csv.gz", "--strategies", "map_maker,conductor"]
+    ended = metroline("compare", *arguments, "--results", "results", "--json", "-", "--rate", "5", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    runs = {run["strategy"]: run for run in json.loads(ended.stdout)["runs"]}
+    assert {name: (run["delivered"], run["dropped"], run["dead"]) for name, run in runs.items()} == {
+        "map_maker": (2, 2, 1),
+        "conductor": (2, 2, 1),
+    }
+    assert all(0 < run["latency_ms"]["p50"] <= run["latency_ms"]["p99"] for run in runs.values())
+    for name in runs:
+        results = [json.loads(row) for row in (tmp_path / "results" / f"{name}.jsonl").read_text().splitlines()]
+        assert [row["index"] for row in results] == [0, 1, 2, 3, 4]
+        assert [row["outcome"] for row in results] == ["delivered", "dropped", "dropped", "dead", "delivered"]
+        assert [row["stops"] for row in results] == [
+            ["price", "ship"],
+            ["price"],
+            ["price", "ship"],
+            ["price"],
+            ["price", "ship"],
+        ]
+        assert results[1]["reason"] == "too small"
+        assert results[2]["reason"] == "gift"
+        assert results[3]["reason"].startswith("service_error: ValueError: no amount (services.py:7 in price)")
+        assert results[4]["record"] == {"amount": 80, "kind": "sale", "note": "007", "total": 160}
+
+
+def test_ctrl_c_ends_a_comparison_with_all_that_it_started(tmp_path: Path) -> None:
+    with running("compare", "--records", "200000", cwd=tmp_path) as process:
+        wait_until(lambda: any("worker" in child.cmdline() for child in started_by(process)), timeout=90)
+        started = [child.pid for child in started_by(process)]
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=40)
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    wait_until(lambda: not any(map(is_running, started)), timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (["--line", "no.such.line"], "there is no line 'no.such.line'", 2),
+        (["--records", "nothing.jsonl"], "neither a number nor a file", 1),
+        (["--strategies", "zigzag"], "there is no strategy 'zigzag'; there are hard_wired, conductor", 2),
+        (["--broker", "kafka://127.0.0.1:1"], "no Kafka broker answers at 127.0.0.1:1", 1),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line_that_says_what_to_do(
+    tmp_path: Path, arguments: list[str], said: str, code: int
+) -> None:
+    ended = metroline("compare", *arguments, cwd=tmp_path)
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_a_broker_that_dies_is_reported_as_that(tmp_path: Path) -> None:
+    with running("up", "--port", str(free_port()), cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("line metrobus runs by signpost on kafka://127.0.0.1:")
+        broker = next(child for child in started_by(process) if "tansu" in child.name())
+        broker.kill()
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the broker died: SIGKILL" in output
+    assert "Traceback" not in output
+
+
+def started_by(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """What a process and its children started and that still runs."""
+    return psutil.Process(process.pid).children(recursive=True)
