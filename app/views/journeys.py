@@ -27,7 +27,7 @@ async def read(table: LineTable, partitions: frozenset[int]) -> dict[str, Any]:
 def merge(pages: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The latest journeys of several pages; one that two pages tell of stands once."""
     journeys = {(one["id"], one["settled"]): one for page in pages for one in page["journeys"]}
-    return {"journeys": sorted(journeys.values(), key=lambda one: one["settled"] or "", reverse=True)[:LISTED]}
+    return {"journeys": sorted(journeys.values(), key=_settled_and_id, reverse=True)[:LISTED]}
 
 
 def explain(key: str, value: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +52,11 @@ def shown(journey: dict[str, Any]) -> dict[str, Any]:
 def show(page: dict[str, Any]) -> Markup:
     """As HTML: a row a journey."""
     return tag("ol", map(_row, page["journeys"]), class_="journeys") if page["journeys"] else tag("p", "None so far.")
+
+
+def _settled_and_id(journey: dict[str, Any]) -> tuple[str, str]:
+    """The same order on every worker, whosever part came first."""
+    return journey["settled"] or "", journey["id"]
 
 
 def _row(journey: dict[str, Any]) -> Markup:

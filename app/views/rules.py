@@ -15,6 +15,9 @@ from routing.strategies import Strategy
 LISTED = 100
 """Earlier versions that are listed, the newest ones."""
 
+ROWS = 1_000
+"""Rules that a browser is shown as a table; all of them are in the TOML below it."""
+
 
 def read(books: LiveBooks, strategy: Strategy) -> dict[str, Any]:
     """The page's data. Every worker holds the whole table, so none asks another."""
@@ -91,9 +94,10 @@ def _title(version: dict[str, Any]) -> Markup:
 
 def _rules(rules: list[dict[str, Any]]) -> Markup:
     rows = []
-    for rule in rules:
+    for rule in rules[:ROWS]:
         matches = [tag("code", f"{name} = {orjson.dumps(value).decode()}") for name, value in rule["match"].items()]
         when = tag("code", rule["when"]) if rule["when"] else None
         to = tag("b", rule["to"]) if rule["to"] else tag("span", "drop: ", rule["drop"], class_="ending dropped")
         rows.append([rule["after"], matches, when, to, rule["name"]])
-    return grid(["After", "Match", "When", "To", "Rule"], rows, class_="rules")
+    rest = tag("p", f"And {len(rules) - ROWS:,} more, see the TOML.") if len(rules) > ROWS else None
+    return markup([grid(["After", "Match", "When", "To", "Rule"], rows), rest])

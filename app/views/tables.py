@@ -42,7 +42,7 @@ class TableList(TableView):
     async def get(self, request: web.Request) -> web.Response:
         """Names, what they are for, the role that keeps them, and how many entries are here."""
         worker, gathering = self.worker, self.gathering(request)
-        versions = len(worker.books.publications())
+        versions = len(worker.line_tables.rules.data)
         tables: list[dict[str, Any]] = [{"name": RULES, "help": RULES_HELP, "role": "all", "entries": versions}]
         for shelf in SHELVES.values():
             table = shelf.table(worker.line_tables)

@@ -1,0 +1,116 @@
+"""What the page of the outcomes says: sums over blocks, partitions and workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.views import outcomes, sums
+from routing.settlement import BLOCK, OTHER
+from tests.unit.views import Entries, block
+
+ALL = frozenset(range(4))
+
+
+async def page(entries: dict[str, Any], partitions: frozenset[int] = ALL) -> dict[str, Any]:
+    """The page as it comes over the wire."""
+    read = await outcomes.read(Entries(entries).table, partitions)
+    return dict(orjson.loads(orjson.dumps(read)))
+
+
+async def test_counts_are_summed_over_blocks_and_partitions() -> None:
+    said = await page({"0/source/0": block(5, 2), "0/source/1": block(3, 0, duplicates=2), "3/source/0": block(0, 1)})
+    assert said["totals"] == {"delivered": 8, "dropped": 3, "dead": 0}
+    assert said["settled"] == 11
+    assert said["hops"] == 33
+    assert said["duplicates"] == 2
+    assert said["counts"] == [
+        {"stop": "log", "ending": "delivered", "reason": "", "count": 8},
+        {"stop": "log", "ending": "dropped", "reason": "unwanted", "count": 3},
+    ]
+
+
+async def test_all_epochs_of_the_source_count_and_strays_count_apart() -> None:
+    said = await page(
+        {"0/source/0": block(1), "0/source-2/0": block(2), "0/stray:service.log/0": block(0, 4, duplicates=1)}
+    )
+    assert said["totals"] == {"delivered": 3, "dropped": 0, "dead": 0}
+    assert said["duplicates"] == 0
+    assert said["strays"]["total"] == 4
+    assert said["strays"]["duplicates"] == 1
+    assert [row["origin"] for row in said["strays"]["counts"]] == ["stray:service.log"]
+
+
+async def test_an_empty_table_sums_to_nothing() -> None:
+    said = await page({})
+    assert said["totals"] == {"delivered": 0, "dropped": 0, "dead": 0}
+    assert "delivered" in outcomes.show(said)
+
+
+async def test_entries_of_partitions_that_are_not_held_do_not_count() -> None:
+    said = await page({"0/source/0": block(5), "1/source/0": block(7)}, frozenset({1}))
+    assert said["totals"]["delivered"] == 7
+    assert [listed["key"] for listed in said["blocks"]] == ["1/source/0"]
+
+
+async def test_the_newest_blocks_are_listed_without_bitmaps_and_all_are_summed() -> None:
+    said = await page({f"0/source/{number}": block(1) for number in range(300)})
+    assert said["totals"]["delivered"] == 300
+    assert len(said["blocks"]) == outcomes.LISTED
+    assert said["blocks"][0] == {"key": "0/source/299", "settled": 1, "duplicates": 0}
+
+
+async def test_workers_parts_add_up() -> None:
+    entries = {
+        "0/source/0": block(5, 2),
+        "1/source/0": block(3),
+        "2/stray:switch/0": block(0, 1),
+        "3/source/9": block(1),
+    }
+    parts = [await page(entries, frozenset({0, 2})), await page(entries, frozenset({1, 3}))]
+    assert outcomes.merge(parts) == await page(entries)
+
+
+async def test_a_partition_that_two_workers_tell_of_counts_once_with_what_is_newer() -> None:
+    older, newer = await page({"1/source/0": block(3)}), await page({"1/source/0": block(5), "0/source/0": block(1)})
+    for parts in ([older, newer], [newer, older]):
+        merged = outcomes.merge(parts)
+        assert merged["totals"]["delivered"] == 6
+        assert {listed["key"]: listed["settled"] for listed in merged["blocks"]} == {"0/source/0": 1, "1/source/0": 5}
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(0, 3), st.sampled_from(["source", "source-1", "stray:arrivals"]), st.integers(0, 5)),
+        st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)),
+        max_size=12,
+    ),
+    st.frozensets(st.integers(0, 3)),
+)
+async def test_however_partitions_are_shared_the_merged_page_is_the_whole_one(
+    drawn: dict[tuple[int, str, int], tuple[int, int, int]], mine: frozenset[int]
+) -> None:
+    entries = {"/".join(map(str, key)): block(*counts) for key, counts in drawn.items()}
+    assert outcomes.merge([await page(entries, mine), await page(entries, ALL - mine)]) == await page(entries)
+
+
+async def test_reasons_without_end_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "MOST_KINDS", 2)
+    said = await page({f"0/source/{number}": block(0, 1, reason=f"reason {number}") for number in range(5)})
+    assert {row["reason"]: row["count"] for row in said["counts"]} == {"reason 0": 1, "reason 1": 1, OTHER: 3}
+
+
+def test_a_single_block_says_which_offsets_it_is_about() -> None:
+    said = outcomes.explain("2/source-1/3", block(4, 1))
+    assert said["offsets"] == [3 * BLOCK, 4 * BLOCK - 1]
+    assert said["settled"] == 5
+
+
+@pytest.mark.parametrize("broken", [{}, {"origins": 3}, {"origins": [{"origin": "source"}], "blocks": []}])
+def test_a_page_of_another_shape_is_refused(broken: dict[str, Any]) -> None:
+    with pytest.raises((LookupError, TypeError)):
+        outcomes.merge([broken])

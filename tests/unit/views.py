@@ -1,0 +1,49 @@
+"""Entries of a line's tables as the arrivals write them, for tests of what pages make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from agents.arrivals import journey as written
+from agents.tables import LineTable
+from routing.envelope import Origin, Segment, Visit
+from routing.outcome import Ending, Outcome
+from routing.settlement import BLOCK, Block, kind_of
+
+
+def block(
+    delivered: int = 0, dropped: int = 0, duplicates: int = 0, stop: str = "log", reason: str = "unwanted"
+) -> Any:
+    """A block in which so many records were settled, of messages of one record each."""
+    made = Block()
+    ids = iter(range(BLOCK))
+    for count, outcome in ((delivered, Outcome(Ending.DELIVERED)), (dropped, Outcome(Ending.DROPPED, reason))):
+        settled = [next(ids) for _ in range(count)]
+        made.settle(settled, kind_of(stop, outcome), hops=3)
+        made.settle(settled[:duplicates], kind_of(stop, outcome), hops=3)
+    return made.encode()
+
+
+def journey(number: int = 0, at: float = 1_000.0, stops: Iterable[str] = ("a",)) -> dict[str, Any]:
+    """A journey that ended at `at`, as the arrivals write it."""
+
+    history = tuple(Visit(stop, at - 1, f"to {stop}", "on-ramp", 1) for stop in stops)
+    segment = Segment((number,), (b'{"n":1}',), at - 2, history, outcome=Outcome(Ending.DELIVERED), hops=3)
+    return dict(written(Origin("source", 0), segment, 0, at))
+
+
+class Entries:
+    """A table with these entries; it is read as a `LineTable` is."""
+
+    def __init__(self, entries: dict[str, Any]) -> None:
+        self._entries = entries
+
+    def entries(self, partitions: frozenset[int]) -> Iterator[tuple[str, Any]]:
+        for key, value in self._entries.items():
+            if int(key.partition("/")[0]) in partitions:
+                yield key, value
+
+    @property
+    def table(self) -> LineTable:
+        return cast(LineTable, self)
