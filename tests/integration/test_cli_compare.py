@@ -23,7 +23,7 @@ from tests.waiting import is_running, wait_until
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "app"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "BROKER_URL"} | {"PYTHONPATH": str(ROOT)}
 
 LINE = """
 from agents import Drop, service
@@ -57,17 +57,22 @@ drop = "too small"
 
 
 def metroline(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in {**ENVIRONMENT, **variables}.items() if name != "BROKER_URL"}
+    environment = ENVIRONMENT | variables
     return subprocess.run(
         [*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=150, check=False
     )
 
 
 @contextmanager
-def running(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+def running(*arguments: str, cwd: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """The command as a process that a test talks to with signals."""
     process = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         yield process

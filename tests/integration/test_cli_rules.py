@@ -1,0 +1,101 @@
+"""A live line takes another rules table while it runs; the command refuses what would harm it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.line import Line
+from app.ping import free_port
+from tests.integration.test_cli_compare import metroline, running
+from tests.waiting import wait_until
+
+ROUTES = Line.load("agents.lines.metrobus").rules_text
+EVERYBODY_OUT = ROUTES.replace('when = "hold != null"', 'when = "account_number > 0"')
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """`metroline up`, and how to reach what it started."""
+
+    process: subprocess.Popen[str]
+    broker: str
+    port: int
+    folder: Path
+
+    def page(self, name: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/table/{name}/", timeout=10) as answer:
+            return json.load(answer)
+
+    def rules(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return metroline("rules", *arguments, cwd=self.folder, BROKER_URL=self.broker)
+
+
+@pytest.fixture(params=["map_maker", "hard_wired"])
+def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Live]:
+    port = free_port()
+    with running("up", "--port", str(port), "--rate", "50", cwd=tmp_path, ROUTING_STRATEGY=request.param) as process:
+        assert process.stdout is not None
+        told = process.stdout.readline()
+        assert f"runs by {request.param} on kafka://" in told
+        yield Live(process, told.split(" on ")[1].split(";")[0], port, tmp_path)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=40)
+    assert process.returncode == 0
+
+
+def latest_outcomes(live: Live, since: float) -> set[str]:
+    """Endings of the latest journeys that came to `log` or would have, and that entered after `since`."""
+    journeys = live.page("journeys")["journeys"]
+    return {
+        journey["outcome"]
+        for journey in journeys
+        if len(journey["stops"]) >= 2 and journey["entered"] > time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+    }
+
+
+@pytest.mark.parametrize("live", ["map_maker"], indirect=True)
+def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_restart(live: Live) -> None:
+    (live.folder / "routes.toml").write_text(EVERYBODY_OUT)
+    wait_until(lambda: "delivered" in latest_outcomes(live, 0), timeout=30)
+
+    shown = live.rules("show")
+    assert shown.stdout.startswith("# version 1, published by the line's file at ")
+    assert shown.stdout.endswith(ROUTES)
+    assert '+when = "account_number > 0"' in live.rules("diff", "routes.toml").stdout
+
+    published = live.rules("publish", "routes.toml")
+    assert (published.returncode, published.stderr) == (0, "")
+    assert "is published; it replaces 1" in published.stdout
+    wait_until(lambda: latest_outcomes(live, time.time() - 2) == {"dropped"}, timeout=30)
+    assert live.page("rules")["current"]["text"] == EVERYBODY_OUT
+
+    stale = live.rules("publish", "routes.toml", "--replaces", "1")
+    assert stale.returncode == 1
+    assert "is current, not 1" in stale.stderr
+    (live.folder / "routes.toml").write_text(ROUTES.replace('to = "log"', 'to = "nowhere"'))
+    refused = live.rules("publish", "routes.toml")
+    assert refused.returncode == 1
+    assert "no service serves the stop 'nowhere' (served: allow_list, contact_point, log)" in refused.stderr
+
+
+@pytest.mark.parametrize("live", ["hard_wired"], indirect=True)
+def test_publishing_says_that_hard_wired_journeys_need_a_restart(live: Live) -> None:
+    (live.folder / "routes.toml").write_text(EVERYBODY_OUT)
+    wait_until(lambda: "delivered" in latest_outcomes(live, 0), timeout=30)
+    published = live.rules("publish", "routes.toml")
+    assert published.returncode == 0
+    assert "keep to their line's file: change it and restart" in published.stderr
+    wait_until(lambda: live.page("rules")["version"] > 1, timeout=10)
+    at = time.time() + 1
+    wait_until(lambda: bool(latest_outcomes(live, at)), timeout=30)
+    assert "delivered" in latest_outcomes(live, at)
