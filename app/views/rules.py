@@ -36,7 +36,7 @@ def read(books: LiveBooks, strategy: Strategy) -> dict[str, Any]:
         rules = [rule.model_dump() for rule in current.live.rules]
         page["current"] = published(version, publications[version]) | {"rules": rules}
         if not strategy.needs_live and current.live.text != current.filed.text:
-            page["note"] = f"Journeys that begin here go by the line's file, which differs: that is {strategy.name}."
+            page["note"] = f"Journeys that begin here go by the line's file ({strategy.name}), which differs from this."
     return page
 
 
