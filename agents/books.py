@@ -56,6 +56,7 @@ class LiveBooks:
         self._strategy = strategy
         self._recovered = recovered
         self._seen = -1
+        self._served_then: set[str] = set()
         self._books: Books | None = None
         self._refused: dict[int, str] = {}
 
@@ -67,7 +68,7 @@ class LiveBooks:
     @property
     def current(self) -> Books | None:
         """The tables to decide by; None before the first version came."""
-        if len(self._table.data) != self._seen:
+        if len(self._table.data) != self._seen or (self._refused and {*self._served()} != self._served_then):
             self._reload()
         return self._books
 
@@ -98,20 +99,24 @@ class LiveBooks:
         return dict(sorted(found.items(), reverse=True))
 
     def _reload(self) -> None:
-        """Takes the newest version that validates; versions are never taken back, so their number tells of news."""
-        self._seen = len(self._table.data)
+        """Takes the newest version that validates; versions are never taken back, so their number tells of news.
+
+        One that was refused is looked at again when other stops are served: a worker may have been on its way.
+        """
+        self._seen, self._served_then = len(self._table.data), {*self._served()}
         for version, publication in self.publications().items():
             if version <= self.version:
                 return
             try:
                 book = RuleBook.parse(publication.text, version, f"rules {version}")
-                Network.of(book).validate({*self._served()}, f"rules {version}")
+                Network.of(book).validate(self._served_then, f"rules {version}")
             except InvalidRules as error:
                 if version not in self._refused:
                     log.error("version %d of the rules table is not used, %d stays: %s", version, self.version, error)
                 self._refused[version] = str(error)
                 continue
             self._books = Books(self.filed, book)
+            self._refused.pop(version, None)
             log.info("the rules table is at version %d, published by %s", version, publication.by)
             if not self._strategy.needs_live and publication.text != self.filed.text:
                 log.warning(

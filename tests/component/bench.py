@@ -209,7 +209,9 @@ def envelope(
     lines = tuple(orjson.dumps(record) for record in records)
     ids: tuple[RecordId, ...] = tuple(range(first, first + len(records)))
     name = strategy if isinstance(strategy, str) else strategy.name
-    return Envelope(name, Origin("source", partition), (Segment(ids, lines, 900.0, **{"hops": 1} | segment),))
+    return Envelope(
+        name, Origin("source", partition), (Segment(ids, lines, **{"entered": 900.0, "hops": 1} | segment),)
+    )
 
 
 def segments_of(sent: Iterable[Sent]) -> Iterator[Segment]:

@@ -1,0 +1,281 @@
+"""The arrivals: every outcome is settled once, and a table says so only after the records are written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+import pytest
+
+from agents.arrivals import SHOWN, Arrivals
+from agents.ring import SIZE, Ring
+from agents.tables import LineTable
+from routing.envelope import Envelope, Visit
+from routing.outcome import Cause, Ending, Outcome
+from routing.settlement import BLOCK, Block
+from tests.component.bench import Bench, confirmed, endings_of, envelope, until
+
+DELIVERED = Outcome(Ending.DELIVERED)
+DROPPED = Outcome(Ending.DROPPED, "not wanted")
+DEAD = Outcome.dead(Cause.SERVICE_ERROR, "ValueError: no")
+BEHIND_A = (Visit("a", 950.0, "all begin at a", "on-ramp", 1),)
+
+
+@dataclass
+class Desk:
+    """The arrivals with their tables."""
+
+    bench: Bench
+    outcomes: LineTable
+    journeys: Ring
+    letters: Ring
+    arrivals: Arrivals
+
+    @classmethod
+    def on(cls, bench: Bench) -> Desk:
+        outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
+        rings = Ring(journeys), Ring(letters)
+        return cls(bench, outcomes, *rings, Arrivals(bench.carrier, outcomes, *rings))
+
+    def restarted(self) -> Desk:
+        """The same tables under arrivals that remember nothing."""
+        rings = Ring(self.journeys.table), Ring(self.letters.table)
+        return Desk(self.bench, self.outcomes, *rings, Arrivals(self.bench.carrier, self.outcomes, *rings))
+
+    async def settle(self, *incoming: Envelope) -> None:
+        for one in incoming:
+            await confirmed(await self.arrivals.handle(one))
+
+    def blocks(self) -> Iterable[tuple[str, Block]]:
+        """As they were sent to the changelog, last values only."""
+        latest = {sent.key: sent.value for sent in self.bench.producer.to("test.table.outcomes")}
+        return [(str(key, "utf-8"), Block.decode(orjson.loads(value))) for key, value in latest.items() if key]
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        return {kind: count for _, block in self.blocks() for kind, count in block.counts.items()}
+
+    def duplicates(self) -> int:
+        return sum(block.duplicates for _, block in self.blocks())
+
+
+@pytest.fixture
+def desk(bench: Bench) -> Desk:
+    return Desk.on(bench)
+
+
+def numbered(count: int, **segment: Any) -> Envelope:
+    return envelope(*({"n": number} for number in range(count)), **segment)
+
+
+async def test_each_outcome_goes_to_its_topic_and_is_counted_by_stop_and_reason(desk: Desk) -> None:
+    await desk.settle(
+        numbered(3, outcome=DELIVERED, history=BEHIND_A),
+        numbered(2, first=10, outcome=DROPPED),
+        numbered(1, first=20, outcome=DEAD, history=BEHIND_A),
+    )
+
+    sent = desk.bench.producer
+    assert endings_of(sent.to("test.delivered")) == dict.fromkeys(range(3), (Ending.DELIVERED, None))
+    assert endings_of(sent.to("test.dead-letters")) == {20: (Ending.DEAD, DEAD.reason)}
+    assert desk.counts() == {
+        ("a", "delivered", ""): 3,
+        ("source", "dropped", "not wanted"): 2,
+        ("a", "dead", "service_error"): 1,
+    }
+    assert desk.bench.bus.meter.settled == {"delivered": 3, "dropped": 2, "dead": 1}
+
+
+async def test_the_first_outcome_of_a_record_wins_and_later_ones_are_duplicates(desk: Desk) -> None:
+    await desk.settle(
+        numbered(3, outcome=DELIVERED),
+        numbered(3, outcome=DELIVERED),
+        numbered(4, first=2, outcome=DEAD),
+    )
+
+    assert list(endings_of(desk.bench.producer.to("test.delivered"))) == [0, 1, 2]
+    assert list(endings_of(desk.bench.producer.to("test.dead-letters"))) == [3, 4, 5]
+    assert desk.counts() == {("source", "delivered", ""): 3, ("source", "dead", "service_error"): 3}
+    assert desk.duplicates() == 4
+
+
+async def test_a_record_twice_in_one_envelope_is_settled_once(desk: Desk) -> None:
+    twice = numbered(2, outcome=DELIVERED)
+    segment = replace(twice.segments[0], ids=(7, 7))
+
+    await desk.settle(replace(twice, segments=(segment, segment)))
+
+    assert endings_of(desk.bench.producer.to("test.delivered")) == {7: (Ending.DELIVERED, None)}
+    assert desk.duplicates() == 3
+
+
+async def test_lines_of_one_message_are_records_of_their_own(desk: Desk) -> None:
+    incoming = numbered(3, outcome=DELIVERED)
+    lines = replace(incoming.segments[0], ids=((5, 0, 3), (5, 2, 3), (5, 0, 3)))
+
+    await desk.settle(replace(incoming, segments=(lines,)))
+    await desk.settle(replace(incoming, segments=(replace(lines, ids=((5, 1, 3), (5, 2, 3), (6, 0, 2))),)))
+
+    assert sorted(endings_of(desk.bench.producer.to("test.delivered")), key=str) == [
+        (5, 0, 3),
+        (5, 1, 3),
+        (5, 2, 3),
+        (6, 0, 2),
+    ]
+    assert (desk.counts(), desk.duplicates()) == ({("source", "delivered", ""): 4}, 2)
+
+
+async def test_what_was_settled_is_known_after_a_restart_and_after_a_rebalance(desk: Desk) -> None:
+    await desk.settle(numbered(3, outcome=DELIVERED))
+
+    after = desk.restarted()
+    await after.settle(numbered(4, outcome=DELIVERED))
+    after.arrivals.forget()
+    await after.settle(numbered(5, outcome=DELIVERED))
+
+    assert after.counts() == {("source", "delivered", ""): 5}
+    assert after.duplicates() == 7
+
+
+async def test_partitions_epochs_and_blocks_do_not_mix(desk: Desk) -> None:
+    renewed = replace(numbered(1, outcome=DELIVERED), origin=numbered(1).origin._replace(name="source-1"))
+
+    await desk.settle(
+        numbered(1, outcome=DELIVERED),
+        numbered(1, outcome=DELIVERED, partition=1),
+        renewed,
+        numbered(2, first=BLOCK - 1, outcome=DELIVERED),
+    )
+
+    assert {key: block.counts.total() for key, block in desk.blocks()} == {
+        "0/source/0": 2,
+        "1/source/0": 1,
+        "0/source-1/0": 1,
+        "0/source/1": 1,
+    }
+    assert desk.duplicates() == 0
+    partitions = {sent.partition for sent in desk.bench.producer.sent if (sent.key or b"").startswith(b"1/")}
+    assert partitions == {1}, "an entry is written to the partition that its key begins with"
+
+
+async def test_a_table_says_that_a_record_is_settled_only_after_the_record_was_written(desk: Desk) -> None:
+    producer = desk.bench.producer
+    producer.holds = True
+
+    [done] = await desk.arrivals.handle(numbered(1, outcome=DELIVERED))
+    await until(lambda: len(producer.sent) == 1)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert [sent.topic for sent in producer.sent] == ["test.delivered"]
+    assert not desk.outcomes.data
+
+    producer.sent[0].confirm()
+    await until(lambda: len(producer.to("test.table.outcomes")) == 1)
+    assert not done.done()
+    await until(lambda: len(producer.sent) == 3)
+    for sent in producer.sent[1:]:
+        sent.confirm()
+    await until(done.done)
+
+
+async def test_entries_are_written_in_the_order_of_the_envelopes(desk: Desk) -> None:
+    producer = desk.bench.producer
+    producer.holds = True
+    made = [*await desk.arrivals.handle(numbered(1, outcome=DELIVERED))]
+    made += await desk.arrivals.handle(numbered(2, first=1, outcome=DELIVERED))
+    await until(lambda: len(producer.to("test.delivered")) == 2)
+
+    producer.holds = False
+    producer.sent[1].confirm()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not producer.to("test.table.outcomes"), "the entry holds the first envelope's record, which is not written"
+    producer.sent[0].confirm()
+    await confirmed(made)
+
+    written = [Block.decode(orjson.loads(sent.value)) for sent in producer.to("test.table.outcomes")]
+    assert [block.counts.total() for block in written] == [1, 3]
+
+
+async def test_an_entry_of_an_earlier_envelope_does_not_say_what_a_later_one_brought(desk: Desk) -> None:
+    """Both are settled in the same block in memory before the first entry is written."""
+    producer = desk.bench.producer
+    producer.holds = True
+    await desk.arrivals.handle(numbered(1, outcome=DELIVERED))
+    await desk.arrivals.handle(numbered(2, first=1, outcome=DEAD))
+    await until(lambda: len(producer.sent) == 2)
+
+    producer.to("test.delivered")[0].confirm()
+    await until(lambda: len(producer.to("test.table.outcomes")) == 1)
+
+    [entry] = producer.to("test.table.outcomes")
+    assert Block.decode(orjson.loads(entry.value)).counts.total() == 1
+
+
+async def test_dropped_records_are_only_counted(desk: Desk) -> None:
+    await desk.settle(numbered(2, outcome=DROPPED))
+
+    assert {sent.topic for sent in desk.bench.producer.sent} == {"test.table.outcomes", "test.table.journeys"}
+
+
+async def test_an_envelope_without_an_outcome_is_a_stray_dead_letter(desk: Desk) -> None:
+    mailbox = desk.bench.mailbox("arrivals")
+    task = asyncio.create_task(desk.bench.carrier.run(mailbox.stream, desk.arrivals.handle))
+    mailbox.put(numbered(2).encode())
+    mailbox.close()
+    await task
+
+    [letter] = desk.bench.producer.to("test.arrivals")
+    assert letter.envelope.origin == ("stray:arrivals", 0)
+    await desk.settle(letter.envelope)
+    assert len(desk.bench.producer.to("test.dead-letters")) == 1
+    assert desk.counts() == {("source", "dead", "malformed_envelope"): 1}
+
+
+async def test_a_stray_letter_of_another_topic_does_not_settle_a_record(desk: Desk) -> None:
+    stray = replace(numbered(1, outcome=DEAD), origin=numbered(1).origin._replace(name="stray:service.a"))
+
+    await desk.settle(stray, numbered(1, outcome=DELIVERED))
+
+    assert list(endings_of(desk.bench.producer.to("test.delivered"))) == [0]
+
+
+async def test_the_latest_journeys_and_letters_are_shown_and_bounded(desk: Desk) -> None:
+    desk.bench.now = 1_234.0
+    for number in range(SIZE + 5):
+        await desk.settle(numbered(1, first=number, outcome=DEAD, history=BEHIND_A, entered=900.0, hops=3))
+
+    shown = list(desk.letters.latest(frozenset({0})))
+    assert len(shown) == SIZE
+    newest = next(entry for entry in shown if entry["id"] == f"source-0-{SIZE + 4}")
+    assert newest["stops"] == [{"stop": "a", "at": 950.0, "rule": "all begin at a", "by": "on-ramp", "version": 1}]
+    assert (newest["outcome"], newest["reason"]) == ("dead", DEAD.reason)
+    assert (newest["entered"], newest["settled"], newest["hops"]) == (900.0, 1_234.0, 3)
+    assert orjson.loads(newest["record"]) == {"n": 0}
+    assert len(list(desk.journeys.latest(frozenset({0})))) == SIZE
+
+
+async def test_a_pack_of_letters_shows_some_of_them(desk: Desk) -> None:
+    await desk.settle(numbered(200, outcome=DEAD))
+
+    assert len(list(desk.letters.latest(frozenset({0})))) == 10 * SHOWN
+
+
+async def test_a_ring_finds_its_place_again(desk: Desk) -> None:
+    for number in range(SIZE + 2):
+        await desk.settle(numbered(1, first=number, outcome=DELIVERED))
+
+    after = desk.restarted()
+    await after.settle(numbered(1, first=1_000, outcome=DELIVERED))
+
+    ids = {entry["id"] for entry in after.journeys.latest(frozenset({0}))}
+    assert ids == {f"source-0-{number}" for number in (*range(3, SIZE + 2), 1_000)}
+
+
+async def test_a_ring_of_another_partition_is_not_shown_nor_overwritten(desk: Desk) -> None:
+    await desk.settle(numbered(1, outcome=DELIVERED), numbered(1, outcome=DELIVERED, partition=1))
+
+    assert [entry["id"] for entry in desk.journeys.latest(frozenset({1}))] == ["source-1-0"]
+    assert len(list(desk.journeys.latest(frozenset({0, 1})))) == 2

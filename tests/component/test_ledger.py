@@ -1,0 +1,104 @@
+"""The ledger: messages are acknowledged in order, per partition, once all that was made from them is confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from agents.bus import Confirmation, Ledger, Receipt
+from tests.component.bench import Mailbox, until
+
+
+def promise() -> Confirmation:
+    return asyncio.get_running_loop().create_future()
+
+
+async def opened(
+    ledger: Ledger, mailbox: Mailbox, count: int, partition: int = 0
+) -> list[tuple[Receipt, Confirmation]]:
+    """Takes messages of a partition, each of which waits for one confirmation."""
+    found = []
+    for _ in range(count):
+        receipt, confirmation = await ledger.take(mailbox.event(b"", partition)), promise()
+        ledger.settle(receipt, [confirmation])
+        found.append((receipt, confirmation))
+    return found
+
+
+async def turn() -> None:
+    """Lets what is due run."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_the_order_of_confirmations_a_partition_is_acknowledged_in_order(seed: int) -> None:
+    ledger, mailbox = Ledger(), Mailbox("test.service.a")
+    messages = [
+        (partition, offset, confirmation)
+        for partition in (0, 1)
+        for offset, (_, confirmation) in enumerate(await opened(ledger, mailbox, 10, partition))
+    ]
+    random.Random(seed).shuffle(messages)
+    confirmed: dict[int, set[int]] = {0: set(), 1: set()}
+
+    for partition, offset, confirmation in messages:
+        confirmation.set_result(None)
+        await turn()
+        confirmed[partition].add(offset)
+        first_open = next(number for number in range(11) if number not in confirmed[partition])
+        assert mailbox.acknowledged.get(partition, []) == list(range(first_open))
+
+    assert mailbox.acknowledged == {0: list(range(10)), 1: list(range(10))}
+
+
+async def test_a_message_waits_for_all_that_was_made_from_it() -> None:
+    ledger, mailbox = Ledger(), Mailbox("test.service.a")
+    receipt, made = await ledger.take(mailbox.event(b"")), [promise(), promise(), promise()]
+    ledger.settle(receipt, made)
+
+    for confirmation in made:
+        assert not mailbox.acknowledged
+        confirmation.set_result(None)
+        await turn()
+
+    assert mailbox.acknowledged == {0: [0]}
+
+
+async def test_a_message_from_which_nothing_was_made_is_acknowledged_at_once() -> None:
+    ledger, mailbox = Ledger(), Mailbox("test.service.a")
+
+    ledger.settle(await ledger.take(mailbox.event(b"")), [])
+
+    assert mailbox.acknowledged == {0: [0]}
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled"])
+async def test_what_failed_is_never_acknowledged_nor_is_anything_behind_it(how: str) -> None:
+    ledger, mailbox = Ledger(), Mailbox("test.service.a")
+    messages = await opened(ledger, mailbox, 4)
+
+    messages[1][1].cancel() if how == "cancelled" else messages[1][1].set_exception(RuntimeError("no"))
+    for place in (0, 2, 3):
+        messages[place][1].set_result(None)
+    await turn()
+
+    assert mailbox.acknowledged == {0: [0]}
+
+
+async def test_it_takes_no_more_than_its_bound_until_one_is_done() -> None:
+    ledger, mailbox = Ledger(limit=3), Mailbox("test.service.a")
+    messages = await opened(ledger, mailbox, 3)
+    fourth = asyncio.create_task(ledger.take(mailbox.event(b"")))
+    await turn()
+    assert not fourth.done()
+
+    messages[1][1].set_result(None)
+    await turn()
+    assert not fourth.done(), "the first one is still open, so the second one is not acknowledged"
+    messages[0][1].set_result(None)
+
+    await until(fourth.done)
+    assert mailbox.acknowledged == {0: [0, 1]}
