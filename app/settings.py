@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agents.cluster import Cluster
 from agents.line import Line
-from agents.roles import Role
+from agents.roles import Role, UnknownRole
 from agents.topics import Topics
 from routing.errors import MetrolineError
 from routing.strategies import Strategy, strategy_named
@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     """What a worker and the command are told by the environment. Times are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", frozen=True, use_attribute_docstrings=True
+        env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
     line: str = "agents.lines.metrobus"
@@ -118,6 +118,8 @@ class Settings(BaseSettings):
     def _fitting(self) -> Self:
         if self.broker_security.startswith("SASL") and not (self.broker_username and self.broker_password):
             raise ValueError("BROKER_SECURITY with SASL needs BROKER_USERNAME and BROKER_PASSWORD")
+        if self.broker_heartbeat_interval >= self.broker_session_timeout:
+            raise ValueError("BROKER_HEARTBEAT_INTERVAL must be less than BROKER_SESSION_TIMEOUT")
         return self
 
     @property
@@ -130,7 +132,10 @@ class Settings(BaseSettings):
 
     def played(self, line: Line) -> Role:
         """The role, whose services must be the line's."""
-        return Role.parse(self.role, line.stops)
+        try:
+            return Role.parse(self.role, line.stops)
+        except UnknownRole as error:
+            raise InvalidSettings(f"ROLE: {error}") from error
 
     def credentials(self) -> Any:
         """What Faust needs to log in; None for a plain connection."""

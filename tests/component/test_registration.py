@@ -1,0 +1,135 @@
+"""A worker as it is assembled: the agents of its role, each on its own topic, wired to one bus."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import orjson
+import pytest
+
+from app.factory import LineApp, create_app
+from app.settings import Settings
+from routing.outcome import Ending
+from tests.component.bench import RULES, FakeProducer, endings_of, envelope
+
+SERVICES = """
+from agents import service
+
+@service
+def a(record):
+    \"\"\"Counts.\"\"\"
+    record["size"] += 1
+    return record
+
+@service
+def b(record):
+    return record
+
+@service
+def c(record):
+    return None
+"""
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Path:
+    folder = tmp_path / "depot"
+    folder.mkdir()
+    (folder / "services.py").write_text(SERVICES)
+    (folder / "routes.toml").write_text(RULES)
+    return folder
+
+
+@pytest.fixture
+def producer(monkeypatch: pytest.MonkeyPatch) -> FakeProducer:
+    """What the apps of this test send to."""
+    producer = FakeProducer()
+
+    async def started(app: LineApp) -> FakeProducer:
+        return producer
+
+    monkeypatch.setattr(LineApp, "maybe_start_producer", started)
+    return producer
+
+
+def made(line: Path, role: str = "all") -> LineApp:
+    app = create_app(Settings.read(line=str(line), role=role))
+    publication = {"rules": RULES, "replaces": 0, "by": "a test", "at": 0.0}
+    app.line_tables.rules.data[b"1"] = orjson.dumps(publication)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("role", "agents"),
+    [
+        (
+            "all",
+            ["arrivals", "conductor", "map-maker", "rules", "service.a", "service.b", "service.c", "switch"],
+        ),
+        ("on-ramp", ["rules"]),
+        ("router", ["conductor", "map-maker", "rules", "switch"]),
+        ("arrivals", ["arrivals", "rules"]),
+        ("service:b,service:a", ["rules", "service.a", "service.b"]),
+    ],
+)
+def test_a_role_runs_its_agents_and_every_role_follows_the_rules(line: Path, role: str, agents: list[str]) -> None:
+    app = made(line, role)
+
+    assert sorted(app.agents) == agents
+    assert (app.on_ramp is not None) == (role in ("all", "on-ramp"))
+    assert "rules" in app.tables
+    assert ("outcomes" in app.tables) == ("arrivals" in agents)
+
+
+def test_changelogs_are_named_without_the_role(line: Path) -> None:
+    names = {
+        str(table.changelog_topic_name) for role in ("all", "arrivals") for table in made(line, role).tables.values()
+    }
+
+    assert names == {f"depot.table.{name}" for name in ("rules", "outcomes", "journeys", "dead_letters")}
+
+
+@pytest.fixture
+def resumed(line: Path, producer: FakeProducer) -> LineApp:
+    """An app whose agents may be given messages; its tables count as recovered."""
+    app = made(line)
+    app.finalize()
+    app.flow_control.resume()
+    app.tables.actives_ready = True
+    return app
+
+
+async def test_a_message_on_a_stops_topic_goes_through_its_service_to_the_next_stop(
+    resumed: LineApp, producer: FakeProducer
+) -> None:
+    async with resumed.agents["service.a"].test_context() as agent:
+        await agent.put(envelope({"size": 1}, {"size": 10}, partition=2).encode(), partition=2)
+        async with asyncio.timeout(5):
+            while len(producer.sent) < 2:
+                await asyncio.sleep(0.01)
+
+    sent = {one.topic: one for one in producer.sent}
+    assert sent["depot.service.c"].records == [{"size": 2}]
+    assert sent["depot.service.b"].records == [{"size": 11}]
+    assert {one.partition for one in producer.sent} == {2}
+
+
+async def test_bytes_that_are_no_envelope_do_not_end_an_agent(resumed: LineApp, producer: FakeProducer) -> None:
+    async with resumed.agents["service.c"].test_context() as agent:
+        await agent.put(b"\xff\xfe no envelope")
+        await agent.put(envelope({"size": 1}).encode())
+        async with asyncio.timeout(5):
+            while len(producer.sent) < 2:
+                await asyncio.sleep(0.01)
+
+    stray, bad_return = producer.to("depot.arrivals")
+    assert stray.envelope.origin.name == "stray:service.c"
+    assert endings_of([bad_return]) == {0: (Ending.DEAD, "bad_return: NoneType, not a dict, Drop or Retry")}
+
+
+def test_the_help_of_a_stops_agent_is_what_its_service_says(line: Path) -> None:
+    app = made(line)
+
+    assert app.agents["service.a"].fun.__doc__ == "Counts."
+    assert app.agents["service.b"].fun.__doc__ == "The service b."
