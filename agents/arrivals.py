@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agents.bus import Confirmation
+from agents.bus import Confirmation, all_of
 from agents.carrying import Carrier
 from agents.ring import Ring
 from agents.tables import LineTable
@@ -24,6 +24,17 @@ SHOWN = 3
 """Journeys of an envelope that the table of the latest journeys takes; of dead letters it takes ten times as many."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What came of one envelope: its records as they are being written, and the table entries to write after that."""
+
+    origin: Origin
+    written: list[Confirmation]
+    entries: dict[bytes, dict[str, Any]]
+    fresh: list[Segment]
+    recorded: Confirmation = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
 class Arrivals:
     """Settles outcomes: the first that comes for a record wins, later ones are counted as duplicates."""
 
@@ -33,7 +44,8 @@ class Arrivals:
         self.journeys = journeys
         self.letters = letters
         self._blocks: OrderedDict[bytes, Block] = OrderedDict()
-        self._last: asyncio.Task[None] | None = None
+        self._waiting: list[_Settled] = []
+        self._writer: asyncio.Task[None] | None = None
 
     def forget(self) -> None:
         """Called when partitions change hands: what is decoded may be older than the table."""
@@ -55,9 +67,11 @@ class Arrivals:
             for ending, topic in ((Ending.DELIVERED, DELIVERED), (Ending.DEAD, DEAD_LETTERS))
             if any(one.outcome is not None and one.outcome.ending is ending for one in fresh)
         ]
-        entries = [(key, block.encode()) for key, block in touched.items()]
-        self._last = asyncio.create_task(self._record(self._last, written, envelope.origin, entries, fresh))
-        return [self._last]
+        settled = _Settled(envelope.origin, written, {key: block.encode() for key, block in touched.items()}, fresh)
+        self._waiting.append(settled)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._record())
+        return [settled.recorded]
 
     async def _write(self, ending: Ending, address: str, envelope: Envelope, fresh: list[Segment]) -> Confirmation:
         bus = self.carrier.bus
@@ -67,28 +81,24 @@ class Arrivals:
         bus.meter.sent(address, len(outgoing), len(value))
         return await bus.ship(bus.topics.at(address), envelope.origin.partition, value)
 
-    async def _record(
-        self,
-        previous: asyncio.Task[None] | None,
-        written: list[Confirmation],
-        origin: Origin,
-        entries: list[tuple[bytes, dict[str, Any]]],
-        fresh: list[Segment],
-    ) -> None:
-        """Writes the table entries once the records are written, in the order of the envelopes.
+    async def _record(self) -> None:
+        """Writes the table entries of what waits once its records are written, and then of what has come meanwhile.
 
-        A crash in between repeats the records and counts them once; the other way round would lose them.
+        A crash in between repeats the records and counts them once; the other way round would lose them. One write
+        follows the other, so that no older entry is written after a newer one.
         """
-        if previous is not None:
-            await asyncio.wait([previous])
-        for confirmation in written:
-            await confirmation
-        bus = self.carrier.bus
-        confirmations = [await self.outcomes.put(bus, origin.partition, key, entry) for key, entry in entries]
-        if fresh:
-            confirmations += await self._show(origin, fresh)
-        for confirmation in confirmations:
-            await confirmation
+        while self._waiting:
+            settled, self._waiting = self._waiting, []
+            for one in settled:
+                await all_of(one.written)
+            entries = {(one.origin.partition, key): entry for one in settled for key, entry in one.entries.items()}
+            bus = self.carrier.bus
+            confirmations = [await self.outcomes.put(bus, *key, entry) for key, entry in entries.items()]
+            for one in settled:
+                confirmations += await self._show(one.origin, one.fresh) if one.fresh else []
+            await all_of(confirmations)
+            for one in settled:
+                one.recorded.set_result(None)
 
     def _settle(self, origin: Origin, segment: Segment, touched: dict[bytes, Block]) -> list[int]:
         if segment.outcome is None:

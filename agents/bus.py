@@ -131,7 +131,7 @@ class Bus:
             return await self.ship(self.topics.at(ARRIVALS), envelope.origin.partition, letter.encode())
         half = (len(envelope) + 1) // 2
         parts = pack(envelope.strategy, envelope.origin, envelope.segments, self.bounds.pack_bytes, half)
-        return asyncio.create_task(_all([await self.send(address, part) for part in parts]))
+        return asyncio.create_task(all_of([await self.send(address, part) for part in parts]))
 
     async def ship(
         self,
@@ -193,7 +193,8 @@ class Bus:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _all(confirmations: Iterable[Confirmation]) -> None:
+async def all_of(confirmations: Iterable[Confirmation]) -> None:
+    """Waits until all of them are in."""
     for confirmation in confirmations:
         await confirmation
 

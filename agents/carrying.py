@@ -11,7 +11,7 @@ from faust.types import EventT
 
 from agents.books import LiveBooks
 from agents.bus import Bus, Confirmation, Ledger
-from agents.letters import stray
+from agents.letters import STRAY, stray
 from routing.envelope import Envelope
 from routing.errors import MalformedEnvelope, MetrolineError
 from routing.itinerary import ARRIVALS, Move
@@ -47,10 +47,20 @@ class Carrier:
         try:
             return await handle(envelope)
         except MetrolineError as error:
-            return [await self._bury_message(event, str(error), event.message.value or b"")]
+            return await self._bury(event, envelope, Outcome.dead(Cause.MALFORMED_ENVELOPE, str(error)))
         except Exception as error:  # a mistake of this program: the records become letters, the line goes on
             log.exception("an envelope on %s could not be handled", event.message.topic)
-            return await self._bury_records(envelope, f"{type(error).__name__}: {error}")
+            outcome = Outcome.dead(Cause.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+            return await self._bury(event, envelope, outcome)
+
+    async def _bury(self, event: EventT[bytes], envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
+        """Ends the journeys of an envelope's records; one that the arrivals themselves refuse is a stray message."""
+        if self.bus.topics.address(event.message.topic) != ARRIVALS:
+            return await self._bury_records(envelope, outcome)
+        if envelope.origin.name.startswith(STRAY):
+            log.error("a stray message of %s could not be settled: %s", event.message.topic, outcome.reason)
+            return []
+        return [await self._bury_message(event, outcome.reason or "", event.message.value or b"")]
 
     async def _bury_message(self, event: EventT[bytes], reason: str, raw: bytes) -> Confirmation:
         message = event.message
@@ -59,10 +69,8 @@ class Carrier:
             ARRIVALS, stray(raw, address, message.partition, message.offset, reason, self.clock())
         )
 
-    async def _bury_records(self, envelope: Envelope, reason: str) -> list[Confirmation]:
+    async def _bury_records(self, envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
         departures = self.bus.departures(envelope.strategy, envelope.origin)
         for segment in envelope.segments:
-            departures.add(
-                replace(segment, outcome=None), Move(ARRIVALS, outcome=Outcome.dead(Cause.INTERNAL_ERROR, reason))
-            )
+            departures.add(replace(segment, outcome=None), Move(ARRIVALS, outcome=outcome))
         return await self.bus.dispatch(departures)

@@ -11,6 +11,9 @@ import orjson
 from routing.envelope import Envelope, Origin, Segment
 from routing.outcome import Cause, Outcome
 
+STRAY = "stray:"
+"""How the origin of a message begins that is no envelope; the rest is the address where it was found."""
+
 KEPT = 64 * 1024
 """Bytes of a raw message that a dead letter keeps."""
 
@@ -32,7 +35,7 @@ def stray(raw: bytes, address: str, partition: int, offset: int, reason: str, at
     """The dead letter of a message that is no envelope: it was found at this offset of this address' topic."""
     where = f"{address}[{partition}]@{offset}: {reason}"
     segment = Segment((offset,), (kept(raw),), at, outcome=Outcome.dead(Cause.MALFORMED_ENVELOPE, where), hops=1)
-    return Envelope("", Origin(f"stray:{address}", partition), (segment,))
+    return Envelope("", Origin(f"{STRAY}{address}", partition), (segment,))
 
 
 def too_large(envelope: Envelope, size: int, limit: int) -> Envelope:

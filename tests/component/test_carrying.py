@@ -44,9 +44,22 @@ MALFORMED = {
     "no segments": b'{"metroline":1,"strategy":"signpost","origin":["source",0],"segments":[]}',
     "lines missing": envelope({"size": 1}, {"size": 2}).encode().rsplit(b"\n", 1)[0],
     "too many lines": envelope({"size": 1}).encode() + b"\n{}",
-    "a strategy that does not exist": envelope({"size": 1}, strategy="teleport").encode(),
     "ids that are no numbers": envelope({"size": 1}).encode().replace(b'"ids":[0]', b'"ids":["x"]'),
 }
+
+
+async def test_the_records_of_a_strategy_that_does_not_exist_are_dead_letters(bench: Bench) -> None:
+    mailbox = bench.mailbox("service.a")
+
+    async with carrying(bench, mailbox, bench.stop(as_it_is).handle):
+        mailbox.put(envelope({"size": 1}, {"size": 2}, strategy="teleport").encode(), partition=0)
+        await until(lambda: mailbox.acknowledged == {0: [0]})
+
+    [letter] = bench.producer.to("test.arrivals")
+    assert letter.envelope.origin.name == "source"
+    reasons = [str(reason) for _, reason in endings_of([letter]).values()]
+    assert len(reasons) == 2
+    assert all(reason.startswith("malformed_envelope: there is no strategy 'teleport'") for reason in reasons)
 
 
 @pytest.mark.parametrize("name", MALFORMED)
