@@ -44,6 +44,9 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")
+"""How the CEL package says that a function does not take such a value."""
+
 ANY = object()
 """A step of a path that is known only when the condition runs: an index that is an expression, an element of a list."""
 
@@ -289,4 +292,7 @@ def _elements(value: Any) -> Iterator[Any]:
 def _first_line(error: BaseException) -> str:
     """The first sentence of an error's text; the CEL package explains itself at length behind it."""
     lines = str(error).strip().splitlines()
+    called = UNDEFINED.match(lines[0]) if lines else None
+    if called is not None and called.group(1) in FUNCTIONS:  # it is defined, for values of another kind
+        return f"{called.group(1)} cannot be called on a value of this kind"
     return lines[0].split(". ")[0][:300] if lines else type(error).__name__
