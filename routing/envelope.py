@@ -72,9 +72,7 @@ class Segment:
         """The records at these places, with what they share."""
         if len(indexes) == len(self.ids):
             return self
-        return replace(
-            self, ids=tuple([self.ids[i] for i in indexes]), lines=tuple([self.lines[i] for i in indexes])
-        )
+        return replace(self, ids=tuple([self.ids[i] for i in indexes]), lines=tuple([self.lines[i] for i in indexes]))
 
     def moved(self, move: Move, max_hops: int) -> tuple[str, Segment]:
         """The segment as the next message holds it, and its address; one that has gone too far ends here."""

@@ -70,9 +70,7 @@ def explain(
     yield Explained(after, (), f"dead: too_many_hops: {MOST_STOPS} stops behind it")
 
 
-def _handled(
-    handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]
-) -> tuple[str | None, dict[str, Any]]:
+def _handled(handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """The record as the handler leaves it, or how it ends its journey."""
     if inspect.iscoroutinefunction(handler):
         return "unknown: the service is a coroutine, which is not run here", record

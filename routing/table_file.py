@@ -90,8 +90,12 @@ class _Reader:
     def __init__(self, text: str, file: str) -> None:
         self.text = text
         self.file = file
-        self.lines = _lines(text)
         self.problems: list[tuple[int, str]] = []
+
+    @property
+    def lines(self) -> _Lines:
+        """Asked for only once the text is known to be TOML."""
+        return _lines(self.text)
 
     def problem(self, line: int, what: str) -> None:
         self.problems.append((line, f"{self.file}:{line}: {what}"))

@@ -25,7 +25,7 @@ FIELDS = [
     (r'''a == r"\" && b == "c"''', {"a", "b"}),
     (r"""a == r'\' && b == 'c'""", {"a", "b"}),
     (r'''a == R"""\""" && b == "c"''', {"a", "b"}),
-    (r'''bytes(a) == b"\"c" && bytes(b) == br"\"''', {"a", "b"}),
+    (r"""bytes(a) == b"\"c" && bytes(b) == br"\"""", {"a", "b"}),
     ("size(a) > 1 && b.size() > 1 && size > 1", {"a", "b", "size"}),
     ("a.contains(b)", {"a", "b"}),
     ("a ? b : c", {"a", "b", "c"}),

@@ -68,6 +68,8 @@ class Bus:
     """How often each record was written to each address."""
     journeys: dict[RecordId, Journey] = field(default_factory=dict)
     hops: dict[RecordId, int] = field(default_factory=dict)
+    ends: list[Segment] = field(default_factory=list)
+    """What came to the arrivals."""
 
     def run(self, records: Sequence[Record]) -> None:
         self.push(records)
@@ -142,6 +144,7 @@ class Bus:
     def _arrive(self, segment: Segment) -> None:
         outcome = segment.outcome
         assert outcome is not None
+        self.ends.append(segment)
         for record, line in zip(segment.ids, segment.lines, strict=True):
             assert record not in self.journeys
             self.hops[record] = segment.hops
@@ -292,6 +295,37 @@ def test_records_that_travel_together_go_as_each_would_alone(
             assert bus.count(place, "switch") == (replans if strategy == "map_maker" else 0)
 
 
+@given(tables().filter(bool), tables().filter(bool), services, records, st.integers(0, 8))
+@settings(max_examples=150, deadline=None)
+def test_while_tables_are_published_each_choice_is_that_of_the_table_whose_version_it_names(
+    first: tuple[Sketch, ...], second: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record, moment: int
+) -> None:
+    old, new = RuleBook.parse(table(first), version=1), RuleBook.parse(table(second), version=2)
+    rules = {1: first, 2: second}
+    for strategy in STRATEGIES:
+        bus = Bus(strategy, Books(old, old), handlers, Bounds(max_hops=6))
+        bus.push([record])
+        for _ in range(moment):
+            bus.step()
+        bus.books = Books(old, new)
+        while bus.step():
+            pass
+        (end,) = bus.ends
+        now, after = as_json(record), SOURCE
+        for visit in end.history:
+            verdict = judge(rules[visit.version], after, now)
+            assert (verdict.stop, verdict.rule) == (visit.stop, visit.rule)
+            result = handlers[visit.stop](as_json(now))
+            now, after = (now if isinstance(result, Drop) else as_json(result)), visit.stop
+        assert end.outcome is not None
+        if end.chosen is not None and end.chosen.version:
+            verdict = judge(rules[end.chosen.version], after, now)
+            assert verdict.rule == end.chosen.rule
+            assert verdict.ending == (None if "too_many_hops" in str(end.outcome.reason) else end.outcome.ending)
+        if strategy == "hard_wired":
+            assert all(visit.version == 1 for visit in end.history)
+
+
 # ------------------------------------------------------------------------------------------------- single stories
 
 UPGRADE = (
@@ -405,6 +439,21 @@ def test_a_replan_goes_by_the_table_of_that_moment_and_names_the_switch_in_the_h
     segment = published_on_the_way("map_maker", IDLE | {"s0": doing(put("status", "old"))})
     assert segment.stops == ("s0", "s3")
     assert [(visit.by, visit.version) for visit in segment.history] == [("map-maker", 1), ("switch", 2)]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "deciders"),
+    [
+        ("hard_wired", ["on-ramp", "s0"]),
+        ("conductor", ["conductor", "conductor"]),
+        ("map_maker", ["map-maker", "map-maker"]),
+        ("signpost", ["on-ramp", "s0"]),
+    ],
+)
+def test_the_history_names_who_decided_and_not_who_followed_a_map(strategy: str, deciders: list[str]) -> None:
+    _, bus = journey_of(strategy, UPGRADE, IDLE, {"status": "gold"})
+    (end,) = bus.ends
+    assert [visit.by for visit in end.history] == deciders
 
 
 def test_the_history_names_the_rule_that_chose_each_stop() -> None:

@@ -5,12 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from routing.itinerary import Decision
 from routing.rules import RuleBook
-from tests.unit.worlds import FIELDS, STOPS, Clause, Record, Sketch, Verdict, judge, records, table, tables, values
+from tests.unit.worlds import (
+    CLAUSES,
+    FIELDS,
+    STOPS,
+    Clause,
+    Record,
+    Sketch,
+    Verdict,
+    judge,
+    records,
+    table,
+    tables,
+    values,
+)
 
 stops = st.sampled_from(["source", *STOPS])
 
@@ -111,6 +125,22 @@ def test_what_is_remembered_tells_numbers_apart_that_python_calls_equal(wanted: 
         for other in wanted:
             record = {"a": one, "b": other}
             assert told(book.decide("source", record)) == said(judge(rules, "source", record))
+
+
+LOOK_ALIKE: list[Any] = [
+    *(1, 1.0, True, "1", "1.0", "True", "true", [1], [1.0], [True], "[1]", [[1]], {"k": 1}, {"k": 1.0}, {"k": True}),
+    *(0, 0.0, -0.0, False, "", "0", None, "None", "null", [], {}, [None], {"k": None}, '{"k":1}', ["k", 1]),
+]
+
+
+@pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.text)
+def test_values_that_look_alike_are_remembered_apart(clause: Clause) -> None:
+    rules = [Sketch("holds", "source", (), clause, to="s0"), Sketch("else", "source", (("a", 1),), to="s1")]
+    book = RuleBook.parse(table(rules))
+    asked = [{name: value} for name in FIELDS for value in LOOK_ALIKE]
+    asked += [{"a": 1, "b": "x", "l": [1, 2], "n": {"k": 1}} | record for record in asked]
+    for record in [*asked, *reversed(asked)]:
+        assert told(book.decide("source", record)) == said(judge(rules, "source", record))
 
 
 def test_ten_thousand_matches_at_one_stop_are_looked_up_not_tried() -> None:

@@ -139,8 +139,8 @@ def test_windows_line_ends_do_not_move_the_lines() -> None:
         "# \u2028 \x85 \t\n",
         RULE + 'match = { a = 1 }\nname = """\n\\"\\"\\"\n[[rules]]\n"""\n',
         RULE + "match = { a = 1 }\nwhen = '''\na in\n[[rules]]\n'''\n",
-        RULE + 'match = { a = "\'\'\'" }\n',
-        RULE + "match = { a = '\"\"\"' }\n",
+        RULE + "match = { a = \"'''\" }\n",
+        RULE + 'match = { a = \'"""\' }\n',
         RULE + 'match = { a = "#" }\n',
         RULE + 'match = { a = 1 }\nname = """it\'s\n[[rules]]\nx = 1 \\"""\n\'"""\n',
         '[["rules"]]\nafter = "source"\nto = "log"\nwhen = "a"\n',
@@ -222,6 +222,12 @@ def test_any_change_of_a_table_gives_a_table_or_problems(data: st.DataObject) ->
 @settings(max_examples=400, deadline=None)
 def test_any_text_is_a_table_or_has_problems(text: str) -> None:
     problems(text, SERVED)
+
+
+def test_a_megabyte_that_is_no_table_is_refused_in_a_moment() -> None:
+    started = time.perf_counter()
+    assert problems('a = "' + '\\"""' * 250_000)[0].startswith("1: no TOML")
+    assert time.perf_counter() - started < 10
 
 
 def test_a_table_of_ten_thousand_problems_is_refused_in_seconds() -> None:

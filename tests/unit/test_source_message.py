@@ -150,7 +150,7 @@ def test_any_bytes_are_read_without_raising(value: bytes) -> None:
         assert (line.record is None) == (line.problem is not None)
 
 
-SHARDS = [*"{}[]\",:\n\r \\-+.eE0", "1" * 19, "18446744073709551616", '"a":', '{"a":1}', "null", "\n{", "9" * 25]
+SHARDS = [*'{}[]",:\n\r \\-+.eE0', "1" * 19, "18446744073709551616", '"a":', '{"a":1}', "null", "\n{", "9" * 25]
 
 
 @given(st.lists(st.sampled_from(SHARDS), max_size=20).map(lambda shards: "".join(shards).encode()))

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from enum import IntEnum
 from typing import Any
+from uuid import UUID
 
 import cel
 import orjson
@@ -209,12 +213,11 @@ CLAUSES = (
     clause("l == [1, 2]", "l"),
     clause("l.exists(e, e > 1)", ("l", EACH), over=("l",)),
     clause("l.all(a, a > 0) || a == 1", ("l", EACH), "a", over=("l",)),
-    clause("l.map(e, e.k).exists(e, e == 1)", ("l", EACH, "k"), over=("l",)),
     clause("l.filter(e, e.k > 1).exists(e, e.l > 1)", ("l", EACH, "k"), ("l", EACH, "l"), over=("l",)),
     clause("n.k == 1", ("n", "k")),
     clause("n.k.k > a", ("n", "k", "k"), "a"),
     clause("n['x y'] == 1", ("n", "x y")),
-    clause("has(n.k)", "n"),
+    clause("has(n.k)", ("n", "k")),
     clause("n == {'k': 1}", "n"),
     clause("n.exists(k, n[k] == 1)", ("n", EACH), over=("n",)),
     clause("n.l.exists(e, e > 1)", ("n", "l", EACH), over=("n", "l")),
@@ -228,10 +231,11 @@ CLAUSES = (
     clause("has(record.c)", "c", whole=True),
     clause("size(record) > 3", (EACH,), whole=True),
     clause("record.a == 1", "a", whole=True),
-    clause("record['x y'] == 1 && 'c' in record", (EACH,), whole=True),
+    clause("record['x y'] == 1 && 'c' in record", "x y", (EACH,), whole=True),
     clause("record == {'a': 1}", (EACH,), whole=True),
 )
 SINGLE = (
+    clause("l.map(e, e.k).exists(e, e == 1)", ("l", EACH, "k"), over=("l",)),
     clause("[1, 2].exists(e, e > a)", "a"),
     clause("[a, b].exists(e, e.k > 1)", ("a", "k"), ("b", "k")),
 )
@@ -399,7 +403,28 @@ def give_up(field: str, value: Any) -> Change:
 
 
 some_field = st.sampled_from(FIELDS)
-odd_values = st.sampled_from([float("nan"), float("inf"), (), (1, 2), {"k": (1,)}, {"k": float("nan")}, [(1, 2)]])
+
+
+class Word(str):
+    """A text that is more than a text to Python and none the less to JSON."""
+
+
+class Number(IntEnum):
+    ONE = 1
+
+
+@dataclass
+class Pair:
+    k: int
+    l: list[int]  # noqa: E741 - it is a field of the records
+
+
+odd_values = st.sampled_from(
+    [
+        *(float("nan"), float("inf"), (), (1, 2), {"k": (1,)}, {"k": float("nan")}, [(1, 2)]),
+        *(Word("x"), Number.ONE, [Number.ONE], Pair(1, [1]), OrderedDict(k=1), UUID(int=1), date(2020, 1, 1)),
+    ]
+)
 changes = st.one_of(
     st.builds(put, some_field, st.one_of(values, lists, objects)),
     st.builds(put, some_field, odd_values),
@@ -429,9 +454,7 @@ class Service:
         return record
 
 
-services = st.fixed_dictionaries(
-    {stop: st.builds(Service, st.lists(changes, max_size=3).map(tuple)) for stop in STOPS}
-)
+services = st.fixed_dictionaries({stop: st.builds(Service, st.lists(changes, max_size=3).map(tuple)) for stop in STOPS})
 
 
 def as_json(record: Record) -> Record:
