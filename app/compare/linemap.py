@@ -24,24 +24,27 @@ MARGIN = 16.0
 RULES_NAMED = 5
 
 STYLE = """
-.linemap{--paper:#fff;--ink:#18222f;--soft:#4d5968;--line:#0b5cad;--drop:#a05a00;--dead:#bf2330;
-font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-@media screen and (prefers-color-scheme:dark){
-.linemap{--paper:#171d26;--ink:#e8edf4;--soft:#aab6c5;--line:#58a6f5;--drop:#e0a044;--dead:#ff7b78}}
-.linemap .paper{fill:var(--paper)}
-.linemap path{fill:none;stroke-linecap:round}
-.linemap .under{stroke:var(--paper);stroke-linecap:butt}
-.linemap .to-stop,.linemap .to-delivered{stroke:var(--line)}
-.linemap .to-dropped{stroke:var(--drop)}.linemap .to-dead{stroke:var(--dead)}
-.linemap .idle{stroke-dasharray:1.5 5}
-.linemap .station{fill:var(--paper);stroke:var(--ink);stroke-width:3}
-.linemap .station.delivered{fill:var(--line);stroke:var(--line)}
-.linemap .station.dropped{fill:var(--drop);stroke:var(--drop)}
-.linemap .station.dead{fill:var(--dead);stroke:var(--dead)}
-.linemap .arrow{stroke:none;fill:var(--line)}
-.linemap text{fill:var(--ink);font-size:13px;font-weight:600}
-.linemap .number{fill:var(--soft);font-size:11px;font-weight:500;font-variant-numeric:tabular-nums;
-stroke:var(--paper);stroke-width:4px;paint-order:stroke;stroke-linejoin:round}
+.linemap { --card: #fff; --ink: #1d2330; --soft: #565e6e; --accent: #0b57a4; --delivered: #1a7f4b; --dropped: #96640a;
+  --dead: #b3261e; font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+@media screen and (prefers-color-scheme: dark) { .linemap { --card: #1c2029; --ink: #e4e6eb; --soft: #a6afbe;
+  --accent: #6fabee; --delivered: #5fcf96; --dropped: #e3b25c; --dead: #ff8f86; } }
+.linemap .paper { fill: var(--card); }
+.linemap path { fill: none; stroke-linecap: round; }
+.linemap path.under { stroke: var(--card); stroke-linecap: butt; }
+.linemap path.idle { stroke-dasharray: 1.5 5; }
+.linemap .stop { stroke: var(--accent); }
+.linemap .delivered { stroke: var(--delivered); }
+.linemap .dropped { stroke: var(--dropped); }
+.linemap .dead { stroke: var(--dead); }
+.linemap .arrow { stroke: none; fill: var(--accent); }
+.linemap rect.station { fill: var(--card); stroke-width: 3; }
+.linemap rect.stop { stroke: var(--ink); }
+.linemap rect.delivered { fill: var(--delivered); }
+.linemap rect.dropped { fill: var(--dropped); }
+.linemap rect.dead { fill: var(--dead); }
+.linemap text { fill: var(--ink); font-size: 13px; font-weight: 600; }
+.linemap text.number { fill: var(--soft); font-size: 11px; font-weight: 500; font-variant-numeric: tabular-nums;
+  stroke: var(--card); stroke-width: 4px; paint-order: stroke; stroke-linejoin: round; }
 """
 
 
@@ -120,7 +123,7 @@ class _Drawing:
             yield f'<path class="under" stroke-width="{width + 5:.1f}" d="{stroke.crossing}"/>'
         for stroke, width in zip(strokes, widths, strict=True):
             kind = f"{_kind(track.goal[0])}{'' if stroke.records else ' idle'}" if track.goal else ""
-            path = f'<path class="to-{kind}" stroke-width="{width:.1f}" d="{stroke.path}"/>'
+            path = f'<path class="{kind}" stroke-width="{width:.1f}" d="{stroke.path}"/>'
             yield path if stroke.section is None else self._section(stroke.section, path)
 
     def _section(self, section: Section, path: str) -> str:

@@ -39,13 +39,6 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def figure(number: float) -> str:
-    """Three digits of a measured figure, or all those before the point: 17,342, 173, 17.3, 1.73, 0.173."""
-    size = abs(number)
-    decimals = 0 if size >= 100 or number == 0 else 1 if size >= 10 else 2 if size >= 1 else 3
-    return f"{number:,.{decimals}f}"
-
-
 def percent(part: int, whole: int) -> str:
     """A share to a tenth of a percent; what is not nothing is not shown as nothing, nor what is not all as all."""
     if whole == 0 or part == 0:
