@@ -26,6 +26,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = int(cast(Transport, transport).fetch_wait * 1000)  # it has no setting for it
         return consumer
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Puts each stream where its group has read up to, which is its beginning if nothing was committed."""
+        return cast("Mapping[TP, int]", await self.call_thread(self._seek_to_committed))
+
+    async def _seek_to_committed(self) -> Mapping[TP, int]:
+        consumer = self._ensure_consumer()
+        committed = await consumer.seek_to_committed()
+        changelogs = self.app.tables.changelog_topics
+        unread = [
+            partition for partition, offset in committed.items() if not offset and partition.topic not in changelogs
+        ]
+        if unread:
+            await consumer.seek_to_beginning(*unread)
+        return cast("Mapping[TP, int]", committed)
+
     async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
         cluster = cast(Transport, self.transport).cluster
         found = await cluster.high_watermarks(partitions)
@@ -34,6 +49,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 class Consumer(driver.Consumer):
     """Faust's consumer, running in our thread."""
+
+    async def perform_seek(self) -> None:
+        """Takes no message from where a stream stands now; Faust lets messages flow again right after this."""
+        self.stop_flow()
+        await super().perform_seek()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
