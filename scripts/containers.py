@@ -1,0 +1,134 @@
+"""Docker, as far as the image's test needs it: an image of its own, containers on this machine's network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.ping import HOST, free_port
+
+LOGGED = 15
+"""Lines of its log that a container leaves when the test fails."""
+
+LABEL = "metroline.image-test"
+"""By which what was started is found again."""
+
+
+class DockerFailed(Exception):
+    """Raised when a docker command ends with an error or not in time, or a container that should run has ended."""
+
+
+class NoAnswer(DockerFailed):
+    """Raised when a container's web server does not give a page."""
+
+
+def docker(*arguments: str, timeout: float = 60.0) -> str:
+    """What a docker command prints; raises `DockerFailed` with the end of what it says."""
+    try:
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise DockerFailed(f"docker {arguments[0]} did not end within {timeout:g} s") from None
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip()[-3000:]
+        raise DockerFailed(f"docker {arguments[0]}: exit code {done.returncode}\n{said}")
+    return done.stdout.strip()
+
+
+def build(folder: Path, tag: str, base: str | None) -> int:
+    """Builds the image of `folder`, on `base` unless that is the Dockerfile's own; gives its size in bytes."""
+    chosen = ["--build-arg", f"BASE_IMAGE={base}"] if base else []
+    docker("build", "--network", "host", *chosen, "--tag", tag, str(folder), timeout=900)
+    return int(docker("image", "inspect", "--format", "{{.Size}}", tag))
+
+
+def remove_image(tag: str) -> None:
+    """Removes an image, if it is there; what Docker remembers of its build stays."""
+    subprocess.run(["docker", "image", "rm", tag], capture_output=True, check=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container that runs a worker, and the port of its pages on this machine."""
+
+    id: str
+    role: str
+    port: int
+
+    @property
+    def health(self) -> str:
+        """What Docker says of it: starting, healthy or unhealthy; raises `DockerFailed` if it has ended."""
+        state = json.loads(docker("inspect", "--format", "{{json .State}}", self.id))
+        if not state["Running"]:
+            raise DockerFailed(f"{self.role} has ended with exit code {state['ExitCode']}")
+        return str(state["Health"]["Status"])
+
+    @property
+    def user(self) -> int:
+        """Who its first process is, as this machine sees it."""
+        pid = docker("inspect", "--format", "{{.State.Pid}}", self.id)
+        return Path(f"/proc/{pid}").stat().st_uid
+
+    @property
+    def exit_code(self) -> int:
+        return int(docker("inspect", "--format", "{{.State.ExitCode}}", self.id))
+
+    @property
+    def sent(self) -> int:
+        """How many records it has sent on."""
+        return sum(address["records"] for address in self.page("/traffic/")["traffic"].values())
+
+    def page(self, path: str) -> Any:
+        """The JSON of one of its pages; raises `NoAnswer`."""
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=10) as answer:
+                return json.load(answer)
+        except (OSError, ValueError) as error:
+            raise NoAnswer(f"{self.role} gives no page {path}: {error}") from None
+
+
+@dataclass(slots=True)
+class Containers:
+    """Those of one image, which share a broker."""
+
+    image: str
+    bootstrap: str
+    all: list[Container] = field(default_factory=list)
+
+    def start(self, role: str, *options: str, **variables: str) -> Container:
+        """A worker of this role, as in docker-compose.yml: only /tmp can be written to."""
+        port = free_port()
+        own = {"ROLE": role, "WEB_PORT": str(port), "WEB_HOST": HOST} | variables
+        id = docker("run", "--detach", *self._options(own), *options, self.image)
+        self.all.append(Container(id, role, port))
+        return self.all[-1]
+
+    def run(self, *arguments: str, options: Sequence[str] = (), **variables: str) -> str:
+        """What a command of the image prints."""
+        return docker("run", "--rm", *self._options(variables), *options, self.image, *arguments, timeout=180)
+
+    def stop(self, stopped: Sequence[Container], seconds: int) -> None:
+        """Asks them to end (SIGTERM), and kills those that have not after so many seconds."""
+        docker("stop", "-t", str(seconds), *(one.id for one in stopped), timeout=seconds + 60)
+
+    def tell_logs(self) -> None:
+        """Prints the end of each container's log."""
+        for one in self.all:
+            print(f"--- {one.role}", flush=True)
+            subprocess.run(["docker", "logs", "--tail", str(LOGGED), one.id], stderr=subprocess.STDOUT, check=False)
+
+    def remove(self) -> None:
+        """Ends and removes all that were started from the image, those of which we were not told as well."""
+        started = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self.image}").split()
+        if started:
+            docker("rm", "--force", *started)
+
+    def _options(self, variables: Mapping[str, str]) -> list[str]:
+        told = {"BROKER_URL": f"kafka://{self.bootstrap}"} | dict(variables)
+        environment = [option for name, value in told.items() for option in ("--env", f"{name}={value}")]
+        closed = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        return ["--network", "host", "--label", f"{LABEL}={self.image}", *closed, *environment]
