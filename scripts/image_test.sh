@@ -3,8 +3,8 @@
 # Needed: Docker on Linux (containers use this machine's network), Java 17 and Maven for Kafka.
 #
 #   make image-test
-#   BASE_IMAGE=registry.example/python:3.11-slim-bookworm make image-test    another base image
-#   RECORDS=100000 make image-test                                           more records
+#   BASE_IMAGE=my-python:3.11 make image-test    on another base image
+#   RECORDS=100000 make image-test               with more records
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
