@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.router import Router
+from routing.fields import FieldReader
 from routing.itinerary import Ask, Course
 from routing.rules import RuleBook
 
@@ -12,8 +13,8 @@ from routing.rules import RuleBook
 class Conductor(Router):
     address = Ask.CONDUCTOR
 
-    def is_blind(self, book: RuleBook, after: str) -> bool:
-        return book.junction(after).is_blind
+    def reader(self, book: RuleBook, after: str) -> FieldReader:
+        return book.junction(after).reader
 
     def course(self, book: RuleBook, after: str, record: dict[str, Any]) -> Course:
         return book.decide(after, record)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from agents.router import Router
+from routing.fields import FieldReader
 from routing.itinerary import Ask, Course
 from routing.rules import SOURCE, RuleBook
 
 
 class MapMaker(Router):
     address = Ask.MAP_MAKER
+
+    def reader(self, book: RuleBook, after: str) -> FieldReader:
+        return book.reader
 
     def course(self, book: RuleBook, after: str, record: dict[str, Any]) -> Course:
         return book.plan(SOURCE, record)

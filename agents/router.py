@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-import orjson
-
 from agents.bus import Confirmation
 from agents.carrying import Carrier
 from routing.envelope import Envelope, Segment
+from routing.errors import MalformedRecord
+from routing.fields import FieldReader
 from routing.itinerary import Ask, Course, Decision
 from routing.outcome import Cause, Outcome
 from routing.rules import RuleBook
@@ -28,9 +28,9 @@ class Router(ABC):
     def course(self, book: RuleBook, after: str, record: dict[str, Any]) -> Course:
         """The way of a record that has just left `after`."""
 
-    def is_blind(self, book: RuleBook, after: str) -> bool:
-        """Whether every record goes the same way, so that none needs to be read."""
-        return False
+    @abstractmethod
+    def reader(self, book: RuleBook, after: str) -> FieldReader:
+        """Reads what that depends on."""
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
         """Sends each record on, packed with those that go the same way."""
@@ -39,18 +39,19 @@ class Router(ABC):
         by = self.address.value
         for segment in envelope.segments:
             after = segment.last_stop
-            if self.is_blind(book, after):
+            reader = self.reader(book, after)
+            if reader.is_blind:
                 departures.add(segment, self.course(book, after, {}).move(by))
             else:
-                departures.add_courses(segment, self._courses(book, after, segment), by)
+                departures.add_courses(segment, self._courses(book, after, segment, reader), by)
         return await bus.dispatch(departures)
 
-    def _courses(self, book: RuleBook, after: str, segment: Segment) -> list[Course]:
+    def _courses(self, book: RuleBook, after: str, segment: Segment, reader: FieldReader) -> list[Course]:
         courses: list[Course] = []
         for line in segment.lines:
             try:
-                courses.append(self.course(book, after, orjson.loads(line)))
-            except (orjson.JSONDecodeError, AttributeError) as error:  # a line that is no JSON object
+                courses.append(self.course(book, after, reader.read(line)))
+            except MalformedRecord as error:
                 outcome = Outcome.dead(Cause.MALFORMED_RECORD, str(error))
                 courses.append(Decision(None, outcome, None, book.version, NOTHING))
         return courses

@@ -8,6 +8,7 @@ from typing import Any
 
 from routing.conditions import Condition
 from routing.errors import ConditionError
+from routing.fields import EMPTY_READER, FieldReader
 from routing.itinerary import Ask, Decision, Itinerary
 from routing.outcome import Cause, Ending, Outcome
 from routing.table_file import Rule, read_rules
@@ -52,6 +53,8 @@ class Junction:
     _memory: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
     reads: Reads = frozenset()
     """The fields that all its rules read."""
+    reader: FieldReader = EMPTY_READER
+    """Reads just those out of a record's line."""
     _key_fields: tuple[str, ...] | None = None
     """What a remembered decision is found by; None where nothing is remembered."""
 
@@ -73,13 +76,9 @@ class Junction:
         """Called when all rules are in: settles what decisions are remembered by."""
         conditions = [compiled.condition for compiled in self.rules if compiled.condition is not None]
         self.reads = united([self._match_fields[-1], *(condition.reads for condition in conditions)])
+        self.reader = FieldReader(self.reads)
         if conditions and self.reads is not None:
             self._key_fields = tuple(sorted(self.reads))
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether it decides without looking at the record."""
-        return not self.rules or self.rules[0].rule.is_unconditional
 
     def decide(self, record: dict[str, Any]) -> Decision:
         """The decision for a record; the same values in the fields read give the same decision."""
@@ -162,6 +161,8 @@ class RuleBook:
     text: str
     rules: tuple[Rule, ...]
     _junctions: dict[str, Junction] = field(compare=False)
+    reader: FieldReader = field(compare=False)
+    """Reads the fields that any rule of the table reads: what a plan is built on."""
     _plans: dict[tuple[int, ...], Itinerary] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -173,7 +174,8 @@ class RuleBook:
             junctions.setdefault(rule.after, Junction(rule.after, version)).add(rule, condition)
         for junction in junctions.values():
             junction.close()
-        return cls(version, text, rules, junctions)
+        reads = united(junction.reads for junction in junctions.values())
+        return cls(version, text, rules, junctions, FieldReader(reads))
 
     def junction(self, after: str) -> Junction:
         """The rules after a stop; one without rules is the end of the line."""
