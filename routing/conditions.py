@@ -196,7 +196,7 @@ class _Scan:
         else:
             self.fields.add(name)
             path = (name, *steps)
-        if name not in TYPE_NAMES:
+        if scope is not None or steps or name not in TYPE_NAMES:
             self.paths.append(path)
         return end, path
 
@@ -291,6 +291,8 @@ def _elements(value: Any) -> Iterator[Any]:
 
 def _first_line(error: BaseException) -> str:
     """The first sentence of an error's text; the CEL package explains itself at length behind it."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
     lines = str(error).strip().splitlines()
     called = UNDEFINED.match(lines[0]) if lines else None
     if called is not None and called.group(1) in FUNCTIONS:  # it is defined, for values of another kind

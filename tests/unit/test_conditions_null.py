@@ -63,6 +63,10 @@ DOES_NOT_HOLD = [
     ("l.filter(x, x.y > 0).exists(z, z.q > 1)", {"l": [{"y": 1}]}),
     ("[a, b].exists(x, x.y > 1)", {"a": {"y": 1}, "b": {}}),
     ("type(a) == int", {"a": "1"}),
+    ("int.k > 1", {"int": {}}),
+    ("int.k > 1", {}),
+    ("l.exists(int, int.k > 1)", {"l": [{}]}),
+    ("l.exists(int, int > 1)", {"l": [None]}),
     ("a == true", {"a": 1}),
     ("a == 1", {"a": True}),
     ("a == '1'", {"a": 1}),
@@ -120,6 +124,11 @@ def test_a_comprehension_over_an_object_is_refused_since_its_entries_have_no_ord
     condition = Condition.compile("fees.exists(k, fees[k] > 100)")
     with pytest.raises(ConditionError, match="goes over 'fees', an object"):
         condition.holds({"fees": {"a": "waived", "b": 200}})
+
+
+def test_what_is_not_there_is_named_where_it_is_no_field_of_the_record() -> None:
+    with pytest.raises(ConditionError, match=r"^there is no 'b'$"):
+        Condition.compile("{'a': 1}['b'] == 1").holds({})
 
 
 def test_the_record_is_not_changed_by_asking() -> None:
