@@ -15,7 +15,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
 
 def shown(default: object) -> str:
-    return f"`{default}`" if default not in ("", None) else "–"
+    return f"`{default}`" if default not in ("", None) else "(none)"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
