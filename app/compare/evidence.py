@@ -115,6 +115,8 @@ async def read_topic(cluster: Cluster, topic: str) -> AsyncIterator[ConsumerReco
     """Every message of a topic, from its beginning to its end as it is now."""
     count = (await cluster.partitions([topic])).get(topic, 0)
     partitions = [TopicPartition(topic, number) for number in range(count)]
+    if not partitions:  # there is no such topic yet
+        return
     ends = await cluster.high_watermarks(partitions)
     async with cluster.consuming(fetch_max_wait_ms=10, max_partition_fetch_bytes=8 * 1024 * 1024) as consumer:
         consumer.assign(partitions)
