@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,6 +11,9 @@ import orjson
 
 from routing.errors import MalformedRecord
 from routing.values import Reads
+
+UNWANTED = re.compile(r'[\\"\x00-\x1f]')
+"""What msgspec does not take in the name of a field."""
 
 
 class FieldReader:
@@ -18,7 +23,8 @@ class FieldReader:
         self.is_blind = reads == frozenset()
         """Whether it reads nothing: then every record is alike to whoever decides."""
         self._names = None if reads is None else sorted(reads)
-        if self._names is not None:
+        self._decode: Callable[[bytes], Any] | None = None
+        if self._names is not None and not any(map(UNWANTED.search, self._names)):
             slots = [f"field_{place}" for place in range(len(self._names))]
             self._slots = list(zip(slots, self._names, strict=True))
             fields = [(slot, Any, msgspec.UNSET) for slot in slots]
@@ -27,8 +33,9 @@ class FieldReader:
 
     def read(self, line: bytes) -> dict[str, Any]:
         """The fields that are there; the whole record where decisions look at that. Raises `MalformedRecord`."""
-        if self._names is None:
-            return self._whole(line)
+        if self._decode is None:
+            record = self._whole(line)
+            return record if self._names is None else {name: record[name] for name in self._names if name in record}
         try:
             found = self._decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

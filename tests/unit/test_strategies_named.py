@@ -84,7 +84,7 @@ def test_nothing_outside_of_its_module_asks_which_strategy_is_on() -> None:
 ALLOWED = {
     *("__future__", "abc", "base64", "collections", "dataclasses", "enum", "functools", "itertools", "json", "math"),
     *("hashlib", "inspect", "operator", "re", "reprlib", "tomllib", "types", "typing"),
-    *("cel", "orjson", "pydantic", "pyroaring"),
+    *("cel", "msgspec", "orjson", "pydantic", "pyroaring"),
     "routing",
 }
 """What the core may import: nothing that does I/O, reads the environment or a clock, or draws at random."""
