@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,22 +46,31 @@ class Stop:
     async def _run(self, trips: Iterable[_Trip]) -> None:
         """Runs the service on the records of all trips, on as many at once as it takes."""
         deadline = self.carrier.clock() + self.pack_seconds
+        if not self.service.is_async:
+            await self._run_plainly(trips, deadline)
+            return
         waiting = ((trip, place) for trip in trips for place in range(len(trip.lines)))
         if self.service.concurrency == 1:
             await self._run_each(waiting, deadline)
         else:
             await asyncio.gather(*(self._run_each(waiting, deadline) for _ in range(self.service.concurrency)))
 
+    async def _run_plainly(self, trips: Iterable[_Trip], deadline: float) -> None:
+        """The same for a plain function, as far as the time goes; at least one record is handled."""
+        for trip in trips:
+            while trip.taken < len(trip.lines):
+                trip.run(self.carrier.clock, BREATH)
+                if self.carrier.clock() > deadline:
+                    return
+                await asyncio.sleep(0)
+
     async def _run_each(self, waiting: Iterator[tuple[_Trip, int]], deadline: float) -> None:
         """Takes one record after the other, at least one, until there are no more or the time is up."""
-        clock, is_async = self.carrier.clock, self.service.is_async
+        clock = self.carrier.clock
         breath = clock()
         for trip, place in waiting:
             trip.taken += 1
-            if is_async:
-                await trip.run_async(place)
-            else:
-                trip.run(place)
+            await trip.run_async(place)
             now = clock()
             if now > deadline:
                 return
@@ -103,27 +112,32 @@ class _Trip:
             lines = tuple(self.lines[: self.taken])
             departures.add_courses(replace(handled, lines=lines), self.courses[: self.taken], name)
 
-    def run(self, place: int) -> None:
-        """Runs a plain service on one record. A record that it could not handle ends here as it came."""
-        record = self._read(place)
-        if record is None:
-            return
-        before = self._watched(record)
-        try:
-            result = self.stop.service.handler(record)
-        except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
-            if is_end_of_worker(error):
-                raise
-            self.courses[place] = self.stop.end(Outcome.dead(Cause.SERVICE_ERROR, described(error)))
-        else:
-            self._answered(place, result, before)
+    def run(self, clock: Callable[[], float], seconds: float) -> None:
+        """Runs a plain service on the records that are left, for so long. One it cannot handle ends here as it came."""
+        handler, until = self.stop.service.handler, clock() + seconds
+        for place in range(self.taken, len(self.lines)):
+            self.taken += 1
+            record = self._read(place)
+            if record is None:
+                continue
+            before = None if self.watches == NOTHING else watched(record, self.watches)
+            try:
+                result = handler(record)
+            except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
+                if is_end_of_worker(error):
+                    raise
+                self.courses[place] = self.stop.end(Outcome.dead(Cause.SERVICE_ERROR, described(error)))
+            else:
+                self._answered(place, result, before)
+            if clock() > until:
+                return
 
     async def run_async(self, place: int) -> None:
         """The same for a service that is awaited."""
         record = self._read(place)
         if record is None:
             return
-        before = self._watched(record)
+        before = None if self.watches == NOTHING else watched(record, self.watches)
         try:
             result = await self.stop.service.handler(record)
         except BaseException as error:
@@ -144,9 +158,6 @@ class _Trip:
             return record
         self.courses[place] = self.stop.end(Outcome.dead(Cause.MALFORMED_RECORD, problem))
         return None
-
-    def _watched(self, record: dict[str, Any]) -> Any:
-        return watched(record, self.watches) if self.watches != NOTHING else None
 
     def _answered(self, place: int, result: Any, before: Any) -> None:
         if isinstance(result, dict):

@@ -57,6 +57,10 @@ class Junction:
     """Reads just those out of a record's line."""
     _key_fields: tuple[str, ...] | None = None
     """What a remembered decision is found by; None where nothing is remembered."""
+    _direct: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
+    _direct_fields: tuple[str, ...] = ()
+    _otherwise: Decision | None = None
+    """The decision for a record that `_direct` does not have; None where decisions need more than one look-up."""
 
     def add(self, rule: Rule, condition: Condition | None) -> None:
         """Adds the next rule in the order of the table."""
@@ -79,13 +83,26 @@ class Junction:
         self.reader = FieldReader(self.reads)
         if conditions and self.reads is not None:
             self._key_fields = tuple(sorted(self.reads))
+        if not conditions and len(self._indexes) <= 1 and not any(compiled.exact for compiled in self.rules):
+            self._settle_all()
+
+    def _settle_all(self) -> None:
+        """Decides at once for all there is: without conditions, the values of one index tell everything."""
+        last = self._unmatched[0].place if self._unmatched else len(self.rules)
+        self._otherwise = self._decision(last, frozenset())
+        for names, index in self._indexes.items():
+            self._direct_fields = names
+            for key, fitting in index.items():
+                self._direct[key] = self._decision(min(fitting[0].place, last), frozenset())
 
     def decide(self, record: dict[str, Any]) -> Decision:
         """The decision for a record; the same values in the fields read give the same decision."""
+        get = record.get
+        if self._otherwise is not None:
+            return self._direct.get(tuple([match_key(get(name)) for name in self._direct_fields]), self._otherwise)
         names = self._key_fields
         if names is None:
             return self._decide(record)
-        get = record.get
         key = tuple([fingerprint(get(name)) for name in names])
         decision = self._memory.get(key)
         if decision is None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -19,8 +18,7 @@ DEEP = 200
 """Brackets from which on a record may be nested more deeply than orjson writes, which reads deeper ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceLine:
+class SourceLine(NamedTuple):
     """One line of a source message: a record with the JSON line that it travels as, or why it is none."""
 
     line: bytes
