@@ -24,15 +24,16 @@ def run_worker(settings: Settings) -> None:
 
         uvloop.install()
     from app.factory import create_app  # Faust is slow to import: after what can fail at once
+    from app.process import Process
 
     app = create_app(settings)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     _calm_garbage_collection()
-    worker = app.Worker(loglevel=settings.log_level.upper(), quiet=True, redirect_stdouts=False)
+    worker = Process(app, loglevel=settings.log_level.upper(), quiet=True, redirect_stdouts=False)
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
-        crash = app.crash_reason
+        crash = worker.refusal or app.crash_reason
         if isinstance(crash, MetrolineError):
             raise crash from None
         raise SystemExit(1 if crash is not None else end.code) from None
