@@ -114,11 +114,15 @@ class _Reader:
 
     def _tables(self) -> list[Any]:
         try:
+            self.text.encode()
             data = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             found = AT_LINE.search(str(error))
             line = int(found.group(1)) if found else self.text.rstrip("\n").count("\n") + 1
             self.problem(line, f"no TOML: {AT_LINE.sub('', str(error))}")
+            return []
+        except UnicodeEncodeError as error:
+            self.problem(self.text.count("\n", 0, error.start) + 1, "no TOML: a character that UTF-8 does not have")
             return []
         except ValueError:  # how Python refuses to read thousands of digits
             self.problem(1, "no TOML: a number in it is too long")

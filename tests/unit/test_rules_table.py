@@ -113,6 +113,8 @@ ONE_PROBLEM = [
     (RULE + 'when = "a', "4: no TOML: "),
     (RULE + '\nwhen = """a\n\n', "5: no TOML: "),
     ("[[rules]\n", "1: no TOML: "),
+    (RULE + 'match = { "\ud800" = 1 }\n', "4: no TOML: a character that UTF-8 does not have"),
+    (RULE + 'match = { "\\ud800" = 1 }\n', "4: no TOML: "),
     ("a = " + "1" * 5_000, "1: no TOML: a number in it is too long"),
     ("a = " + "[" * 5_000, "1: no TOML: it is nested too deeply"),
 ]
