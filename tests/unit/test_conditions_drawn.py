@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from routing.conditions import Condition
 from routing.errors import ConditionError
-from tests.unit.worlds import FIELDS, Record, records, values
+from tests.unit.worlds import FIELDS, Record, examples, records, values
 
 BASES = ["a", "b", "c", "l", "n", "int", "record", "record.a", "record['x y']", "record['a']", "record[b]", "record.n"]
 PLACES = ["n.k", "n.l", "n['x y']", "l[0]", "l[a]", "e.k", "n.k.k", "int.k", "n.exists", "record['n'].k", "a.b"]
@@ -61,7 +61,7 @@ def turned(value: Any) -> Any:
 
 
 @given(texts, records, st.dictionaries(st.sampled_from([*FIELDS, "other"]), values))
-@settings(max_examples=700, deadline=None)
+@examples(500)
 def test_only_what_a_condition_reads_decides(text: str, record: Record, changes: Record) -> None:
     try:
         condition = Condition.compile(text)

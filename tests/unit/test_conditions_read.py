@@ -7,11 +7,12 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.conditions import ANY, MAX_LENGTH, Condition
 from routing.errors import ConditionError
+from tests.unit.worlds import examples
 
 FIELDS = [
     ("a == 1", {"a"}),
@@ -177,6 +178,6 @@ PIECES = [
 
 
 @given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=14).map("".join)))
-@settings(max_examples=800, deadline=None)
+@examples(600)
 def test_any_text_is_a_condition_or_refused_as_one(text: str) -> None:
     assert asked(text, {"a": [1], "b": {"x": None}})

@@ -6,13 +6,14 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.envelope import Envelope, Origin, Segment, Visit, id_text
 from routing.errors import MalformedEnvelope
 from routing.itinerary import Ask, Chosen, Decision, Itinerary
 from routing.outcome import Ending, Outcome
+from tests.unit.worlds import examples
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 naturals = st.integers(0, 2**63)
@@ -62,7 +63,7 @@ envelopes = st.builds(
 
 
 @given(envelopes)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_an_envelope_comes_back_as_it_was_sent(envelope: Envelope) -> None:
     raw = envelope.encode()
     assert Envelope.decode(raw) == envelope
@@ -91,13 +92,13 @@ def read_or_refused(raw: bytes) -> Envelope | None:
 
 
 @given(st.one_of(st.binary(), st.text().map(str.encode)))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_any_bytes_are_an_envelope_or_malformed(raw: bytes) -> None:
     assert read_or_refused(raw) is None
 
 
 @given(envelopes, st.data())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_damaged_envelope_is_read_or_malformed(envelope: Envelope, data: st.DataObject) -> None:
     raw = bytearray(envelope.encode())
     for _ in range(data.draw(st.integers(1, 3))):
@@ -107,7 +108,7 @@ def test_a_damaged_envelope_is_read_or_malformed(envelope: Envelope, data: st.Da
 
 
 @given(envelopes, st.data())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_an_envelope_that_lost_a_record_is_malformed(envelope: Envelope, data: st.DataObject) -> None:
     raw = envelope.encode()
     cut = data.draw(st.integers(0, raw.rindex(b"\n")))
@@ -158,7 +159,7 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 
 @given(st.lists(st.tuples(st.sampled_from(places(HEADER)), anything), min_size=1, max_size=2))
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_a_header_of_any_other_shape_is_read_or_malformed(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     header: Any = HEADER
     for place, new in changes:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain, pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.envelope import Envelope, Origin, RecordId, Segment, Visit, pack
 from routing.itinerary import Chosen, Decision, Itinerary, Move
 from routing.outcome import Cause, Ending, Outcome
+from tests.unit.worlds import examples
 
 ORIGIN = Origin("source", 2)
 
@@ -42,7 +43,7 @@ def size_of(envelope: Envelope) -> int:
 
 
 @given(lengths, st.integers(1, 60), st.integers(1, 8))
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_packs_keep_order_lose_nothing_and_stay_within_bounds(
     sizes: list[list[int]], max_bytes: int, max_records: int
 ) -> None:
@@ -58,7 +59,7 @@ def test_packs_keep_order_lose_nothing_and_stay_within_bounds(
 
 
 @given(lengths.filter(bool), st.integers(1, 60), st.integers(1, 8))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_no_two_neighbours_of_one_segment_each_would_fit_into_one_pack(
     sizes: list[list[int]], max_bytes: int, max_records: int
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.envelope import Envelope, Origin, RecordId, Segment, pack
@@ -21,7 +21,7 @@ from routing.itinerary import Ask, Course, Decision, service_address, watched
 from routing.outcome import Drop, Ending, Outcome
 from routing.rules import SOURCE, RuleBook
 from routing.strategies import NOTHING, STRATEGIES, Books
-from tests.unit.worlds import Handler, Record, Sketch, as_json, judge, put, records, services, table, tables
+from tests.unit.worlds import Handler, Record, Sketch, as_json, examples, judge, put, records, services, table, tables
 from tests.unit.worlds import Service as Changes
 
 ORIGIN = Origin("source", 0)
@@ -252,7 +252,7 @@ def run(
 
 
 @given(tables().filter(bool), services, records, st.sampled_from([64, 6, 3, 2, 1]))
-@settings(max_examples=300, deadline=None)
+@examples(250)
 def test_every_strategy_takes_a_record_the_same_way_to_the_same_outcome(
     rules: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record, max_hops: int
 ) -> None:
@@ -275,7 +275,7 @@ def test_every_strategy_takes_a_record_the_same_way_to_the_same_outcome(
     st.lists(records, min_size=2, max_size=6),
     st.builds(Bounds, st.sampled_from([12, 3, 2, 1]), st.integers(1, 200), st.integers(1, 4)),
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_records_that_travel_together_go_as_each_would_alone(
     rules: tuple[Sketch, ...],
     handlers: dict[str, Handler],
@@ -296,7 +296,7 @@ def test_records_that_travel_together_go_as_each_would_alone(
 
 
 @given(tables().filter(bool), tables().filter(bool), services, records, st.integers(0, 8))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_while_tables_are_published_each_choice_is_that_of_the_table_whose_version_it_names(
     first: tuple[Sketch, ...], second: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record, moment: int
 ) -> None:

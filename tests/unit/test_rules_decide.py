@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routing.itinerary import Decision
@@ -19,6 +19,7 @@ from tests.unit.worlds import (
     Record,
     Sketch,
     Verdict,
+    examples,
     judge,
     records,
     table,
@@ -43,7 +44,7 @@ def said(verdict: Verdict) -> tuple[Any, ...]:
 
 
 @given(tables(), stops, records)
-@settings(max_examples=400, deadline=None)
+@examples(250)
 def test_the_first_rule_that_holds_decides(rules: tuple[Sketch, ...], after: str, record: Record) -> None:
     if not rules:
         return
@@ -54,7 +55,7 @@ def test_the_first_rule_that_holds_decides(rules: tuple[Sketch, ...], after: str
 
 
 @given(tables().filter(bool), st.lists(st.tuples(stops, records), max_size=6), st.randoms())
-@settings(max_examples=150, deadline=None)
+@examples(100)
 def test_what_was_decided_before_changes_nothing(
     rules: tuple[Sketch, ...], questions: list[tuple[str, Record]], random: Any
 ) -> None:
@@ -68,7 +69,7 @@ def test_what_was_decided_before_changes_nothing(
 
 
 @given(tables().filter(bool), stops, records, st.dictionaries(st.sampled_from([*FIELDS, "other"]), values, min_size=1))
-@settings(max_examples=300, deadline=None)
+@examples(200)
 def test_a_field_that_was_not_looked_at_never_matters(
     rules: tuple[Sketch, ...], after: str, record: Record, changes: Record
 ) -> None:
@@ -98,7 +99,7 @@ large = st.one_of(
 )
 @example([(2**53, None), (2**53 + 1, None)], [2.0**53, 2**53 + 1])
 @example([(2**63 - 1, None)], [2**63 - 1, 2**63])
-@settings(max_examples=400, deadline=None)
+@examples(250)
 def test_large_numbers_are_found_in_the_index_as_cel_compares_them(
     wanted: list[tuple[Any, Any]], given: list[Any]
 ) -> None:
@@ -114,7 +115,7 @@ def test_large_numbers_are_found_in_the_index_as_cel_compares_them(
 
 
 @given(st.lists(large, min_size=1, max_size=4), st.lists(large, min_size=1, max_size=6))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_what_is_remembered_tells_numbers_apart_that_python_calls_equal(wanted: list[Any], given: list[Any]) -> None:
     rules = [
         Sketch("same", "source", (), Clause("type(a) == type(b) && a == b", frozenset("ab")), "s0"),

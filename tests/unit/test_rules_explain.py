@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from routing.explain import explain
 from routing.rules import SOURCE, RuleBook
-from tests.unit.worlds import Handler, Record, Sketch, records, services, table, tables
+from tests.unit.worlds import Handler, Record, Sketch, examples, records, services, table, tables
 
 
 @given(tables().filter(bool), records)
-@settings(max_examples=200, deadline=None)
+@examples(120)
 def test_the_rule_that_explain_says_holds_is_the_one_that_decides(rules: tuple[Sketch, ...], record: Record) -> None:
     book = RuleBook.parse(table(rules))
     decision = book.decide(SOURCE, record)
@@ -31,7 +31,7 @@ def test_the_rule_that_explain_says_holds_is_the_one_that_decides(rules: tuple[S
 
 
 @given(tables().filter(bool), services, records)
-@settings(max_examples=100, deadline=None)
+@examples(60)
 def test_explain_follows_a_record_from_stop_to_stop_to_its_end(
     rules: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record
 ) -> None:

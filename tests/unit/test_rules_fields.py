@@ -7,14 +7,14 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.errors import MalformedRecord
 from routing.fields import FieldReader
 from routing.rules import RuleBook
 from routing.source import read_message
-from tests.unit.worlds import Sketch, table
+from tests.unit.worlds import Sketch, examples, table
 
 NAMES = ["a", "b", "", "x y", 'q"', "back\\slash", "new\nline", "é", "\U0001f600", "a.b"]
 names = st.one_of(st.sampled_from(NAMES), st.text())
@@ -30,7 +30,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(names, values, max_size=6), st.frozensets(names, max_size=4), st.booleans())
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_the_fields_that_are_read_are_those_of_the_whole_record(
     record: dict[str, Any], reads: frozenset[str], plain: bool
 ) -> None:

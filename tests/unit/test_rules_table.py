@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.errors import InvalidRules
 from routing.network import Network
 from routing.rules import RuleBook
+from tests.unit.worlds import examples
 
 GOOD = """\
 # The route of a line that is in order.
@@ -211,7 +212,7 @@ PIECES = [
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_any_change_of_a_table_gives_a_table_or_problems(data: st.DataObject) -> None:
     text = GOOD
     for _ in range(data.draw(st.integers(1, 4))):
@@ -221,7 +222,7 @@ def test_any_change_of_a_table_gives_a_table_or_problems(data: st.DataObject) ->
 
 
 @given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=20).map("".join)))
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_any_text_is_a_table_or_has_problems(text: str) -> None:
     problems(text, SERVED)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.source import read_message
+from tests.unit.worlds import examples
 
 
 def read(value: bytes | None) -> list[Any]:
@@ -142,7 +143,7 @@ def test_long_numbers_are_read_in_a_moment() -> None:
 
 
 @given(st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))))
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_any_bytes_are_read_without_raising(value: bytes) -> None:
     lines = read_message(value)
     assert lines
@@ -154,7 +155,7 @@ SHARDS = [*'{}[]",:\n\r \\-+.eE0', "1" * 19, "18446744073709551616", '"a":', '{"
 
 
 @given(st.lists(st.sampled_from(SHARDS), max_size=20).map(lambda shards: "".join(shards).encode()))
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_what_nearly_is_json_is_a_record_only_where_json_would_not_change_it(value: bytes) -> None:
     for line in read_message(value):
         if line.record is not None:
@@ -181,7 +182,7 @@ def fits(value: Any) -> bool:
 
 
 @given(messages, st.sampled_from([None, 1]))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_each_record_of_a_message_is_exactly_what_was_written(
     records: list[dict[str, Any]], indent: int | None
 ) -> None:

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import cel
 import orjson
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from routing.outcome import Drop
@@ -28,6 +29,11 @@ Place = tuple[Any, ...]
 
 EACH = "each element"
 """A step of a place: all elements of a list, or all values of an object."""
+
+
+def examples(number: int) -> settings:
+    """So many examples, however slowly a busy machine draws and runs them."""
+    return settings(max_examples=number, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Undecided(Exception):
