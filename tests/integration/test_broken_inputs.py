@@ -76,7 +76,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
         "service_error: ValueError: it cannot be weighed (services.py:7 in weigh)",
     ),
     "a service returns nothing": (b'{"n": "forgets"}', "bad_return: NoneType"),
-    "a rule errs": (b'{"n": "seven"}', "rule_error: some are not kept: No such overload"),
+    "a rule errs": (b'{"n": "seven"}', "rule_error: some are not kept: "),
     "unroutable": (b'{"n": "unroutable"}', "unroutable: no rule after source holds"),
 }
 
