@@ -55,6 +55,12 @@ class Consumer(driver.Consumer):
         self.stop_flow()
         await super().perform_seek()
 
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Commits what was acknowledged; Faust forgets that first, and each rebalance repeated seconds of work."""
+        if not self.app.should_stop:
+            await self.commit()
+        await super().on_partitions_revoked(revoked)
+
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
