@@ -82,7 +82,8 @@ class LiveBooks:
     @property
     def version(self) -> int:
         """The version of the live table; 0 before there is one."""
-        return self._books.live.version if self._books is not None else 0
+        books = self.current
+        return books.live.version if books is not None else 0
 
     @property
     def latest(self) -> int:
@@ -104,15 +105,16 @@ class LiveBooks:
         One that was refused is looked at again when other stops are served: a worker may have been on its way.
         """
         self._seen, self._served_then = len(self._table.data), {*self._served()}
+        held = self._books.live.version if self._books is not None else 0
         for version, publication in self.publications().items():
-            if version <= self.version:
+            if version <= held:
                 return
             try:
                 book = RuleBook.parse(publication.text, version, f"rules {version}")
                 Network.of(book).validate(self._served_then, f"rules {version}")
             except InvalidRules as error:
                 if version not in self._refused:
-                    log.error("version %d of the rules table is not used, %d stays: %s", version, self.version, error)
+                    log.error("version %d of the rules table is not used, the one before it stays: %s", version, error)
                 self._refused[version] = str(error)
                 continue
             self._books = Books(self.filed, book)

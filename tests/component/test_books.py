@@ -32,6 +32,14 @@ async def test_the_newest_version_decides_and_the_file_stays_beside_it(bench: Be
     assert bench.books.version == 2
 
 
+async def test_a_worker_that_is_idle_tells_the_version_that_it_would_go_by(bench: Bench) -> None:
+    assert bench.books.version == 1
+
+    bench.publish(TO_B, replaces=1)
+
+    assert bench.books.version == 2
+
+
 async def test_an_invalid_version_is_refused_by_its_problem_and_the_old_one_stays(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
