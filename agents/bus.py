@@ -104,14 +104,15 @@ class Bus:
     def departures(self, strategy: str, origin: Origin) -> Departures:
         return Departures(strategy, origin, self.bounds.max_hops)
 
-    async def dispatch(self, departures: Departures) -> list[Confirmation]:
-        """Packs and sends what departs; the records of an origin's partition stay in that partition."""
+    async def dispatch(self, departures: Departures, fill: float = 1.0) -> list[Confirmation]:
+        """Packs and sends what departs, packs filled to this share of `pack_bytes`.
+
+        The records of an origin's partition stay in that partition.
+        """
         confirmations = []
-        bounds = self.bounds
+        size, count = int(self.bounds.pack_bytes * fill), self.bounds.pack_records
         for address, segments in departures.by_address.items():
-            for envelope in pack(
-                departures.strategy, departures.origin, segments, bounds.pack_bytes, bounds.pack_records
-            ):
+            for envelope in pack(departures.strategy, departures.origin, segments, size, count):
                 confirmations.append(await self.send(address, envelope))
         return confirmations
 

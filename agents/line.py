@@ -107,7 +107,10 @@ class Line:
     def records(self, count: int, seed: int = 1) -> Iterator[Record | bytes]:
         """Yields `count` of the line's own records."""
         if self.maker is None:
-            raise InvalidLine(f"line {self.name!r} has no records of its own: add records.py with records(count, seed)")
+            raise InvalidLine(
+                f"line {self.name!r} has no records of its own: add records.py with records(count, seed), or give a "
+                "file (`up`: --rate 0)"
+            )
         return iter(self.maker(count, seed))
 
 

@@ -27,8 +27,11 @@ from routing.outcome import Cause, Outcome
 from routing.source import read_message
 from routing.strategies import NOTHING, Strategy
 
-MOST_RECORDS = 2_000
-"""Source messages taken at once."""
+MOST_RECORDS = 10_000
+"""Source messages taken at once: all that a fetch brought, so that packs are full."""
+
+FILL = 0.75
+"""How full packs begin: services make records grow, and a full pack would go on as a pack and a small rest."""
 
 OPEN_BATCHES = 4
 """Batches of a partition that may be unconfirmed while the next one is taken."""
@@ -130,7 +133,7 @@ class OnRamp(Service):
         for message in messages:
             batch.add(message.offset, message.value)
         departures.add_courses(batch.segment(self.clock()), batch.courses, "on-ramp")
-        return await self.bus.dispatch(departures)
+        return await self.bus.dispatch(departures, FILL)
 
     async def begin(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
         """Called when partitions are given to this worker; they are fetched from once their ends are known."""

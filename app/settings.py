@@ -107,6 +107,16 @@ class Settings(BaseSettings):
         except MetrolineError as error:
             raise ValueError(str(error)) from error
 
+    @field_validator("broker_url")
+    @classmethod
+    def _kafka_url(cls, url: str) -> str:
+        for part in url.split(";"):
+            scheme, mark, rest = part.strip().partition("://")
+            host, _, port = (rest if mark else scheme).rstrip("/").rpartition(":")
+            if (mark and scheme not in ("kafka", "aiokafka")) or "/" in host or (host and not port.isdigit()):
+                raise ValueError("write kafka://host:port, several with semicolons")
+        return url
+
     @field_validator("broker_ca_file")
     @classmethod
     def _existing_file(cls, file: Path | None) -> Path | None:

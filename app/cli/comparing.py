@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -161,12 +162,13 @@ def _report(comparison: Comparison, line: Line) -> str:
 
 def show(comparison: Comparison, console: Console) -> None:
     """Prints the comparison as a table."""
-    table = Table(title=f"{comparison.line}: {comparison.records:,} records, {comparison.broker} broker")
+    title = f"{comparison.line}: {comparison.records:,} records, {comparison.broker} broker"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("strategy", no_wrap=True)
     with_latency = any(run.latency_ms for run in comparison.runs)
-    heads = ["delivered", "dropped", "dead", "dupl.", "records/s", "hops/rec.", "msgs/rec.", "bytes/rec.", "CPU-s/10k"]
-    for head in heads + (["p50 ms", "p99 ms"] if with_latency else []):
-        table.add_column(head, justify="right")
+    heads = ["delivered", "dropped", "dead", "dupl.", "records\n/s", "hops\n/rec.", "msgs\n/rec.", "bytes\n/rec."]
+    for head in [*heads, "CPU-s\n/10k", *(["p50\nms", "p99\nms"] if with_latency else [])]:
+        table.add_column(head, justify="right", no_wrap=True)
     for run in comparison.runs:
         figures = [
             f"{run.delivered:,}",
@@ -190,3 +192,5 @@ def show(comparison: Comparison, console: Console) -> None:
         console.print(
             f"same outcome: every record went the same way under {len(comparison.runs)} strategies, every sum adds up"
         )
+    if any(run.dead for run in comparison.runs):
+        console.print("dead: --results DIR writes what became of every record, with the reason of each dead letter")

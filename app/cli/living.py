@@ -23,6 +23,7 @@ from app.broker import EmbeddedBroker
 from app.cli import cli
 from app.cli.options import Reached, broker_option, line_option, reached_broker, seed_option
 from app.compare.source import Sent, load, records_of
+from app.ping import HOST, check_free
 from app.running import run_worker
 from app.settings import Settings
 from app.workers import WorkerProcess, stop_all
@@ -110,6 +111,9 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     settings = _settings(line)
     loaded = Line.load(settings.line)
     loaded.book()
+    if rate:
+        next(loaded.records(1), None)  # a line without records of its own needs --rate 0
+    check_free(HOST, port, "--port: the port")
     with reached_broker(broker) as reached, tempfile.TemporaryDirectory(prefix="metroline-") as folder:
         variables = reached.environment | {"BROKER_URL": reached.url, "LINE": settings.line, "LOG_LEVEL": "warning"}
         running: list[WorkerProcess] = []

@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from agents.topics import Topics
 from app.compare.evidence import Evidence, ResultsFile, read_delivered, read_outcomes, read_settled
 from app.compare.result import Comparison, Run
 from app.compare.source import Sent, UnreadableRecords, load, records_of
-from app.workers import WorkerProcess, stop_all
+from app.workers import AT_LOAD, WorkerProcess, stop_all
 from routing.errors import MetrolineError
 from routing.itinerary import ARRIVALS, Ask
 from routing.outcome import Ending
@@ -106,7 +106,8 @@ class Comparing:
     async def _run(self, strategy: str, source: str, sent: Sent) -> tuple[Run, Evidence]:
         topics = Topics(f"{self.prefix}.{strategy}", source)
         results = self.plan.results
-        with self._workers(strategy, topics) as workers:
+        waits = {"FETCH_WAIT": AT_LOAD} if "FETCH_WAIT" in self.plan.environment else {}
+        with self._workers(strategy, topics, waits) as workers:
             for worker in workers:
                 await asyncio.to_thread(worker.wait_until_ready)
             meters = await self._settled(strategy, workers, sent.records)
@@ -117,16 +118,22 @@ class Comparing:
         return run, evidence
 
     @contextmanager
-    def _workers(self, strategy: str, topics: Topics) -> Iterator[list[WorkerProcess]]:
-        variables = self.plan.environment | {
-            "LINE": self.plan.where,
-            "PREFIX": topics.prefix,
-            "SOURCE": topics.source,
-            "ROUTING_STRATEGY": strategy,
-            "ROLE": "all",
-            "BROKER_URL": self.plan.broker_url,
-            "LOG_LEVEL": "warning",
-        }
+    def _workers(
+        self, strategy: str, topics: Topics, more: Mapping[str, str] | None = None
+    ) -> Iterator[list[WorkerProcess]]:
+        variables = (
+            self.plan.environment
+            | {
+                "LINE": self.plan.where,
+                "PREFIX": topics.prefix,
+                "SOURCE": topics.source,
+                "ROUTING_STRATEGY": strategy,
+                "ROLE": "all",
+                "BROKER_URL": self.plan.broker_url,
+                "LOG_LEVEL": "warning",
+            }
+            | dict(more or {})
+        )
         workers: list[WorkerProcess] = []
         try:
             for number in range(self.plan.workers):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app.broker import BrokerMissing, EmbeddedBroker, PortInUse
-from app.ping import BrokerDied, free_port
+from app.broker import BrokerMissing, EmbeddedBroker
+from app.ping import BrokerDied, PortInUse, free_port
 from tests.waiting import children, is_open, is_running, wait_until
 
 STARTS_A_BROKER = """
