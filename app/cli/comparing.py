@@ -163,7 +163,7 @@ def _report(comparison: Comparison, line: Line) -> str:
 def show(comparison: Comparison, console: Console) -> None:
     """Prints the comparison as a table."""
     title = f"{comparison.line}: {comparison.records:,} records, {comparison.broker} broker"
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0)
     table.add_column("strategy", no_wrap=True)
     with_latency = any(run.latency_ms for run in comparison.runs)
     heads = ["delivered", "dropped", "dead", "dupl.", "records\n/s", "hops\n/rec.", "msgs\n/rec.", "bytes\n/rec."]
@@ -177,7 +177,7 @@ def show(comparison: Comparison, console: Console) -> None:
             f"{run.duplicates:,}",
             f"{run.records_per_second:,.0f}",
             f"{run.hops_per_record:.2f}",
-            f"{run.bus_messages_per_record:.4f}",
+            f"{run.bus_messages_per_record:.3f}",
             f"{run.bus_bytes_per_record:,.0f}",
             f"{run.cpu_seconds_per_10k:.2f}",
         ]

@@ -1,0 +1,310 @@
+"""A line for tests, with its topics on a real broker and the worker processes that a test starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiokafka import TopicPartition
+
+from agents.cluster import Cluster, TopicPlan
+from agents.presence import Worker, live_workers
+from agents.topics import Topics
+from app.compare.evidence import read_settled, read_topic
+from app.workers import LOCAL, WorkerProcess
+from routing.envelope import Envelope, RecordId, Visit
+from routing.itinerary import ARRIVALS
+from routing.outcome import Ending
+from tests.brokers import Broker
+
+ROOT = Path(__file__).parents[2]
+
+SERVICES = """
+import asyncio
+from pathlib import Path
+
+from agents import service
+
+GATE = Path(__file__).parent / "gate"
+
+
+@service
+async def weigh(record):
+    while record.get("waits") and not GATE.exists():
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(record.get("takes", 0))
+    if record["n"] == "refused":
+        raise ValueError("it cannot be weighed")
+    record["heavy"] = record["n"] % 2 == 0
+    return record
+
+
+@service
+def crane(record):
+    record["lifted"] = True
+    return record
+
+
+@service
+def shelf(record):
+    record["shelved"] = True
+    return record
+"""
+
+RULES = """
+[[rules]]
+name = "all are weighed"
+after = "source"
+to = "weigh"
+
+[[rules]]
+name = "heavy ones need the crane"
+after = "weigh"
+match = { heavy = true }
+to = "crane"
+
+[[rules]]
+name = "some are not kept"
+after = "weigh"
+when = "n % 5 == 0"
+drop = "not kept"
+
+[[rules]]
+name = "light ones go on the shelf"
+after = "weigh"
+to = "shelf"
+
+[[rules]]
+name = "and the lifted ones"
+after = "crane"
+to = "shelf"
+"""
+
+
+def expected(number: int) -> tuple[tuple[str, ...], Ending, str | None]:
+    """The stops and the outcome of the record with this `n`."""
+    if number % 2 == 0:
+        return ("weigh", "crane", "shelf"), Ending.DELIVERED, None
+    if number % 5 == 0:
+        return ("weigh",), Ending.DROPPED, "not kept"
+    return ("weigh", "shelf"), Ending.DELIVERED, None
+
+
+def numbered(numbers: Iterable[int], **fields: Any) -> list[bytes]:
+    """Source messages with one record each."""
+    return [orjson.dumps({"n": number} | fields) for number in numbers]
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """A record's way as its history tells it."""
+
+    strategy: str
+    record: dict[str, Any]
+    history: tuple[Visit, ...]
+    ending: Ending
+    reason: str | None
+
+    @property
+    def way(self) -> tuple[tuple[str, ...], Ending, str | None]:
+        return tuple(visit.stop for visit in self.history), self.ending, self.reason
+
+    @property
+    def deciders(self) -> set[str]:
+        """Who chose its stops."""
+        return {visit.by for visit in self.history}
+
+
+@dataclass
+class Depot:
+    """The line in its folder, a prefix of its own, and the workers that run now."""
+
+    broker: Broker
+    prefix: str
+    folder: Path
+    logs: Path
+    partitions: int = 4
+    variables: dict[str, str] = field(default_factory=dict)
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.write(SERVICES, RULES)
+
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster.at(self.broker.url)
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.prefix, f"{self.prefix}.source")
+
+    def write(self, services: str, rules: str) -> None:
+        """Writes the line's files."""
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "services.py").write_text(services)
+        (self.folder / "routes.toml").write_text(rules)
+
+    def open_gate(self) -> None:
+        """Lets go of the records that wait at `weigh`."""
+        (self.folder / "gate").touch()
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """What a worker of this line is told."""
+        told = LOCAL | {
+            "BROKER_SESSION_TIMEOUT": "3" if self.broker.name == "embedded" else "6",
+            "PYTHONPATH": str(ROOT),
+            "LINE": str(self.folder),
+            "PREFIX": self.prefix,
+            "BROKER_URL": self.broker.url,
+            "SOURCE_PARTITIONS": str(self.partitions),
+            "LOG_LEVEL": "info",
+        }
+        return told | self.variables | variables
+
+    def start(self, strategy: str = "signpost", role: str = "all", **variables: str) -> WorkerProcess:
+        """Starts a worker."""
+        log = self.logs / f"worker-{len(list(self.logs.glob('worker-*')))}.log"
+        told = self.environment(ROUTING_STRATEGY=strategy, ROLE=role, **variables)
+        self.workers.append(WorkerProcess.start(told, log))
+        return self.workers[-1]
+
+    async def ready(self, *workers: WorkerProcess) -> None:
+        """Waits until these workers, or all that run, answer."""
+        for worker in workers or self.workers:
+            await asyncio.to_thread(worker.wait_until_ready)
+
+    async def stop(self, worker: WorkerProcess) -> int | None:
+        """Asks a worker to end and waits for it; gives its exit code."""
+        self.workers.remove(worker)
+        await asyncio.to_thread(worker.stop)
+        return worker.child.exit_code
+
+    async def kill(self, worker: WorkerProcess) -> None:
+        """Ends a worker by kill -9."""
+        self.workers.remove(worker)
+        os.kill(worker.child.pid, signal.SIGKILL)
+        await asyncio.to_thread(worker.stop)
+
+    async def refused(self, **variables: str) -> str:
+        """Starts a worker that does not come up; gives the last line that it said, once it has ended with code 1."""
+        worker = self.start(**variables)
+        await self.until(lambda: worker.child.exit_code is not None, 60, watch=False)
+        self.workers.remove(worker)
+        await asyncio.to_thread(worker.stop)
+        assert worker.child.exit_code == 1, worker.child.last_words()
+        return worker.child.log.read_text().strip().splitlines()[-1]
+
+    def end(self) -> None:
+        """Ends what still runs, without waiting for it."""
+        for worker in self.workers:
+            worker.child.stop(timeout=0)
+
+    async def create_source(self) -> None:
+        """Creates the source topic if it does not exist."""
+        await self.cluster.create([TopicPlan(self.topics.source, self.partitions)])
+
+    async def push(self, messages: Iterable[bytes | None], topic: str | None = None) -> None:
+        """Writes messages to the source topic, or another, partition after partition; returns once they are there."""
+        await self.create_source()
+        async with self.cluster.producing(linger_ms=5) as producer:
+            sent = [
+                await producer.send(topic or self.topics.source, message, partition=number % self.partitions)
+                for number, message in enumerate(messages)
+            ]
+            await asyncio.gather(*sent)
+
+    async def until(
+        self, holds: Callable[[], bool | Awaitable[bool]], timeout: float = 60.0, watch: bool = True
+    ) -> None:
+        """Waits until a condition holds; fails when a worker ends before, unless told not to watch them."""
+        deadline = time.monotonic() + timeout
+        while True:
+            answer = holds()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            for worker in self.workers if watch else ():
+                worker.check()
+            assert time.monotonic() < deadline, f"it did not happen within {timeout:g} s: {await self._told()}"
+            await asyncio.sleep(0.1)
+
+    async def _told(self) -> str:
+        words = [worker.child.last_words(2) for worker in self.workers]
+        return f"{(await self.counts())!r}; {' / '.join(words)}"
+
+    async def counts(self) -> dict[Ending, int]:
+        """Records by outcome, as the arrivals counted them."""
+        return dict((await read_settled(self.cluster, self.topics)).endings)
+
+    async def duplicates(self) -> int:
+        """Outcomes that came for a record that had one."""
+        return (await read_settled(self.cluster, self.topics)).duplicates
+
+    async def more_than(self, count: int) -> bool:
+        """Whether more than so many records have their outcome."""
+        return sum((await self.counts()).values()) > count
+
+    async def settled(self, count: int, timeout: float = 60.0) -> None:
+        """Waits until so many records have their outcome; fails at once where there are more."""
+
+        async def holds() -> bool:
+            found = sum((await self.counts()).values())
+            assert found <= count, f"{found} records have an outcome, of {count}"
+            return found == count
+
+        await self.until(holds, timeout)
+
+    async def journeys(self) -> dict[tuple[int, RecordId], Journey]:
+        """The first outcome of each record, as it came to the arrivals; stray letters are not among them."""
+        found: dict[tuple[int, RecordId], Journey] = {}
+        async for message in read_topic(self.cluster, self.topics.at(ARRIVALS)):
+            envelope = Envelope.decode(message.value)
+            for segment in envelope.segments if envelope.origin.name.startswith("source") else ():
+                assert segment.outcome is not None
+                for record, line in zip(segment.ids, segment.lines, strict=True):
+                    outcome = segment.outcome
+                    journey = Journey(
+                        envelope.strategy, orjson.loads(line), segment.history, outcome.ending, outcome.reason
+                    )
+                    found.setdefault((envelope.origin.partition, record), journey)
+        return found
+
+    async def letters(self) -> list[tuple[str, str, bytes]]:
+        """The dead letters: origin, reason and record of each."""
+        found = []
+        async for message in read_topic(self.cluster, self.topics.dead_letters):
+            envelope = Envelope.decode(message.value)
+            for segment in envelope.segments:
+                assert segment.outcome is not None
+                found += [(envelope.origin.name, segment.outcome.reason or "", line) for line in segment.lines]
+        return found
+
+    async def has_letters(self, count: int) -> bool:
+        """Whether there are so many dead letters."""
+        return len(await self.letters()) >= count
+
+    async def holds_messages(self, *partitions: TopicPartition) -> bool:
+        """Whether there is a message in each of these partitions."""
+        return all((await self.cluster.high_watermarks(partitions)).values())
+
+    async def alive(self) -> list[Worker]:
+        """The workers that say that they are alive."""
+        return (await live_workers(self.cluster, self.topics.workers)).alive(time.time())
+
+    async def delete_topics(self) -> None:
+        """Frees what the broker keeps of this line."""
+        await self.cluster.delete(await self.cluster.topics_below(self.prefix))
+
+
+def check_ways(journeys: Iterable[Journey], numbers: Iterable[int]) -> None:
+    """Each of these records, and no other, took the way that its number asks for."""
+    by_number = {journey.record["n"]: journey for journey in journeys}
+    assert sorted(by_number) == sorted(numbers)
+    wrong = {number: one.way for number, one in by_number.items() if one.way != expected(number)}
+    assert not wrong

@@ -1,0 +1,98 @@
+"""A line cut into roles over several processes does what one process does, and no two cuts of it run side by side."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from app.workers import WorkerProcess
+from routing.outcome import Ending
+from tests.integration.depot import Depot, check_ways, numbered
+
+
+def command(depot: Depot, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs `metroline` with the line's environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        env=depot.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def sent_to(worker: WorkerProcess) -> set[str]:
+    """The addresses to which a worker has sent."""
+    meter: Any = worker.get("/traffic/")
+    return set(meter["traffic"])
+
+
+async def test_a_line_in_five_roles_does_what_one_process_does_and_two_of_one_role_share_its_work(depot: Depot) -> None:
+    on_ramp, router, arrivals, *weighers, rest = (
+        depot.start("conductor", role)
+        for role in ("on-ramp", "router", "arrivals", *["service:weigh"] * 2, "service:crane,service:shelf")
+    )
+    await depot.ready()
+    pushed = 0
+
+    async def both_weigh() -> bool:
+        nonlocal pushed
+        await depot.push(numbered(range(pushed, pushed + 100)))
+        pushed += 100
+        await depot.settled(pushed)
+        return all(sent_to(weigher) for weigher in weighers)
+
+    await depot.until(both_weigh)
+
+    check_ways((await depot.journeys()).values(), range(pushed))
+    assert await depot.counts() == {Ending.DELIVERED: pushed * 9 // 10, Ending.DROPPED: pushed // 10}
+    assert await depot.duplicates() == 0
+    assert sent_to(on_ramp) == {"conductor"}
+    assert sent_to(router) == {"service.weigh", "service.crane", "service.shelf", "arrivals"}
+    assert [sent_to(weigher) for weigher in weighers] == [{"conductor"}, {"conductor"}]
+    assert sent_to(rest) == {"conductor"}
+    assert sent_to(arrivals) == {"delivered"}
+
+
+async def test_another_cut_is_refused_while_one_runs_and_takes_over_by_hand_over(depot: Depot) -> None:
+    whole = depot.start("conductor")
+    await depot.ready()
+    told = await depot.refused(role="router,arrivals")
+    assert told.startswith("error: arrivals, router is played by a live worker of another cut of roles")
+    assert f"{depot.prefix}@all at {whole.url}" in told
+    cut = ("on-ramp,router", "arrivals,service:weigh", "service:crane,service:shelf")
+    to = [argument for role in cut for argument in ("--to", role)]
+    refused = command(depot, "hand-over", *to)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "1 workers are alive" in refused.stderr
+    assert "stop the line first" in refused.stderr
+
+    await depot.push(numbered(range(16), takes=0.2))
+    at_weigh = [TopicPartition(depot.topics.at("service.weigh"), number) for number in range(depot.partitions)]
+    await depot.until(lambda: depot.holds_messages(*at_weigh))
+    assert await depot.stop(whole) == 0
+    under_way = 16 - sum((await depot.counts()).values())
+    assert under_way > 0
+    done = command(depot, "hand-over", *to)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{depot.prefix}@on-ramp+router: " in done.stdout
+    for role in cut:
+        depot.start("signpost", role)
+    await depot.push(numbered(range(16, 24)))
+    await depot.settled(24)
+
+    journeys = (await depot.journeys()).values()
+    check_ways(journeys, range(24))
+    assert {journey.strategy for journey in journeys if journey.record["n"] < 16} == {"conductor"}
+    assert await depot.duplicates() == 0, "no message was handled by both cuts"
+
+
+async def test_a_cut_that_leaves_a_part_out_is_not_handed_over_to(depot: Depot) -> None:
+    refused = command(depot, "hand-over", "--to", "on-ramp,router", "--to", "service:weigh,service:crane")
+
+    assert refused.returncode == 1
+    assert "nobody plays arrivals, service:shelf" in refused.stderr
