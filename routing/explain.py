@@ -79,7 +79,7 @@ def _handled(handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]) -
         if isinstance(result, Drop):
             return f"dropped: {result.reason}", record
         if isinstance(result, Retry) or not isinstance(result, dict):
-            return f"not a record: {result!r}", record
+            return f"dead: bad_return: {type(result).__name__}, not a dict, Drop or Retry", record
         return None, orjson.loads(orjson.dumps(result))
     except Exception as error:  # noqa: BLE001  # a service may raise anything; it is told
         return f"dead: service_error: {type(error).__name__}: {error}", record

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import difflib
 import getpass
+import re
 import time
 from pathlib import Path
 
@@ -30,6 +31,17 @@ class NotPublished(MetrolineError):
     """Raised when a table was not published, or when none was."""
 
 
+SHOWN = re.compile(r"# version \d+, published by .*\n")
+"""The line that `rules show` puts before a table."""
+
+
+def read_table(file: Path) -> str:
+    """The table in a file, also where it is what `rules show` printed."""
+    text = read_text(file)
+    shown = SHOWN.match(text)
+    return text[shown.end() :] if shown else text
+
+
 @cli.group()
 def rules() -> None:
     """The live rules table: show it, compare it with a file, publish another one."""
@@ -48,8 +60,7 @@ def publish(file: Path, line: str | None, replaces: int | None) -> None:
     \b
     Example: metroline rules publish agents/lines/metrobus/routes.toml
     """
-    text = read_text(file)
-    book = RuleBook.parse(text, file=str(file))
+    book = RuleBook.parse(read_table(file), file=str(file))
     settings = Settings.read(line=line) if line else Settings.read()
     asyncio.run(_publish(settings, book, str(file), replaces))
 
@@ -118,7 +129,7 @@ def diff(file: Path, line: str | None) -> None:
     """
     published = _current(line)
     name = f"version {published.version}"
-    before, after = published.publication.text.splitlines(), read_text(file).splitlines()
+    before, after = published.publication.text.splitlines(), read_table(file).splitlines()
     lines = list(difflib.unified_diff(before, after, name, str(file), lineterm=""))
     click.echo("\n".join(lines) if lines else f"{file} is {name}")
 
