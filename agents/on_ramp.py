@@ -13,7 +13,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from mode import Service
 
 from agents.books import LiveBooks
@@ -22,7 +22,7 @@ from agents.cluster import Cluster
 from agents.letters import kept
 from routing.envelope import Origin, RecordId, Segment
 from routing.errors import MetrolineError
-from routing.itinerary import Course, Decision
+from routing.itinerary import ARRIVALS, Course, Decision
 from routing.outcome import Cause, Outcome
 from routing.source import read_message
 from routing.strategies import NOTHING, Strategy
@@ -41,7 +41,7 @@ IDLE_SECONDS = 0.2
 
 
 class SourceRenewed(MetrolineError):
-    """Raised when the source topic ends before what was read of it: it was created anew."""
+    """Raised when the source topic was created anew: records would be taken for old ones of the same offsets."""
 
 
 @dataclass(slots=True)
@@ -140,11 +140,11 @@ class OnRamp(Service):
         consumer.pause(*partitions)
         ends = await self.cluster.high_watermarks(partitions)
         for partition, end in ends.items():
-            committed = await consumer.committed(partition)
-            if committed is not None and committed > end:
+            read, noted = await consumer.committed(partition), await consumer.committed(self._note(partition))
+            if noted is not None and (read is None or noted > end):
                 raise SourceRenewed(
-                    f"{partition.topic}[{partition.partition}] ends at {end}, but was read up to {committed}: it was "
-                    f"created anew; set SOURCE_EPOCH to {self.epoch + 1}, so that its records are told from the old"
+                    f"{partition.topic}[{partition.partition}] was read up to {noted} and was created anew since: set "
+                    f"SOURCE_EPOCH to {self.epoch + 1}, so that its records are told from the old"
                 )
             self._progress[partition] = _Progress()
         consumer.resume(*partitions)
@@ -171,6 +171,7 @@ class OnRamp(Service):
             return
         try:
             await consumer.commit(offsets)
+            await self._commit_notes(consumer, offsets)
         except (CommitFailedError, IllegalStateError) as error:  # others have the partitions now and take these again
             self.log.info("offsets of %r could not be committed: %r", list(offsets), error)
             return
@@ -179,6 +180,19 @@ class OnRamp(Service):
             return
         for partition, offset in offsets.items():
             self._progress[partition].committed = offset
+
+    def _note(self, partition: TopicPartition) -> TopicPartition:
+        """Under whose name the group's progress is committed a second time.
+
+        A broker forgets what was read of a topic when the topic is deleted: what stands here tells of it afterwards.
+        """
+        return TopicPartition(self.bus.topics.at(ARRIVALS), partition.partition)
+
+    async def _commit_notes(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+        notes = {self._note(partition): OffsetAndMetadata(offset, "") for partition, offset in offsets.items()}
+        assignment = consumer._subscription.subscription.assignment  # `commit` takes the group's own topics only
+        if assignment is not None:
+            await consumer._coordinator.commit_offsets(assignment, notes)
 
 
 class Batch:
