@@ -260,9 +260,9 @@ class Depot:
 
         await self.until(holds, timeout)
 
-    async def journeys(self) -> dict[tuple[int, RecordId], Journey]:
+    async def journeys(self) -> dict[tuple[str, int, RecordId], Journey]:
         """The first outcome of each record, as it came to the arrivals; stray letters are not among them."""
-        found: dict[tuple[int, RecordId], Journey] = {}
+        found: dict[tuple[str, int, RecordId], Journey] = {}
         async for message in read_topic(self.cluster, self.topics.at(ARRIVALS)):
             envelope = Envelope.decode(message.value)
             for segment in envelope.segments if envelope.origin.name.startswith("source") else ():
@@ -272,7 +272,7 @@ class Depot:
                     journey = Journey(
                         envelope.strategy, orjson.loads(line), segment.history, outcome.ending, outcome.reason
                     )
-                    found.setdefault((envelope.origin.partition, record), journey)
+                    found.setdefault((*envelope.origin, record), journey)
         return found
 
     async def letters(self) -> list[tuple[str, str, bytes]]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from aiokafka import TopicPartition
 
 from app.workers import WorkerProcess
@@ -91,6 +92,7 @@ async def test_another_cut_is_refused_while_one_runs_and_takes_over_by_hand_over
     assert await depot.duplicates() == 0, "no message was handled by both cuts"
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # it is refused before a broker is asked
 async def test_a_cut_that_leaves_a_part_out_is_not_handed_over_to(depot: Depot) -> None:
     refused = command(depot, "hand-over", "--to", "on-ramp,router", "--to", "service:weigh,service:crane")
 

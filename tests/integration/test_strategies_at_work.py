@@ -23,9 +23,7 @@ async def test_four_lines_on_one_source_each_by_its_strategy_do_the_same_with_ev
         check_ways(journeys, range(400))
         assert {journey.strategy for journey in journeys} == {strategy}
         assert await line.duplicates() == 0
-    final = [
-        {number: journey.record for number, journey in (await line.journeys()).items()} for line in lines.values()
-    ]
+    final = [{number: journey.record for number, journey in (await line.journeys()).items()} for line in lines.values()]
     assert all(records == final[0] for records in final)
 
 

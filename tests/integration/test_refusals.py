@@ -1,0 +1,87 @@
+"""What would go wrong later is refused at the start, with one line that says what to do and exit code 1."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka.admin import NewPartitions
+
+from agents.cluster import Cluster, TopicPlan
+from tests.integration.depot import Depot, check_ways, numbered
+
+
+async def test_a_source_that_was_created_anew_is_refused_until_its_epoch_is_raised(depot: Depot) -> None:
+    worker = depot.start()
+    await depot.ready()
+    await depot.push(numbered(range(40)))
+    await depot.settled(40)
+    assert await depot.stop(worker) == 0
+    await depot.cluster.delete([depot.topics.source])
+    await depot.until(lambda: is_gone(depot.cluster, depot.topics.source))
+    await depot.push(numbered(range(40, 44)))
+
+    told = await depot.refused()
+    assert told.startswith(f"error: {depot.topics.source}[")
+    assert "was created anew since: set SOURCE_EPOCH to 1" in told
+
+    depot.start(SOURCE_EPOCH="1")
+    await depot.settled(44)
+    check_ways((await depot.journeys()).values(), range(44))
+
+
+async def is_gone(cluster: Cluster, topic: str) -> bool:
+    return topic not in await cluster.partitions([topic])
+
+
+async def test_topics_of_another_partition_count_than_the_source_are_refused_by_name(depot: Depot) -> None:
+    await depot.cluster.create([TopicPlan(depot.topics.source, 3), TopicPlan(depot.topics.at("conductor"), 2)])
+
+    told = await depot.refused()
+
+    assert told == (
+        f"error: the topic {depot.topics.at('conductor')} has 2 partitions, its source has 3: give the line another "
+        "PREFIX, or delete its topics while it is stopped"
+    )
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # the embedded one cannot add partitions to a topic
+async def test_a_source_that_was_given_more_partitions_is_refused(depot: Depot) -> None:
+    worker = depot.start()
+    await depot.ready()
+    assert await depot.stop(worker) == 0
+    async with depot.cluster.admin() as admin:
+        await admin.create_partitions({depot.topics.source: NewPartitions(6)})
+    await depot.until(lambda: has_partitions(depot, 6))
+
+    told = await depot.refused()
+
+    assert "has 4 partitions, its source has 6" in told
+
+
+async def has_partitions(depot: Depot, count: int) -> bool:
+    return await depot.cluster.partitions([depot.topics.source]) == {depot.topics.source: count}
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is refused here does not depend on it
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"strategy": "teleport"}, "ROUTING_STRATEGY: there is no strategy 'teleport'; there are hard_wired, "),
+        ({"role": "service:nowhere"}, "ROLE: this line has no role 'service:nowhere'; it has all, on-ramp, "),
+        ({"PACK_BYTES": "2000000"}, "PACK_BYTES: 2000000 is more than the 1048588 that a message may hold"),
+        ({"BROKER_URL": "kafka://127.0.0.1:1"}, "no Kafka broker answers at 127.0.0.1:1"),
+        ({"LINE": "no.such.line"}, "there is no line 'no.such.line'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+async def test_a_setting_that_cannot_be_used_is_one_line(depot: Depot, variables: dict[str, str], told: str) -> None:
+    worker = depot.start(**variables)
+    await depot.until(lambda: worker.child.exit_code is not None, watch=False)
+    depot.workers.remove(worker)
+    await asyncio.to_thread(worker.stop)
+
+    lines = worker.child.log.read_text().strip().splitlines()
+    assert worker.child.exit_code in (1, 2)
+    assert lines[-1].startswith(f"error: {told}")
+    assert not [line for line in lines if "Traceback" in line]
