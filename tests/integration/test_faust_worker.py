@@ -7,6 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from app.child import Child
 from app.ping import HOST, free_port
 from app.workers import WorkerProcess
@@ -23,6 +25,7 @@ def start_faust(line: Depot, strategy: str) -> WorkerProcess:
     return line.workers[-1]
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what differs is how it starts
 async def test_fausts_own_command_runs_a_worker_by_conductor_and_by_map_maker(depot: Depot) -> None:
     await depot.create_source()
     lines = {name: replace(depot, prefix=f"{depot.prefix}.{name}") for name in ("conductor", "map_maker")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
@@ -52,8 +53,7 @@ async def test_counts_are_exact_while_three_workers_come_and_go(depot: Depot) ->
     await depot.settled(2_500)
     assert await depot.counts() == endings(2_500)
 
-    for worker in list(depot.workers):
-        await depot.stop(worker)
+    await asyncio.gather(*[depot.stop(worker) for worker in depot.workers])
     depot.start("hard_wired")
     await depot.push(next(batches))
     await depot.settled(3_000)
@@ -62,6 +62,7 @@ async def test_counts_are_exact_while_three_workers_come_and_go(depot: Depot) ->
     check_ways((await depot.journeys()).values(), range(3_000))
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # the other one tells the true end
 async def test_a_table_is_recovered_to_the_last_of_the_updates_that_were_written_as_one_batch(depot: Depot) -> None:
     worker = depot.start()
     await depot.ready()
