@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -65,8 +65,11 @@ class Departures:
         back = replace(segment, hops=segment.hops + 1)
         self.by_address.setdefault(service_address(stop), []).append(back)
 
-    def add_courses(self, segment: Segment, courses: Iterable[Course], by: str) -> None:
+    def add_courses(self, segment: Segment, courses: Sequence[Course], by: str) -> None:
         """Takes a segment whose records go their own ways, `courses[i]` being the way of record i: split by way."""
+        if len(set(map(id, courses))) == 1:
+            self.add(segment, courses[0].move(by))
+            return
         groups: dict[int, tuple[Course, list[int]]] = {}
         for place, course in enumerate(courses):
             group = groups.get(id(course))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from agents.router import Router
@@ -16,5 +17,5 @@ class Conductor(Router):
     def reader(self, book: RuleBook, after: str) -> FieldReader:
         return book.junction(after).reader
 
-    def course(self, book: RuleBook, after: str, record: dict[str, Any]) -> Course:
-        return book.decide(after, record)
+    def courses(self, book: RuleBook, after: str, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
+        return book.junction(after).decide(records)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -24,11 +24,15 @@ from routing.envelope import Origin, RecordId, Segment
 from routing.errors import MetrolineError
 from routing.itinerary import ARRIVALS, Course, Decision
 from routing.outcome import Cause, Outcome
-from routing.source import read_message
+from routing.rules import SOURCE
+from routing.source import read_message, read_plain
 from routing.strategies import NOTHING, Strategy
 
 MOST_RECORDS = 10_000
 """Source messages taken at once: all that a fetch brought, so that packs are full."""
+
+CHUNK = 100
+"""Source messages that are read together; where one of them needs a closer look, all of them get it."""
 
 FILL = 0.75
 """How full packs begin: services make records grow, and a full pack would go on as a pack and a small rest."""
@@ -127,11 +131,12 @@ class OnRamp(Service):
         confirmations = await self._send(partition.partition, messages)
         progress.batches.append((messages[-1].offset + 1, asyncio.gather(*confirmations)))
 
-    async def _send(self, partition: int, messages: Iterable[ConsumerRecord]) -> list[Confirmation]:
+    async def _send(self, partition: int, messages: Sequence[ConsumerRecord]) -> list[Confirmation]:
         departures = self.bus.departures(self.strategy.name, Origin(source_origin(self.epoch), partition))
         batch = Batch(self.strategy, self.books)
-        for message in messages:
-            batch.add(message.offset, message.value)
+        for first in range(0, len(messages), CHUNK):
+            chunk = messages[first : first + CHUNK]
+            batch.add([message.offset for message in chunk], [message.value for message in chunk])
         departures.add_courses(batch.segment(self.clock()), batch.courses, "on-ramp")
         return await self.bus.dispatch(departures, FILL)
 
@@ -205,8 +210,19 @@ class Batch:
         self.lines: list[bytes] = []
         self.courses: list[Course] = []
 
-    def add(self, offset: int, value: bytes | None) -> None:
-        """Takes a source message: a line that is no record is a dead letter of its own."""
+    def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
+        """Takes source messages; nearly always each is one record on one line, and all are read at once."""
+        records = read_plain(values, self.strategy.reader(self.books, SOURCE))
+        if records is None:
+            for offset, value in zip(offsets, values, strict=True):
+                self._add_lines(offset, value)
+            return
+        self.ids += offsets
+        self.lines += cast("Sequence[bytes]", values)
+        self.courses += self.strategy.begin(self.books, records)
+
+    def _add_lines(self, offset: int, value: bytes | None) -> None:
+        """Takes a source message line by line: a line that is no record is a dead letter of its own."""
         lines = read_message(value)
         for index, line in enumerate(lines):
             self.ids.append(offset if len(lines) == 1 else (offset, index, len(lines)))
@@ -216,7 +232,7 @@ class Batch:
                 self.courses.append(Decision(None, outcome, None, 0, NOTHING))
             else:
                 self.lines.append(line.line)
-                self.courses.append(self.strategy.begin(self.books, line.record))
+                self.courses += self.strategy.begin(self.books, [line.record])
 
     def segment(self, at: float) -> Segment:
         """All of them, before they go their ways."""

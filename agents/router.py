@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from agents.bus import Confirmation
@@ -25,12 +26,12 @@ class Router(ABC):
         self.carrier = carrier
 
     @abstractmethod
-    def course(self, book: RuleBook, after: str, record: dict[str, Any]) -> Course:
-        """The way of a record that has just left `after`."""
+    def reader(self, book: RuleBook, after: str) -> FieldReader:
+        """Reads what the way of a record that has left `after` depends on."""
 
     @abstractmethod
-    def reader(self, book: RuleBook, after: str) -> FieldReader:
-        """Reads what that depends on."""
+    def courses(self, book: RuleBook, after: str, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
+        """The ways of records that have just left `after`."""
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
         """Sends each record on, packed with those that go the same way."""
@@ -41,17 +42,19 @@ class Router(ABC):
             after = segment.last_stop
             reader = self.reader(book, after)
             if reader.is_blind:
-                departures.add(segment, self.course(book, after, {}).move(by))
+                departures.add(segment, self.courses(book, after, [{}])[0].move(by))
             else:
                 departures.add_courses(segment, self._courses(book, after, segment, reader), by)
         return await bus.dispatch(departures)
 
-    def _courses(self, book: RuleBook, after: str, segment: Segment, reader: FieldReader) -> list[Course]:
-        courses: list[Course] = []
-        for line in segment.lines:
-            try:
-                courses.append(self.course(book, after, reader.read(line)))
-            except MalformedRecord as error:
-                outcome = Outcome.dead(Cause.MALFORMED_RECORD, str(error))
-                courses.append(Decision(None, outcome, None, book.version, NOTHING))
-        return courses
+    def _courses(self, book: RuleBook, after: str, segment: Segment, reader: FieldReader) -> Sequence[Course]:
+        try:
+            return self.courses(book, after, reader.read_all(b"\n".join(segment.lines), len(segment.lines)))
+        except MalformedRecord:
+            return [self._course(book, after, line, reader) for line in segment.lines]
+
+    def _course(self, book: RuleBook, after: str, line: bytes, reader: FieldReader) -> Course:
+        try:
+            return self.courses(book, after, [reader.read(line)])[0]
+        except MalformedRecord as error:
+            return Decision(None, Outcome.dead(Cause.MALFORMED_RECORD, str(error)), None, book.version, NOTHING)

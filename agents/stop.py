@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from agents.bus import Confirmation, Departures
 from agents.carrying import Carrier
 from agents.line import Service
 from routing.envelope import Envelope, Segment
-from routing.itinerary import Course, Decision, watched
+from routing.itinerary import Course, Decision, have_changed
 from routing.outcome import Cause, Drop, Ending, Outcome, Retry
 from routing.strategies import NOTHING, Books, Strategy, strategy_named
+from routing.values import as_sent, united
 
 BREATH = 0.02
 """Seconds after which a stop lets others have the event loop."""
@@ -97,8 +98,14 @@ class _Trip:
         self.books = books
         self.segment = segment
         self.watches = strategy.watches(segment.itinerary)
+        self.keeps = united([self.watches, strategy.reader(books, stop.service.name).reads])
         self.lines: list[bytes] = list(segment.lines)
-        self.courses: list[Course] = [stop.end(Outcome(Ending.DELIVERED))] * len(segment.lines)
+        self.ends: dict[int, Course] = {}
+        """The courses of those records that do not go on, by their places."""
+        self.before: list[dict[str, Any]] = [{}] * len(segment.lines)
+        """What is watched of each record, as it came."""
+        self.after: list[dict[str, Any]] = [{}] * len(segment.lines)
+        """What decides on the way of each record, and what is watched of it, as the service left it."""
         self.taken = 0
         """How many records, from the first on, were handled in time."""
 
@@ -109,8 +116,20 @@ class _Trip:
             departures.postpone(self.segment.part(range(self.taken, every)), name)
         if self.taken:
             handled = self.segment.part(range(self.taken)).visited(name, at)
-            lines = tuple(self.lines[: self.taken])
-            departures.add_courses(replace(handled, lines=lines), self.courses[: self.taken], name)
+            departures.add_courses(replace(handled, lines=tuple(self.lines[: self.taken])), self._courses(), name)
+
+    def _courses(self) -> Sequence[Course]:
+        """The ways of the records that were handled."""
+        if not self.ends:
+            return self._leave(range(self.taken))
+        left = [place for place in range(self.taken) if place not in self.ends]
+        courses = self.ends | dict(zip(left, self._leave(left), strict=True))
+        return [courses[place] for place in range(self.taken)]
+
+    def _leave(self, places: Sequence[int]) -> Sequence[Course]:
+        after = [self.after[place] for place in places]
+        changed = have_changed([self.before[place] for place in places], after, self.watches)
+        return self.strategy.leave(self.books, self.stop.service.name, after, self.segment.itinerary, changed)
 
     def run(self, clock: Callable[[], float], seconds: float) -> None:
         """Runs a plain service on the records that are left, for so long. One it cannot handle ends here as it came."""
@@ -120,15 +139,14 @@ class _Trip:
             record = self._read(place)
             if record is None:
                 continue
-            before = None if self.watches == NOTHING else watched(record, self.watches)
             try:
                 result = handler(record)
             except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
                 if is_end_of_worker(error):
                     raise
-                self.courses[place] = self.stop.end(Outcome.dead(Cause.SERVICE_ERROR, described(error)))
+                self._end(place, Outcome.dead(Cause.SERVICE_ERROR, described(error)))
             else:
-                self._answered(place, result, before)
+                self._answered(place, result)
             if clock() > until:
                 return
 
@@ -137,15 +155,14 @@ class _Trip:
         record = self._read(place)
         if record is None:
             return
-        before = None if self.watches == NOTHING else watched(record, self.watches)
         try:
             result = await self.stop.service.handler(record)
         except BaseException as error:
             if is_end_of_worker(error):
                 raise
-            self.courses[place] = self.stop.end(Outcome.dead(Cause.SERVICE_ERROR, described(error)))
+            self._end(place, Outcome.dead(Cause.SERVICE_ERROR, described(error)))
         else:
-            self._answered(place, result, before)
+            self._answered(place, result)
 
     def _read(self, place: int) -> dict[str, Any] | None:
         """The record, for this attempt alone; None for a line that is none, whose journey ends."""
@@ -154,26 +171,27 @@ class _Trip:
             record = orjson.loads(self.lines[place])
         except orjson.JSONDecodeError as error:
             record, problem = None, f"no JSON: {error}"
-        if type(record) is dict:
-            return record
-        self.courses[place] = self.stop.end(Outcome.dead(Cause.MALFORMED_RECORD, problem))
-        return None
+        if type(record) is not dict:
+            self._end(place, Outcome.dead(Cause.MALFORMED_RECORD, problem))
+            return None
+        if self.watches != NOTHING:
+            self.before[place] = as_sent(record, self.watches)
+        return record
 
-    def _answered(self, place: int, result: Any, before: Any) -> None:
-        if isinstance(result, dict):
-            self._leave(place, result, before)
-        else:
-            self.courses[place] = self.stop.end(verdict(result))
-
-    def _leave(self, place: int, record: dict[str, Any], before: Any) -> None:
+    def _answered(self, place: int, result: Any) -> None:
+        """Takes the record as it is now: a service may keep it and change it later."""
+        if not isinstance(result, dict):
+            self._end(place, verdict(result))
+            return
         try:
-            self.lines[place] = orjson.dumps(record)
-            changed = before is not None and watched(record, self.watches) != before
-            self.courses[place] = self.strategy.leave(
-                self.books, self.stop.service.name, record, self.segment.itinerary, changed=changed
-            )
+            self.lines[place] = orjson.dumps(result)
         except TypeError as error:  # orjson.JSONEncodeError is one
-            self.courses[place] = self.stop.end(Outcome.dead(Cause.NOT_ENCODABLE, str(error)))
+            self._end(place, Outcome.dead(Cause.NOT_ENCODABLE, str(error)))
+        else:
+            self.after[place] = as_sent(result, self.keeps)
+
+    def _end(self, place: int, outcome: Outcome) -> None:
+        self.ends[place] = self.stop.end(outcome)
 
 
 def is_end_of_worker(error: BaseException) -> bool:

@@ -1,10 +1,10 @@
-"""Reads some fields of a record out of its JSON line, without building the rest of it."""
+"""Reads some fields of records out of their JSON lines, without building the rest of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import msgspec
 import orjson
@@ -12,35 +12,47 @@ import orjson
 from routing.errors import MalformedRecord
 from routing.values import Reads
 
-UNWANTED = re.compile(r'[\\"\x00-\x1f]')
-"""What msgspec does not take in the name of a field."""
+PLAIN_NAME = re.compile(r"[ !#-\[\]-~]+")
+"""The names that msgspec tells apart in a TypedDict: for 'é' it takes the field of no name."""
+
+FAULTS = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class FieldReader:
     """Reads the top-level fields that decisions look at; a line costs about a sixth of reading it whole."""
 
     def __init__(self, reads: Reads) -> None:
+        self.reads = reads
         self.is_blind = reads == frozenset()
         """Whether it reads nothing: then every record is alike to whoever decides."""
-        self._names = None if reads is None else sorted(reads)
-        self._decode: Callable[[bytes], Any] | None = None
-        if self._names is not None and not any(map(UNWANTED.search, self._names)):
-            slots = [f"field_{place}" for place in range(len(self._names))]
-            self._slots = list(zip(slots, self._names, strict=True))
-            fields = [(slot, Any, msgspec.UNSET) for slot in slots]
-            wanted = msgspec.defstruct("Wanted", fields, rename=dict(self._slots))
-            self._decode = msgspec.json.Decoder(wanted).decode
+        self._decoder: msgspec.json.Decoder[Any] | None = None
+        if reads is not None and all(map(PLAIN_NAME.fullmatch, reads)):
+            wanted = cast("Callable[..., Any]", TypedDict)("Wanted", dict.fromkeys(reads, Any), total=False)
+            self._decoder = msgspec.json.Decoder(wanted)
 
     def read(self, line: bytes) -> dict[str, Any]:
         """The fields that are there; the whole record where decisions look at that. Raises `MalformedRecord`."""
-        if self._decode is None:
+        if self._decoder is None:
             record = self._whole(line)
-            return record if self._names is None else {name: record[name] for name in self._names if name in record}
+            return record if self.reads is None else {name: record[name] for name in self.reads if name in record}
         try:
-            found = self._decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return cast("dict[str, Any]", self._decoder.decode(line))
+        except FAULTS as error:
             raise MalformedRecord(f"no record: {error}", line) from error
-        return {name: value for slot, name in self._slots if (value := getattr(found, slot)) is not msgspec.UNSET}
+
+    def read_all(self, body: bytes, count: int) -> list[dict[str, Any]]:
+        """The same for `count` lines at once; raises `MalformedRecord` where any of them is no record."""
+        if self._decoder is None:
+            found = list(map(self.read, body.split(b"\n")))
+        else:
+            try:
+                found = self._decoder.decode_lines(body)
+                body.isascii() or body.decode()  # msgspec does not look at the text that it skips
+            except FAULTS as error:
+                raise MalformedRecord(f"no records: {error}", body) from error
+        if len(found) != count:
+            raise MalformedRecord(f"{len(found)} records, not {count}", body)
+        return found
 
     def _whole(self, line: bytes) -> dict[str, Any]:
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from routing.errors import MetrolineError
 from routing.outcome import Ending, Outcome
-from routing.values import Reads, canonical, fingerprint, natural, text, text_or_none, united
+from routing.values import Reads, canonical, fingerprints, natural, text, text_or_none, united
 
 ARRIVALS = "arrivals"
 SWITCH = "switch"
@@ -110,14 +111,16 @@ Course = Decision | Itinerary | Ask
 """What is known of the way ahead; its `move(by)` is the next step."""
 
 
-def watched(record: dict[str, Any], reads: Reads) -> Any:
-    """What a plan was built on, as it is now: compare it before and after a service to see whether the plan is stale.
+def have_changed(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]], watches: Reads) -> list[bool]:
+    """For which records something that a plan was built on is no longer what it was: their plans are stale.
 
-    It is taken before the service runs, since services change records in place.
+    What was `before` is taken before the service runs (`as_sent`), since services change records in place.
     """
-    if reads is None:
-        return canonical(record)
-    return [fingerprint(record.get(name)) for name in reads]
+    if watches is None:
+        return [canonical(old) != canonical(new) for old, new in zip(before, after, strict=True)]
+    names = sorted(watches)
+    pairs = zip(fingerprints(before, names), fingerprints(after, names), strict=True)
+    return [old != new for old, new in pairs]
 
 
 def _encode_leg(leg: Decision | Ask) -> list[Any]:

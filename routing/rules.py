@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from routing.conditions import Condition
 from routing.errors import ConditionError
@@ -12,7 +12,7 @@ from routing.fields import EMPTY_READER, FieldReader
 from routing.itinerary import Ask, Decision, Itinerary
 from routing.outcome import Cause, Ending, Outcome
 from routing.table_file import Rule, read_rules
-from routing.values import Reads, as_sent, differs_beyond_floats, fingerprint, match_key, united
+from routing.values import Reads, as_sent, differs_beyond_floats, fingerprints, match_key, match_keys, united
 
 SOURCE = "source"
 """Where every journey begins: the `after` of a journey's first rule."""
@@ -22,6 +22,9 @@ MEMORY = 8_192
 
 LONGEST = 512
 """Characters, or bytes of JSON, of a value by which a decision is remembered."""
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Junction:
         conditions = [compiled.condition for compiled in self.rules if compiled.condition is not None]
         self.reads = united([self._match_fields[-1], *(condition.reads for condition in conditions)])
         self.reader = FieldReader(self.reads)
-        if conditions and self.reads is not None:
+        if self.reads is not None:
             self._key_fields = tuple(sorted(self.reads))
         if not conditions and len(self._indexes) <= 1 and not any(compiled.exact for compiled in self.rules):
             self._settle_all()
@@ -95,23 +98,18 @@ class Junction:
             for key, fitting in index.items():
                 self._direct[key] = self._decision(min(fitting[0].place, last), frozenset())
 
-    def decide(self, record: dict[str, Any]) -> Decision:
-        """The decision for a record; the same values in the fields read give the same decision."""
-        get = record.get
+    def decide(self, records: Sequence[dict[str, Any]]) -> list[Decision]:
+        """A decision for each record; the same values in the fields read give the same decision.
+
+        Decisions are on the records as JSON will make them.
+        """
         if self._otherwise is not None:
-            return self._direct.get(tuple([match_key(get(name)) for name in self._direct_fields]), self._otherwise)
-        names = self._key_fields
-        if names is None:
-            return self._decide(record)
-        key = tuple([fingerprint(get(name)) for name in names])
-        decision = self._memory.get(key)
-        if decision is None:
-            decision = self._decide(record)
-            if all(map(_is_short, key)):
-                if len(self._memory) >= MEMORY:
-                    self._memory.clear()
-                self._memory[key] = decision
-        return decision
+            keys = match_keys(records, self._direct_fields)
+            return [self._direct.get(key, self._otherwise) for key in keys]
+        if self._key_fields is None:
+            return [self._decide(as_sent(record, None)) for record in records]
+        keys = fingerprints(records, self._key_fields)
+        return remembered(self._memory, keys, lambda at: self._decide(as_sent(records[at], self.reads)))
 
     def _decide(self, record: dict[str, Any]) -> Decision:
         looked: Reads = frozenset()
@@ -181,6 +179,7 @@ class RuleBook:
     reader: FieldReader = field(compare=False)
     """Reads the fields that any rule of the table reads: what a plan is built on."""
     _plans: dict[tuple[int, ...], Itinerary] = field(default_factory=dict, compare=False)
+    _planned_for: dict[str, dict[Any, Itinerary | Decision]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def parse(cls, text: str, version: int = 0, file: str = "routes.toml") -> RuleBook:
@@ -203,12 +202,15 @@ class RuleBook:
 
     def decide(self, after: str, record: dict[str, Any]) -> Decision:
         """The first rule after `after` that holds for the record names the next stop or the drop. Pure."""
-        return self.junction(after).decide(record)
+        return self.junction(after).decide([record])[0]
 
-    def decide_as_sent(self, after: str, record: dict[str, Any]) -> Decision:
-        """The same for a record that has not been on the bus yet: decided on what JSON will make of it."""
-        junction = self.junction(after)
-        return junction.decide(as_sent(record, junction.reads))
+    def plans(self, after: str, records: Sequence[dict[str, Any]]) -> list[Itinerary | Decision]:
+        """A plan for each record; the same values in the fields that the table reads give the same plan."""
+        reads = self.reader.reads
+        if reads is None:
+            return [self.plan(after, record) for record in records]
+        memory = self._planned_for.setdefault(after, {})
+        return remembered(memory, fingerprints(records, sorted(reads)), lambda at: self.plan(after, records[at]))
 
     def plan(self, after: str, record: dict[str, Any]) -> Itinerary | Decision:
         """The whole way of a record from `after`, as a forecast with the record as it is (Routing Slip).
@@ -248,7 +250,26 @@ def _place(compiled: _Compiled) -> int:
     return compiled.place
 
 
-def _is_short(mark: Any) -> bool:
-    """Whether a fingerprint is worth keeping in memory."""
-    value = mark[1] if type(mark) is tuple else mark
-    return type(value) not in (str, bytes) or len(value) <= LONGEST
+def remembered(memory: dict[Any, Answer], keys: list[Any], answer: Callable[[int], Answer]) -> list[Answer]:
+    """An answer for each key: out of the memory or, with the key's place, made and remembered."""
+    found = list(map(memory.get, keys))
+    if all(found):
+        return cast("list[Answer]", found)
+    answers = []
+    for place, key in enumerate(keys):
+        known = found[place] or memory.get(key)
+        if known is None:
+            known = answer(place)
+            if _is_short(key):
+                if len(memory) >= MEMORY:
+                    memory.clear()
+                memory[key] = known
+        answers.append(known)
+    return answers
+
+
+def _is_short(key: Any) -> bool:
+    """Whether what a record is told apart by is worth keeping in memory."""
+    if type(key) is tuple:
+        return all(map(_is_short, key))
+    return type(key) not in (str, bytes) or len(key) <= LONGEST

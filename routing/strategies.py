@@ -7,10 +7,12 @@ journey on as it began.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from routing.errors import UnknownStrategy
+from routing.fields import EMPTY_READER, FieldReader
 from routing.itinerary import Ask, Course, Itinerary
 from routing.rules import SOURCE, RuleBook
 from routing.values import Reads
@@ -34,8 +36,12 @@ class Strategy(ABC):
     """Whether it waits for a published table; one that does not holds the line's file."""
 
     @abstractmethod
-    def begin(self, books: Books, record: dict[str, Any]) -> Course:
-        """The way of a record that has just come in, as far as the on-ramp knows it."""
+    def reader(self, books: Books, after: str) -> FieldReader:
+        """Reads what the ways after this stop depend on; `source` is where all begin."""
+
+    @abstractmethod
+    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
+        """The ways of records that have just come in, as far as the on-ramp knows them."""
 
     def watches(self, itinerary: Itinerary | None) -> Reads:
         """The fields whose change at a stop matters here."""
@@ -43,9 +49,17 @@ class Strategy(ABC):
 
     @abstractmethod
     def leave(
-        self, books: Books, stop: str, record: dict[str, Any], itinerary: Itinerary | None, *, changed: bool
-    ) -> Course:
-        """The way of a record that a stop has just handled; `changed`: whether one of the watched fields did."""
+        self,
+        books: Books,
+        stop: str,
+        records: Sequence[dict[str, Any]],
+        itinerary: Itinerary | None,
+        changed: Sequence[bool],
+    ) -> Sequence[Course]:
+        """The ways of records that a stop has just handled; `changed`: for which of them a watched field did.
+
+        Of the records there is what the strategy's reader for the stop reads.
+        """
 
 
 class HardWired(Strategy):
@@ -54,13 +68,21 @@ class HardWired(Strategy):
     name = "hard_wired"
     needs_live = False
 
-    def begin(self, books: Books, record: dict[str, Any]) -> Course:
-        return books.filed.decide(SOURCE, record)
+    def reader(self, books: Books, after: str) -> FieldReader:
+        return books.filed.junction(after).reader
+
+    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
+        return books.filed.junction(SOURCE).decide(records)
 
     def leave(
-        self, books: Books, stop: str, record: dict[str, Any], itinerary: Itinerary | None, *, changed: bool
-    ) -> Course:
-        return books.filed.decide_as_sent(stop, record)
+        self,
+        books: Books,
+        stop: str,
+        records: Sequence[dict[str, Any]],
+        itinerary: Itinerary | None,
+        changed: Sequence[bool],
+    ) -> Sequence[Course]:
+        return books.filed.junction(stop).decide(records)
 
 
 class Conductor(Strategy):
@@ -68,13 +90,21 @@ class Conductor(Strategy):
 
     name = "conductor"
 
-    def begin(self, books: Books, record: dict[str, Any]) -> Course:
-        return Ask.CONDUCTOR
+    def reader(self, books: Books, after: str) -> FieldReader:
+        return EMPTY_READER
+
+    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
+        return [Ask.CONDUCTOR] * len(records)
 
     def leave(
-        self, books: Books, stop: str, record: dict[str, Any], itinerary: Itinerary | None, *, changed: bool
-    ) -> Course:
-        return Ask.CONDUCTOR
+        self,
+        books: Books,
+        stop: str,
+        records: Sequence[dict[str, Any]],
+        itinerary: Itinerary | None,
+        changed: Sequence[bool],
+    ) -> Sequence[Course]:
+        return [Ask.CONDUCTOR] * len(records)
 
 
 class MapMaker(Strategy):
@@ -82,16 +112,26 @@ class MapMaker(Strategy):
 
     name = "map_maker"
 
-    def begin(self, books: Books, record: dict[str, Any]) -> Course:
-        return Ask.MAP_MAKER
+    def reader(self, books: Books, after: str) -> FieldReader:
+        return EMPTY_READER
+
+    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
+        return [Ask.MAP_MAKER] * len(records)
 
     def watches(self, itinerary: Itinerary | None) -> Reads:
         return NOTHING if itinerary is None else itinerary.reads
 
     def leave(
-        self, books: Books, stop: str, record: dict[str, Any], itinerary: Itinerary | None, *, changed: bool
-    ) -> Course:
-        return Ask.SWITCH if changed or itinerary is None else itinerary
+        self,
+        books: Books,
+        stop: str,
+        records: Sequence[dict[str, Any]],
+        itinerary: Itinerary | None,
+        changed: Sequence[bool],
+    ) -> Sequence[Course]:
+        if itinerary is None:
+            return [Ask.SWITCH] * len(records)
+        return [Ask.SWITCH if stale else itinerary for stale in changed]
 
 
 class Signpost(Strategy):
@@ -99,13 +139,21 @@ class Signpost(Strategy):
 
     name = "signpost"
 
-    def begin(self, books: Books, record: dict[str, Any]) -> Course:
-        return books.live.decide(SOURCE, record)
+    def reader(self, books: Books, after: str) -> FieldReader:
+        return books.live.junction(after).reader
+
+    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
+        return books.live.junction(SOURCE).decide(records)
 
     def leave(
-        self, books: Books, stop: str, record: dict[str, Any], itinerary: Itinerary | None, *, changed: bool
-    ) -> Course:
-        return books.live.decide_as_sent(stop, record)
+        self,
+        books: Books,
+        stop: str,
+        records: Sequence[dict[str, Any]],
+        itinerary: Itinerary | None,
+        changed: Sequence[bool],
+    ) -> Sequence[Course]:
+        return books.live.junction(stop).decide(records)
 
 
 STRATEGIES: dict[str, Strategy] = {

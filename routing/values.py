@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import NoneType
 from typing import Any, cast
 
@@ -17,6 +17,9 @@ EXACT = 2**53
 MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
 """The integers that JSON in Python keeps."""
+
+SELF_MARKED = frozenset({str, NoneType})
+SCALARS = frozenset({str, NoneType, int, bool})
 
 Reads = frozenset[str] | None
 """The fields that a decision looked at; None stands for the whole record."""
@@ -50,18 +53,34 @@ def fingerprint(value: Any) -> Any:
 
 
 def as_sent(record: dict[str, Any], reads: Reads) -> dict[str, Any]:
-    """The record as the bus will carry it, as far as `reads` goes: tuples become lists, NaN becomes null.
-
-    It is the same object where nothing changes, which is nearly always.
-    """
+    """These fields of a record as the bus will carry them: tuples become lists, NaN becomes null; all where None."""
     if reads is None:
         return cast("dict[str, Any]", orjson.loads(orjson.dumps(record)))
-    odd = {}
-    for name in reads:
-        kind = type(record.get(name))
-        if kind is not str and kind is not int and kind is not bool and kind is not NoneType:
-            odd[name] = orjson.loads(orjson.dumps(record[name]))
-    return record | odd if odd else record
+    return {name: plain(record.get(name)) for name in reads}
+
+
+def plain(value: Any) -> Any:
+    """What JSON will make of a value."""
+    return value if type(value) in SCALARS else orjson.loads(orjson.dumps(value))
+
+
+def fingerprints(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
+    """For each record what tells it from others by these fields; hashable."""
+    columns = [_column(records, name, fingerprint) for name in names]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) if columns else [()] * len(records)
+
+
+def match_keys(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """For each record the key by which an index of `match` on these fields finds it."""
+    if not names:
+        return [()] * len(records)
+    return list(zip(*[_column(records, name, _match_key_as_sent) for name in names], strict=True))
+
+
+def _column(records: Sequence[dict[str, Any]], name: str, mark: Callable[[Any], Any]) -> list[Any]:
+    """A field's values of all records, marked; text and null, the most frequent ones, are their own marks."""
+    values = [record.get(name) for record in records]
+    return values if SELF_MARKED.issuperset(map(type, values)) else list(map(mark, values))
 
 
 def canonical(value: Any) -> bytes:
@@ -79,6 +98,10 @@ def match_key(value: Any) -> Any:
     if kind is int or kind is float:
         return float(value)
     return None
+
+
+def _match_key_as_sent(value: Any) -> Any:
+    return match_key(plain(value))
 
 
 def differs_beyond_floats(wanted: Any, found: Any) -> bool:

@@ -15,8 +15,7 @@ from tests.component.bench import Bench
 
 def batch(bench: Bench, *values: bytes | None, strategy: str = "signpost", first: int = 0) -> Batch:
     made = Batch(STRATEGIES[strategy], bench.books)
-    for offset, value in enumerate(values, start=first):
-        made.add(offset, value)
+    made.add(range(first, first + len(values)), values)
     return made
 
 

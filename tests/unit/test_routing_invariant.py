@@ -17,14 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.envelope import Envelope, Origin, RecordId, Segment, pack
-from routing.itinerary import Ask, Course, Decision, service_address, watched
+from routing.fields import FieldReader
+from routing.itinerary import Ask, Course, Decision, have_changed, service_address
 from routing.outcome import Drop, Ending, Outcome
 from routing.rules import SOURCE, RuleBook
 from routing.strategies import NOTHING, STRATEGIES, Books
+from routing.values import as_sent, united
 from tests.unit.worlds import Handler, Record, Sketch, as_json, examples, judge, put, records, services, table, tables
 from tests.unit.worlds import Service as Changes
 
 ORIGIN = Origin("source", 0)
+
+Reader = Callable[[FieldReader], list[Record]]
+"""Reads a segment's records with this reader."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class Bus:
         """The on-ramp."""
         strategy = STRATEGIES[self.strategy]
         lines = tuple(map(orjson.dumps, records))
-        courses = [strategy.begin(self.books, orjson.loads(line)) for line in lines]
+        read = strategy.reader(self.books, SOURCE).read_all(b"\n".join(lines), len(lines))
+        courses = strategy.begin(self.books, read)
         departing = Segment(tuple(range(len(lines))), lines, 0.0)
         self._dispatch([(departing, courses, "on-ramp")])
 
@@ -104,25 +110,31 @@ class Bus:
         self._dispatch(departing)
         return True
 
-    def _route(self, route: Callable[[RuleBook, str, bytes], Course], segment: Segment) -> list[Course]:
-        return [route(self.books.live, segment.last_stop, line) for line in segment.lines]
+    def _route(self, route: Callable[[RuleBook, str, Reader], Sequence[Course]], segment: Segment) -> Sequence[Course]:
+        def read(reader: FieldReader) -> list[Record]:
+            return reader.read_all(b"\n".join(segment.lines), len(segment.lines))
 
-    def _serve(self, stop: str, segment: Segment) -> tuple[Segment, list[Course], str]:
+        return route(self.books.live, segment.last_stop, read)
+
+    def _serve(self, stop: str, segment: Segment) -> tuple[Segment, Sequence[Course], str]:
         """The wrapper of a service."""
-        strategy, courses, lines = STRATEGIES[self.strategy], list[Course](), []
-        watches = strategy.watches(segment.itinerary)
-        for line in segment.lines:
+        strategy, courses, lines = STRATEGIES[self.strategy], dict[int, Course](), list(segment.lines)
+        watches, reads = strategy.watches(segment.itinerary), strategy.reader(self.books, stop).reads
+        before, after = [], []
+        for place, line in enumerate(lines):
             record = orjson.loads(line)
-            before = watched(record, watches)
+            seen = as_sent(record, watches)
             result = self.services[stop](record)
             if isinstance(result, Drop):
-                courses.append(Decision(None, Outcome(Ending.DROPPED, result.reason), None, 0, NOTHING))
-                lines.append(line)
+                courses[place] = Decision(None, Outcome(Ending.DROPPED, result.reason), None, 0, NOTHING)
                 continue
-            lines.append(orjson.dumps(result))
-            changed = watched(result, watches) != before
-            courses.append(strategy.leave(self.books, stop, result, segment.itinerary, changed=changed))
-        return replace(segment.visited(stop, 1.5), lines=tuple(lines)), courses, stop
+            lines[place] = orjson.dumps(result)
+            before.append(seen)
+            after.append(as_sent(result, united([watches, reads])))
+        changed = have_changed(before, after, watches)
+        left = iter(strategy.leave(self.books, stop, after, segment.itinerary, changed))
+        ways = [courses[place] if place in courses else next(left) for place in range(len(lines))]
+        return replace(segment.visited(stop, 1.5), lines=tuple(lines)), ways, stop
 
     def _dispatch(self, departing: Sequence[tuple[Segment, Sequence[Course], str]]) -> None:
         """Regroups records by where they go, those with one course together, packs and sends."""
@@ -161,10 +173,10 @@ class Bus:
         return sum(n for (one, to), n in self.written.items() if one == record and address in (None, to))
 
 
-ROUTERS: dict[str, Callable[[RuleBook, str, bytes], Course]] = {
-    Ask.CONDUCTOR.value: lambda book, after, line: book.decide(after, book.junction(after).reader.read(line)),
-    Ask.MAP_MAKER.value: lambda book, _, line: book.plan(SOURCE, book.reader.read(line)),
-    Ask.SWITCH.value: lambda book, after, line: book.plan(after, book.reader.read(line)),
+ROUTERS: dict[str, Callable[[RuleBook, str, Reader], Sequence[Course]]] = {
+    Ask.CONDUCTOR.value: lambda book, after, read: book.junction(after).decide(read(book.junction(after).reader)),
+    Ask.MAP_MAKER.value: lambda book, _, read: book.plans(SOURCE, read(book.reader)),
+    Ask.SWITCH.value: lambda book, after, read: book.plans(after, read(book.reader)),
 }
 
 

@@ -168,9 +168,9 @@ def test_a_long_text_is_decided_on_but_not_remembered() -> None:
 
 def test_a_number_that_is_nan_is_decided_on_as_the_null_that_it_becomes() -> None:
     book = RuleBook.parse('[[rules]]\nafter = "s0"\nwhen = "a == null"\nto = "s1"\n')
-    assert book.decide_as_sent("s0", {"a": math.nan}).stop == "s1"
+    assert book.decide("s0", {"a": math.nan}).stop == "s1"
 
 
 def test_a_tuple_is_decided_on_as_the_list_that_it_becomes() -> None:
     book = RuleBook.parse('[[rules]]\nafter = "s0"\nwhen = "a == [1, 2]"\nto = "s1"\n')
-    assert book.decide_as_sent("s0", {"a": (1, 2), "b": object()}).stop == "s1"
+    assert book.decide("s0", {"a": (1, 2), "b": object()}).stop == "s1"
