@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from aiokafka.errors import MessageSizeTooLargeError, RecordTooLargeError
-from faust.exceptions import ProducerSendError
 from faust.types import TP, EventT
 
 from agents.letters import too_large
 from agents.meter import Meter
+from agents.producing import TooLarge
 from agents.topics import Topics
 from routing.envelope import Envelope, Origin, Segment, pack
 from routing.itinerary import ARRIVALS, Course, Move, service_address
@@ -29,19 +28,17 @@ log = logging.getLogger(__name__)
 
 
 class Producer(Protocol):
-    """What the bus needs of Faust's producer."""
+    """What the bus needs of a producer."""
 
-    async def send(
-        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None, timestamp: None, headers: None
-    ) -> Awaitable[object]: ...
+    async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> asyncio.Future[None]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """How much an envelope may hold and how far a journey may go."""
 
-    pack_bytes: int = 512 * 1024
-    pack_records: int = 500
+    pack_bytes: int = 900 * 1024
+    pack_records: int = 1_000
     message_bytes: int = 2 * 1_048_588
     max_hops: int = 64
 
@@ -95,9 +92,7 @@ class _Shipment:
 class Bus:
     """Sends to one partition of a topic and tries again until the broker confirms; counts what it sent."""
 
-    def __init__(
-        self, topics: Topics, bounds: Bounds, producer: Callable[[], Awaitable[Producer]], meter: Meter
-    ) -> None:
+    def __init__(self, topics: Topics, bounds: Bounds, producer: Producer, meter: Meter) -> None:
         self.topics = topics
         self.bounds = bounds
         self.meter = meter
@@ -152,15 +147,10 @@ class Bus:
         return confirmation
 
     async def _attempt(self, shipment: _Shipment) -> None:
-        producer = await self._producer()
-        try:
-            sent = await producer.send(shipment.topic, shipment.key, shipment.value, shipment.partition, None, None)
-        except ProducerSendError as error:
-            self._failed(shipment, error.__cause__ or error)
-            return
-        asyncio.ensure_future(sent).add_done_callback(partial(self._answered, shipment))
+        sent = await self._producer.send(shipment.topic, shipment.key, shipment.value, shipment.partition)
+        sent.add_done_callback(partial(self._answered, shipment))
 
-    def _answered(self, shipment: _Shipment, answer: asyncio.Future[object]) -> None:
+    def _answered(self, shipment: _Shipment, answer: asyncio.Future[None]) -> None:
         if answer.cancelled():
             shipment.confirmation.cancel()
             return
@@ -171,14 +161,13 @@ class Bus:
             shipment.confirmation.set_result(None)
 
     def _failed(self, shipment: _Shipment, error: BaseException) -> None:
-        refused = isinstance(error, (MessageSizeTooLargeError, RecordTooLargeError))
-        if refused and shipment.on_refused is not None:
+        if isinstance(error, TooLarge) and shipment.on_refused is not None:
             self._spawn(self._replace(shipment, shipment.on_refused))
             return
         shipment.attempts += 1
         wait = min(FIRST_WAIT * 2 ** (shipment.attempts - 1), LONGEST_WAIT)
         log.warning(
-            "%s did not take a message (%r), attempt %d in %.1f s", shipment.topic, error, shipment.attempts + 1, wait
+            "%s did not take a message (%s), attempt %d in %.1f s", shipment.topic, error, shipment.attempts + 1, wait
         )
         self._spawn(self._attempt_later(shipment, wait))
 

@@ -38,23 +38,39 @@ class TopicPlan:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where the brokers are (`host:port`, with commas) and how to log in (aiokafka's keyword arguments)."""
+    """Where the brokers are (`host:port`, with commas) and how to log in."""
 
     bootstrap: str
     access: dict[str, Any] = field(default_factory=lambda: {"security_protocol": "PLAINTEXT"}, repr=False)
+    """How aiokafka logs in, as its keyword arguments."""
+    ca_file: str | None = None
+    """The certificates that the brokers' ones are checked against; the system's where None."""
 
     @classmethod
-    def at(cls, url: str, access: dict[str, Any] | None = None) -> Cluster:
+    def at(cls, url: str, access: dict[str, Any] | None = None, ca_file: str | None = None) -> Cluster:
         """The cluster at Faust's kind of address: `kafka://host:port;host:port`."""
         hosts = [
             part.strip().removeprefix("aiokafka://").removeprefix("kafka://").rstrip("/") for part in url.split(";")
         ]
         bootstrap = ",".join(host if ":" in host else f"{host}:9092" for host in hosts if host)
-        return cls(bootstrap) if access is None else cls(bootstrap, access)
+        return cls(bootstrap) if access is None else cls(bootstrap, access, ca_file)
 
     @property
     def tls(self) -> ssl.SSLContext | None:
         return self.access.get("ssl_context")
+
+    @property
+    def librdkafka(self) -> dict[str, str]:
+        """The same for librdkafka, in its own names."""
+        config = {
+            "bootstrap.servers": self.bootstrap,
+            "security.protocol": self.access["security_protocol"],
+            "sasl.mechanism": self.access.get("sasl_mechanism"),
+            "sasl.username": self.access.get("sasl_plain_username"),
+            "sasl.password": self.access.get("sasl_plain_password"),
+            "ssl.ca.location": self.ca_file or ssl.get_default_verify_paths().cafile if self.tls else None,
+        }
+        return {name: value for name, value in config.items() if value is not None}
 
     def consumer(self, *topics: str, **settings: Any) -> AIOKafkaConsumer:
         """A consumer that commits only what it is told to."""

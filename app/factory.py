@@ -18,6 +18,7 @@ from agents.line import Line
 from agents.meter import Meter
 from agents.on_ramp import OnRamp
 from agents.presence import Presence, Worker
+from agents.producing import KafkaProducer
 from agents.registration import Tables, register
 from agents.roles import Role
 from agents.rules import publish_first
@@ -40,6 +41,7 @@ class LineApp(faust.App):
     role: Role
     line_topics: Topics
     cluster: Cluster
+    producing: KafkaProducer
     bus: Bus
     books: LiveBooks
     presence: Presence
@@ -58,6 +60,11 @@ class LineApp(faust.App):
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await self.cluster.high_watermarks([rules]))[rules]:
             await publish_first(self.bus, self.line.rules_text, time.time)
+
+    async def on_shutdown(self) -> None:
+        """Called when all that sends has stopped."""
+        await super().on_shutdown()
+        await self.producing.close()
 
     def describe(self, at: float, gone: bool) -> Worker:
         """What this worker says of itself."""
@@ -97,7 +104,6 @@ def create_app(settings: Settings) -> LineApp:
         broker_rebalance_timeout=settings.broker_rebalance_timeout,
         broker_heartbeat_interval=settings.broker_heartbeat_interval,
         consumer_auto_offset_reset="earliest",
-        producer_max_request_size=RULES_BYTES,
         stream_buffer_maxsize=BUFFERED,
         store="memory://",
         datadir=str(Path(tempfile.gettempdir()) / f"metroline-{os.getpid()}"),
@@ -113,7 +119,8 @@ def create_app(settings: Settings) -> LineApp:
     app.settings, app.line, app.role, app.line_topics, app.cluster = settings, line, role, topics, cluster
     app.started_at = time.time()
     app.transport = Transport(app.conf.broker_consumer, app, cluster=cluster, fetch_wait=settings.fetch_wait)
-    app.bus = Bus(topics, Bounds(), app.maybe_start_producer, Meter())
+    app.producing = KafkaProducer(cluster.librdkafka, RULES_BYTES)
+    app.bus = Bus(topics, Bounds(), app.producing, Meter())
     app.presence = Presence(cluster, topics.workers, app.describe, app.announce, time.time)
     rules = app.GlobalTable(
         "rules",

@@ -49,9 +49,9 @@ class Settings(BaseSettings):
     role: str = "all"
     """The part that this process plays: all, or on-ramp, router, arrivals, service:NAME, several with commas."""
 
-    pack_bytes: PositiveInt = 512 * 1024
+    pack_bytes: PositiveInt = 900 * 1024
     """What an envelope may hold, unless a single record is larger."""
-    pack_records: PositiveInt = 500
+    pack_records: PositiveInt = 1_000
     """How many records an envelope may hold."""
     pack_seconds: PositiveFloat = 5.0
     """After how long a stop sends the rest of a pack back to its own topic."""
@@ -164,7 +164,8 @@ class Settings(BaseSettings):
         )
 
     def cluster(self) -> Cluster:
-        return Cluster.at(self.broker_url, dict(credentials_to_aiokafka_auth(self.credentials())))
+        access = dict(credentials_to_aiokafka_auth(self.credentials()))
+        return Cluster.at(self.broker_url, access, str(self.broker_ca_file) if self.broker_ca_file else None)
 
     @property
     def host(self) -> str:

@@ -13,23 +13,11 @@ from routing.errors import MalformedRecord
 from routing.fields import FieldReader
 from routing.values import MAX_INTEGER, MIN_INTEGER
 
-SHAPES = bytes.maketrans(
-    bytes(range(256)),
-    bytes(
-        ord("0")
-        if byte in b"0123456789"
-        else ord("e")
-        if byte in b"eE"
-        else ord(" ")
-        if byte in b",]} \t\r\n"
-        else byte
-        for byte in range(256)
-    ),
-)
-"""Makes numbers alike: every digit a 0, every E an e, whatever may follow a number a space."""
+SHAPES = bytes.maketrans(b"0123456789+E,]} \t\r\n", b"00000000000e       ")
+"""Makes numbers alike: digits and a plus become 0, E becomes e, and whatever may follow a number a space."""
 
 LONG_NUMBER = b"0" * 19
-LARGE_EXPONENT = re.compile(rb"0e\+?000+ ")
+LARGE_EXPONENT = re.compile(rb"e000+ ")
 NUMBER = re.compile(rb"(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 DEEP = 200
@@ -63,15 +51,14 @@ def read_message(value: bytes | None) -> list[SourceLine]:
 def read_plain(values: Sequence[bytes | None], reader: FieldReader) -> list[dict[str, Any]] | None:
     """What `reader` reads of many messages at once that are one record on one line each, as nearly all are.
 
-    None where one of them needs a closer look by `read_message`, which takes all that passes here as it is.
+    None where one of them needs a closer look by `read_message`, which takes all that passes here too.
     """
     if None in values:
         return None
     lines = cast("Sequence[bytes]", values)
-    body = b"\n".join(lines)
-    breaks = len(lines) - 1
-    if not (body.startswith(b"{") and body.endswith(b"}") and body.count(b"\n") == body.count(b"}\n{") == breaks):
+    if b"\n" in b"".join(lines):
         return None
+    body = b"\n".join(lines)
     if _has_odd_numbers(body) or any(map(_may_be_deep, lines)):
         return None
     try:
@@ -83,9 +70,7 @@ def read_plain(values: Sequence[bytes | None], reader: FieldReader) -> list[dict
 def _has_odd_numbers(body: bytes) -> bool:
     """Whether there may be a number that is no 64-bit integer or too large for a float."""
     shapes = body.translate(SHAPES)
-    if LONG_NUMBER in shapes:
-        return True
-    return (b"0e0" in shapes or b"0e+0" in shapes) and LARGE_EXPONENT.search(shapes) is not None
+    return LONG_NUMBER in shapes or (b"0e0" in shapes and LARGE_EXPONENT.search(shapes) is not None)
 
 
 def _may_be_deep(line: bytes) -> bool:

@@ -14,7 +14,7 @@ from faust.streams import Stream
 from faust.types import TP, EventT, Message
 
 from agents.books import LiveBooks, Publication
-from agents.bus import Bounds, Bus, Confirmation, Producer
+from agents.bus import Bounds, Bus, Confirmation
 from agents.carrying import Carrier
 from agents.line import Handler, Service
 from agents.meter import Meter
@@ -53,7 +53,7 @@ class Sent:
     key: bytes | None
     value: bytes
     partition: int
-    answer: asyncio.Future[object]
+    answer: asyncio.Future[None]
 
     def confirm(self) -> None:
         self.answer.set_result(None)
@@ -79,11 +79,7 @@ class FakeProducer:
         self.holds = False
         self.refuse: Callable[[Sent], BaseException | None] = lambda sent: None
 
-    async def send(
-        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None, timestamp: None, headers: None
-    ) -> asyncio.Future[object]:
-        assert value is not None
-        assert partition is not None
+    async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> asyncio.Future[None]:
         sent = Sent(topic, key, value, partition, asyncio.get_running_loop().create_future())
         self.sent.append(sent)
         refused = self.refuse(sent)
@@ -170,10 +166,7 @@ class Bench:
         app = faust.App("test", store="memory://", Table=LineTable, GlobalTable=LineGlobalTable)
         cast(Any, app).line_topics = topics
 
-        async def the_producer() -> Producer:
-            return producer
-
-        bus = Bus(topics, bounds or Bounds(), the_producer, Meter())
+        bus = Bus(topics, bounds or Bounds(), producer, Meter())
         table = app.GlobalTable("rules", partitions=1, key_type=bytes, value_type=bytes)
         assert isinstance(table, LineTable)
         served = {"a", "b", "c"}

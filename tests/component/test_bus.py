@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 
 import orjson
 import pytest
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, NotLeaderForPartitionError, RecordTooLargeError
-from faust.exceptions import ProducerSendError
 
 from agents.bus import Bounds
 from agents.letters import KEPT
+from agents.producing import NotSent, TooLarge
 from routing.envelope import Segment, Visit
 from routing.itinerary import Move
 from routing.outcome import Ending, Outcome
@@ -32,28 +30,12 @@ async def test_a_message_is_confirmed_when_the_broker_has_it_and_not_before(benc
 
 
 async def test_a_message_is_sent_again_until_the_broker_confirms_it(bench: Bench) -> None:
-    answers = [KafkaTimeoutError(), NotLeaderForPartitionError(), None]
+    answers = [NotSent(), NotSent(), None]
     bench.producer.refuse = lambda sent: answers.pop(0)
 
     await confirmed([await bench.bus.ship("test.somewhere", 0, b"value")])
 
     assert [sent.value for sent in bench.producer.sent] == [b"value"] * 3
-
-
-async def test_a_producer_that_raises_is_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    errors = [ProducerSendError("closed"), ProducerSendError("closed")]
-    send = bench.producer.send
-
-    async def raising(*message: object) -> asyncio.Future[object]:
-        if errors:
-            raise errors.pop()
-        return await send(*message)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(bench.producer, "send", raising)
-
-    await confirmed([await bench.bus.ship("test.somewhere", 0, b"value")])
-
-    assert len(bench.producer.sent) == 1
 
 
 async def test_a_record_that_no_message_can_hold_ends_cut_with_its_size_and_digest() -> None:
@@ -76,22 +58,8 @@ async def test_a_record_that_no_message_can_hold_ends_cut_with_its_size_and_dige
     }
 
 
-@pytest.mark.parametrize("error", [MessageSizeTooLargeError, RecordTooLargeError])
-@pytest.mark.parametrize("raises", [True, False], ids=["the client refuses", "the broker refuses"])
-async def test_a_record_that_is_refused_for_its_size_ends_cut(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: type[Exception], raises: bool
-) -> None:
-    send = bench.producer.send
-
-    async def refusing(*message: object) -> asyncio.Future[object]:
-        if len(str(message[2])) > 150_000:
-            raise ProducerSendError("Error while sending") from error()
-        return await send(*message)  # type: ignore[arg-type]
-
-    if raises:
-        monkeypatch.setattr(bench.producer, "send", refusing)
-    else:
-        bench.producer.refuse = lambda sent: error() if len(sent.value) > 150_000 else None
+async def test_a_record_that_is_refused_for_its_size_ends_cut(bench: Bench) -> None:
+    bench.producer.refuse = lambda sent: is_over(150_000, sent)
 
     await confirmed([await bench.bus.send("service.b", envelope({"text": "x" * 200_000}))])
 
@@ -105,7 +73,7 @@ async def test_a_record_that_is_refused_for_its_size_ends_cut(
 async def test_the_confirmation_of_a_refused_message_is_that_of_its_letter(bench: Bench) -> None:
     bench.producer.holds = True
     confirmation = await bench.bus.send("service.b", envelope({"text": "x"}))
-    bench.producer.sent[0].fail(MessageSizeTooLargeError())
+    bench.producer.sent[0].fail(TooLarge())
     await until(lambda: len(bench.producer.sent) == 2)
 
     assert not confirmation.done()
@@ -114,7 +82,7 @@ async def test_the_confirmation_of_a_refused_message_is_that_of_its_letter(bench
 
 
 def is_over(limit: int, sent: Sent) -> Exception | None:
-    return MessageSizeTooLargeError() if len(sent.value) > limit else None
+    return TooLarge() if len(sent.value) > limit else None
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["by its own bound", "by the broker"])
