@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.source import read_message
+from routing.fields import FieldReader
+from routing.source import read_message, read_plain
 from tests.unit.worlds import examples
 
 
@@ -193,3 +194,94 @@ def test_each_record_of_a_message_is_exactly_what_was_written(
     assert len(lines) == len(records)
     for line, record in zip(lines, records, strict=True):
         assert (line.record == record) if fits(record) else ("64 bits" in str(line.problem))
+
+
+GOOD = [
+    b'{"a":1,"b":[1,2,{"c":"x"}],"d":null}',
+    b' {"a":1e22,"b":-1.5E-12,"c":"\\u00e9\\n"}\r',
+    '{"a":"é","b":{"c":{}}}'.encode(),
+    b"{}",
+    b'{"a":123456789012345678,"u":"c386bbe204f89e123","t":true}',
+]
+SHREDS = [
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b":",
+        b",",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\\",
+        b"e",
+        b"E",
+        b"+",
+        b"-",
+        b".",
+        b"0",
+        b"9",
+        b"/",
+    ),
+    *(
+        b"\\u",
+        b"\\ud800",
+        b"000",
+        b"400",
+        b"1" * 19,
+        b"null",
+        b'"a":',
+        b'{"a":1}',
+        b"}\n{",
+        b"NaN",
+        b"\xff",
+        b"\xc3\xa9",
+        b"\x00",
+    ),
+]
+mutations = st.tuples(st.integers(0, 60), st.booleans(), st.sampled_from(SHREDS))
+
+
+@st.composite
+def nearly_good(draw: st.DrawFn) -> bytes:
+    """A good message in which some bytes were written over or put in."""
+    message = draw(st.sampled_from(GOOD))
+    for place, over, shard in draw(st.lists(mutations, max_size=3)):
+        message = message[:place] + shard + message[place + (len(shard) if over else 0) :]
+    return message
+
+
+READERS = [FieldReader(frozenset()), FieldReader(frozenset("a")), FieldReader(None)]
+
+
+@given(st.lists(nearly_good(), min_size=1, max_size=3), st.sampled_from(READERS))
+@examples(1_500)
+def test_messages_that_are_read_at_once_are_those_that_each_alone_would_be_a_record(
+    values: list[bytes], reader: FieldReader
+) -> None:
+    found = read_plain(values, reader)
+    if found is None:
+        return
+    for value, seen in zip(values, found, strict=True):
+        (line,) = read_message(value)
+        assert line.record is not None
+        assert line.line == value.strip()
+        wanted = {name: value for name, value in line.record.items() if reader.reads is None or name in reader.reads}
+        assert json.dumps(seen, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+
+
+def test_good_messages_are_read_at_once() -> None:
+    assert read_plain(GOOD * 20, FieldReader(frozenset("t"))) == [{}, {}, {}, {}, {"t": True}] * 20
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *(None, b"", b"\n", b"[]", b'{"a":\n1}', b'{"a":1}{}', b'{"a":"\xff"}', b'{"a":"\\ud800"}'),
+        *(b'{"a":1e400}', b'{"a":1e+999}', b'{"a":18446744073709551616}', b'{"a":' * 300 + b"1" + b"}" * 300),
+    ],
+)
+def test_one_odd_message_makes_all_be_looked_at_one_by_one(odd: bytes | None) -> None:
+    assert read_plain([*GOOD, odd, *GOOD], FieldReader(frozenset())) is None
