@@ -18,6 +18,7 @@ from agents.producing import TooLarge
 from agents.topics import Topics
 from routing.envelope import Envelope, Origin, Segment, pack
 from routing.itinerary import ARRIVALS, Course, Move, service_address
+from routing.waiting import room_for
 
 Confirmation = asyncio.Future[None]
 
@@ -57,10 +58,10 @@ class Departures:
         to, moved = segment.moved(move, self.max_hops)
         self.by_address.setdefault(to, []).append(moved)
 
-    def postpone(self, segment: Segment, stop: str) -> None:
-        """Sends a segment back to the stop that it has come to, as it came."""
+    def postpone(self, segment: Segment, stop: str, seconds: float = 0.0) -> None:
+        """Sends a segment back to the stop that it has come to, as it came, through a waiting room if it shall wait."""
         back = replace(segment, hops=segment.hops + 1)
-        self.by_address.setdefault(service_address(stop), []).append(back)
+        self.by_address.setdefault(room_for(seconds) or service_address(stop), []).append(back)
 
     def add_courses(self, segment: Segment, courses: Sequence[Course], by: str) -> None:
         """Takes a segment whose records go their own ways, `courses[i]` being the way of record i: split by way."""

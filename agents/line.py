@@ -7,8 +7,8 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, overload
@@ -25,42 +25,126 @@ RESERVED = frozenset({"source", "record", "all"})
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and for how long a service is tried. Times are in seconds."""
+
+    attempts: int = 5
+    """In all; 1 is never again."""
+    backoff: float = 0.5
+    """How long the first wait is at most; each further one twice as long, and each by chance anything up to that."""
+    backoff_max: float = 60.0
+    timeout: float = 30.0
+    """How long a service may take that is awaited or runs in a thread."""
+
+    def wait(self, attempts: int, chance: float) -> float:
+        """How long to wait after so many failed attempts: exponential backoff with full jitter (`chance`: 0 to 1)."""
+        return chance * min(self.backoff_max, self.backoff * 2.0 ** min(attempts - 1, 64))
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """What handles records at a stop: a plain function, sync or async, and how many records it takes at once."""
+    """What handles records at a stop, and how."""
 
     name: str
     handler: Handler
     concurrency: int = 1
+    """How many records it takes at once."""
     is_async: bool = False
+    is_blocking: bool = False
+    """Whether it is a plain function that waits for something: it runs in a thread."""
+    patience: Mapping[str, Any] = field(default_factory=dict)
+    """What it says of its patience itself."""
+    no_retry: tuple[type[BaseException], ...] = ()
+    """What is not tried again when it is raised."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is called as it is: it answers at once."""
+        return not self.is_async and not self.is_blocking
+
+    def patient(self, default: Patience) -> Patience:
+        """Its patience, by default this one."""
+        return replace(default, **self.patience)
 
 
 @overload
 def service(handler: Handler, /) -> Handler: ...
 @overload
-def service(*, name: str | None = None, concurrency: int = 1) -> Callable[[Handler], Handler]: ...
 def service(
-    handler: Handler | None = None, /, *, name: str | None = None, concurrency: int = 1
+    *,
+    name: str | None = None,
+    concurrency: int = 1,
+    blocking: bool = False,
+    attempts: int | None = None,
+    backoff: float | None = None,
+    backoff_max: float | None = None,
+    timeout: float | None = None,
+    no_retry: tuple[type[BaseException], ...] = (),
+) -> Callable[[Handler], Handler]: ...
+def service(
+    handler: Handler | None = None,
+    /,
+    *,
+    name: str | None = None,
+    concurrency: int = 1,
+    blocking: bool = False,
+    attempts: int | None = None,
+    backoff: float | None = None,
+    backoff_max: float | None = None,
+    timeout: float | None = None,
+    no_retry: tuple[type[BaseException], ...] = (),
 ) -> Handler | Callable[[Handler], Handler]:
     """Marks a function as the service of a stop; the stop's name is the function's unless `name` says otherwise.
 
-    `concurrency` is how many records an async function handles at once (default 1: one after the other, in order).
+    `concurrency` is how many records an async or blocking function handles at once (default 1: one after the other, in
+    order). `blocking=True` runs a plain function that waits for something in a thread. One that raises, returns
+    `Retry` or takes longer than `timeout` (seconds; async and blocking ones) is tried `attempts` times in all, with
+    waits that begin below `backoff` seconds and grow up to `backoff_max`; the settings have the defaults. What is
+    named in `no_retry` is not tried again.
     The function stays what it is: calling it in a test calls it.
     """
+    said = {"attempts": attempts, "backoff": backoff, "backoff_max": backoff_max, "timeout": timeout}
+    patience = {key: value for key, value in said.items() if value is not None}
 
     def mark(function: Handler) -> Handler:
         stop = str(name or getattr(function, "__name__", ""))
+        is_async = inspect.iscoroutinefunction(function)
         if not NAME.match(stop) or stop in RESERVED:
             raise InvalidLine(
                 f"a stop cannot be named {stop!r}: use lower case letters, digits and _, and no reserved word"
             )
-        if concurrency < 1:
-            raise InvalidLine(f"service {stop!r}: concurrency must be 1 or more, not {concurrency}")
-        if concurrency > 1 and not inspect.iscoroutinefunction(function):
-            raise InvalidLine(f"service {stop!r}: concurrency needs an async function")
-        function.__metroline__ = Service(stop, function, concurrency, inspect.iscoroutinefunction(function))  # type: ignore[attr-defined]
+        for problem in _problems(concurrency, is_async, blocking, patience, no_retry):
+            raise InvalidLine(f"service {stop!r}: {problem}")
+        marked = Service(stop, function, concurrency, is_async, blocking, patience, no_retry)
+        function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
 
     return mark(handler) if handler is not None else mark
+
+
+def _problems(
+    concurrency: int, is_async: bool, is_blocking: bool, patience: Mapping[str, float], no_retry: Any
+) -> Iterator[str]:
+    """What is wrong with how a service wants to be run."""
+    if concurrency < 1:
+        yield f"concurrency must be 1 or more, not {concurrency}"
+    if is_blocking and is_async:
+        yield "blocking is for plain functions; an async one is awaited"
+    if concurrency > 1 and not is_async and not is_blocking:
+        yield "concurrency needs an async function or blocking=True"
+    attempts = patience.get("attempts", 1)
+    if type(attempts) is not int or attempts < 1:
+        yield f"attempts must be a whole number from 1 on, not {attempts!r}"
+    for key in ("backoff", "backoff_max", "timeout"):
+        value = patience.get(key, 1.0)
+        if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            yield f"{key} must be a number of seconds above 0, not {value!r}"
+    if "timeout" in patience and not is_async and not is_blocking:
+        yield "a plain function cannot be stopped at its timeout: make it async, or blocking=True"
+    if not isinstance(no_retry, tuple) or not all(
+        isinstance(one, type) and issubclass(one, BaseException) for one in no_retry
+    ):
+        yield "no_retry must be a tuple of exception types"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from agents.arrivals import Arrivals
 from agents.books import LiveBooks
 from agents.carrying import Carrier, Handle
 from agents.conductor import Conductor
-from agents.line import Line
+from agents.line import Line, Service
 from agents.map_maker import MapMaker
 from agents.ring import Ring
 from agents.roles import SERVICE, Role
@@ -38,9 +38,15 @@ class Tables:
 
 
 def register(
-    app: faust.App, carrier: Carrier, books: LiveBooks, rules: LineTable, line: Line, role: Role, pack_seconds: float
+    app: faust.App,
+    carrier: Carrier,
+    books: LiveBooks,
+    rules: LineTable,
+    line: Line,
+    role: Role,
+    stop: Callable[[Service], Stop],
 ) -> Tables:
-    """Declares the agents and tables of a role; every worker follows the rules table."""
+    """Declares the agents and tables of a role; `stop` makes one; every worker follows the rules table."""
     bus = carrier.bus
 
     def agent(address: str, body: Body, help: str) -> None:
@@ -65,7 +71,7 @@ def register(
     for name, service in sorted(line.services.items()):
         if role.plays(f"{SERVICE}{name}"):
             help = (service.handler.__doc__ or f"The service {name}.").strip().splitlines()[0]
-            agent(service_address(name), carrying(Stop(carrier, service, pack_seconds).handle), help)
+            agent(service_address(name), carrying(stop(service).handle), help)
     if not role.plays(ARRIVALS):
         return Tables(rules)
     return _arrivals(app, carrier, rules, agent)

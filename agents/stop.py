@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ import orjson
 
 from agents.bus import Confirmation, Departures
 from agents.carrying import Carrier
-from agents.line import Service
-from routing.envelope import Envelope, Segment
+from agents.line import Patience, Service
+from agents.threads import Threads
+from routing.envelope import Envelope, Segment, Tries
 from routing.itinerary import Course, Decision, have_changed
 from routing.outcome import Cause, Drop, Ending, Outcome, Retry
 from routing.strategies import NOTHING, Books, Strategy, strategy_named
 from routing.values import as_sent, united
+
+GIVEN_UP = 8
+"""Threads that a stop gives up at their timeout, for each record that it takes at once, before it waits for one."""
+
+LONGEST_WAIT = 30 * 24 * 3600.0
+"""What a service may ask for, in seconds."""
 
 BREATH = 0.02
 """Seconds after which a stop lets others have the event loop."""
@@ -27,10 +35,23 @@ BREATH = 0.02
 class Stop:
     """Runs one service on the records that come to its stop and sends each on its way."""
 
-    def __init__(self, carrier: Carrier, service: Service, pack_seconds: float) -> None:
+    def __init__(
+        self,
+        carrier: Carrier,
+        service: Service,
+        pack_seconds: float,
+        patience: Patience,
+        *,
+        max_age: float | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self.carrier = carrier
         self.service = service
         self.pack_seconds = pack_seconds
+        self.patience = service.patient(patience)
+        self.max_age = max_age
+        self.chance = chance
+        self.threads = Threads(most_given_up=GIVEN_UP * service.concurrency)
         self._ends: dict[Outcome, Decision] = {}
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
@@ -38,16 +59,32 @@ class Stop:
         bus, books = self.carrier.bus, self.carrier.books.books
         strategy = strategy_named(envelope.strategy)
         departures = bus.departures(envelope.strategy, envelope.origin)
-        trips = [_Trip(self, strategy, books, segment) for segment in envelope.segments]
+        trips = [_Trip(self, strategy, books, segment) for segment in self._young(envelope, departures)]
         await self._run(trips)
         for trip in trips:
             trip.depart(departures, self.carrier.clock())
         return await bus.dispatch(departures)
 
+    def _young(self, envelope: Envelope, departures: Departures) -> Iterator[Segment]:
+        """The segments whose journeys may go on; the others end here."""
+        for segment in envelope.segments:
+            age = self.carrier.clock() - segment.entered
+            if self.max_age is None or age <= self.max_age:
+                yield segment
+            else:
+                outcome = Outcome.dead(Cause.EXPIRED, f"{age:.0f} s old, {self.max_age:g} are allowed")
+                departures.add(segment, self.end(outcome).move(self.service.name))
+
+    async def call(self, record: dict[str, Any]) -> Any:
+        """What a service says of a record that is awaited or runs in a thread."""
+        if self.service.is_async:
+            return await self.service.handler(record)
+        return await self.threads.run(self.service.handler, record)
+
     async def _run(self, trips: Iterable[_Trip]) -> None:
         """Runs the service on the records of all trips, on as many at once as it takes."""
         deadline = self.carrier.clock() + self.pack_seconds
-        if not self.service.is_async:
+        if self.service.is_plain:
             await self._run_plainly(trips, deadline)
             return
         waiting = ((trip, place) for trip in trips for place in range(len(trip.lines)))
@@ -102,6 +139,8 @@ class _Trip:
         self.lines: list[bytes] = list(segment.lines)
         self.ends: dict[int, Course] = {}
         """The courses of those records that do not go on, by their places."""
+        self.failed: dict[int, _Failure] = {}
+        """Those records that may be tried again."""
         self.before: list[dict[str, Any]] = [{}] * len(segment.lines)
         """What is watched of each record, as it came."""
         self.after: list[dict[str, Any]] = [{}] * len(segment.lines)
@@ -114,17 +153,33 @@ class _Trip:
         name, every = self.stop.service.name, len(self.lines)
         if self.taken < every:
             departures.postpone(self.segment.part(range(self.taken, every)), name)
-        if self.taken:
-            handled = self.segment.part(range(self.taken)).visited(name, at)
-            departures.add_courses(replace(handled, lines=tuple(self.lines[: self.taken])), self._courses(), name)
+        for failure, places in _grouped(self.failed):
+            self._depart_failed(departures, failure, self.segment.part(places), at)
+        places = [place for place in range(self.taken) if place not in self.failed]
+        if places:
+            handled = self.segment.part(places).visited(name, at)
+            lines = tuple([self.lines[place] for place in places])
+            departures.add_courses(replace(handled, lines=lines), self._courses(places), name)
 
-    def _courses(self) -> Sequence[Course]:
+    def _depart_failed(self, departures: Departures, failure: _Failure, segment: Segment, at: float) -> None:
+        """Sends on what could not be handled: to another attempt or, after the last one, to the dead letters."""
+        name, patience = self.stop.service.name, self.stop.patience
+        earlier = segment.tries.causes if segment.tries is not None and segment.tries.stop == name else ()
+        causes = (*earlier, failure.outcome.reason or "")
+        if len(causes) >= patience.attempts:
+            dead = replace(segment.visited(name, at), tries=Tries(name, causes, at))
+            departures.add(dead, self.stop.end(failure.outcome).move(name))
+            return
+        wait = failure.after or patience.wait(len(causes), self.stop.chance())
+        departures.postpone(replace(segment, tries=Tries(name, causes, at + wait)), name, wait)
+
+    def _courses(self, places: Sequence[int]) -> Sequence[Course]:
         """The ways of the records that were handled."""
         if not self.ends:
-            return self._leave(range(self.taken))
-        left = [place for place in range(self.taken) if place not in self.ends]
+            return self._leave(places)
+        left = [place for place in places if place not in self.ends]
         courses = self.ends | dict(zip(left, self._leave(left), strict=True))
-        return [courses[place] for place in range(self.taken)]
+        return [courses[place] for place in places]
 
     def _leave(self, places: Sequence[int]) -> Sequence[Course]:
         after = [self.after[place] for place in places]
@@ -144,23 +199,28 @@ class _Trip:
             except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
                 if is_end_of_worker(error):
                     raise
-                self._end(place, Outcome.dead(Cause.SERVICE_ERROR, described(error)))
+                self._raised(place, error)
             else:
                 self._answered(place, result)
             if clock() > until:
                 return
 
     async def run_async(self, place: int) -> None:
-        """The same for a service that is awaited."""
+        """The same for a service that is awaited or runs in a thread."""
         record = self._read(place)
         if record is None:
             return
+        seconds = self.stop.patience.timeout
         try:
-            result = await self.stop.service.handler(record)
+            async with asyncio.timeout(seconds) as limit:
+                result = await self.stop.call(record)
         except BaseException as error:
             if is_end_of_worker(error):
                 raise
-            self._end(place, Outcome.dead(Cause.SERVICE_ERROR, described(error)))
+            if limit.expired():
+                self.failed[place] = _Failure(Outcome.dead(Cause.TIMEOUT, f"no answer within {seconds:g} s"))
+            else:
+                self._raised(place, error)
         else:
             self._answered(place, result)
 
@@ -181,7 +241,10 @@ class _Trip:
     def _answered(self, place: int, result: Any) -> None:
         """Takes the record as it is now: a service may keep it and change it later."""
         if not isinstance(result, dict):
-            self._end(place, verdict(result))
+            if isinstance(result, Retry) and _is_wait(result.after):
+                self.failed[place] = _Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, result.reason), result.after)
+            else:
+                self._end(place, verdict(result))
             return
         try:
             self.lines[place] = orjson.dumps(result)
@@ -190,8 +253,35 @@ class _Trip:
         else:
             self.after[place] = as_sent(result, self.keeps)
 
+    def _raised(self, place: int, error: BaseException) -> None:
+        outcome = Outcome.dead(Cause.SERVICE_ERROR, described(error))
+        if isinstance(error, self.stop.service.no_retry):
+            self._end(place, outcome)
+        else:
+            self.failed[place] = _Failure(outcome)
+
     def _end(self, place: int, outcome: Outcome) -> None:
         self.ends[place] = self.stop.end(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an attempt failed, as the outcome that it is after the last one, and how long the service wants to wait."""
+
+    outcome: Outcome
+    after: float = 0.0
+
+
+def _grouped(failed: dict[int, _Failure]) -> Iterator[tuple[_Failure, list[int]]]:
+    """Failures with the places of those records that failed alike, which wait together."""
+    groups: dict[_Failure, list[int]] = {}
+    for place, failure in sorted(failed.items()):
+        groups.setdefault(failure, []).append(place)
+    yield from groups.items()
+
+
+def _is_wait(seconds: Any) -> bool:
+    return type(seconds) in (int, float) and 0 <= seconds <= LONGEST_WAIT
 
 
 def is_end_of_worker(error: BaseException) -> bool:
@@ -207,7 +297,7 @@ def verdict(result: Any) -> Outcome:
     if isinstance(result, Drop):
         return Outcome(Ending.DROPPED, result.reason)
     if isinstance(result, Retry):
-        return Outcome.dead(Cause.RETRIES_EXHAUSTED, result.reason)
+        return Outcome.dead(Cause.BAD_RETURN, f"Retry(after={result.after!r}): 0 to {LONGEST_WAIT:.0f} s are allowed")
     return Outcome.dead(Cause.BAD_RETURN, f"{type(result).__name__}, not a dict, Drop or Retry")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.cluster import TopicPlan
 from routing.itinerary import ARRIVALS, Ask, service_address
+from routing.waiting import ROOMS
 
 TABLES = ("outcomes", "journeys", "dead_letters")
 DELIVERED, DEAD_LETTERS = "delivered", "dead-letters"
@@ -56,6 +57,11 @@ class Topics:
         """The on-ramp's consumer group: the same under every cut of roles, another one for each epoch of the source."""
         return f"{self.prefix}.on-ramp" + (f".{epoch}" if epoch else "")
 
+    @property
+    def waiting_group(self) -> str:
+        """The consumer group of the waiting rooms, the same under every cut of roles."""
+        return f"{self.prefix}.waiting"
+
     def read_by(self, part: str) -> tuple[str, ...]:
         """The topics that a part of the line reads through Faust, apart from the rules that all of them read."""
         if part == "router":
@@ -70,7 +76,10 @@ class Topics:
         for address in (*(ask.value for ask in Ask), *(service_address(stop) for stop in sorted(stops)), ARRIVALS):
             yield TopicPlan(self.at(address), partitions, room)
         yield TopicPlan(self.delivered, partitions, room)
-        yield TopicPlan(self.dead_letters, partitions, room | {"retention.ms": "-1"})
+        kept = room | {"retention.ms": "-1"}
+        yield TopicPlan(self.dead_letters, partitions, kept)
+        for address in ROOMS:
+            yield TopicPlan(self.at(address), partitions, kept)
         for table in TABLES:
             yield TopicPlan(self.changelog(table), partitions, room | {"cleanup.policy": "compact"})
         rules = {"cleanup.policy": "compact", "max.message.bytes": str(RULES_BYTES)}

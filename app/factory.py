@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import faust
@@ -22,9 +23,11 @@ from agents.producing import KafkaProducer
 from agents.registration import Tables, register
 from agents.roles import Role
 from agents.rules import publish_first
+from agents.stop import Stop
 from agents.tables import LineGlobalTable, LineTable
 from agents.topics import RULES_BYTES, Topics
 from agents.transport import Transport
+from agents.waiting import WaitingRooms
 from app.preparation import prepare
 from app.settings import Settings
 from app.views import add_views
@@ -46,6 +49,7 @@ class LineApp(faust.App):
     books: LiveBooks
     presence: Presence
     on_ramp: OnRamp | None
+    waiting: WaitingRooms | None
     line_tables: Tables
     started_at: float
 
@@ -55,8 +59,9 @@ class LineApp(faust.App):
         preparation = await prepare(self.settings, self.line)
         self.bus.bounds = preparation.bounds
         await self.add_runtime_dependency(self.presence)
-        if self.on_ramp is not None:
-            await self.add_runtime_dependency(self.on_ramp)
+        for reader in (self.on_ramp, self.waiting):
+            if reader is not None:
+                await self.add_runtime_dependency(reader)
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await self.cluster.high_watermarks([rules]))[rules]:
             await publish_first(self.bus, self.line.rules_text, time.time)
@@ -133,8 +138,12 @@ def create_app(settings: Settings) -> LineApp:
     assert isinstance(rules, LineTable)
     app.books = LiveBooks(filed, rules, app.served_stops, settings.strategy, lambda: app.tables.actives_ready)
     carrier = Carrier(app.bus, app.books, time.time)
-    app.line_tables = register(app, carrier, app.books, rules, line, role, settings.pack_seconds)
+    stop = partial(
+        Stop, carrier, pack_seconds=settings.pack_seconds, patience=settings.patience, max_age=settings.max_age
+    )
+    app.line_tables = register(app, carrier, app.books, rules, line, role, stop)
     app.on_ramp = _on_ramp(app) if role.plays("on-ramp") else None
+    app.waiting = _waiting(app) if role.plays("arrivals") else None
     add_views(app)
     return app
 
@@ -148,10 +157,19 @@ def _on_ramp(app: LineApp) -> OnRamp:
         app.cluster,
         time.time,
         epoch=settings.source_epoch,
-        settings={
-            "fetch_max_wait_ms": int(settings.fetch_wait * 1000),
-            "session_timeout_ms": int(settings.broker_session_timeout * 1000),
-            "rebalance_timeout_ms": int(settings.broker_rebalance_timeout * 1000),
-            "heartbeat_interval_ms": int(settings.broker_heartbeat_interval * 1000),
-        },
+        settings=_reading(settings),
     )
+
+
+def _waiting(app: LineApp) -> WaitingRooms:
+    return WaitingRooms(app.bus, app.cluster, time.time, settings=_reading(app.settings))
+
+
+def _reading(settings: Settings) -> dict[str, int]:
+    """How aiokafka reads, with its own names; in ms."""
+    return {
+        "fetch_max_wait_ms": int(settings.fetch_wait * 1000),
+        "session_timeout_ms": int(settings.broker_session_timeout * 1000),
+        "rebalance_timeout_ms": int(settings.broker_rebalance_timeout * 1000),
+        "heartbeat_interval_ms": int(settings.broker_heartbeat_interval * 1000),
+    }

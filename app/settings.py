@@ -16,7 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agents.cluster import Cluster
-from agents.line import Line
+from agents.line import Line, Patience
 from agents.roles import Role, UnknownRole
 from agents.topics import Topics
 from routing.errors import MetrolineError
@@ -57,6 +57,17 @@ class Settings(BaseSettings):
     """After how long a stop sends the rest of a pack back to its own topic."""
     max_hops: PositiveInt = 64
     """How many stops a journey may visit before it is a dead letter."""
+    max_age: PositiveFloat | None = None
+    """How long a journey may take before it is a dead letter; without end unless given."""
+
+    service_attempts: PositiveInt = 5
+    """How often a service is tried in all, unless it says so itself, as with the next three."""
+    service_backoff: PositiveFloat = 0.5
+    """How long the first wait between two attempts is at most; each further one twice as long."""
+    service_backoff_max: PositiveFloat = 60.0
+    """How long such a wait may become."""
+    service_timeout: PositiveFloat = 30.0
+    """How long a service may take that is async or blocking."""
 
     broker_url: str = "kafka://127.0.0.1:9092"
     """Where the Kafka brokers are, separated by semicolons."""
@@ -119,9 +130,14 @@ class Settings(BaseSettings):
 
     @field_validator("broker_ca_file")
     @classmethod
-    def _existing_file(cls, file: Path | None) -> Path | None:
-        if file is not None and not file.is_file():
-            raise ValueError(f"there is no file {file}")
+    def _certificates(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                ssl.create_default_context(cafile=str(file))
+            except ssl.SSLError as error:
+                raise ValueError(f"{file} holds no certificates in PEM form") from error
+            except OSError as error:
+                raise ValueError(f"there is no file {file} that can be read ({error.strerror})") from error
         return file
 
     @model_validator(mode="after")
@@ -131,6 +147,11 @@ class Settings(BaseSettings):
         if self.broker_heartbeat_interval >= self.broker_session_timeout:
             raise ValueError("BROKER_HEARTBEAT_INTERVAL must be less than BROKER_SESSION_TIMEOUT")
         return self
+
+    @property
+    def patience(self) -> Patience:
+        """How services are tried that do not say so themselves."""
+        return Patience(self.service_attempts, self.service_backoff, self.service_backoff_max, self.service_timeout)
 
     @property
     def strategy(self) -> Strategy:

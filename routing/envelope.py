@@ -37,6 +37,15 @@ class Visit(NamedTuple):
     version: int
 
 
+class Tries(NamedTuple):
+    """What was tried in vain at a stop: why each attempt failed, and from when on the next one may be made."""
+
+    stop: str
+    causes: tuple[str, ...]
+    due: float
+    """Seconds since the epoch."""
+
+
 class Origin(NamedTuple):
     """Where records entered: the source's epoch or, for what is no envelope, the topic on which it was found."""
 
@@ -58,6 +67,8 @@ class Segment:
     outcome: Outcome | None = None
     hops: int = 0
     """How often these records were written to the bus, this time included."""
+    tries: Tries | None = None
+    """The attempts at the stop where these records are, or which ended their journey."""
 
     @property
     def last_stop(self) -> str:
@@ -81,7 +92,10 @@ class Segment:
             outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{len(self.history)} stops behind it, {max_hops} are allowed")
             to = "arrivals"
         itinerary = move.itinerary if outcome is None else None
-        return to, replace(self, chosen=move.chosen, itinerary=itinerary, outcome=outcome, hops=self.hops + 1)
+        tries = self.tries if outcome is not None and outcome.ending is Ending.DEAD else None
+        return to, replace(
+            self, chosen=move.chosen, itinerary=itinerary, outcome=outcome, hops=self.hops + 1, tries=tries
+        )
 
     def visited(self, stop: str, at: float) -> Segment:
         """The segment with this stop behind it."""
@@ -183,6 +197,8 @@ def _encode_segment(segment: Segment) -> dict[str, Any]:
     if segment.outcome is not None:
         outcome = segment.outcome
         encoded["outcome"] = (outcome.ending, outcome.reason, outcome.rule)
+    if segment.tries is not None:
+        encoded["tries"] = tuple(segment.tries)
     return encoded
 
 
@@ -194,6 +210,7 @@ def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator
             raise MetrolineError("a segment without records")
         end = start + len(ids)
         chosen, itinerary, outcome = encoded.get("chosen"), encoded.get("itinerary"), encoded.get("outcome")
+        tries = encoded.get("tries")
         yield Segment(
             ids,
             tuple(lines[start:end]),
@@ -203,6 +220,7 @@ def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator
             None if itinerary is None else Itinerary.decode(itinerary),
             None if outcome is None else _outcome(*outcome),
             natural(encoded["hops"]),
+            None if tries is None else _tries(*tries),
         )
         start = end
     if start != len(lines) or not data:
@@ -211,6 +229,10 @@ def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator
 
 def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
     return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version))
+
+
+def _tries(stop: Any, causes: Any, due: Any) -> Tries:
+    return Tries(text(stop), tuple(map(text, causes)), seconds(due))
 
 
 def _outcome(ending: Any, reason: Any, rule: Any) -> Outcome:

@@ -16,7 +16,7 @@ from faust.types import TP, EventT, Message
 from agents.books import LiveBooks, Publication
 from agents.bus import Bounds, Bus, Confirmation
 from agents.carrying import Carrier
-from agents.line import Handler, Service
+from agents.line import Handler, Patience, Service
 from agents.meter import Meter
 from agents.stop import Stop
 from agents.tables import LineGlobalTable, LineTable
@@ -186,10 +186,21 @@ class Bench:
         assert isinstance(created, LineTable)
         return created
 
-    def stop(self, handler: Handler, *, name: str = "a", concurrency: int = 1, pack_seconds: float = 5.0) -> Stop:
-        return Stop(
-            self.carrier, Service(name, handler, concurrency, inspect.iscoroutinefunction(handler)), pack_seconds
-        )
+    def stop(
+        self,
+        handler: Handler,
+        *,
+        name: str = "a",
+        concurrency: int = 1,
+        pack_seconds: float = 5.0,
+        patience: Patience | None = None,
+        max_age: float | None = None,
+        **service: Any,
+    ) -> Stop:
+        """A stop that tries once unless `patience` says otherwise; waits are as long as they may be."""
+        made = Service(name, handler, concurrency, inspect.iscoroutinefunction(handler), **service)
+        patience = patience or Patience(attempts=1)
+        return Stop(self.carrier, made, pack_seconds, patience, max_age=max_age, chance=lambda: 1.0)
 
     def mailbox(self, address: str) -> Mailbox:
         return Mailbox(self.topics.at(address))

@@ -45,11 +45,7 @@ def line(tmp_path: Path) -> Path:
 def producer(monkeypatch: pytest.MonkeyPatch) -> FakeProducer:
     """What the apps of this test send to."""
     producer = FakeProducer()
-
-    async def started(app: LineApp) -> FakeProducer:
-        return producer
-
-    monkeypatch.setattr(LineApp, "maybe_start_producer", started)
+    monkeypatch.setattr("app.factory.KafkaProducer", lambda *how: producer)
     return producer
 
 
@@ -78,6 +74,7 @@ def test_a_role_runs_its_agents_and_every_role_follows_the_rules(line: Path, rol
 
     assert sorted(app.agents) == agents
     assert (app.on_ramp is not None) == (role in ("all", "on-ramp"))
+    assert (app.waiting is not None) == (role in ("all", "arrivals"))
     assert "rules" in app.tables
     assert ("outcomes" in app.tables) == ("arrivals" in agents)
 

@@ -19,15 +19,17 @@ from agents.presence import Worker, live_workers
 from agents.topics import Topics
 from app.compare.evidence import read_settled, read_topic
 from app.workers import LOCAL, WorkerProcess
-from routing.envelope import Envelope, RecordId, Visit
+from routing.envelope import Envelope, RecordId, Segment, Visit
 from routing.itinerary import ARRIVALS
 from routing.outcome import Ending
+from routing.waiting import ROOMS
 from tests.brokers import Broker
 
 ROOT = Path(__file__).parents[2]
 
 SERVICES = """
 import asyncio
+import time
 from pathlib import Path
 
 from agents import service
@@ -40,6 +42,8 @@ async def weigh(record):
     while record.get("waits") and not GATE.exists():
         await asyncio.sleep(0.02)
     await asyncio.sleep(record.get("takes", 0))
+    if record.get("raises_until", 0) > time.time():
+        raise OSError("the scales are not ready")
     if record["n"] == "refused":
         raise ValueError("it cannot be weighed")
     record["heavy"] = record["n"] % 2 == 0
@@ -164,6 +168,7 @@ class Depot:
             "PREFIX": self.prefix,
             "BROKER_URL": self.broker.url,
             "SOURCE_PARTITIONS": str(self.partitions),
+            "SERVICE_ATTEMPTS": "1",
             "LOG_LEVEL": "info",
         }
         return told | self.variables | variables
@@ -284,6 +289,16 @@ class Depot:
                 assert segment.outcome is not None
                 found += [(envelope.origin.name, segment.outcome.reason or "", line) for line in segment.lines]
         return found
+
+    async def dead(self) -> list[Segment]:
+        """The dead letters as they stand on their topic."""
+        read = read_topic(self.cluster, self.topics.dead_letters)
+        return [segment async for message in read for segment in Envelope.decode(message.value).segments]
+
+    async def waits(self) -> bool:
+        """Whether something came to a waiting room."""
+        rooms = [TopicPartition(self.topics.at(room), number) for room in ROOMS for number in range(self.partitions)]
+        return any((await self.cluster.high_watermarks(rooms)).values())
 
     async def has_letters(self, count: int) -> bool:
         """Whether there are so many dead letters."""

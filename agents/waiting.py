@@ -1,0 +1,80 @@
+"""The waiting rooms: read by a consumer that lets each message stay for its room's time and then sends it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from agents.bus import Bus, Confirmation
+from agents.cluster import Cluster
+from agents.letters import stray
+from agents.reading import IDLE_SECONDS, Reader
+from routing.envelope import Envelope
+from routing.errors import MalformedEnvelope
+from routing.itinerary import ARRIVALS
+from routing.waiting import ROOMS
+
+
+class WaitingRooms(Reader):
+    """Sends each message on once it is due: to its stop or, for the rest of a long wait, to another room."""
+
+    most_records = 50
+
+    def __init__(
+        self, bus: Bus, cluster: Cluster, clock: Callable[[], float], *, settings: dict[str, Any], **kwargs: Any
+    ) -> None:
+        super().__init__(cluster, clock, settings=settings, **kwargs)
+        self.bus = bus
+        self.group = bus.topics.waiting_group
+        self.read = [bus.topics.at(room) for room in ROOMS]
+        self._closed: dict[TopicPartition, float] = {}
+        """Partitions that are paused until the message at their head is due."""
+
+    def resume(self, consumer: AIOKafkaConsumer) -> float:
+        """Opens the partitions whose next message is due."""
+        now = self.clock()
+        due = [partition for partition, until in self._closed.items() if until <= now]
+        for partition in due:
+            del self._closed[partition]
+            if partition in self._progress:
+                consumer.resume(partition)
+        return max(0.0, min([IDLE_SECONDS, *(until - now for until in self._closed.values())]))
+
+    async def release(self, consumer: AIOKafkaConsumer) -> None:
+        await super().release(consumer)
+        self._closed.clear()
+
+    async def handle(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
+    ) -> tuple[int, list[Confirmation]]:
+        """Sends on what is due; closes the partition before the first message that is not."""
+        stay = ROOMS[self.bus.topics.address(partition.topic)]
+        confirmations: list[Confirmation] = []
+        for message in messages:
+            until = message.timestamp / 1_000 + stay
+            if until > self.clock():
+                consumer.seek(partition, message.offset)
+                consumer.pause(partition)
+                self._closed[partition] = until
+                return message.offset, confirmations
+            confirmations += await self._send_on(partition, message)
+        return messages[-1].offset + 1, confirmations
+
+    async def _send_on(self, partition: TopicPartition, message: ConsumerRecord) -> list[Confirmation]:
+        raw, now = message.value or b"", self.clock()
+        try:
+            envelope = Envelope.decode(raw)
+            if any(segment.tries is None for segment in envelope.segments):
+                raise MalformedEnvelope("no envelope that waits: nobody says for what", raw)
+        except MalformedEnvelope as error:
+            address = self.bus.topics.address(partition.topic)
+            letter = stray(raw, address, partition.partition, message.offset, str(error), now)
+            return [await self.bus.send(ARRIVALS, letter)]
+        departures = self.bus.departures(envelope.strategy, envelope.origin)
+        for segment in envelope.segments:
+            if segment.tries is not None:
+                departures.postpone(segment, segment.tries.stop, segment.tries.due - now)
+        return await self.bus.dispatch(departures)

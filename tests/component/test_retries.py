@@ -1,0 +1,317 @@
+"""Trying again: how long a record waits, how often it is tried, and what is known of it in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from agents import Retry
+from agents.line import Patience, Record
+from agents.reading import _Progress
+from agents.waiting import WaitingRooms
+from routing.envelope import Envelope, Origin, Segment, Tries
+from routing.outcome import Ending
+from routing.waiting import ROOMS
+from tests.component.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of
+
+PATIENCE = Patience(attempts=3, backoff=2.0, backoff_max=3.0, timeout=0.05)
+
+
+def failing(record: Record) -> Record:
+    if record.get("fails"):
+        raise OSError("not reachable")
+    return record
+
+
+async def handled(bench: Bench, handler: Any, incoming: Envelope, **service: Any) -> list[Sent]:
+    """Lets a stop handle an envelope to its end; gives what was sent meanwhile."""
+    before = len(bench.producer.sent)
+    await confirmed(await bench.stop(handler, **{"patience": PATIENCE} | service).handle(incoming))
+    return bench.producer.sent[before:]
+
+
+async def test_a_record_that_failed_waits_in_a_room_and_those_beside_it_go_on(bench: Bench) -> None:
+    sent = await handled(bench, failing, envelope({"n": 0}, {"n": 1, "fails": True}, {"n": 2}))
+
+    assert {one.topic: one.records for one in sent} == {
+        "test.waiting.1s": [{"n": 1, "fails": True}],
+        "test.service.c": [{"n": 0}, {"n": 2}],
+    }
+    [waiting] = segments_of(bench.producer.to("test.waiting.1s"))
+    assert waiting.tries is not None
+    assert (waiting.tries.stop, waiting.tries.due) == ("a", bench.now + 2.0)
+    [cause] = waiting.tries.causes
+    assert cause.startswith("service_error: OSError: not reachable (test_retries.py:")
+    assert (waiting.history, waiting.hops) == ((), 2)
+
+
+async def test_records_that_fail_alike_wait_together_and_the_waits_grow_to_their_bound(bench: Bench) -> None:
+    incoming = envelope(*({"n": n, "fails": True} for n in range(5)))
+    patience = replace(PATIENCE, attempts=5)
+    waits = []
+    for attempt in range(1, 5):
+        [sent] = await handled(bench, failing, incoming, patience=patience)
+        [segment] = sent.envelope.segments
+        assert segment.tries is not None
+        assert (len(segment.ids), len(segment.tries.causes)) == (5, attempt)
+        waits.append(segment.tries.due - bench.now)
+        incoming = sent.envelope
+    assert waits == [2.0, 3.0, 3.0, 3.0]
+
+
+async def test_after_the_last_attempt_a_dead_letter_names_every_cause(bench: Bench) -> None:
+    incoming = envelope({"n": 1, "fails": True})
+    for _ in range(3):
+        [sent] = await handled(bench, failing, incoming)
+        incoming = sent.envelope
+
+    assert sent.topic == "test.arrivals"
+    [(ending, reason)] = endings_of([sent]).values()
+    assert (ending, str(reason)[:22]) == (Ending.DEAD, "service_error: OSError")
+    [segment] = sent.envelope.segments
+    assert segment.tries is not None
+    assert len(segment.tries.causes) == 3
+    assert segment.stops == ("a",), "a stop is visited once, however often it was tried"
+    assert sent.records == [{"n": 1, "fails": True}]
+
+
+async def test_what_succeeds_at_last_forgets_its_attempts(bench: Bench) -> None:
+    tried = envelope({"n": 1}, tries=Tries("a", ("service_error: x", "service_error: y"), 0.0))
+    [sent] = await handled(bench, failing, tried)
+    [segment] = sent.envelope.segments
+    assert (sent.topic, segment.tries) == ("test.service.c", None)
+
+
+async def test_attempts_at_another_stop_do_not_count(bench: Bench) -> None:
+    tried = envelope({"n": 1, "fails": True}, tries=Tries("b", ("x", "y", "z"), 0.0))
+    [sent] = await handled(bench, failing, tried)
+    assert sent.topic == "test.waiting.1s"
+
+
+async def test_retry_waits_as_long_as_it_asks_for(bench: Bench) -> None:
+    [sent] = await handled(bench, lambda record: Retry("busy", after=45), envelope({"n": 1}))
+    [segment] = sent.envelope.segments
+    assert sent.topic == "test.waiting.30s"
+    assert segment.tries == Tries("a", ("retries_exhausted: busy",), bench.now + 45)
+
+
+@pytest.mark.parametrize("after", [-1, float("nan"), float("inf"), "5", 1e9, None, True])
+async def test_a_retry_that_asks_for_no_time_is_a_dead_letter(bench: Bench, after: Any) -> None:
+    [sent] = await handled(bench, lambda record: Retry("busy", after=after), envelope({"n": 1}))
+    [(ending, reason)] = endings_of([sent]).values()
+    assert ending is Ending.DEAD
+    assert str(reason).startswith("bad_return: Retry(after=")
+
+
+async def test_what_a_service_names_is_not_tried_again(bench: Bench) -> None:
+    [sent] = await handled(bench, failing, envelope({"fails": True}), no_retry=(ConnectionError, OSError))
+    assert sent.topic == "test.arrivals"
+
+
+async def test_a_very_short_wait_goes_straight_back_to_the_stop(bench: Bench) -> None:
+    patience = replace(PATIENCE, backoff=0.05)
+    [sent] = await handled(bench, failing, envelope({"fails": True}), patience=patience)
+    assert sent.topic == "test.service.a"
+
+
+async def test_a_coroutine_past_its_timeout_is_cancelled_and_tried_again(bench: Bench) -> None:
+    ended = []
+
+    async def slow(record: Record) -> Record:
+        try:
+            await asyncio.sleep(record["takes"])
+        finally:
+            ended.append(record["takes"])
+        return record
+
+    sent = await handled(bench, slow, envelope({"takes": 60}, {"takes": 0}))
+    assert ended == [60, 0]
+    [waiting] = segments_of([one for one in sent if one.topic == "test.waiting.1s"])
+    assert waiting.tries is not None
+    assert waiting.tries.causes == ("timeout: no answer within 0.05 s",)
+    assert waiting.ids == (0,)
+
+
+async def test_a_timeout_of_its_own_is_an_error_of_the_service(bench: Bench) -> None:
+    async def own(record: Record) -> Record:
+        raise TimeoutError("the database took too long")
+
+    [sent] = await handled(bench, own, envelope({"n": 1}), patience=replace(PATIENCE, attempts=1))
+    [(_, reason)] = endings_of([sent]).values()
+    assert str(reason).startswith("service_error: TimeoutError: the database took too long")
+
+
+async def test_a_blocking_service_runs_in_a_thread_and_does_not_stop_the_event_loop(bench: Bench) -> None:
+    turns = 0
+
+    async def turning() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    def blocking(record: Record) -> Record:
+        time.sleep(0.03)
+        record["thread"] = threading.current_thread() is threading.main_thread()
+        return record
+
+    beside = asyncio.create_task(turning())
+    patience = replace(PATIENCE, timeout=5.0)
+    [sent] = await handled(bench, blocking, envelope({"n": 1}, {"n": 2}), is_blocking=True, patience=patience)
+    beside.cancel()
+    assert [record["thread"] for record in sent.records] == [False, False]
+    assert turns > 10
+
+
+async def test_a_blocking_service_takes_as_many_records_at_once_as_it_says(bench: Bench) -> None:
+    together = threading.Barrier(3, timeout=5)
+
+    def meet(record: Record) -> Record:
+        together.wait()
+        return record
+
+    patience = replace(PATIENCE, timeout=5.0)
+    incoming = envelope(*({"n": n} for n in range(6)))
+    [sent] = await handled(bench, meet, incoming, concurrency=3, is_blocking=True, patience=patience)
+    assert [record["n"] for record in sent.records] == list(range(6))
+
+
+async def test_a_thread_past_its_timeout_is_given_up_and_only_so_many_may_be(bench: Bench) -> None:
+    gate, running = threading.Event(), []
+
+    def hang(record: Record) -> Record:
+        running.append(record["n"])
+        gate.wait(10)
+        return record
+
+    stop = bench.stop(hang, is_blocking=True, patience=replace(PATIENCE, timeout=0.01))
+    handling = asyncio.create_task(stop.handle(envelope(*({"n": n} for n in range(10)))))
+    async with asyncio.timeout(5):
+        while len(running) < 8:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert len(running) == 8, "the ninth waits until a thread has ended"
+        gate.set()
+        await confirmed(await handling)
+    waiting = segments_of(bench.producer.to("test.waiting.1s"))
+    assert sum(len(segment.ids) for segment in waiting) >= 8
+
+
+async def test_whatever_a_thread_raises_is_told(bench: Bench) -> None:
+    def leave(record: Record) -> Record:
+        raise (SystemExit, StopIteration, KeyboardInterrupt)[record["n"]]("out")
+
+    sent = await handled(
+        bench, leave, envelope({"n": 0}, {"n": 1}), is_blocking=True, patience=Patience(attempts=1, timeout=5)
+    )
+    assert sorted(str(reason).split(" (")[0] for _, reason in endings_of(sent).values()) == [
+        "service_error: RuntimeError: out",
+        "service_error: SystemExit: out",
+    ]
+
+
+async def test_a_journey_that_is_too_old_ends_before_its_next_stop(bench: Bench) -> None:
+    old, young = envelope({"n": 1}, entered=bench.now - 61), envelope({"n": 2}, entered=bench.now - 59)
+    sent = await handled(bench, failing, replace(old, segments=(*old.segments, *young.segments)), max_age=60)
+    letters = [one for one in sent if one.topic == "test.arrivals"]
+    assert [one.records for one in letters] == [[{"n": 1}]]
+    [(_, reason)] = endings_of(letters).values()
+    assert reason == "expired: 61 s old, 60 are allowed"
+    assert [one.records for one in sent if one.topic == "test.service.c"] == [[{"n": 2}]]
+
+
+class FakeConsumer:
+    """Notes what the rooms ask of a consumer."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.asked.append(("seek", offset))
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        self.asked.append(("pause", *partitions))
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        self.asked.append(("resume", *partitions))
+
+
+def message(room: str, offset: int, at: float, value: bytes) -> ConsumerRecord[Any, Any]:
+    return ConsumerRecord(f"test.{room}", 0, offset, int(at * 1000), 0, None, value, None, 0, len(value), ())
+
+
+def waiting_for(stop: str, due: float, number: int) -> bytes:
+    segment = Segment((number,), (b'{"n":%d}' % number,), 900.0, hops=3, tries=Tries(stop, ("service_error: x",), due))
+    return Envelope("signpost", Origin("source", 0), (segment,)).encode()
+
+
+def rooms(bench: Bench) -> WaitingRooms:
+    cluster: Any = None
+    return WaitingRooms(bench.bus, cluster, lambda: bench.now, settings={})
+
+
+async def test_a_room_sends_on_what_is_due_and_closes_before_what_is_not(bench: Bench) -> None:
+    partition = TopicPartition("test.waiting.5s", 0)
+    came = [bench.now - 6, bench.now - 5.5, bench.now - 4, bench.now - 3]
+    messages = [message("waiting.5s", n, at, waiting_for("a", at + 5, n)) for n, at in enumerate(came)]
+    consumer: Any = FakeConsumer()
+    waiting = rooms(bench)
+
+    behind, confirmations = await waiting.handle(consumer, partition, messages)
+    await confirmed(confirmations)
+
+    assert behind == 2
+    assert [(one.topic, one.records) for one in bench.producer.sent] == [
+        ("test.service.a", [{"n": 0}]),
+        ("test.service.a", [{"n": 1}]),
+    ]
+    assert consumer.asked == [("seek", 2), ("pause", partition)]
+    waiting._progress[partition] = _Progress()
+    assert waiting.resume(consumer) <= 0.2
+    assert len(consumer.asked) == 2
+    bench.now += 1.0
+    waiting.resume(consumer)
+    assert consumer.asked[2:] == [("resume", partition)]
+
+
+@pytest.mark.parametrize(
+    ("left", "to"),
+    [
+        *((0.0, "service.b"), (-5.0, "service.b"), (0.1, "service.b"), (0.5, "waiting.200ms"), (4.0, "waiting.1s")),
+        *((5.0, "waiting.5s"), (299.0, "waiting.30s"), (3_600.0, "waiting.5m")),
+    ],
+)
+async def test_a_long_wait_goes_from_room_to_room(bench: Bench, left: float, to: str) -> None:
+    consumer: Any = FakeConsumer()
+    come = message("waiting.200ms", 7, bench.now - 1, waiting_for("b", bench.now + left, 1))
+    _, confirmations = await rooms(bench).handle(consumer, TopicPartition("test.waiting.200ms", 0), [come])
+    await confirmed(confirmations)
+    [sent] = bench.producer.sent
+    assert sent.topic == f"test.{to}"
+    [segment] = sent.envelope.segments
+    assert segment.tries == Tries("b", ("service_error: x",), bench.now + left)
+
+
+@pytest.mark.parametrize(
+    "value", [b"nothing", b"", Envelope("x", Origin("s", 0), (Segment((0,), (b"{}",), 0.0),)).encode()]
+)
+async def test_what_is_no_envelope_that_waits_is_a_dead_letter(bench: Bench, value: bytes) -> None:
+    consumer: Any = FakeConsumer()
+    come = message("waiting.1s", 3, bench.now - 2, value)
+    _, confirmations = await rooms(bench).handle(consumer, TopicPartition("test.waiting.1s", 0), [come])
+    await confirmed(confirmations)
+    [(ending, reason)] = endings_of(bench.producer.to("test.arrivals")).values()
+    assert ending is Ending.DEAD
+    assert str(reason).startswith("malformed_envelope: waiting.1s[0]@3: no envelope")
+
+
+def test_rooms_are_known_by_their_times() -> None:
+    assert list(ROOMS.values()) == sorted(ROOMS.values())
+    assert all(address.startswith("waiting.") for address in ROOMS)

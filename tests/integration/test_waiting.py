@@ -1,0 +1,53 @@
+"""Records that could not be handled wait on the bus, hold up nobody, and go on when their time has come."""
+
+from __future__ import annotations
+
+import time
+
+from routing.outcome import Ending
+from tests.integration.depot import Depot, check_ways, numbered
+
+MANY = {"SERVICE_ATTEMPTS": "50", "SERVICE_BACKOFF": "1.5", "SERVICE_BACKOFF_MAX": "3"}
+
+
+async def test_what_fails_for_a_while_arrives_after_it_and_the_others_before(depot: Depot) -> None:
+    await depot.create_source()
+    ready = time.time() + 12
+    worker = depot.start("map_maker", **MANY)
+    await depot.ready(worker)
+    await depot.push(numbered(range(0, 40), raises_until=ready))
+    await depot.push(numbered(range(40, 400)))
+    await depot.settled(360, timeout=ready - time.time())
+    assert not await depot.more_than(399), "those that wait have no outcome yet"
+
+    await depot.settled(400)
+    journeys = await depot.journeys()
+    check_ways(journeys.values(), range(400))
+    assert not (await depot.counts()).get(Ending.DEAD)
+
+
+async def test_a_wait_outlives_its_worker(depot: Depot) -> None:
+    await depot.create_source()
+    ready = time.time() + 10
+    worker = depot.start("signpost", **MANY)
+    await depot.ready(worker)
+    await depot.push(numbered(range(30), raises_until=ready))
+    await depot.until(depot.waits)
+    await depot.kill(worker)
+    again = depot.start("signpost", **MANY)
+    await depot.ready(again)
+    await depot.settled(30)
+    check_ways((await depot.journeys()).values(), range(30))
+
+
+async def test_attempts_end_as_a_dead_letter_with_every_cause(depot: Depot) -> None:
+    await depot.create_source()
+    worker = depot.start("conductor", SERVICE_ATTEMPTS="3", SERVICE_BACKOFF="0.4")
+    await depot.ready(worker)
+    await depot.push(numbered(range(6), raises_until=time.time() + 1_000))
+    await depot.settled(6)
+    assert (await depot.counts())[Ending.DEAD] == 6
+    for segment in await depot.dead():
+        assert segment.tries is not None
+        assert len(segment.tries.causes) == 3
+        assert all("the scales are not ready" in cause for cause in segment.tries.causes)
