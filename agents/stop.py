@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,6 +15,7 @@ from agents.carrying import Carrier
 from agents.line import Patience, Service
 from agents.threads import Threads
 from routing.envelope import Envelope, Segment, Tries
+from routing.failure import described
 from routing.itinerary import Course, Decision, have_changed
 from routing.outcome import Cause, Drop, Ending, Outcome, Retry
 from routing.strategies import NOTHING, Books, Strategy, strategy_named
@@ -299,10 +298,3 @@ def verdict(result: Any) -> Outcome:
     if isinstance(result, Retry):
         return Outcome.dead(Cause.BAD_RETURN, f"Retry(after={result.after!r}): 0 to {LONGEST_WAIT:.0f} s are allowed")
     return Outcome.dead(Cause.BAD_RETURN, f"{type(result).__name__}, not a dict, Drop or Retry")
-
-
-def described(error: BaseException) -> str:
-    """An exception as a dead letter names it: type, text, and the last place in the service's own code."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
-    return f"{type(error).__name__}: {error}"[:1_000] + place

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from routing.errors import ConditionError
-from routing.outcome import Drop, Retry
+from routing.failure import described
+from routing.outcome import Cause, Drop, Retry
 from routing.rules import SOURCE, Junction, RuleBook
 from routing.values import matches
 
@@ -76,13 +77,18 @@ def _handled(handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]) -
         return "unknown: the service is a coroutine, which is not run here", record
     try:
         result = handler(record)
-        if isinstance(result, Drop):
-            return f"dropped: {result.reason}", record
-        if isinstance(result, Retry) or not isinstance(result, dict):
-            return f"dead: bad_return: {type(result).__name__}, not a dict, Drop or Retry", record
-        return None, orjson.loads(orjson.dumps(result))
     except Exception as error:  # noqa: BLE001  # a service may raise anything; it is told
-        return f"dead: service_error: {type(error).__name__}: {error}", record
+        return f"dead: {Cause.SERVICE_ERROR}: {described(error)}", record
+    if isinstance(result, Drop):
+        return f"dropped: {result.reason}", record
+    if isinstance(result, Retry):
+        return f"unknown: the service asks for another attempt: {result.reason}", record
+    if not isinstance(result, dict):
+        return f"dead: {Cause.BAD_RETURN}: {type(result).__name__}, not a dict, Drop or Retry", record
+    try:
+        return None, orjson.loads(orjson.dumps(result))
+    except TypeError as error:  # orjson.JSONEncodeError is one
+        return f"dead: {Cause.NOT_ENCODABLE}: {error}", record
 
 
 def _trials(junction: Junction, record: dict[str, Any]) -> Iterator[Trial]:

@@ -1,0 +1,75 @@
+"""What a service raised is told with the place in the user's own code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pydantic
+import pytest
+
+from routing.explain import explain
+from routing.failure import described
+from routing.outcome import Retry
+from routing.rules import RuleBook
+
+TABLE = '[[rules]]\nafter = "source"\nto = "price"\n'
+
+
+def raised(call: Callable[[], Any]) -> str:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever it is
+        call()
+    return described(caught.value)
+
+
+def end(handler: Callable[[dict[str, Any]], Any]) -> str:
+    """The last thing that `explain` says of a record with this service at its only stop."""
+    return [step.verdict for step in explain(RuleBook.parse(TABLE), {"amount": "3"}, {"price": handler})][-1]
+
+
+def line_here() -> int:
+    return sys._getframe(1).f_lineno
+
+
+def test_the_place_is_the_one_that_raised() -> None:
+    def charge() -> None:
+        raise ValueError("no such card")
+
+    assert raised(charge) == f"ValueError: no such card (test_failure.py:{line_here() - 2} in charge)"
+
+
+@pytest.mark.parametrize("call", [lambda: json.loads("x"), lambda: pydantic.TypeAdapter(int).validate_python("x")])
+def test_the_place_is_in_the_own_code_where_a_library_raised(call: Callable[[], Any]) -> None:
+    assert raised(call).rstrip().endswith("in <lambda>)")
+    assert "(test_failure.py:" in raised(call)
+
+
+def test_an_error_that_was_never_raised_has_no_place() -> None:
+    assert described(KeyError("amount")) == "KeyError: 'amount'"
+
+
+def test_a_long_text_is_cut_and_keeps_the_place() -> None:
+    def charge() -> None:
+        raise ValueError("x" * 5_000)
+
+    assert len(raised(charge)) < 1_100
+    assert raised(charge).endswith(" in charge)")
+
+
+def test_explain_says_where_a_service_raised() -> None:
+    def price(record: dict[str, Any]) -> dict[str, Any]:
+        record["total"] = record["amount"] - 1
+        return record
+
+    assert end(price) == (
+        f"dead: service_error: TypeError: unsupported operand type(s) for -: 'str' and 'int' "
+        f"(test_failure.py:{line_here() - 5} in price)"
+    )
+
+
+def test_explain_calls_an_answer_what_a_dead_letter_calls_it() -> None:
+    assert end(lambda record: None) == "dead: bad_return: NoneType, not a dict, Drop or Retry"
+    assert end(lambda record: record | {"at": object()}).startswith("dead: not_encodable: ")
+    assert end(lambda record: Retry("busy")) == "unknown: the service asks for another attempt: busy"
