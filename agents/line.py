@@ -184,9 +184,7 @@ class Line:
 
     def book(self) -> RuleBook:
         """The rules table of the line's file, validated against its services; raises `InvalidRules`."""
-        book = RuleBook.parse(self.rules_text, version=0)
-        Network.of(book).validate(self.stops)
-        return book
+        return Network.read(self.rules_text, self.stops).book
 
     def records(self, count: int, seed: int = 1) -> Iterator[Record | bytes]:
         """Yields `count` of the line's own records."""

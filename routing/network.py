@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Self
 
 from routing.errors import InvalidRules
 from routing.rules import SOURCE, RuleBook
-from routing.table_file import Rule, label_of, line_of_rule
+from routing.table_file import Rule, label_of, line_of_rule, unserved, way_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,17 @@ class Network:
     edges: dict[str, list[Rule]]
 
     @classmethod
-    def of(cls, book: RuleBook) -> Network:
+    def read(cls, text: str, served: Set[str] | None, file: str = "routes.toml") -> Self:
+        """The network of a table in TOML; raises `InvalidRules` that lists every problem of it and of its stops.
+
+        `served` are the stops that services serve; None where there are no services to know them from.
+        """
+        network = cls.of(RuleBook.parse(text, file=file, served=served))
+        network.validate(frozenset(network.stops) if served is None else served, file)
+        return network
+
+    @classmethod
+    def of(cls, book: RuleBook) -> Self:
         edges: dict[str, list[Rule]] = {}
         for rule in book.rules:
             edges.setdefault(rule.after, []).append(rule)
@@ -75,19 +86,15 @@ class Network:
 
     def validate(self, served: Set[str], file: str = "routes.toml") -> None:
         """Raises `InvalidRules` for stops that no service serves or that cannot be reached from the source."""
-        problems: list[tuple[int, str]] = []
+        ways = [way_of(index, rule) for index, rule in enumerate(self.book.rules)]
+        found = {(index, key): what for index, key, what in unserved(ways, served)}
         reachable = {SOURCE, *self.reachable}
-        known = ", ".join(sorted(served)) or "none"
         for index, rule in enumerate(self.book.rules):
-            if rule.to is not None and rule.to not in served:
-                line = line_of_rule(self.book.text, index, "to")
-                what = f"no service serves the stop {rule.to!r} (served: {known})"
-                problems.append((line, f"{file}:{line}: {label_of(index, rule)}: {what}"))
             if rule.after not in reachable:
-                line = line_of_rule(self.book.text, index, "after")
-                what = f"the stop {rule.after!r} cannot be reached from 'source'"
-                problems.append((line, f"{file}:{line}: {label_of(index, rule)}: {what}"))
+                what = f"{label_of(index, rule)}: the stop {rule.after!r} cannot be reached from 'source'"
+                found.setdefault((index, "after"), what)
+        problems = [(line_of_rule(self.book.text, *place), what) for place, what in found.items()]
         if SOURCE not in self.edges:
-            problems.append((1, f"{file}:1: no rule has after = 'source': no journey could begin"))
+            problems.append((1, "no rule has after = 'source': no journey could begin"))
         if problems:
-            raise InvalidRules(tuple(text for _, text in sorted(problems)))
+            raise InvalidRules(tuple(f"{file}:{line}: {what}" for line, what in sorted(problems)))

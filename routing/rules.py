@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -182,9 +182,12 @@ class RuleBook:
     _planned_for: dict[str, dict[Any, Itinerary | Decision]] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def parse(cls, text: str, version: int = 0, file: str = "routes.toml") -> RuleBook:
-        """Reads and compiles a table in TOML; raises `InvalidRules` that lists every problem with its line."""
-        rules, conditions = read_rules(text, file)
+    def parse(cls, text: str, version: int = 0, file: str = "routes.toml", served: Set[str] | None = None) -> RuleBook:
+        """Reads and compiles a table in TOML; raises `InvalidRules` that lists every problem with its line.
+
+        `served`, the stops that services serve, are for that list alone; `Network.read` checks a table that parses too.
+        """
+        rules, conditions = read_rules(text, file, served)
         junctions: dict[str, Junction] = {}
         for rule, condition in zip(rules, conditions, strict=True):
             junctions.setdefault(rule.after, Junction(rule.after, version)).add(rule, condition)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import tomllib
+from collections.abc import Iterator, Sequence, Set
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -100,7 +102,7 @@ class _Reader:
     def problem(self, line: int, what: str) -> None:
         self.problems.append((line, f"{self.file}:{line}: {what}"))
 
-    def read(self) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
+    def read(self, served: Set[str] | None) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
         tables = self._tables()
         self._check_names(tables)
         parsed = [self._rule(index, table) for index, table in enumerate(tables)]
@@ -109,6 +111,7 @@ class _Reader:
         if not tables and not self.problems:
             self.problem(1, 'there are no rules: add a [[rules]] with after = "source"')
         if self.problems:
+            self._check_served(tables, served)
             raise InvalidRules(tuple(text for _, text in sorted(self.problems, key=lambda problem: problem[0])))
         return tuple(rule for rule in parsed if rule is not None), tuple(conditions)
 
@@ -196,6 +199,12 @@ class _Reader:
                 self.problem(self.lines.of(index, "name"), f"the name {name!r} is taken by the rule in line {first}")
             named.setdefault(name, index)
 
+    def _check_served(self, tables: list[Any], served: Set[str] | None) -> None:
+        if served is None:
+            return
+        for index, key, what in unserved([_way(index, table) for index, table in enumerate(tables)], served):
+            self.problem(self.lines.of(index, key), what)
+
     def _check_reach(self, rules: list[Rule | None]) -> None:
         closed: dict[str, str] = {}
         for index, rule in enumerate(rules):
@@ -209,9 +218,54 @@ class _Reader:
                 closed[rule.after] = label
 
 
-def read_rules(text: str, file: str) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
-    """The rules of a table with their compiled conditions; raises `InvalidRules` that lists every problem."""
-    return _Reader(text, file).read()
+def read_rules(
+    text: str, file: str, served: Set[str] | None = None
+) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
+    """The rules of a table with their compiled conditions; raises `InvalidRules` that lists every problem.
+
+    Beside other problems, and where `served` are given, those of stops that nobody serves are listed too.
+    """
+    return _Reader(text, file).read(served)
+
+
+Way = tuple[str, str | None, str | None]
+"""A rule's label, its `after` and its `to`, where it has them."""
+
+
+def unserved(ways: Sequence[Way], served: Set[str]) -> Iterator[tuple[int, str, str]]:
+    """The stops that no service serves: the index of the rule that names one, the key, and what to say of it.
+
+    A stop that some rule leads to is told of there, and not again for each rule after it.
+    """
+    services = frozenset(served)
+    known = services | {"source"}
+    led_to = known | {to for _, _, to in ways}
+    for index, (label, after, to) in enumerate(ways):
+        if to is not None and to not in known:
+            yield index, "to", f"{label}: {_told(to, services)}"
+        if after is not None and after not in led_to:
+            yield index, "after", f"{label}: {_told(after, services, 'source')}"
+
+
+def way_of(index: int, rule: Rule) -> Way:
+    return label_of(index, rule), rule.after, rule.to
+
+
+def _way(index: int, table: Any) -> Way:
+    """The same of what may be no rule."""
+    after, to = (table.get(key) if isinstance(table, dict) else None for key in ("after", "to"))
+    return _label(index, table), after if _is_name(after) else None, to if _is_name(to) else None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+@lru_cache(maxsize=1_024)
+def _told(stop: str, served: frozenset[str], *more: str) -> str:
+    meant = difflib.get_close_matches(stop, [*sorted(served), *more], 1)
+    hint = f"; is {meant[0]!r} meant?" if meant else ""
+    return f"no service serves the stop {stop!r} (served: {', '.join(sorted(served)) or 'none'}){hint}"
 
 
 def line_of_rule(text: str, index: int, key: str | None = None) -> int:

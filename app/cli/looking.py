@@ -44,19 +44,30 @@ def check(file: Path, line: str | None, json_file: Path | None) -> None:
     \b
     Example: metroline check agents/lines/metrobus/routes.toml
     """
-    book = RuleBook.parse(read_text(file), file=str(file))
-    network = Network.of(book)
-    where = line or (str(file.resolve().parent) if (file.resolve().parent / "services.py").is_file() else None)
-    served = Line.load(where).stops if where else frozenset(network.stops)
-    network.validate(served, str(file))
+    where = line or _line_around(file)
+    network = Network.read(read_text(file), Line.load(where).stops if where else None, str(file))
+    warnings = network.warnings if where else (*network.warnings, _unchecked(file))
     if json_file is not None:
-        rules = [rule.model_dump(exclude_none=True) for rule in book.rules]
-        write_json({"rules": rules, "stops": network.stops, "warnings": network.warnings}, json_file)
+        rules = [rule.model_dump(exclude_none=True) for rule in network.book.rules]
+        write_json({"rules": rules, "stops": network.stops, "warnings": warnings}, json_file)
         return
     click.echo(text_map(network))
-    for warning in network.warnings:
+    for warning in warnings:
         click.echo(f"warning: {warning}")
-    click.echo(f"{file}: {len(book.rules)} rules, {len(network.stops)} stops: valid")
+    click.echo(f"{file}: {len(network.book.rules)} rules, {len(network.stops)} stops: valid")
+
+
+def _line_around(file: Path) -> str | None:
+    """The folder of a table, if services are in it."""
+    folder = file.resolve().parent
+    return str(folder) if (folder / "services.py").is_file() else None
+
+
+def _unchecked(file: Path) -> str:
+    return (
+        f"there is no services.py beside {file.name}, so its stops were not checked against any services: name the "
+        "line that has them with --line"
+    )
 
 
 @cli.command()

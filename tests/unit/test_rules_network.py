@@ -43,10 +43,27 @@ def test_a_rule_after_a_stop_that_no_way_leads_to_is_refused() -> None:
     ]
 
 
+def test_a_misspelt_stop_is_told_with_the_name_that_may_be_meant() -> None:
+    assert refused(network("source > price", "pirce > ship", "surce > ship"), "price", "ship") == [
+        "routes.toml:7: rule 2: no service serves the stop 'pirce' (served: price, ship); is 'price' meant?",
+        "routes.toml:12: rule 3: no service serves the stop 'surce' (served: price, ship); is 'source' meant?",
+    ]
+    assert refused(network("source > shp", "shp > price", "ship > price"), "price", "ship") == [
+        "routes.toml:4: rule 1: no service serves the stop 'shp' (served: price, ship); is 'ship' meant?",
+        "routes.toml:12: rule 3: the stop 'ship' cannot be reached from 'source'",
+    ]
+
+
+def test_where_no_services_are_known_the_stops_are_held_against_none() -> None:
+    assert Network.read('[[rules]]\nafter = "source"\nto = "a"\n', None).stops == ("a",)
+    with pytest.raises(InvalidRules, match="the stop 'b' cannot be reached"):
+        Network.read('[[rules]]\nafter = "source"\nto = "a"\n[[rules]]\nafter = "b"\nto = "a"\n', None)
+
+
 def test_a_table_in_which_no_journey_could_begin_is_refused() -> None:
     first, *others = refused(network("a > b"), "b")
     assert first == "routes.toml:1: no rule has after = 'source': no journey could begin"
-    assert others == ["routes.toml:2: rule 1: the stop 'a' cannot be reached from 'source'"]
+    assert others == ["routes.toml:2: rule 1: no service serves the stop 'a' (served: b)"]
 
 
 def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines() -> None:

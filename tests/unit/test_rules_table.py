@@ -42,9 +42,10 @@ def problems(text: str, served: set[str] | None = None) -> list[str]:
     """What is wrong with a table, as lines 'number: what'; nothing for one that is in order."""
     found: tuple[str, ...] = ()
     try:
-        book = RuleBook.parse(text)
-        if served is not None:
-            Network.of(book).validate(served)
+        if served is None:
+            RuleBook.parse(text)
+        else:
+            Network.read(text, served)
     except InvalidRules as error:
         found = error.problems
     assert all(problem.startswith("routes.toml:") for problem in found)
@@ -195,6 +196,23 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
         "19: rule 'twice': bar: unknown key",
         "20: the name 'twice' is taken by the rul",
     ]
+
+
+def test_stops_that_nobody_serves_are_told_beside_what_else_is_wrong() -> None:
+    text = (
+        '[[rules]]\nafter = "source"\nto = "lgo"\nwhen = "a =="\n'
+        '[[rules]]\nafter = 5\nto = ""\n'
+        '[[rules]]\nafter = "chek"\nwen = 1\nto = "source"\n'
+    )
+    assert [problem[:44] for problem in problems(text, SERVED)] == [
+        "3: rule 1: no service serves the stop 'lgo' ",
+        "4: rule 1: when: the condition does not comp",
+        "6: rule 2: after: Input should be a valid st",
+        "7: rule 2: to: String should have at least 1",
+        "9: rule 3: no service serves the stop 'chek'",
+        "10: rule 3: wen: unknown key",
+    ]
+    assert not [problem for problem in problems(text) if "no service" in problem]
 
 
 def test_the_error_names_the_file_that_was_asked_for() -> None:

@@ -1,0 +1,73 @@
+"""`metroline check` and `explain`: what they say of a table, with and without the services of its line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import cli
+
+SERVICES = """
+from agents import service
+
+@service
+def price(record):
+    record["total"] = record["amount"] * 2
+    return record
+"""
+TABLE = '[[rules]]\nafter = "source"\nto = "price"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A line's folder with its table; the import path is as before when the test ends."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "routes.toml").write_text(TABLE)
+    return tmp_path
+
+
+def metroline(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, list(map(str, arguments)))
+
+
+def test_check_of_a_table_without_services_says_that_no_stop_was_checked(folder: Path) -> None:
+    table = folder / "routes.toml"
+
+    said = metroline("check", table)
+    assert said.exit_code == 0
+    assert "warning: there is no services.py beside routes.toml" in said.output
+    assert "not checked against any services" in said.output
+
+    (warning,) = json.loads(metroline("check", table, "--json", "-").output)["warnings"]
+    assert "there is no services.py" in warning
+
+
+def test_check_of_a_table_beside_its_services_holds_its_stops_against_them(folder: Path) -> None:
+    table = folder / "routes.toml"
+    (folder / "services.py").write_text(SERVICES)
+
+    said = metroline("check", table)
+    assert said.exit_code == 0
+    assert "warning" not in said.output
+
+    table.write_text(TABLE + '[[rules]]\nafter = "pirce"\nwen = "x"\ndrop = "too small"\n')
+    refused = metroline("check", table)
+    assert refused.exit_code == 1
+    assert refused.stderr.splitlines() == [
+        f"{table}:5: rule 2: no service serves the stop 'pirce' (served: price); is 'price' meant?",
+        f"{table}:6: rule 2: wen: unknown key",
+    ]
+
+
+def test_explain_says_where_in_services_py_a_service_raised(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    (folder / "record.json").write_text('{"total": 5}')
+
+    said = metroline("explain", folder / "routes.toml", folder / "record.json", "--line", folder)
+
+    assert said.exit_code == 0
+    assert said.output.rstrip().endswith("→ dead: service_error: KeyError: 'amount' (services.py:6 in price)")
