@@ -199,4 +199,7 @@ class Settings(BaseSettings):
 
 
 def _told(error: Any) -> str:
-    return str(error["msg"]).removeprefix("Value error, ") + (f" (it is {error['input']!r})" if error["loc"] else "")
+    """What is wrong with a variable, and its value unless that is said already."""
+    said, value = str(error["msg"]).removeprefix("Value error, "), error["input"]
+    is_said = error["type"] == "value_error" and (repr(value) in said or f" {value} " in f"{said} ")
+    return said if is_said or not error["loc"] else f"{said} (it is {value!r})"
