@@ -6,9 +6,10 @@ import asyncio
 import csv
 import gzip
 import io
+import re
 import time
 from array import array
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from routing.errors import MetrolineError
 
 CHUNK = 2_000
 """Messages that may be unconfirmed while the source is loaded."""
+
+
+OTHER_SEPARATOR = re.compile(r"[;\t|]")
 
 
 class UnreadableRecords(MetrolineError):
@@ -48,19 +52,42 @@ def _read_file(file: Path) -> Iterator[bytes]:
     kind = Path(file.stem).suffix if packed else file.suffix
     with file.open("rb") as raw, gzip.GzipFile(fileobj=raw) if packed else raw as content:
         if kind.lower() == ".csv":
-            for row in csv.DictReader(io.TextIOWrapper(content, "utf-8-sig", newline="")):
-                yield orjson.dumps({name: _value(text) for name, text in row.items() if name is not None})
+            with io.TextIOWrapper(content, "utf-8-sig", newline="") as text:
+                yield from _rows(text, file)
         else:
             for line in content:
                 if line.strip():
                     yield line.rstrip(b"\r\n")
 
 
-def _value(text: str | list[str] | None) -> object:
+def _rows(text: Iterable[str], file: Path) -> Iterator[bytes]:
+    """The rows of a CSV as records; raises `UnreadableRecords` for one with more or fewer fields than the header."""
+    rows = csv.reader(text)
+    names = next((row for row in rows if row), [])
+    if len(names) == 1 and (found := OTHER_SEPARATOR.search(names[0])):
+        raise UnreadableRecords(
+            f"{file}:{rows.line_num}: the header {names[0]!r} is one column: separate columns with commas, not with "
+            f"{found.group()!r}"
+        )
+    begun = rows.line_num + 1
+    for row in rows:
+        if row and len(row) != len(names):
+            fields, columns = _counted(len(row), "field"), _counted(len(names), "column")
+            raise UnreadableRecords(f"{file}:{begun}: {fields}, but the header names {columns}")
+        if row:
+            yield orjson.dumps(dict(zip(names, map(_value, row), strict=True)))
+        begun = rows.line_num + 1
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _value(text: str) -> object:
     """A CSV field as JSON: empty is null, a number is a number, anything else is text."""
-    if text is None or text == "":
+    if text == "":
         return None
-    if isinstance(text, str) and text.strip() == text:
+    if text.strip() == text:
         for kind in (int, float):
             try:
                 number = kind(text)
