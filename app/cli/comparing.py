@@ -9,6 +9,7 @@ import platform
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -138,14 +139,20 @@ def _run(plan: Plan, reached: Reached, folder: Path, console: Console) -> Compar
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def told(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total or None)
-            progress.update(tasks[what], completed=done)
-
+        told = telling(progress)
         return asyncio.run(Comparing(plan, reached.cluster, folder, told, reached.check).run())
+
+
+def telling(progress: Progress) -> Callable[[str, int, int], None]:
+    """Shows what goes on, one bar for each; one whose total is not known (0) pulses until it is."""
+    tasks: dict[str, TaskID] = {}
+
+    def told(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = progress.add_task(what, total=None)
+        progress.update(tasks[what], completed=done, total=total or None)
+
+    return told
 
 
 def _report(comparison: Comparison, line: Line) -> str:

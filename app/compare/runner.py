@@ -101,6 +101,7 @@ class Comparing:
             self.progress("loading the source", sent.records, 0)
         if not sent.records:
             raise UnreadableRecords(f"--records {self.plan.records}: there are no records in it")
+        self.progress("loading the source", sent.records, sent.records)
         return sent
 
     async def _run(self, strategy: str, source: str, sent: Sent) -> tuple[Run, Evidence]:
