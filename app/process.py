@@ -8,9 +8,12 @@ import faust
 
 from routing.errors import MetrolineError
 
+CRASHED = "We experienced a crash!"
+"""How Faust announces the error that it raises in the end."""
+
 
 class Process(faust.Worker):
-    """Keeps the error for a person that ended it, in place of the tracebacks that Faust logs of it."""
+    """Keeps the error for a person that ended it, in place of the tracebacks and the shutdown that Faust logs."""
 
     refusal: MetrolineError | None = None
 
@@ -24,4 +27,6 @@ class Process(faust.Worker):
         if isinstance(error, MetrolineError):
             self.refusal = error
             return False
-        return True
+        if self.refusal is None:
+            return True
+        return record.levelno >= logging.WARNING and CRASHED not in str(record.msg)

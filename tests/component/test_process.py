@@ -1,0 +1,54 @@
+"""How a worker ends that cannot run: the reason is what is read last, with no shutdown chatter before it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REFUSED = """
+import logging, sys
+import faust
+from app.process import Process
+from routing.errors import MetrolineError
+
+class Refused(faust.App):
+    async def start(self):
+        logging.getLogger("mine").info("before")
+        try:
+            raise MetrolineError("two cuts of roles")
+        except MetrolineError as error:
+            if sys.argv[2] == "at the start":
+                raise
+            await self.crash(error)
+
+    async def on_stop(self):
+        logging.getLogger("mine").info("shutdown")
+        logging.getLogger("mine").warning("something was lost")
+
+app = Refused("test", store="memory://", web_enabled=False, datadir=sys.argv[1])
+worker = Process(app, loglevel="INFO", quiet=True, redirect_stdouts=False)
+try:
+    worker.execute_from_commandline()
+except SystemExit:
+    print(worker.refusal)
+"""
+
+
+@pytest.mark.parametrize("when", ["at the start", "later"])
+def test_a_refusal_silences_what_faust_says_of_its_shutdown_and_keeps_warnings(tmp_path: Path, when: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", REFUSED, str(tmp_path), when],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert ended.stdout == "two cuts of roles\n"
+    said = [line.split("] ")[-1].strip() for line in ended.stderr.splitlines()]
+    at = said.index("before")
+    assert said[at + 1 :] == ["something was lost"]
