@@ -22,7 +22,7 @@ $(BIN)/pip:
 	@$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/pip
-	@echo "installing into $(VENV) (the first time takes about half a minute)"
+	@echo "installing into $(VENV) (the first time takes a minute or so)"
 	@$(PIP) --require-hashes -r requirements.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@

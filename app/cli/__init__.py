@@ -65,7 +65,12 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="metroline")
 def cli() -> None:
-    """Metroline: smart routing on a dumb bus. One rules table, four strategies, on Kafka."""
+    """Metroline: smart routing on a dumb bus. One rules table, four strategies, on Kafka.
+
+    \b
+    Example: metroline demo
+    Each command says more, with an example: metroline check --help
+    """
 
 
 def main() -> None:

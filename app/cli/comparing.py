@@ -20,7 +20,16 @@ from rich.table import Table
 
 from agents.line import Line
 from app.cli import cli
-from app.cli.options import Reached, broker_option, json_option, line_option, reached_broker, seed_option, write_json
+from app.cli.options import (
+    Reached,
+    broker_option,
+    json_option,
+    line_option,
+    reached_broker,
+    records_option,
+    seed_option,
+    write_json,
+)
 from app.compare.report import render
 from app.compare.result import Comparison
 from app.compare.runner import Comparing, Plan
@@ -35,23 +44,30 @@ FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 @cli.command()
 @line_option
+@records_option("10000")
 @click.option(
-    "--records",
-    default="10000",
+    "--strategies",
+    metavar="NAME,...",
+    default=",".join(STRATEGIES),
     show_default=True,
-    help="A number of the line's own, or a file: JSON lines or CSV, also .gz.",
+    help="Those that are compared, in this order.",
 )
-@click.option("--strategies", default=",".join(STRATEGIES), show_default=True, help="Which, in which order.")
 @broker_option
-@click.option("--rate", type=click.FloatRange(min=0.1), help="Also measures the latency, at so many records a second.")
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes of each run."
+    "--rate", type=click.FloatRange(min=0.1), help="Also measures the latency, with so many records a second coming in."
 )
-@click.option("--partitions", type=click.IntRange(1, 1000), default=4, show_default=True, help="Of the source topic.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes for each strategy."
+)
+@click.option(
+    "--partitions", type=click.IntRange(1, 1000), default=4, show_default=True, help="Partitions of the source topic."
+)
 @seed_option
-@json_option("Writes the figures there; - is the standard output.")
-@click.option("--html", "html_file", type=FILE, help="Writes a report that stands alone in one file.")
-@click.option("--results", type=FOLDER, help="Writes what became of every record there, a file a strategy.")
+@json_option("the figures")
+@click.option("--html", "html_file", type=FILE, help="Writes a report to this file, which needs no other.")
+@click.option(
+    "--results", type=FOLDER, help="Writes what became of every record to this folder, one file for each strategy."
+)
 def compare(
     line: str | None,
     records: str,
@@ -65,11 +81,14 @@ def compare(
     html_file: Path | None,
     results: Path | None,
 ) -> None:
-    """Runs the same records through a line under each strategy and shows what each of them cost.
+    """Compares what the strategies cost on the same records.
+
+    Each strategy in turn runs them through the line, on worker processes and topics of its own, which are deleted at
+    the end. It exits with 1 if a record had another outcome under one of the strategies, or if sent = delivered +
+    dropped + dead does not hold.
 
     \b
-    Example: metroline compare --line agents.lines.flights --records 336776 --html report.html
-    It exits with 1 if a record had another outcome under one of them, or if a sum does not add up.
+    Example: metroline compare --line orders --records orders.csv --html report.html
     """
     names = tuple(strategy_named(name.strip()).name for name in strategies.split(",") if name.strip())
     where = line or Settings.read().line
@@ -103,11 +122,21 @@ def compare(
 
 
 @cli.command()
-@click.option("--records", default="20000", show_default=True, help="How many records.")
-@click.option("--html", "html_file", type=FILE, default=Path("comparison.html"), show_default=True, help="The report.")
+@click.option("--records", metavar="N", default="20000", show_default=True, help="How many records.")
+@click.option(
+    "--html",
+    "html_file",
+    type=FILE,
+    default=Path("comparison.html"),
+    show_default=True,
+    help="Writes the report to this file.",
+)
 @click.pass_context
 def demo(context: click.Context, records: str, html_file: Path) -> None:
-    """The side-by-side run on the example line: the embedded broker, four strategies, the table, a report.
+    """Compares the four strategies on the example line.
+
+    It runs on an embedded broker, unless BROKER_URL is set in the environment; it prints a table of what each strategy
+    cost, and writes a report with charts and the map of the line.
 
     \b
     Example: metroline demo

@@ -21,7 +21,7 @@ from agents.line import Line
 from agents.roles import Role
 from app.broker import EmbeddedBroker
 from app.cli import cli
-from app.cli.options import Reached, broker_option, line_option, reached_broker, seed_option
+from app.cli.options import Reached, broker_option, line_option, reached_broker, records_option, seed_option
 from app.compare.source import Sent, load, records_of
 from app.ping import HOST, check_free
 from app.running import run_worker
@@ -32,7 +32,9 @@ from routing.errors import MetrolineError
 
 @cli.command()
 def worker() -> None:
-    """One worker process, as deployed: everything from the environment.
+    """Runs one worker process, as it is deployed.
+
+    It takes all of its settings from the environment; the README has a table of them. SIGTERM or Ctrl-C ends it.
 
     \b
     Example: BROKER_URL=kafka://kafka:9092 LINE=lines/orders ROLE=router metroline worker
@@ -41,9 +43,11 @@ def worker() -> None:
 
 
 @cli.command()
-@click.option("--port", type=click.IntRange(1, 65_535), default=9092, show_default=True, help="Of 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=9092, show_default=True, help="Its port on 127.0.0.1.")
 def broker(port: int) -> None:
-    """The embedded broker alone, until Ctrl-C. It keeps everything in memory.
+    """Runs the embedded broker alone, until Ctrl-C.
+
+    It keeps everything in memory: what was written is gone at the end.
 
     \b
     Example: metroline broker --port 19092
@@ -55,16 +59,13 @@ def broker(port: int) -> None:
 
 @cli.command()
 @line_option
-@click.option(
-    "--records",
-    default="100",
-    show_default=True,
-    help="A number of the line's own, or a file: JSON lines or CSV, also .gz.",
-)
-@click.option("--rate", type=click.FloatRange(min=0.1), help="Records a second; as fast as possible unless given.")
+@records_option("100")
+@click.option("--rate", type=click.FloatRange(min=0.1), help="Records a second. Default: as fast as possible.")
 @seed_option
 def push(line: str | None, records: str, rate: float | None, seed: int) -> None:
-    """Writes source messages to a line's source topic.
+    """Writes records to the source topic of a line.
+
+    The topic is on the Kafka at BROKER_URL. Each record is a message.
 
     \b
     Example: metroline push --records orders.jsonl.gz --rate 100
@@ -95,15 +96,21 @@ async def _push(settings: Settings, line: Line, records: str, rate: float | None
     type=click.FloatRange(min=0),
     default=20.0,
     show_default=True,
-    help="Records a second that come in; 0 for none.",
+    help="So many of the line's own records come in each second; 0 for none.",
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
 @click.option(
-    "--port", type=click.IntRange(1, 65_535), default=6066, show_default=True, help="Of the first worker's pages."
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=6066,
+    show_default=True,
+    help="The port of the first worker's web pages.",
 )
 @seed_option
 def up(line: str | None, broker: str | None, rate: float, workers: int, port: int, seed: int) -> None:
-    """A live line on this machine: broker, workers, records coming in, web pages, until Ctrl-C.
+    """Runs a live line on this machine, until Ctrl-C.
+
+    It starts the embedded broker, unless another one is named, and workers with their web pages; records come in.
 
     \b
     Example: ROUTING_STRATEGY=map_maker metroline up --line agents.lines.metrobus
@@ -170,20 +177,31 @@ async def _push_forever(cluster: Cluster, settings: Settings, line: Line, rate: 
 @cli.command("hand-over")
 @line_option
 @click.option(
-    "--to", "roles", multiple=True, required=True, help="A role of the new cut; give the option once for each."
+    "--to",
+    "roles",
+    metavar="ROLE",
+    multiple=True,
+    required=True,
+    help="The ROLE of a worker of the new cut; once for each. Together they are the whole line.",
 )
 def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
-    """Carries the groups' offsets over to another cut of roles, while the line is stopped.
+    """Lets workers of other roles read on where the last ones stopped.
+
+    Each role has a consumer group of its own. When a line is cut into roles in another way, this gives the new groups
+    the offsets up to which its topics were read. Stop the line before, and start the new workers after.
 
     \b
-    Example: metroline hand-over --to on-ramp,router --to arrivals --to service:log
+    Example: metroline hand-over --to on-ramp,router,arrivals --to service:price,service:ship
     """
     settings = _settings(line)
     loaded = Line.load(settings.line)
     cut = [Role.parse(role, loaded.stops) for role in roles]
     moved = asyncio.run(hand_over_offsets(settings.cluster(), settings.topics(loaded), cut, loaded.stops, time.time()))
     for group, offsets in moved.items():
-        click.echo(f"{group}: {sum(offsets.values())} messages are behind it in {len(offsets)} partitions")
+        read, partitions = sum(offsets.values()), len(offsets)
+        click.echo(f"{group}: reads on after the {read} messages that were read before, in {partitions} partitions")
+    if not moved:
+        click.echo("no messages were read yet: the new workers begin with the first ones")
 
 
 def _settings(line: str | None) -> Settings:

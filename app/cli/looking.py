@@ -35,11 +35,17 @@ def read_text(file: Path) -> str:
 @cli.command()
 @click.argument("file", type=FILE)
 @click.option(
-    "--line", "line", help="The line whose services must serve its stops; the folder of the file if it is one."
+    "--line",
+    "line",
+    metavar="LINE",
+    help="The line, a package or a folder, whose services must serve the table's stops. Default: the folder of FILE, "
+    "if there is a services.py in it.",
 )
-@json_option("Writes the rules and the warnings there; - is the standard output.")
+@json_option("the rules, the stops and the warnings")
 def check(file: Path, line: str | None, json_file: Path | None) -> None:
-    """Validates a rules table and prints the network that it draws.
+    """Validates the rules table in FILE and draws its network.
+
+    It needs no broker. A table with problems is not drawn: each problem is told with its line, and it exits with 1.
 
     \b
     Example: metroline check agents/lines/metrobus/routes.toml
@@ -73,13 +79,22 @@ def _unchecked(file: Path) -> str:
 @cli.command()
 @click.argument("file", type=FILE)
 @click.argument("record", type=FILE)
-@click.option("--line", "line", help="Runs this line's services at the stops; without it the record stays as it is.")
-@json_option("Writes the way there; - is the standard output.")
+@click.option(
+    "--line",
+    "line",
+    metavar="LINE",
+    help="Runs the services of this line, a package or a folder, at the stops. Without it none runs: the record stays "
+    "as it is.",
+)
+@json_option("the way")
 def explain(file: Path, record: Path, line: str | None, json_file: Path | None) -> None:
-    """The way of one record: each rule that was tried, what it read, and which one held.
+    """Shows the way of one record, rule by rule.
+
+    FILE is a rules table, RECORD a file with one JSON object. After each stop it shows the rules that were tried, what
+    they read, and which one held. It needs no broker.
 
     \b
-    Example: metroline explain agents/lines/metrobus/routes.toml record.json
+    Example: metroline explain orders/routes.toml orders/one.json --line orders
     """
     book = RuleBook.parse(read_text(file), file=str(file))
     try:

@@ -23,17 +23,39 @@ from routing.errors import MetrolineError
 EMBEDDED = "embedded"
 
 line_option = click.option(
-    "--line", "line", help="The line: a package (agents.lines.flights) or a folder. Default: LINE, or the example line."
+    "--line",
+    "line",
+    metavar="LINE",
+    help="The line: a package (agents.lines.flights) or a folder. Default: LINE in the environment, or the example "
+    "line.",
 )
 broker_option = click.option(
-    "--broker", "broker", help="A Kafka, as kafka://host:port. Default: BROKER_URL, or else the embedded broker."
+    "--broker",
+    "broker",
+    metavar="URL",
+    help="A Kafka, as kafka://host:port. Default: BROKER_URL in the environment, or the embedded broker.",
 )
-seed_option = click.option("--seed", default=1, show_default=True, help="Which of the line's own records are made.")
+seed_option = click.option(
+    "--seed", default=1, show_default=True, help="Another number makes other records, where they are the line's own."
+)
 
 
-def json_option(help: str) -> Callable[[Any], Any]:
+def records_option(default: str) -> Callable[[Any], Any]:
     return click.option(
-        "--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), help=help
+        "--records",
+        metavar="N|FILE",
+        default=default,
+        show_default=True,
+        help="So many of the line's own, or those in a file: JSON lines, or CSV with commas and a header; also .gz.",
+    )
+
+
+def json_option(what: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, writable=True, path_type=Path),
+        help=f"Writes {what} to this file as JSON; - is the standard output.",
     )
 
 

@@ -44,21 +44,34 @@ def read_table(file: Path) -> str:
 
 @cli.group()
 def rules() -> None:
-    """The live rules table: show it, compare it with a file, publish another one."""
+    """Shows, compares and publishes the live rules table.
+
+    That is the table of a line which runs on the Kafka at BROKER_URL.
+
+    \b
+    Example: metroline rules show > routes.toml       # edit it
+             metroline rules diff routes.toml
+             metroline rules publish routes.toml
+    """
 
 
 @rules.command("publish")
 @click.argument("file", type=FILE)
 @line_option
-@click.option("--replaces", type=int, help="The version that it was made from; the current one unless given.")
+@click.option(
+    "--replaces",
+    metavar="VERSION",
+    type=int,
+    help="The version that the table was made from. Default: whichever is current.",
+)
 def publish(file: Path, line: str | None, replaces: int | None) -> None:
-    """Publishes a table: the records that follow go by it, without a restart.
+    """Publishes the table in FILE: the records that follow go by it.
 
-    It is refused if it does not validate, if it names a stop that no live worker serves, or if somebody else
-    has published since `--replaces`.
+    No restart is needed. A table is refused if it does not validate, if it names a stop that no live worker serves, or
+    if the version of --replaces is not the current one any more.
 
     \b
-    Example: metroline rules publish agents/lines/metrobus/routes.toml
+    Example: metroline rules publish routes.toml --replaces 3
     """
     book = RuleBook.parse(read_table(file), file=str(file))
     settings = Settings.read(line=line) if line else Settings.read()
@@ -102,7 +115,7 @@ async def _follow(workers: Workers, version: int) -> None:
 
 @rules.command("show")
 @line_option
-@json_option("Writes the version whole there; - is the standard output.")
+@json_option("the table with its version and who published it")
 def show(line: str | None, json_file: Path | None) -> None:
     """Prints the current version of the live table.
 
@@ -122,10 +135,12 @@ def show(line: str | None, json_file: Path | None) -> None:
 @click.argument("file", type=FILE)
 @line_option
 def diff(file: Path, line: str | None) -> None:
-    """What publishing a file would change. It exits with 0 also where it differs.
+    """Shows what publishing FILE would change.
+
+    It exits with 0, whether something would change or not.
 
     \b
-    Example: metroline rules diff agents/lines/metrobus/routes.toml
+    Example: metroline rules diff routes.toml
     """
     published = _current(line)
     name = f"version {published.version}"

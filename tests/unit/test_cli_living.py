@@ -1,0 +1,34 @@
+"""What `metroline hand-over` says of what it has done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from click.testing import CliRunner
+
+from app.cli import cli, living
+
+ROLES = ["--to", "on-ramp,router,arrivals", "--to", "service:contact_point,service:allow_list,service:log"]
+
+
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        (
+            {"line@all": {TopicPartition("line.arrivals", 0): 7, TopicPartition("line.arrivals", 1): 5}},
+            "line@all: reads on after the 12 messages that were read before, in 2 partitions\n",
+        ),
+        ({}, "no messages were read yet: the new workers begin with the first ones\n"),
+    ],
+)
+def test_hand_over_says_where_each_group_reads_on(
+    monkeypatch: pytest.MonkeyPatch, moved: dict[str, Any], told: str
+) -> None:
+    async def handed_over(*_: Any) -> dict[str, Any]:
+        return moved
+
+    monkeypatch.setattr(living, "hand_over_offsets", handed_over)
+
+    assert CliRunner().invoke(cli, ["hand-over", *ROLES]).output == told
