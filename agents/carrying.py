@@ -29,6 +29,11 @@ class Carrier:
         self.bus = bus
         self.books = books
         self.clock = clock
+        self.hurries = False
+        """Whether packs shall be cut soon: partitions are taken away, or the worker stops."""
+
+    def hurry(self, hurries: bool) -> None:
+        self.hurries = hurries
 
     async def run(self, stream: Stream[bytes], handle: Handle) -> None:
         """Handles every envelope of the stream, the next one while the last one's confirmations are under way."""

@@ -27,6 +27,9 @@ GIVEN_UP = 8
 LONGEST_WAIT = 30 * 24 * 3600.0
 """What a service may ask for, in seconds."""
 
+HURRIED = 1.0
+"""Seconds that a pack may take while a worker stops or loses partitions."""
+
 BREATH = 0.02
 """Seconds after which a stop lets others have the event loop."""
 
@@ -97,7 +100,7 @@ class Stop:
         for trip in trips:
             while trip.taken < len(trip.lines):
                 trip.run(self.carrier.clock, BREATH)
-                if self.carrier.clock() > deadline:
+                if self._is_over(deadline, self.carrier.clock()):
                     return
                 await asyncio.sleep(0)
 
@@ -109,11 +112,15 @@ class Stop:
             trip.taken += 1
             await trip.run_async(place)
             now = clock()
-            if now > deadline:
+            if self._is_over(deadline, now):
                 return
             if now - breath > BREATH:
                 await asyncio.sleep(0)
                 breath = clock()
+
+    def _is_over(self, deadline: float, now: float) -> bool:
+        """Whether the rest of a pack goes back to the stop: after `pack_seconds`, or earlier where all is to end."""
+        return now > deadline or (self.carrier.hurries and now > deadline - self.pack_seconds + HURRIED)
 
     def end(self, outcome: Outcome) -> Decision:
         """The end of a journey that the service itself decided; equal ends are the same object."""

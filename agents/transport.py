@@ -6,16 +6,27 @@ take that long. And table recovery relies on the end of a changelog: told too lo
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import AbstractEventLoop
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
 import aiokafka
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, Message
 from faust.types.transports import ConsumerT
 
+from agents.budget import Budget
 from agents.cluster import Cluster
+
+HELD_BYTES = 8 * 1024 * 1024
+"""What a worker may hold of one topic; Faust delivers to all agents in one loop, so that a full one would stop all."""
+
+SHORT = 0.02
+"""Seconds after which topics are looked at again of which too much was held."""
+
+DRAIN_SECONDS = 5.0
+"""How long messages at hand may take to their end when partitions are taken away or the worker stops."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -48,7 +59,31 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer, running in our thread."""
+    """Faust's consumer, running in our thread; it looks only at topics of which it does not hold too much."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.budget = Budget(HELD_BYTES)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        if active_partitions is None:
+            return await super()._getmany(active_partitions, timeout)
+        look_at = self.budget.open(active_partitions)
+        if not look_at:
+            await self.sleep(SHORT)
+            return {}
+        # What is left out may be looked at soon: others with nothing to read must not hold it up.
+        return await super()._getmany(look_at, timeout if len(look_at) == len(active_partitions) else SHORT)
+
+    def _to_message(self, tp: TP, record: Any) -> Any:
+        if self.app.topics.acks_enabled_for(tp.topic):
+            self.budget.take(tp, record.offset, len(record.value or b""))
+        return super()._to_message(tp, record)
+
+    def ack(self, message: Message) -> bool:
+        """Called when a stream is done with a message."""
+        self.budget.give_back(message.tp, message.offset)
+        return super().ack(message)
 
     async def perform_seek(self) -> None:
         """Takes no message from where a stream stands now; Faust lets messages flow again right after this."""
@@ -60,19 +95,42 @@ class Consumer(driver.Consumer):
         if not self.app.should_stop:
             await self.commit()
         await super().on_partitions_revoked(revoked)
+        self.budget.clear()
+
+    async def wait_empty(self) -> None:
+        """Lets what is at hand come to its end, for a while: what is left comes again, here or elsewhere."""
+        hurry = cast(Transport, self.transport).hurry
+        hurry(True)
+        try:
+            await asyncio.wait_for(super().wait_empty(), DRAIN_SECONDS)
+        except TimeoutError:
+            self.log.info("%d messages are left open and come again", len(self._unacked_messages))
+        finally:
+            hurry(False)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
 
 class Transport(driver.Transport):
-    """Set it as `app.transport` before the app starts; `fetch_wait` is in seconds."""
+    """Set it as `app.transport` before the app starts; `fetch_wait` is in seconds.
+
+    `hurry` is called with True when what is at hand shall come to its end soon, and with False afterwards.
+    """
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer
 
     def __init__(
-        self, url: Any, app: Any, loop: AbstractEventLoop | None = None, *, cluster: Cluster, fetch_wait: float
+        self,
+        url: Any,
+        app: Any,
+        loop: AbstractEventLoop | None = None,
+        *,
+        cluster: Cluster,
+        fetch_wait: float,
+        hurry: Callable[[bool], None],
     ) -> None:
         super().__init__(url, app, loop)
         self.cluster = cluster
         self.fetch_wait = fetch_wait
+        self.hurry = hurry

@@ -32,8 +32,8 @@ from app.preparation import prepare
 from app.settings import Settings
 from app.views import add_views
 
-BUFFERED = 64
-"""Messages that wait in memory for each agent."""
+BUFFERED = 1_000_000
+"""Messages that may wait for each agent as far as Faust is concerned: our consumer bounds their bytes."""
 
 
 class LineApp(faust.App):
@@ -123,7 +123,6 @@ def create_app(settings: Settings) -> LineApp:
     )
     app.settings, app.line, app.role, app.line_topics, app.cluster = settings, line, role, topics, cluster
     app.started_at = time.time()
-    app.transport = Transport(app.conf.broker_consumer, app, cluster=cluster, fetch_wait=settings.fetch_wait)
     app.producing = KafkaProducer(cluster.librdkafka, RULES_BYTES)
     app.bus = Bus(topics, Bounds(), app.producing, Meter())
     app.presence = Presence(cluster, topics.workers, app.describe, app.announce, time.time)
@@ -138,6 +137,9 @@ def create_app(settings: Settings) -> LineApp:
     assert isinstance(rules, LineTable)
     app.books = LiveBooks(filed, rules, app.served_stops, settings.strategy, lambda: app.tables.actives_ready)
     carrier = Carrier(app.bus, app.books, time.time)
+    app.transport = Transport(
+        app.conf.broker_consumer, app, cluster=cluster, fetch_wait=settings.fetch_wait, hurry=carrier.hurry
+    )
     stop = partial(
         Stop, carrier, pack_seconds=settings.pack_seconds, patience=settings.patience, max_age=settings.max_age
     )

@@ -1,0 +1,91 @@
+"""A slow stop slows its own input and nobody else's, fills no memory, and holds up neither a rebalance nor a stop."""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+import psutil
+import pytest
+
+from routing.outcome import Ending
+from tests.integration.depot import Depot, numbered
+
+SERVICES = """
+import asyncio
+from pathlib import Path
+
+from agents import service
+
+GATE = Path(__file__).parent / "gate"
+
+
+@service(timeout=600)
+async def slow(record):
+    while not GATE.exists():
+        await asyncio.sleep(0.02)
+    return record
+
+
+@service
+def fast(record):
+    return record
+"""
+
+RULES = """
+[[rules]]
+after = "source"
+match = { slow = true }
+to = "slow"
+
+[[rules]]
+after = "source"
+to = "fast"
+"""
+
+SIZE = 20_000
+
+
+def records(count: int, slow: bool) -> list[bytes]:
+    return [orjson.dumps({"n": n, "slow": slow, "text": "x" * SIZE}) for n in range(count)]
+
+
+async def test_a_stop_that_does_not_move_leaves_the_others_at_their_pace_and_memory_bounded(depot: Depot) -> None:
+    depot.write(SERVICES, RULES)
+    await depot.create_source()
+    worker = depot.start("signpost")
+    await depot.ready(worker)
+    await depot.push(records(200, slow=False))
+    await depot.settled(200)
+    process = psutil.Process(worker.child.pid)
+    before = process.memory_info().rss
+
+    await depot.push(records(4_000, slow=True))
+    await depot.push(records(1_000, slow=False))
+    await depot.settled(1_200, timeout=40)
+    grown = process.memory_info().rss - before
+    assert grown < 50 * 1024 * 1024, f"{grown >> 20} MB more for 80 MB that wait"
+
+    depot.open_gate()
+    await depot.settled(5_200)
+    assert await depot.counts() == {Ending.DELIVERED: 5_200}
+
+
+@pytest.mark.parametrize("strategy", ["signpost", "conductor"])
+async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeats_nothing(
+    depot: Depot, strategy: str
+) -> None:
+    """Half a second a record: packs are at hand all the time."""
+    await depot.create_source()
+    worker = depot.start(strategy)
+    await depot.ready(worker)
+    await depot.push(numbered(range(100), takes=0.1))
+    await depot.until(lambda: depot.more_than(5))
+    asked = time.monotonic()
+    assert await depot.stop(worker) == 0
+    assert time.monotonic() - asked < 10
+
+    again = depot.start(strategy)
+    await depot.ready(again)
+    await depot.settled(100)
+    assert await depot.duplicates() == 0

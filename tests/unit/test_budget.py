@@ -1,0 +1,71 @@
+"""What a worker holds of a topic is bounded, and one topic's fullness is no other's."""
+
+from __future__ import annotations
+
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.budget import EACH, FETCH, Budget
+from tests.unit.worlds import examples
+
+SLOW = [TP("slow", number) for number in range(4)]
+FAST = [TP("fast", number) for number in range(4)]
+
+
+def test_a_full_topic_is_not_looked_at_until_something_is_done() -> None:
+    budget = Budget(2 * FETCH)
+    budget.take(SLOW[0], 1, FETCH)
+    budget.take(SLOW[3], 2, FETCH)
+    assert budget.open([*SLOW, *FAST]) <= set(FAST)
+    budget.give_back(SLOW[0], 1)
+    assert len(budget.open([*SLOW, *FAST]) - set(FAST)) == 1
+
+
+def test_so_many_partitions_are_looked_at_as_there_is_room_for_and_each_has_its_turn() -> None:
+    budget = Budget(2 * FETCH)
+    looks = [budget.open(SLOW) for _ in range(4)]
+    assert [len(look) for look in looks] == [2, 2, 2, 2]
+    assert set.union(*looks) == set(SLOW)
+
+
+def test_a_message_that_is_larger_than_the_bound_comes_through_alone() -> None:
+    budget = Budget(10)
+    assert len(budget.open(SLOW)) == 1
+    budget.take(SLOW[1], 1, 50 * FETCH)
+    assert not budget.open(SLOW)
+    budget.give_back(SLOW[1], 1)
+    assert len(budget.open(SLOW)) == 1
+
+
+def test_small_messages_count_for_more_than_their_value() -> None:
+    budget = Budget(100 * EACH)
+    for number in range(100):
+        budget.take(SLOW[0], number, 1)
+    assert not budget.open(SLOW)
+
+
+def test_after_partitions_changed_hands_all_is_open_and_late_acknowledgements_do_no_harm() -> None:
+    budget = Budget(FETCH)
+    budget.take(SLOW[0], 1, 5 * FETCH)
+    budget.clear()
+    assert budget.open(SLOW)
+    budget.give_back(SLOW[0], 1)
+    budget.take(SLOW[0], 2, FETCH)
+    assert not budget.open(SLOW)
+
+
+@given(st.lists(st.tuples(st.sampled_from([*SLOW, *FAST]), st.integers(0, 5), st.integers(0, 5_000), st.booleans())))
+@examples(200)
+def test_what_is_held_is_what_was_taken_and_not_given_back(steps: list[tuple[TP, int, int, bool]]) -> None:
+    budget, held = Budget(6_000), dict[tuple[TP, int], int]()
+    for tp, offset, size, takes in steps:
+        if takes:
+            budget.take(tp, offset, size)
+            held[tp, offset] = max(size, EACH)
+        else:
+            budget.give_back(tp, offset)
+            held.pop((tp, offset), None)
+        for topic in ("slow", "fast"):
+            full = sum(size for (one, _), size in held.items() if one.topic == topic) >= 6_000
+            assert bool(budget.open([TP(topic, 0)])) != full
