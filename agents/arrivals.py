@@ -7,8 +7,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agents.bus import Confirmation, all_of
+from agents.bus import Confirmation, Departures, all_of
 from agents.carrying import Carrier
+from agents.reopening import begin_anew
 from agents.ring import Ring
 from agents.tables import LineTable
 from agents.topics import DEAD_LETTERS, DELIVERED
@@ -57,7 +58,11 @@ class Arrivals:
         """Settles what an envelope brings; the next one is handled while its records and entries are written."""
         fresh: list[Segment] = []
         touched: dict[bytes, Block] = {}
+        anew = self.carrier.bus.departures(envelope.strategy, envelope.origin)
         for segment in envelope.segments:
+            if segment.reopen is not None:
+                self._reopen(envelope.origin, segment, touched, anew)
+                continue
             places = self._settle(envelope.origin, segment, touched)
             if places and segment.outcome is not None:
                 fresh.append(segment.part(places))
@@ -67,6 +72,7 @@ class Arrivals:
             for ending, topic in ((Ending.DELIVERED, DELIVERED), (Ending.DEAD, DEAD_LETTERS))
             if any(one.outcome is not None and one.outcome.ending is ending for one in fresh)
         ]
+        written += await self.carrier.bus.dispatch(anew)
         settled = _Settled(envelope.origin, written, {key: block.encode() for key, block in touched.items()}, fresh)
         self._waiting.append(settled)
         if self._writer is None or self._writer.done():
@@ -108,9 +114,24 @@ class Arrivals:
         for number, places in by_block(segment.ids):
             key = f"{origin.partition}/{origin.name}/{number}".encode()
             block = touched[key] = self._block(key)
-            first = block.settle([segment.ids[place] for place in places], kind, segment.hops)
+            first = block.settle([segment.ids[place] for place in places], kind, segment.hops, segment.generation)
             fresh += [places[place] for place in first]
         return fresh
+
+    def _reopen(self, origin: Origin, segment: Segment, touched: dict[bytes, Block], anew: Departures) -> None:
+        """Takes back the outcome of dead letters and sends them on; those that are dead no longer stay as they are."""
+        if segment.outcome is None or segment.outcome.ending is not Ending.DEAD:
+            raise MetrolineError("what is to begin anew is no dead letter")
+        books, at = self.carrier.books.books, self.carrier.clock()
+        begin_anew(replace(anew, by_address={}), books, segment, at)  # raises before anything is taken back
+        kind = kind_of(segment.last_stop, segment.outcome)
+        for number, places in by_block(segment.ids):
+            key = f"{origin.partition}/{origin.name}/{number}".encode()
+            block = self._block(key)
+            opened = block.reopen([segment.ids[place] for place in places], kind, segment.generation)
+            if opened:
+                touched[key] = block
+                begin_anew(anew, books, segment.part([places[place] for place in opened]), at)
 
     def _block(self, key: bytes) -> Block:
         block = self._blocks.get(key)

@@ -6,6 +6,7 @@ the header's segments each say for a range of lines what is behind them and what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
@@ -20,6 +21,8 @@ from routing.values import natural, seconds, text, text_or_none
 FORMAT = 1
 MOST = 300
 """Characters of an error's text that are kept; it may repeat what it found."""
+
+ID = re.compile(r"(?P<name>.+)-(?P<partition>[0-9]+)-(?P<offset>[0-9]+)(\.(?P<index>[0-9]+))?")
 
 RecordId = int | tuple[int, int, int]
 """A record's id within its partition: the offset of its source message or, where that held several lines,
@@ -46,6 +49,17 @@ class Tries(NamedTuple):
     """Seconds since the epoch."""
 
 
+class Replay(NamedTuple):
+    """A dead letter was sent on its way again: when, by whom, why it was dead, and what it was if it was edited."""
+
+    at: float
+    """Seconds since the epoch."""
+    by: str
+    reason: str
+    before: str | None = None
+    """The record before, where it was edited."""
+
+
 class Origin(NamedTuple):
     """Where records entered: the source's epoch or, for what is no envelope, the topic on which it was found."""
 
@@ -69,6 +83,11 @@ class Segment:
     """How often these records were written to the bus, this time included."""
     tries: Tries | None = None
     """The attempts at the stop where these records are, or which ended their journey."""
+    generation: int = 0
+    """How often these records were dead letters and began anew."""
+    replays: tuple[Replay, ...] = ()
+    reopen: str | None = None
+    """On a request to the arrivals: `REPLAY`, `REPLAY:stop` or `DISCARD:reason`; see `agents.reopening`."""
 
     @property
     def last_stop(self) -> str:
@@ -199,6 +218,11 @@ def _encode_segment(segment: Segment) -> dict[str, Any]:
         encoded["outcome"] = (outcome.ending, outcome.reason, outcome.rule)
     if segment.tries is not None:
         encoded["tries"] = tuple(segment.tries)
+    if segment.generation:
+        encoded["generation"] = segment.generation
+        encoded["replays"] = [tuple(replay) for replay in segment.replays]
+    if segment.reopen is not None:
+        encoded["reopen"] = segment.reopen
     return encoded
 
 
@@ -221,6 +245,9 @@ def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator
             None if outcome is None else _outcome(*outcome),
             natural(encoded["hops"]),
             None if tries is None else _tries(*tries),
+            natural(encoded.get("generation", 0)),
+            tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
+            text_or_none(encoded.get("reopen")),
         )
         start = end
     if start != len(lines) or not data:
@@ -235,6 +262,10 @@ def _tries(stop: Any, causes: Any, due: Any) -> Tries:
     return Tries(text(stop), tuple(map(text, causes)), seconds(due))
 
 
+def _replay(at: Any, by: Any, reason: Any, before: Any) -> Replay:
+    return Replay(seconds(at), text(by), text(reason), text_or_none(before))
+
+
 def _outcome(ending: Any, reason: Any, rule: Any) -> Outcome:
     return Outcome(Ending(ending), text_or_none(reason), text_or_none(rule))
 
@@ -244,6 +275,15 @@ def _id(encoded: Any) -> RecordId:
     if index >= count:
         raise MetrolineError(f"record {index} of {count}")
     return (offset, index, count)
+
+
+def id_of(name: str) -> tuple[Origin, int, int | None]:
+    """What `id_text` says: origin, offset and, in a packed message, the place in it; raises `MetrolineError`."""
+    found = ID.fullmatch(name)
+    if found is None:
+        raise MetrolineError(f"{name!r} is no record's id: it looks like source-0-17 or source-0-17.3")
+    index = found["index"]
+    return Origin(found["name"], int(found["partition"])), int(found["offset"]), None if index is None else int(index)
 
 
 def id_text(origin: Origin, record: RecordId) -> str:

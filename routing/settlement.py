@@ -25,6 +25,9 @@ MOST_KEYS = 256
 
 OTHER = "other reasons"
 
+MOST_INDEX = 2**32 // BLOCK - 1
+"""Records of one message of which each can be told from the others in a bitmap of 32-bit numbers."""
+
 Kind = tuple[str, str, str]
 """Last stop, ending, and the drop's reason or the dead letter's cause ('' for delivered)."""
 
@@ -32,6 +35,17 @@ Kind = tuple[str, str, str]
 def offset_of(record: RecordId) -> int:
     """The offset of a record's source message."""
     return record if type(record) is int else cast("tuple[int, int, int]", record)[0]
+
+
+def mark_of(record: RecordId) -> int | None:
+    """What a record is found by among the dead ones of its block; None for one so far back in its message that it
+    cannot be replayed."""
+    if type(record) is int:
+        return record % BLOCK
+    offset, index, count = cast("tuple[int, int, int]", record)
+    if count == 1:
+        return offset % BLOCK
+    return None if index >= MOST_INDEX else offset % BLOCK + (index + 1) * BLOCK
 
 
 def by_block(ids: Iterable[RecordId]) -> Iterator[tuple[int, list[int]]]:
@@ -60,19 +74,71 @@ class Block:
     """How often the settled records were written to the bus."""
     duplicates: int = 0
     """Outcomes that came for a record that was settled."""
+    dead: BitMap = field(default_factory=BitMap)
+    """The records that ended as dead letters, by their marks."""
+    generations: dict[int, int] = field(default_factory=dict)
+    """How often those records began anew that did, by their marks."""
 
-    def settle(self, ids: Iterable[RecordId], kind: Kind, hops: int) -> list[int]:
+    def settle(self, ids: Iterable[RecordId], kind: Kind, hops: int, generation: int = 0) -> list[int]:
         """Settles records of this block that came with one outcome; gives the places of those that had none."""
         all_ids = list(ids)
-        fresh = self._settle_all(all_ids)
+        fresh = None if generation or self.generations else self._settle_all(all_ids)
         if fresh is None:
-            fresh = [place for place, record in enumerate(all_ids) if self._settle(record)]
+            fresh = [
+                place
+                for place, record in enumerate(all_ids)
+                if self.generation(record) == generation and self._settle(record)
+            ]
         if fresh:
-            known = kind in self.counts or len(self.counts) < MOST_KEYS
-            self.counts[kind if known else (kind[0], kind[1], OTHER)] += len(fresh)
+            self.counts[self._counted_as(kind)] += len(fresh)
             self.hops += hops * len(fresh)
+            if kind[1] == Ending.DEAD:
+                self.dead.update([mark for place in fresh if (mark := mark_of(all_ids[place])) is not None])
         self.duplicates += len(all_ids) - len(fresh)
         return fresh
+
+    def generation(self, record: RecordId) -> int:
+        """How often a record began anew."""
+        mark = mark_of(record) if self.generations else None
+        return 0 if mark is None else self.generations.get(mark, 0)
+
+    def is_dead(self, record: RecordId, generation: int) -> bool:
+        """Whether a record is a dead letter of this generation, and was not replayed or discarded since."""
+        mark = mark_of(record)
+        return mark is not None and mark in self.dead and self.generation(record) == generation
+
+    def reopen(self, ids: Iterable[RecordId], kind: Kind, generation: int) -> list[int]:
+        """Takes back the outcome of those that are dead letters of this generation; gives their places.
+
+        Each begins anew as the next generation, so what is asked for twice happens once.
+        """
+        opened = []
+        for place, record in enumerate(ids):
+            mark = mark_of(record)
+            if mark is None or not self.is_dead(record, generation):
+                continue
+            opened.append(place)
+            self.dead.discard(mark)
+            self.generations[mark] = generation + 1
+            self._unsettle(record)
+        if opened:
+            self.counts[self._counted_as(kind)] -= len(opened)
+            self.counts = +self.counts
+        return opened
+
+    def _counted_as(self, kind: Kind) -> Kind:
+        known = kind in self.counts or len(self.counts) < MOST_KEYS
+        return kind if known else (kind[0], kind[1], OTHER)
+
+    def _unsettle(self, record: RecordId) -> None:
+        offset, index, count = (record, 0, 1) if type(record) is int else cast("tuple[int, int, int]", record)
+        place = offset % BLOCK
+        if place in self.whole:
+            self.whole.discard(place)
+            if count > 1:
+                self.partial[place] = (count, BitMap(range(count)))
+        if count > 1:
+            self.partial[place][1].discard(index)
 
     def _settle_all(self, ids: list[RecordId]) -> list[int] | None:
         """The quick way, for messages of one record each of which none is settled; None where that is not so."""
@@ -101,12 +167,15 @@ class Block:
     def encode(self) -> dict[str, Any]:
         """As JSON data; the bitmaps in roaring's portable format, base64."""
         self.whole.run_optimize()
+        self.dead.run_optimize()
         return {
             "whole": _encode(self.whole),
             "partial": {str(place): [count, _encode(settled)] for place, (count, settled) in self.partial.items()},
             "counts": [[*kind, count] for kind, count in self.counts.items()],
             "hops": self.hops,
             "duplicates": self.duplicates,
+            "dead": _encode(self.dead),
+            "generations": [[mark, generation] for mark, generation in self.generations.items()],
         }
 
     @classmethod
@@ -117,6 +186,8 @@ class Block:
             Counter({(stop, ending, reason): count for stop, ending, reason, count in data["counts"]}),
             data["hops"],
             data["duplicates"],
+            _decode(data["dead"]) if "dead" in data else BitMap(),
+            dict(data.get("generations", ())),
         )
 
 

@@ -1,0 +1,73 @@
+"""Dead letters that begin anew or are discarded: what is asked of the arrivals, which alone may do it.
+
+A request goes to the arrivals as the letter itself, so that it is handled in order with the outcomes of its partition.
+It names the letter's generation, and only a dead letter of that generation is reopened: whatever is asked for twice, by
+two terminals or after an interruption, happens once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from agents.bus import Departures
+from routing.envelope import Envelope, Replay, Segment
+from routing.errors import MetrolineError
+from routing.fields import FieldReader
+from routing.itinerary import ARRIVALS, Chosen, Move, service_address
+from routing.outcome import Ending, Outcome
+from routing.strategies import Books, strategy_named
+
+REPLAY, DISCARD = "replay", "discard"
+
+BY = "failure desk"
+"""Who chose the stop that a replay goes to."""
+
+
+def asked_to_replay(letter: Envelope, replay: Replay, stop: str | None, line: bytes) -> Envelope:
+    """The request that the one record of a letter begins anew as `line`: at this stop, or at the source."""
+    [segment] = letter.segments
+    anew = replace(
+        segment, lines=(line,), replays=(*segment.replays, replay), reopen=f"{REPLAY}:{stop}" if stop else REPLAY
+    )
+    return replace(letter, segments=(anew,))
+
+
+def asked_to_discard(letter: Envelope, replay: Replay, reason: str) -> Envelope:
+    """The request that the one record of a letter counts as dropped for this reason."""
+    [segment] = letter.segments
+    return replace(
+        letter, segments=(replace(segment, replays=(*segment.replays, replay), reopen=f"{DISCARD}:{reason}"),)
+    )
+
+
+def begin_anew(departures: Departures, books: Books, segment: Segment, at: float) -> None:
+    """Sends reopened records on their way: young, untried and as the next generation."""
+    action, _, detail = (segment.reopen or "").partition(":")
+    anew = replace(
+        segment,
+        entered=at,
+        history=(),
+        chosen=None,
+        itinerary=None,
+        outcome=None,
+        hops=0,
+        tries=None,
+        generation=segment.generation + 1,
+        reopen=None,
+    )
+    if action == DISCARD:
+        dropped = replace(anew, history=segment.history)
+        departures.add(dropped, Move(ARRIVALS, outcome=Outcome(Ending.DROPPED, f"discarded: {detail}")))
+    elif action != REPLAY:
+        raise MetrolineError(f"nobody knows what {segment.reopen!r} asks for")
+    elif detail:
+        departures.add(anew, Move(service_address(detail), Chosen(None, BY, books.live.version)))
+    else:
+        strategy = strategy_named(departures.strategy)
+        records = _read(strategy.reader(books, "source"), anew)
+        departures.add_courses(anew, strategy.begin(books, records), BY)
+
+
+def _read(reader: FieldReader, segment: Segment) -> list[dict[str, Any]]:
+    return reader.read_all(b"\n".join(segment.lines), len(segment.lines))
