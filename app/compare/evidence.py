@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import orjson
 from aiokafka import TopicPartition
@@ -157,19 +157,26 @@ class Settled:
 
 async def read_settled(cluster: Cluster, topics: Topics) -> Settled:
     """Reads the table `outcomes` from its changelog."""
-    latest: dict[bytes, Any] = {}
-    async for message in read_topic(cluster, topics.changelog("outcomes")):
-        latest[message.key] = message.value
     settled = Settled()
-    for key, value in latest.items():
-        if not key.split(b"/")[1].startswith(b"source"):
-            continue
-        block = Block.decode(orjson.loads(value))
+    for block in (await read_blocks(cluster, topics)).values():
         for (_, ending, _), count in block.counts.items():
             settled.endings[Ending(ending)] += count
         settled.hops += block.hops
         settled.duplicates += block.duplicates
     return settled
+
+
+async def read_blocks(cluster: Cluster, topics: Topics) -> dict[tuple[int, str, int], Block]:
+    """What is settled of the source, by partition, the source's epoch and block: the last value of each entry."""
+    latest: dict[bytes, bytes] = {}
+    async for message in read_topic(cluster, topics.changelog("outcomes")):
+        latest[message.key] = message.value
+    keys = {key: key.decode().split("/") for key in latest}
+    return {
+        (int(partition), origin, int(number)): Block.decode(orjson.loads(latest[key]))
+        for key, (partition, origin, number) in keys.items()
+        if origin.startswith("source")
+    }
 
 
 async def read_delivered(

@@ -1,0 +1,171 @@
+"""The workers of a line that is under fire: a worker that ends is replaced, as a supervisor of a deployment does it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+
+from agents.books import Publication
+from app.published import publish, read_published
+from app.workers import WorkerProcess
+from routing.errors import MetrolineError
+from tests.chaos.kafka import Kafka
+from tests.chaos.plan import ROLES, Fault, Kind
+from tests.integration.depot import Depot
+
+LINE = Path(__file__).parent / "line"
+
+RULES = (LINE / "routes.toml").read_text("utf-8")
+OTHER_RULES = RULES.replace('match = { heavy = true }\nto = "crane"', 'to = "crane"')
+"""Every record that is kept goes to the crane; its outcome is the same."""
+
+TAKEN_OVER = 2.0
+"""Seconds that others need to take over once a session is over."""
+
+
+@dataclass(eq=False)
+class Hand:
+    """A worker at work."""
+
+    role: str
+    process: WorkerProcess
+
+
+@dataclass
+class Crew:
+    """A worker for each role, an on-ramp for each strategy, and what can happen to them."""
+
+    depot: Depot
+    strategies: Sequence[str]
+    kafka: Kafka | None
+    say: Callable[[str], None]
+    hands: list[Hand] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """What happened beyond the faults: workers that ended by themselves or did not end as they were asked to."""
+
+    def __post_init__(self) -> None:
+        self._strategies = cycle(self.strategies)
+
+    @property
+    def session(self) -> float:
+        """Seconds without a heartbeat after which a worker counts as gone."""
+        return float(self.depot.environment()["BROKER_SESSION_TIMEOUT"])
+
+    async def start(self) -> None:
+        """Returns when all of them are ready."""
+        for role in (*ROLES, *["on-ramp"] * (len(self.strategies) - 1)):
+            self.hire(role)
+        await self.depot.ready()
+
+    def hire(self, role: str) -> Hand:
+        """Starts one more worker."""
+        strategy = next(self._strategies) if role == "on-ramp" else self.strategies[0]
+        self.hands.append(Hand(role, self.depot.start(strategy, role)))
+        return self.hands[-1]
+
+    def hand(self, role: str) -> Hand:
+        """The worker who has played this role for the longest time."""
+        return next(hand for hand in self.hands if hand.role == role)
+
+    async def watch(self) -> None:
+        """Replaces workers that end by themselves, until it is cancelled."""
+        while True:
+            for hand in [hand for hand in self.hands if hand.process.child.exit_code is not None]:
+                self.note(f"{hand.role} ended by itself: {hand.process.child.last_words(1)}")
+                self.hands.remove(hand)
+                self.depot.workers.remove(hand.process)
+                self.hire(hand.role)
+            await asyncio.sleep(1.0)
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+        self.say(f"  {text}")
+
+    async def kill(self, hand: Hand) -> None:
+        self.hands.remove(hand)
+        await self.depot.kill(hand.process)
+
+    async def ask_to_end(self, hand: Hand) -> None:
+        self.hands.remove(hand)
+        began = time.monotonic()
+        code = await self.depot.stop(hand.process)
+        if code != 0:
+            seconds = time.monotonic() - began
+            self.note(f"{hand.role} did not end well ({seconds:.0f} s): {hand.process.child.last_words(1)}")
+
+    async def ready(self, *hands: Hand) -> None:
+        """Waits until these workers answer; one that ends meanwhile is replaced and noted elsewhere."""
+        try:
+            await self.depot.ready(*[hand.process for hand in hands])
+        except MetrolineError as error:
+            self.note(f"not ready: {error}")
+
+    async def strike(self, fault: Fault) -> None:
+        """Lets a fault happen; returns when it is over and its pause, too."""
+        ways: dict[Kind, Callable[[Fault], Awaitable[list[Hand]]]] = {
+            Kind.KILL: self._kill,
+            Kind.TERM: self._term,
+            Kind.FREEZE: self._freeze,
+            Kind.JOIN: self._join,
+            Kind.BROKER: self._broker,
+            Kind.PUBLISH: self._publish,
+        }
+        started = await ways[fault.kind](fault)
+        if fault.waits:
+            await self.ready(*started)
+        await asyncio.sleep(fault.pause)
+
+    async def _kill(self, fault: Fault) -> list[Hand]:
+        await self.kill(self.hand(fault.role))
+        return [self.hire(fault.role)]
+
+    async def _term(self, fault: Fault) -> list[Hand]:
+        await self.ask_to_end(self.hand(fault.role))
+        return [self.hire(fault.role)]
+
+    async def _freeze(self, fault: Fault) -> list[Hand]:
+        frozen = self.hand(fault.role)
+        os.kill(frozen.process.child.pid, signal.SIGSTOP)
+        stand_in = self.hire(fault.role)
+        await asyncio.sleep(self.session + TAKEN_OVER + fault.lasts)
+        os.kill(frozen.process.child.pid, signal.SIGCONT)
+        await self.ready(stand_in)
+        await asyncio.sleep(fault.lasts)
+        leaves = frozen if fault.first else stand_in
+        if leaves in self.hands:
+            await self.ask_to_end(leaves)
+        return []
+
+    async def _join(self, fault: Fault) -> list[Hand]:
+        joined = [self.hire(fault.role), self.hire(fault.role)]
+        await self.ready(*joined)
+        await asyncio.sleep(fault.lasts)
+        for hand in joined:
+            if hand in self.hands:
+                await self.ask_to_end(hand)
+        return []
+
+    async def _broker(self, fault: Fault) -> list[Hand]:
+        assert self.kafka is not None, "only Apache Kafka keeps its data"
+        await asyncio.to_thread(self.kafka.stop)
+        await asyncio.sleep(fault.lasts)
+        await asyncio.to_thread(self.kafka.start)
+        return []
+
+    async def _publish(self, fault: Fault) -> list[Hand]:
+        current = await read_published(self.depot.cluster, self.depot.topics)
+        assert current is not None, "there is a table since the first worker runs"
+        text = RULES if current.publication.text == OTHER_RULES else OTHER_RULES
+        publication = Publication(text, current.version, "chaos", time.time())
+        await publish(self.depot.cluster, self.depot.topics, publication)
+        return []
+
+    async def end(self) -> None:
+        """Asks all to end."""
+        await asyncio.gather(*[self.ask_to_end(hand) for hand in list(self.hands)])

@@ -1,0 +1,55 @@
+"""An Apache Kafka that can be stopped and started again: it keeps its data and its port."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from string import Template
+
+from app.child import Child
+from app.ping import HOST, free_port, wait_until_it_answers
+from tests.brokers import CLUSTER, HERE, JAVA, Broker, kafka_jars
+
+STOP_SECONDS = 20.0
+
+
+class Kafka:
+    """A node with its data and the log of each of its starts (`kafka-0.log`, …) in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.broker = Broker("kafka", f"{HOST}:{self.port}")
+        self._java = [*JAVA, "-cp", f"{kafka_jars()}/*"]
+        self._settings = str(folder / "server.properties")
+        template = Template((HERE / "kafka" / "server.properties").read_text("utf-8"))
+        text = template.substitute(port=self.port, controller_port=free_port(), folder=folder)
+        Path(self._settings).write_text(text, "utf-8")
+        storage = ["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER, "-c", self._settings]
+        subprocess.run([*self._java, *storage], check=True, capture_output=True)
+        self._starts = 0
+        self._child: Child | None = None
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        log = self.folder / f"kafka-{self._starts}.log"
+        self._starts += 1
+        self._child = Child.start([*self._java, "kafka.Kafka", self._settings], log, self.folder)
+        wait_until_it_answers(self._child, self.port, CLUSTER, timeout=60)
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.stop(STOP_SECONDS)
+
+
+@contextmanager
+def restartable_kafka(folder: Path) -> Iterator[Kafka]:
+    """One that runs, and is gone at the end."""
+    kafka = Kafka(folder)
+    try:
+        kafka.start()
+        yield kafka
+    finally:
+        kafka.stop()

@@ -1,0 +1,81 @@
+"""One run: a crew, a pusher and one fault after another, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tests.chaos.crew import LINE, Crew
+from tests.chaos.kafka import Kafka
+from tests.chaos.plan import Fault
+from tests.chaos.pushing import Pusher
+from tests.chaos.reckoning import Reckoning, count_source, reckon
+from tests.integration.depot import Depot
+
+RATE = 40.0
+"""Messages a second: what two cores carry beside workers that start."""
+
+SETTLE_SECONDS = 120.0
+"""How long the last records may take; far more than a line takes that is not stuck."""
+
+FIRST_SECONDS = 1.0
+"""How long records flow before the first fault."""
+
+VARIABLES = {
+    "LINE": str(LINE),
+    "SERVICE_ATTEMPTS": "10",
+    "SERVICE_BACKOFF": "0.5",
+    "SERVICE_BACKOFF_MAX": "2",
+}
+"""With bad luck in a tenth of the attempts no record fails all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a run came to."""
+
+    faults: Counter[str]
+    told: list[str]
+    """What happened beyond the faults."""
+    seconds: float
+    reckoning: Reckoning
+
+    def __str__(self) -> str:
+        faults = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
+        told = "".join(f"\n  {text}" for text in self.told) or " nothing"
+        return f"{self.seconds:.0f} s; faults: {faults}; {self.reckoning}\nbeyond that:{told}"
+
+
+async def run(
+    depot: Depot, kafka: Kafka | None, strategies: Sequence[str], faults: Sequence[Fault], say: Callable[[str], None]
+) -> Ended:
+    """Runs a line by these strategies through all faults; gives what the bus says afterwards."""
+    began = time.monotonic()
+    crew = Crew(depot, strategies, kafka, lambda text: say(f"{time.monotonic() - began:6.1f} s  {text}"))
+    pusher = Pusher(depot, RATE)
+    await depot.create_source()
+    await crew.start()
+    pushing, watching = asyncio.create_task(pusher.run()), asyncio.create_task(crew.watch())
+    try:
+        await asyncio.sleep(FIRST_SECONDS)
+        for number, fault in enumerate(faults, 1):
+            crew.say(f"{number}/{len(faults)}: {fault}")
+            await crew.strike(fault)
+        pusher.stop()
+        unconfirmed = await pushing
+        if unconfirmed:
+            crew.note(f"{unconfirmed} messages of the pusher were not confirmed")
+        crew.say("the last records")
+        await depot.settled(await count_source(depot.cluster, depot.topics), SETTLE_SECONDS)
+    finally:
+        for task in (pushing, watching):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    await crew.end()
+    kinds = Counter(fault.kind.value for fault in faults)
+    return Ended(kinds, crew.told, time.monotonic() - began, await reckon(depot.cluster, depot.topics))

@@ -1,0 +1,73 @@
+"""Whatever strikes, every record that was sent has exactly one outcome in the counts, and stands where it belongs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from routing.strategies import STRATEGIES
+from tests.brokers import Broker
+from tests.chaos.kafka import Kafka, restartable_kafka
+from tests.chaos.plan import Kind, plan
+from tests.chaos.run import VARIABLES, run
+from tests.integration.depot import Depot
+
+FAULTS, SEED, STRATEGY = os.environ.get("FAULTS"), os.environ.get("SEED"), os.environ.get("STRATEGY")
+"""What `make chaos` is told."""
+
+asked_for = pytest.mark.skipif(FAULTS is None, reason="`make chaos` runs it")
+left_out = pytest.mark.skipif(FAULTS is not None, reason="the long run is asked for")
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """An Apache Kafka of these tests alone, which may be stopped."""
+    with restartable_kafka(tmp_path_factory.mktemp("chaos-kafka")) as kafka:
+        yield kafka
+
+
+@pytest.fixture
+def seed() -> int:
+    return int(SEED) if SEED else time.time_ns() % 1_000_000
+
+
+async def endure(broker: Broker, kafka: Kafka | None, by: tuple[str, ...], faults: int, seed: int, path: Path) -> None:
+    """Runs a line through faults and checks what came of it."""
+    print(f"\nSEED={seed}: {faults} faults, {', '.join(by)} on {broker.name}; logs in {path}", flush=True)
+    depot = Depot(broker, f"chaos-{seed}-{by[0]}", path / "depot", path, variables=VARIABLES)
+    try:
+        ended = await run(depot, kafka, by, plan(seed, faults, broker=kafka is not None), say)
+    finally:
+        depot.end()
+        await depot.delete_topics()
+    print(ended, flush=True)
+    assert not ended.reckoning.wrong()
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+@left_out
+@pytest.mark.timeout(300)
+async def test_each_kind_of_fault_once_loses_nothing_on_apache_kafka(kafka: Kafka, seed: int, tmp_path: Path) -> None:
+    await endure(kafka.broker, kafka, tuple(STRATEGIES), len(Kind), seed, tmp_path)
+
+
+@left_out
+@pytest.mark.timeout(300)
+async def test_and_without_the_fault_that_it_cannot_survive_on_the_embedded_broker(
+    embedded_broker: Broker, seed: int, tmp_path: Path
+) -> None:
+    await endure(embedded_broker, None, tuple(STRATEGIES), len(Kind) - 1, seed, tmp_path)
+
+
+@asked_for
+@pytest.mark.parametrize("strategy", [STRATEGY] if STRATEGY else list(STRATEGIES))
+@pytest.mark.timeout(300 + 40 * int(FAULTS or 0))
+async def test_many_faults_lose_nothing(kafka: Kafka, strategy: str, seed: int, tmp_path: Path) -> None:
+    await endure(kafka.broker, kafka, (strategy,), int(FAULTS or 0), seed, tmp_path)
