@@ -5,9 +5,13 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip --disable-pip-version-check install --quiet
 # More arguments for the command behind a verb: make test ARGS="-k broker", make lock ARGS=--upgrade
 ARGS   ?=
+# Of make chaos: how many faults strike under each strategy; a plan that was printed; one strategy instead of all four
+FAULTS   ?= 50
+SEED     ?=
+STRATEGY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test lint lock image-test clean
+.PHONY: help install install-dev demo up test chaos lint lock image-test clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +44,9 @@ up: install  ## a live line on this machine, until Ctrl-C
 
 test: install-dev  ## all tests; those on Apache Kafka need Java 17 and Maven
 	@$(BIN)/pytest $(ARGS)
+
+chaos: install-dev  ## kills, freezes and stops what runs while records flow, on Apache Kafka: FAULTS=50 SEED=7 STRATEGY=signpost
+	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) $(BIN)/pytest -s tests/chaos $(ARGS)
 
 lint: install-dev  ## ruff and mypy
 	$(BIN)/ruff check
