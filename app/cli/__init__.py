@@ -28,6 +28,7 @@ MODULES = {
     "check": "looking",
     "explain": "looking",
     "rules": "publishing",
+    "dead-letters": "failures",
     "hand-over": "living",
 }
 """The module of each command: a worker does not load what only a comparison needs."""

@@ -1,0 +1,249 @@
+"""The failure desk: the dead letters of a line as they stand on the bus, by cause, and what is done about them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from agents.bus import Departures
+from agents.cluster import Cluster
+from agents.letters import STRAY
+from agents.reopening import asked_to_discard, asked_to_replay, begin_anew
+from agents.topics import Topics
+from app.compare.evidence import read_topic
+from routing.envelope import Envelope, RecordId, Replay, id_of, id_text
+from routing.errors import MetrolineError
+from routing.itinerary import ARRIVALS, SWITCH, Ask, Decision
+from routing.outcome import Outcome
+from routing.rules import SOURCE, RuleBook
+from routing.settlement import BLOCK, Block, offset_of
+from routing.source import read_message
+from routing.strategies import Books
+
+PLACE = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*): .*?( \((?P<place>[^()]+:[0-9]+ in [^()]+)\))?$", re.DOTALL)
+"""What a service raised, as `described` tells it: type, text and place."""
+
+
+class DeskError(MetrolineError):
+    """Raised when a letter cannot be found, or nothing can be done about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter: an envelope with one record, and when it was settled (seconds since the epoch)."""
+
+    envelope: Envelope
+    settled: float
+
+    @property
+    def id(self) -> str:
+        return id_text(self.envelope.origin, self.record_id)
+
+    @property
+    def record_id(self) -> RecordId:
+        return self.envelope.segments[0].ids[0]
+
+    @property
+    def line(self) -> bytes:
+        return self.envelope.segments[0].lines[0]
+
+    @property
+    def reason(self) -> str:
+        outcome = self.envelope.segments[0].outcome
+        return (outcome and outcome.reason) or ""
+
+    @property
+    def cause(self) -> tuple[str, ...]:
+        """Stop, kind and, where a service raised, the type and the place; what letters are grouped by."""
+        kind, _, detail = self.reason.partition(": ")
+        stop = self.envelope.segments[0].last_stop
+        if kind == "service_error" and (found := PLACE.match(detail)) is not None:
+            return (stop, kind, found["kind"], found["place"] or "")
+        if kind == "rule_error":
+            return (stop, kind, detail.partition(":")[0])
+        return (stop, kind)
+
+    @property
+    def group(self) -> str:
+        return blake2b("\0".join(self.cause).encode(), digest_size=3).hexdigest()
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether it is a record's, whole; a message that is no envelope is not."""
+        return not self.envelope.origin.name.startswith(STRAY)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its record is only what was kept of bytes that are no record, or too large."""
+        record = orjson.loads(self.line)
+        return isinstance(record, dict) and record.keys() == {"raw"}
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that is known of it."""
+        segment = self.envelope.segments[0]
+        return {
+            "id": self.id,
+            "group": self.group,
+            "reason": self.reason,
+            "rule": segment.outcome and segment.outcome.rule,
+            "settled": self.settled,
+            "entered": segment.entered,
+            "strategy": self.envelope.strategy,
+            "generation": segment.generation,
+            "hops": segment.hops,
+            "stops": [visit._asdict() for visit in segment.history],
+            "attempts": list(segment.tries.causes) if segment.tries else [],
+            "replays": [replay._asdict() for replay in segment.replays],
+            "record": orjson.loads(self.line),
+        }
+
+
+@dataclass(slots=True)
+class Group:
+    """Letters of one cause."""
+
+    id: str
+    cause: tuple[str, ...]
+    reason: str
+    """Of its first letter."""
+    letters: list[Letter] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        times = [letter.settled for letter in self.letters]
+        stop, kind, *more = self.cause
+        return {
+            "group": self.id,
+            "stop": stop,
+            "kind": kind,
+            "where": " at ".join(filter(None, more)),
+            "count": len(self.letters),
+            "first": min(times),
+            "last": max(times),
+            "example": self.letters[0].id,
+            "reason": self.reason,
+        }
+
+
+class Desk:
+    """Reads the dead letters that are dead still, and asks the arrivals to reopen them."""
+
+    def __init__(self, cluster: Cluster, topics: Topics) -> None:
+        self.cluster = cluster
+        self.topics = topics
+
+    async def letters(self) -> list[Letter]:
+        """All letters that were neither replayed nor discarded, in the order in which they were settled."""
+        blocks = await self._blocks()
+        found: dict[str, Letter] = {}
+        async for message in read_topic(self.cluster, self.topics.dead_letters):
+            envelope = Envelope.decode(message.value)
+            for segment in envelope.segments:
+                for place, record in enumerate(segment.ids):
+                    key = f"{envelope.origin.partition}/{envelope.origin.name}/{offset_of(record) // BLOCK}".encode()
+                    block = blocks.get(key)
+                    if block is None or not block.is_dead(record, segment.generation):
+                        continue
+                    alone = Envelope(envelope.strategy, envelope.origin, (segment.part([place]),))
+                    letter = Letter(alone, message.timestamp / 1_000)
+                    found.setdefault(letter.id, letter)
+        return sorted(found.values(), key=lambda letter: letter.settled)
+
+    async def _blocks(self) -> dict[bytes, Block]:
+        latest: dict[bytes, Any] = {}
+        async for message in read_topic(self.cluster, self.topics.changelog("outcomes")):
+            latest[message.key] = message.value
+        return {key: Block.decode(orjson.loads(value)) for key, value in latest.items() if value}
+
+    async def send(self, requests: Sequence[Envelope], rate: float) -> AsyncIterator[int]:
+        """Hands requests to the arrivals in order, so many a second; yields how many are confirmed."""
+        async with self.cluster.producing(max_request_size=8 * 1024 * 1024) as producer:
+            began = time.monotonic()
+            for number, request in enumerate(requests):
+                await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+                topic, partition = self.topics.at(ARRIVALS), request.origin.partition
+                await producer.send_and_wait(topic, request.encode(), partition=partition)
+                yield number + 1
+
+
+def grouped(letters: Iterable[Letter]) -> list[Group]:
+    """The letters by cause, the most frequent first."""
+    groups: dict[str, Group] = {}
+    for letter in letters:
+        group = groups.setdefault(letter.group, Group(letter.group, letter.cause, letter.reason))
+        group.letters.append(letter)
+    return sorted(groups.values(), key=lambda group: -len(group.letters))
+
+
+def chosen(letters: Sequence[Letter], ids: Sequence[str], group: str | None) -> list[Letter]:
+    """The letters of these ids or this group; raises `DeskError` where there are none."""
+    if group is not None:
+        found = [letter for letter in letters if letter.group == group]
+        if not found:
+            groups = ", ".join(one.id for one in grouped(letters)) or "no dead letters"
+            raise DeskError(f"there is no group {group!r}; there are {groups}")
+        return found
+    by_id = {letter.id: letter for letter in letters}
+    for name in ids:
+        if name not in by_id:
+            id_of(name)
+            raise DeskError(f"{name} is no dead letter: it has another outcome, is under way, or never came")
+    return [letter for letter in letters if letter.id in ids]
+
+
+def edited(letter: Letter, fields: dict[str, Any], record: bytes | None = None) -> bytes:
+    """The letter's record with these fields set, or another record in its place; raises `DeskError`."""
+    if not letter.is_replayable:
+        raise DeskError(f"{letter.id} is no record but a message that could not be read: look at it, then discard it")
+    if record is None and letter.is_cut:
+        raise DeskError(f"{letter.id} holds no record but what was kept of bytes that are none: give one with --record")
+    found = orjson.loads(letter.line) if record is None else record
+    if isinstance(found, dict):
+        return orjson.dumps(found | fields) if fields else letter.line
+    (line, *more) = read_message(found)
+    if line.record is None or more:
+        raise DeskError(f"the record for {letter.id} is none: {line.problem or 'it is several'}")
+    return orjson.dumps(line.record | fields) if fields else line.line
+
+
+def replayed(letter: Letter, line: bytes, stop: str | None, by: str) -> Envelope:
+    """The request to replay a letter as this line; it is tried here first, and raises what the arrivals would."""
+    before = letter.line.decode(errors="replace") if line != letter.line else None
+    return asked_to_replay(letter.envelope, Replay(time.time(), by, letter.reason, before), stop, line)
+
+
+def discarded(letter: Letter, reason: str, by: str) -> Envelope:
+    """The request to count a letter as dropped."""
+    return asked_to_discard(letter.envelope, Replay(time.time(), by, letter.reason), reason)
+
+
+def forecast(book: RuleBook, line: bytes, stop: str | None) -> str:
+    """Where a record would go now and by which rules, as far as can be told before services change it."""
+    record = orjson.loads(line)
+    first = [f"{stop} (as asked)"] if stop else []
+    plan = book.plan(stop or SOURCE, record)
+    if isinstance(plan, Decision):
+        return " -> ".join([*first, _told(plan)])
+    return " -> ".join([*first, *(_told(leg) for leg in plan.legs)])
+
+
+def _told(leg: Decision | Ask) -> str:
+    if isinstance(leg, Ask):
+        return "then as its content will be" if leg.value == SWITCH else leg.value
+    if leg.outcome is None:
+        return f"{leg.stop} ({leg.rule})"
+    outcome: Outcome = leg.outcome
+    return f"{outcome.ending}{f': {outcome.reason}' if outcome.reason else ''}"
+
+
+def check(request: Envelope, books: Books) -> None:
+    """Raises what the arrivals would say of a request."""
+    departures = Departures(request.strategy, request.origin, max_hops=1_000_000)
+    for segment in request.segments:
+        begin_anew(departures, books, segment, time.time())

@@ -1,0 +1,107 @@
+"""Dead letters are looked at, put right and sent on their way again; each has one outcome, whoever asks how often."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from typing import Any
+
+import orjson
+import pytest
+
+from routing.outcome import Ending
+from tests.integration.depot import Depot, numbered
+from tests.integration.test_cli_compare import metroline
+
+REFUSED = orjson.dumps({"n": "refused"})
+
+
+async def desk(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(metroline, "dead-letters", *words, cwd=depot.folder, **depot.environment())
+
+
+async def answered(depot: Depot, *words: str) -> Any:
+    """What the command writes as JSON."""
+    done = await desk(depot, *words, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+async def failed(depot: Depot) -> Depot:
+    """Six letters that a service raised for and one that is no JSON, among 40 good records."""
+    await depot.create_source()
+    worker = depot.start("map_maker")
+    await depot.ready(worker)
+    await depot.push([*numbered(range(40)), *[REFUSED] * 6, b"{broken"])
+    await depot.settled(47)
+    return depot
+
+
+async def test_letters_are_grouped_by_cause_and_told_whole(failed: Depot) -> None:
+    raised, broken = await answered(failed, "list")
+    assert (raised["count"], raised["stop"], raised["kind"]) == (6, "weigh", "service_error")
+    assert raised["where"].startswith("ValueError at services.py:")
+    assert (broken["count"], broken["stop"], broken["kind"]) == (1, "source", "malformed_record")
+    assert raised["first"] <= raised["last"]
+    assert "weigh" in (await desk(failed, "list")).stdout
+
+    letters = await answered(failed, "show", "--group", raised["group"])
+    assert len({letter["id"] for letter in letters}) == 6
+    assert letters[0]["record"] == {"n": "refused"}
+    assert [visit["stop"] for visit in letters[0]["stops"]] == ["weigh"]
+    assert "it cannot be weighed" in letters[0]["attempts"][0]
+
+
+async def test_what_was_put_right_arrives_once_however_often_it_is_asked_for(failed: Depot) -> None:
+    [raised, broken] = await answered(failed, "list")
+    dry = await desk(failed, "replay", "--group", raised["group"], "--set", "n=8", "--dry-run")
+    assert len(dry.stdout.splitlines()) == 6
+    assert "weigh (all are weighed)" in dry.stdout
+    assert (await failed.counts())[Ending.DEAD] == 7, "a dry run sends nothing"
+
+    again = [desk(failed, "replay", "--group", raised["group"], "--set", "n=8") for _ in range(2)]
+    for done in await asyncio.gather(*again):
+        assert done.returncode == 0 or "there is no group" in done.stderr, done.stderr
+    await failed.until(lambda: has(failed, {Ending.DELIVERED: 36 + 6, Ending.DROPPED: 4, Ending.DEAD: 1}))
+
+    refused = await desk(failed, "replay", broken["example"])
+    assert refused.returncode == 1
+    assert "give one with --record" in refused.stderr
+    (failed.folder / "one.json").write_text('{\n "n": 4\n}')
+    done = await desk(failed, "replay", broken["example"], "--record", "one.json")
+    assert done.returncode == 0, done.stderr
+    await failed.until(lambda: has(failed, {Ending.DELIVERED: 43, Ending.DROPPED: 4}))
+    assert (await desk(failed, "list")).stdout == "no dead letters\n"
+
+
+async def test_letters_go_to_a_stop_that_is_named_or_are_discarded(failed: Depot) -> None:
+    [raised, _] = await answered(failed, "list")
+    letters = await answered(failed, "show", "--group", raised["group"])
+    first, second, third = (letter["id"] for letter in letters[:3])
+
+    wrong = await desk(failed, "replay", first, "--to", "nowhere")
+    assert wrong.returncode == 1
+    assert "no live worker serves that stop; there are crane, shelf, weigh" in wrong.stderr
+    assert (await desk(failed, "replay", first, "--to", "shelf")).returncode == 0
+    assert (await desk(failed, "discard", second, "--reason", "a test")).returncode == 0
+    await failed.until(lambda: has(failed, {Ending.DELIVERED: 37, Ending.DROPPED: 5, Ending.DEAD: 5}))
+
+    assert "is no dead letter" in (await desk(failed, "replay", first)).stderr
+    assert "is no record's id" in (await desk(failed, "show", "what")).stderr
+    assert (await desk(failed, "replay", third)).returncode == 0  # nothing was put right: it dies again
+    await failed.until(lambda: generation(failed, third, 1))
+    assert (await failed.counts())[Ending.DEAD] == 5
+
+
+async def has(depot: Depot, counts: dict[Ending, int]) -> bool:
+    return await depot.counts() == counts
+
+
+async def generation(depot: Depot, letter: str, wanted: int) -> bool:
+    """Whether a letter died again so often."""
+    told = await answered(depot, "list")
+    every = [await answered(depot, "show", "--group", group["group"]) for group in told]
+    found = [one for letters in every for one in letters if one["id"] == letter]
+    return bool(found) and found[0]["generation"] == wanted
