@@ -199,7 +199,9 @@ def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
     moved = asyncio.run(hand_over_offsets(settings.cluster(), settings.topics(loaded), cut, loaded.stops, time.time()))
     for group, offsets in moved.items():
         read, partitions = sum(offsets.values()), len(offsets)
-        click.echo(f"{group}: reads on after the {read} messages that were read before, in {partitions} partitions")
+        click.echo(
+            f"{group}: reads on after the {read} messages (packs of records) that were read, in {partitions} partitions"
+        )
     if not moved:
         click.echo("no messages were read yet: the new workers begin with the first ones")
 

@@ -18,7 +18,7 @@ ROLES = ["--to", "on-ramp,router,arrivals", "--to", "service:contact_point,servi
     [
         (
             {"line@all": {TopicPartition("line.arrivals", 0): 7, TopicPartition("line.arrivals", 1): 5}},
-            "line@all: reads on after the 12 messages that were read before, in 2 partitions\n",
+            "line@all: reads on after the 12 messages (packs of records) that were read, in 2 partitions\n",
         ),
         ({}, "no messages were read yet: the new workers begin with the first ones\n"),
     ],
