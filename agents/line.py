@@ -56,6 +56,8 @@ class Service:
     """What it says of its patience itself."""
     no_retry: tuple[type[BaseException], ...] = ()
     """What is not tried again when it is raised."""
+    ordered: bool | str = False
+    """Whether those behind a record that is tried again wait: all of its partition, or those equal in this field."""
 
     @property
     def is_plain(self) -> bool:
@@ -80,6 +82,7 @@ def service(
     backoff_max: float | None = None,
     timeout: float | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
+    ordered: bool | str = False,
 ) -> Callable[[Handler], Handler]: ...
 def service(
     handler: Handler | None = None,
@@ -93,6 +96,7 @@ def service(
     backoff_max: float | None = None,
     timeout: float | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
+    ordered: bool | str = False,
 ) -> Handler | Callable[[Handler], Handler]:
     """Marks a function as the service of a stop; the stop's name is the function's unless `name` says otherwise.
 
@@ -100,7 +104,8 @@ def service(
     order). `blocking=True` runs a plain function that waits for something in a thread. One that raises, returns
     `Retry` or takes longer than `timeout` (seconds; async and blocking ones) is tried `attempts` times in all, with
     waits that begin below `backoff` seconds and grow up to `backoff_max`; the settings have the defaults. What is
-    named in `no_retry` is not tried again.
+    named in `no_retry` is not tried again. `ordered=True` lets those behind it in its source partition wait meanwhile,
+    `ordered="field"` those of them that are equal in that field.
     The function stays what it is: calling it in a test calls it.
     """
     said = {"attempts": attempts, "backoff": backoff, "backoff_max": backoff_max, "timeout": timeout}
@@ -115,7 +120,9 @@ def service(
             )
         for problem in _problems(concurrency, is_async, blocking, patience, no_retry):
             raise InvalidLine(f"service {stop!r}: {problem}")
-        marked = Service(stop, function, concurrency, is_async, blocking, patience, no_retry)
+        if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
+            raise InvalidLine(f"service {stop!r}: ordered is True or the name of a field, and needs concurrency=1")
+        marked = Service(stop, function, concurrency, is_async, blocking, patience, no_retry, ordered)
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 
 from agents.bus import Confirmation, Departures
 from agents.carrying import Carrier
+from agents.lanes import Lanes
 from agents.line import Patience, Service
 from agents.threads import Threads
 from routing.envelope import Envelope, Segment, Tries
@@ -54,18 +55,63 @@ class Stop:
         self.max_age = max_age
         self.chance = chance
         self.threads = Threads(most_given_up=GIVEN_UP * service.concurrency)
+        self.lanes: Lanes | None = None
+        if service.ordered:
+            by = service.ordered if isinstance(service.ordered, str) else None
+            self.lanes = Lanes(by, self._attempt, carrier.clock)
         self._ends: dict[Outcome, Decision] = {}
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
         """Handles the records of an envelope and regroups them by where they go next."""
-        bus, books = self.carrier.bus, self.carrier.books.books
-        strategy = strategy_named(envelope.strategy)
+        if self.lanes is not None:
+            async with self.lanes.turn:
+                return await self._handle_in_order(envelope, self.lanes)
+        bus = self.carrier.bus
         departures = bus.departures(envelope.strategy, envelope.origin)
-        trips = [_Trip(self, strategy, books, segment) for segment in self._young(envelope, departures)]
+        trips = [self._trip(envelope, segment) for segment in self._young(envelope, departures)]
         await self._run(trips)
         for trip in trips:
             trip.depart(departures, self.carrier.clock())
         return await bus.dispatch(departures)
+
+    async def _handle_in_order(self, envelope: Envelope, lanes: Lanes) -> list[Confirmation]:
+        """The same, one record after the other: one that fails waits here, and so do those behind it in its lane."""
+        departures = self.carrier.bus.departures(envelope.strategy, envelope.origin)
+        held: list[Confirmation] = []
+        breath = self.carrier.clock()
+        for segment in self._young(envelope, departures):
+            trip = self._trip(envelope, segment)
+            waiting: set[int] = set()
+            for place, line in enumerate(segment.lines):
+                key = lanes.key(envelope.origin, line)
+                again: Segment | None = segment.part([place])
+                if not lanes.is_taken(key):
+                    await trip.run_one(place)
+                    again = trip.again(place)
+                if again is not None:
+                    waiting.add(place)
+                    held.append(lanes.hold(key, replace(envelope, segments=(again,))))
+                if self.carrier.clock() - breath > BREATH:
+                    await asyncio.sleep(0)
+                    breath = self.carrier.clock()
+            trip.taken = len(segment.lines)
+            trip.depart(departures, self.carrier.clock(), waiting)
+        return await self.carrier.bus.dispatch(departures) + held
+
+    async def _attempt(self, envelope: Envelope) -> Envelope | list[Confirmation]:
+        """Tries a record that waited in its lane."""
+        departures = self.carrier.bus.departures(envelope.strategy, envelope.origin)
+        for segment in self._young(envelope, departures):
+            trip = self._trip(envelope, segment)
+            await trip.run_one(0)
+            again = trip.again(0)
+            if again is not None:
+                return replace(envelope, segments=(again,))
+            trip.depart(departures, self.carrier.clock())
+        return await self.carrier.bus.dispatch(departures)
+
+    def _trip(self, envelope: Envelope, segment: Segment) -> _Trip:
+        return _Trip(self, strategy_named(envelope.strategy), self.carrier.books.books, segment)
 
     def _young(self, envelope: Envelope, departures: Departures) -> Iterator[Segment]:
         """The segments whose journeys may go on; the others end here."""
@@ -154,14 +200,14 @@ class _Trip:
         self.taken = 0
         """How many records, from the first on, were handled in time."""
 
-    def depart(self, departures: Departures, at: float) -> None:
-        """Sends on what was handled, and back to the stop what was not."""
+    def depart(self, departures: Departures, at: float, held: Collection[int] = ()) -> None:
+        """Sends on what was handled, and back to the stop what was not; what is held stays."""
         name, every = self.stop.service.name, len(self.lines)
         if self.taken < every:
             departures.postpone(self.segment.part(range(self.taken, every)), name)
         for failure, places in _grouped(self.failed):
             self._depart_failed(departures, failure, self.segment.part(places), at)
-        places = [place for place in range(self.taken) if place not in self.failed]
+        places = [place for place in range(self.taken) if place not in self.failed and place not in held]
         if places:
             handled = self.segment.part(places).visited(name, at)
             lines = tuple([self.lines[place] for place in places])
@@ -169,15 +215,43 @@ class _Trip:
 
     def _depart_failed(self, departures: Departures, failure: _Failure, segment: Segment, at: float) -> None:
         """Sends on what could not be handled: to another attempt or, after the last one, to the dead letters."""
+        name = self.stop.service.name
+        tries, wait = self._tries(failure, segment, at)
+        if wait is None:
+            dead = replace(segment.visited(name, at), tries=tries)
+            departures.add(dead, self.stop.end(failure.outcome).move(name))
+        else:
+            departures.postpone(replace(segment, tries=tries), name, wait)
+
+    def _tries(self, failure: _Failure, segment: Segment, at: float) -> tuple[Tries, float | None]:
+        """All attempts so far with this one, and how long to wait for the next; None after the last."""
         name, patience = self.stop.service.name, self.stop.patience
         earlier = segment.tries.causes if segment.tries is not None and segment.tries.stop == name else ()
         causes = (*earlier, failure.outcome.reason or "")
         if len(causes) >= patience.attempts:
-            dead = replace(segment.visited(name, at), tries=Tries(name, causes, at))
-            departures.add(dead, self.stop.end(failure.outcome).move(name))
-            return
+            return Tries(name, causes, at), None
         wait = failure.after or patience.wait(len(causes), self.stop.chance())
-        departures.postpone(replace(segment, tries=Tries(name, causes, at + wait)), name, wait)
+        return Tries(name, causes, at + wait), wait
+
+    async def run_one(self, place: int) -> None:
+        """Runs the service on one record."""
+        self.taken = max(self.taken, place + 1)
+        if self.stop.service.is_plain:
+            self._run_plain(place)
+        else:
+            await self.run_async(place)
+
+    def again(self, place: int) -> Segment | None:
+        """The record by itself with its tries, if it failed and shall be tried again."""
+        failure = self.failed.get(place)
+        if failure is None:
+            return None
+        segment = self.segment.part([place])
+        tries, wait = self._tries(failure, segment, self.stop.carrier.clock())
+        if wait is None:
+            return None
+        del self.failed[place]
+        return replace(segment, tries=tries)
 
     def _courses(self, places: Sequence[int]) -> Sequence[Course]:
         """The ways of the records that were handled."""
@@ -194,22 +268,25 @@ class _Trip:
 
     def run(self, clock: Callable[[], float], seconds: float) -> None:
         """Runs a plain service on the records that are left, for so long. One it cannot handle ends here as it came."""
-        handler, until = self.stop.service.handler, clock() + seconds
+        until = clock() + seconds
         for place in range(self.taken, len(self.lines)):
             self.taken += 1
-            record = self._read(place)
-            if record is None:
-                continue
-            try:
-                result = handler(record)
-            except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
-                if is_end_of_worker(error):
-                    raise
-                self._raised(place, error)
-            else:
-                self._answered(place, result)
+            self._run_plain(place)
             if clock() > until:
                 return
+
+    def _run_plain(self, place: int) -> None:
+        record = self._read(place)
+        if record is None:
+            return
+        try:
+            result = self.stop.service.handler(record)
+        except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
+            if is_end_of_worker(error):
+                raise
+            self._raised(place, error)
+        else:
+            self._answered(place, result)
 
     async def run_async(self, place: int) -> None:
         """The same for a service that is awaited or runs in a thread."""

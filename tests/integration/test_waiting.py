@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import orjson
+
 from routing.outcome import Ending
 from tests.integration.depot import Depot, check_ways, numbered
 
@@ -51,3 +53,35 @@ async def test_attempts_end_as_a_dead_letter_with_every_cause(depot: Depot) -> N
         assert segment.tries is not None
         assert len(segment.tries.causes) == 3
         assert all("the scales are not ready" in cause for cause in segment.tries.causes)
+
+
+ORDERED = """
+import time
+
+from agents import service
+
+
+@service(ordered=True)
+def account(record):
+    if record["until"] > time.time():
+        raise OSError("locked")
+    return record
+"""
+
+
+async def test_at_an_ordered_stop_those_behind_wait_in_order_also_over_a_crash(depot: Depot) -> None:
+    depot.write(ORDERED, '[[rules]]\nafter = "source"\nto = "account"\n')
+    await depot.create_source()
+    worker = depot.start("signpost", **MANY)
+    await depot.ready(worker)
+    locked = time.time() + 12
+    await depot.push(orjson.dumps({"n": n, "until": locked if n % 40 == 20 else 0}) for n in range(400))
+    await depot.until(lambda: depot.more_than(20))
+    await depot.kill(worker)
+    assert time.time() < locked, "the machine is too slow for this test"
+    await depot.ready(depot.start("signpost", **MANY))
+    await depot.settled(400)
+    arrived = list(await depot.journeys())
+    for partition in range(depot.partitions):
+        ids = [record for _, number, record in arrived if number == partition]
+        assert ids == sorted(ids)
