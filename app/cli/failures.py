@@ -38,7 +38,9 @@ rate_option = click.option(
 
 @cli.group("dead-letters")
 def dead_letters() -> None:
-    """What could not go on: look at it, put it right, send it on its way again.
+    """Shows, replays and discards what could not go on.
+
+    A dead letter is a record that could not go on, with its cause. Look at it, put it right, send it on its way again.
 
     \b
     Example: metroline dead-letters list
@@ -52,9 +54,11 @@ def _desk(line: str | None) -> tuple[Desk, Settings]:
 
 @dead_letters.command("list")
 @line_option
-@json_option("Writes the groups there; - is the standard output.")
+@json_option("the groups")
 def show_groups(line: str | None, json_file: Path | None) -> None:
-    """The dead letters by cause: stop, kind and, where a service raised, the type and the place in its code.
+    """Lists the dead letters in groups, by their cause.
+
+    A cause is the stop, the kind and, where a service raised, the type of the error and its place in the code.
 
     \b
     Example: metroline dead-letters list --line agents.lines.flights
@@ -87,9 +91,11 @@ def show_groups(line: str | None, json_file: Path | None) -> None:
 @click.argument("ids", nargs=-1, metavar="ID...")
 @group_option
 @line_option
-@json_option("Writes the letters there; - is the standard output.")
+@json_option("the letters")
 def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: Path | None) -> None:
-    """Everything that is known of a letter: its record, its history, what was tried, and earlier replays.
+    """Shows everything that is known of letters.
+
+    That is the record, its history, what was tried, and earlier replays. Name letters by their ids, or a --group.
 
     \b
     Example: metroline dead-letters show source-0-17
@@ -126,9 +132,10 @@ def replay(
     rate: float,
     line: str | None,
 ) -> None:
-    """Sends letters on their way again, in the order in which they came, young and untried.
+    """Sends letters on their way again.
 
-    It is safe to ask twice, from two terminals or after an interruption: each letter begins anew once.
+    They go in the order in which they came, as if they were new: their age and their attempts do not count. It is safe
+    to ask twice, from two terminals or after an interruption: each letter begins anew once.
 
     \b
     Example: metroline dead-letters replay source-0-17 --set amount=3 --dry-run
@@ -161,7 +168,9 @@ def replay(
 @rate_option
 @line_option
 def discard(ids: tuple[str, ...], group: str | None, reason: str, rate: float, line: str | None) -> None:
-    """Counts letters as dropped on purpose: nothing more can or need be done about them.
+    """Counts letters as dropped on purpose.
+
+    That is for those about which nothing more can or need be done.
 
     \b
     Example: metroline dead-letters discard source-0-17 --reason "a test order"

@@ -185,7 +185,7 @@ async def _push_forever(cluster: Cluster, settings: Settings, line: Line, rate: 
     help="The ROLE of a worker of the new cut; once for each. Together they are the whole line.",
 )
 def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
-    """Lets workers of other roles read on where the last ones stopped.
+    """Lets workers of other roles read on where others stopped.
 
     Each role has a consumer group of its own. When a line is cut into roles in another way, this gives the new groups
     the offsets up to which its topics were read. Stop the line before, and start the new workers after.
