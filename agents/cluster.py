@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Collection, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAlreadyExistsError,
+    UnsupportedSaslMechanismError,
+    for_code,
+)
 
 from routing.errors import MetrolineError
 
@@ -21,6 +29,26 @@ MESSAGE_BYTES = 1_048_588
 
 PATIENCE = 10.0
 """Seconds that a new topic may take until every broker knows it."""
+
+
+class Departing(ssl.SSLObject):
+    """Ends TLS without waiting until the broker does.
+
+    With a request under way Kafka may leave a goodbye unanswered, for which uvloop waits 30 s before it closes the
+    connection (https://github.com/MagicStack/uvloop/issues/471): a worker stood still for that long.
+    """
+
+    def unwrap(self) -> None:
+        """Says goodbye."""
+        with suppress(ssl.SSLWantReadError):
+            super().unwrap()
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Trusts the certificates in this file, or else the system's; raises OSError, SSLError among them."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.sslobject_class = Departing
+    return context
 
 
 class ClusterError(MetrolineError):
@@ -111,9 +139,33 @@ class Cluster:
             await client.start()
         except (KafkaError, OSError) as error:
             await (client.close if isinstance(client, AIOKafkaAdminClient) else client.stop)()
-            raise ClusterError(
-                f"no Kafka broker answers at {self.bootstrap} ({error}): is BROKER_URL right?"
-            ) from error
+            raise ClusterError(await self._refusal(error)) from error
+
+    async def _refusal(self, error: Exception) -> str:
+        """Why no broker lets a client in: aiokafka only says that none does, so each of them is asked once more."""
+        for host, port, _ in collect_hosts(self.bootstrap, randomize=False):
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    (await create_conn(host, port, **self.access)).close()
+            except ssl.SSLCertVerificationError as cause:
+                return (
+                    f"the certificate of the broker at {host}:{port} does not hold ({cause.verify_message}): "
+                    "is its signer's in BROKER_CA_FILE, and is BROKER_URL what it was made for?"
+                )
+            except SaslAuthenticationFailed as cause:
+                return (
+                    f"the broker at {host}:{port} refuses the login ({cause.args[0]}): "
+                    "are BROKER_USERNAME and BROKER_PASSWORD right?"
+                )
+            except UnsupportedSaslMechanismError:
+                return (
+                    f"the broker at {host}:{port} knows no login by {self.access['sasl_mechanism']}: "
+                    "is BROKER_SASL_MECHANISM right?"
+                )
+            except (KafkaError, OSError) as cause:
+                error = cause
+        told = str(error) or type(error).__name__
+        return f"no Kafka broker answers at {self.bootstrap} ({told}): are BROKER_URL and BROKER_SECURITY right?"
 
     async def partitions(self, topics: Collection[str]) -> dict[str, int]:
         """How many partitions each of these topics has; those that do not exist are left out."""

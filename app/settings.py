@@ -15,7 +15,7 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agents.cluster import Cluster
+from agents.cluster import Cluster, tls_context
 from agents.line import Line, Patience
 from agents.roles import Role, UnknownRole
 from agents.topics import Topics
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     def _certificates(cls, file: Path | None) -> Path | None:
         if file is not None:
             try:
-                ssl.create_default_context(cafile=str(file))
+                tls_context(file)
             except ssl.SSLError as error:
                 raise ValueError(f"{file} holds no certificates in PEM form") from error
             except OSError as error:
@@ -172,9 +172,7 @@ class Settings(BaseSettings):
         """What Faust needs to log in; None for a plain connection."""
         if self.broker_security == "PLAINTEXT":
             return None
-        context = None
-        if self.broker_security.endswith("SSL"):
-            context = ssl.create_default_context(cafile=str(self.broker_ca_file) if self.broker_ca_file else None)
+        context = tls_context(self.broker_ca_file) if self.broker_security.endswith("SSL") else None
         if self.broker_security == "SSL":
             return faust.SSLCredentials(context)
         return faust.SASLCredentials(

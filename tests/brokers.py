@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +49,21 @@ def running_embedded() -> Iterator[Broker]:
 
 
 @contextmanager
-def running_kafka(folder: Path) -> Iterator[Broker]:
-    """An Apache Kafka of one node, on free ports, with its data and its log (`kafka.log`) in `folder`."""
+def running_kafka(folder: Path, more: str = "", users: Sequence[str] = (), **values: object) -> Iterator[Broker]:
+    """An Apache Kafka of one node, on free ports, with its data and its log (`kafka.log`) in `folder`.
+
+    The settings in `more`, whose $names are `values`, come after and replace those of server.properties; `users` log in
+    with SCRAM and are written as `kafka-storage format --add-scram` wants them.
+    """
     jars = kafka_jars()
     port = free_port()
     settings = folder / "server.properties"
-    template = Template((HERE / "kafka" / "server.properties").read_text("utf-8"))
-    settings.write_text(template.substitute(port=port, controller_port=free_port(), folder=folder), "utf-8")
+    template = Template((HERE / "kafka" / "server.properties").read_text("utf-8") + more)
+    ports = {"port": port, "controller_port": free_port()}
+    settings.write_text(template.substitute(ports, folder=folder, **values), "utf-8")
     java = [*JAVA, "-cp", f"{jars}/*"]
-    _run([*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER, "-c", str(settings)])
+    scram = [word for user in users for word in ("--add-scram", user)]
+    run([*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER, "-c", str(settings), *scram])
     child = Child.start([*java, "kafka.Kafka", str(settings)], folder / "kafka.log", folder)
     try:
         wait_until_it_answers(child, port, CLUSTER, timeout=60)
@@ -78,7 +84,7 @@ def kafka_jars() -> Path:
             shutil.rmtree(JARS / "lib", ignore_errors=True)
             if shutil.which("mvn") is None:
                 unavailable("Maven (mvn) is not installed; it fetches Kafka's jars")
-            _run(
+            run(
                 ["mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={JARS / 'lib'}"]
             )
             shutil.copyfile(pom, copied)
@@ -101,6 +107,7 @@ def _need_java() -> None:
         unavailable(f"Kafka needs Java 17 or newer, and `java` is {found[1] if found else 'not usable'}")
 
 
-def _run(command: list[str]) -> None:
+def run(command: list[str]) -> None:
+    """Runs a command to its end; fails with what it printed."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}"

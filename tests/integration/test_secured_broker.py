@@ -1,0 +1,237 @@
+"""A worker and the command on a Kafka with TLS and logins: records get their outcomes, or one line says why not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvloop
+from aiokafka.conn import create_conn
+from aiokafka.protocol.admin import ApiVersionRequest
+
+from app.ping import HOST, free_port
+from app.settings import Settings
+from tests.brokers import HERE, Broker, kafka_jars, run, running_kafka, unavailable
+from tests.integration.depot import Depot, check_ways, numbered
+
+USER = "metroline"
+PASSWORD = "open sesame; 9%"
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Signs certificates; its own and those that it signed are in one key store."""
+
+    keystore: Path
+
+    @classmethod
+    def found(cls, keystore: Path) -> Authority:
+        """Makes a key store with an authority's key and certificate; what signs is the entry `authority`."""
+        authority = cls(keystore)
+        authority._generate("authority", "-ext", "bc:critical", "-ext", "ku:critical=keyCertSign,cRLSign")
+        authority._keytool("-exportcert", "-rfc", "-alias", "authority", "-file", str(authority.certificate))
+        return authority
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate that clients check others against, in PEM form."""
+        return self.keystore.with_suffix(".pem")
+
+    def sign(self, names: str) -> None:
+        """Adds a key and a certificate of a server with these names and addresses."""
+        self._generate("server", "-signer", "authority", "-ext", f"san={names}", "-ext", "eku=serverAuth")
+
+    def _generate(self, alias: str, *more: str) -> None:
+        self._keytool("-genkeypair", "-alias", alias, "-dname", f"CN={alias}", "-keyalg", "EC", "-validity", "2", *more)
+
+    def _keytool(self, *words: str) -> None:
+        run(["keytool", *words, "-keystore", str(self.keystore), "-storetype", "PKCS12", "-storepass", PASSWORD])
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A Kafka that three listeners lead to; tests look at what a worker wrote by the one without a login."""
+
+    broker: Broker
+    tls_port: int
+    login_port: int
+    authority: Path
+    """The certificate of who signed the broker's."""
+    stranger: Path
+    """The certificate of another authority."""
+
+    def login(self, mechanism: str) -> dict[str, str]:
+        """What a worker is told that logs in."""
+        return {
+            "BROKER_URL": f"kafka://{HOST}:{self.login_port}",
+            "BROKER_SECURITY": "SASL_SSL",
+            "BROKER_SASL_MECHANISM": mechanism,
+            "BROKER_USERNAME": USER,
+            "BROKER_PASSWORD": PASSWORD,
+            "BROKER_CA_FILE": str(self.authority),
+        }
+
+    @property
+    def tls(self) -> dict[str, str]:
+        """What a worker is told that needs no login, where the system trusts the authority."""
+        return {
+            "BROKER_URL": f"kafka://localhost:{self.tls_port}",
+            "BROKER_SECURITY": "SSL",
+            "SSL_CERT_FILE": str(self.authority),
+        }
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """An Apache Kafka with TLS and logins, one for this module."""
+    kafka_jars()  # says what is missing of Java and Maven
+    if shutil.which("keytool") is None:
+        unavailable("keytool is not installed; it comes with Java and makes certificates")
+    folder = tmp_path_factory.mktemp("secured")
+    authority = Authority.found(folder / "authority.p12")
+    authority.sign(f"ip:{HOST},dns:localhost")
+    stranger = Authority.found(folder / "stranger.p12")
+    tls_port, login_port = free_port(), free_port()
+    with running_kafka(
+        folder,
+        (HERE / "kafka" / "secured.properties").read_text("utf-8"),
+        [f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"],
+        tls_port=tls_port,
+        login_port=login_port,
+        keystore=authority.keystore,
+        user=USER,
+        password=PASSWORD,
+    ) as broker:
+        yield Secured(broker, tls_port, login_port, authority.certificate, stranger.certificate)
+
+
+@pytest.fixture
+async def depot(secured: Secured, prefix: str, tmp_path: Path) -> AsyncIterator[Depot]:
+    """A line on that Kafka; the test says by which listener its workers come."""
+    depot = Depot(secured.broker, prefix, tmp_path / "depot", tmp_path)
+    try:
+        yield depot
+    finally:
+        depot.end()
+        await depot.delete_topics()
+
+
+def call(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs `metroline` with these words, as the line's workers are told; 30 s are too long."""
+    environment = os.environ | depot.environment(WEB_PORT=str(free_port()))
+    command = [sys.executable, "-m", "app", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+
+async def carry(depot: Depot, count: int) -> None:
+    """Has a worker carry so many records that the command pushes; each takes its way."""
+    records = depot.logs / "records.jsonl"
+    records.write_bytes(b"\n".join(numbered(range(count))))
+
+    pushed = call(depot, "push", "--records", str(records))
+    worker = depot.start()
+    await depot.settled(count)
+
+    assert (pushed.returncode, pushed.stderr) == (0, "")
+    check_ways((await depot.journeys()).values(), range(count))
+    assert await depot.stop(worker) == 0
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+async def test_records_get_their_outcomes_where_one_logs_in(depot: Depot, secured: Secured, mechanism: str) -> None:
+    depot.variables = secured.login(mechanism)
+
+    await carry(depot, 40)
+
+
+async def test_records_get_their_outcomes_by_tls_alone_with_the_systems_certificates(
+    depot: Depot, secured: Secured
+) -> None:
+    depot.variables = secured.tls
+
+    await carry(depot, 40)
+
+
+def test_a_connection_is_closed_at_once_while_a_request_is_under_way(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in secured.tls.items():
+        monkeypatch.setenv(name, value)
+
+    async def close_often() -> None:
+        cluster = Settings.read().cluster()
+        for _ in range(20):
+            connection = await create_conn("localhost", secured.tls_port, **cluster.access)
+            asking = asyncio.ensure_future(connection.send(ApiVersionRequest()))
+            started = time.monotonic()
+            await connection.close()  # no timeout around it: uvloop cannot close a loop with a connection that lingers
+            took = time.monotonic() - started
+            await asyncio.gather(asking, return_exceptions=True)
+            assert took < 10
+
+    uvloop.run(close_often())  # the workers' event loop
+
+
+async def refusal(depot: Depot, **variables: str) -> str:
+    """Why neither a worker nor the command is let in: the one line that both end with."""
+    depot.variables |= variables
+    ends = await asyncio.gather(
+        asyncio.to_thread(call, depot, "worker"), asyncio.to_thread(call, depot, "push", "--records", "5")
+    )
+    (told,) = {end.stdout + end.stderr for end in ends}
+    assert all(end.returncode != 0 for end in ends)
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+    return told
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+async def test_a_wrong_password_is_one_line(depot: Depot, secured: Secured, mechanism: str) -> None:
+    depot.variables = secured.login(mechanism)
+
+    told = await refusal(depot, BROKER_PASSWORD="guessed")
+
+    assert f"the broker at {HOST}:{secured.login_port} refuses the login (" in told
+    assert "are BROKER_USERNAME and BROKER_PASSWORD right?" in told
+    assert "guessed" not in told
+
+
+async def test_a_way_to_log_in_that_the_broker_does_not_have_is_one_line(depot: Depot, secured: Secured) -> None:
+    told = await refusal(depot, **secured.login("SCRAM-SHA-256"))
+
+    assert "knows no login by SCRAM-SHA-256: is BROKER_SASL_MECHANISM right?" in told
+
+
+async def test_a_certificate_that_another_authority_signed_is_one_line(depot: Depot, secured: Secured) -> None:
+    depot.variables = secured.login("PLAIN")
+
+    told = await refusal(depot, BROKER_CA_FILE=str(secured.stranger))
+
+    assert f"the certificate of the broker at {HOST}:{secured.login_port} does not hold (" in told
+    assert "is its signer's in BROKER_CA_FILE" in told
+
+
+@pytest.mark.parametrize("security", ["PLAINTEXT", "SSL"])
+async def test_another_security_than_the_listeners_is_one_line(depot: Depot, secured: Secured, security: str) -> None:
+    depot.variables = secured.login("PLAIN")
+
+    told = await refusal(depot, BROKER_SECURITY=security)
+
+    assert f"no Kafka broker answers at {HOST}:{secured.login_port}" in told
+    assert "are BROKER_URL and BROKER_SECURITY right?" in told
+
+
+async def test_a_file_without_certificates_is_one_line(depot: Depot, secured: Secured) -> None:
+    depot.variables = secured.login("PLAIN")
+
+    told = await refusal(depot, BROKER_CA_FILE=__file__)
+
+    assert told.startswith(f"error: BROKER_CA_FILE: {__file__} holds no certificates in PEM form")
