@@ -212,8 +212,32 @@ def edited(letter: Letter, fields: dict[str, Any], record: bytes | None = None) 
     return orjson.dumps(line.record | fields) if fields else line.line
 
 
-def replayed(letter: Letter, line: bytes, stop: str | None, by: str) -> Envelope:
-    """The request to replay a letter as this line; it is tried here first, and raises what the arrivals would."""
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """Letters that are to begin anew, each with the line that it begins as, and what is asked of the arrivals."""
+
+    lines: list[tuple[Letter, bytes]]
+    requests: list[Envelope]
+
+    @classmethod
+    def of(
+        cls, letters: Sequence[Letter], fields: dict[str, Any], record: bytes | None, stop: str | None, by: str
+    ) -> Replays:
+        """Edits the records; raises `DeskError` for one that cannot begin anew so."""
+        if record is not None and len(letters) != 1:
+            raise DeskError(f"a record is for one letter, not for {len(letters)}")
+        lines = [(letter, edited(letter, fields, record)) for letter in letters]
+        return cls(lines, [_replayed(letter, line, stop, by) for letter, line in lines])
+
+    def check(self, books: Books) -> None:
+        """Raises what the arrivals would say of the requests."""
+        for request in self.requests:
+            departures = Departures(request.strategy, request.origin, max_hops=1_000_000)
+            for segment in request.segments:
+                begin_anew(departures, books, segment, time.time())
+
+
+def _replayed(letter: Letter, line: bytes, stop: str | None, by: str) -> Envelope:
     before = letter.line.decode(errors="replace") if line != letter.line else None
     return asked_to_replay(letter.envelope, Replay(time.time(), by, letter.reason, before), stop, line)
 
@@ -240,10 +264,3 @@ def _told(leg: Decision | Ask) -> str:
         return f"{leg.stop} ({leg.rule})"
     outcome: Outcome = leg.outcome
     return f"{outcome.ending}{f': {outcome.reason}' if outcome.reason else ''}"
-
-
-def check(request: Envelope, books: Books) -> None:
-    """Raises what the arrivals would say of a request."""
-    departures = Departures(request.strategy, request.origin, max_hops=1_000_000)
-    for segment in request.segments:
-        begin_anew(departures, books, segment, time.time())

@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     """The port of the worker's pages."""
     web_host: str = ""
     """The name under which other workers reach this one; the host's where `web_bind` is not a loopback address."""
+    metroline_token: str | None = Field(None, repr=False, min_length=8)
+    """What a program must know to replay and discard dead letters over HTTP; without it nobody can."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What a worker logs."""
 

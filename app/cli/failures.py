@@ -21,7 +21,7 @@ from agents.presence import live_workers
 from app.cli import cli
 from app.cli.looking import FILE
 from app.cli.options import json_option, line_option, write_json
-from app.desk import Desk, DeskError, Letter, check, chosen, discarded, edited, forecast, grouped, replayed
+from app.desk import Desk, DeskError, Letter, Replays, chosen, discarded, forecast, grouped
 from app.published import read_published
 from app.settings import Settings
 from routing.envelope import Envelope
@@ -142,23 +142,15 @@ def replay(
     """
     desk, told = _desk(line)
     letters = _chosen(desk, ids, group)
-    if record is not None and len(letters) != 1:
-        raise DeskError(f"--record is for one letter, not for {len(letters)}")
-    fields = dict(map(_field, settings))
     raw = None if record is None else record.read_bytes()
-    lines = [edited(letter, fields, raw) for letter in letters]
+    replays = Replays.of(letters, dict(map(_field, settings)), raw, stop, getpass.getuser())
     book = asyncio.run(_live_book(desk, told, stop))
-    requests = [
-        replayed(letter, edited_line, stop, getpass.getuser())
-        for letter, edited_line in zip(letters, lines, strict=True)
-    ]
-    for request in requests:
-        check(request, Books(book, book))
+    replays.check(Books(book, book))
     if dry_run:
-        for letter, anew in zip(letters, lines, strict=True):
+        for letter, anew in replays.lines:
             click.echo(f"{letter.id}: {forecast(book, anew, stop)}")
         return
-    _send(desk, requests, rate, "replayed")
+    _send(desk, replays.requests, rate, "replayed")
 
 
 @dead_letters.command("discard")

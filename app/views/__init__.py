@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from faust.web.drivers.aiohttp import Web
 
-from app.views import gathered, versions
+from app.views import failures, gathered, versions
 from app.views.gathering import Gathering
 from app.views.start import StartView
 from app.views.tables import GATHERING, TableList, blueprint
@@ -25,3 +25,4 @@ def add_views(app: LineApp) -> None:
     app.page("/traffic/")(TrafficView)
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)
+    app.web.blueprints.add("/dead-letters", failures.blueprint)

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import ClientSession
 
 from routing.outcome import Ending
 from tests.integration.depot import Depot, numbered
@@ -105,3 +106,46 @@ async def generation(depot: Depot, letter: str, wanted: int) -> bool:
     every = [await answered(depot, "show", "--group", group["group"]) for group in told]
     found = [one for letters in every for one in letters if one["id"] == letter]
     return bool(found) and found[0]["generation"] == wanted
+
+
+async def test_over_http_the_same_is_done_by_who_has_the_token(depot: Depot) -> None:
+    await depot.create_source()
+    worker = depot.start("signpost", METROLINE_TOKEN="open sesame")
+    shut = depot.start("signpost")
+    await depot.ready(worker, shut)
+    await depot.push([*numbered(range(10)), *[REFUSED] * 3])
+    await depot.settled(13)
+    async with ClientSession() as client:
+
+        async def post(url: str, what: str, body: Any, token: str | None = "open sesame") -> tuple[int, Any]:
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            async with client.post(f"{url}/dead-letters/{what}/", data=orjson.dumps(body), headers=headers) as answer:
+                return answer.status, await answer.json()
+
+        async def get(query: str = "") -> Any:
+            async with client.get(f"{worker.url}/dead-letters/{query}") as answer:
+                return await answer.json()
+
+        [group] = await get()
+        letters = await get(f"?group={group['group']}")
+        assert (group["count"], len(letters)) == (3, 3)
+        asked = {"group": group["group"], "set": {"n": 2}}
+
+        assert (await post(shut.url, "replay", asked))[0] == 403
+        assert [(await post(worker.url, "replay", asked, token))[0] for token in (None, "open", "")] == [401] * 3
+        malformed: list[Any] = [{"group": 1}, {"ids": ["x"], "more": 1}, {"ids": ["x"], "rate": 0}, []]
+        assert [(await post(worker.url, "replay", body))[0] for body in malformed] == [400] * 4
+        impossible: list[Any] = [{}, {"ids": ["source-0-999"]}, asked | {"to": "nowhere"}]
+        assert [(await post(worker.url, "replay", body))[0] for body in impossible] == [409] * 3
+
+        status, told = await post(worker.url, "replay", asked | {"dry_run": True})
+        assert (status, len(told["would_go"])) == (200, 3)
+        assert "weigh (all are weighed)" in told["would_go"][letters[0]["id"]]
+        assert len(await get(f"?group={group['group']}")) == 3
+
+        discarded = await post(worker.url, "discard", {"ids": [letters[0]["id"]], "reason": "a test"})
+        assert discarded == (200, {"discarded": 1})
+        await depot.until(lambda: has(depot, {Ending.DELIVERED: 9, Ending.DROPPED: 2, Ending.DEAD: 2}))
+        assert await post(worker.url, "replay", asked) == (200, {"replayed": 2})
+        await depot.until(lambda: has(depot, {Ending.DELIVERED: 11, Ending.DROPPED: 2}))
+        assert await get() == []
