@@ -40,6 +40,7 @@ async def failed(depot: Depot) -> Depot:
     return depot
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
 async def test_letters_are_grouped_by_cause_and_told_whole(failed: Depot) -> None:
     raised, broken = await answered(failed, "list")
     assert (raised["count"], raised["stop"], raised["kind"]) == (6, "weigh", "service_error")
@@ -77,6 +78,7 @@ async def test_what_was_put_right_arrives_once_however_often_it_is_asked_for(fai
     assert (await desk(failed, "list")).stdout == "no dead letters\n"
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
 async def test_letters_go_to_a_stop_that_is_named_or_are_discarded(failed: Depot) -> None:
     [raised, _] = await answered(failed, "list")
     letters = await answered(failed, "show", "--group", raised["group"])
@@ -108,6 +110,7 @@ async def generation(depot: Depot, letter: str, wanted: int) -> bool:
     return bool(found) and found[0]["generation"] == wanted
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
 async def test_over_http_the_same_is_done_by_who_has_the_token(depot: Depot) -> None:
     await depot.create_source()
     worker = depot.start("signpost", METROLINE_TOKEN="open sesame")

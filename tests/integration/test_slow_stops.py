@@ -50,6 +50,7 @@ def records(count: int, slow: bool) -> list[bytes]:
     return [orjson.dumps({"n": n, "slow": slow, "text": "x" * SIZE}) for n in range(count)]
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
 async def test_a_stop_that_does_not_move_leaves_the_others_at_their_pace_and_memory_bounded(depot: Depot) -> None:
     depot.write(SERVICES, RULES)
     await depot.create_source()
@@ -71,13 +72,10 @@ async def test_a_stop_that_does_not_move_leaves_the_others_at_their_pace_and_mem
     assert await depot.counts() == {Ending.DELIVERED: 5_200}
 
 
-@pytest.mark.parametrize("strategy", ["signpost", "conductor"])
-async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeats_nothing(
-    depot: Depot, strategy: str
-) -> None:
-    """Half a second a record: packs are at hand all the time."""
+async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeats_nothing(depot: Depot) -> None:
+    """A tenth of a second a record: packs are at hand all the time."""
     await depot.create_source()
-    worker = depot.start(strategy)
+    worker = depot.start("conductor")
     await depot.ready(worker)
     await depot.push(numbered(range(100), takes=0.1))
     await depot.until(lambda: depot.more_than(5))
@@ -85,7 +83,7 @@ async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeat
     assert await depot.stop(worker) == 0
     assert time.monotonic() - asked < 10
 
-    again = depot.start(strategy)
+    again = depot.start("conductor")
     await depot.ready(again)
     await depot.settled(100)
     assert await depot.duplicates() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import orjson
+import pytest
 
 from routing.outcome import Ending
 from tests.integration.depot import Depot, check_ways, numbered
@@ -28,6 +29,7 @@ async def test_what_fails_for_a_while_arrives_after_it_and_the_others_before(dep
     assert not (await depot.counts()).get(Ending.DEAD)
 
 
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 async def test_a_wait_outlives_its_worker(depot: Depot) -> None:
     await depot.create_source()
     ready = time.time() + 10
@@ -42,6 +44,7 @@ async def test_a_wait_outlives_its_worker(depot: Depot) -> None:
     check_ways((await depot.journeys()).values(), range(30))
 
 
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
 async def test_attempts_end_as_a_dead_letter_with_every_cause(depot: Depot) -> None:
     await depot.create_source()
     worker = depot.start("conductor", SERVICE_ATTEMPTS="3", SERVICE_BACKOFF="0.4")
@@ -69,6 +72,7 @@ def account(record):
 """
 
 
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 async def test_at_an_ordered_stop_those_behind_wait_in_order_also_over_a_crash(depot: Depot) -> None:
     depot.write(ORDERED, '[[rules]]\nafter = "source"\nto = "account"\n')
     await depot.create_source()
