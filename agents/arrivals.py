@@ -9,6 +9,7 @@ from typing import Any
 
 from agents.bus import Confirmation, Departures, all_of
 from agents.carrying import Carrier
+from agents.membership import Membership
 from agents.reopening import begin_anew
 from agents.ring import Ring
 from agents.tables import LineTable
@@ -33,14 +34,19 @@ class _Settled:
     written: list[Confirmation]
     entries: dict[bytes, dict[str, Any]]
     fresh: list[Segment]
+    term: int
+    """The term of this worker's membership in which it was settled."""
     recorded: Confirmation = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Arrivals:
     """Settles outcomes: the first that comes for a record wins, later ones are counted as duplicates."""
 
-    def __init__(self, carrier: Carrier, outcomes: LineTable, journeys: Ring, letters: Ring) -> None:
+    def __init__(
+        self, carrier: Carrier, outcomes: LineTable, journeys: Ring, letters: Ring, membership: Membership
+    ) -> None:
         self.carrier = carrier
+        self.membership = membership
         self.outcomes = outcomes
         self.journeys = journeys
         self.letters = letters
@@ -56,6 +62,7 @@ class Arrivals:
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
         """Settles what an envelope brings; the next one is handled while its records and entries are written."""
+        term = self.membership.term
         fresh: list[Segment] = []
         touched: dict[bytes, Block] = {}
         anew = self.carrier.bus.departures(envelope.strategy, envelope.origin)
@@ -73,7 +80,8 @@ class Arrivals:
             if any(one.outcome is not None and one.outcome.ending is ending for one in fresh)
         ]
         written += await self.carrier.bus.dispatch(anew)
-        settled = _Settled(envelope.origin, written, {key: block.encode() for key, block in touched.items()}, fresh)
+        entries = {key: block.encode() for key, block in touched.items()}
+        settled = _Settled(envelope.origin, written, entries, fresh, term)
         self._waiting.append(settled)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._record())
@@ -97,6 +105,9 @@ class Arrivals:
             settled, self._waiting = self._waiting, []
             for one in settled:
                 await all_of(one.written)
+            for term in {one.term for one in settled}:
+                if not await self.membership.holds(term):
+                    return
             entries = {(one.origin.partition, key): entry for one in settled for key, entry in one.entries.items()}
             bus = self.carrier.bus
             confirmations = [await self.outcomes.put(bus, *key, entry) for key, entry in entries.items()]

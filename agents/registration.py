@@ -16,6 +16,7 @@ from agents.carrying import Carrier, Handle
 from agents.conductor import Conductor
 from agents.line import Line, Service
 from agents.map_maker import MapMaker
+from agents.membership import Membership
 from agents.ring import Ring
 from agents.roles import SERVICE, Role
 from agents.rules import RulesAgent
@@ -45,6 +46,7 @@ def register(
     line: Line,
     role: Role,
     stop: Callable[[Service], Stop],
+    membership: Membership,
 ) -> Tables:
     """Declares the agents and tables of a role; `stop` makes one; every worker follows the rules table."""
     bus = carrier.bus
@@ -74,10 +76,16 @@ def register(
             agent(service_address(name), carrying(stop(service).handle), help)
     if not role.plays(ARRIVALS):
         return Tables(rules)
-    return _arrivals(app, carrier, rules, agent)
+    return _arrivals(app, carrier, rules, membership, agent)
 
 
-def _arrivals(app: faust.App, carrier: Carrier, rules: LineTable, agent: Callable[[str, Body, str], None]) -> Tables:
+def _arrivals(
+    app: faust.App,
+    carrier: Carrier,
+    rules: LineTable,
+    membership: Membership,
+    agent: Callable[[str, Body, str], None],
+) -> Tables:
     def table(name: str, help: str) -> LineTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
         assert isinstance(created, LineTable)
@@ -86,7 +94,7 @@ def _arrivals(app: faust.App, carrier: Carrier, rules: LineTable, agent: Callabl
     outcomes = table("outcomes", "outcomes counted by last stop, ending and reason, with what is settled")
     journeys = Ring(table("journeys", "the latest journeys"))
     letters = Ring(table("dead_letters", "the latest dead letters"))
-    arrivals = Arrivals(carrier, outcomes, journeys, letters)
+    arrivals = Arrivals(carrier, outcomes, journeys, letters, membership)
 
     async def forget() -> None:
         arrivals.forget()

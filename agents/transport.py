@@ -18,6 +18,7 @@ from faust.types.transports import ConsumerT
 
 from agents.budget import Budget
 from agents.cluster import Cluster
+from agents.membership import Membership
 
 HELD_BYTES = 8 * 1024 * 1024
 """What a worker may hold of one topic; Faust delivers to all agents in one loop, so that a full one would stop all."""
@@ -31,6 +32,10 @@ DRAIN_SECONDS = 5.0
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread in which Faust's consumer runs."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        cast(Transport, self.transport).membership.watch(self._ensure_consumer()._coordinator)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -129,8 +134,10 @@ class Transport(driver.Transport):
         cluster: Cluster,
         fetch_wait: float,
         hurry: Callable[[bool], None],
+        membership: Membership,
     ) -> None:
         super().__init__(url, app, loop)
         self.cluster = cluster
         self.fetch_wait = fetch_wait
         self.hurry = hurry
+        self.membership = membership

@@ -16,6 +16,7 @@ from agents.bus import Bounds, Bus, Confirmation
 from agents.carrying import Carrier
 from agents.cluster import Cluster
 from agents.line import Line
+from agents.membership import Membership
 from agents.meter import Meter
 from agents.on_ramp import OnRamp
 from agents.presence import Presence, Worker
@@ -137,13 +138,19 @@ def create_app(settings: Settings) -> LineApp:
     assert isinstance(rules, LineTable)
     app.books = LiveBooks(filed, rules, app.served_stops, settings.strategy, lambda: app.tables.actives_ready)
     carrier = Carrier(app.bus, app.books, time.time)
+    membership = Membership(settings.broker_session_timeout, app.crash, time.monotonic)
     app.transport = Transport(
-        app.conf.broker_consumer, app, cluster=cluster, fetch_wait=settings.fetch_wait, hurry=carrier.hurry
+        app.conf.broker_consumer,
+        app,
+        cluster=cluster,
+        fetch_wait=settings.fetch_wait,
+        hurry=carrier.hurry,
+        membership=membership,
     )
     stop = partial(
         Stop, carrier, pack_seconds=settings.pack_seconds, patience=settings.patience, max_age=settings.max_age
     )
-    app.line_tables = register(app, carrier, app.books, rules, line, role, stop)
+    app.line_tables = register(app, carrier, app.books, rules, line, role, stop, membership)
     app.on_ramp = _on_ramp(app) if role.plays("on-ramp") else None
     app.waiting = _waiting(app) if role.plays("arrivals") else None
     add_views(app)

@@ -159,6 +159,11 @@ class Bench:
     carrier: Carrier
     served: set[str]
     now: float = 1_000.0
+    crashes: list[BaseException] = field(default_factory=list)
+
+    async def crash(self, error: BaseException) -> None:
+        """Ends the worker."""
+        self.crashes.append(error)
 
     @classmethod
     def make(cls, bounds: Bounds | None = None, strategy: str = "signpost", rules: str = RULES) -> Bench:

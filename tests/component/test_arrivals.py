@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from agents.arrivals import SHOWN, Arrivals
+from agents.membership import LOOK, LeftBehind, Membership
 from agents.ring import SIZE, Ring
 from agents.tables import LineTable
 from routing.envelope import Envelope, Visit
@@ -38,12 +39,19 @@ class Desk:
     def on(cls, bench: Bench) -> Desk:
         outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
         rings = Ring(journeys), Ring(letters)
-        return cls(bench, outcomes, *rings, Arrivals(bench.carrier, outcomes, *rings))
+        membership = Membership(30.0, bench.crash, lambda: bench.now)
+        membership.joined()
+        return cls(bench, outcomes, *rings, Arrivals(bench.carrier, outcomes, *rings, membership))
 
     def restarted(self) -> Desk:
         """The same tables under arrivals that remember nothing."""
         rings = Ring(self.journeys.table), Ring(self.letters.table)
-        return Desk(self.bench, self.outcomes, *rings, Arrivals(self.bench.carrier, self.outcomes, *rings))
+        return Desk(
+            self.bench,
+            self.outcomes,
+            *rings,
+            Arrivals(self.bench.carrier, self.outcomes, *rings, self.arrivals.membership),
+        )
 
     async def settle(self, *incoming: Envelope) -> None:
         for one in incoming:
@@ -262,6 +270,7 @@ async def test_a_stray_letter_of_another_topic_does_not_settle_a_record(desk: De
 
 async def test_the_latest_journeys_and_letters_are_shown_and_bounded(desk: Desk) -> None:
     desk.bench.now = 1_234.0
+    desk.arrivals.membership.heard(desk.bench.now)
     for number in range(SIZE + 5):
         await desk.settle(numbered(1, first=number, outcome=DEAD, history=BEHIND_A, entered=900.0, hops=3))
 
@@ -297,3 +306,38 @@ async def test_a_ring_of_another_partition_is_not_shown_nor_overwritten(desk: De
 
     assert [entry["id"] for entry in desk.journeys.latest(frozenset({1}))] == ["source-1-0"]
     assert len(list(desk.journeys.latest(frozenset({0, 1})))) == 2
+
+
+async def test_a_worker_that_may_have_lost_its_partitions_writes_no_counts_until_it_hears_that_it_has_them(
+    desk: Desk,
+) -> None:
+    membership = desk.arrivals.membership
+    desk.bench.now += 30.0
+    [recorded] = await desk.arrivals.handle(numbered(3, outcome=DELIVERED))
+    await asyncio.sleep(2 * LOOK)
+    assert not desk.counts()
+
+    membership.heard(desk.bench.now)
+    await confirmed([recorded])
+    assert desk.counts() == {("source", "delivered", ""): 3}
+    assert not desk.bench.crashes
+
+
+@pytest.mark.parametrize("joins_again", [False, True])
+async def test_a_worker_that_lost_its_partitions_with_counts_to_write_ends_and_writes_none(
+    desk: Desk, joins_again: bool
+) -> None:
+    membership = desk.arrivals.membership
+    await desk.settle(numbered(3, outcome=DELIVERED))
+    desk.bench.now += 30.0
+    [recorded] = await desk.arrivals.handle(numbered(4, first=3, outcome=DELIVERED))
+    membership.lost()
+    if joins_again:
+        membership.joined()
+
+    await until(lambda: bool(desk.bench.crashes))
+    await desk.arrivals.handle(numbered(1, first=10, outcome=DELIVERED))
+    await asyncio.sleep(2 * LOOK)
+    assert [type(error) for error in desk.bench.crashes] == [LeftBehind]
+    assert desk.counts() == {("source", "delivered", ""): 3}
+    assert not recorded.done(), "the message comes again"

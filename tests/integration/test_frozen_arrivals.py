@@ -1,0 +1,39 @@
+"""Arrivals that stood still for longer than their session do not take back what others settled meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from routing.outcome import Ending
+from tests.integration.depot import Depot, numbered
+
+
+async def test_what_was_settled_while_an_arrivals_worker_stood_still_stays_settled(depot: Depot) -> None:
+    await depot.create_source()
+    depot.start(role="on-ramp,router,service:weigh,service:crane,service:shelf", PACK_RECORDS="2")
+    frozen = depot.start(role="arrivals")
+    await depot.ready()
+    await depot.push(numbered(range(0, 2_000, 2)))
+    await depot.until(lambda: depot.more_than(20))
+
+    os.kill(frozen.child.pid, signal.SIGSTOP)
+    depot.workers.remove(frozen)
+    try:
+        await depot.push(numbered(range(2_000, 3_000, 2)))
+        other = depot.start(role="arrivals")
+        await depot.ready(other)
+        await depot.settled(1_500)
+    finally:
+        os.kill(frozen.child.pid, signal.SIGCONT)
+    try:
+        await depot.until(lambda: "taken for gone" in frozen.child.log.read_text(), 30)
+        assert await depot.counts() == {Ending.DELIVERED: 1_500}
+    finally:
+        frozen.stop()
+    assert frozen.child.exit_code == 1
+
+    await depot.kill(other)
+    depot.start(role="arrivals")
+    await depot.push(numbered(range(3_000, 3_100, 2)))
+    await depot.settled(1_550)
