@@ -12,9 +12,12 @@ from itertools import cycle
 from pathlib import Path
 
 from agents.books import Publication
+from agents.line import Line
 from app.published import publish, read_published
 from app.workers import WorkerProcess
 from routing.errors import MetrolineError
+from routing.network import Network
+from routing.rules import RuleBook
 from tests.chaos.kafka import Kafka
 from tests.chaos.plan import ROLES, Fault, Kind
 from tests.integration.depot import Depot
@@ -22,7 +25,8 @@ from tests.integration.depot import Depot
 LINE = Path(__file__).parent / "line"
 
 RULES = (LINE / "routes.toml").read_text("utf-8")
-OTHER_RULES = RULES.replace('match = { heavy = true }\nto = "crane"', 'to = "crane"')
+LIGHT = 'name = "light ones go on the shelf"\nafter = "weigh"\nto = '
+OTHER_RULES = RULES.replace(f'{LIGHT}"shelf"', f'{LIGHT}"crane"')
 """Every record that is kept goes to the crane; its outcome is the same."""
 
 TAKEN_OVER = 2.0
@@ -46,6 +50,8 @@ class Crew:
     kafka: Kafka | None
     say: Callable[[str], None]
     hands: list[Hand] = field(default_factory=list)
+    version: int = 1
+    """Of the rules table, as it was published last."""
     told: list[str] = field(default_factory=list)
     """What happened beyond the faults: workers that ended by themselves or did not end as they were asked to."""
 
@@ -162,8 +168,9 @@ class Crew:
         current = await read_published(self.depot.cluster, self.depot.topics)
         assert current is not None, "there is a table since the first worker runs"
         text = RULES if current.publication.text == OTHER_RULES else OTHER_RULES
+        Network.of(RuleBook.parse(text)).validate(Line.load(str(LINE)).stops)
         publication = Publication(text, current.version, "chaos", time.time())
-        await publish(self.depot.cluster, self.depot.topics, publication)
+        self.version = await publish(self.depot.cluster, self.depot.topics, publication)
         return []
 
     async def end(self) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from tests.chaos.crew import LINE, Crew
 from tests.chaos.kafka import Kafka
@@ -50,6 +51,11 @@ class Ended:
         return f"{self.seconds:.0f} s; faults: {faults}; {self.reckoning}\nbeyond that:{told}"
 
 
+async def goes_by(depot: Depot, crew: Crew) -> bool:
+    """Whether all workers go by the rules table that was published last."""
+    return {worker.version for worker in await depot.alive()} == {crew.version}
+
+
 async def run(
     depot: Depot, kafka: Kafka | None, strategies: Sequence[str], faults: Sequence[Fault], say: Callable[[str], None]
 ) -> Ended:
@@ -70,6 +76,7 @@ async def run(
         if unconfirmed:
             crew.note(f"{unconfirmed} messages of the pusher were not confirmed")
         crew.say("the last records")
+        await depot.until(partial(goes_by, depot, crew), watch=False)
         await depot.settled(await count_source(depot.cluster, depot.topics), SETTLE_SECONDS)
     finally:
         for task in (pushing, watching):
