@@ -27,11 +27,12 @@ async def test_what_was_settled_while_an_arrivals_worker_stood_still_stays_settl
     finally:
         os.kill(frozen.child.pid, signal.SIGCONT)
     try:
-        await depot.until(lambda: "taken for gone" in frozen.child.log.read_text(), 30)
+        # It ends if it had something to write when it was stopped; otherwise it joins again.
+        await depot.until(lambda: frozen.child.exit_code is not None or frozen.get("/traffic/") is not None, 30)
         assert await depot.counts() == {Ending.DELIVERED: 1_500}
     finally:
         frozen.stop()
-    assert frozen.child.exit_code == 1
+    assert frozen.child.exit_code == 0 or "taken for gone" in frozen.child.log.read_text()
 
     await depot.kill(other)
     depot.start(role="arrivals")
