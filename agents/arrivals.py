@@ -9,10 +9,9 @@ from typing import Any
 
 from agents.bus import Confirmation, Departures, all_of
 from agents.carrying import Carrier
-from agents.membership import Membership
 from agents.reopening import begin_anew
 from agents.ring import Ring
-from agents.tables import LineTable
+from agents.tables import OwnedTable
 from agents.topics import DEAD_LETTERS, DELIVERED
 from routing.envelope import Envelope, Origin, Segment, id_text
 from routing.errors import MetrolineError
@@ -34,19 +33,16 @@ class _Settled:
     written: list[Confirmation]
     entries: dict[bytes, dict[str, Any]]
     fresh: list[Segment]
-    term: int
-    """The term of this worker's membership in which it was settled."""
+    epoch: int | None
+    """The epoch of the table's partition in which it was settled; None where it was not this worker's."""
     recorded: Confirmation = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Arrivals:
     """Settles outcomes: the first that comes for a record wins, later ones are counted as duplicates."""
 
-    def __init__(
-        self, carrier: Carrier, outcomes: LineTable, journeys: Ring, letters: Ring, membership: Membership
-    ) -> None:
+    def __init__(self, carrier: Carrier, outcomes: OwnedTable, journeys: Ring, letters: Ring) -> None:
         self.carrier = carrier
-        self.membership = membership
         self.outcomes = outcomes
         self.journeys = journeys
         self.letters = letters
@@ -62,7 +58,7 @@ class Arrivals:
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
         """Settles what an envelope brings; the next one is handled while its records and entries are written."""
-        term = self.membership.term
+        epoch = self.outcomes.epochs.get(envelope.origin.partition)
         fresh: list[Segment] = []
         touched: dict[bytes, Block] = {}
         anew = self.carrier.bus.departures(envelope.strategy, envelope.origin)
@@ -81,7 +77,7 @@ class Arrivals:
         ]
         written += await self.carrier.bus.dispatch(anew)
         entries = {key: block.encode() for key, block in touched.items()}
-        settled = _Settled(envelope.origin, written, entries, fresh, term)
+        settled = _Settled(envelope.origin, written, entries, fresh, epoch)
         self._waiting.append(settled)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._record())
@@ -105,17 +101,21 @@ class Arrivals:
             settled, self._waiting = self._waiting, []
             for one in settled:
                 await all_of(one.written)
-            for term in {one.term for one in settled}:
-                if not await self.membership.holds(term):
-                    return
-            entries = {(one.origin.partition, key): entry for one in settled for key, entry in one.entries.items()}
-            bus = self.carrier.bus
-            confirmations = [await self.outcomes.put(bus, *key, entry) for key, entry in entries.items()]
+            entries = {key: (one, entry) for one in settled for key, entry in one.entries.items()}
+            confirmations = []
+            for key, (one, entry) in entries.items():
+                if self._is_current(one):
+                    confirmations.append(await self.outcomes.put(self.carrier.bus, one.origin.partition, key, entry))
             for one in settled:
-                confirmations += await self._show(one.origin, one.fresh) if one.fresh else []
+                if one.fresh and self._is_current(one):
+                    confirmations += await self._show(one.origin, one.fresh)
             await all_of(confirmations)
-            for one in settled:
+            for one in filter(self._is_current, settled):
                 one.recorded.set_result(None)
+
+    def _is_current(self, settled: _Settled) -> bool:
+        """Whether its partition has stayed with this worker; what comes of it is otherwise up to who has it now."""
+        return settled.epoch is not None and settled.epoch == self.outcomes.epochs.get(settled.origin.partition)
 
     def _settle(self, origin: Origin, segment: Segment, touched: dict[bytes, Block]) -> list[int]:
         if segment.outcome is None:

@@ -240,11 +240,17 @@ class Ledger:
             return
         self._close(receipt)
 
+    def forget(self) -> None:
+        """Acknowledges nothing of what is open: called when partitions change hands, and all of it comes again."""
+        self._queues.clear()
+        self._count = 0
+        self._room.set()
+
     def _close(self, receipt: Receipt) -> None:
         receipt.open -= 1
         if receipt.open:
             return
-        queue = self._queues[receipt.event.message.tp]
+        queue = self._queues.get(receipt.event.message.tp)
         while queue and not queue[0].open:
             queue.popleft().event.ack()
             self._count -= 1

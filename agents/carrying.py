@@ -31,13 +31,20 @@ class Carrier:
         self.clock = clock
         self.hurries = False
         """Whether packs shall be cut soon: partitions are taken away, or the worker stops."""
+        self._ledgers: list[Ledger] = []
 
     def hurry(self, hurries: bool) -> None:
         self.hurries = hurries
 
+    def forget(self) -> None:
+        """Called when partitions change hands: what is at hand comes again, here or elsewhere."""
+        for ledger in self._ledgers:
+            ledger.forget()
+
     async def run(self, stream: Stream[bytes], handle: Handle) -> None:
         """Handles every envelope of the stream, the next one while the last one's confirmations are under way."""
         ledger = Ledger()
+        self._ledgers.append(ledger)
         await self.books.ready()
         async for event in stream.noack().events():
             receipt = await ledger.take(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import faust
@@ -16,13 +17,12 @@ from agents.carrying import Carrier, Handle
 from agents.conductor import Conductor
 from agents.line import Line, Service
 from agents.map_maker import MapMaker
-from agents.membership import Membership
 from agents.ring import Ring
 from agents.roles import SERVICE, Role
 from agents.rules import RulesAgent
 from agents.stop import Stop
 from agents.switch import Switch
-from agents.tables import LineTable
+from agents.tables import LineTable, OwnedTable
 from routing.itinerary import ARRIVALS, service_address
 
 Body = Callable[[Stream[bytes]], Awaitable[None]]
@@ -46,7 +46,6 @@ def register(
     line: Line,
     role: Role,
     stop: Callable[[Service], Stop],
-    membership: Membership,
 ) -> Tables:
     """Declares the agents and tables of a role; `stop` makes one; every worker follows the rules table."""
     bus = carrier.bus
@@ -76,30 +75,25 @@ def register(
             agent(service_address(name), carrying(stop(service).handle), help)
     if not role.plays(ARRIVALS):
         return Tables(rules)
-    return _arrivals(app, carrier, rules, membership, agent)
+    return _arrivals(app, carrier, rules, agent)
 
 
-def _arrivals(
-    app: faust.App,
-    carrier: Carrier,
-    rules: LineTable,
-    membership: Membership,
-    agent: Callable[[str, Body, str], None],
-) -> Tables:
-    def table(name: str, help: str) -> LineTable:
+def _arrivals(app: faust.App, carrier: Carrier, rules: LineTable, agent: Callable[[str, Body, str], None]) -> Tables:
+    def table(name: str, help: str) -> OwnedTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
-        assert isinstance(created, LineTable)
+        assert isinstance(created, OwnedTable)
         return created
 
     outcomes = table("outcomes", "outcomes counted by last stop, ending and reason, with what is settled")
-    journeys = Ring(table("journeys", "the latest journeys"))
-    letters = Ring(table("dead_letters", "the latest dead letters"))
-    arrivals = Arrivals(carrier, outcomes, journeys, letters, membership)
+    shown = table("journeys", "the latest journeys"), table("dead_letters", "the latest dead letters")
+    journeys, letters = map(Ring, shown)
+    arrivals = Arrivals(carrier, outcomes, journeys, letters)
 
     async def forget() -> None:
         arrivals.forget()
 
-    for owned in (outcomes, journeys.table, letters.table):
+    for owned in (outcomes, *shown):
         owned.on_recover(forget)
+        owned.on_recover(partial(owned.restore, carrier.bus))
     agent(ARRIVALS, lambda stream: carrier.run(stream, arrivals.handle), "Settles every outcome once.")
     return Tables(rules, outcomes, journeys, letters)

@@ -14,7 +14,10 @@ DELIVERED, DEAD_LETTERS = "delivered", "dead-letters"
 RULES_BYTES = 8 * 1024 * 1024
 """What a published rules table may hold."""
 
-HOUR = str(60 * 60 * 1000)
+HOUR, DAY = str(60 * 60 * 1000), str(24 * 60 * 60 * 1000)
+
+LATE = {"min.compaction.lag.ms": DAY}
+"""A changelog keeps every entry for so long, for an entry that came late must not push out the one that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Topics:
         for address in ROOMS:
             yield TopicPlan(self.at(address), partitions, kept)
         for table in TABLES:
-            yield TopicPlan(self.changelog(table), partitions, room | {"cleanup.policy": "compact"})
+            yield TopicPlan(self.changelog(table), partitions, room | {"cleanup.policy": "compact"} | LATE)
         rules = {"cleanup.policy": "compact", "max.message.bytes": str(RULES_BYTES)}
         yield TopicPlan(self.rules, 1, rules)
         yield TopicPlan(self.changelog("rules"), 1, rules)

@@ -18,7 +18,6 @@ from faust.types.transports import ConsumerT
 
 from agents.budget import Budget
 from agents.cluster import Cluster
-from agents.membership import Membership
 
 HELD_BYTES = 8 * 1024 * 1024
 """What a worker may hold of one topic; Faust delivers to all agents in one loop, so that a full one would stop all."""
@@ -32,10 +31,6 @@ DRAIN_SECONDS = 5.0
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread in which Faust's consumer runs."""
-
-    async def on_start(self) -> None:
-        await super().on_start()
-        cast(Transport, self.transport).membership.watch(self._ensure_consumer()._coordinator)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -101,6 +96,7 @@ class Consumer(driver.Consumer):
             await self.commit()
         await super().on_partitions_revoked(revoked)
         self.budget.clear()
+        cast(Transport, self.transport).forget()
 
     async def wait_empty(self) -> None:
         """Lets what is at hand come to its end, for a while: what is left comes again, here or elsewhere."""
@@ -120,7 +116,8 @@ class Consumer(driver.Consumer):
 class Transport(driver.Transport):
     """Set it as `app.transport` before the app starts; `fetch_wait` is in seconds.
 
-    `hurry` is called with True when what is at hand shall come to its end soon, and with False afterwards.
+    `hurry` is called with True when what is at hand shall come to its end soon, and with False afterwards; `forget`
+    when partitions were taken away, with all that is at hand.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer
@@ -134,10 +131,10 @@ class Transport(driver.Transport):
         cluster: Cluster,
         fetch_wait: float,
         hurry: Callable[[bool], None],
-        membership: Membership,
+        forget: Callable[[], None],
     ) -> None:
         super().__init__(url, app, loop)
         self.cluster = cluster
         self.fetch_wait = fetch_wait
         self.hurry = hurry
-        self.membership = membership
+        self.forget = forget

@@ -17,7 +17,7 @@ from agents.cluster import Cluster
 from agents.letters import STRAY
 from agents.reopening import asked_to_discard, asked_to_replay, begin_anew
 from agents.topics import Topics
-from app.compare.evidence import read_topic
+from app.compare.evidence import read_outcomes_table, read_topic
 from routing.envelope import Envelope, RecordId, Replay, id_of, id_text
 from routing.errors import MetrolineError
 from routing.itinerary import ARRIVALS, SWITCH, Ask, Decision
@@ -156,10 +156,8 @@ class Desk:
         return sorted(found.values(), key=lambda letter: letter.settled)
 
     async def _blocks(self) -> dict[bytes, Block]:
-        latest: dict[bytes, Any] = {}
-        async for message in read_topic(self.cluster, self.topics.changelog("outcomes")):
-            latest[message.key] = message.value
-        return {key: Block.decode(orjson.loads(value)) for key, value in latest.items() if value}
+        entries = await read_outcomes_table(self.cluster, self.topics)
+        return {key: Block.decode(orjson.loads(value)) for key, value in entries.items()}
 
     async def send(self, requests: Sequence[Envelope], rate: float) -> AsyncIterator[int]:
         """Hands requests to the arrivals in order, so many a second; yields how many are confirmed."""

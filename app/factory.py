@@ -16,7 +16,6 @@ from agents.bus import Bounds, Bus, Confirmation
 from agents.carrying import Carrier
 from agents.cluster import Cluster
 from agents.line import Line
-from agents.membership import Membership
 from agents.meter import Meter
 from agents.on_ramp import OnRamp
 from agents.presence import Presence, Worker
@@ -25,7 +24,7 @@ from agents.registration import Tables, register
 from agents.roles import Role
 from agents.rules import publish_first
 from agents.stop import Stop
-from agents.tables import LineGlobalTable, LineTable
+from agents.tables import LineGlobalTable, LineTable, OwnedTable
 from agents.topics import RULES_BYTES, Topics
 from agents.transport import Transport
 from agents.waiting import WaitingRooms
@@ -119,7 +118,7 @@ def create_app(settings: Settings) -> LineApp:
         web_port=settings.web_port,
         web_host=settings.host,
         web_tables_enabled=False,  # our pages take their place
-        Table=LineTable,
+        Table=OwnedTable,
         GlobalTable=LineGlobalTable,
     )
     app.settings, app.line, app.role, app.line_topics, app.cluster = settings, line, role, topics, cluster
@@ -138,19 +137,18 @@ def create_app(settings: Settings) -> LineApp:
     assert isinstance(rules, LineTable)
     app.books = LiveBooks(filed, rules, app.served_stops, settings.strategy, lambda: app.tables.actives_ready)
     carrier = Carrier(app.bus, app.books, time.time)
-    membership = Membership(settings.broker_session_timeout, app.crash, time.monotonic)
     app.transport = Transport(
         app.conf.broker_consumer,
         app,
         cluster=cluster,
         fetch_wait=settings.fetch_wait,
         hurry=carrier.hurry,
-        membership=membership,
+        forget=carrier.forget,
     )
     stop = partial(
         Stop, carrier, pack_seconds=settings.pack_seconds, patience=settings.patience, max_age=settings.max_age
     )
-    app.line_tables = register(app, carrier, app.books, rules, line, role, stop, membership)
+    app.line_tables = register(app, carrier, app.books, rules, line, role, stop)
     app.on_ramp = _on_ramp(app) if role.plays("on-ramp") else None
     app.waiting = _waiting(app) if role.plays("arrivals") else None
     add_views(app)

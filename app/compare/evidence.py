@@ -17,6 +17,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from agents.cluster import Cluster
+from agents.tables import epoch_of
 from agents.topics import Topics
 from app.compare.result import Route
 from app.compare.source import Sent
@@ -168,15 +169,22 @@ async def read_settled(cluster: Cluster, topics: Topics) -> Settled:
 
 async def read_blocks(cluster: Cluster, topics: Topics) -> dict[tuple[int, str, int], Block]:
     """What is settled of the source, by partition, the source's epoch and block: the last value of each entry."""
-    latest: dict[bytes, bytes] = {}
-    async for message in read_topic(cluster, topics.changelog("outcomes")):
-        latest[message.key] = message.value
+    latest = await read_outcomes_table(cluster, topics)
     keys = {key: key.decode().split("/") for key in latest}
     return {
         (int(partition), origin, int(number)): Block.decode(orjson.loads(latest[key]))
         for key, (partition, origin, number) in keys.items()
         if origin.startswith("source")
     }
+
+
+async def read_outcomes_table(cluster: Cluster, topics: Topics) -> dict[bytes, bytes]:
+    """The entries of the table `outcomes`, from its changelog."""
+    latest: dict[bytes, bytes] = {}
+    async for message in read_topic(cluster, topics.changelog("outcomes")):
+        if epoch_of(message.value) >= epoch_of(latest.get(message.key)):
+            latest[message.key] = message.value
+    return latest
 
 
 async def read_delivered(

@@ -19,7 +19,7 @@ from agents.carrying import Carrier
 from agents.line import Handler, Patience, Service
 from agents.meter import Meter
 from agents.stop import Stop
-from agents.tables import LineGlobalTable, LineTable
+from agents.tables import LineGlobalTable, LineTable, OwnedTable
 from agents.topics import Topics
 from routing.envelope import Envelope, Origin, RecordId, Segment
 from routing.outcome import Ending
@@ -159,16 +159,11 @@ class Bench:
     carrier: Carrier
     served: set[str]
     now: float = 1_000.0
-    crashes: list[BaseException] = field(default_factory=list)
-
-    async def crash(self, error: BaseException) -> None:
-        """Ends the worker."""
-        self.crashes.append(error)
 
     @classmethod
     def make(cls, bounds: Bounds | None = None, strategy: str = "signpost", rules: str = RULES) -> Bench:
         producer, topics = FakeProducer(), Topics("test", "test.source")
-        app = faust.App("test", store="memory://", Table=LineTable, GlobalTable=LineGlobalTable)
+        app = faust.App("test", store="memory://", Table=OwnedTable, GlobalTable=LineGlobalTable)
         cast(Any, app).line_topics = topics
 
         bus = Bus(topics, bounds or Bounds(), producer, Meter())
@@ -186,9 +181,11 @@ class Bench:
         publication = Publication(text, replaces, "a test", self.now)
         self.rules.data[str(version or replaces + 1).encode()] = orjson.dumps(publication.as_json())
 
-    def table(self, name: str) -> LineTable:
+    def table(self, name: str) -> OwnedTable:
+        """A table of which partitions 0 and 1 are owned."""
         created = self.app.Table(name, partitions=1, key_type=bytes, value_type=bytes)
-        assert isinstance(created, LineTable)
+        assert isinstance(created, OwnedTable)
+        created.epochs = {0: 1, 1: 1}
         return created
 
     def stop(

@@ -11,9 +11,8 @@ import orjson
 import pytest
 
 from agents.arrivals import SHOWN, Arrivals
-from agents.membership import LOOK, LeftBehind, Membership
 from agents.ring import SIZE, Ring
-from agents.tables import LineTable
+from agents.tables import OwnedTable
 from routing.envelope import Envelope, Visit
 from routing.outcome import Cause, Ending, Outcome
 from routing.settlement import BLOCK, Block
@@ -30,7 +29,7 @@ class Desk:
     """The arrivals with their tables."""
 
     bench: Bench
-    outcomes: LineTable
+    outcomes: OwnedTable
     journeys: Ring
     letters: Ring
     arrivals: Arrivals
@@ -39,19 +38,12 @@ class Desk:
     def on(cls, bench: Bench) -> Desk:
         outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
         rings = Ring(journeys), Ring(letters)
-        membership = Membership(30.0, bench.crash, lambda: bench.now)
-        membership.joined()
-        return cls(bench, outcomes, *rings, Arrivals(bench.carrier, outcomes, *rings, membership))
+        return cls(bench, outcomes, *rings, Arrivals(bench.carrier, outcomes, *rings))
 
     def restarted(self) -> Desk:
         """The same tables under arrivals that remember nothing."""
         rings = Ring(self.journeys.table), Ring(self.letters.table)
-        return Desk(
-            self.bench,
-            self.outcomes,
-            *rings,
-            Arrivals(self.bench.carrier, self.outcomes, *rings, self.arrivals.membership),
-        )
+        return Desk(self.bench, self.outcomes, *rings, Arrivals(self.bench.carrier, self.outcomes, *rings))
 
     async def settle(self, *incoming: Envelope) -> None:
         for one in incoming:
@@ -270,7 +262,6 @@ async def test_a_stray_letter_of_another_topic_does_not_settle_a_record(desk: De
 
 async def test_the_latest_journeys_and_letters_are_shown_and_bounded(desk: Desk) -> None:
     desk.bench.now = 1_234.0
-    desk.arrivals.membership.heard(desk.bench.now)
     for number in range(SIZE + 5):
         await desk.settle(numbered(1, first=number, outcome=DEAD, history=BEHIND_A, entered=900.0, hops=3))
 
@@ -308,36 +299,21 @@ async def test_a_ring_of_another_partition_is_not_shown_nor_overwritten(desk: De
     assert len(list(desk.journeys.latest(frozenset({0, 1})))) == 2
 
 
-async def test_a_worker_that_may_have_lost_its_partitions_writes_no_counts_until_it_hears_that_it_has_them(
-    desk: Desk,
+@pytest.mark.parametrize("owned_again", [False, True])
+async def test_what_was_begun_before_the_partition_changed_hands_is_not_counted_and_comes_again(
+    desk: Desk, owned_again: bool
 ) -> None:
-    membership = desk.arrivals.membership
-    desk.bench.now += 30.0
-    [recorded] = await desk.arrivals.handle(numbered(3, outcome=DELIVERED))
-    await asyncio.sleep(2 * LOOK)
-    assert not desk.counts()
-
-    membership.heard(desk.bench.now)
-    await confirmed([recorded])
-    assert desk.counts() == {("source", "delivered", ""): 3}
-    assert not desk.bench.crashes
-
-
-@pytest.mark.parametrize("joins_again", [False, True])
-async def test_a_worker_that_lost_its_partitions_with_counts_to_write_ends_and_writes_none(
-    desk: Desk, joins_again: bool
-) -> None:
-    membership = desk.arrivals.membership
     await desk.settle(numbered(3, outcome=DELIVERED))
-    desk.bench.now += 30.0
     [recorded] = await desk.arrivals.handle(numbered(4, first=3, outcome=DELIVERED))
-    membership.lost()
-    if joins_again:
-        membership.joined()
+    desk.outcomes.epochs = {0: 2} if owned_again else {}
+    desk.arrivals.forget()
 
-    await until(lambda: bool(desk.bench.crashes))
-    await desk.arrivals.handle(numbered(1, first=10, outcome=DELIVERED))
-    await asyncio.sleep(2 * LOOK)
-    assert [type(error) for error in desk.bench.crashes] == [LeftBehind]
-    assert desk.counts() == {("source", "delivered", ""): 3}
-    assert not recorded.done(), "the message comes again"
+    [late] = await desk.arrivals.handle(numbered(4, first=3, outcome=DELIVERED))
+    if owned_again:
+        await confirmed([late])
+    else:
+        await asyncio.sleep(0.1)
+    assert not recorded.done()
+    assert late.done() == owned_again
+    assert desk.counts() == {("source", "delivered", ""): 7 if owned_again else 3}
+    assert desk.duplicates() == 0

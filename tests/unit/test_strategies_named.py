@@ -82,7 +82,18 @@ def test_nothing_outside_of_its_module_asks_which_strategy_is_on() -> None:
 
 
 ALLOWED = {
-    *("__future__", "abc", "base64", "collections", "dataclasses", "difflib", "enum", "functools", "hashlib", "inspect"),
+    *(
+        "__future__",
+        "abc",
+        "base64",
+        "collections",
+        "dataclasses",
+        "difflib",
+        "enum",
+        "functools",
+        "hashlib",
+        "inspect",
+    ),
     *("itertools", "json", "math", "operator", "re", "reprlib", "tomllib", "traceback", "types", "typing"),
     *("cel", "msgspec", "orjson", "pydantic", "pyroaring"),
     "routing",
