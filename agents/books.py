@@ -104,21 +104,25 @@ class LiveBooks:
 
         One that was refused is looked at again when other stops are served: a worker may have been on its way.
         """
-        self._seen, self._served_then = len(self._table.data), {*self._served()}
+        served = {*self._served()}
+        before = self._refused
+        self._refused = before.copy() if served == self._served_then else {}
+        self._seen, self._served_then = len(self._table.data), served
         held = self._books.live.version if self._books is not None else 0
         for version, publication in self.publications().items():
             if version <= held:
                 return
+            if version in self._refused:
+                continue
             try:
                 book = RuleBook.parse(publication.text, version, f"rules {version}")
                 Network.of(book).validate(self._served_then, f"rules {version}")
             except InvalidRules as error:
-                if version not in self._refused:
-                    log.error("version %d of the rules table is not used, the one before it stays: %s", version, error)
                 self._refused[version] = str(error)
+                if version not in before:
+                    log.error("version %d of the rules table is not used, the one before it stays: %s", version, error)
                 continue
             self._books = Books(self.filed, book)
-            self._refused.pop(version, None)
             log.info("the rules table is at version %d, published by %s", version, publication.by)
             if not self._strategy.needs_live and publication.text != self.filed.text:
                 log.warning(

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, overload
@@ -18,7 +19,8 @@ from routing.network import Network
 from routing.rules import RuleBook
 
 Record = dict[str, Any]
-Handler = Callable[[Record], Any]
+Handler = Callable[..., Any]
+"""Takes a record and, if it has a parameter `id`, the record's id."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 RESERVED = frozenset({"source", "record", "all"})
@@ -58,11 +60,17 @@ class Service:
     """What is not tried again when it is raised."""
     ordered: bool | str = False
     """Whether those behind a record that is tried again wait: all of its partition, or those equal in this field."""
+    takes_id: bool = False
+    """Whether it asks for the record's id."""
 
     @property
     def is_plain(self) -> bool:
         """Whether it is called as it is: it answers at once."""
         return not self.is_async and not self.is_blocking
+
+    def handler_of(self, id: str) -> Callable[[Record], Any]:
+        """What is called with the record of this id."""
+        return partial(self.handler, id=id) if self.takes_id else self.handler
 
     def patient(self, default: Patience) -> Patience:
         """Its patience, by default this one."""
@@ -105,7 +113,9 @@ def service(
     `Retry` or takes longer than `timeout` (seconds; async and blocking ones) is tried `attempts` times in all, with
     waits that begin below `backoff` seconds and grow up to `backoff_max`; the settings have the defaults. What is
     named in `no_retry` is not tried again. `ordered=True` lets those behind it in its source partition wait meanwhile,
-    `ordered="field"` those of them that are equal in that field.
+    `ordered="field"` those of them that are equal in that field. A function with a parameter `id` besides the record is
+    handed the record's id, which is the same whenever the record comes again: what it writes elsewhere can be written
+    once by it.
     The function stays what it is: calling it in a test calls it.
     """
     said = {"attempts": attempts, "backoff": backoff, "backoff_max": backoff_max, "timeout": timeout}
@@ -122,7 +132,8 @@ def service(
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered is True or the name of a field, and needs concurrency=1")
-        marked = Service(stop, function, concurrency, is_async, blocking, patience, no_retry, ordered)
+        takes_id = "id" in list(inspect.signature(function).parameters)[1:]
+        marked = Service(stop, function, concurrency, is_async, blocking, patience, no_retry, ordered, takes_id)
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
 

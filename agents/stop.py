@@ -13,9 +13,9 @@ import orjson
 from agents.bus import Confirmation, Departures
 from agents.carrying import Carrier
 from agents.lanes import Lanes
-from agents.line import Patience, Service
+from agents.line import Handler, Patience, Service
 from agents.threads import Threads
-from routing.envelope import Envelope, Segment, Tries
+from routing.envelope import Envelope, Origin, Segment, Tries, id_text
 from routing.failure import described
 from routing.itinerary import Course, Decision, have_changed
 from routing.outcome import Cause, Drop, Ending, Outcome, Retry
@@ -111,7 +111,7 @@ class Stop:
         return await self.carrier.bus.dispatch(departures)
 
     def _trip(self, envelope: Envelope, segment: Segment) -> _Trip:
-        return _Trip(self, strategy_named(envelope.strategy), self.carrier.books.books, segment)
+        return _Trip(self, strategy_named(envelope.strategy), self.carrier.books.books, envelope.origin, segment)
 
     def _young(self, envelope: Envelope, departures: Departures) -> Iterator[Segment]:
         """The segments whose journeys may go on; the others end here."""
@@ -123,11 +123,9 @@ class Stop:
                 outcome = Outcome.dead(Cause.EXPIRED, f"{age:.0f} s old, {self.max_age:g} are allowed")
                 departures.add(segment, self.end(outcome).move(self.service.name))
 
-    async def call(self, record: dict[str, Any]) -> Any:
+    async def call(self, handler: Handler, record: dict[str, Any]) -> Any:
         """What a service says of a record that is awaited or runs in a thread."""
-        if self.service.is_async:
-            return await self.service.handler(record)
-        return await self.threads.run(self.service.handler, record)
+        return await (handler(record) if self.service.is_async else self.threads.run(handler, record))
 
     async def _run(self, trips: Iterable[_Trip]) -> None:
         """Runs the service on the records of all trips, on as many at once as it takes."""
@@ -181,10 +179,11 @@ class Stop:
 class _Trip:
     """The records of one segment on their way through the service: their new lines and their courses."""
 
-    def __init__(self, stop: Stop, strategy: Strategy, books: Books, segment: Segment) -> None:
+    def __init__(self, stop: Stop, strategy: Strategy, books: Books, origin: Origin, segment: Segment) -> None:
         self.stop = stop
         self.strategy = strategy
         self.books = books
+        self.origin = origin
         self.segment = segment
         self.watches = strategy.watches(segment.itinerary)
         self.keeps = united([self.watches, strategy.reader(books, stop.service.name).reads])
@@ -280,7 +279,7 @@ class _Trip:
         if record is None:
             return
         try:
-            result = self.stop.service.handler(record)
+            result = self._handler(place)(record)
         except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
             if is_end_of_worker(error):
                 raise
@@ -296,7 +295,7 @@ class _Trip:
         seconds = self.stop.patience.timeout
         try:
             async with asyncio.timeout(seconds) as limit:
-                result = await self.stop.call(record)
+                result = await self.stop.call(self._handler(place), record)
         except BaseException as error:
             if is_end_of_worker(error):
                 raise
@@ -306,6 +305,12 @@ class _Trip:
                 self._raised(place, error)
         else:
             self._answered(place, result)
+
+    def _handler(self, place: int) -> Handler:
+        service = self.stop.service
+        return (
+            service.handler_of(id_text(self.origin, self.segment.ids[place])) if service.takes_id else service.handler
+        )
 
     def _read(self, place: int) -> dict[str, Any] | None:
         """The record, for this attempt alone; None for a line that is none, whose journey ends."""

@@ -112,7 +112,8 @@ def explain(file: Path, record: Path, line: str | None, json_file: Path | None) 
 
 
 def _handlers(line: str | None) -> dict[str, Any]:
-    return {} if line is None else {name: service.handler for name, service in Line.load(line).services.items()}
+    services = {} if line is None else Line.load(line).services
+    return {name: service.handler_of("explained") for name, service in services.items()}
 
 
 def _print(step: Explained) -> None:

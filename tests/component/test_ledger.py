@@ -102,3 +102,18 @@ async def test_it_takes_no_more_than_its_bound_until_one_is_done() -> None:
 
     await until(fourth.done)
     assert mailbox.acknowledged == {0: [0, 1]}
+
+
+async def test_what_is_open_when_partitions_change_hands_is_not_acknowledged_and_holds_up_nothing() -> None:
+    ledger, mailbox = Ledger(limit=2), Mailbox("test.service.a")
+    open_before = await opened(ledger, mailbox, 2)
+    taking = asyncio.create_task(ledger.take(mailbox.event(b"")))
+    await turn()
+
+    ledger.forget()
+    receipt = await taking
+    open_before[0][1].set_result(None)
+    ledger.settle(receipt, [])
+    await turn()
+
+    assert mailbox.acknowledged == {0: [2]}

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from agents import Drop, Retry
+from agents import Drop, Retry, service
 from agents.bus import Bounds
-from agents.line import Record
+from agents.line import Patience, Record
+from agents.stop import Stop
 from routing.envelope import Envelope, Visit
 from routing.itinerary import Chosen, Itinerary
 from routing.outcome import Ending
@@ -20,9 +21,9 @@ from routing.rules import RuleBook
 from tests.component.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
 
 
-async def handled(bench: Bench, handler: Any, incoming: Envelope, **service: Any) -> None:
+async def handled(bench: Bench, handler: Any, incoming: Envelope, **more: Any) -> None:
     """Lets a stop handle an envelope to its end."""
-    await confirmed(await bench.stop(handler, **service).handle(incoming))
+    await confirmed(await bench.stop(handler, **more).handle(incoming))
 
 
 def as_it_is(record: Record) -> Record:
@@ -72,6 +73,27 @@ async def test_a_service_that_raises_gives_a_dead_letter_that_names_what_and_whe
         {"size": 1, "touched": True},
         {"size": 3, "touched": True},
     ]
+
+
+@pytest.mark.parametrize("way", ["plain", "blocking", "async"])
+async def test_a_service_that_asks_for_it_is_handed_the_records_id(bench: Bench, way: str) -> None:
+    seen = {}
+
+    @service(name="a", blocking=way == "blocking")
+    def note(record: Record, id: str) -> Record:
+        seen[record["n"]] = id
+        return record
+
+    @service(name="a")
+    async def note_later(record: Record, *, id: str) -> Record:
+        return note(record, id)
+
+    mark = (note_later if way == "async" else note).__metroline__  # type: ignore[attr-defined]
+    incoming = envelope({"n": 1}, {"n": 2})
+    packed = replace(incoming.segments[0], ids=(4, (5, 3, 9)))
+    await confirmed(await Stop(bench.carrier, mark, 5.0, Patience()).handle(replace(incoming, segments=(packed,))))
+
+    assert seen == {1: "source-0-4", 2: "source-0-5.3"}
 
 
 @pytest.mark.parametrize(
