@@ -308,9 +308,9 @@ class _Trip:
 
     def _handler(self, place: int) -> Handler:
         service = self.stop.service
-        return (
-            service.handler_of(id_text(self.origin, self.segment.ids[place])) if service.takes_id else service.handler
-        )
+        if not service.takes_id:
+            return service.handler
+        return service.handler_of(id_text(self.origin, self.segment.ids[place]))
 
     def _read(self, place: int) -> dict[str, Any] | None:
         """The record, for this attempt alone; None for a line that is none, whose journey ends."""

@@ -130,9 +130,8 @@ def test_records_of_ones_own_come_to_their_outcomes_and_the_results_say_how(tmp_
     with gzip.open(tmp_path / "orders.csv.gz", "wt") as file:
         file.write("\n".join(rows))
     arguments = ["--line", str(line), "--records", "orders.csv.gz", "--strategies", "map_maker,conductor"]
-    ended = metroline(
-        "compare", *arguments, "--results", "results", "--json", "-", "--rate", "5", cwd=tmp_path, SERVICE_ATTEMPTS="1"
-    )
+    arguments += ["--results", "results", "--json", "-", "--rate", "5"]
+    ended = metroline("compare", *arguments, cwd=tmp_path, SERVICE_ATTEMPTS="1")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     runs = {run["strategy"]: run for run in json.loads(ended.stdout)["runs"]}
     assert {name: (run["delivered"], run["dropped"], run["dead"]) for name, run in runs.items()} == {
