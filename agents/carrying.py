@@ -53,7 +53,7 @@ class Carrier:
     async def _handle(self, event: EventT[bytes], handle: Handle) -> list[Confirmation]:
         self.bus.meter.tick()
         try:
-            envelope = Envelope.decode(event.message.value or b"")
+            envelope = Envelope.decode(event.message.value or b"", event.message.partition)
         except MalformedEnvelope as error:
             return [await self._bury_message(event, str(error), error.raw)]
         try:

@@ -66,7 +66,7 @@ class WaitingRooms(Reader):
     async def _send_on(self, partition: TopicPartition, message: ConsumerRecord) -> list[Confirmation]:
         raw, now = message.value or b"", self.clock()
         try:
-            envelope = Envelope.decode(raw)
+            envelope = Envelope.decode(raw, partition.partition)
             if any(segment.tries is None for segment in envelope.segments):
                 raise MalformedEnvelope("no envelope that waits: nobody says for what", raw)
         except MalformedEnvelope as error:

@@ -151,14 +151,21 @@ class Envelope:
         return b"\n".join(lines)
 
     @classmethod
-    def decode(cls, raw: bytes) -> Envelope:
-        """Reads a message's value; raises `MalformedEnvelope`, which keeps the bytes."""
+    def decode(cls, raw: bytes, partition: int | None = None) -> Envelope:
+        """Reads a message's value; raises `MalformedEnvelope`, which keeps the bytes.
+
+        `partition` is where the message lies: an envelope stays in the partition of its origin.
+        """
         try:
             head, *lines = raw.split(b"\n")
             header = orjson.loads(head)
             if natural(header["metroline"]) != FORMAT:
                 raise MetrolineError(f"its format is {header['metroline']}; this worker reads {FORMAT}")
             origin = header["origin"]
+            if "/" in origin[0]:
+                raise MetrolineError(f"{origin[0]!r} is no origin")
+            if partition is not None and origin[1] != partition:
+                raise MetrolineError(f"it comes from partition {origin[1]} and lies in {partition}")
             envelope = cls(
                 text(header["strategy"]),
                 Origin(text(origin[0]), natural(origin[1])),

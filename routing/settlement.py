@@ -168,6 +168,8 @@ class Block:
         """As JSON data; the bitmaps in roaring's portable format, base64."""
         self.whole.run_optimize()
         self.dead.run_optimize()
+        for _, settled in self.partial.values():
+            settled.run_optimize()
         return {
             "whole": _encode(self.whole),
             "partial": {str(place): [count, _encode(settled)] for place, (count, settled) in self.partial.items()},

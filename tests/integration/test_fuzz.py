@@ -1,0 +1,170 @@
+"""Thousands of messages that are broken in some way: each is a dead letter or is refused, and all others arrive."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+
+import orjson
+import pytest
+
+from agents.books import Publication
+from agents.letters import STRAY
+from app.compare.evidence import read_topic
+from routing.envelope import Envelope, Origin, Segment, Tries, Visit
+from routing.errors import InvalidRules, MalformedEnvelope
+from routing.itinerary import ARRIVALS, Ask, Chosen
+from routing.network import Network
+from routing.outcome import Ending, Outcome
+from routing.source import read_message
+from tests.integration.depot import RULES, Depot, check_ways, numbered
+from tests.integration.test_live_rules import all_have
+from tests.mutants import mutated
+
+GOOD = 2_000
+SOURCE, ENVELOPES, TABLES = 6_000, 3_600, 400
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    seed = time.time_ns() % 1_000_000
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def sources(chance: random.Random) -> list[bytes]:
+    """Source messages that are broken, or nearly."""
+    one = orjson.dumps({"bad": {"text": "some", "list": [1, 2.5, None]}, "m": 1, "size": 12})
+    some = b"\n".join([one] * 3)
+    return [mutated(chance, chance.choice((one, some))) for _ in range(SOURCE)]
+
+
+def envelope(number: int, partition: int) -> bytes:
+    """An envelope of records that nobody sent."""
+    visit = Visit("weigh", 1.0, "all are weighed", "on-ramp", 1)
+    segment = Segment(
+        (number, (number + 1, 0, 2)),
+        (b'{"n":2}', b'{"n":4}'),
+        time.time(),
+        history=(visit,),
+        chosen=Chosen("heavy ones need the crane", "weigh", 1),
+        outcome=Outcome(Ending.DROPPED, "not kept") if number % 3 == 0 else None,
+        hops=2,
+        tries=Tries("crane", ("OSError: no",), time.time()) if number % 2 else None,
+    )
+    return Envelope(("signpost", "conductor", "map_maker")[number % 3], Origin("fuzz", partition), (segment,)).encode()
+
+
+@pytest.mark.timeout(240)
+async def test_broken_messages_on_every_topic_are_letters_and_good_ones_between_them_arrive(
+    depot: Depot, chance: random.Random
+) -> None:
+    worker = depot.start("conductor")
+    await depot.ready()
+    broken = sources(chance)
+    held = [line for message in broken for line in read_message(message)]
+    good = numbered(range(GOOD))
+    mixed = [message for pair in zip(broken[: len(good)], good, strict=True) for message in pair]
+    await depot.push(mixed + broken[len(good) :])
+
+    addresses = [*(ask.value for ask in Ask), "service.weigh", "service.crane", ARRIVALS, "waiting.200ms"]
+    pushed: dict[tuple[str, int, int], bytes] = {}
+    for address in addresses:
+        messages = [
+            mutated(chance, envelope(number, number % depot.partitions))
+            for number in range(ENVELOPES // len(addresses))
+        ]
+        await depot.push(messages, depot.topics.at(address))
+    for address in addresses:
+        async for message in read_topic(depot.cluster, depot.topics.at(address)):
+            if is_malformed(message.value, message.partition):
+                pushed[address, message.partition, message.offset] = message.value
+    assert len(pushed) > ENVELOPES / 3
+
+    await depot.settled(GOOD + len(held), timeout=120)
+    check_ways((one for one in (await depot.journeys()).values() if is_good(one.record)), range(GOOD))
+    assert (await depot.counts())[Ending.DEAD] >= sum(line.problem is not None for line in held) > SOURCE / 3
+    await depot.until(lambda: has_letters_of(depot, pushed))
+    assert "Crashed" not in worker.child.log.read_text()
+
+
+def is_malformed(value: bytes, partition: int) -> bool:
+    try:
+        Envelope.decode(value, partition)
+    except MalformedEnvelope:
+        return True
+    return False
+
+
+def is_good(record: dict[str, object]) -> bool:
+    return "bad" not in record and type(record.get("n")) is int
+
+
+async def has_letters_of(depot: Depot, pushed: dict[tuple[str, int, int], bytes]) -> bool:
+    """Whether each of these messages has a dead letter; none has two."""
+    found: Counter[tuple[str, int, int]] = Counter()
+    async for message in read_topic(depot.cluster, depot.topics.dead_letters):
+        letter = Envelope.decode(message.value)
+        if letter.origin.name.startswith(STRAY):
+            address = letter.origin.name.removeprefix(STRAY)
+            for segment in letter.segments:
+                found.update((address, letter.origin.partition, int(str(one))) for one in segment.ids)
+    assert not [where for where, count in found.items() if count > 1]
+    return found.keys() >= pushed.keys()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is refused here does not depend on it
+async def test_broken_rules_tables_are_refused_and_records_go_on_by_the_last_good_one(
+    depot: Depot, chance: random.Random
+) -> None:
+    worker = depot.start()
+    await depot.ready()
+    current, messages = 1, []
+    for number in range(TABLES):
+        text = mutated(chance, RULES.encode()).decode(errors="replace")
+        publication = orjson.dumps(Publication(text, current, "a test", 1.0).as_json())
+        if number % 4 == 0:
+            publication = mutated(chance, publication)
+        messages.append(publication)
+        if is_taken(publication, current):
+            current = number + 2
+    await push_in_order(depot, messages)
+    last = len(messages) + 2
+    final = orjson.dumps(Publication(RULES, current, "a test", 1.0).as_json())
+    await depot.push(numbered(range(GOOD)))
+    await depot.settled(GOOD)
+    await push_in_order(depot, [final])
+    await depot.until(lambda: all_have(depot, last, 1), 120)
+
+    await depot.push(numbered(range(GOOD, 2 * GOOD)))
+    await depot.settled(2 * GOOD)
+    later = [one for one in (await depot.journeys()).values() if one.record["n"] >= GOOD]
+    check_ways(later, range(GOOD, 2 * GOOD))
+    assert "Crashed" not in worker.child.log.read_text()
+
+
+def is_taken(publication: bytes, current: int) -> bool:
+    """Whether it is a publication that replaces this version; its table may be broken."""
+    try:
+        return Publication.of_json(orjson.loads(publication)).replaces == current
+    except (LookupError, TypeError, ValueError):
+        return False
+
+
+async def push_in_order(depot: Depot, messages: list[bytes]) -> None:
+    async with depot.cluster.producing() as producer:
+        for message in messages:
+            await producer.send_and_wait(depot.topics.rules, message, partition=0)
+
+
+def test_a_table_that_is_changed_at_random_is_a_table_or_is_refused(chance: random.Random) -> None:
+    refused = 0
+    for _ in range(1_000):
+        text = mutated(chance, RULES.encode()).decode(errors="replace")
+        try:
+            Network.read(text, frozenset({"weigh", "crane", "shelf"}))
+        except InvalidRules:
+            refused += 1
+    assert refused > 300

@@ -1,0 +1,64 @@
+"""What settlement keeps of a million records: the bytes of the table's entries, which are also what a worker holds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+
+import orjson
+import pytest
+
+from routing.envelope import RecordId
+from routing.outcome import Ending
+from routing.settlement import Block, by_block
+
+MILLION = 1_000_000
+DELIVERED = ("log", Ending.DELIVERED.value, "")
+
+
+def kept_of(ids: Iterable[RecordId]) -> int:
+    """Bytes of the entries once these are settled, in packs of a thousand."""
+    blocks: dict[int, Block] = {}
+    pack: list[RecordId] = []
+    for record in ids:
+        pack.append(record)
+        if len(pack) == 1_000:
+            settle(blocks, pack)
+            pack = []
+    settle(blocks, pack)
+    return sum(len(orjson.dumps(block.encode())) for block in blocks.values())
+
+
+def settle(blocks: dict[int, Block], pack: list[RecordId]) -> None:
+    for number, places in by_block(pack):
+        blocks.setdefault(number, Block()).settle([pack[place] for place in places], DELIVERED, 3)
+
+
+def packed(lines: int, without: int | None = None) -> Iterator[RecordId]:
+    """A million records, so many a source message; of each message one is still under way."""
+    for offset in range(MILLION // lines):
+        for index in range(lines):
+            if index != without:
+                yield offset, index, lines
+
+
+def shuffled(share: float) -> list[RecordId]:
+    """This share of a million records, by chance."""
+    found: list[RecordId] = random.Random(1).sample(range(MILLION), int(share * MILLION))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "ids", "most"),
+    [
+        ("one a message, all settled", range(MILLION), 12_000),
+        ("one a message, every second one under way", shuffled(0.5), 700_000),
+        ("49 a message, all settled", packed(49), 500),
+        ("49 a message, one of each under way", packed(49, without=20), 1_200_000),
+        ("1,000 a message, one of each under way", packed(1_000, without=500), 60_000),
+    ],
+)
+def test_a_million_settled_records_take_no_more_than(name: str, ids: Iterable[RecordId], most: int) -> None:
+    kept = kept_of(ids)
+    print(f"{name}: {kept:,} bytes per million records")
+    assert kept <= most
