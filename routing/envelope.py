@@ -16,7 +16,7 @@ import orjson
 from routing.errors import MalformedEnvelope, MetrolineError
 from routing.itinerary import Chosen, Itinerary, Move
 from routing.outcome import Cause, Ending, Outcome
-from routing.values import natural, seconds, text, text_or_none
+from routing.values import EXACT, natural, seconds, stop_name, text, text_or_none
 
 FORMAT = 1
 MOST = 300
@@ -236,7 +236,7 @@ def _encode_segment(segment: Segment) -> dict[str, Any]:
 def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[Segment]:
     start = 0
     for encoded in data:
-        ids = tuple([one if type(one) is int and one >= 0 else _id(one) for one in encoded["ids"]])
+        ids = tuple([one if type(one) is int and 0 <= one < EXACT else _id(one) for one in encoded["ids"]])
         if not ids:
             raise MetrolineError("a segment without records")
         end = start + len(ids)
@@ -266,7 +266,7 @@ def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
 
 
 def _tries(stop: Any, causes: Any, due: Any) -> Tries:
-    return Tries(text(stop), tuple(map(text, causes)), seconds(due))
+    return Tries(stop_name(stop), tuple(map(text, causes)), seconds(due))
 
 
 def _replay(at: Any, by: Any, reason: Any, before: Any) -> Replay:
@@ -278,6 +278,8 @@ def _outcome(ending: Any, reason: Any, rule: Any) -> Outcome:
 
 
 def _id(encoded: Any) -> RecordId:
+    if not isinstance(encoded, list):
+        raise MetrolineError(f"{encoded!r} is no record's id")
     offset, index, count = (natural(part) for part in encoded)
     if index >= count:
         raise MetrolineError(f"record {index} of {count}")

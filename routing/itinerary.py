@@ -9,7 +9,7 @@ from typing import Any
 
 from routing.errors import MetrolineError
 from routing.outcome import Ending, Outcome
-from routing.values import Reads, canonical, fingerprints, natural, text, text_or_none, united
+from routing.values import Reads, canonical, fingerprints, natural, stop_name, text, text_or_none, united
 
 ARRIVALS = "arrivals"
 SWITCH = "switch"
@@ -137,6 +137,6 @@ def _decode_leg(leg: list[Any], version: int) -> Decision | Ask:
     stop, rule, reads, end = leg
     if (stop is None) == (end is None):
         raise MetrolineError("a leg leads to a stop or to an outcome")
-    rule, stop = text_or_none(rule), text_or_none(stop)
+    rule, stop = text_or_none(rule), None if stop is None else stop_name(stop)
     outcome = None if end is None else Outcome(Ending(end[0]), text_or_none(end[1]), rule)
     return Decision(stop, outcome, rule, version, None if reads is None else frozenset(map(text, reads)))

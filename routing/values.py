@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from types import NoneType
@@ -17,6 +18,8 @@ EXACT = 2**53
 MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
 """The integers that JSON in Python keeps."""
+
+TOPIC_PART = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 SELF_MARKED = frozenset({str, NoneType})
 SCALARS = frozenset({str, NoneType, int, bool})
@@ -123,13 +126,20 @@ def text(value: Any) -> str:
     return value
 
 
+def stop_name(value: Any) -> str:
+    """The value, which must be text that can be a part of a topic's name."""
+    if not TOPIC_PART.fullmatch(text(value)):
+        raise MetrolineError(f"{reprlib.repr(value)} cannot be a stop")
+    return str(value)
+
+
 def text_or_none(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
 def natural(value: Any) -> int:
-    """The value, which must be a whole number from 0 on."""
-    if type(value) is not int or value < 0:
+    """The value, which must be a whole number from 0 on that can still grow and be written."""
+    if type(value) is not int or not 0 <= value < EXACT:
         raise MetrolineError(f"{reprlib.repr(value)} is no number of this kind")
     return value
 

@@ -20,6 +20,7 @@ from agents.topics import Topics
 from app.compare.evidence import read_settled, read_topic
 from app.workers import LOCAL, WorkerProcess
 from routing.envelope import Envelope, RecordId, Segment, Visit
+from routing.errors import MalformedEnvelope
 from routing.itinerary import ARRIVALS
 from routing.outcome import Ending
 from routing.waiting import ROOMS
@@ -269,7 +270,10 @@ class Depot:
         """The first outcome of each record, as it came to the arrivals; stray letters are not among them."""
         found: dict[tuple[str, int, RecordId], Journey] = {}
         async for message in read_topic(self.cluster, self.topics.at(ARRIVALS)):
-            envelope = Envelope.decode(message.value)
+            try:
+                envelope = Envelope.decode(message.value, message.partition)
+            except MalformedEnvelope:
+                continue
             for segment in envelope.segments if envelope.origin.name.startswith("source") else ():
                 assert segment.outcome is not None
                 for record, line in zip(segment.ids, segment.lines, strict=True):

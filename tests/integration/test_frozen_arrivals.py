@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from routing.outcome import Ending
 from tests.integration.depot import Depot, numbered
 
 
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # what comes late is overruled by us, not by a broker
 async def test_what_was_settled_while_an_arrivals_worker_stood_still_stays_settled(depot: Depot) -> None:
     await depot.create_source()
     depot.start(role="on-ramp,router,service:weigh,service:crane,service:shelf", PACK_RECORDS="2")

