@@ -69,9 +69,9 @@ async def test_a_message_that_is_no_envelope_is_one_stray_dead_letter_and_the_li
     raw, mailbox = MALFORMED[name], bench.mailbox("service.a")
 
     async with carrying(bench, mailbox, bench.stop(as_it_is).handle):
-        mailbox.put(envelope({"size": 1}).encode(), partition=2)
+        mailbox.put(envelope({"size": 1}, partition=2).encode(), partition=2)
         mailbox.put(raw, partition=2)
-        mailbox.put(envelope({"size": 2}, first=1).encode(), partition=2)
+        mailbox.put(envelope({"size": 2}, first=1, partition=2).encode(), partition=2)
         await until(lambda: mailbox.acknowledged == {2: [0, 1, 2]})
 
     [letter] = bench.producer.to("test.arrivals")
