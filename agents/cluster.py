@@ -30,6 +30,9 @@ MESSAGE_BYTES = 1_048_588
 PATIENCE = 10.0
 """Seconds that a new topic may take until every broker knows it."""
 
+EMBEDDED = "metroline-"
+"""How the id of a cluster begins that is the embedded broker."""
+
 
 class Departing(ssl.SSLObject):
     """Ends TLS without waiting until the broker does.
@@ -166,6 +169,11 @@ class Cluster:
                 error = cause
         told = str(error) or type(error).__name__
         return f"no Kafka broker answers at {self.bootstrap} ({told}): are BROKER_URL and BROKER_SECURITY right?"
+
+    async def is_embedded(self) -> bool:
+        """Whether this is the broker that comes with this project."""
+        async with self.admin() as admin:
+            return str((await admin.describe_cluster())["cluster_id"]).startswith(EMBEDDED)
 
     async def partitions(self, topics: Collection[str]) -> dict[str, int]:
         """How many partitions each of these topics has; those that do not exist are left out."""

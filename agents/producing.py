@@ -60,6 +60,8 @@ class KafkaProducer:
         self._open = 0
         self._room = asyncio.Event()
         self._answers: deque[Answer] = deque()
+        self._is_awake = False
+        """Whether the event loop is about to take the answers."""
 
     async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> asyncio.Future[None]:
         """Hands a message over; waits while too much is unconfirmed. The future fails with `NotSent` or `TooLarge`."""
@@ -103,10 +105,12 @@ class KafkaProducer:
     def _delivered(self, confirmation: asyncio.Future[None], size: int, error: KafkaError | None, _: Any) -> None:
         """Called in the thread; a burst of answers wakes the event loop once."""
         self._answers.append((confirmation, size, error))
-        if len(self._answers) == 1 and self._loop is not None:
+        if not self._is_awake and self._loop is not None:
+            self._is_awake = True
             self._loop.call_soon_threadsafe(self._settle)
 
     def _settle(self) -> None:
+        self._is_awake = False  # first: an answer that comes from here on is taken below or wakes the loop once more
         while self._answers:
             confirmation, size, error = self._answers.popleft()
             self._open -= size

@@ -16,6 +16,7 @@ from mode import Service
 
 from agents.bus import Confirmation
 from agents.cluster import Cluster
+from agents.leaving import leave_with_care
 from routing.errors import MetrolineError
 
 OPEN_BATCHES = 4
@@ -79,6 +80,7 @@ class Reader(Service):
     @Service.task
     async def _run(self) -> None:
         async with self.cluster.consuming(group_id=self.group, **self._settings) as consumer:
+            await leave_with_care(consumer, self.cluster)
             consumer.subscribe(list(self.read), listener=_Listener(self, consumer))
             try:
                 await self.prepare()

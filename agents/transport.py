@@ -18,6 +18,7 @@ from faust.types.transports import ConsumerT
 
 from agents.budget import Budget
 from agents.cluster import Cluster
+from agents.leaving import leave_with_care
 
 HELD_BYTES = 8 * 1024 * 1024
 """What a worker may hold of one topic; Faust delivers to all agents in one loop, so that a full one would stop all."""
@@ -31,6 +32,11 @@ DRAIN_SECONDS = 5.0
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread in which Faust's consumer runs."""
+
+    async def on_start(self) -> None:
+        """Called in the thread."""
+        await super().on_start()
+        await leave_with_care(self._consumer, cast(Transport, self.transport).cluster)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -89,6 +95,7 @@ class Consumer(driver.Consumer):
         """Takes no message from where a stream stands now; Faust lets messages flow again right after this."""
         self.stop_flow()
         await super().perform_seek()
+        self.budget.clear()  # what was taken since partitions changed hands, and was left out there, comes again
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commits what was acknowledged; Faust forgets that first, and each rebalance repeated seconds of work."""

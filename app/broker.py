@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
+from agents.cluster import EMBEDDED
 from app.child import Child
 from app.ping import HOST, BrokerDied, PortInUse, check_alive, free_port, wait_until_it_answers
 from routing.errors import MetrolineError
@@ -53,7 +54,7 @@ class EmbeddedBroker:
     def _start_on(cls, port: int, log: Path | None) -> Self:
         with ExitStack() as resources:
             folder = Path(resources.enter_context(TemporaryDirectory(prefix="metroline-broker-")))
-            cluster = f"metroline-{uuid.uuid4()}"
+            cluster = f"{EMBEDDED}{uuid.uuid4()}"
             command = _command(find_binary(folder), port, cluster)
             try:
                 child = Child.start(command, log or folder / "log", folder, {"NO_COLOR": "1"})
