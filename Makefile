@@ -43,7 +43,7 @@ up: install  ## a live line on this machine, until Ctrl-C
 	@$(BIN)/metroline up $(ARGS)
 
 test: install-dev  ## all tests; those on Apache Kafka need Java 17 and Maven
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 chaos: install-dev  ## kills, freezes and stops what runs while records flow, on Apache Kafka: FAULTS=50 SEED=7 STRATEGY=signpost
 	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) $(BIN)/pytest -s tests/chaos $(ARGS)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import ClientSession
 
+from app.compare.evidence import read_topic
+from routing.envelope import Envelope, id_text
 from routing.outcome import Ending
 from tests.integration.depot import Depot, numbered
-from tests.integration.test_cli_compare import metroline
+from tests.integration.test_cli_compare import metroline, running
 
 REFUSED = orjson.dumps({"n": "refused"})
+MANY = 1_000
 
 
 async def desk(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
@@ -96,6 +102,46 @@ async def test_letters_go_to_a_stop_that_is_named_or_are_discarded(failed: Depot
     assert (await desk(failed, "replay", third)).returncode == 0  # nothing was put right: it dies again
     await failed.until(lambda: generation(failed, third, 1))
     assert (await failed.counts())[Ending.DEAD] == 5
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
+async def test_a_replay_that_is_killed_in_the_middle_is_asked_for_again(depot: Depot) -> None:
+    await depot.create_source()
+    worker = depot.start("signpost")
+    await depot.ready(worker)
+    await depot.push([*numbered(range(40)), *[REFUSED] * MANY])
+    await depot.settled(40 + MANY)
+    [group] = await answered(depot, "list")
+    assert group["count"] == MANY
+
+    replay = ("dead-letters", "replay", "--group", group["group"], "--set", "n=8", "--rate", "300")
+    with running(*replay, cwd=depot.folder, **depot.environment()) as process:
+        await depot.until(lambda: delivered(depot, 36 + MANY // 10))
+        process.kill()
+        await asyncio.to_thread(process.wait)
+    assert process.returncode == -signal.SIGKILL, "it was at work"
+    left = (await depot.counts())[Ending.DEAD]
+    assert 0 < left < MANY
+
+    done = await asyncio.to_thread(metroline, *replay, cwd=depot.folder, **depot.environment())
+    assert done.returncode == 0, done.stderr
+    await depot.until(lambda: has(depot, {Ending.DELIVERED: 36 + MANY, Ending.DROPPED: 4}))
+    stand = Counter([line async for line in delivered_ids(depot)])
+    assert len(stand) == 36 + MANY
+    assert set(stand.values()) == {1}
+
+
+async def delivered(depot: Depot, count: int) -> bool:
+    return (await depot.counts())[Ending.DELIVERED] >= count
+
+
+async def delivered_ids(depot: Depot) -> AsyncIterator[str]:
+    """The records in the delivered topic, each by its id."""
+    async for message in read_topic(depot.cluster, depot.topics.delivered):
+        envelope = Envelope.decode(message.value)
+        for segment in envelope.segments:
+            for record in segment.ids:
+                yield id_text(envelope.origin, record)
 
 
 async def has(depot: Depot, counts: dict[Ending, int]) -> bool:
