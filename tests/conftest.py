@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -15,6 +16,11 @@ from tests.brokers import Broker, running_embedded, running_kafka
 FAUST_VARIABLES = {setting.env_name for setting in FaustSettings.SETTINGS.values() if setting.env_name}
 METROLINE_VARIABLES = {name.upper() for name in Settings.model_fields}
 VARIABLES = FAUST_VARIABLES | METROLINE_VARIABLES
+
+
+# As in a shell's background job: whatever the tests start would ignore it, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
