@@ -26,10 +26,17 @@ COMMAND = [sys.executable, "-m", "app"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "BROKER_URL"} | {"PYTHONPATH": str(ROOT)}
 
 LINE = """
+from collections import Counter
+
 from agents import Drop, service
 
+tried = Counter()
+
 @service
-def price(record):
+def price(record, id):
+    tried[id] += 1
+    if record["kind"] == "loan" and tried[id] < 3:
+        raise OSError("the bank is closed")
     if record["amount"] is None:
         raise ValueError("no amount")
     record["total"] = record["amount"] * 2
@@ -152,8 +159,22 @@ def test_records_of_ones_own_come_to_their_outcomes_and_the_results_say_how(tmp_
         ]
         assert results[1]["reason"] == "too small"
         assert results[2]["reason"] == "gift"
-        assert results[3]["reason"].startswith("service_error: ValueError: no amount (services.py:7 in price)")
+        assert results[3]["reason"].startswith("service_error: ValueError: no amount (services.py:14 in price)")
         assert results[4]["record"] == {"amount": 80, "kind": "sale", "note": "007", "total": 160}
+
+
+def test_what_fails_at_first_has_the_same_outcome_under_every_strategy(tmp_path: Path, line: Path) -> None:
+    rows = [{"amount": number, "kind": "loan" if number % 10 < 3 else "sale"} for number in range(200)]
+    (tmp_path / "orders.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = ["--line", str(line), "--records", "orders.jsonl", "--json", "-"]
+    ended = metroline("compare", *arguments, cwd=tmp_path, SERVICE_BACKOFF="0.2", SERVICE_BACKOFF_MAX="0.2")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads(ended.stdout)
+    assert found["same_outcome"]
+    assert len(found["runs"]) == 4
+    for run in found["runs"]:
+        assert (run["sent"], run["delivered"], run["dropped"], run["dead"]) == (200, 150, 50, 0)
+        assert run["hops_per_record"] > 3, "60 of the records came to their stop three times"
 
 
 def test_ctrl_c_ends_a_comparison_with_all_that_it_started(tmp_path: Path) -> None:
