@@ -57,6 +57,7 @@ class KafkaProducer:
         self._client: Producer | None = None
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closed = False
         self._open = 0
         self._room = asyncio.Event()
         self._answers: deque[Answer] = deque()
@@ -71,6 +72,9 @@ class KafkaProducer:
         loop = asyncio.get_running_loop()
         confirmation: asyncio.Future[None] = loop.create_future()
         delivered = partial(self._delivered, confirmation, len(value))
+        if self._is_closed:
+            confirmation.set_exception(NotSent("the producer is closed"))
+            return confirmation
         try:
             self._running(loop).produce(topic, value, key, partition, on_delivery=delivered)
         except KafkaException as error:
@@ -82,10 +86,12 @@ class KafkaProducer:
         return confirmation
 
     async def close(self) -> None:
-        """Waits a while for what is unconfirmed, then ends."""
+        """Waits a while for what is unconfirmed, then ends; what is unconfirmed still counts as not sent."""
+        self._is_closed = True
         client, thread, self._client = self._client, self._thread, None
         if client is not None and thread is not None:
             await asyncio.to_thread(client.flush, LAST_WAIT)
+            client.purge()
             await asyncio.to_thread(thread.join)
             self._settle()
 

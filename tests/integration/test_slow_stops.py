@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from pathlib import Path
 
 import orjson
 import psutil
 import pytest
 
+from app.broker import EmbeddedBroker
 from routing.outcome import Ending
+from tests.brokers import Broker
 from tests.integration.depot import Depot, numbered
 
 SERVICES = """
@@ -88,3 +93,21 @@ async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeat
     await depot.ready(again)
     await depot.settled(100)
     assert await depot.duplicates() == 0
+
+
+async def test_a_worker_that_is_asked_to_stop_ends_soon_where_its_broker_does_not_answer(
+    prefix: str, tmp_path: Path
+) -> None:
+    with EmbeddedBroker.start() as frozen:
+        depot = Depot(Broker("embedded", frozen.bootstrap), prefix, tmp_path / "depot", tmp_path)
+        try:
+            await depot.create_source()
+            worker = depot.start()
+            await depot.ready(worker)
+            os.kill(frozen.pid, signal.SIGSTOP)
+            worker.child.terminate()
+            await depot.until(lambda: worker.child.exit_code is not None, 12, watch=False)
+        finally:
+            os.kill(frozen.pid, signal.SIGCONT)
+            depot.end()
+    assert "what is at hand comes again" in worker.child.last_words()
