@@ -211,15 +211,22 @@ class Ledger:
     def __init__(self, limit: int = 32) -> None:
         self._limit = limit
         self._count = 0
+        self._forgotten = 0
         self._queues: dict[TP, deque[Receipt]] = {}
         self._room = asyncio.Event()
         self._room.set()
 
-    async def take(self, event: EventT[bytes]) -> Receipt:
-        """Notes a message as open; waits while too many are."""
+    async def take(self, event: EventT[bytes]) -> Receipt | None:
+        """Notes a message as open; waits while too many are. None where partitions changed hands meanwhile.
+
+        Such a message comes again, behind those that were open before it.
+        """
+        forgotten = self._forgotten
         while self._count >= self._limit:
             self._room.clear()
             await self._room.wait()
+            if forgotten != self._forgotten:
+                return None
         self._count += 1
         receipt = Receipt(event)
         self._queues.setdefault(event.message.tp, deque()).append(receipt)
@@ -243,6 +250,7 @@ class Ledger:
     def forget(self) -> None:
         """Acknowledges nothing of what is open: called when partitions change hands, and all of it comes again."""
         self._queues.clear()
+        self._forgotten += 1
         self._count = 0
         self._room.set()
 

@@ -48,7 +48,8 @@ class Carrier:
         await self.books.ready()
         async for event in stream.noack().events():
             receipt = await ledger.take(event)
-            ledger.settle(receipt, await self._handle(event, handle))
+            if receipt is not None:
+                ledger.settle(receipt, await self._handle(event, handle))
 
     async def _handle(self, event: EventT[bytes], handle: Handle) -> list[Confirmation]:
         self.bus.meter.tick()

@@ -14,6 +14,7 @@ from mode import Service
 
 from agents.cluster import Cluster
 from routing.errors import MetrolineError
+from routing.values import natural, seconds, text
 
 BEAT = 3.0
 """Seconds between two announcements."""
@@ -50,9 +51,19 @@ class Worker:
 
     @classmethod
     def of_json(cls, data: dict[str, Any]) -> Worker:
-        """Raises KeyError or TypeError for what is no announcement."""
-        values = {name: data[name] for name in cls.__slots__}
-        return cls(**values | {"parts": tuple(data["parts"]), "stops": tuple(data["stops"])})
+        """Raises LookupError, TypeError or `MetrolineError` for what is no announcement."""
+        return cls(
+            id=text(data["id"]),
+            group=text(data["group"]),
+            parts=tuple(map(text, data["parts"])),
+            stops=tuple(map(text, data["stops"])),
+            strategy=text(data["strategy"]),
+            url=text(data["url"]),
+            version=natural(data["version"]),
+            started=seconds(data["started"]),
+            at=seconds(data["at"]),
+            gone=data["gone"] is True,
+        )
 
     def conflict(self, other: Worker) -> frozenset[str]:
         """The parts that both play in groups that do not share their messages."""
@@ -69,7 +80,7 @@ class Workers:
     def hear(self, message: ConsumerRecord) -> None:
         try:
             worker = Worker.of_json(orjson.loads(message.value))
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, MetrolineError):
             return
         self._known[worker.id] = worker
 

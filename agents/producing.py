@@ -78,6 +78,8 @@ class KafkaProducer:
         try:
             self._running(loop).produce(topic, value, key, partition, on_delivery=delivered)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError._FATAL:
+                self._begin_anew(self._client, error)
             confirmation.set_exception(_told(error.args[0]))
         except BufferError as error:
             confirmation.set_exception(NotSent(str(error)))
@@ -106,7 +108,16 @@ class KafkaProducer:
     def _poll(self, client: Producer) -> None:
         """Takes the brokers' answers, in a thread of its own."""
         while self._client is client or len(client):
-            client.poll(POLL)
+            try:
+                client.poll(POLL)
+            except KafkaException as error:  # a fatal one: what is under way is answered by the next polls, as not sent
+                self._begin_anew(client, error)
+
+    def _begin_anew(self, client: Producer | None, error: KafkaException) -> None:
+        """Leaves a client that sends no more; the next message begins with a new one."""
+        if self._client is client:
+            LOG.warning("the producer begins anew: %s", error.args[0].str())
+            self._client = None
 
     def _delivered(self, confirmation: asyncio.Future[None], size: int, error: KafkaError | None, _: Any) -> None:
         """Called in the thread; a burst of answers wakes the event loop once."""
@@ -126,9 +137,6 @@ class KafkaProducer:
                 confirmation.set_result(None)
                 continue
             confirmation.set_exception(_told(error))
-            if error.fatal():  # this client sends no more; the next message begins with a new one
-                LOG.warning("the producer begins anew: %s", error.str())
-                self._client = None
         self._room.set()
 
 

@@ -150,7 +150,8 @@ class Reader(Service):
             self.log.warning("offsets of %r could not be committed, trying again: %r", list(offsets), error)
             return
         for partition, offset in offsets.items():
-            self._progress[partition].committed = offset
+            if partition in self._progress:  # it may have been taken away meanwhile
+                self._progress[partition].committed = offset
 
     async def commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         """Says how far the topics are read."""
@@ -170,5 +171,5 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         try:
             await self.reader.assigned(self.consumer, assigned)
-        except MetrolineError as error:
+        except Exception as error:  # noqa: BLE001 - aiokafka would log it, and nothing would be read any more
             await self.reader.crash(error)

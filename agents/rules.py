@@ -30,7 +30,8 @@ class RulesAgent:
         ledger = Ledger()
         async for event in stream.noack().events():
             receipt = await ledger.take(event)
-            ledger.settle(receipt, await self._apply(event))
+            if receipt is not None:
+                ledger.settle(receipt, await self._apply(event))
 
     async def _apply(self, event: EventT[bytes]) -> list[Confirmation]:
         version = event.message.offset + 1

@@ -18,7 +18,7 @@ from agents.threads import Threads
 from routing.envelope import Envelope, Origin, Segment, Tries, id_text
 from routing.failure import described
 from routing.itinerary import Course, Decision, have_changed
-from routing.outcome import Cause, Drop, Ending, Outcome, Retry
+from routing.outcome import Cause, Drop, Ending, Outcome, Retry, told
 from routing.strategies import NOTHING, Books, Strategy, strategy_named
 from routing.values import as_sent, united
 
@@ -383,7 +383,9 @@ def is_end_of_worker(error: BaseException) -> bool:
 def verdict(result: Any) -> Outcome:
     """The outcome that a service's answer stands for when it is not a record."""
     if isinstance(result, Drop):
-        return Outcome(Ending.DROPPED, result.reason)
+        if not isinstance(result.reason, str):
+            return Outcome.dead(Cause.BAD_RETURN, f"Drop({result.reason!r}): a reason is a text")
+        return Outcome(Ending.DROPPED, told(result.reason))
     if isinstance(result, Retry):
         return Outcome.dead(Cause.BAD_RETURN, f"Retry(after={result.after!r}): 0 to {LONGEST_WAIT:.0f} s are allowed")
     return Outcome.dead(Cause.BAD_RETURN, f"{type(result).__name__}, not a dict, Drop or Retry")

@@ -11,8 +11,8 @@ from routing.waiting import ROOMS
 
 TABLES = ("outcomes", "journeys", "dead_letters")
 DELIVERED, DEAD_LETTERS = "delivered", "dead-letters"
-RULES_BYTES = 8 * 1024 * 1024
-"""What a published rules table may hold."""
+TABLE_BYTES = 16 * 1024 * 1024
+"""What an entry of a table may hold: a block of 16 million records of which a tenth is under way takes half of it."""
 
 HOUR, DAY = str(60 * 60 * 1000), str(24 * 60 * 60 * 1000)
 
@@ -83,9 +83,9 @@ class Topics:
         yield TopicPlan(self.dead_letters, partitions, kept)
         for address in ROOMS:
             yield TopicPlan(self.at(address), partitions, kept)
+        table_room = {"cleanup.policy": "compact", "max.message.bytes": str(TABLE_BYTES)}
         for table in TABLES:
-            yield TopicPlan(self.changelog(table), partitions, room | {"cleanup.policy": "compact"} | LATE)
-        rules = {"cleanup.policy": "compact", "max.message.bytes": str(RULES_BYTES)}
-        yield TopicPlan(self.rules, 1, rules)
-        yield TopicPlan(self.changelog("rules"), 1, rules)
+            yield TopicPlan(self.changelog(table), partitions, table_room | LATE)
+        yield TopicPlan(self.rules, 1, table_room)
+        yield TopicPlan(self.changelog("rules"), 1, table_room)
         yield TopicPlan(self.workers, 1, {"retention.ms": HOUR})

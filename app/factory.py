@@ -25,7 +25,7 @@ from agents.roles import Role
 from agents.rules import publish_first
 from agents.stop import Stop
 from agents.tables import LineGlobalTable, LineTable, OwnedTable
-from agents.topics import RULES_BYTES, Topics
+from agents.topics import TABLE_BYTES, Topics
 from agents.transport import Transport
 from agents.waiting import WaitingRooms
 from app.preparation import prepare
@@ -123,7 +123,7 @@ def create_app(settings: Settings) -> LineApp:
     )
     app.settings, app.line, app.role, app.line_topics, app.cluster = settings, line, role, topics, cluster
     app.started_at = time.time()
-    app.producing = KafkaProducer(cluster.librdkafka, RULES_BYTES)
+    app.producing = KafkaProducer(cluster.librdkafka, TABLE_BYTES)
     app.bus = Bus(topics, Bounds(), app.producing, Meter())
     app.presence = Presence(cluster, topics.workers, app.describe, app.announce, time.time)
     rules = app.GlobalTable(

@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+MOST_TOLD = 2_000
+"""Characters of a reason that travel."""
+
+
+def told(text: str) -> str:
+    """A text of somebody else's as it can travel: not too long, and without halves of surrogate pairs."""
+    return text[:MOST_TOLD].encode(errors="replace").decode()
+
 
 @dataclass(frozen=True, slots=True)
 class Drop:
@@ -74,4 +82,4 @@ class Outcome:
     @classmethod
     def dead(cls, cause: Cause, detail: str = "", rule: str | None = None) -> Outcome:
         """A dead letter's outcome; its reason begins with the cause."""
-        return cls(Ending.DEAD, f"{cause}: {detail}" if detail else str(cause), rule)
+        return cls(Ending.DEAD, told(f"{cause}: {detail}") if detail else str(cause), rule)

@@ -25,6 +25,9 @@ MOST_KEYS = 256
 
 OTHER = "other reasons"
 
+MOST_REASON = 200
+"""Characters of a drop's reason that it is counted by."""
+
 MOST_INDEX = 2**32 // BLOCK - 1
 """Records of one message of which each can be told from the others in a bitmap of 32-bit numbers."""
 
@@ -59,7 +62,8 @@ def by_block(ids: Iterable[RecordId]) -> Iterator[tuple[int, list[int]]]:
 def kind_of(last_stop: str, outcome: Outcome) -> Kind:
     """What an outcome is counted under: a dead letter by its cause, whose details are many."""
     reason = outcome.reason or ""
-    return (last_stop, outcome.ending.value, reason.partition(":")[0] if outcome.ending is Ending.DEAD else reason)
+    told = reason.partition(":")[0] if outcome.ending is Ending.DEAD else reason
+    return (last_stop, outcome.ending.value, told[:MOST_REASON])
 
 
 @dataclass(slots=True)
@@ -76,8 +80,8 @@ class Block:
     """Outcomes that came for a record that was settled."""
     dead: BitMap = field(default_factory=BitMap)
     """The records that ended as dead letters, by their marks."""
-    generations: dict[int, int] = field(default_factory=dict)
-    """How often those records began anew that did, by their marks."""
+    generations: dict[int, BitMap] = field(default_factory=dict)
+    """The records that began anew, by their marks, apart by how often they did."""
 
     def settle(self, ids: Iterable[RecordId], kind: Kind, hops: int, generation: int = 0) -> list[int]:
         """Settles records of this block that came with one outcome; gives the places of those that had none."""
@@ -100,7 +104,9 @@ class Block:
     def generation(self, record: RecordId) -> int:
         """How often a record began anew."""
         mark = mark_of(record) if self.generations else None
-        return 0 if mark is None else self.generations.get(mark, 0)
+        if mark is None:
+            return 0
+        return next((generation for generation, marks in self.generations.items() if mark in marks), 0)
 
     def is_dead(self, record: RecordId, generation: int) -> bool:
         """Whether a record is a dead letter of this generation, and was not replayed or discarded since."""
@@ -119,10 +125,13 @@ class Block:
                 continue
             opened.append(place)
             self.dead.discard(mark)
-            self.generations[mark] = generation + 1
+            if generation in self.generations:
+                self.generations[generation].discard(mark)
+            self.generations.setdefault(generation + 1, BitMap()).add(mark)
             self._unsettle(record)
         if opened:
-            self.counts[self._counted_as(kind)] -= len(opened)
+            alone = min(self.counts[kind], len(opened))
+            self.counts.subtract({kind: alone, (kind[0], kind[1], OTHER): len(opened) - alone})
             self.counts = +self.counts
         return opened
 
@@ -168,8 +177,8 @@ class Block:
         """As JSON data; the bitmaps in roaring's portable format, base64."""
         self.whole.run_optimize()
         self.dead.run_optimize()
-        for _, settled in self.partial.values():
-            settled.run_optimize()
+        for bitmap in (*self.generations.values(), *[settled for _, settled in self.partial.values()]):
+            bitmap.run_optimize()
         return {
             "whole": _encode(self.whole),
             "partial": {str(place): [count, _encode(settled)] for place, (count, settled) in self.partial.items()},
@@ -177,7 +186,7 @@ class Block:
             "hops": self.hops,
             "duplicates": self.duplicates,
             "dead": _encode(self.dead),
-            "generations": [[mark, generation] for mark, generation in self.generations.items()],
+            "generations": [[generation, _encode(marks)] for generation, marks in self.generations.items() if marks],
         }
 
     @classmethod
@@ -189,7 +198,7 @@ class Block:
             data["hops"],
             data["duplicates"],
             _decode(data["dead"]) if "dead" in data else BitMap(),
-            dict(data.get("generations", ())),
+            {generation: _decode(marks) for generation, marks in data.get("generations", ())},
         )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from faust.types import EventT
 
 from agents.bus import Confirmation, Ledger, Receipt
 from tests.component.bench import Mailbox, until
@@ -15,13 +16,19 @@ def promise() -> Confirmation:
     return asyncio.get_running_loop().create_future()
 
 
+async def taken(ledger: Ledger, event: EventT[bytes]) -> Receipt:
+    receipt = await ledger.take(event)
+    assert receipt is not None
+    return receipt
+
+
 async def opened(
     ledger: Ledger, mailbox: Mailbox, count: int, partition: int = 0
 ) -> list[tuple[Receipt, Confirmation]]:
     """Takes messages of a partition, each of which waits for one confirmation."""
     found = []
     for _ in range(count):
-        receipt, confirmation = await ledger.take(mailbox.event(b"", partition)), promise()
+        receipt, confirmation = await taken(ledger, mailbox.event(b"", partition)), promise()
         ledger.settle(receipt, [confirmation])
         found.append((receipt, confirmation))
     return found
@@ -56,7 +63,7 @@ async def test_whatever_the_order_of_confirmations_a_partition_is_acknowledged_i
 
 async def test_a_message_waits_for_all_that_was_made_from_it() -> None:
     ledger, mailbox = Ledger(), Mailbox("test.service.a")
-    receipt, made = await ledger.take(mailbox.event(b"")), [promise(), promise(), promise()]
+    receipt, made = await taken(ledger, mailbox.event(b"")), [promise(), promise(), promise()]
     ledger.settle(receipt, made)
 
     for confirmation in made:
@@ -70,7 +77,7 @@ async def test_a_message_waits_for_all_that_was_made_from_it() -> None:
 async def test_a_message_from_which_nothing_was_made_is_acknowledged_at_once() -> None:
     ledger, mailbox = Ledger(), Mailbox("test.service.a")
 
-    ledger.settle(await ledger.take(mailbox.event(b"")), [])
+    ledger.settle(await taken(ledger, mailbox.event(b"")), [])
 
     assert mailbox.acknowledged == {0: [0]}
 
@@ -111,9 +118,10 @@ async def test_what_is_open_when_partitions_change_hands_is_not_acknowledged_and
     await turn()
 
     ledger.forget()
-    receipt = await taking
+    assert await taking is None, "it comes again behind those that are open: alone it would be acknowledged before them"
     open_before[0][1].set_result(None)
-    ledger.settle(receipt, [])
+    again = await taken(ledger, mailbox.event(b""))
+    ledger.settle(again, [])
     await turn()
 
-    assert mailbox.acknowledged == {0: [2]}
+    assert mailbox.acknowledged == {0: [3]}

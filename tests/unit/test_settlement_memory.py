@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from routing.envelope import RecordId
-from routing.outcome import Ending
-from routing.settlement import Block, by_block
+from routing.outcome import Ending, Outcome
+from routing.settlement import BLOCK, MOST_KEYS, Block, by_block, kind_of
 
 MILLION = 1_000_000
 DELIVERED = ("log", Ending.DELIVERED.value, "")
@@ -62,3 +62,16 @@ def test_a_million_settled_records_take_no_more_than(name: str, ids: Iterable[Re
     kept = kept_of(ids)
     print(f"{name}: {kept:,} bytes per million records")
     assert kept <= most
+
+
+def test_a_block_stays_small_when_all_of_its_records_begin_anew_and_their_reasons_are_long() -> None:
+    block, dead = Block(), ("log", Ending.DEAD.value, "service_error")
+    ids: list[RecordId] = [(offset, index, 49) for offset in range(BLOCK) for index in range(49)]
+    block.settle(ids, dead, 3)
+    block.reopen(ids, dead, 0)
+    for number in range(MOST_KEYS):
+        dropped = kind_of("log", Outcome(Ending.DROPPED, f"{number}: {'x' * 10_000}"))
+        block.settle([ids[number]], dropped, 3, 1)
+    kept = len(orjson.dumps(block.encode()))
+    print(f"a block of {len(ids):,} records that began anew: {kept:,} bytes")
+    assert kept < 600_000

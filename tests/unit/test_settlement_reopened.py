@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from routing.envelope import Origin, RecordId, id_of, id_text
 from routing.errors import MetrolineError
-from routing.settlement import BLOCK, MOST_INDEX, Block, Kind
+from routing.settlement import BLOCK, MOST_INDEX, MOST_KEYS, OTHER, Block, Kind
 from tests.unit.worlds import examples
 
 DELIVERED: Kind = ("a", "delivered", "")
@@ -75,6 +75,18 @@ def test_a_letter_is_reopened_once_and_what_comes_late_of_its_first_life_is_a_du
     assert block.settle([7], DROPPED, 2, 1) == [0]
     assert block.reopen([7], DEAD, 1) == []
     assert block.counts == {DROPPED: 1}
+
+
+def test_letters_that_were_counted_together_are_taken_back_from_where_they_were_counted() -> None:
+    block = Block()
+    kinds: list[Kind] = [("a", "dead", f"cause {number}") for number in range(MOST_KEYS + 2)]
+    for number, kind in enumerate(kinds):
+        block.settle([number], kind, 1)
+    assert block.counts["a", "dead", OTHER] == 2
+    assert block.reopen([0], kinds[0], 0) == [0]
+    assert block.reopen([MOST_KEYS], kinds[MOST_KEYS], 0) == [0]
+    assert (sum(block.counts.values()), len(block.dead)) == (MOST_KEYS, MOST_KEYS)
+    assert block.counts["a", "dead", OTHER] == 1
 
 
 def test_a_record_too_far_back_in_its_message_is_settled_but_not_reopened() -> None:
