@@ -59,6 +59,20 @@ def test_what_is_no_announcement_is_passed_by(value: bytes | None) -> None:
     assert heard.alive(100.0) == [OLD]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("id", ["l"]), ("at", "x"), ("stops", [["q"]]), ("parts", 7), ("started", "x"), ("version", -1), ("url", None)],
+)
+def test_an_announcement_with_strange_values_is_passed_by(name: str, value: object) -> None:
+    heard = workers(OLD)
+
+    heard.hear(said(orjson.dumps(replace(OLD, id="strange").as_json() | {name: value})))
+
+    assert heard.alive(100.0) == [OLD]
+    assert heard.stops(100.0) == {"a"}
+    heard.guard(OLD, 100.0)
+
+
 def test_a_worker_of_another_cut_that_was_there_first_is_in_the_way() -> None:
     with pytest.raises(OtherCut) as refused:
         workers(OLD).guard(ME, now=100.0)

@@ -97,6 +97,21 @@ async def test_a_service_that_asks_for_it_is_handed_the_records_id(bench: Bench,
     assert seen == {1: "source-0-4", 2: "source-0-5.3"}
 
 
+async def test_a_drop_with_a_strange_reason_ends_its_record_alone(bench: Bench) -> None:
+    reasons: list[Any] = [404, "no \ud800 text", "x" * 10_000, "gift"]
+
+    await handled(bench, lambda record: Drop(reasons[record["size"]]), envelope(*[{"size": size} for size in range(4)]))
+
+    sent = [Envelope.decode(message.value) for message in bench.producer.sent]
+    outcomes = {
+        record: segment.outcome for one in sent for segment in one.segments for record in segment.ids if segment.outcome
+    }
+    assert [outcome.ending for _, outcome in sorted(outcomes.items())] == [Ending.DEAD, *[Ending.DROPPED] * 3]
+    assert outcomes[0].reason == "bad_return: Drop(404): a reason is a text"
+    assert outcomes[1].reason == "no ? text"
+    assert len(outcomes[2].reason or "") < 10_000
+
+
 @pytest.mark.parametrize(
     ("answer", "named"),
     [(None, "NoneType"), ([{"size": 1}], "list"), ("ok", "str"), (True, "bool"), (Drop, "type")],

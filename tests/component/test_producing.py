@@ -1,0 +1,69 @@
+"""The producer begins anew after a fatal error, as librdkafka tells of one (seen with its mock cluster)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from agents import producing
+from agents.producing import KafkaProducer, NotSent
+
+OnDelivery = Callable[[KafkaError | None, Any], None]
+
+
+class Client:
+    """One that confirms what it is given, unless it is broken: then it raises once and purges."""
+
+    made: list[Client]
+
+    def __init__(self, config: dict[str, Any], logger: Any) -> None:
+        self.broken = not self.made
+        self.made.append(self)
+        self._open: list[OnDelivery] = []
+        self._raised = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def produce(self, topic: str, value: bytes, key: bytes | None, partition: int, on_delivery: OnDelivery) -> None:
+        if self._raised:
+            raise KafkaException(KafkaError(KafkaError._FATAL, "fatal"))
+        self._open.append(on_delivery)
+
+    def poll(self, timeout: float) -> None:
+        time.sleep(0.01)
+        if self.broken and self._open and not self._raised:
+            self._raised = True
+            raise KafkaException(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH, "fenced", True))
+        while self._open:
+            self._open.pop(0)(KafkaError(KafkaError._PURGE_QUEUE, "purged") if self.broken else None, None)
+
+    def flush(self, timeout: float) -> None:
+        self.poll(timeout)
+
+    def purge(self) -> None:
+        self._open.clear()
+
+
+async def test_after_a_fatal_error_what_was_under_way_is_not_sent_and_the_next_messages_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Client.made = []
+    monkeypatch.setattr(producing, "Producer", Client)
+    producer = KafkaProducer({}, 1_000_000)
+    try:
+        under_way = [await producer.send("topic", None, b"lost", 0) for _ in range(3)]
+        answers = await asyncio.wait_for(asyncio.gather(*under_way, return_exceptions=True), 10)
+        assert [type(answer) for answer in answers] == [NotSent] * 3
+
+        await asyncio.wait_for(await producer.send("topic", None, b"again", 0), 10)
+        assert len(Client.made) == 2
+    finally:
+        await producer.close()
+    with pytest.raises(NotSent, match="closed"):
+        await (await producer.send("topic", None, b"too late", 0))
