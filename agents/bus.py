@@ -14,16 +14,23 @@ from faust.types import TP, EventT
 
 from agents.letters import too_large
 from agents.meter import Meter
-from agents.producing import TooLarge
+from agents.producing import NoTopic, TooLarge
 from agents.topics import Topics
 from routing.envelope import Envelope, Origin, Segment, pack
 from routing.itinerary import ARRIVALS, Course, Move, service_address
+from routing.outcome import Cause, Outcome
 from routing.waiting import room_for
 
 Confirmation = asyncio.Future[None]
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 """Seconds between two attempts to send what the broker did not confirm."""
+
+NO_TOPIC_ATTEMPTS = 3
+"""After how many attempts a topic that does not exist counts as one that never will: the producer waits itself, too."""
+
+Instead = Callable[[BaseException], Awaitable[Confirmation]]
+"""Sends something else in place of a message that was refused for good."""
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +93,7 @@ class _Shipment:
     key: bytes | None
     value: bytes
     confirmation: Confirmation
-    on_refused: Callable[[], Awaitable[Confirmation]] | None
+    on_refused: Instead | None
     attempts: int = 0
 
 
@@ -118,11 +125,25 @@ class Bus:
     async def send(self, address: str, envelope: Envelope) -> Confirmation:
         """Sends an envelope; one that no message can hold is sent in parts, and a record alone is cut short."""
         value = envelope.encode()
-        divide = partial(self._divide, address, envelope, len(value))
         if len(value) > self.bounds.message_bytes:
-            return await divide()
+            return await self._divide(address, envelope, len(value))
         self.meter.sent(address, len(envelope), len(value))
-        return await self.ship(self.topics.at(address), envelope.origin.partition, value, on_refused=divide)
+        instead = partial(self._send_instead, address, envelope, len(value))
+        return await self.ship(self.topics.at(address), envelope.origin.partition, value, on_refused=instead)
+
+    async def end(self, envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
+        """Ends the journeys of an envelope's records."""
+        departures = self.departures(envelope.strategy, envelope.origin)
+        for segment in envelope.segments:
+            departures.add(replace(segment, outcome=None), Move(ARRIVALS, outcome=outcome))
+        return await self.dispatch(departures)
+
+    async def _send_instead(self, address: str, envelope: Envelope, size: int, error: BaseException) -> Confirmation:
+        """Sends the parts of an envelope that is too large; ends its records where their next stop has no topic."""
+        if isinstance(error, TooLarge):
+            return await self._divide(address, envelope, size)
+        outcome = Outcome.dead(Cause.UNROUTABLE, f"there is no topic {self.topics.at(address)}: {error}")
+        return asyncio.create_task(all_of(await self.end(envelope, outcome)))
 
     async def _divide(self, address: str, envelope: Envelope, size: int) -> Confirmation:
         """Sends the halves of an envelope; a record that is too large by itself ends at the arrivals."""
@@ -140,7 +161,7 @@ class Bus:
         value: bytes,
         *,
         key: bytes | None = None,
-        on_refused: Callable[[], Awaitable[Confirmation]] | None = None,
+        on_refused: Instead | None = None,
     ) -> Confirmation:
         """Sends a message and gives its confirmation: it is sent again until the broker has it."""
         confirmation: Confirmation = asyncio.get_running_loop().create_future()
@@ -162,8 +183,8 @@ class Bus:
             shipment.confirmation.set_result(None)
 
     def _failed(self, shipment: _Shipment, error: BaseException) -> None:
-        if isinstance(error, TooLarge) and shipment.on_refused is not None:
-            self._spawn(self._replace(shipment, shipment.on_refused))
+        if shipment.on_refused is not None and self._is_refused_for_good(shipment, error):
+            self._spawn(self._replace(shipment, shipment.on_refused(error)))
             return
         shipment.attempts += 1
         wait = min(FIRST_WAIT * 2 ** (shipment.attempts - 1), LONGEST_WAIT)
@@ -172,12 +193,18 @@ class Bus:
         )
         self._spawn(self._attempt_later(shipment, wait))
 
+    def _is_refused_for_good(self, shipment: _Shipment, error: BaseException) -> bool:
+        """Whether another attempt would end as this one did; the arrivals, where all ends, are waited for."""
+        if isinstance(error, NoTopic):
+            return shipment.attempts >= NO_TOPIC_ATTEMPTS and shipment.topic != self.topics.at(ARRIVALS)
+        return isinstance(error, TooLarge)
+
     async def _attempt_later(self, shipment: _Shipment, wait: float) -> None:
         await asyncio.sleep(wait)
         await self._attempt(shipment)
 
-    async def _replace(self, shipment: _Shipment, instead: Callable[[], Awaitable[Confirmation]]) -> None:
-        await (await instead())
+    async def _replace(self, shipment: _Shipment, instead: Awaitable[Confirmation]) -> None:
+        await (await instead)
         if not shipment.confirmation.done():
             shipment.confirmation.set_result(None)
 

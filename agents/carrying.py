@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from faust.streams import Stream
 from faust.types import EventT
@@ -14,7 +13,7 @@ from agents.bus import Bus, Confirmation, Ledger
 from agents.letters import STRAY, stray
 from routing.envelope import Envelope
 from routing.errors import MalformedEnvelope, MetrolineError
-from routing.itinerary import ARRIVALS, Move
+from routing.itinerary import ARRIVALS
 from routing.outcome import Cause, Outcome
 
 Handle = Callable[[Envelope], Awaitable[list[Confirmation]]]
@@ -69,7 +68,7 @@ class Carrier:
     async def _bury(self, event: EventT[bytes], envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
         """Ends the journeys of an envelope's records; one that the arrivals themselves refuse is a stray message."""
         if self.bus.topics.address(event.message.topic) != ARRIVALS:
-            return await self._bury_records(envelope, outcome)
+            return await self.bus.end(envelope, outcome)
         if envelope.origin.name.startswith(STRAY):
             log.error("a stray message of %s could not be settled: %s", event.message.topic, outcome.reason)
             return []
@@ -81,9 +80,3 @@ class Carrier:
         return await self.bus.send(
             ARRIVALS, stray(raw, address, message.partition, message.offset, reason, self.clock())
         )
-
-    async def _bury_records(self, envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
-        departures = self.bus.departures(envelope.strategy, envelope.origin)
-        for segment in envelope.segments:
-            departures.add(replace(segment, outcome=None), Move(ARRIVALS, outcome=outcome))
-        return await self.bus.dispatch(departures)

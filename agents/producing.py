@@ -35,6 +35,17 @@ class TooLarge(NotSent):
     """Raised when a broker will never take a message of this size."""
 
 
+class NoTopic(NotSent):
+    """Raised when there is no such topic, or no such partition of it."""
+
+
+KINDS: dict[int, type[NotSent]] = {
+    KafkaError.MSG_SIZE_TOO_LARGE: TooLarge,
+    KafkaError.UNKNOWN_TOPIC_OR_PART: NoTopic,
+    KafkaError._UNKNOWN_TOPIC: NoTopic,
+    KafkaError._UNKNOWN_PARTITION: NoTopic,
+}
+
 Answer = tuple[asyncio.Future[None], int, KafkaError | None]
 
 
@@ -141,5 +152,5 @@ class KafkaProducer:
 
 
 def _told(error: KafkaError) -> NotSent:
-    kind = TooLarge if error.code() == KafkaError.MSG_SIZE_TOO_LARGE else NotSent
+    kind = KINDS.get(error.code(), NotSent)
     return kind(f"{error.name()}: {error.str()}")

@@ -32,6 +32,8 @@ class WaitingRooms(Reader):
         self.read = [bus.topics.at(room) for room in ROOMS]
         self._closed: dict[TopicPartition, float] = {}
         """Partitions that are paused until the message at their head is due."""
+        self._heads: dict[TopicPartition, tuple[int, float]] = {}
+        """Per partition the offset of the message that was looked at last, and when it is due."""
 
     def resume(self, consumer: AIOKafkaConsumer) -> float:
         """Opens the partitions whose next message is due."""
@@ -46,6 +48,7 @@ class WaitingRooms(Reader):
     async def release(self, consumer: AIOKafkaConsumer) -> None:
         await super().release(consumer)
         self._closed.clear()
+        self._heads.clear()
 
     async def handle(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
@@ -54,7 +57,7 @@ class WaitingRooms(Reader):
         stay = ROOMS[self.bus.topics.address(partition.topic)]
         confirmations: list[Confirmation] = []
         for message in messages:
-            until = message.timestamp / 1_000 + stay
+            until = self._due(partition, message, stay)
             if until > self.clock():
                 consumer.seek(partition, message.offset)
                 consumer.pause(partition)
@@ -62,6 +65,14 @@ class WaitingRooms(Reader):
                 return message.offset, confirmations
             confirmations += await self._send_on(partition, message)
         return messages[-1].offset + 1, confirmations
+
+    def _due(self, partition: TopicPartition, message: ConsumerRecord, stay: float) -> float:
+        """When a message is due: at its room's time from now at the latest, however far ahead its sender's clock is."""
+        offset, until = self._heads.get(partition, (-1, 0.0))
+        if offset != message.offset:
+            until = min(message.timestamp / 1_000, self.clock()) + stay
+            self._heads[partition] = (message.offset, until)
+        return until
 
     async def _send_on(self, partition: TopicPartition, message: ConsumerRecord) -> list[Confirmation]:
         raw, now = message.value or b"", self.clock()

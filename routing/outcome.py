@@ -46,7 +46,7 @@ class Cause(StrEnum):
     RULE_ERROR = "rule_error"
     """A condition could not be decided."""
     UNROUTABLE = "unroutable"
-    """The stop has rules and none of them holds."""
+    """The stop has rules and none of them holds, or the next stop has no topic."""
     TOO_MANY_HOPS = "too_many_hops"
     """The journey visited `max_hops` stops already."""
     SERVICE_ERROR = "service_error"

@@ -7,9 +7,9 @@ import hashlib
 import orjson
 import pytest
 
-from agents.bus import Bounds
+from agents.bus import NO_TOPIC_ATTEMPTS, Bounds
 from agents.letters import KEPT
-from agents.producing import NotSent, TooLarge
+from agents.producing import NoTopic, NotSent, TooLarge
 from routing.envelope import Segment, Visit
 from routing.itinerary import Move
 from routing.outcome import Ending, Outcome
@@ -79,6 +79,28 @@ async def test_the_confirmation_of_a_refused_message_is_that_of_its_letter(bench
     assert not confirmation.done()
     bench.producer.sent[1].confirm()
     await until(confirmation.done)
+
+
+async def test_records_whose_next_stop_has_no_topic_are_dead_letters(bench: Bench) -> None:
+    bench.producer.refuse = lambda sent: NoTopic("unknown") if sent.topic == "test.service.gone" else None
+
+    await confirmed([await bench.bus.send("service.gone", envelope({"size": 1}, {"size": 2}))])
+
+    letters = bench.producer.to("test.arrivals")
+    assert set(endings_of(letters).values()) == {
+        (Ending.DEAD, "unroutable: there is no topic test.service.gone: unknown")
+    }
+    assert sorted(endings_of(letters)) == [0, 1]
+
+
+async def test_the_topic_of_the_arrivals_is_waited_for(bench: Bench) -> None:
+    answers: list[Exception | None] = [NoTopic()] * (NO_TOPIC_ATTEMPTS + 1) + [None]
+    bench.producer.refuse = lambda sent: answers.pop(0)
+
+    await confirmed([await bench.bus.send("arrivals", envelope({"size": 1}, outcome=Outcome(Ending.DELIVERED)))])
+
+    assert {sent.topic for sent in bench.producer.sent} == {"test.arrivals"}
+    assert endings_of(bench.producer.sent[-1:]) == {0: (Ending.DELIVERED, None)}
 
 
 def is_over(limit: int, sent: Sent) -> Exception | None:
