@@ -281,6 +281,24 @@ async def test_a_room_sends_on_what_is_due_and_closes_before_what_is_not(bench: 
     assert consumer.asked[2:] == [("resume", partition)]
 
 
+async def test_a_message_from_the_future_stays_no_longer_than_its_room_is_for(bench: Bench) -> None:
+    partition, ahead = TopicPartition("test.waiting.5s", 0), bench.now + 3_600
+    come = message("waiting.5s", 4, ahead, waiting_for("a", bench.now, 1))
+    consumer: Any = FakeConsumer()
+    waiting = rooms(bench)
+
+    await waiting.handle(consumer, partition, [come])
+    bench.now += 4.9
+    await waiting.handle(consumer, partition, [come])
+    assert not bench.producer.sent
+    bench.now += 0.2
+    behind, confirmations = await waiting.handle(consumer, partition, [come])
+    await confirmed(confirmations)
+
+    assert behind == 5
+    assert [one.topic for one in bench.producer.sent] == ["test.service.a"]
+
+
 @pytest.mark.parametrize(
     ("left", "to"),
     [
