@@ -1,0 +1,53 @@
+"""A reader that cannot take its partitions ends its worker; one whose partitions go away while it commits does not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.structs import ConsumerRecord
+
+from agents.bus import Confirmation
+from agents.reading import Reader, _Listener, _Progress
+
+PARTITION = TopicPartition("test.source", 0)
+
+
+class Broken(Reader):
+    """One that meets what a broker without a leader does, and loses its partitions in the middle of a commit."""
+
+    def __init__(self) -> None:
+        cluster: Any = None
+        super().__init__(cluster, lambda: 0.0, settings={})
+        self.committed: list[dict[TopicPartition, int]] = []
+
+    async def handle(
+        self, consumer: Any, partition: TopicPartition, messages: list[ConsumerRecord]
+    ) -> tuple[int, list[Confirmation]]:
+        raise NotImplementedError
+
+    async def begin(self, consumer: Any, partitions: Collection[TopicPartition]) -> None:
+        raise KafkaTimeoutError
+
+    async def commit(self, consumer: Any, offsets: dict[TopicPartition, int]) -> None:
+        self.committed.append(offsets)
+        self._progress.clear()
+
+
+async def test_what_keeps_a_reader_from_its_partitions_ends_the_worker() -> None:
+    reader, consumer = Broken(), object()
+
+    await _Listener(reader, consumer).on_partitions_assigned({PARTITION})
+
+    assert isinstance(reader.crash_reason, KafkaTimeoutError)
+
+
+async def test_partitions_that_went_away_during_a_commit_are_not_missed() -> None:
+    reader = Broken()
+    reader._progress[PARTITION] = _Progress(done=7)
+
+    await reader._commit(object())
+
+    assert reader.committed == [{PARTITION: 7}]
