@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,8 @@ class Service:
     """Whether those behind a record that is tried again wait: all of its partition, or those equal in this field."""
     takes_id: bool = False
     """Whether it asks for the record's id."""
+    reads: frozenset[str] | None = None
+    """The fields that it is handed; None for the whole record."""
 
     @property
     def is_plain(self) -> bool:
@@ -91,6 +93,7 @@ def service(
     timeout: float | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
+    reads: Collection[str] | None = None,
 ) -> Callable[[Handler], Handler]: ...
 def service(
     handler: Handler | None = None,
@@ -105,6 +108,7 @@ def service(
     timeout: float | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
+    reads: Collection[str] | None = None,
 ) -> Handler | Callable[[Handler], Handler]:
     """Marks a function as the service of a stop; the stop's name is the function's unless `name` says otherwise.
 
@@ -116,6 +120,9 @@ def service(
     `ordered="field"` those of them that are equal in that field. A function with a parameter `id` besides the record is
     handed the record's id, which is the same whenever the record comes again: what it writes elsewhere can be written
     once by it.
+    `reads` names the top-level fields that the function looks at: it is handed those alone (those that there are), and
+    what it returns is laid over the record. What it adds or changes is in the record afterwards, a field of `reads`
+    that it takes out is out, and all others travel on unread: that costs a fraction of reading and writing them.
     The function stays what it is: calling it in a test calls it.
     """
     said = {"attempts": attempts, "backoff": backoff, "backoff_max": backoff_max, "timeout": timeout}
@@ -133,7 +140,10 @@ def service(
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered is True or the name of a field, and needs concurrency=1")
         takes_id = "id" in list(inspect.signature(function).parameters)[1:]
-        marked = Service(stop, function, concurrency, is_async, blocking, patience, no_retry, ordered, takes_id)
+        if reads is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in reads)):
+            raise InvalidLine(f"service {stop!r}: reads is a list of names of fields, not {reads!r}")
+        fields = None if reads is None else frozenset(reads)
+        marked = Service(stop, function, concurrency, is_async, blocking, patience, no_retry, ordered, takes_id, fields)
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
 

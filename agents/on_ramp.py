@@ -5,8 +5,8 @@ It packs what is waiting and never waits for more, so a lone record leaves at on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
@@ -27,7 +27,7 @@ from routing.strategies import NOTHING, Strategy
 MOST_RECORDS = 10_000
 """Source messages taken at once: all that a fetch brought, so that packs are full."""
 
-CHUNK = 100
+CHUNK_BYTES = 24 * 1024
 """Source messages that are read together; where one of them needs a closer look, all of them get it."""
 
 FILL = 0.75
@@ -79,9 +79,11 @@ class OnRamp(Reader):
         self.bus.meter.tick()
         departures = self.bus.departures(self.strategy.name, Origin(source_origin(self.epoch), partition.partition))
         batch = Batch(self.strategy, self.books)
-        for first in range(0, len(messages), CHUNK):
-            chunk = messages[first : first + CHUNK]
-            batch.add([message.offset for message in chunk], [message.value for message in chunk])
+        offsets = [message.offset for message in messages]
+        values = [message.value for message in messages]
+        each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
+        for first in range(0, len(values), each):
+            batch.add(offsets[first : first + each], values[first : first + each])
         departures.add_courses(batch.segment(self.clock()), batch.courses, "on-ramp")
         return messages[-1].offset + 1, await self.bus.dispatch(departures, FILL)
 
@@ -128,15 +130,15 @@ class Batch:
         self.courses: list[Course] = []
 
     def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
-        """Takes source messages; nearly always each is one record on one line, and all are read at once."""
-        records = read_plain(values, self.strategy.reader(self.books, SOURCE))
-        if records is None:
+        """Takes source messages; nearly always each line is one record, and all are read at once."""
+        plain = read_plain(values, self.strategy.reader(self.books, SOURCE))
+        if plain is None:
             for offset, value in zip(offsets, values, strict=True):
                 self._add_lines(offset, value)
             return
-        self.ids += offsets
-        self.lines += cast("Sequence[bytes]", values)
-        self.courses += self.strategy.begin(self.books, records)
+        self.ids += offsets if plain.counts is None else _ids(offsets, plain.counts)
+        self.lines += plain.lines
+        self.courses += self.strategy.begin(self.books, plain.records)
 
     def _add_lines(self, offset: int, value: bytes | None) -> None:
         """Takes a source message line by line: a line that is no record is a dead letter of its own."""
@@ -154,3 +156,12 @@ class Batch:
     def segment(self, at: float) -> Segment:
         """All of them, before they go their ways."""
         return Segment(tuple(self.ids), tuple(self.lines), at)
+
+
+def _ids(offsets: Sequence[int], counts: Sequence[int]) -> Iterator[RecordId]:
+    """The ids of records that came so many to a message."""
+    for offset, count in zip(offsets, counts, strict=True):
+        if count == 1:
+            yield offset
+        else:
+            yield from [(offset, index, count) for index in range(count)]

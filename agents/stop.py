@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
-
-import orjson
 
 from agents.bus import Confirmation, Departures
 from agents.carrying import Carrier
 from agents.lanes import Lanes
 from agents.line import Handler, Patience, Service
 from agents.threads import Threads
-from routing.envelope import Envelope, Origin, Segment, Tries, id_text
-from routing.failure import described
-from routing.itinerary import Course, Decision, have_changed
-from routing.outcome import Cause, Drop, Ending, Outcome, Retry, told
-from routing.strategies import NOTHING, Books, Strategy, strategy_named
-from routing.values import as_sent, united
+from agents.trip import Trip
+from routing.envelope import Envelope, Segment
+from routing.handling import Excerpt, Handling, Part, Whole
+from routing.itinerary import Decision
+from routing.outcome import Cause, Outcome
+from routing.strategies import NOTHING, strategy_named
+from routing.values import Reads
 
 GIVEN_UP = 8
 """Threads that a stop gives up at their timeout, for each record that it takes at once, before it waits for one."""
 
-LONGEST_WAIT = 30 * 24 * 3600.0
-"""What a service may ask for, in seconds."""
-
 HURRIED = 1.0
 """Seconds that a pack may take while a worker stops or loses partitions."""
+
+MOST_HANDLINGS = 100
+"""Sets of fields that a stop keeps a reader for; the tables of old versions may have named others."""
+
+WHOLE = Whole()
 
 BREATH = 0.02
 """Seconds after which a stop lets others have the event loop."""
@@ -60,6 +61,7 @@ class Stop:
             by = service.ordered if isinstance(service.ordered, str) else None
             self.lanes = Lanes(by, self._attempt, carrier.clock)
         self._ends: dict[Outcome, Decision] = {}
+        self._handlings: dict[Reads, Handling] = {}
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
         """Handles the records of an envelope and regroups them by where they go next."""
@@ -110,8 +112,8 @@ class Stop:
             trip.depart(departures, self.carrier.clock())
         return await self.carrier.bus.dispatch(departures)
 
-    def _trip(self, envelope: Envelope, segment: Segment) -> _Trip:
-        return _Trip(self, strategy_named(envelope.strategy), self.carrier.books.books, envelope.origin, segment)
+    def _trip(self, envelope: Envelope, segment: Segment) -> Trip:
+        return Trip(self, strategy_named(envelope.strategy), self.carrier.books.books, envelope.origin, segment)
 
     def _young(self, envelope: Envelope, departures: Departures) -> Iterator[Segment]:
         """The segments whose journeys may go on; the others end here."""
@@ -127,7 +129,7 @@ class Stop:
         """What a service says of a record that is awaited or runs in a thread."""
         return await (handler(record) if self.service.is_async else self.threads.run(handler, record))
 
-    async def _run(self, trips: Iterable[_Trip]) -> None:
+    async def _run(self, trips: Iterable[Trip]) -> None:
         """Runs the service on the records of all trips, on as many at once as it takes."""
         deadline = self.carrier.clock() + self.pack_seconds
         if self.service.is_plain:
@@ -139,7 +141,7 @@ class Stop:
         else:
             await asyncio.gather(*(self._run_each(waiting, deadline) for _ in range(self.service.concurrency)))
 
-    async def _run_plainly(self, trips: Iterable[_Trip], deadline: float) -> None:
+    async def _run_plainly(self, trips: Iterable[Trip], deadline: float) -> None:
         """The same for a plain function, as far as the time goes; at least one record is handled."""
         for trip in trips:
             while trip.taken < len(trip.lines):
@@ -148,7 +150,7 @@ class Stop:
                     return
                 await asyncio.sleep(0)
 
-    async def _run_each(self, waiting: Iterator[tuple[_Trip, int]], deadline: float) -> None:
+    async def _run_each(self, waiting: Iterator[tuple[Trip, int]], deadline: float) -> None:
         """Takes one record after the other, at least one, until there are no more or the time is up."""
         clock = self.carrier.clock
         breath = clock()
@@ -175,217 +177,17 @@ class Stop:
             found = self._ends[outcome] = Decision(None, outcome, None, 0, NOTHING)
         return found
 
-
-class _Trip:
-    """The records of one segment on their way through the service: their new lines and their courses."""
-
-    def __init__(self, stop: Stop, strategy: Strategy, books: Books, origin: Origin, segment: Segment) -> None:
-        self.stop = stop
-        self.strategy = strategy
-        self.books = books
-        self.origin = origin
-        self.segment = segment
-        self.watches = strategy.watches(segment.itinerary)
-        self.keeps = united([self.watches, strategy.reader(books, stop.service.name).reads])
-        self.lines: list[bytes] = list(segment.lines)
-        self.ends: dict[int, Course] = {}
-        """The courses of those records that do not go on, by their places."""
-        self.failed: dict[int, _Failure] = {}
-        """Those records that may be tried again."""
-        self.before: list[dict[str, Any]] = [{}] * len(segment.lines)
-        """What is watched of each record, as it came."""
-        self.after: list[dict[str, Any]] = [{}] * len(segment.lines)
-        """What decides on the way of each record, and what is watched of it, as the service left it."""
-        self.taken = 0
-        """How many records, from the first on, were handled in time."""
-
-    def depart(self, departures: Departures, at: float, held: Collection[int] = ()) -> None:
-        """Sends on what was handled, and back to the stop what was not; what is held stays."""
-        name, every = self.stop.service.name, len(self.lines)
-        if self.taken < every:
-            departures.postpone(self.segment.part(range(self.taken, every)), name)
-        for failure, places in _grouped(self.failed):
-            self._depart_failed(departures, failure, self.segment.part(places), at)
-        places = [place for place in range(self.taken) if place not in self.failed and place not in held]
-        if places:
-            handled = self.segment.part(places).visited(name, at)
-            lines = tuple([self.lines[place] for place in places])
-            departures.add_courses(replace(handled, lines=lines), self._courses(places), name)
-
-    def _depart_failed(self, departures: Departures, failure: _Failure, segment: Segment, at: float) -> None:
-        """Sends on what could not be handled: to another attempt or, after the last one, to the dead letters."""
-        name = self.stop.service.name
-        tries, wait = self._tries(failure, segment, at)
-        if wait is None:
-            dead = replace(segment.visited(name, at), tries=tries)
-            departures.add(dead, self.stop.end(failure.outcome).move(name))
-        else:
-            departures.postpone(replace(segment, tries=tries), name, wait)
-
-    def _tries(self, failure: _Failure, segment: Segment, at: float) -> tuple[Tries, float | None]:
-        """All attempts so far with this one, and how long to wait for the next; None after the last."""
-        name, patience = self.stop.service.name, self.stop.patience
-        earlier = segment.tries.causes if segment.tries is not None and segment.tries.stop == name else ()
-        causes = (*earlier, failure.outcome.reason or "")
-        if len(causes) >= patience.attempts:
-            return Tries(name, causes, at), None
-        wait = failure.after or patience.wait(len(causes), self.stop.chance())
-        return Tries(name, causes, at + wait), wait
-
-    async def run_one(self, place: int) -> None:
-        """Runs the service on one record."""
-        self.taken = max(self.taken, place + 1)
-        if self.stop.service.is_plain:
-            self._run_plain(place)
-        else:
-            await self.run_async(place)
-
-    def again(self, place: int) -> Segment | None:
-        """The record by itself with its tries, if it failed and shall be tried again."""
-        failure = self.failed.get(place)
-        if failure is None:
-            return None
-        segment = self.segment.part([place])
-        tries, wait = self._tries(failure, segment, self.stop.carrier.clock())
-        if wait is None:
-            return None
-        del self.failed[place]
-        return replace(segment, tries=tries)
-
-    def _courses(self, places: Sequence[int]) -> Sequence[Course]:
-        """The ways of the records that were handled."""
-        if not self.ends:
-            return self._leave(places)
-        left = [place for place in places if place not in self.ends]
-        courses = self.ends | dict(zip(left, self._leave(left), strict=True))
-        return [courses[place] for place in places]
-
-    def _leave(self, places: Sequence[int]) -> Sequence[Course]:
-        after = [self.after[place] for place in places]
-        changed = have_changed([self.before[place] for place in places], after, self.watches)
-        return self.strategy.leave(self.books, self.stop.service.name, after, self.segment.itinerary, changed)
-
-    def run(self, clock: Callable[[], float], seconds: float) -> None:
-        """Runs a plain service on the records that are left, for so long. One it cannot handle ends here as it came."""
-        until = clock() + seconds
-        for place in range(self.taken, len(self.lines)):
-            self.taken += 1
-            self._run_plain(place)
-            if clock() > until:
-                return
-
-    def _run_plain(self, place: int) -> None:
-        record = self._read(place)
-        if record is None:
-            return
-        try:
-            result = self._handler(place)(record)
-        except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
-            if is_end_of_worker(error):
-                raise
-            self._raised(place, error)
-        else:
-            self._answered(place, result)
-
-    async def run_async(self, place: int) -> None:
-        """The same for a service that is awaited or runs in a thread."""
-        record = self._read(place)
-        if record is None:
-            return
-        seconds = self.stop.patience.timeout
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                result = await self.stop.call(self._handler(place), record)
-        except BaseException as error:
-            if is_end_of_worker(error):
-                raise
-            if limit.expired():
-                self.failed[place] = _Failure(Outcome.dead(Cause.TIMEOUT, f"no answer within {seconds:g} s"))
-            else:
-                self._raised(place, error)
-        else:
-            self._answered(place, result)
-
-    def _handler(self, place: int) -> Handler:
-        service = self.stop.service
-        if not service.takes_id:
-            return service.handler
-        return service.handler_of(id_text(self.origin, self.segment.ids[place]))
-
-    def _read(self, place: int) -> dict[str, Any] | None:
-        """The record, for this attempt alone; None for a line that is none, whose journey ends."""
-        problem = "no JSON object"
-        try:
-            record = orjson.loads(self.lines[place])
-        except orjson.JSONDecodeError as error:
-            record, problem = None, f"no JSON: {error}"
-        if type(record) is not dict:
-            self._end(place, Outcome.dead(Cause.MALFORMED_RECORD, problem))
-            return None
-        if self.watches != NOTHING:
-            self.before[place] = as_sent(record, self.watches)
-        return record
-
-    def _answered(self, place: int, result: Any) -> None:
-        """Takes the record as it is now: a service may keep it and change it later."""
-        if not isinstance(result, dict):
-            if isinstance(result, Retry) and _is_wait(result.after):
-                self.failed[place] = _Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, result.reason), result.after)
-            else:
-                self._end(place, verdict(result))
-            return
-        try:
-            self.lines[place] = orjson.dumps(result)
-        except TypeError as error:  # orjson.JSONEncodeError is one
-            self._end(place, Outcome.dead(Cause.NOT_ENCODABLE, str(error)))
-        else:
-            self.after[place] = as_sent(result, self.keeps)
-
-    def _raised(self, place: int, error: BaseException) -> None:
-        outcome = Outcome.dead(Cause.SERVICE_ERROR, described(error))
-        if isinstance(error, self.stop.service.no_retry):
-            self._end(place, outcome)
-        else:
-            self.failed[place] = _Failure(outcome)
-
-    def _end(self, place: int, outcome: Outcome) -> None:
-        self.ends[place] = self.stop.end(outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why an attempt failed, as the outcome that it is after the last one, and how long the service wants to wait."""
-
-    outcome: Outcome
-    after: float = 0.0
-
-
-def _grouped(failed: dict[int, _Failure]) -> Iterator[tuple[_Failure, list[int]]]:
-    """Failures with the places of those records that failed alike, which wait together."""
-    groups: dict[_Failure, list[int]] = {}
-    for place, failure in sorted(failed.items()):
-        groups.setdefault(failure, []).append(place)
-    yield from groups.items()
-
-
-def _is_wait(seconds: Any) -> bool:
-    return type(seconds) in (int, float) and 0 <= seconds <= LONGEST_WAIT
-
-
-def is_end_of_worker(error: BaseException) -> bool:
-    """Whether it comes from outside of the service: this worker ends, and the record is handled again elsewhere."""
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-    return isinstance(error, (KeyboardInterrupt, GeneratorExit))
-
-
-def verdict(result: Any) -> Outcome:
-    """The outcome that a service's answer stands for when it is not a record."""
-    if isinstance(result, Drop):
-        if not isinstance(result.reason, str):
-            return Outcome.dead(Cause.BAD_RETURN, f"Drop({result.reason!r}): a reason is a text")
-        return Outcome(Ending.DROPPED, told(result.reason))
-    if isinstance(result, Retry):
-        return Outcome.dead(Cause.BAD_RETURN, f"Retry(after={result.after!r}): 0 to {LONGEST_WAIT:.0f} s are allowed")
-    return Outcome.dead(Cause.BAD_RETURN, f"{type(result).__name__}, not a dict, Drop or Retry")
+    def handling(self, keeps: Reads) -> Handling:
+        """How records are read and written here, where `keeps` is what the strategy needs to know of them."""
+        if self.service.reads is None:
+            return WHOLE
+        found = self._handlings.get(keeps)
+        if found is None:
+            if len(self._handlings) > MOST_HANDLINGS:
+                self._handlings.clear()
+            reads = self.service.reads
+            found = Part(reads) if keeps is None else Excerpt(reads, keeps)
+        if isinstance(found, Excerpt):
+            found = found.grown()
+        self._handlings[keeps] = found
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from types import NoneType
 from typing import Any, NamedTuple, cast
 
@@ -48,21 +49,31 @@ def read_message(value: bytes | None) -> list[SourceLine]:
     return [whole if whole.record is None else SourceLine(orjson.dumps(whole.record), whole.record)]
 
 
-def read_plain(values: Sequence[bytes | None], reader: FieldReader) -> list[dict[str, Any]] | None:
-    """What `reader` reads of many messages at once that are one record on one line each, as nearly all are.
+class Plain(NamedTuple):
+    """Source messages whose lines are records, one and all: their lines, how many each has, and what was read."""
+
+    lines: Sequence[bytes]
+    counts: Sequence[int] | None
+    """None where each message is one line."""
+    records: list[dict[str, Any]]
+
+
+def read_plain(values: Sequence[bytes | None], reader: FieldReader) -> Plain | None:
+    """What `reader` reads of many messages at once that hold one record on each line, as nearly all do.
 
     None where one of them needs a closer look by `read_message`, which takes all that passes here too.
     """
     if None in values:
         return None
-    lines = cast("Sequence[bytes]", values)
+    lines, counts = cast("Sequence[bytes]", values), None
     if b"\n" in b"".join(lines):
-        return None
+        parts = [value.strip().split(b"\n") for value in lines]
+        lines, counts = list(chain.from_iterable(parts)), list(map(len, parts))
     body = b"\n".join(lines)
-    if _has_odd_numbers(body) or any(map(_may_be_deep, lines)):
+    if _has_odd_numbers(body) or _may_hold_deep(body, lines):
         return None
     try:
-        return reader.read_all(body, len(lines))
+        return Plain(lines, counts, reader.read_all(body, len(lines)))
     except MalformedRecord:
         return None
 
@@ -71,6 +82,12 @@ def _has_odd_numbers(body: bytes) -> bool:
     """Whether there may be a number that is no 64-bit integer or too large for a float."""
     shapes = body.translate(SHAPES)
     return LONG_NUMBER in shapes or (b"0e0" in shapes and LARGE_EXPONENT.search(shapes) is not None)
+
+
+def _may_hold_deep(body: bytes, lines: Sequence[bytes]) -> bool:
+    """Whether one of these lines may be nested too deeply; nearly always all of them together have few brackets."""
+    brackets = len(body) * 2 - len(body.replace(b"{", b"")) - len(body.replace(b"[", b""))
+    return brackets >= DEEP and any(map(_may_be_deep, lines))
 
 
 def _may_be_deep(line: bytes) -> bool:

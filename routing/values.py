@@ -59,7 +59,7 @@ def as_sent(record: dict[str, Any], reads: Reads) -> dict[str, Any]:
     """These fields of a record as the bus will carry them: tuples become lists, NaN becomes null; all where None."""
     if reads is None:
         return cast("dict[str, Any]", orjson.loads(orjson.dumps(record)))
-    return {name: plain(record.get(name)) for name in reads}
+    return {name: value if type(value := record.get(name)) in SCALARS else plain(value) for name in reads}
 
 
 def plain(value: Any) -> Any:

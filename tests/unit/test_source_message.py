@@ -256,24 +256,44 @@ def nearly_good(draw: st.DrawFn) -> bytes:
 READERS = [FieldReader(frozenset()), FieldReader(frozenset("a")), FieldReader(None)]
 
 
-@given(st.lists(nearly_good(), min_size=1, max_size=3), st.sampled_from(READERS))
-@examples(1_500)
-def test_messages_that_are_read_at_once_are_those_that_each_alone_would_be_a_record(
+packed = st.lists(st.one_of(nearly_good(), st.sampled_from(GOOD)), min_size=1, max_size=3).flatmap(
+    lambda lines: st.sampled_from([b"\n".join(lines), b"\n".join(lines) + b"\n", b"\r\n".join(lines)])
+)
+
+
+@given(st.lists(st.one_of(nearly_good(), packed), min_size=1, max_size=3), st.sampled_from(READERS))
+@examples(2_500)
+def test_messages_that_are_read_at_once_are_those_that_each_alone_would_be_records(
     values: list[bytes], reader: FieldReader
 ) -> None:
     found = read_plain(values, reader)
     if found is None:
         return
-    for value, seen in zip(values, found, strict=True):
-        (line,) = read_message(value)
+    one_by_one = [read_message(value) for value in values]
+    assert list(found.counts or [1] * len(values)) == [len(lines) for lines in one_by_one]
+    every = [line for lines in one_by_one for line in lines]
+    for line, seen, taken in zip(every, found.records, found.lines, strict=True):
         assert line.record is not None
-        assert line.line == value.strip()
+        assert line.line.strip() == taken.strip()
         wanted = {name: value for name, value in line.record.items() if reader.reads is None or name in reader.reads}
         assert json.dumps(seen, sort_keys=True) == json.dumps(wanted, sort_keys=True)
 
 
 def test_good_messages_are_read_at_once() -> None:
-    assert read_plain(GOOD * 20, FieldReader(frozenset("t"))) == [{}, {}, {}, {}, {"t": True}] * 20
+    found = read_plain(GOOD * 20, FieldReader(frozenset("t")))
+    assert found is not None
+    assert (found.records, found.counts) == ([{}, {}, {}, {}, {"t": True}] * 20, None)
+
+
+def test_packed_messages_are_read_at_once() -> None:
+    found = read_plain([b'{"t":1}\n{"t":2}\n', b'{"t":3}', b'{"t":4}\r\n{"t":5}\r\n{}'], FieldReader(frozenset("t")))
+    assert found is not None
+    assert (found.records, found.counts) == ([{"t": 1}, {"t": 2}, {"t": 3}, {"t": 4}, {"t": 5}, {}], [2, 1, 3])
+
+
+def test_many_brackets_in_messages_that_are_not_deep_do_not_matter() -> None:
+    flat = orjson.dumps({"rows": [{"a": []}] * 40})
+    assert read_plain([flat] * 20, FieldReader(frozenset())) is not None
 
 
 @pytest.mark.parametrize(

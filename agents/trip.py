@@ -1,0 +1,261 @@
+"""The records of one segment at a stop: each is read, handled by the service, and written as it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from agents.bus import Departures
+from agents.line import Handler
+from routing.envelope import Origin, Segment, Tries, id_text
+from routing.errors import MalformedRecord
+from routing.failure import described
+from routing.itinerary import Course, have_changed
+from routing.outcome import Cause, Drop, Ending, Outcome, Retry, told
+from routing.strategies import NOTHING, Books, Strategy
+from routing.values import as_sent, united
+
+if TYPE_CHECKING:
+    from agents.stop import Stop
+
+CHUNK = 32
+"""Records that are read together, so that they are still at hand when they are written."""
+
+LONGEST_WAIT = 30 * 24 * 3600.0
+"""What a service may ask for, in seconds."""
+
+
+class Trip:
+    """Takes the records of a segment through the service: their new lines and their courses."""
+
+    def __init__(self, stop: Stop, strategy: Strategy, books: Books, origin: Origin, segment: Segment) -> None:
+        self.stop = stop
+        self.strategy = strategy
+        self.books = books
+        self.origin = origin
+        self.segment = segment
+        self.watches = strategy.watches(segment.itinerary)
+        self.keeps = united([self.watches, strategy.reader(books, stop.service.name).reads])
+        self.handling = stop.handling(self.keeps)
+        self.handler = stop.service.handler
+        self.takes_id = stop.service.takes_id
+        self.lines: list[bytes] = list(segment.lines)
+        self.ends: dict[int, Course] = {}
+        """The courses of those records that do not go on, by their places."""
+        self.failed: dict[int, _Failure] = {}
+        """Those records that may be tried again."""
+        self.before: list[dict[str, Any]] = [{}] * len(segment.lines)
+        """What is watched of each record, as it came."""
+        self.after: list[dict[str, Any]] = [{}] * len(segment.lines)
+        """What decides on the way of each record, and what is watched of it, as the service left it."""
+        self.taken = 0
+        """How many records, from the first on, were handled in time."""
+
+    def depart(self, departures: Departures, at: float, held: Collection[int] = ()) -> None:
+        """Sends on what was handled, and back to the stop what was not; what is held stays."""
+        name, every = self.stop.service.name, len(self.lines)
+        if self.taken < every:
+            departures.postpone(self.segment.part(range(self.taken, every)), name)
+        for failure, failed in _grouped(self.failed):
+            self._depart_failed(departures, failure, self.segment.part(failed), at)
+        places: Sequence[int] = range(self.taken)
+        if self.failed or held:
+            places = [place for place in places if place not in self.failed and place not in held]
+        if places:
+            handled = self.segment.part(places).visited(name, at)
+            lines = tuple(self.lines if len(places) == every else [self.lines[place] for place in places])
+            departures.add_courses(replace(handled, lines=lines), self._courses(places), name)
+
+    def _depart_failed(self, departures: Departures, failure: _Failure, segment: Segment, at: float) -> None:
+        """Sends on what could not be handled: to another attempt or, after the last one, to the dead letters."""
+        name = self.stop.service.name
+        tries, wait = self._tries(failure, segment, at)
+        if wait is None:
+            dead = replace(segment.visited(name, at), tries=tries)
+            departures.add(dead, self.stop.end(failure.outcome).move(name))
+        else:
+            departures.postpone(replace(segment, tries=tries), name, wait)
+
+    def _tries(self, failure: _Failure, segment: Segment, at: float) -> tuple[Tries, float | None]:
+        """All attempts so far with this one, and how long to wait for the next; None after the last."""
+        name, patience = self.stop.service.name, self.stop.patience
+        earlier = segment.tries.causes if segment.tries is not None and segment.tries.stop == name else ()
+        causes = (*earlier, failure.outcome.reason or "")
+        if len(causes) >= patience.attempts:
+            return Tries(name, causes, at), None
+        wait = failure.after or patience.wait(len(causes), self.stop.chance())
+        return Tries(name, causes, at + wait), wait
+
+    async def run_one(self, place: int) -> None:
+        """Runs the service on one record."""
+        self.taken = max(self.taken, place + 1)
+        if self.stop.service.is_plain:
+            self._run_plain(place)
+        else:
+            await self.run_async(place)
+
+    def again(self, place: int) -> Segment | None:
+        """The record by itself with its tries, if it failed and shall be tried again."""
+        failure = self.failed.get(place)
+        if failure is None:
+            return None
+        segment = self.segment.part([place])
+        tries, wait = self._tries(failure, segment, self.stop.carrier.clock())
+        if wait is None:
+            return None
+        del self.failed[place]
+        return replace(segment, tries=tries)
+
+    def _courses(self, places: Sequence[int]) -> Sequence[Course]:
+        """The ways of the records that were handled."""
+        if not self.ends:
+            return self._leave(places)
+        left = [place for place in places if place not in self.ends]
+        courses = self.ends | dict(zip(left, self._leave(left), strict=True))
+        return [courses[place] for place in places]
+
+    def _leave(self, places: Sequence[int]) -> Sequence[Course]:
+        after = [self.after[place] for place in places]
+        changed = have_changed([self.before[place] for place in places], after, self.watches)
+        return self.strategy.leave(self.books, self.stop.service.name, after, self.segment.itinerary, changed)
+
+    def run(self, clock: Callable[[], float], seconds: float) -> None:
+        """Runs a plain service on the records that are left, for so long. One it cannot handle ends here as it came."""
+        until = clock() + seconds
+        while self.taken < len(self.lines):
+            first = self.taken
+            lines = self.lines[first : first + CHUNK]
+            try:
+                opened = self.handling.open_all(lines)
+            except MalformedRecord:
+                opened = None
+            for place in range(first, first + len(lines)):
+                self.taken = place + 1
+                if opened is None:
+                    self._run_plain(place)
+                else:
+                    self._run_on(place, *opened[place - first])
+                if clock() > until:
+                    return
+
+    def _run_plain(self, place: int) -> None:
+        opened = self._open(place)
+        if opened is not None:
+            self._run_on(place, *opened)
+
+    def _run_on(self, place: int, known: dict[str, Any], handed: dict[str, Any]) -> None:
+        if self.watches != NOTHING:
+            self.before[place] = as_sent(known, self.watches)
+        handler = self._handler(place) if self.takes_id else self.handler
+        try:
+            result = handler(handed)
+        except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
+            if is_end_of_worker(error):
+                raise
+            self._raised(place, error)
+        else:
+            self._answered(place, known, result)
+
+    async def run_async(self, place: int) -> None:
+        """The same for a service that is awaited or runs in a thread."""
+        opened = self._open(place)
+        if opened is None:
+            return
+        known, handed = opened
+        if self.watches != NOTHING:
+            self.before[place] = as_sent(known, self.watches)
+        handler = self._handler(place) if self.takes_id else self.handler
+        seconds = self.stop.patience.timeout
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                result = await self.stop.call(handler, handed)
+        except BaseException as error:
+            if is_end_of_worker(error):
+                raise
+            if limit.expired():
+                self.failed[place] = _Failure(Outcome.dead(Cause.TIMEOUT, f"no answer within {seconds:g} s"))
+            else:
+                self._raised(place, error)
+        else:
+            self._answered(place, known, result)
+
+    def _handler(self, place: int) -> Handler:
+        return self.stop.service.handler_of(id_text(self.origin, self.segment.ids[place]))
+
+    def _open(self, place: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """What is known of the record and what the service is handed, for this attempt alone.
+
+        None for a line that is no record, whose journey ends.
+        """
+        try:
+            return self.handling.open(self.lines[place])
+        except MalformedRecord as error:
+            self._end(place, Outcome.dead(Cause.MALFORMED_RECORD, str(error)))
+            return None
+
+    def _answered(self, place: int, known: dict[str, Any], result: Any) -> None:
+        """Takes the record as it is now: a service may keep it and change it later."""
+        if not isinstance(result, dict):
+            if isinstance(result, Retry) and _is_wait(result.after):
+                self.failed[place] = _Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, result.reason), result.after)
+            else:
+                self._end(place, verdict(result))
+            return
+        try:
+            self.lines[place] = self.handling.close(self.lines[place], known, result)
+        except TypeError as error:  # orjson.JSONEncodeError is one
+            self._end(place, Outcome.dead(Cause.NOT_ENCODABLE, str(error)))
+            return
+        if self.keeps != NOTHING:
+            self.after[place] = as_sent(self.handling.left(known, result), self.keeps)
+
+    def _raised(self, place: int, error: BaseException) -> None:
+        outcome = Outcome.dead(Cause.SERVICE_ERROR, described(error))
+        if isinstance(error, self.stop.service.no_retry):
+            self._end(place, outcome)
+        else:
+            self.failed[place] = _Failure(outcome)
+
+    def _end(self, place: int, outcome: Outcome) -> None:
+        self.ends[place] = self.stop.end(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an attempt failed, as the outcome that it is after the last one, and how long the service wants to wait."""
+
+    outcome: Outcome
+    after: float = 0.0
+
+
+def _grouped(failed: dict[int, _Failure]) -> Iterator[tuple[_Failure, list[int]]]:
+    """Failures with the places of those records that failed alike, which wait together."""
+    groups: dict[_Failure, list[int]] = {}
+    for place, failure in sorted(failed.items()):
+        groups.setdefault(failure, []).append(place)
+    yield from groups.items()
+
+
+def _is_wait(seconds: Any) -> bool:
+    return type(seconds) in (int, float) and 0 <= seconds <= LONGEST_WAIT
+
+
+def is_end_of_worker(error: BaseException) -> bool:
+    """Whether it comes from outside of the service: this worker ends, and the record is handled again elsewhere."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, (KeyboardInterrupt, GeneratorExit))
+
+
+def verdict(result: Any) -> Outcome:
+    """The outcome that a service's answer stands for when it is not a record."""
+    if isinstance(result, Drop):
+        if not isinstance(result.reason, str):
+            return Outcome.dead(Cause.BAD_RETURN, f"Drop({result.reason!r}): a reason is a text")
+        return Outcome(Ending.DROPPED, told(result.reason))
+    if isinstance(result, Retry):
+        return Outcome.dead(Cause.BAD_RETURN, f"Retry(after={result.after!r}): 0 to {LONGEST_WAIT:.0f} s are allowed")
+    return Outcome.dead(Cause.BAD_RETURN, f"{type(result).__name__}, not a dict, Drop or Retry")
