@@ -23,6 +23,9 @@ STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 DEEP = 200
 """Brackets from which on a record may be nested more deeply than orjson writes, which reads deeper ones."""
 
+BETWEEN_BRACKETS = bytes(set(range(256)) - set(b"{[\n"))
+"""All that is left out of lines when only their brackets are counted."""
+
 
 class SourceLine(NamedTuple):
     """One line of a source message: a record with the JSON line that it travels as, or why it is none."""
@@ -56,10 +59,9 @@ def read_plain(values: Sequence[bytes | None], reader: FieldReader) -> list[dict
     if None in values:
         return None
     lines = cast("Sequence[bytes]", values)
-    if b"\n" in b"".join(lines):
-        return None
     body = b"\n".join(lines)
-    if _has_odd_numbers(body) or any(map(_may_be_deep, lines)):
+    brackets = body.translate(None, BETWEEN_BRACKETS).split(b"\n")
+    if len(brackets) != len(lines) or max(map(len, brackets)) >= DEEP or _has_odd_numbers(body):
         return None
     try:
         return reader.read_all(body, len(lines))

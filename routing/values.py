@@ -59,7 +59,11 @@ def as_sent(record: dict[str, Any], reads: Reads) -> dict[str, Any]:
     """These fields of a record as the bus will carry them: tuples become lists, NaN becomes null; all where None."""
     if reads is None:
         return cast("dict[str, Any]", orjson.loads(orjson.dumps(record)))
-    return {name: plain(record.get(name)) for name in reads}
+    sent = {}
+    for name in reads:
+        value = record.get(name)
+        sent[name] = value if type(value) in SCALARS else plain(value)
+    return sent
 
 
 def plain(value: Any) -> Any:
