@@ -118,7 +118,8 @@ class Junction:
                 continue
             condition = compiled.condition
             if condition is not None:
-                looked = united([looked, condition.reads])
+                if looked is not None and (condition.reads is None or not condition.reads <= looked):
+                    looked = united([looked, condition.reads])
                 try:
                     holds = condition.holds(record)
                 except ConditionError as error:
