@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
@@ -34,19 +35,19 @@ def united(reads: Iterable[Reads]) -> Reads:
     for one in reads:
         if one is None:
             return None
-        fields |= one
+        fields = fields | one if fields else one
     return fields
 
 
 def fingerprint(value: Any) -> Any:
     """What tells a value from every other once it is JSON: its type and its canonical bytes; hashable.
 
-    Text, integers and null stand for themselves beside their type, which costs nothing.
+    Text, numbers and null stand for themselves beside their type, which costs nothing; but 0.0 equals -0.0 in Python.
     """
     kind = type(value)
     if kind is str or value is None:
         return value
-    if kind is int or kind is bool:
+    if kind is int or kind is bool or (kind is float and 0.0 < abs(value) < math.inf):
         return (kind, value)
     encoded = canonical(value)
     if kind is float:
@@ -73,15 +74,17 @@ def plain(value: Any) -> Any:
 
 def fingerprints(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
     """For each record what tells it from others by these fields; hashable."""
-    columns = [_column(records, name, fingerprint) for name in names]
-    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) if columns else [()] * len(records)
+    return _rows([_column(records, name, fingerprint) for name in names], len(records))
 
 
-def match_keys(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[tuple[Any, ...]]:
-    """For each record the key by which an index of `match` on these fields finds it."""
-    if not names:
-        return [()] * len(records)
-    return list(zip(*[_column(records, name, _match_key_as_sent) for name in names], strict=True))
+def match_keys(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
+    """For each record the key by which an index of `match` on these fields finds it; not in a tuple if it is one."""
+    return _rows([_column(records, name, _match_key_as_sent) for name in names], len(records))
+
+
+def _rows(columns: list[list[Any]], count: int) -> list[Any]:
+    """A value for each record: that of the only column, or a tuple of all columns'."""
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) if columns else [()] * count
 
 
 def _column(records: Sequence[dict[str, Any]], name: str, mark: Callable[[Any], Any]) -> list[Any]:
