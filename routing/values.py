@@ -74,17 +74,21 @@ def plain(value: Any) -> Any:
 
 def fingerprints(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
     """For each record what tells it from others by these fields; hashable."""
-    return _rows([_column(records, name, fingerprint) for name in names], len(records))
+    return _marks(records, names, fingerprint)
 
 
 def match_keys(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
     """For each record the key by which an index of `match` on these fields finds it; not in a tuple if it is one."""
-    return _rows([_column(records, name, _match_key_as_sent) for name in names], len(records))
+    return _marks(records, names, _match_key_as_sent)
 
 
-def _rows(columns: list[list[Any]], count: int) -> list[Any]:
-    """A value for each record: that of the only column, or a tuple of all columns'."""
-    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) if columns else [()] * count
+def _marks(records: Sequence[dict[str, Any]], names: Sequence[str], mark: Callable[[Any], Any]) -> list[Any]:
+    """For each record the mark of its only field, or a tuple of all fields' marks."""
+    if len(records) == 1:  # columns are not worth it
+        marks = tuple([mark(records[0].get(name)) for name in names])
+        return [marks[0] if len(marks) == 1 else marks]
+    columns = [_column(records, name, mark) for name in names]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) if columns else [()] * len(records)
 
 
 def _column(records: Sequence[dict[str, Any]], name: str, mark: Callable[[Any], Any]) -> list[Any]:
