@@ -54,7 +54,7 @@ def mark_of(record: RecordId) -> int | None:
 def by_block(ids: Iterable[RecordId]) -> Iterator[tuple[int, list[int]]]:
     """The places of these ids, apart by the block they lie in."""
     all_ids = list(ids)
-    if _are_offsets(all_ids) and min(all_ids) // BLOCK == max(all_ids) // BLOCK:  # as in nearly all envelopes
+    if len(all_ids) > 1 and _are_offsets(all_ids) and min(all_ids) // BLOCK == max(all_ids) // BLOCK:  # nearly always
         return iter([(all_ids[0] // BLOCK, list(range(len(all_ids))))])
     blocks: dict[int, list[int]] = {}
     for place, record in enumerate(all_ids):
