@@ -84,6 +84,8 @@ class Condition:
     whole: bool
     paths: tuple[Path, ...]
     ranges: tuple[Path, ...]
+    reads: Reads
+    """The top-level fields that its answer depends on."""
 
     @classmethod
     def compile(cls, text: str) -> Condition:
@@ -99,17 +101,19 @@ class Condition:
             raise ConditionError(f"the condition calls {', '.join(unknown)}, which CEL does not have")
         scan = _Scan(text)
         names = scan.fields | (set(program.variables()) - scan.bound - TYPE_NAMES - {"record"})
-        literals = tuple(sorted(scan.literals))
-        return cls(text, program, tuple(sorted(names)), literals, scan.whole, tuple(scan.paths), tuple(scan.ranges))
-
-    @property
-    def reads(self) -> Reads:
-        """The top-level fields that its answer depends on."""
-        return None if self.whole else frozenset(self.fields) | frozenset(self.literals)
+        return cls(
+            text,
+            program,
+            tuple(sorted(names)),
+            tuple(sorted(scan.literals)),
+            scan.whole,
+            tuple(scan.paths),
+            tuple(scan.ranges),
+            None if scan.whole else frozenset(names | scan.literals),
+        )
 
     def holds(self, record: dict[str, Any]) -> bool:
         """Whether it holds for a record; raises `ConditionError` where it cannot be decided."""
-        get = record.get
         variables = _fields(record, self.fields)
         for path in self.ranges:
             if isinstance(_at(record, path), dict):
@@ -117,7 +121,7 @@ class Condition:
         if self.whole:
             variables["record"] = record
         elif self.literals:
-            variables["record"] = {name: get(name) for name in self.literals}
+            variables["record"] = {name: record.get(name) for name in self.literals}
         try:
             answer = self.program.execute(variables)
         except Exception as error:  # noqa: BLE001 - whatever the CEL package raises, the record goes on
@@ -251,8 +255,12 @@ class _Scan:
 
 def _fields(record: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """These fields of a record, null where absent; the name of a type stands for the type unless a field has it."""
-    get = record.get
-    return {name: get(name) for name in names if name not in TYPE_NAMES or get(name) is not None}
+    found = {}
+    for name in names:
+        value = record.get(name)
+        if value is not None or name not in TYPE_NAMES:
+            found[name] = value
+    return found
 
 
 def _at(value: Any, path: Path) -> Any:

@@ -118,9 +118,12 @@ def have_changed(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any
     """
     if watches is None:
         return [canonical(old) != canonical(new) for old, new in zip(before, after, strict=True)]
-    names = sorted(watches)
-    pairs = zip(fingerprints(before, names), fingerprints(after, names), strict=True)
-    return [old != new for old, new in pairs]
+    changed = [False] * len(before)
+    for name in watches:
+        was, is_now = fingerprints(before, [name]), fingerprints(after, [name])
+        if was != is_now:
+            changed = [known or old != new for known, old, new in zip(changed, was, is_now, strict=True)]
+    return changed
 
 
 def _encode_leg(leg: Decision | Ask) -> list[Any]:

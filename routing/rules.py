@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, TypeVar, cast
 
 from routing.conditions import Condition
@@ -60,7 +61,7 @@ class Junction:
     """Reads just those out of a record's line."""
     _key_fields: tuple[str, ...] | None = None
     """What a remembered decision is found by; None where nothing is remembered."""
-    _direct: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
+    _direct: dict[Any, Decision] = field(default_factory=dict)
     _direct_fields: tuple[str, ...] = ()
     _otherwise: Decision | None = None
     """The decision for a record that `_direct` does not have; None where decisions need more than one look-up."""
@@ -71,7 +72,7 @@ class Junction:
         compiled = _Compiled(len(self.rules), rule, condition, exact)
         self.rules.append(compiled)
         before = self._match_fields[-1] if self._match_fields else frozenset()
-        self._match_fields.append(before | rule.match.keys())
+        self._match_fields.append(before if rule.match.keys() <= before else before | rule.match.keys())
         if rule.match:
             names = tuple(sorted(rule.match))
             key = tuple(match_key(rule.match[name]) for name in names)
@@ -96,7 +97,8 @@ class Junction:
         for names, index in self._indexes.items():
             self._direct_fields = names
             for key, fitting in index.items():
-                self._direct[key] = self._decision(min(fitting[0].place, last), frozenset())
+                only = key[0] if len(names) == 1 else key
+                self._direct[only] = self._decision(min(fitting[0].place, last), frozenset())
 
     def decide(self, records: Sequence[dict[str, Any]]) -> list[Decision]:
         """A decision for each record; the same values in the fields read give the same decision.
@@ -105,7 +107,7 @@ class Junction:
         """
         if self._otherwise is not None:
             keys = match_keys(records, self._direct_fields)
-            return [self._direct.get(key, self._otherwise) for key in keys]
+            return list(map(self._direct.get, keys, repeat(self._otherwise)))
         if self._key_fields is None:
             return [self._decide(as_sent(record, None)) for record in records]
         keys = fingerprints(records, self._key_fields)
@@ -118,7 +120,8 @@ class Junction:
                 continue
             condition = compiled.condition
             if condition is not None:
-                looked = united([looked, condition.reads])
+                if looked is not None and (condition.reads is None or not condition.reads <= looked):
+                    looked = united([looked, condition.reads])
                 try:
                     holds = condition.holds(record)
                 except ConditionError as error:

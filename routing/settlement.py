@@ -10,7 +10,7 @@ import base64
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from pyroaring import BitMap
 
@@ -53,10 +53,18 @@ def mark_of(record: RecordId) -> int | None:
 
 def by_block(ids: Iterable[RecordId]) -> Iterator[tuple[int, list[int]]]:
     """The places of these ids, apart by the block they lie in."""
+    all_ids = list(ids)
+    if len(all_ids) > 1 and _are_offsets(all_ids) and min(all_ids) // BLOCK == max(all_ids) // BLOCK:  # nearly always
+        return iter([(all_ids[0] // BLOCK, list(range(len(all_ids))))])
     blocks: dict[int, list[int]] = {}
-    for place, record in enumerate(ids):
+    for place, record in enumerate(all_ids):
         blocks.setdefault(offset_of(record) // BLOCK, []).append(place)
     return iter(blocks.items())
+
+
+def _are_offsets(ids: list[RecordId]) -> TypeGuard[list[int]]:
+    """Whether each of them, of which there is one at least, is the offset of a message of one record."""
+    return set(map(type, ids)) == {int}
 
 
 def kind_of(last_stop: str, outcome: Outcome) -> Kind:
@@ -151,9 +159,9 @@ class Block:
 
     def _settle_all(self, ids: list[RecordId]) -> list[int] | None:
         """The quick way, for messages of one record each of which none is settled; None where that is not so."""
-        if any(type(record) is not int for record in ids):
+        if not _are_offsets(ids):
             return None
-        new = BitMap([cast("int", record) % BLOCK for record in ids])
+        new = BitMap([record % BLOCK for record in ids])
         if len(new) != len(ids) or self.whole.intersect(new):
             return None
         self.whole |= new

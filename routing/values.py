@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
@@ -34,19 +35,19 @@ def united(reads: Iterable[Reads]) -> Reads:
     for one in reads:
         if one is None:
             return None
-        fields |= one
+        fields = fields | one if fields else one
     return fields
 
 
 def fingerprint(value: Any) -> Any:
     """What tells a value from every other once it is JSON: its type and its canonical bytes; hashable.
 
-    Text, integers and null stand for themselves beside their type, which costs nothing.
+    Text, numbers and null stand for themselves beside their type, which costs nothing; but 0.0 equals -0.0 in Python.
     """
     kind = type(value)
     if kind is str or value is None:
         return value
-    if kind is int or kind is bool:
+    if kind is int or kind is bool or (kind is float and 0.0 < abs(value) < math.inf):
         return (kind, value)
     encoded = canonical(value)
     if kind is float:
@@ -59,7 +60,11 @@ def as_sent(record: dict[str, Any], reads: Reads) -> dict[str, Any]:
     """These fields of a record as the bus will carry them: tuples become lists, NaN becomes null; all where None."""
     if reads is None:
         return cast("dict[str, Any]", orjson.loads(orjson.dumps(record)))
-    return {name: value if type(value := record.get(name)) in SCALARS else plain(value) for name in reads}
+    sent = {}
+    for name in reads:
+        value = record.get(name)
+        sent[name] = value if type(value) in SCALARS else plain(value)
+    return sent
 
 
 def plain(value: Any) -> Any:
@@ -69,15 +74,21 @@ def plain(value: Any) -> Any:
 
 def fingerprints(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
     """For each record what tells it from others by these fields; hashable."""
-    columns = [_column(records, name, fingerprint) for name in names]
+    return _marks(records, names, fingerprint)
+
+
+def match_keys(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
+    """For each record the key by which an index of `match` on these fields finds it; not in a tuple if it is one."""
+    return _marks(records, names, _match_key_as_sent)
+
+
+def _marks(records: Sequence[dict[str, Any]], names: Sequence[str], mark: Callable[[Any], Any]) -> list[Any]:
+    """For each record the mark of its only field, or a tuple of all fields' marks."""
+    if len(records) == 1:  # columns are not worth it
+        marks = tuple([mark(records[0].get(name)) for name in names])
+        return [marks[0] if len(marks) == 1 else marks]
+    columns = [_column(records, name, mark) for name in names]
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)) if columns else [()] * len(records)
-
-
-def match_keys(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[tuple[Any, ...]]:
-    """For each record the key by which an index of `match` on these fields finds it."""
-    if not names:
-        return [()] * len(records)
-    return list(zip(*[_column(records, name, _match_key_as_sent) for name in names], strict=True))
 
 
 def _column(records: Sequence[dict[str, Any]], name: str, mark: Callable[[Any], Any]) -> list[Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routing.itinerary import Decision
 from routing.rules import RuleBook
+from routing.values import fingerprint
 from tests.unit.worlds import (
     CLAUSES,
     FIELDS,
@@ -126,6 +128,18 @@ def test_what_is_remembered_tells_numbers_apart_that_python_calls_equal(wanted: 
         for other in wanted:
             record = {"a": one, "b": other}
             assert told(book.decide("source", record)) == said(judge(rules, "source", record))
+
+
+floats = st.floats() | st.sampled_from([0.0, -0.0, 1.0, 5e-324, -5e-324, 0.1 + 0.2, 0.3, math.inf, -math.inf])
+
+
+@given(floats, floats)
+@examples(400)
+def test_floats_are_told_apart_as_their_json_is(one: float, other: float) -> None:
+    for value in (one, other):
+        assert fingerprint(value) != fingerprint(1)
+        assert fingerprint(value) == fingerprint(orjson.loads(orjson.dumps(value)))
+    assert (fingerprint(one) == fingerprint(other)) == (orjson.dumps(one) == orjson.dumps(other))
 
 
 LOOK_ALIKE: list[Any] = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from routing.envelope import Origin, RecordId, id_of, id_text
 from routing.errors import MetrolineError
-from routing.settlement import BLOCK, MOST_INDEX, MOST_KEYS, OTHER, Block, Kind
+from routing.settlement import BLOCK, MOST_INDEX, MOST_KEYS, OTHER, Block, Kind, by_block, offset_of
 from tests.unit.worlds import examples
 
 DELIVERED: Kind = ("a", "delivered", "")
@@ -21,6 +21,19 @@ IDS: list[RecordId] = [0, 1, 2, (3, 0, 2), (3, 1, 2), (4, 0, 3), (4, 1, 3), (4, 
 def again(block: Block) -> Block:
     """As it comes out of the table."""
     return Block.decode(orjson.loads(orjson.dumps(block.encode())))
+
+
+OFFSETS = st.integers(0, 3 * BLOCK) | st.sampled_from([BLOCK - 1, BLOCK, 2 * BLOCK])
+
+
+@given(st.lists(OFFSETS | st.tuples(OFFSETS, st.just(0), st.just(2)), max_size=6) | st.lists(OFFSETS, max_size=6))
+@examples(300)
+def test_each_record_is_sought_in_the_block_of_its_offset(ids: list[RecordId]) -> None:
+    found = dict(by_block(ids))
+    assert sorted(place for places in found.values() for place in places) == list(range(len(ids)))
+    for number, places in found.items():
+        assert places == sorted(places)
+        assert {offset_of(ids[place]) // BLOCK for place in places} == {number}
 
 
 @given(

@@ -1,0 +1,164 @@
+"""The work that is measured of the routing core, and the same work of orjson and CEL alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+import cel
+import orjson
+
+from agents.bus import Departures
+from agents.lines import metrobus
+from agents.lines.metrobus.records import records
+from benchmarks.ratio import Job, Run, each
+from routing.envelope import Envelope, Origin, Segment, Visit, pack
+from routing.itinerary import Chosen, Course, Move
+from routing.rules import SOURCE, Junction, RuleBook
+
+Item = TypeVar("Item")
+Record = dict[str, Any]
+
+RECORDS = 500
+"""How many records one run handles, as nearly as whole packs allow."""
+
+LINES = [orjson.dumps(record) for record in records(RECORDS, seed=7)]
+METROBUS = RuleBook.parse((Path(metrobus.__file__).parent / "routes.toml").read_text(), version=1)
+ORIGIN = Origin("source", 0)
+
+
+def in_packs(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """Whole packs of this size, out of as many of the items as there are records."""
+    return [list(items[first : first + size]) for first in range(0, RECORDS // size * size, size)]
+
+
+def on_lines(size: int, step: Callable[[list[bytes]], object]) -> Job:
+    """Takes the step with the JSON lines of one pack after the other."""
+    return lambda: each(step, in_packs(LINES, size))
+
+
+def loads(size: int) -> Job:
+    """What reading the records costs with orjson alone."""
+
+    def read(lines: list[bytes]) -> None:
+        for line in lines:
+            orjson.loads(line)
+
+    return on_lines(size, read)
+
+
+def dumps(size: int) -> Job:
+    """What writing them costs with orjson alone."""
+
+    def write(found: list[Record]) -> None:
+        for record in found:
+            orjson.dumps(record)
+
+    return lambda: each(write, in_packs([orjson.loads(line) for line in LINES], size))
+
+
+def evaluate(size: int, texts: Sequence[str]) -> Job:
+    """CEL alone: each of the conditions on each record, handed the one field or two that it reads."""
+    programs = [cel.compile(text) for text in texts]
+    names = programs[0].variables()
+
+    def run(found: list[Record]) -> None:
+        for variables in found:
+            for program in programs:
+                program.execute(variables)
+
+    fields = [{name: record[name] for name in names} for record in map(orjson.loads, LINES)]
+    return lambda: each(run, in_packs(fields, size))
+
+
+def decide(size: int, book: RuleBook) -> Job:
+    """Decides at the source on what its rules read, as it was just read from the lines."""
+    junction = book.junction(SOURCE)
+    body = b"\n".join(LINES)
+    return lambda: each(junction.decide, in_packs(junction.reader.read_all(body, RECORDS), size))
+
+
+def decide_anew(size: int, texts: Sequence[str]) -> Job:
+    """The same by a table that remembers nothing yet; each record has an account of its own."""
+
+    def prepare() -> Run:
+        return decide(size, conditional(texts))()
+
+    return prepare
+
+
+def decide_one_of(size: int, count: int) -> Job:
+    """Decides by so many `match` rules, each record by another of them."""
+    junction, lines = one_of(count)
+    return lambda: each(junction.decide, in_packs(junction.reader.read_all(b"\n".join(lines()), RECORDS), size))
+
+
+def read_and_decide_one_of(size: int, count: int) -> Job:
+    """The same from the lines of whole records on, as whoever decides does."""
+    junction, lines = one_of(count)
+
+    def run(lines: list[bytes]) -> object:
+        return junction.decide(junction.reader.read_all(b"\n".join(lines), len(lines)))
+
+    return lambda: each(run, in_packs(lines(), size))
+
+
+@cache
+def one_of(count: int) -> tuple[Junction, Callable[[], list[bytes]]]:
+    """So many `match` rules, and what makes records that go by one or another of them."""
+    rules = (f'[[rules]]\nafter = "source"\nmatch = {{ code = "C{one}" }}\nto = "s{one % 9}"\n' for one in range(count))
+    chance = Random(count)
+
+    def lines() -> list[bytes]:
+        return [b'{"code":"C%d",%b' % (chance.randrange(count), line[1:]) for line in LINES]
+
+    return RuleBook.parse("\n".join(rules)).junction(SOURCE), lines
+
+
+def conditional(texts: Sequence[str]) -> RuleBook:
+    """A table with a rule at the source for each of these conditions."""
+    rules = (f'[[rules]]\nafter = "source"\nwhen = "{text}"\nto = "s{place % 9}"\n' for place, text in enumerate(texts))
+    return RuleBook.parse("\n".join(rules))
+
+
+def regroup(size: int) -> Job:
+    """Splits packs by where their records go and packs those again that go the same way."""
+    junction = METROBUS.junction(SOURCE)
+    courses: list[Course] = [*junction.decide([orjson.loads(line) for line in LINES])]
+    segments = [segment_of(lines, 2) for lines in in_packs(LINES, size)]
+
+    def run(one: tuple[Segment, list[Course]]) -> None:
+        departures = Departures("signpost", ORIGIN, max_hops=64)
+        departures.add_courses(*one, "source")
+        for segments in departures.by_address.values():
+            list(pack("signpost", ORIGIN, segments, 900 * 1024, 1_000))
+
+    return lambda: each(run, list(zip(segments, in_packs(courses, size), strict=True)))
+
+
+def segment_of(lines: Sequence[bytes], stops: int) -> Segment:
+    """These records with so many stops behind them."""
+    history = [Visit(f"stop-{place}", 1.7e9 + place / 8, f"the rule {place}", "signpost", 1) for place in range(stops)]
+    return Segment(tuple(range(len(lines))), tuple(lines), 1.7e9, tuple(history), Chosen("the rule", "signpost", 1))
+
+
+def at_stop(stops: int) -> Job:
+    """What a stop does with an envelope of one record, beside its service."""
+    raw = Envelope("signpost", ORIGIN, (segment_of(LINES[:1], stops),)).encode()
+    move = Move("service.next", Chosen("the next rule", "signpost", 1))
+
+    def handle(raw: bytes) -> bytes:
+        envelope = Envelope.decode(raw)
+        _, moved = envelope.segments[0].visited("stop", 1.7e9).moved(move, max_hops=stops + 2)
+        return Envelope(envelope.strategy, envelope.origin, (moved,)).encode()
+
+    return lambda: each(handle, [raw] * RECORDS)
+
+
+def header_alone(stops: int) -> Job:
+    """What reading and writing such an envelope's header costs with orjson alone."""
+    header = Envelope("signpost", ORIGIN, (segment_of(LINES[:1], stops),)).encode().partition(b"\n")[0]
+    return lambda: each(lambda raw: orjson.dumps(orjson.loads(raw)), [header] * RECORDS)
