@@ -72,7 +72,7 @@ class Junction:
         compiled = _Compiled(len(self.rules), rule, condition, exact)
         self.rules.append(compiled)
         before = self._match_fields[-1] if self._match_fields else frozenset()
-        self._match_fields.append(before if rule.match.keys() <= before else before | rule.match.keys())
+        self._match_fields.append(before if rule.match.keys() <= before else before.union(rule.match))
         if rule.match:
             names = tuple(sorted(rule.match))
             key = tuple(match_key(rule.match[name]) for name in names)
@@ -83,7 +83,7 @@ class Junction:
     def close(self) -> None:
         """Called when all rules are in: settles what decisions are remembered by."""
         conditions = [compiled.condition for compiled in self.rules if compiled.condition is not None]
-        self.reads = united([self._match_fields[-1], *(condition.reads for condition in conditions)])
+        self.reads = united([*self._match_fields[-1:], *(condition.reads for condition in conditions)])
         self.reader = FieldReader(self.reads)
         if self.reads is not None:
             self._key_fields = tuple(sorted(self.reads))
@@ -204,6 +204,7 @@ class RuleBook:
         found = self._junctions.get(after)
         if found is None:
             found = self._junctions[after] = Junction(after, self.version)
+            found.close()
         return found
 
     def decide(self, after: str, record: dict[str, Any]) -> Decision:
