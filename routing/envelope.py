@@ -6,9 +6,11 @@ the header's segments each say for a range of lines what is behind them and what
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -236,7 +238,7 @@ def _encode_segment(segment: Segment) -> dict[str, Any]:
 def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[Segment]:
     start = 0
     for encoded in data:
-        ids = tuple([one if type(one) is int and 0 <= one < EXACT else _id(one) for one in encoded["ids"]])
+        ids = _decode_ids(encoded["ids"])
         if not ids:
             raise MetrolineError("a segment without records")
         end = start + len(ids)
@@ -275,6 +277,20 @@ def _replay(at: Any, by: Any, reason: Any, before: Any) -> Replay:
 
 def _outcome(ending: Any, reason: Any, rule: Any) -> Outcome:
     return Outcome(Ending(ending), text_or_none(reason), text_or_none(rule))
+
+
+def _decode_ids(encoded: list[Any]) -> tuple[RecordId, ...]:
+    """Ids of one kind, as they nearly always are, are looked at all at once."""
+    kinds = set(map(type, encoded))
+    if kinds == {int} and min(encoded) >= 0 and max(encoded) < EXACT:
+        return tuple(encoded)
+    if kinds == {list} and set(map(len, encoded)) == {3}:
+        offsets, indexes, counts = zip(*encoded, strict=True)
+        are_numbers = set(map(type, chain(offsets, indexes, counts))) == {int}
+        are_natural = are_numbers and min((*offsets, *indexes)) >= 0 and max((*offsets, *counts)) < EXACT
+        if are_natural and all(map(operator.lt, indexes, counts)):
+            return tuple(zip(offsets, indexes, counts, strict=True))
+    return tuple([natural(one) if type(one) is int else _id(one) for one in encoded])
 
 
 def _id(encoded: Any) -> RecordId:

@@ -25,6 +25,8 @@ MOST_KEYS = 256
 
 OTHER = "other reasons"
 
+EMPTY = BitMap()
+
 MOST_REASON = 200
 """Characters of a drop's reason that it is counted by."""
 
@@ -158,13 +160,35 @@ class Block:
             self.partial[place][1].discard(index)
 
     def _settle_all(self, ids: list[RecordId]) -> list[int] | None:
-        """The quick way, for messages of one record each of which none is settled; None where that is not so."""
+        """The quick way, for records of which none is settled; None where that is not so."""
         if not _are_offsets(ids):
-            return None
+            return self._settle_packed(ids)
         new = BitMap([record % BLOCK for record in ids])
         if len(new) != len(ids) or self.whole.intersect(new):
             return None
         self.whole |= new
+        return list(range(len(ids)))
+
+    def _settle_packed(self, ids: list[RecordId]) -> list[int] | None:
+        """The same for records of messages of several."""
+        if set(map(type, ids)) != {tuple}:
+            return None
+        new: dict[tuple[int, int], list[int]] = {}
+        for offset, index, count in cast("list[tuple[int, int, int]]", ids):
+            new.setdefault((offset % BLOCK, count), []).append(index)
+        marks = {message: BitMap(indexes) for message, indexes in new.items()}
+        for (place, count), settled in marks.items():
+            known = self.partial.get(place, (count, EMPTY))
+            if place in self.whole or known[0] != count or known[1].intersect(settled):
+                return None
+        if len({place for place, _ in marks}) != len(marks) or sum(map(len, marks.values())) != len(ids):
+            return None
+        for (place, count), settled in marks.items():
+            all_settled = settled | self.partial.pop(place, (count, EMPTY))[1]
+            if len(all_settled) < count:
+                self.partial[place] = (count, all_settled)
+            else:
+                self.whole.add(place)
         return list(range(len(ids)))
 
     def _settle(self, record: RecordId) -> bool:

@@ -25,6 +25,10 @@ DEEP = 200
 """Brackets from which on a record may be nested more deeply than orjson writes, which reads deeper ones."""
 
 
+BETWEEN_BRACKETS = bytes(set(range(256)) - set(b"{[\n"))
+"""All that is left out of lines when only their brackets are counted."""
+
+
 class SourceLine(NamedTuple):
     """One line of a source message: a record with the JSON line that it travels as, or why it is none."""
 
@@ -70,7 +74,7 @@ def read_plain(values: Sequence[bytes | None], reader: FieldReader) -> Plain | N
         parts = [value.strip().split(b"\n") for value in lines]
         lines, counts = list(chain.from_iterable(parts)), list(map(len, parts))
     body = b"\n".join(lines)
-    if _has_odd_numbers(body) or _may_hold_deep(body, lines):
+    if _has_odd_numbers(body) or _may_hold_deep(body):
         return None
     try:
         return Plain(lines, counts, reader.read_all(body, len(lines)))
@@ -84,10 +88,10 @@ def _has_odd_numbers(body: bytes) -> bool:
     return LONG_NUMBER in shapes or (b"0e0" in shapes and LARGE_EXPONENT.search(shapes) is not None)
 
 
-def _may_hold_deep(body: bytes, lines: Sequence[bytes]) -> bool:
+def _may_hold_deep(body: bytes) -> bool:
     """Whether one of these lines may be nested too deeply; nearly always all of them together have few brackets."""
     brackets = len(body) * 2 - len(body.replace(b"{", b"")) - len(body.replace(b"[", b""))
-    return brackets >= DEEP and any(map(_may_be_deep, lines))
+    return brackets >= DEEP and max(map(len, body.translate(None, BETWEEN_BRACKETS).split(b"\n"))) >= DEEP
 
 
 def _may_be_deep(line: bytes) -> bool:
