@@ -30,7 +30,7 @@ MOST_RECORDS = 10_000
 CHUNK_BYTES = 24 * 1024
 """Source messages that are read together; where one of them needs a closer look, all of them get it."""
 
-FILL = 0.75
+FILL = 0.8
 """How full packs begin: services make records grow, and a full pack would go on as a pack and a small rest."""
 
 

@@ -32,6 +32,7 @@ from app.preparation import prepare
 from app.settings import Settings
 from app.views import add_views
 
+FETCH_BYTES = 128 * 1024
 BUFFERED = 1_000_000
 """Messages that may wait for each agent as far as Faust is concerned: our consumer bounds their bytes."""
 
@@ -110,6 +111,7 @@ def create_app(settings: Settings) -> LineApp:
         broker_heartbeat_interval=settings.broker_heartbeat_interval,
         consumer_auto_offset_reset="earliest",
         stream_buffer_maxsize=BUFFERED,
+        consumer_max_fetch_size=FETCH_BYTES,
         store="memory://",
         datadir=str(Path(tempfile.gettempdir()) / f"metroline-{os.getpid()}"),
         topic_disable_leader=True,
@@ -176,6 +178,7 @@ def _reading(settings: Settings) -> dict[str, int]:
     """How aiokafka reads, with its own names; in ms."""
     return {
         "fetch_max_wait_ms": int(settings.fetch_wait * 1000),
+        "max_partition_fetch_bytes": 704 * 1024,
         "session_timeout_ms": int(settings.broker_session_timeout * 1000),
         "rebalance_timeout_ms": int(settings.broker_rebalance_timeout * 1000),
         "heartbeat_interval_ms": int(settings.broker_heartbeat_interval * 1000),
