@@ -1,0 +1,1 @@
+"""Measures parts of Metroline beside what one would use instead."""
