@@ -54,12 +54,13 @@ def _of_csv(source: Source, key: str, value: str | None, convert: Callable[[str]
     line, names = next(rows)
     if not names:
         raise UnreadableRecords(f"{source.file}: there is nothing in it")
-    for name in {key, value} - {None}:
-        if names.count(str(name)) != 1:
-            raise UnreadableRecords(f"{source.file}:{line}: {_no_column(str(name), names)}")
+    for name in (key, key if value is None else value):
+        if names.count(name) != 1:
+            raise UnreadableRecords(f"{source.file}:{line}: {_no_column(name, names)}")
     place = names.index(key)
+    wanted = [(name, at) for at, name in enumerate(names) if at != place and value in (None, name)]
     for line, cells in rows:
-        row = dict(zip(names, map(convert, cells), strict=True))
+        row = {name: convert(cells[at]) for name, at in wanted}
         row[key] = cells[place]
         yield line, row
 
@@ -82,10 +83,10 @@ def _entry(row: dict[str, Any], key: str, value: str | None, line: int) -> Entry
         if name not in row:
             raise InvalidLookup(_no_column(name, list(row)))
     kept = to_be_kept(row[key])
-    if value is not None:
-        return kept, line, orjson.dumps(row[value])
-    del row[key]
-    return kept, line, orjson.dumps(row)
+    if value is None:
+        del row[key]
+    # a copy, since what orjson gives holds on to a kilobyte, which millions of entries cannot have
+    return kept, line, bytes(memoryview(orjson.dumps(row if value is None else row[value])))
 
 
 def _no_column(name: str, names: Sequence[str]) -> str:

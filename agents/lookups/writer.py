@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -127,9 +127,10 @@ def _seal(new: Path, count: int, origin: Origin, now: datetime) -> Label:
 
 
 def _sync_folder(where: Path) -> None:
-    """A rename is on the disk once its folder is."""
+    """A rename is on the disk once its folder is; some file systems cannot be asked for that."""
     folder = os.open(where, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        with suppress(OSError):
+            os.fsync(folder)
     finally:
         os.close(folder)
