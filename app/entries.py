@@ -14,6 +14,7 @@ from agents.lookups.made import LookupTable
 from agents.lookups.sorting import Entry
 from agents.lookups.writer import Progress
 from app.rows import Source, UnreadableRecords, csv_rows, json_lines, opened, value_of
+from routing.errors import MetrolineError
 from routing.source import read_message
 
 EVERY = 10_000
@@ -39,13 +40,18 @@ def of_file(file: Path, key: str, value: str | None, told: Progress, *, as_text:
 
 def of_table(table: LookupTable, told: Progress) -> Iterator[Entry]:
     """The rows of a line's own lookup; raises `LookupNotBuilt` for what cannot be one."""
-    for number, row in enumerate(table.rows(), start=1):
-        try:
+    number = 0
+    try:
+        for number, row in enumerate(table.rows(), start=1):
             yield _entry(dict(row), table.key, table.value, number)
-        except (InvalidLookup, TypeError, ValueError) as error:  # what is no dict, or no JSON
-            raise LookupNotBuilt(f"lookup {table.name}: row {number}: {error}") from error
-        if number % EVERY == 0:
-            told(table.name, number, 0)
+            if number % EVERY == 0:
+                told(table.name, number, 0)
+    except InvalidLookup as error:
+        raise LookupNotBuilt(f"lookup {table.name}: row {number}: {error}") from error
+    except MetrolineError:
+        raise
+    except Exception as error:  # a line's own code may raise anything; it becomes one line
+        raise LookupNotBuilt(f"lookup {table.name}: after row {number}: {type(error).__name__}: {error}") from error
 
 
 def _of_csv(source: Source, key: str, value: str | None, convert: Callable[[str], object]) -> Iterator[Row]:

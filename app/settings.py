@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     @classmethod
     def _folder(cls, folder: Path | None) -> Path | None:
         if folder is not None and folder.expanduser().exists() and not folder.expanduser().is_dir():
-            raise ValueError(f"{folder} is no folder")
+            raise ValueError(f"not a folder: {folder}")
         return folder
 
     @model_validator(mode="after")

@@ -22,6 +22,8 @@ from agents.lookups.sorting import Entry, Runs
 BATCH = 10_000
 """Entries for each transaction: what it wrote stays in memory until its end."""
 SPARE_BYTES = 16 << 20
+ROOM_BYTES = 1 << 20
+"""A disk with less than that is full for what LMDB writes at a time."""
 
 Progress = Callable[[str, int, int], None]
 """Told what goes on, how far it has come, and how far it goes."""
@@ -71,10 +73,19 @@ def build(name: str, where: Path, entries: Iterable[Entry], origin: Origin, told
         _sync_folder(where)
         return label
     except (OSError, lmdb.Error) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise LookupNotBuilt(f"lookup {name} was not built: {where}: {why}; what was there before stays") from error
+        raise LookupNotBuilt(
+            f"lookup {name} was not built: {where}: {_reason(error, where)}; what was there before stays"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _reason(error: OSError | lmdb.Error, where: Path) -> str:
+    """Of a full disk LMDB says that there was an input/output error, if part of what it wrote still found room."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    free = shutil.disk_usage(where).free
+    return f"{error}" if free > ROOM_BYTES else f"No space left on device (LMDB: {error})"
 
 
 def _write(new: Path, runs: Runs, origin: Origin, told: Progress) -> None:
