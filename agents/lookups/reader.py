@@ -17,10 +17,13 @@ from agents.lookups.errors import LookupDamaged, LookupMissing
 from agents.lookups.keys import encoded
 from agents.lookups.label import Label
 from agents.lookups.place import checked, file_of, folder
-from agents.lookups.version import Here, Identity, Version, identity, versions
+from agents.lookups.version import SIZE, Here, Identity, Version, identity, versions
 
 LOOK_SECONDS = 1.0
 """How often a reader looks whether there is a new version, at most."""
+
+AT_ONCE_BYTES = 16 << 20
+"""Up to how large a new version is checked and opened where it is noticed: 2 ms. A larger one is opened in a thread."""
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +102,7 @@ class Lookup:
         return file_of(self.name, folder() if self._where is None else self._where)
 
     def _look(self) -> None:
-        """Opens the first version, or has a new one opened in a thread if there is one; others read on meanwhile."""
+        """Opens the first version, or one that is new; while that is done others read on."""
         if self._version is None:
             with self._looking:
                 if self._version is None:
@@ -115,7 +118,11 @@ class Lookup:
             self._seen = which
             if which is None:
                 log.warning("lookup %s: %s is gone; the version that was read stays", self.name, self.path)
-            elif which != self._version.identity:
+            elif which == self._version.identity:
+                return
+            elif which[SIZE] <= AT_ONCE_BYTES:
+                self._renew()
+            else:
                 threading.Thread(target=self._renew, name=f"lookup {self.name}", daemon=True).start()
         finally:
             self._looking.release()

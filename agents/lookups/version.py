@@ -15,6 +15,7 @@ from agents.lookups.label import Label
 
 Identity = tuple[int, int, int, int]
 """What tells one file from another under the same name: device, inode, size, and the time of the last change."""
+SIZE = 2
 
 
 def identity(status: os.stat_result) -> Identity:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ from itertools import islice
 from pathlib import Path
 
 import lmdb
+
+if sys.platform != "win32":
+    import fcntl  # there is none on Windows
 
 from agents.lookups.errors import LookupNotBuilt
 from agents.lookups.label import Label, checksum_of
@@ -51,10 +54,15 @@ def alone(name: str, where: Path, *, wait: bool) -> Iterator[None]:
             f"{where} cannot be written to: {error.strerror}; LOOKUP_DIR names another folder"
         ) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            raise LookupNotBuilt(f"lookup {name} is being built by another process: wait until it is done") from error
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                raise LookupNotBuilt(
+                    f"lookup {name} is being built by another process: wait until it is done"
+                ) from error
+            except OSError as error:
+                raise LookupNotBuilt(f"{where} cannot be locked: {error.strerror}") from error
         yield
 
 

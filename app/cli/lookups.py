@@ -62,10 +62,11 @@ def lookups() -> None:
 def build(
     name: str | None, file: Path | None, key: str | None, value: str | None, text: bool, line: str | None
 ) -> None:
-    """Builds the lookup NAME of the rows of FILE: JSON lines, or CSV with commas and a header; also .gz.
+    """Builds the lookup NAME of the rows of FILE.
 
-    It is written beside the version that is there, and takes its place at once when it is whole. Workers read it about
-    a second later. Where something is wrong with a row, or the disk is full, the version that is there stays.
+    FILE holds JSON lines, or CSV with commas and a header; also .gz. The lookup is written beside the version that is
+    there, and takes its place at once when it is whole; workers read it about a second later. Where something is wrong
+    with a row, or the disk is full, the version that is there stays.
 
     \b
     Example: metroline lookup build accounts accounts.csv.gz --key account_number --value email

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from agents.cluster import ClusterError
 from agents.line import Line
 from agents.lookups import Lookup, reader
 from agents.lookups.errors import InvalidLookup, LookupDamaged, LookupMissing, LookupNotBuilt
 from agents.lookups.place import file_of
 from app.cli import cli
 from app.lookups import prepare_lookups
+from app.ping import free_port
+from app.running import run_worker
+from app.settings import Settings
 from routing.errors import InvalidLine
 from tests.lookups import built
 
@@ -120,6 +124,16 @@ def test_one_that_is_missing_and_that_the_line_does_not_make_is_refused(tmp_path
         assert said.exit_code == 2
         [told] = said.stderr.splitlines()
         assert told.startswith(f"error: there is no lookup 'prices' in {kept}: build it with `metroline lookup build ")
+
+
+@pytest.mark.parametrize(("role", "refused"), [("all", LookupMissing), ("router", ClusterError)])
+def test_a_worker_without_services_needs_no_lookups(
+    tmp_path: Path, kept: Path, role: str, refused: type[Exception]
+) -> None:
+    folder = line_in(tmp_path / "shop", lookups="")
+    settings = Settings.read(line=str(folder), role=role, broker_url="kafka://127.0.0.1:1", web_port=free_port())
+    with pytest.raises(refused):
+        run_worker(settings)
 
 
 def test_one_that_is_damaged_and_that_the_line_does_not_make_is_refused(tmp_path: Path, kept: Path) -> None:

@@ -19,9 +19,11 @@ from tests.lookups import built
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this test's lookups are; readers look for a new version each time."""
+@pytest.fixture(params=["opened at once", "opened in a thread"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's lookups are; readers look for a new version each time, and open it as small or as large."""
+    monkeypatch.setattr(reader, "_named", {})
+    monkeypatch.setattr(reader, "AT_ONCE_BYTES", 2**40 if request.param == "opened at once" else 0)
     monkeypatch.setenv("LOOKUP_DIR", str(tmp_path))
     monkeypatch.setattr(reader, "LOOK_SECONDS", 0.0)
     return tmp_path
@@ -141,6 +143,15 @@ def test_a_new_version_is_read_without_opening_the_lookup_anew(folder: Path) -> 
 
     wait_until(lambda: accounts.get("a") == 2)
     assert ("b" in accounts, "c" in accounts, len(accounts)) == (False, True, 3)
+
+
+def test_a_small_new_version_is_read_by_the_next_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKUP_DIR", str(tmp_path))
+    monkeypatch.setattr(reader, "LOOK_SECONDS", 0.0)
+    accounts = Lookup("accounts")
+    for version in range(20):
+        built(tmp_path, {"a": version})
+        assert accounts.get("a") == version
 
 
 def test_a_reader_looks_for_a_new_version_once_a_second(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
