@@ -7,24 +7,26 @@ import marshal
 import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 Entry = tuple[bytes, int, bytes]
 """A key, the line of the input where it stood, and the value."""
 
-RUN_BYTES = 64 << 20
-"""How much memory the entries of a run take, about."""
+T = TypeVar("T", bound=tuple[Any, ...])
+
+RUN_BYTES = 32 << 20
+"""How much memory the entries of a run take, about; there are two at a time."""
 ENTRY_BYTES = 200
 """What Python needs for an entry besides its key and its value."""
-BATCH = 1_000
-"""Entries that are written, and read back, at a time."""
+BATCH_BYTES = 256 << 10
+"""How much of a run is read back at a time, about: all runs are read at once."""
 
 
 class Runs:
     """Entries in any order, given back in that of their keys, and of their lines where keys are equal."""
 
-    def __init__(self, folder: Path, run_bytes: int = RUN_BYTES) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._run_bytes = run_bytes
         self._files: list[Path] = []
         self._last: list[Entry] = []
         self.count = 0
@@ -33,30 +35,42 @@ class Runs:
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Takes all of them; raises OSError where a run cannot be written."""
-        run, held = self._last, 0
-        for entry in entries:
-            size = len(entry[0]) + len(entry[2])
-            run.append(entry)
-            held += size + ENTRY_BYTES
-            self.count += 1
-            self.most_bytes += 2 * (size + 16) if size < mmap.PAGESIZE // 4 else size + 3 * mmap.PAGESIZE
-            if held >= self._run_bytes:
-                self._write(run)
-                held = 0
-        run.sort()
+        for run in batches(entries, RUN_BYTES):
+            if self._last:
+                self._write(self._last)
+            run.sort()
+            self._last = run
+            self.count += len(run)
+            self.most_bytes += sum(map(_room, run))
 
     def merged(self) -> Iterator[Entry]:
         """All entries in order."""
         return heapq.merge(*map(_read, self._files), self._last) if self._files else iter(self._last)
 
     def _write(self, run: list[Entry]) -> None:
-        run.sort()
         file = self._folder / f"run-{len(self._files)}"
         with file.open("wb") as written:
-            for start in range(0, len(run), BATCH):
-                marshal.dump(run[start : start + BATCH], written)
+            for batch in batches(run, BATCH_BYTES):
+                marshal.dump(batch, written)
         self._files.append(file)
-        run.clear()
+
+
+def batches(entries: Iterable[T], most_bytes: int) -> Iterator[list[T]]:
+    """Lists of entries, whose first is a key and whose last a value, that take about so much memory."""
+    batch, held = [], 0
+    for entry in entries:
+        batch.append(entry)
+        held += len(entry[0]) + len(entry[-1]) + ENTRY_BYTES
+        if held >= most_bytes:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _room(entry: Entry) -> int:
+    size = len(entry[0]) + len(entry[2])
+    return 2 * (size + 16) if size < mmap.PAGESIZE // 4 else size + 3 * mmap.PAGESIZE
 
 
 def _read(file: Path) -> Iterator[Entry]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 import lmdb
@@ -20,10 +19,10 @@ if sys.platform != "win32":
 from agents.lookups.errors import LookupNotBuilt
 from agents.lookups.label import Label, checksum_of
 from agents.lookups.place import file_of
-from agents.lookups.sorting import Entry, Runs
+from agents.lookups.sorting import Entry, Runs, batches
 
-BATCH = 10_000
-"""Entries for each transaction: what it wrote stays in memory until its end."""
+BATCH_BYTES = 4 << 20
+"""How much is written in a transaction, about: it stays in memory until its end."""
 SPARE_BYTES = 16 << 20
 ROOM_BYTES = 1 << 20
 """A disk with less than that is full for what LMDB writes at a time."""
@@ -104,7 +103,7 @@ def _write(new: Path, runs: Runs, origin: Origin, told: Progress) -> None:
         str(new), subdir=False, lock=False, sync=False, metasync=False, map_size=size, mode=0o644
     ) as database:
         done = 0
-        while batch := list(islice(entries, BATCH)):
+        for batch in batches(entries, BATCH_BYTES):
             with database.begin(write=True) as transaction, transaction.cursor() as cursor:
                 cursor.putmulti(batch, append=True)
             done += len(batch)

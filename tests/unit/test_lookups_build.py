@@ -150,7 +150,7 @@ def test_a_key_that_comes_twice_is_told_with_both_lines(
 
 def test_more_entries_than_memory_is_given_are_sorted_on_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorting, "RUN_BYTES", 50_000)
-    monkeypatch.setattr(sorting, "BATCH", 7)
+    monkeypatch.setattr(sorting, "BATCH_BYTES", 1_500)
     values = {str(key): f"value {key}" for key in random.Random(1).sample(range(100_000), 5_000)}
 
     built(folder, values)
