@@ -17,7 +17,7 @@ import psutil
 
 from agents import lookup
 
-ROUNDS = 3
+ROUNDS = 5
 EVERY = 16
 """A page holds more entries than that: who reads each 16th has touched all pages."""
 
