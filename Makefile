@@ -11,7 +11,7 @@ SEED     ?=
 STRATEGY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test chaos bench-core lint lock image-test clean
+.PHONY: help install install-dev demo up test chaos bench-core bench-lookups lint lock image-test clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,6 +34,11 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/pip
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	@echo "installing what tests and lint need into $(VENV)"
 	@$(PIP) --require-hashes --no-build-isolation --use-pep517 -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed requirements-bench.txt
+	@echo "installing what benchmarks need into $(VENV)"
+	@$(PIP) --require-hashes --no-build-isolation --use-pep517 -r requirements-bench.txt
 	@touch $@
 
 demo: install  ## the four strategies side by side on the example line
@@ -61,9 +66,13 @@ lock:  ## pins requirements*.txt anew from pyproject.toml
 	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
 	.lock/bin/$(COMPILE) --group build --output-file requirements.txt $(ARGS)
 	.lock/bin/$(COMPILE) --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
+	.lock/bin/$(COMPILE) --group build --extra bench --constraints requirements.txt --output-file requirements-bench.txt $(ARGS)
 
 COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+bench-lookups: $(VENV)/.installed-bench  ## lookups beside a dict and a Redis (Debian: redis-server): ARGS="--keys 1000000"
+	@$(BIN)/python -m benchmarks.lookups $(ARGS)
 
 image-test:  ## builds the image and runs it against an Apache Kafka
 	./scripts/image_test.sh

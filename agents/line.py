@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -14,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, overload
 
+from agents.lookups.made import LookupTable
+from agents.lookups.reader import Lookup
 from routing.errors import InvalidLine
 from routing.network import Network
 from routing.rules import RuleBook
@@ -180,7 +183,8 @@ class Line:
     """A line as it is loaded: its services by stop, the text of its rules table, and where it came from.
 
     The line's own records, for trying it out, come from an optional third file, `records.py`, with a function
-    `records(count, seed)` that yields records (dicts) or source messages (bytes).
+    `records(count, seed)` that yields records (dicts) or source messages (bytes). What the line looks things up in and
+    makes itself comes from another one, `lookups.py`, with `@lookup_table` functions.
     """
 
     name: str
@@ -188,6 +192,10 @@ class Line:
     rules_file: Path
     rules_text: str
     maker: Callable[[int, int], Iterable[Record | bytes]] | None = None
+    tables: tuple[LookupTable, ...] = ()
+    """The lookups that it makes itself."""
+    lookups: frozenset[str] = frozenset()
+    """The lookups that its modules name, as `accounts = lookup("accounts")`."""
 
     @classmethod
     def load(cls, where: str) -> Line:
@@ -203,12 +211,21 @@ class Line:
         maker = None
         if (folder / "records.py").is_file():
             maker = getattr(_import(folder, package, "records"), "records", None)
-        return cls(folder.name, services, rules_file, rules_file.read_text("utf-8"), maker)
+        tables: tuple[LookupTable, ...] = ()
+        if (folder / "lookups.py").is_file():
+            tables = _tables(_import(folder, package, "lookups"))
+        text = rules_file.read_text("utf-8")
+        return cls(folder.name, services, rules_file, text, maker, tables, _lookups(folder))
 
     @property
     def stops(self) -> frozenset[str]:
         """The stops that this line's code serves."""
         return frozenset(self.services)
+
+    @property
+    def code(self) -> list[Path]:
+        """The files of this line's code, in the order of their names."""
+        return sorted(self.rules_file.parent.rglob("*.py"))
 
     def book(self) -> RuleBook:
         """The rules table of the line's file, validated against its services; raises `InvalidRules`."""
@@ -279,3 +296,22 @@ def _services(module: ModuleType) -> dict[str, Service]:
             raise InvalidLine(f"two services are named {mark.name!r} in {module.__file__}")
         found[mark.name] = mark
     return found
+
+
+def _tables(module: ModuleType) -> tuple[LookupTable, ...]:
+    marks = (getattr(value, "__lookup__", None) for value in vars(module).values())
+    found = tuple(dict.fromkeys(mark for mark in marks if isinstance(mark, LookupTable)))
+    if len({table.name for table in found}) < len(found):
+        raise InvalidLine(f"two lookups have one name in {module.__file__}")
+    return found
+
+
+def _lookups(folder: Path) -> frozenset[str]:
+    """What is named by the modules of a line, as far as they are imported."""
+    modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+    within = [module for module in modules if _is_within(vars(module).get("__file__"), folder)]
+    return frozenset(value.name for module in within for value in vars(module).values() if isinstance(value, Lookup))
+
+
+def _is_within(file: object, folder: Path) -> bool:
+    return isinstance(file, str) and file.startswith(f"{folder}{os.sep}")

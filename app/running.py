@@ -8,6 +8,7 @@ import logging
 import sys
 
 from agents.line import Line
+from app.lookups import prepare_lookups
 from app.ping import check_free
 from app.preparation import prepare
 from app.settings import Settings
@@ -20,7 +21,10 @@ YOUNG = 50_000
 def run_worker(settings: Settings) -> None:
     """Runs until SIGTERM or Ctrl-C; raises a `MetrolineError` for what would keep it from starting."""
     check_free(settings.web_bind, settings.web_port, "WEB_PORT: the port")
-    asyncio.run(prepare(settings, Line.load(settings.line)))
+    line = Line.load(settings.line)
+    if settings.played(line).stops:
+        prepare_lookups(line)
+    asyncio.run(prepare(settings, line))
     if sys.platform != "win32":
         import uvloop  # there is none on Windows
 

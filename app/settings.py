@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     topic_replication_factor: PositiveInt = 1
     """On how many brokers each topic of the line is kept."""
 
+    lookup_dir: Path | None = None
+    """The folder of the lookups; `metroline/lookups` in this user's data folder (`~/.local/share`) unless given."""
+
     web_bind: str = "127.0.0.1"
     """The address on which the worker's pages are served."""
     web_port: int = Field(6066, ge=1, le=65_535)
@@ -141,6 +144,13 @@ class Settings(BaseSettings):
             except OSError as error:
                 raise ValueError(f"there is no file {file} that can be read ({error.strerror})") from error
         return file
+
+    @field_validator("lookup_dir")
+    @classmethod
+    def _folder(cls, folder: Path | None) -> Path | None:
+        if folder is not None and folder.expanduser().exists() and not folder.expanduser().is_dir():
+            raise ValueError(f"not a folder: {folder}")
+        return folder
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:

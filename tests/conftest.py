@@ -6,6 +6,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from faust import Settings as FaustSettings
@@ -23,12 +24,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def lookup_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the lookups of all tests are kept, unless one has its own: a line's are made once."""
+    return tmp_path_factory.mktemp("lookups")
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, lookup_folder: Path) -> None:
     """No test depends on what is set where it runs: what Faust or Metroline reads from the environment is unset."""
     for name in list(os.environ):
         if name.upper() in VARIABLES:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("LOOKUP_DIR", str(lookup_folder))
 
 
 @pytest.fixture

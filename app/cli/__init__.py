@@ -12,10 +12,11 @@ from typing import Any
 import click
 from aiokafka.errors import KafkaError
 
+from agents.lookups.errors import InvalidLookup, LookupMissing
 from app.settings import InvalidSettings
 from routing.errors import InvalidLine, InvalidRules, MetrolineError, UnknownStrategy
 
-WRONG_USE = (InvalidLine, InvalidSettings, UnknownStrategy)
+WRONG_USE = (InvalidLine, InvalidLookup, InvalidSettings, LookupMissing, UnknownStrategy)
 
 
 MODULES = {
@@ -29,6 +30,7 @@ MODULES = {
     "explain": "looking",
     "rules": "publishing",
     "dead-letters": "failures",
+    "lookup": "lookups",
     "hand-over": "living",
 }
 """The module of each command: a worker does not load what only a comparison needs."""

@@ -9,13 +9,12 @@ import platform
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn
 from rich.table import Table
 
 from agents.line import Line
@@ -30,6 +29,7 @@ from app.cli.options import (
     seed_option,
     write_json,
 )
+from app.cli.progress import progress_bars
 from app.compare.report import render
 from app.compare.result import Comparison
 from app.compare.runner import Comparing, Plan
@@ -160,28 +160,8 @@ def _console(*, to_stderr: bool) -> Console:
 
 
 def _run(plan: Plan, reached: Reached, folder: Path, console: Console) -> Comparison:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        told = telling(progress)
+    with progress_bars(console, MofNCompleteColumn()) as told:
         return asyncio.run(Comparing(plan, reached.cluster, folder, told, reached.check).run())
-
-
-def telling(progress: Progress) -> Callable[[str, int, int], None]:
-    """Shows what goes on, one bar for each; one whose total is not known (0) pulses until it is."""
-    tasks: dict[str, TaskID] = {}
-
-    def told(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = progress.add_task(what, total=None)
-        progress.update(tasks[what], completed=done, total=total or None)
-
-    return told
 
 
 def _report(comparison: Comparison, line: Line) -> str:

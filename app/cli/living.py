@@ -23,6 +23,7 @@ from app.broker import EmbeddedBroker
 from app.cli import cli
 from app.cli.options import Reached, broker_option, line_option, reached_broker, records_option, seed_option
 from app.compare.source import Sent, load, records_of
+from app.lookups import prepare_lookups
 from app.ping import HOST, check_free
 from app.running import run_worker
 from app.settings import Settings
@@ -118,6 +119,7 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     settings = _settings(line)
     loaded = Line.load(settings.line)
     loaded.book()
+    prepare_lookups(loaded)
     if rate:
         next(loaded.records(1), None)  # a line without records of its own needs --rate 0
     check_free(HOST, port, "--port: the port")

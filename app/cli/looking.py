@@ -12,6 +12,7 @@ from agents.line import Line
 from app.cli import cli
 from app.cli.options import json_option, write_json
 from app.compare.linemap import text_map
+from app.lookups import prepare_lookups
 from routing.errors import MetrolineError
 from routing.explain import Explained
 from routing.explain import explain as explain_way
@@ -112,8 +113,11 @@ def explain(file: Path, record: Path, line: str | None, json_file: Path | None) 
 
 
 def _handlers(line: str | None) -> dict[str, Any]:
-    services = {} if line is None else Line.load(line).services
-    return {name: service.handler_of("explained") for name, service in services.items()}
+    if line is None:
+        return {}
+    loaded = Line.load(line)
+    prepare_lookups(loaded)
+    return {name: service.handler_of("explained") for name, service in loaded.services.items()}
 
 
 def _print(step: Explained) -> None:

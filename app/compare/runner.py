@@ -19,7 +19,9 @@ from agents.line import Line
 from agents.topics import Topics
 from app.compare.evidence import Evidence, ResultsFile, read_delivered, read_outcomes, read_settled
 from app.compare.result import Comparison, Run
-from app.compare.source import Sent, UnreadableRecords, load, records_of
+from app.compare.source import Sent, load, records_of
+from app.lookups import prepare_lookups
+from app.rows import UnreadableRecords
 from app.workers import AT_LOAD, WorkerProcess, stop_all
 from routing.errors import MetrolineError
 from routing.itinerary import ARRIVALS, Ask
@@ -78,6 +80,7 @@ class Comparing:
     async def run(self) -> Comparison:
         """Runs all strategies; what went wrong with records is in the comparison, what failed is raised."""
         self.line.book()
+        prepare_lookups(self.line)
         source = f"{self.prefix}.source"
         try:
             sent = await self._load(source)

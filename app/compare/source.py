@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import gzip
-import io
-import re
 import time
 from array import array
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,18 +14,11 @@ import orjson
 
 from agents.cluster import Cluster
 from agents.line import Line
+from app.rows import UnreadableRecords, csv_rows, json_lines, opened, value_of
 from routing.envelope import RecordId
-from routing.errors import MetrolineError
 
 CHUNK = 2_000
 """Messages that may be unconfirmed while the source is loaded."""
-
-
-OTHER_SEPARATOR = re.compile(r"[;\t|]")
-
-
-class UnreadableRecords(MetrolineError):
-    """Raised when a file of records cannot be read."""
 
 
 def records_of(what: str, line: Line, seed: int = 1) -> Iterator[bytes]:
@@ -41,67 +30,14 @@ def records_of(what: str, line: Line, seed: int = 1) -> Iterator[bytes]:
     file = Path(what)
     if not file.is_file():
         raise UnreadableRecords(f"--records {what}: neither a number nor a file")
-    try:
-        yield from _read_file(file)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableRecords(f"{file} cannot be read: {error}") from error
-
-
-def _read_file(file: Path) -> Iterator[bytes]:
-    packed = file.suffix == ".gz"
-    kind = Path(file.stem).suffix if packed else file.suffix
-    with file.open("rb") as raw, gzip.GzipFile(fileobj=raw) if packed else raw as content:
-        if kind.lower() == ".csv":
-            with io.TextIOWrapper(content, "utf-8-sig", newline="") as text:
-                yield from _rows(text, file)
+    with opened(file) as source:
+        if source.is_csv:
+            _, names = next(rows := csv_rows(source))
+            for _, row in rows:
+                yield orjson.dumps(dict(zip(names, map(value_of, row), strict=True)))
         else:
-            for line in content:
-                if line.strip():
-                    yield line.rstrip(b"\r\n")
-
-
-def _rows(text: Iterable[str], file: Path) -> Iterator[bytes]:
-    """The rows of a CSV as records; raises `UnreadableRecords` for one with more or fewer fields than the header."""
-    rows = csv.reader(text)
-    names = next((row for row in rows if row), [])
-    if len(names) == 1 and (found := OTHER_SEPARATOR.search(names[0])):
-        raise UnreadableRecords(
-            f"{file}:{rows.line_num}: the header {names[0]!r} is one column: separate columns with commas, not with "
-            f"{found.group()!r}"
-        )
-    begun = rows.line_num + 1
-    for row in rows:
-        if row and len(row) != len(names):
-            fields, columns = _counted(len(row), "field"), _counted(len(names), "column")
-            raise UnreadableRecords(f"{file}:{begun}: {fields}, but the header names {columns}")
-        if row:
-            yield orjson.dumps(dict(zip(names, map(_value, row), strict=True)))
-        begun = rows.line_num + 1
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _value(text: str) -> object:
-    """A CSV field as JSON: empty is null, a number is a number, anything else is text."""
-    if text == "":
-        return None
-    if text.strip() == text:
-        for kind in (int, float):
-            try:
-                number = kind(text)
-            except ValueError:
-                continue
-            return number if _is_plain(text, number) else text
-    return text
-
-
-def _is_plain(text: str, number: float) -> bool:
-    """Whether nothing is lost by reading a text as a number: no leading zeros, no `nan`, nothing beyond 64 bits."""
-    digits = text.lstrip("-")
-    padded = len(digits) > 1 and digits[0] == "0" and digits[1] != "."
-    return not padded and "_" not in text and text[0] != "+" and abs(number) < 2**63
+            for _, message in json_lines(source):
+                yield message
 
 
 @dataclass(slots=True)

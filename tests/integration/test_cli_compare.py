@@ -23,7 +23,6 @@ from tests.waiting import is_running, wait_until
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "app"]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "BROKER_URL"} | {"PYTHONPATH": str(ROOT)}
 
 LINE = """
 from collections import Counter
@@ -64,10 +63,15 @@ drop = "too small"
 
 
 def metroline(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = ENVIRONMENT | variables
+    environment = environment_of(variables)
     return subprocess.run(
         [*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=150, check=False
     )
+
+
+def environment_of(variables: dict[str, str]) -> dict[str, str]:
+    """What a command is told: this test's environment, and these variables."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **variables}
 
 
 @contextmanager
@@ -76,7 +80,7 @@ def running(*arguments: str, cwd: Path, **variables: str) -> Iterator[subprocess
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=cwd,
-        env=ENVIRONMENT | variables,
+        env=environment_of(variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

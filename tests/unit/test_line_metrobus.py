@@ -12,11 +12,18 @@ from agents import Line
 from agents.line import Record
 from agents.lines.metrobus.records import records
 from agents.lines.metrobus.services import allow_list, contact_point, log
+from app.lookups import prepare_lookups
 from routing.outcome import Ending, Outcome
 
 LINE = Line.load("agents.lines.metrobus")
 BOOK = LINE.book()
 WITHOUT_ADDRESS, REFUSED, ALLOWED = 40_000_010, 40_000_001, 40_000_006
+
+
+@pytest.fixture(autouse=True)
+def lookups() -> None:
+    """What the services look things up in is there, as when a worker has started."""
+    prepare_lookups(LINE)
 
 
 def has_address(account: int) -> bool:

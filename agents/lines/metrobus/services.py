@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from agents import service
+from agents import lookup, service
 from agents.line import Record
-from agents.lines.metrobus.customers import ADDRESSES, ALLOWED
+
+addresses = lookup("metrobus.addresses")
+allowed = lookup("metrobus.allowed")
 
 
 @service
 def contact_point(record: Record) -> Record:
     """Adds the customer's e-mail address, or a hold where there is none; the rules table says what becomes of those."""
-    email = ADDRESSES.get(record["account_number"])
+    email = addresses.get(record["account_number"])
     if email is None:
         record["hold"] = "no contact point"
     else:
@@ -21,7 +23,7 @@ def contact_point(record: Record) -> Record:
 @service
 def allow_list(record: Record) -> Record:
     """Puts a hold on records of customers who may not be written to."""
-    if record["account_number"] not in ALLOWED:
+    if record["account_number"] not in allowed:
         record["hold"] = "not on the allow list"
     return record
 

@@ -1,0 +1,101 @@
+"""The entries of a lookup: the rows of a user's file, or those that a line's own code yields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agents.lookups.errors import InvalidLookup, LookupNotBuilt
+from agents.lookups.keys import to_be_kept
+from agents.lookups.made import LookupTable
+from agents.lookups.sorting import Entry
+from agents.lookups.writer import Progress
+from app.rows import Source, UnreadableRecords, csv_rows, json_lines, opened, value_of
+from routing.errors import MetrolineError
+from routing.source import read_message
+
+EVERY = 10_000
+"""Rows between two words of how far it has come."""
+
+Row = tuple[int, dict[str, Any]]
+
+
+def of_file(file: Path, key: str, value: str | None, told: Progress, *, as_text: bool = False) -> Iterator[Entry]:
+    """The rows of a file by their column `key`; raises `UnreadableRecords` with the line of what cannot be one."""
+    with opened(file) as source:
+        total = file.stat().st_size
+        rows = _of_csv(source, key, value, str if as_text else value_of) if source.is_csv else _of_json(source)
+        for number, (line, row) in enumerate(rows, start=1):
+            try:
+                yield _entry(row, key, value, line)
+            except InvalidLookup as error:
+                raise UnreadableRecords(f"{file}:{line}: {error}") from error
+            if number % EVERY == 0:
+                told("reading", source.done(), total)
+        told("reading", total, total)
+
+
+def of_table(table: LookupTable, told: Progress) -> Iterator[Entry]:
+    """The rows of a line's own lookup; raises `LookupNotBuilt` for what cannot be one."""
+    number = 0
+    try:
+        for number, row in enumerate(table.rows(), start=1):
+            yield _entry(dict(row), table.key, table.value, number)
+            if number % EVERY == 0:
+                told(table.name, number, 0)
+    except InvalidLookup as error:
+        raise LookupNotBuilt(f"lookup {table.name}: row {number}: {error}") from error
+    except MetrolineError:
+        raise
+    except Exception as error:  # a line's own code may raise anything; it becomes one line
+        raise LookupNotBuilt(f"lookup {table.name}: after row {number}: {type(error).__name__}: {error}") from error
+
+
+def _of_csv(source: Source, key: str, value: str | None, convert: Callable[[str], object]) -> Iterator[Row]:
+    """A key stays the text that stands there, be it 007 or 1e3."""
+    rows = csv_rows(source)
+    line, names = next(rows)
+    if not names:
+        raise UnreadableRecords(f"{source.file}: there is nothing in it")
+    for name in (key, key if value is None else value):
+        if names.count(name) != 1:
+            raise UnreadableRecords(f"{source.file}:{line}: {_no_column(name, names)}")
+    place = names.index(key)
+    wanted = [(name, at) for at, name in enumerate(names) if at != place and value in (None, name)]
+    for line, cells in rows:
+        row = {name: convert(cells[at]) for name, at in wanted}
+        row[key] = cells[place]
+        yield line, row
+
+
+def _of_json(source: Source) -> Iterator[Row]:
+    """Values keep their types; what could not be a record cannot be a row either."""
+    is_empty = True
+    for line, text in json_lines(source):
+        [read] = read_message(text)
+        if read.record is None:
+            raise UnreadableRecords(f"{source.file}:{line}: {read.problem}")
+        is_empty = False
+        yield line, read.record
+    if is_empty:
+        raise UnreadableRecords(f"{source.file}: there is nothing in it")
+
+
+def _entry(row: dict[str, Any], key: str, value: str | None, line: int) -> Entry:
+    for name in (key, key if value is None else value):
+        if name not in row:
+            raise InvalidLookup(_no_column(name, list(row)))
+    kept = to_be_kept(row[key])
+    if value is None:
+        del row[key]
+    # a copy, since what orjson gives holds on to a kilobyte, which millions of entries cannot have
+    return kept, line, bytes(memoryview(orjson.dumps(row if value is None else row[value])))
+
+
+def _no_column(name: str, names: Sequence[str]) -> str:
+    if name in names:
+        return f"there are {names.count(name)} columns {name!r}"
+    return f"there is no column {name!r}; there are {', '.join(names) or 'none'}"

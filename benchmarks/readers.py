@@ -1,0 +1,114 @@
+"""A process that reads a table, is timed at it, and stays until its memory was looked at."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from agents import lookup
+
+ROUNDS = 5
+EVERY = 16
+"""A page holds more entries than that: who reads each 16th has touched all pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A reader that was timed and is still there."""
+
+    process: psutil.Process
+    figures: dict[str, float]
+
+    def rss_mb(self) -> float:
+        return _mb(self.process.memory_info().rss)
+
+    def pss_mb(self, file: Path) -> dict[str, float]:
+        """Its share of its memory, and of the pages of a file: what two processes share counts half for each."""
+        maps = [one for one in self.process.memory_maps(grouped=True) if one.path == str(file)]
+        return {"process": _mb(self.process.memory_full_info().pss), "file": _mb(sum(one.pss for one in maps))}
+
+
+@contextmanager
+def reading(kind: str, what: str, first: int, keys: int, hits: int) -> Iterator[Reading]:
+    """A reader in a new process that shares nothing with this one."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_read, args=(KINDS[kind], theirs, what, first, keys, hits), daemon=True)
+    process.start()
+    try:
+        yield Reading(psutil.Process(process.pid), ours.recv())
+        ours.send("end")
+        process.join()
+    finally:
+        process.kill()
+
+
+def _read(time_it: Callable[..., dict[str, float]], pipe: Connection, what: str, *size: int) -> None:
+    pipe.send(time_it(what, *size))
+    pipe.recv()
+
+
+def _time_lookup(name: str, first: int, keys: int, hits: int) -> dict[str, float]:
+    table, probe = lookup(name), drawn(first, keys, hits)
+    if len(table) != keys or table.get(probe[0]) != value_of(probe[0]):
+        raise SystemExit(f"lookup {name} is not what was written")
+    for key in range(first, first + keys, EVERY):
+        table.get(key)
+    texts, others = list(map(str, probe)), [key + keys for key in probe]
+    return {
+        "hit_ns": nanoseconds(table.get, probe),
+        "text_hit_ns": nanoseconds(table.get, texts),
+        "in_ns": nanoseconds(table.__contains__, probe),
+        "miss_ns": nanoseconds(table.get, others),
+    }
+
+
+def _time_dict(file: str, first: int, keys: int, hits: int) -> dict[str, float]:
+    with open(file, encoding="ascii", newline="") as text:
+        rows = csv.reader(text)
+        next(rows)
+        table = {int(key): value for key, value in rows}
+    figures = {"hit_ns": nanoseconds(table.get, drawn(first, keys, hits))}
+    _kept.append(table)
+    return figures
+
+
+def drawn(first: int, keys: int, hits: int) -> list[int]:
+    """Keys by chance."""
+    chance = random.Random(1)
+    return [first + int(chance.random() * keys) for _ in range(hits)]
+
+
+def value_of(key: int) -> str:
+    return f"customer{key}@bank.example"
+
+
+def nanoseconds(get: Callable[[Any], Any], probe: Sequence[Any]) -> float:
+    """How long one takes, the loop included: the best of some rounds, which other work disturbed least."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        started = time.perf_counter_ns()
+        for key in probe:
+            get(key)
+        best = min(best, time.perf_counter_ns() - started)
+    return round(best / len(probe), 1)
+
+
+def _mb(size: float) -> float:
+    return round(size / 1e6, 1)
+
+
+_kept: list[Any] = []
+"""What has to be there when memory is looked at."""
+
+KINDS = {"lookup": _time_lookup, "dict": _time_dict}

@@ -1,0 +1,23 @@
+"""Small lookups for tests: rows in a file, and the lookup that is built of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.lookups.label import Label
+from app.lookups import build_from_file
+
+
+def written(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """The rows as JSON lines."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+def built(folder: Path, values: Mapping[Any, Any], name: str = "accounts") -> Label:
+    """A lookup of these values by their keys, in the folder that LOOKUP_DIR names."""
+    rows = written(folder / f"{name}.jsonl", ({"key": key, "value": value} for key, value in values.items()))
+    return build_from_file(name, rows, "key", "value")
