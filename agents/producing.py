@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from routing.errors import MetrolineError
 
-OPEN_BYTES = 12 * 1024 * 1024
+OPEN_BYTES = 16 * 1024 * 1024
 """Bytes that may be unconfirmed; whoever sends more waits."""
 
 GIVE_UP = 30.0
@@ -61,7 +61,6 @@ class KafkaProducer:
             **config,
             "enable.idempotence": True,
             "linger.ms": 0,
-            "compression.type": "lz4",
             "message.max.bytes": message_bytes,
             "message.timeout.ms": int(GIVE_UP * 1000),
             "log.connection.close": False,

@@ -33,6 +33,11 @@ from app.settings import Settings
 from app.views import add_views
 
 FETCH_BYTES = 128 * 1024
+"""What a fetch may bring of each partition of the bus, compressed: about a full pack; one message comes in any case."""
+
+SOURCE_FETCH_BYTES = 704 * 1024
+"""What a fetch may bring of each partition of the source: about what a pack is filled with, so that it makes one."""
+
 BUFFERED = 1_000_000
 """Messages that may wait for each agent as far as Faust is concerned: our consumer bounds their bytes."""
 
@@ -125,7 +130,7 @@ def create_app(settings: Settings) -> LineApp:
     )
     app.settings, app.line, app.role, app.line_topics, app.cluster = settings, line, role, topics, cluster
     app.started_at = time.time()
-    app.producing = KafkaProducer(cluster.librdkafka, TABLE_BYTES)
+    app.producing = KafkaProducer(cluster.librdkafka | {"compression.type": settings.bus_compression}, TABLE_BYTES)
     app.bus = Bus(topics, Bounds(), app.producing, Meter())
     app.presence = Presence(cluster, topics.workers, app.describe, app.announce, time.time)
     rules = app.GlobalTable(
@@ -178,7 +183,7 @@ def _reading(settings: Settings) -> dict[str, int]:
     """How aiokafka reads, with its own names; in ms."""
     return {
         "fetch_max_wait_ms": int(settings.fetch_wait * 1000),
-        "max_partition_fetch_bytes": 704 * 1024,
+        "max_partition_fetch_bytes": SOURCE_FETCH_BYTES,
         "session_timeout_ms": int(settings.broker_session_timeout * 1000),
         "rebalance_timeout_ms": int(settings.broker_rebalance_timeout * 1000),
         "heartbeat_interval_ms": int(settings.broker_heartbeat_interval * 1000),

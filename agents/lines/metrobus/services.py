@@ -9,7 +9,7 @@ addresses = lookup("metrobus.addresses")
 allowed = lookup("metrobus.allowed")
 
 
-@service
+@service(reads=["account_number"])
 def contact_point(record: Record) -> Record:
     """Adds the customer's e-mail address, or a hold where there is none; the rules table says what becomes of those."""
     email = addresses.get(record["account_number"])
@@ -20,7 +20,7 @@ def contact_point(record: Record) -> Record:
     return record
 
 
-@service
+@service(reads=["account_number"])
 def allow_list(record: Record) -> Record:
     """Puts a hold on records of customers who may not be written to."""
     if record["account_number"] not in allowed:
@@ -28,7 +28,7 @@ def allow_list(record: Record) -> Record:
     return record
 
 
-@service
+@service(reads=["message_type_code", "account_number", "email"])
 def log(record: Record) -> Record:
     """Adds the line that an operator would read."""
     record["logged"] = f"{record['message_type_code']} of account {record['account_number']} to {record['email']}"
