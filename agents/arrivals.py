@@ -106,9 +106,11 @@ class Arrivals:
             for key, (one, entry) in entries.items():
                 if self._is_current(one):
                     confirmations.append(await self.outcomes.put(self.carrier.bus, one.origin.partition, key, entry))
-            for one in settled:
-                if one.fresh and self._is_current(one):
-                    confirmations += await self._show(one.origin, one.fresh)
+            shown: dict[Origin, list[Segment]] = {}
+            for one in filter(self._is_current, settled):
+                shown.setdefault(one.origin, []).extend(one.fresh)
+            for origin, fresh in shown.items():
+                confirmations += await self._show(origin, fresh)
             await all_of(confirmations)
             for one in filter(self._is_current, settled):
                 one.recorded.set_result(None)
@@ -155,6 +157,9 @@ class Arrivals:
         return block
 
     async def _show(self, origin: Origin, fresh: list[Segment]) -> list[Confirmation]:
+        """Puts some of what was settled into the tables of the latest."""
+        if not fresh:
+            return []
         bus, at = self.carrier.bus, self.carrier.clock()
         shown = [journey(origin, segment, 0, at) for segment in fresh[:SHOWN]]
         confirmations = [await self.journeys.put(bus, origin.partition, shown)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from agents.line import Handler
 from routing.envelope import Origin, Segment, Tries, id_text
 from routing.errors import MalformedRecord
 from routing.failure import described
+from routing.handling import Opened
 from routing.itinerary import Course, have_changed
 from routing.outcome import Cause, Drop, Ending, Outcome, Retry, told
 from routing.strategies import NOTHING, Books, Strategy
@@ -90,10 +92,10 @@ class Trip:
 
     async def run_one(self, place: int) -> None:
         """Runs the service on one record."""
-        self.taken = max(self.taken, place + 1)
         if self.stop.service.is_plain:
             self._run_plain(place)
         else:
+            self.taken = place + 1
             await self.run_async(place)
 
     def again(self, place: int) -> Segment | None:
@@ -125,38 +127,55 @@ class Trip:
         """Runs a plain service on the records that are left, for so long. One it cannot handle ends here as it came."""
         until = clock() + seconds
         while self.taken < len(self.lines):
-            first = self.taken
-            lines = self.lines[first : first + CHUNK]
+            lines = self.lines[self.taken : self.taken + CHUNK]
             try:
                 opened = self.handling.open_all(lines)
             except MalformedRecord:
-                opened = None
-            for place in range(first, first + len(lines)):
-                self.taken = place + 1
-                if opened is None:
-                    self._run_plain(place)
-                else:
-                    self._run_on(place, *opened[place - first])
-                if clock() > until:
-                    return
+                self._run_plain(self.taken)
+                opened = []
+            self._run_on(opened, clock, until)
+            if clock() > until:
+                return
 
     def _run_plain(self, place: int) -> None:
+        """Runs a plain service on one record."""
+        self.taken = place
         opened = self._open(place)
-        if opened is not None:
-            self._run_on(place, *opened)
-
-    def _run_on(self, place: int, known: dict[str, Any], handed: dict[str, Any]) -> None:
-        if self.watches != NOTHING:
-            self.before[place] = as_sent(known, self.watches)
-        handler = self._handler(place) if self.takes_id else self.handler
-        try:
-            result = handler(handed)
-        except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
-            if is_end_of_worker(error):
-                raise
-            self._raised(place, error)
+        if opened is None:
+            self.taken += 1
         else:
-            self._answered(place, known, result)
+            self._run_on([opened], time.monotonic, 0.0)
+
+    def _run_on(self, opened: Sequence[Opened], clock: Callable[[], float], until: float) -> None:
+        """Runs a plain service on one record at least, and on the others until the time is over.
+
+        This is done for each record at each stop, so it is written out.
+        """
+        handler, handling, watches, keeps = self.handler, self.handling, self.watches, self.keeps
+        for known, handed in opened:
+            place = self.taken
+            self.taken = place + 1
+            if watches != NOTHING:
+                self.before[place] = as_sent(known, watches)
+            try:
+                result = handler(handed) if not self.takes_id else self._handler(place)(handed)
+            except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
+                if is_end_of_worker(error):
+                    raise
+                self._raised(place, error)
+                continue
+            if type(result) is dict:
+                try:
+                    self.lines[place] = handling.close(self.lines[place], known, result)
+                except TypeError as error:  # orjson.JSONEncodeError is one
+                    self._end(place, Outcome.dead(Cause.NOT_ENCODABLE, str(error)))
+                else:
+                    if keeps != NOTHING:
+                        self.after[place] = as_sent(handling.left(known, result), keeps)
+            else:
+                self._answered(place, known, result)
+            if clock() > until:
+                return
 
     async def run_async(self, place: int) -> None:
         """The same for a service that is awaited or runs in a thread."""
@@ -184,7 +203,7 @@ class Trip:
     def _handler(self, place: int) -> Handler:
         return self.stop.service.handler_of(id_text(self.origin, self.segment.ids[place]))
 
-    def _open(self, place: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def _open(self, place: int) -> Opened | None:
         """What is known of the record and what the service is handed, for this attempt alone.
 
         None for a line that is no record, whose journey ends.

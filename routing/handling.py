@@ -21,15 +21,17 @@ NOT_BEFORE_END = frozenset(b"{ \t\r")
 """What stands before the end of an object without fields, or of one that is written unusually."""
 
 Record = dict[str, Any]
+Opened = tuple[Record, Record]
+"""What is known of a record, and what the service is handed of it."""
 
 
 class Handling(Protocol):
     """How the records of a stop are read and written."""
 
-    def open(self, line: bytes) -> tuple[Record, Record]:
+    def open(self, line: bytes) -> Opened:
         """What is known of a record, and what the service is handed of it; raises `MalformedRecord`."""
 
-    def open_all(self, lines: Sequence[bytes]) -> list[tuple[Record, Record]]:
+    def open_all(self, lines: Sequence[bytes]) -> list[Opened]:
         """The same for many lines; raises `MalformedRecord` where any of them is no record."""
 
     def close(self, line: bytes, known: Record, result: Record) -> bytes:
@@ -42,7 +44,7 @@ class Handling(Protocol):
 class Whole:
     """The service is handed the whole record, and what it gives back is the record."""
 
-    def open(self, line: bytes) -> tuple[Record, Record]:
+    def open(self, line: bytes) -> Opened:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
@@ -51,7 +53,7 @@ class Whole:
             raise MalformedRecord("no JSON object", line)
         return record, record
 
-    def open_all(self, lines: Sequence[bytes]) -> list[tuple[Record, Record]]:
+    def open_all(self, lines: Sequence[bytes]) -> list[Opened]:
         return list(map(self.open, lines))
 
     def close(self, line: bytes, known: Record, result: Record) -> bytes:
@@ -68,7 +70,7 @@ class Part(Whole):
         self.names = names
         """The fields that the service is handed."""
 
-    def open(self, line: bytes) -> tuple[Record, Record]:
+    def open(self, line: bytes) -> Opened:
         record, _ = super().open(line)
         return record, {name: value for name, value in record.items() if name in self.names}
 
@@ -99,13 +101,13 @@ class Excerpt:
         unknown = self._unknown if len(self._fields) + len(self._unknown) <= MOST_FIELDS else ()
         return Excerpt(self._part.names, self._fields.union(unknown)) if unknown else self
 
-    def open(self, line: bytes) -> tuple[Record, Record]:
+    def open(self, line: bytes) -> Opened:
         known = self._reader.read(line)
         if not line.isascii():
             _check_text(line)
         return known, self._handed(known)
 
-    def open_all(self, lines: Sequence[bytes]) -> list[tuple[Record, Record]]:
+    def open_all(self, lines: Sequence[bytes]) -> list[Opened]:
         return [(known, self._handed(known)) for known in self._reader.read_all(b"\n".join(lines), len(lines))]
 
     def _handed(self, known: Record) -> Record:
