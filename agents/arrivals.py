@@ -21,8 +21,8 @@ from routing.settlement import Block, by_block, kind_of
 CACHED = 256
 """Blocks that are kept decoded."""
 
-SHOWN = 3
-"""Journeys of an envelope that the table of the latest journeys takes; of dead letters it takes ten times as many."""
+SHOWN, SHOWN_DEAD = 3, 30
+"""Journeys, and dead letters, that the tables of the latest take at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class _Settled:
     origin: Origin
     written: list[Confirmation]
     entries: dict[bytes, dict[str, Any]]
-    fresh: list[Segment]
+    sample: list[Segment]
+    """Some of the records, to be shown."""
     epoch: int | None
     """The epoch of the table's partition in which it was settled; None where it was not this worker's."""
     recorded: Confirmation = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -77,7 +78,7 @@ class Arrivals:
         ]
         written += await self.carrier.bus.dispatch(anew)
         entries = {key: block.encode() for key, block in touched.items()}
-        settled = _Settled(envelope.origin, written, entries, fresh, epoch)
+        settled = _Settled(envelope.origin, written, entries, list(map(_sample, fresh)), epoch)
         self._waiting.append(settled)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._record())
@@ -108,7 +109,7 @@ class Arrivals:
                     confirmations.append(await self.outcomes.put(self.carrier.bus, one.origin.partition, key, entry))
             shown: dict[Origin, list[Segment]] = {}
             for one in filter(self._is_current, settled):
-                shown.setdefault(one.origin, []).extend(one.fresh)
+                shown.setdefault(one.origin, []).extend(one.sample)
             for origin, fresh in shown.items():
                 confirmations += await self._show(origin, fresh)
             await all_of(confirmations)
@@ -166,8 +167,14 @@ class Arrivals:
         dead = [segment for segment in fresh if segment.outcome is not None and segment.outcome.ending is Ending.DEAD]
         letters = [journey(origin, segment, place, at) for segment in dead for place in range(len(segment.ids))]
         if letters:
-            confirmations.append(await self.letters.put(bus, origin.partition, letters[: 10 * SHOWN]))
+            confirmations.append(await self.letters.put(bus, origin.partition, letters[:SHOWN_DEAD]))
         return confirmations
+
+
+def _sample(segment: Segment) -> Segment:
+    """As many of a segment's records as may be shown."""
+    is_dead = segment.outcome is not None and segment.outcome.ending is Ending.DEAD
+    return segment.part(range(min(len(segment.ids), SHOWN_DEAD if is_dead else 1)))
 
 
 def journey(origin: Origin, segment: Segment, place: int, at: float) -> dict[str, object]:

@@ -128,7 +128,7 @@ class Bus:
         if len(value) > self.bounds.message_bytes:
             return await self._divide(address, envelope, len(value))
         self.meter.sent(address, len(envelope), len(value))
-        instead = partial(self._send_instead, address, envelope, len(value))
+        instead = partial(self._send_instead, address, value)
         return await self.ship(self.topics.at(address), envelope.origin.partition, value, on_refused=instead)
 
     async def end(self, envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
@@ -138,10 +138,11 @@ class Bus:
             departures.add(replace(segment, outcome=None), Move(ARRIVALS, outcome=outcome))
         return await self.dispatch(departures)
 
-    async def _send_instead(self, address: str, envelope: Envelope, size: int, error: BaseException) -> Confirmation:
+    async def _send_instead(self, address: str, value: bytes, error: BaseException) -> Confirmation:
         """Sends the parts of an envelope that is too large; ends its records where their next stop has no topic."""
+        envelope = Envelope.decode(value)  # it is not kept until then: most are confirmed
         if isinstance(error, TooLarge):
-            return await self._divide(address, envelope, size)
+            return await self._divide(address, envelope, len(value))
         outcome = Outcome.dead(Cause.UNROUTABLE, f"there is no topic {self.topics.at(address)}: {error}")
         return asyncio.create_task(all_of(await self.end(envelope, outcome)))
 

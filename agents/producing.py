@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from routing.errors import MetrolineError
 
-OPEN_BYTES = 16 * 1024 * 1024
+OPEN_BYTES = 8 * 1024 * 1024
 """Bytes that may be unconfirmed; whoever sends more waits."""
 
 GIVE_UP = 30.0
