@@ -20,7 +20,7 @@ from agents.budget import Budget
 from agents.cluster import Cluster
 from agents.leaving import leave_with_care
 
-HELD_BYTES = 4 * 1024 * 1024
+HELD_BYTES = 2 * 1024 * 1024
 """What a worker may hold of one topic; Faust delivers to all agents in one loop, so that a full one would stop all."""
 
 SHORT = 0.02
