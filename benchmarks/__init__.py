@@ -1,0 +1,1 @@
+"""Metroline's strategies and other ways to do the same work, measured side by side."""
