@@ -9,9 +9,16 @@ ARGS   ?=
 FAULTS   ?= 50
 SEED     ?=
 STRATEGY ?=
+# Of make bench: records for each trial, rounds, and which brokers, systems and sections; nothing is all of them
+RECORDS  ?= 100000
+ROUNDS   ?= 3
+BROKERS  ?=
+SYSTEMS  ?=
+SECTIONS ?=
+PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test chaos lint lock image-test clean
+.PHONY: help install install-dev demo up test chaos bench bench-report bench-memory lint lock image-test clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +55,24 @@ test: install-dev  ## all tests; those on Apache Kafka need Java 17 and Maven
 chaos: install-dev  ## kills, freezes and stops what runs while records flow, on Apache Kafka: FAULTS=50 SEED=7 STRATEGY=signpost
 	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) $(BIN)/pytest -s tests/chaos $(ARGS)
 
+bench: install-dev $(PEERS)/.installed  ## strategies and peers side by side: RECORDS=100000 ROUNDS=3 BROKERS=kafka SYSTEMS=signpost,... SECTIONS=latency,...
+	@$(BIN)/python -m benchmarks.run --records $(RECORDS) --rounds $(ROUNDS) $(if $(BROKERS),--brokers $(BROKERS)) \
+	  $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(SECTIONS),--sections $(SECTIONS)) $(ARGS)
+
+bench-report: install-dev  ## benchmarks/RESULTS.md anew from the raw results
+	@$(BIN)/python -m benchmarks.report
+
+bench-memory: install-dev  ## a worker's memory with 2 million records waiting, and over ten million, on Apache Kafka; half an hour
+	@$(BIN)/python -m benchmarks.memory $(ARGS)
+
+# Peers bring packages that Metroline does not need. One that cannot be installed is named, and left out of the run.
+$(PEERS)/.installed: requirements-bench.txt
+	@echo "installing the peers into $(PEERS)"
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/pip --disable-pip-version-check install --quiet --require-hashes -r requirements-bench.txt || \
+	  $(PYTHON) -m benchmarks.installing $(PEERS)/bin/pip
+	@touch $@
+
 lint: install-dev  ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -58,6 +83,7 @@ lock:  ## pins requirements*.txt anew from pyproject.toml
 	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
 	.lock/bin/$(COMPILE) --group build --output-file requirements.txt $(ARGS)
 	.lock/bin/$(COMPILE) --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
+	.lock/bin/$(COMPILE) --group bench --output-file requirements-bench.txt $(ARGS)
 
 COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
@@ -66,5 +92,5 @@ image-test:  ## builds the image and runs it against an Apache Kafka
 	./scripts/image_test.sh
 
 clean:  ## removes what these verbs made
-	rm -rf $(VENV) .lock .kafka build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .lock .kafka build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

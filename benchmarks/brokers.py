@@ -20,6 +20,8 @@ from routing.errors import MetrolineError
 from tests.brokers import Broker, running_embedded, running_kafka
 
 REDIS = "redis-server"
+JOIN_SECONDS = "3"
+"""A first join to the embedded broker takes half of the rebalance timeout, and a group here has one process."""
 
 
 class BrokerUnavailable(MetrolineError):
@@ -44,7 +46,7 @@ class Place:
         """How clients wait: the embedded broker does not wake on data; Apache Kafka does, and needs no setting."""
         if self.broker.name != "embedded":
             return {}
-        return LOCAL | ({"FETCH_WAIT": AT_LOAD} if at_load else {})
+        return LOCAL | {"BROKER_REBALANCE_TIMEOUT": JOIN_SECONDS} | ({"FETCH_WAIT": AT_LOAD} if at_load else {})
 
     def redis_port(self) -> int:
         """Of a Redis that keeps nothing on disk, started when it is first asked for."""

@@ -26,6 +26,7 @@ class Sender:
                 "bootstrap.servers": bootstrap,
                 "linger.ms": linger_ms,
                 "enable.idempotence": True,
+                "log_level": 3,
                 "queue.buffering.max.messages": 2_000_000,
                 "queue.buffering.max.kbytes": 2_000_000,
                 "delivery.report.only.error": True,

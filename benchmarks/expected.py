@@ -106,7 +106,7 @@ def make_work(
     lines: list[bytes] = []
     warmed_up, expected = Expected(), Expected()
     for number, notice in enumerate(notices(WARM_UP + count, seed=1)):
-        record = notice | more(number)
+        record = notice | dict(more(number))
         lines.append(orjson.dumps(record))
         (warmed_up if number < WARM_UP else expected).add(record, fate(record))
     return Work(list(_packed(lines[WARM_UP:], pack)), expected, list(_packed(lines[:WARM_UP], pack)), warmed_up)

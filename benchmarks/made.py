@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import permutations, pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +90,18 @@ def passing(stops: int) -> MadeLine:
 
 
 def many_routes() -> MadeLine:
-    """Each record says which of twenty-four ways over four stops it takes; each stop notes itself."""
+    """Each record says which of twenty-four ways over four stops to the last one it takes; the stops note themselves."""
     rules = [
         _rule(after, to, f'match = {{ way = "{way}" }}\n')
         for way in WAYS
-        for after, to in pairwise(["source", *(f"stop_{letter}" for letter in way)])
+        for after, to in pairwise(["source", *(f"stop_{letter}" for letter in way), "last"])
     ]
     return MadeLine(
         "many_routes",
-        "24 routes over four stops",
-        HEAD + "".join(_service(f"stop_{letter}", f'    record["seen"] += "{letter}"\n') for letter in "abcd"),
+        "24 routes over five stops",
+        HEAD
+        + "".join(_service(f"stop_{letter}", f'    record["seen"] += "{letter}"\n') for letter in "abcd")
+        + _service("last"),
         "".join(rules),
         tuple(f"stop_{letter}" for letter in "abcd"),
         lambda record: record | {"seen": record["way"]},

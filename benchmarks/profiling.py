@@ -111,4 +111,3 @@ def shares(stacks: list[tuple[list[str], int]]) -> dict[str, Any]:
         return {frame: round(100 * count / total, 1) for frame, count in counts.most_common(MOST)}
 
     return {"samples": total, "own": percent(own), "within": percent(within)}
-

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.compare.figures import NOT_MEASURED
 from benchmarks.charts import Bar, bar_chart, is_logarithmic
 from benchmarks.made import HARDER
 from benchmarks.results import Results
@@ -13,7 +14,6 @@ from benchmarks.systems import ROOT, SYSTEMS, Strategy, System
 from benchmarks.targets import ALL, BROKERS, Entries, median, verdicts
 
 FOLDER = ROOT / "benchmarks"
-NOTHING = "–"
 TOP = 15
 
 INTRODUCTION = """\
@@ -63,7 +63,7 @@ def spread(entries: Entries, system: str, key: str, decimals: int) -> str:
     """`median (min to max)` over the rounds."""
     found = [round_[key] for round_ in entries.get(system, {}).get("rounds", []) if round_.get(key) is not None]
     if not found:
-        return NOTHING
+        return NOT_MEASURED
     middle = median(entries, system, key)
     told = f"{middle:,.{decimals}f}"
     return told if len(found) == 1 else f"{told} ({min(found):,.{decimals}f} to {max(found):,.{decimals}f})"
@@ -78,8 +78,8 @@ def _machine(machine: Mapping[str, Any]) -> Iterator[str]:
     )
     yield (
         f"Versions: Python {machine['python']}, Apache Kafka {machine['kafka']} on {machine['java'] or 'no Java'}, "
-        f"{_versions(machine['packages'])}. Peers: {_versions(machine['peers']) or 'not installed'}; raw confluent-kafka "
-        "and raw aiokafka run on Metroline's own packages.\n"
+        f"{_versions(machine['packages'])}. Peers: {_versions(machine['peers']) or 'not installed'}; raw "
+        "confluent-kafka and raw aiokafka run on Metroline's own packages.\n"
     )
 
 
@@ -96,10 +96,7 @@ def _targets(results: Results) -> Iterator[str]:
     words = {True: "met", False: "**not met**", None: "not measured"}
     yield table(
         ["target", "limit", "broker", "figure", ""],
-        (
-            (each.target, each.limit, BROKERS[each.broker], each.figure or NOTHING, words[each.is_met])
-            for each in found
-        ),
+        ((each.target, each.limit, BROKERS[each.broker], each.figure or NOT_MEASURED, words[each.is_met]) for each in found),
     )
 
 
@@ -129,7 +126,15 @@ def _systems(results: Results, broker: str) -> Iterator[str]:
             )
         )
     yield table(
-        ["", "records", "CPU-s per 10,000", "records/s", "bus messages per record", "bus bytes per record", "memory, MB"],
+        [
+            "",
+            "records",
+            "CPU-s per 10,000",
+            "records/s",
+            "bus messages per record",
+            "bus bytes per record",
+            "memory, MB",
+        ],
         rows,
     )
     yield table(
@@ -160,10 +165,12 @@ def _systems(results: Results, broker: str) -> Iterator[str]:
     )
     duplicates = [median(kills, name, "duplicates") for name in ALL]
     if any(found is not None for found in duplicates):
-        told = ", ".join(f"{name} {found:.0f}" for name, found in zip(ALL, duplicates, strict=True) if found is not None)
+        told = ", ".join(
+            f"{name} {found:.0f}" for name, found in zip(ALL, duplicates, strict=True) if found is not None
+        )
         yield (
-            "`repeated` counts records that stand in the delivered topic more than once. Metroline counts each record's "
-            f"outcome once all the same; outcomes that came for a settled record: {told}.\n"
+            "`repeated` counts records that stand in the delivered topic more than once. Metroline counts each "
+            f"record's outcome once all the same; outcomes that came for a settled record: {told}.\n"
         )
 
 
@@ -233,7 +240,7 @@ def _stops(results: Results) -> Iterator[str]:
         for broker in BROKERS:
             for stops in (3, 12):
                 cpu = median(results.read("stops", broker), f"{name}/{stops}", "cpu_per_10k")
-                row.append(NOTHING if cpu is None else f"{1000 * cpu / stops:.0f}")
+                row.append(NOT_MEASURED if cpu is None else f"{1000 * cpu / stops:.0f}")
         rows.append(row)
     yield table(["", *(f"{stops} stops, {title}" for title in BROKERS.values() for stops in (3, 12))], rows)
 
@@ -262,14 +269,12 @@ def _memory(results: Results) -> Iterator[str]:
     if backlog := _last(entries.get("backlog", {})):
         yield (
             f"With {backlog['records']:,} records of {backlog['bytes_per_record']:.0f} bytes waiting before it was "
-            f"started, a worker (`{backlog['strategy']}`) held at most {backlog['peak_megabytes']:.0f} MB until all had "
-            "their outcome.\n"
+            f"started, a worker (`{backlog['strategy']}`) held at most {backlog['peak_megabytes']:.0f} MB until all "
+            "had their outcome.\n"
         )
     if long := _last(entries.get("long", {})):
-        yield f"One worker (`{long['strategy']}`) over {long['records']:,} records, resident memory by records settled:\n"
-        yield table(
-            ["records", "MB"], ((f"{int(mark):,}", f"{size:.1f}") for mark, size in long["megabytes"].items())
-        )
+        yield f"One worker (`{long['strategy']}`) over {long['records']:,} records, MB resident by records settled:\n"
+        yield table(["records", "MB"], ((f"{int(mark):,}", f"{size:.1f}") for mark, size in long["megabytes"].items()))
 
 
 def _profiles(results: Results) -> Iterator[str]:
@@ -294,8 +299,10 @@ def _profile(name: str, broker: str, profile: Mapping[str, Any]) -> Iterator[str
         told = ", ".join(f"{thread} {share} %" for thread, share in profile["threads"].items() if share >= 1)
         yield f"CPU time by thread, by the kernel's clocks (`rdk` is librdkafka): {told}.\n"
     within = profile["within"]
-    rows = [(f"`{function}`", f"{share} %", f"{within[function]} %" if function in within else NOTHING)
-            for function, share in list(profile["own"].items())[:TOP]]
+    rows = [
+        (f"`{function}`", f"{share} %", f"{within[function]} %" if function in within else NOT_MEASURED)
+        for function, share in list(profile["own"].items())[:TOP]
+    ]
     yield table(["function", "own", "within"], rows)
 
 

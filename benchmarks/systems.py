@@ -223,10 +223,11 @@ class Peer:
             "PYTHONPATH": str(ROOT),
             "DROPPED": str(dropped),
             "FOLDER": str(job.place.folder),
-            "LINGER_MS": "5" if job.at_load else "0",
+            "AT_LOAD": "1" if job.at_load else "0",
         }
         if self.needs == "metrobus":
-            variables["REDIS_PORT"] = str(job.place.redis_port())
+            host, port = job.place.broker.bootstrap.split(":")
+            variables |= {"KAFKA_HOST": host, "KAFKA_PORT": port, "REDIS_PORT": str(job.place.redis_port())}
         command = [self.python, "-W", "ignore", "-m", f"benchmarks.peers.{self.name}"]
         return PeerProcess(Child.start(command, job.log, job.place.folder, variables), dropped)
 
@@ -253,7 +254,7 @@ SYSTEMS: tuple[System, ...] = (
     Peer(
         "faststream_single",
         "FastStream, one by one",
-        "at least once: commits each record after what it published is confirmed",
+        "commits by time what was read: the record in hand may be lost, at each stop",
         "faststream.kafka",
         most=5_000,
     ),

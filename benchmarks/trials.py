@@ -30,7 +30,7 @@ CALM = 1.0
 """Seconds without a delivered record after which nothing more is expected."""
 AFTERMATH = 3.0
 """... after a kill: what was in hand may come again late."""
-LOST = 20.0
+LOST = 45.0
 """... and after which what is missing is lost."""
 PATIENT_SESSION = 12.0
 """Session timeout, seconds, where a process is frozen for a while."""
@@ -154,8 +154,8 @@ def throughput(
 ) -> Figures:
     """CPU time, speed and memory of a process that finds a full source.
 
-    It is warmed up, rests, and is frozen while the source is loaded; what it uses from the thaw until the last delivered
-    record is seen counts. `beside` and `at_the_end` are called with the process' number at the
+    It is warmed up, rests, and is frozen while the source is loaded; what it uses from the thaw until the last
+    delivered record is seen counts. `beside` and `at_the_end` are called with the process' number at the
     thaw and after the last record.
     """
     trial = Trial(system, place, session=PATIENT_SESSION, at_load=True)
@@ -178,9 +178,7 @@ def throughput(
         figures = {
             "records": work.expected.records,
             "records_per_second": round(work.expected.records / (ended - began), 1),
-            "cpu_per_10k": round(
-                (gauge.cpu_at(ended) - gauge.cpu_at(began)) / work.expected.records * 10_000, 4
-            ),
+            "cpu_per_10k": round((gauge.cpu_at(ended) - gauge.cpu_at(began)) / work.expected.records * 10_000, 4),
             "peak_megabytes": round(gauge.peak_bytes / 1e6, 1),
         }
         if counts_bus:

@@ -63,7 +63,11 @@ FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     "--partitions", type=click.IntRange(1, 1000), default=4, show_default=True, help="Partitions of the source topic."
 )
 @click.option(
-    "--pack", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Records in a source message, one a line."
+    "--pack",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Records in a source message, one a line.",
 )
 @seed_option
 @json_option("the figures")

@@ -1,15 +1,19 @@
-"""FastStream one by one: a subscriber a stop, which commits after what it published is confirmed."""
+"""FastStream one by one: a subscriber a stop, which commits by time, as it does unless told otherwise.
+
+With `AckPolicy.ACK` it would commit each record after what was published is confirmed, for twice the CPU time.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import uvloop
-from faststream import AckPolicy, FastStream
+from faststream import FastStream
 from faststream.kafka import KafkaBroker
 
 from benchmarks.peers.stops import (
     BROKER,
+    COMMIT_MS,
     FETCH_WAIT_MS,
     GROUP,
     HEARTBEAT_MS,
@@ -31,7 +35,7 @@ def stop(name: str, work: Work, following: str) -> None:
         topic(name),
         group_id=f"{GROUP}.{name}",
         auto_offset_reset="earliest",
-        ack_policy=AckPolicy.ACK,
+        auto_commit_interval_ms=COMMIT_MS,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         session_timeout_ms=SESSION_MS,
         heartbeat_interval_ms=HEARTBEAT_MS,

@@ -11,6 +11,8 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
+from metrobus import metrobus
+
 from benchmarks.peers.stops import (
     BROKER,
     FETCH_WAIT_MS,
@@ -24,9 +26,6 @@ from benchmarks.peers.stops import (
     topic,
 )
 
-os.environ["KAFKA_HOST"], os.environ["KAFKA_PORT"] = BROKER.split(":")
-
-from metrobus import metrobus
 
 WAY = [topic(stop) for stop in ("contact_point", "allow_list", "log", "delivered")]
 Message = dict[str, Any]

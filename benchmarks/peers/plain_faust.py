@@ -58,7 +58,7 @@ for each, (does, next_stop) in STOPS.items():
 
 
 def wait_for_fetches_as_told() -> None:
-    """Faust asks a broker to wait 1.5 s for data and has no setting for it; the embedded broker does not wake on data."""
+    """Faust asks a broker to wait 1.5 s for data, without a setting for it; the embedded broker does not wake on data."""
     create = driver.AIOKafkaConsumerThread._create_worker_consumer
 
     def created(thread: Any, transport: Any) -> Any:
@@ -66,7 +66,7 @@ def wait_for_fetches_as_told() -> None:
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
 
-    driver.AIOKafkaConsumerThread._create_worker_consumer = created
+    setattr(driver.AIOKafkaConsumerThread, create.__name__, created)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""aiokafka by hand, on uvloop: one consumer of all topics; batches are built and confirmed before offsets are committed."""
+"""aiokafka by hand, on uvloop: one consumer of all topics; offsets are committed after batches are confirmed."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ async def run() -> None:
         heartbeat_interval_ms=HEARTBEAT_MS,
         rebalance_timeout_ms=REBALANCE_MS,
     )
-    producer = AIOKafkaProducer(
-        bootstrap_servers=BROKER, acks="all", max_batch_size=512 * 1024, linger_ms=0
-    )
+    producer = AIOKafkaProducer(bootstrap_servers=BROKER, acks="all", max_batch_size=512 * 1024, linger_ms=0)
     await producer.start()
     await consumer.start()
     committed_at = time.monotonic()

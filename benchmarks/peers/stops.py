@@ -28,13 +28,15 @@ PREFIX = os.environ["PREFIX"]
 GROUP = f"{PREFIX}.group"
 FETCH_WAIT_MS = int(float(os.environ.get("FETCH_WAIT", "0.5")) * 1000)
 """How long the broker may hold a fetch while there is nothing to read."""
-LINGER_MS = int(os.environ.get("LINGER_MS", "5"))
-"""How long a producer may wait for more: none where latency is measured."""
+AT_LOAD = os.environ.get("AT_LOAD") == "1"
+"""Whether throughput counts; otherwise latency does."""
+LINGER_MS = 5 if AT_LOAD else 0
+"""How long a producer may wait for more."""
 SESSION_MS = int(float(os.environ.get("BROKER_SESSION_TIMEOUT", "30")) * 1000)
-REBALANCE_MS = 6_000
-"""A first join to the embedded broker takes half of it."""
+REBALANCE_MS = int(float(os.environ.get("BROKER_REBALANCE_TIMEOUT", "6")) * 1000)
 HEARTBEAT_MS = 1_000
 COMMIT_SECONDS = 1.0
+COMMIT_MS = int(1000 * COMMIT_SECONDS)
 
 dropped: Counter[str] = Counter()
 """Records that left the line on purpose, by reason."""
