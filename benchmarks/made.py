@@ -90,7 +90,7 @@ def passing(stops: int) -> MadeLine:
 
 
 def many_routes() -> MadeLine:
-    """Each record says which of twenty-four ways over four stops to the last one it takes; the stops note themselves."""
+    """Each record says which of twenty-four ways over four stops to the last one it takes; stops note themselves."""
     rules = [
         _rule(after, to, f'match = {{ way = "{way}" }}\n')
         for way in WAYS

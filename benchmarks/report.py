@@ -96,7 +96,10 @@ def _targets(results: Results) -> Iterator[str]:
     words = {True: "met", False: "**not met**", None: "not measured"}
     yield table(
         ["target", "limit", "broker", "figure", ""],
-        ((each.target, each.limit, BROKERS[each.broker], each.figure or NOT_MEASURED, words[each.is_met]) for each in found),
+        (
+            (each.target, each.limit, BROKERS[each.broker], each.figure or NOT_MEASURED, words[each.is_met])
+            for each in found
+        ),
     )
 
 

@@ -26,7 +26,6 @@ from benchmarks.peers.stops import (
     topic,
 )
 
-
 WAY = [topic(stop) for stop in ("contact_point", "allow_list", "log", "delivered")]
 Message = dict[str, Any]
 

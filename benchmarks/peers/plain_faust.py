@@ -58,7 +58,7 @@ for each, (does, next_stop) in STOPS.items():
 
 
 def wait_for_fetches_as_told() -> None:
-    """Faust asks a broker to wait 1.5 s for data, without a setting for it; the embedded broker does not wake on data."""
+    """Faust asks a broker to wait 1.5 s for data, without a setting; the embedded broker does not wake on data."""
     create = driver.AIOKafkaConsumerThread._create_worker_consumer
 
     def created(thread: Any, transport: Any) -> Any:
