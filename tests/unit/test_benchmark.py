@@ -11,6 +11,7 @@ import pytest
 from agents.lines.metrobus import services
 from benchmarks.charts import Bar, bar_chart, is_logarithmic
 from benchmarks.expected import WARM_UP, Delivered, make_work, metrobus
+from benchmarks.installing import packages
 from benchmarks.made import HARDER, WAYS, many_routes, passing
 from benchmarks.profiling import read_stacks, shares
 from benchmarks.report import render, spread
@@ -178,3 +179,9 @@ def test_made_lines_load_and_their_routes_lead_to_an_end(tmp_path: Any) -> None:
         assert loaded.book().rules
     assert len(WAYS) == 24
     assert len(many_routes().work(48).expected.contents) == 48
+
+
+def test_packages_are_told_apart_with_their_hashes() -> None:
+    kafka = "kafka==1 \\\n    --hash=sha256:a \\\n    --hash=sha256:b"
+    redis = "redis==2 ; os == 'y' \\\n    --hash=sha256:c"
+    assert list(packages(f"# made by\n{kafka}\n    # via x\n{redis}\n")) == [kafka, redis]
