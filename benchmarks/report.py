@@ -39,8 +39,9 @@ def _document(results: Results, charts: Path) -> Iterator[str]:
     yield from _targets(results)
     for broker, title in BROKERS.items():
         if results.read("throughput", broker) or results.read("latency", broker):
-            yield f"## The line metrobus on the {title}\n"
+            yield f"## The line metrobus, {title}\n"
             yield from _systems(results, broker)
+            yield from _waits_and_kills(results, broker)
             yield from _charts(results, broker, charts)
             yield from _left_out(results, broker)
     yield from _guarantees(results)
@@ -113,7 +114,7 @@ def _measured(entries: Entries) -> list[System]:
 
 
 def _systems(results: Results, broker: str) -> Iterator[str]:
-    costs, waits, kills = (results.read(section, broker) for section in ("throughput", "latency", "killed"))
+    costs = results.read("throughput", broker)
     rows = []
     for system in sorted(_measured(costs), key=lambda each: median(costs, each.name, "cpu_per_10k") or 0):
         name = system.name
@@ -140,30 +141,27 @@ def _systems(results: Results, broker: str) -> Iterator[str]:
         ],
         rows,
     )
+
+
+def _waits_and_kills(results: Results, broker: str) -> Iterator[str]:
+    waits, kills = results.read("latency", broker), results.read("killed", broker)
+    figures = (
+        (waits, "p50", 1, "latency p50, ms"),
+        (waits, "p99", 1, "p99, ms"),
+        (kills, "first_record_seconds", 1, "first record after, s"),
+        (kills, "records", 0, "killed at half of"),
+        (kills, "repeated", 0, "repeated"),
+        (kills, "lost", 0, "lost"),
+        (kills, "seconds_after_restart", 1, "all delivered after the restart, s"),
+    )
+    measured = [system for system in SYSTEMS if system in _measured(waits) or system in _measured(kills)]
+    if not measured:
+        return
     yield table(
-        [
-            "",
-            "latency p50, ms",
-            "p99, ms",
-            "first record after, s",
-            "killed at half of",
-            "repeated",
-            "lost",
-            "all delivered after the restart, s",
-        ],
+        ["", *(head for *_, head in figures)],
         (
-            (
-                system.title,
-                spread(waits, system.name, "p50", 1),
-                spread(waits, system.name, "p99", 1),
-                spread(kills, system.name, "first_record_seconds", 1),
-                spread(kills, system.name, "records", 0),
-                spread(kills, system.name, "repeated", 0),
-                spread(kills, system.name, "lost", 0),
-                spread(kills, system.name, "seconds_after_restart", 1),
-            )
-            for system in SYSTEMS
-            if system in _measured(waits) or system in _measured(kills)
+            (system.title, *(spread(entries, system.name, key, decimals) for entries, key, decimals, _ in figures))
+            for system in measured
         ),
     )
     duplicates = [median(kills, name, "duplicates") for name in ALL]
@@ -315,7 +313,7 @@ def _commands(results: Results) -> Iterator[str]:
     for section in ("throughput", "packed", "latency", "killed", "stops", "harder", "profile", "memory"):
         for broker in BROKERS:
             for entry in results.read(section, broker).values():
-                what = f"{section} on the {BROKERS[broker]}"
+                what = f"{section} ({BROKERS[broker]})"
                 where = found.setdefault((entry["command"], entry["commit"]), [])
                 if what not in where:
                     where.append(what)

@@ -80,10 +80,16 @@ def made(command: str) -> Entry:
 
 
 def commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    """The code that is run; what a run writes itself does not count as a change of it."""
+    head = _git("rev-parse", "--short", "HEAD")
+    written = (":!benchmarks/results", ":!benchmarks/charts", ":!benchmarks/RESULTS.md")
+    is_changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
+    return f"{head} with changes" if is_changed else head or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def machine() -> dict[str, Any]:

@@ -11,6 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import click
+import psutil
+from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
 
 from benchmarks import trials
 from benchmarks.brokers import BrokerUnavailable, Place, running
@@ -32,6 +35,8 @@ KILLED_MOST = 60_000
 HARDER_MOST = 30_000
 STOPS_MOST = 50_000
 PROFILED = LIGHT = ("signpost", "map_maker")
+FAILURES = (MetrolineError, KafkaError, KafkaException, psutil.Error, OSError)
+"""What leaves one system out and does not end the run of the others."""
 SECTIONS = ("throughput", "packed", "latency", "killed", "stops", "harder", "profile")
 
 
@@ -198,8 +203,8 @@ def _run_once(each: Measurement, place: Place, number: int, entry: Entry) -> Non
         figures = each.run(place, number)
         entry["rounds"].append(figures)
         told = ", ".join(f"{key} {value}" for key, value in figures.items() if isinstance(value, int | float))
-    except MetrolineError as failure:
-        entry["left_out"] = str(failure)
+    except FAILURES as failure:
+        entry["left_out"] = f"round {number + 1}: {failure}" if number else str(failure) or type(failure).__name__
         told = f"left out: {failure}"
     click.echo(f"{what}: {told} ({time.monotonic() - began:.0f} s)")
 
