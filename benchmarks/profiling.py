@@ -21,6 +21,8 @@ MOST = 25
 """Functions that are kept."""
 OURS = re.compile(r".*/(?=(agents|app|routing)/)")
 ABOVE = re.compile(r".*/(site-packages|python3\.\d+|lib-dynload)/")
+IN_OURS = re.compile(r"\(((agents|app|routing)/[^()]+)\)$")
+NOT_OURS = "none of ours"
 FRAME = re.compile(r"(?P<function>.+) \((?P<file>[^()]+?)(:\d+)?\)$")
 
 
@@ -92,22 +94,29 @@ def _frame(frame: str) -> str:
     """`function (folder/file.py)`: without the line and what lies above the package."""
     parts = FRAME.match(frame)
     if parts is None:
-        return frame
+        return frame or "no Python"
     file = ABOVE.sub("", parts["file"])
     return f"{parts['function']} ({OURS.sub('', file)})"
 
 
 def shares(stacks: list[tuple[list[str], int]]) -> dict[str, Any]:
-    """Percent of the samples by innermost function (`own`) and by function anywhere in the stack (`within`)."""
+    """Percent of the samples by innermost function (`own`), with what these call (`within`), and by file of ours.
+
+    The innermost file of agents/, app/ or routing/ in a stack stands for it in `files`.
+    """
     total = sum(count for _, count in stacks) or 1
     own: Counter[str] = Counter()
     within: Counter[str] = Counter()
+    files: Counter[str] = Counter()
     for stack, count in stacks:
         own[stack[-1]] += count
-        for frame in set(stack):
-            within[frame] += count
-
-    def percent(counts: Counter[str]) -> dict[str, float]:
-        return {frame: round(100 * count / total, 1) for frame, count in counts.most_common(MOST)}
-
-    return {"samples": total, "own": percent(own), "within": percent(within)}
+        within.update(dict.fromkeys(stack, count))
+        ours = [file[1] for frame in stack if (file := IN_OURS.search(frame))]
+        files[ours[-1] if ours else NOT_OURS] += count
+    top = [frame for frame, _ in own.most_common(MOST)]
+    return {
+        "samples": total,
+        "own": {frame: round(100 * own[frame] / total, 1) for frame in top},
+        "within": {frame: round(100 * within[frame] / total, 1) for frame in top},
+        "files": {file: round(100 * count / total, 1) for file, count in files.most_common(MOST)},
+    }

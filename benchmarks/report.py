@@ -294,14 +294,16 @@ def _profile(name: str, broker: str, profile: Mapping[str, Any]) -> Iterator[str
     yield (
         f"{profile['samples']:,} samples of the worker's Python by py-spy while it took {profile['records']:,} records "
         "through the line. `own` is the share of samples in which the function itself ran, what it calls in C "
-        "included; `within` also counts what it calls in Python.\n"
+        "included; `within` also counts what it calls in Python. A function that runs an event loop owns uvloop's "
+        "time.\n"
     )
     if profile["threads"]:
         told = ", ".join(f"{thread} {share} %" for thread, share in profile["threads"].items() if share >= 1)
         yield f"CPU time by thread, by the kernel's clocks (`rdk` is librdkafka): {told}.\n"
-    within = profile["within"]
+    files = ", ".join(f"`{file}` {share} %" for file, share in profile["files"].items() if share >= 1)
+    yield f"By the innermost file of Metroline's in a stack: {files}.\n"
     rows = [
-        (f"`{function}`", f"{share} %", f"{within[function]} %" if function in within else NOT_MEASURED)
+        (f"`{function}`", f"{share} %", f"{profile['within'][function]} %")
         for function, share in list(profile["own"].items())[:TOP]
     ]
     yield table(["function", "own", "within"], rows)

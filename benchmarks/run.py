@@ -30,7 +30,7 @@ PACK = 49
 """Records in a source message of the section `packed`."""
 STOPS = (3, 12)
 RATE = 100.0
-LATENCY_SECONDS = 6
+LATENCY_SECONDS = 10
 KILLED_MOST = 60_000
 HARDER_MOST = 30_000
 STOPS_MOST = 50_000

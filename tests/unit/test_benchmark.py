@@ -168,6 +168,7 @@ def test_a_profile_tells_own_time_from_time_within() -> None:
     assert found["samples"] == 4
     assert found["own"] == {"loads (json/a.py)": 75.0, "handle (agents/stop.py)": 25.0}
     assert found["within"]["handle (agents/stop.py)"] == 100.0
+    assert found["files"] == {"agents/stop.py": 100.0}
 
 
 def test_made_lines_load_and_their_routes_lead_to_an_end(tmp_path: Any) -> None:
