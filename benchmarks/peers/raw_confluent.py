@@ -23,7 +23,7 @@ from benchmarks.peers.stops import (
 BATCH = 10_000
 PATIENCE = 0.2
 """Seconds to wait for a first message."""
-FILL = 0.05 if AT_LOAD else 0.0
+FILL = 0.2 if AT_LOAD else 0.0
 """Seconds to wait for a full batch then: fewer and larger batches cost less."""
 
 
