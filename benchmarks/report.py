@@ -170,7 +170,7 @@ def _waits_and_kills(results: Results, broker: str) -> Iterator[str]:
             f"{name} {found:.0f}" for name, found in zip(ALL, duplicates, strict=True) if found is not None
         )
         yield (
-            "`repeated` counts records that stand in the delivered topic more than once. Metroline counts each "
+            "`repeated` counts every copy of a record after its first in the delivered topic. Metroline counts each "
             f"record's outcome once all the same; outcomes that came for a settled record: {told}.\n"
         )
 
