@@ -9,9 +9,16 @@ ARGS   ?=
 FAULTS   ?= 50
 SEED     ?=
 STRATEGY ?=
+# Of make bench: records for each trial, rounds, and which brokers, systems and sections; nothing is all of them
+RECORDS  ?= 100000
+ROUNDS   ?= 3
+BROKERS  ?=
+SYSTEMS  ?=
+SECTIONS ?=
+PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test chaos bench-core bench-lookups lint lock image-test clean
+.PHONY: help install install-dev demo up test chaos bench bench-report bench-memory bench-core bench-lookups lint lock image-test clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,11 +43,6 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	@$(PIP) --require-hashes --no-build-isolation --use-pep517 -r requirements-dev.txt
 	@touch $@
 
-$(VENV)/.installed-bench: $(VENV)/.installed requirements-bench.txt
-	@echo "installing what benchmarks need into $(VENV)"
-	@$(PIP) --require-hashes --no-build-isolation --use-pep517 -r requirements-bench.txt
-	@touch $@
-
 demo: install  ## the four strategies side by side on the example line
 	@$(BIN)/metroline demo $(ARGS)
 
@@ -56,6 +58,27 @@ chaos: install-dev  ## kills, freezes and stops what runs while records flow, on
 bench-core: install-dev  ## what the routing core costs a record, against orjson and CEL alone; it fails where a target is missed
 	@$(BIN)/python -m benchmarks.core $(ARGS)
 
+bench-lookups: $(PEERS)/.installed  ## lookups beside a dict and a Redis (Debian: redis-server): ARGS="--keys 1000000"
+	@$(PEERS)/bin/python -m benchmarks.lookups $(ARGS)
+
+bench: install-dev $(PEERS)/.installed  ## strategies and peers side by side: RECORDS=100000 ROUNDS=3 BROKERS=kafka SYSTEMS=signpost,... SECTIONS=latency,...
+	@$(BIN)/python -m benchmarks.run --records $(RECORDS) --rounds $(ROUNDS) $(if $(BROKERS),--brokers $(BROKERS)) \
+	  $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(SECTIONS),--sections $(SECTIONS)) $(ARGS)
+
+bench-report: install-dev  ## benchmarks/RESULTS.md anew from the raw results
+	@$(BIN)/python -m benchmarks.report
+
+bench-memory: install-dev  ## a worker's memory with 2 million records waiting, and over ten million, on Apache Kafka; half an hour
+	@$(BIN)/python -m benchmarks.memory $(ARGS)
+
+# Peers bring packages that Metroline does not need. One that cannot be installed is named, and left out of the run.
+$(PEERS)/.installed: requirements-bench.txt
+	@echo "installing the peers into $(PEERS)"
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/pip --disable-pip-version-check install --quiet --require-hashes -r requirements-bench.txt || \
+	  $(PYTHON) -m benchmarks.installing $(PEERS)/bin/pip
+	@touch $@
+
 lint: install-dev  ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -66,17 +89,14 @@ lock:  ## pins requirements*.txt anew from pyproject.toml
 	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
 	.lock/bin/$(COMPILE) --group build --output-file requirements.txt $(ARGS)
 	.lock/bin/$(COMPILE) --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
-	.lock/bin/$(COMPILE) --group build --extra bench --constraints requirements.txt --output-file requirements-bench.txt $(ARGS)
+	.lock/bin/$(COMPILE) --group bench --output-file requirements-bench.txt $(ARGS)
 
 COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
-
-bench-lookups: $(VENV)/.installed-bench  ## lookups beside a dict and a Redis (Debian: redis-server): ARGS="--keys 1000000"
-	@$(BIN)/python -m benchmarks.lookups $(ARGS)
 
 image-test:  ## builds the image and runs it against an Apache Kafka
 	./scripts/image_test.sh
 
 clean:  ## removes what these verbs made
-	rm -rf $(VENV) .lock .kafka build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .lock .kafka build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""What things cost: measured, never asserted from memory."""
+"""What Metroline costs: measured beside other ways to do the same work, never asserted from memory."""

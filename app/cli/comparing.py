@@ -62,6 +62,13 @@ FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option(
     "--partitions", type=click.IntRange(1, 1000), default=4, show_default=True, help="Partitions of the source topic."
 )
+@click.option(
+    "--pack",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Records in a source message, one a line.",
+)
 @seed_option
 @json_option("the figures")
 @click.option("--html", "html_file", type=FILE, help="Writes a report to this file, which needs no other.")
@@ -76,6 +83,7 @@ def compare(
     rate: float | None,
     workers: int,
     partitions: int,
+    pack: int,
     seed: int,
     json_file: Path | None,
     html_file: Path | None,
@@ -108,6 +116,7 @@ def compare(
             partitions,
             workers,
             seed,
+            pack,
         )
         comparison = _run(plan, reached, Path(folder), console)
     if json_file is not None:
@@ -149,6 +158,7 @@ def demo(context: click.Context, records: str, html_file: Path) -> None:
         strategies=",".join(STRATEGIES),
         workers=1,
         partitions=4,
+        pack=1,
         seed=1,
     )
 

@@ -60,6 +60,8 @@ class Plan:
     partitions: int = 4
     workers: int = 1
     seed: int = 1
+    pack: int = 1
+    """Records in a source message."""
 
 
 class Comparing:
@@ -99,8 +101,8 @@ class Comparing:
     async def _load(self, source: str) -> Sent:
         await self.cluster.create([TopicPlan(source, self.plan.partitions)])
         sent = Sent()
-        messages = records_of(self.plan.records, self.line, self.plan.seed)
-        async for sent in load(self.cluster, source, messages, self.plan.partitions):
+        records = records_of(self.plan.records, self.line, self.plan.seed)
+        async for sent in load(self.cluster, source, records, self.plan.partitions, pack=self.plan.pack):
             self.progress("loading the source", sent.records, 0)
         if not sent.records:
             raise UnreadableRecords(f"--records {self.plan.records}: there are no records in it")
@@ -203,8 +205,8 @@ class Comparing:
         with self._workers(strategy, topics) as workers:
             for worker in workers:
                 await asyncio.to_thread(worker.wait_until_ready)
-            messages = self._some(int(rate * RATE_SECONDS))
-            async for sent in load(self.cluster, topics.source, messages, self.plan.partitions, rate):
+            records = self._some(int(rate * RATE_SECONDS))
+            async for sent in load(self.cluster, topics.source, records, self.plan.partitions, rate, self.plan.pack):
                 self.progress(f"{strategy} at {rate:g}/s", sent.records, 0)
             await self._settled(f"{strategy} at {rate:g}/s", workers, sent.records)
         _, written = await read_delivered(self.cluster, topics)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,10 @@ def records_of(what: str, line: Line, seed: int = 1) -> Iterator[bytes]:
 
 @dataclass(slots=True)
 class Sent:
-    """What was sent: the index in the input of the record at each confirmed (partition, offset)."""
+    """What was sent: the index in the input of the first record at each confirmed (partition, offset)."""
 
+    pack: int = 1
+    """Records in a message; the last one may hold fewer."""
     records: int = 0
     times: array[float] = field(default_factory=lambda: array("d"))
     """When each was sent, seconds since the epoch."""
@@ -55,26 +58,48 @@ class Sent:
         self._places[partition][offset] = index
 
     def index(self, partition: int, record: RecordId) -> int:
-        """The index of a record by its id; the messages hold one record each."""
-        return self._places[partition][record if isinstance(record, int) else record[0]]
+        """The index of a record by its id."""
+        if isinstance(record, int):
+            return self._places[partition][record]
+        return self._places[partition][record[0]] + (record[1] if self.pack > 1 else 0)
+
+
+def batched(records: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """So many at a time, the last time what is left."""
+    left = iter(records)
+    while chunk := list(islice(left, size)):
+        yield chunk
+
+
+def packed(records: Iterable[bytes], pack: int) -> Iterator[tuple[bytes, int]]:
+    """Source messages of `pack` records, one a line, each with the number of records in it."""
+    for chunk in batched(records, pack):
+        if pack > 1 and any(not record.strip() or b"\n" in record for record in chunk):
+            raise UnreadableRecords("--pack: a record that is no line of its own cannot travel with others")
+        yield b"\n".join(chunk), len(chunk)
 
 
 async def load(
-    cluster: Cluster, topic: str, messages: Iterator[bytes], partitions: int, rate: float | None = None
+    cluster: Cluster,
+    topic: str,
+    records: Iterator[bytes],
+    partitions: int,
+    rate: float | None = None,
+    pack: int = 1,
 ) -> AsyncIterator[Sent]:
-    """Sends the messages, `rate` a second, and yields what is confirmed so far, at the end for the last time."""
-    sent = Sent()
+    """Sends the records, `rate` a second and `pack` a message, and yields what is confirmed so far, at the end too."""
+    sent = Sent(pack)
     waiting = []
     settings = {} if rate else {"linger_ms": 5, "max_batch_size": 256 * 1024}
     async with cluster.producing(max_request_size=8 * 1024 * 1024, **settings) as producer:
         started = time.monotonic()
-        for message in messages:
+        for number, (message, count) in enumerate(packed(records, pack)):
             index = sent.records
             if rate:
                 await _pace(started + index / rate)
-            sent.times.append(time.time())
-            waiting.append((index, await producer.send(topic, message, partition=index % partitions)))
-            sent.records += 1
+            sent.times.extend([time.time()] * count)
+            waiting.append((index, await producer.send(topic, message, partition=number % partitions)))
+            sent.records += count
             if len(waiting) >= CHUNK:
                 await _confirm(sent, waiting)
                 yield sent

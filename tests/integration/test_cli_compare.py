@@ -167,6 +167,21 @@ def test_records_of_ones_own_come_to_their_outcomes_and_the_results_say_how(tmp_
         assert results[4]["record"] == {"amount": 80, "kind": "sale", "note": "007", "total": 160}
 
 
+def test_records_that_come_packed_are_told_apart_by_their_place_in_the_input(tmp_path: Path, line: Path) -> None:
+    rows = [{"amount": number, "kind": "sale"} for number in range(101)]
+    (tmp_path / "orders.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = ["--line", str(line), "--records", "orders.jsonl", "--pack", "7", "--partitions", "2"]
+    arguments += ["--strategies", "signpost", "--results", "results", "--json", "-", "--rate", "50"]
+    ended = metroline("compare", *arguments, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    results = [json.loads(row) for row in (tmp_path / "results" / "signpost.jsonl").read_text().splitlines()]
+    assert [(row["index"], row["record"]["amount"]) for row in results] == [(at, at) for at in range(101)]
+    assert results[8]["id"] == "source-1-0.1", "the second record of the second message, which went to partition 1"
+    (run,) = json.loads(ended.stdout)["runs"]
+    assert run["sent"] == 101
+    assert run["latency_ms"] is not None
+
+
 def test_what_fails_at_first_has_the_same_outcome_under_every_strategy(tmp_path: Path, line: Path) -> None:
     rows = [{"amount": number, "kind": "loan" if number % 10 < 3 else "sale"} for number in range(200)]
     (tmp_path / "orders.jsonl").write_text("\n".join(map(json.dumps, rows)))

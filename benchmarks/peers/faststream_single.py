@@ -1,0 +1,55 @@
+"""FastStream one by one: a subscriber a stop, which commits by time, as it does unless told otherwise.
+
+With `AckPolicy.ACK` it would commit each record after what was published is confirmed, for twice the CPU time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import uvloop
+from faststream import FastStream
+from faststream.kafka import KafkaBroker
+
+from benchmarks.peers.stops import (
+    BROKER,
+    COMMIT_MS,
+    FETCH_WAIT_MS,
+    GROUP,
+    HEARTBEAT_MS,
+    REBALANCE_MS,
+    SESSION_MS,
+    STOPS,
+    Work,
+    tell_at_the_end,
+    topic,
+)
+
+broker = KafkaBroker(BROKER, apply_types=False, log_level=30, acks="all")
+
+
+def stop(name: str, work: Work, following: str) -> None:
+    """Makes the subscriber of a stop."""
+
+    @broker.subscriber(
+        topic(name),
+        group_id=f"{GROUP}.{name}",
+        auto_offset_reset="earliest",
+        auto_commit_interval_ms=COMMIT_MS,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        session_timeout_ms=SESSION_MS,
+        heartbeat_interval_ms=HEARTBEAT_MS,
+        rebalance_timeout_ms=REBALANCE_MS,
+    )
+    async def handle(record: dict[str, Any]) -> None:
+        passed = work(record)
+        if passed is not None:
+            await broker.publish(passed, topic=following)
+
+
+for each, (does, goes_to) in STOPS.items():
+    stop(each, does, topic(goes_to))
+
+if __name__ == "__main__":
+    tell_at_the_end()
+    uvloop.run(FastStream(broker).run(log_level=30))

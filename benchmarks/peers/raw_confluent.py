@@ -1,0 +1,85 @@
+"""confluent-kafka by hand: one consumer of all topics; offsets are stored after a batch is confirmed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from benchmarks.peers.stops import (
+    AT_LOAD,
+    BROKER,
+    BY_TOPIC,
+    COMMIT_MS,
+    FETCH_WAIT_MS,
+    GROUP,
+    HEARTBEAT_MS,
+    REBALANCE_MS,
+    SESSION_MS,
+    tell_at_the_end,
+)
+
+BATCH = 10_000
+PATIENCE = 0.2
+"""Seconds to wait for a first message."""
+FILL = 0.2 if AT_LOAD else 0.0
+"""Seconds to wait for a full batch then: fewer and larger batches cost less."""
+
+
+def run() -> None:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": BROKER,
+            "group.id": GROUP,
+            "auto.offset.reset": "earliest",
+            "enable.auto.offset.store": False,
+            "auto.commit.interval.ms": COMMIT_MS,
+            "fetch.wait.max.ms": FETCH_WAIT_MS,
+            "session.timeout.ms": SESSION_MS,
+            "heartbeat.interval.ms": HEARTBEAT_MS,
+            "max.poll.interval.ms": max(SESSION_MS, REBALANCE_MS),
+        }
+    )
+    producer = Producer(
+        {
+            "bootstrap.servers": BROKER,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 1_000_000,
+            "delivery.report.only.error": True,
+        }
+    )
+    consumer.subscribe(list(BY_TOPIC))
+    try:
+        while True:
+            messages = consumer.consume(1, PATIENCE)
+            if messages:
+                messages += consumer.consume(BATCH - 1, FILL)
+                _pass_on(messages, producer)
+                if producer.flush(30):
+                    raise SystemExit("the broker does not confirm")
+                consumer.store_offsets(offsets=_behind(messages))
+    finally:
+        consumer.close()
+
+
+def _pass_on(messages: list[Any], producer: Producer) -> None:
+    for message in messages:
+        if error := message.error():
+            raise KafkaException(error)
+        work, following = BY_TOPIC[message.topic()]
+        record = work(orjson.loads(message.value()))
+        if record is not None:
+            producer.produce(following, orjson.dumps(record), partition=message.partition())
+
+
+def _behind(messages: list[Any]) -> list[TopicPartition]:
+    """Where each partition goes on after these messages."""
+    last = {(message.topic(), message.partition()): message.offset() + 1 for message in messages}
+    return [TopicPartition(topic, partition, offset) for (topic, partition), offset in last.items()]
+
+
+if __name__ == "__main__":
+    tell_at_the_end()
+    run()

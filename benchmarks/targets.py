@@ -1,0 +1,120 @@
+"""What Metroline set out to reach, and whether the results do."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Entries = Mapping[str, Mapping[str, Any]]
+"""The results of a section on a broker, by system."""
+Read = Callable[[str, str], Entries]
+"""Gives them by section and broker."""
+
+BROKERS = {"embedded": "embedded broker", "kafka": "Apache Kafka"}
+LEAN = ("map_maker", "signpost", "hard_wired")
+LIGHT = ("signpost", "map_maker")
+ALL = ("hard_wired", "conductor", "map_maker", "signpost")
+
+CPU_SINGLE = 0.25
+CPU_PACKED = 0.10
+CONDUCTOR = 1.6
+KAFKA_P50, KAFKA_P99, EMBEDDED_P99 = 10.0, 25.0, 50.0
+PACKING_MS = 1.0
+PER_STOP_PERCENT = 15.0
+FIRST_RECORD_SECONDS = 5.0
+BACKLOG_MEGABYTES = 200.0
+GROWTH_PERCENT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target, the figure that was measured, and whether it is met; both are None where nothing was measured."""
+
+    target: str
+    limit: str
+    broker: str
+    figure: str | None
+    is_met: bool | None
+
+
+def median(entries: Entries, system: str, key: str) -> float | None:
+    """Of the rounds of a system; None where it was not measured."""
+    found = [round_[key] for round_ in entries.get(system, {}).get("rounds", []) if round_.get(key) is not None]
+    return statistics.median(found) if found else None
+
+
+def verdicts(read: Read, memory: Mapping[str, Any]) -> Iterator[Verdict]:
+    """All of them, broker by broker."""
+    for broker in BROKERS:
+        yield from _costs(read, broker)
+        yield from _latencies(read("latency", broker), broker)
+        yield from _per_stop(read("stops", broker), broker)
+        for name in ALL:
+            first = median(read("killed", broker), name, "first_record_seconds")
+            yield at_most(f"`{name}`: first record after the start", FIRST_RECORD_SECONDS, "s", broker, first)
+    yield from _memory(memory)
+
+
+def at_most(target: str, limit: float, unit: str, broker: str, figure: float | None, decimals: int = 2) -> Verdict:
+    """A figure that may not pass a limit."""
+    told = None if figure is None else f"{figure:.{decimals}f} {unit}".strip()
+    return Verdict(target, f"≤ {limit:g} {unit}".strip(), broker, told, None if figure is None else figure <= limit)
+
+
+def _costs(read: Read, broker: str) -> Iterator[Verdict]:
+    single, packed = read("throughput", broker), read("packed", broker)
+    for name in LEAN:
+        what = f"`{name}`: CPU-seconds per 10,000, one record a source message"
+        yield at_most(what, CPU_SINGLE, "", broker, median(single, name, "cpu_per_10k"), 3)
+    for name in LEAN:
+        what = f"`{name}`: CPU-seconds per 10,000, 49 records a source message"
+        yield at_most(what, CPU_PACKED, "", broker, median(packed, name, "cpu_per_10k"), 3)
+    conductor = median(single, "conductor", "cpu_per_10k")
+    ratio = _ratio(conductor, median(single, "map_maker", "cpu_per_10k"))
+    yield at_most("`conductor`: CPU-seconds, times those of `map_maker`", CONDUCTOR, "", broker, ratio)
+
+
+def _latencies(entries: Entries, broker: str) -> Iterator[Verdict]:
+    for name in LIGHT:
+        p50, p99 = median(entries, name, "p50"), median(entries, name, "p99")
+        if broker == "kafka":
+            yield at_most(f"`{name}`: latency at 100 records/s, p50", KAFKA_P50, "ms", broker, p50, 1)
+        limit = KAFKA_P99 if broker == "kafka" else EMBEDDED_P99
+        yield at_most(f"`{name}`: latency at 100 records/s, p99", limit, "ms", broker, p99, 1)
+        unpacked = median(entries, f"{name}/unpacked", "p50")
+        added = None if p50 is None or unpacked is None else p50 - unpacked
+        yield at_most(f"`{name}`: what packing adds to the p50 at 100 records/s", PACKING_MS, "ms", broker, added, 1)
+
+
+def _per_stop(entries: Entries, broker: str) -> Iterator[Verdict]:
+    for name in ALL:
+        few, many = (median(entries, f"{name}/{stops}", "cpu_per_10k") for stops in (3, 12))
+        growth = _ratio(None if many is None else many / 12, None if few is None else few / 3)
+        percent = None if growth is None else 100 * (growth - 1)
+        what = f"`{name}`: growth of CPU per record and stop from 3 to 12 stops"
+        yield at_most(what, PER_STOP_PERCENT, "%", broker, percent, 0)
+
+
+def _memory(memory: Mapping[str, Any]) -> Iterator[Verdict]:
+    backlog = memory.get("backlog", {})
+    records = f"{backlog.get('records', 2_000_000):,}"
+    what = f"memory of a worker with a backlog of {records} records behind it"
+    yield at_most(what, BACKLOG_MEGABYTES, "MB", "kafka", backlog.get("peak_megabytes"), 0)
+    long = memory.get("long", {})
+    sizes = long.get("megabytes", {})
+    marks = sorted(sizes, key=int)
+    change = None if len(marks) < 2 else 100 * (sizes[marks[-1]] / sizes[marks[0]] - 1)
+    first, last = (f"{int(mark):,}" for mark in (marks[0], marks[-1])) if marks else ("1,000,000", "10,000,000")
+    yield Verdict(
+        f"memory after {last} records, against after {first}",
+        f"± {GROWTH_PERCENT:g} %",
+        "kafka",
+        None if change is None else f"{change:+.1f} %",
+        None if change is None else abs(change) <= GROWTH_PERCENT,
+    )
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return None if one is None or not other else one / other
