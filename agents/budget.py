@@ -9,8 +9,8 @@ from faust.types import TP
 EACH = 1_024
 """Bytes that a message counts for at least: it is more than its value."""
 
-FETCH = 1024 * 1024
-"""Bytes that a look at one partition may bring (Faust's `consumer_max_fetch_size`)."""
+LEAST = 64 * 1024
+"""Bytes that a look at one partition is expected to bring at least: it is known only afterwards what it brought."""
 
 
 class Budget:
@@ -20,6 +20,10 @@ class Budget:
         self.limit = limit
         self._held: dict[TP, dict[int, int]] = {}
         self._bytes: dict[str, int] = {}
+        self._taken: dict[TP, int] = {}
+        """What came since the last look."""
+        self._expected: dict[str, int] = {}
+        """What a look at a partition of the topic brought at most, lately."""
         self._turn = 0
 
     def take(self, tp: TP, offset: int, size: int) -> None:
@@ -27,6 +31,7 @@ class Budget:
         held = self._held.setdefault(tp, {})
         self._bytes[tp.topic] = self._bytes.get(tp.topic, 0) - held.get(offset, 0) + max(size, EACH)
         held[offset] = max(size, EACH)
+        self._taken[tp] = self._taken.get(tp, 0) + size
 
     def give_back(self, tp: TP, offset: int) -> None:
         """It is acknowledged."""
@@ -44,13 +49,18 @@ class Budget:
         by_topic: dict[str, list[TP]] = {}
         for tp in partitions:
             by_topic.setdefault(tp.topic, []).append(tp)
+        for tp, size in self._taken.items():
+            self._expected[tp.topic] = max(size, self._expected.get(tp.topic, 0))
+        self._taken.clear()
         found: set[TP] = set()
         self._turn += 1
         for topic, tps in by_topic.items():
             room = self.limit - self._bytes.get(topic, 0)
             if room <= 0:
                 continue
-            looks = max(1, room // FETCH)
+            expected = self._expected[topic] = max(LEAST, self._expected.get(topic, 0))
+            self._expected[topic] -= expected // 4  # it is forgotten when less comes
+            looks = max(1, room // expected)
             first = self._turn % len(tps)
             tps.sort()
             found.update((tps[first:] + tps[:first])[:looks])

@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
+from agents.line import Line
 from agents.lines.metrobus import services
+from app.lookups import prepare_lookups
 from benchmarks.charts import Bar, bar_chart, is_logarithmic
 from benchmarks.expected import WARM_UP, Delivered, make_work, metrobus
 from benchmarks.installing import packages
@@ -31,6 +33,7 @@ def through_the_services(record: Record) -> Record | str:
 
 
 def test_what_is_expected_of_the_line_is_what_its_services_do() -> None:
+    prepare_lookups(Line.load("agents.lines.metrobus"))
     messages = make_work(500).messages
     assert [metrobus(orjson.loads(message)) for message in messages] == [
         through_the_services(orjson.loads(message)) for message in messages

@@ -6,7 +6,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.budget import EACH, FETCH, Budget
+from agents.budget import EACH, LEAST, Budget
 from tests.unit.worlds import examples
 
 SLOW = [TP("slow", number) for number in range(4)]
@@ -14,25 +14,39 @@ FAST = [TP("fast", number) for number in range(4)]
 
 
 def test_a_full_topic_is_not_looked_at_until_something_is_done() -> None:
-    budget = Budget(2 * FETCH)
-    budget.take(SLOW[0], 1, FETCH)
-    budget.take(SLOW[3], 2, FETCH)
+    budget = Budget(2 * LEAST)
+    budget.take(SLOW[0], 1, LEAST)
+    budget.take(SLOW[3], 2, LEAST)
     assert budget.open([*SLOW, *FAST]) <= set(FAST)
     budget.give_back(SLOW[0], 1)
     assert len(budget.open([*SLOW, *FAST]) - set(FAST)) == 1
 
 
 def test_so_many_partitions_are_looked_at_as_there_is_room_for_and_each_has_its_turn() -> None:
-    budget = Budget(2 * FETCH)
+    budget = Budget(2 * LEAST)
     looks = [budget.open(SLOW) for _ in range(4)]
     assert [len(look) for look in looks] == [2, 2, 2, 2]
     assert set.union(*looks) == set(SLOW)
 
 
+def test_where_little_comes_all_partitions_are_looked_at_and_where_much_comes_few_are() -> None:
+    budget = Budget(20 * LEAST)
+    assert budget.open(SLOW) == set(SLOW)
+    for offset in range(4):
+        budget.take(SLOW[0], offset, 5 * LEAST)
+    for offset in range(4):
+        budget.give_back(SLOW[0], offset)
+    assert len(budget.open(SLOW)) == 1
+    assert budget.open(FAST) == set(FAST)
+    for _ in range(10):
+        budget.open(SLOW)
+    assert budget.open(SLOW) == set(SLOW)
+
+
 def test_a_message_that_is_larger_than_the_bound_comes_through_alone() -> None:
     budget = Budget(10)
     assert len(budget.open(SLOW)) == 1
-    budget.take(SLOW[1], 1, 50 * FETCH)
+    budget.take(SLOW[1], 1, 50 * LEAST)
     assert not budget.open(SLOW)
     budget.give_back(SLOW[1], 1)
     assert len(budget.open(SLOW)) == 1
@@ -46,12 +60,12 @@ def test_small_messages_count_for_more_than_their_value() -> None:
 
 
 def test_after_partitions_changed_hands_all_is_open_and_late_acknowledgements_do_no_harm() -> None:
-    budget = Budget(FETCH)
-    budget.take(SLOW[0], 1, 5 * FETCH)
+    budget = Budget(LEAST)
+    budget.take(SLOW[0], 1, 5 * LEAST)
     budget.clear()
     assert budget.open(SLOW)
     budget.give_back(SLOW[0], 1)
-    budget.take(SLOW[0], 2, FETCH)
+    budget.take(SLOW[0], 2, LEAST)
     assert not budget.open(SLOW)
 
 
