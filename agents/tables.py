@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import orjson
+from faust.tables.manager import TableManager
 from faust.types import TP, EventT
 
 from agents.topics import Topics
@@ -128,3 +129,13 @@ class OwnedTable(LineTable):
 
 class LineGlobalTable(LineTable, faust.GlobalTable):
     """A table of which every worker holds the whole."""
+
+
+class LineTableManager(TableManager):
+    """Begins at once: Faust waits a second for tables that are yet to be named, and ours are all there by now."""
+
+    async def on_start(self) -> None:
+        """Called when the worker starts."""
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()

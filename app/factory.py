@@ -24,7 +24,7 @@ from agents.registration import Tables, register
 from agents.roles import Role
 from agents.rules import publish_first
 from agents.stop import Stop
-from agents.tables import LineGlobalTable, LineTable, OwnedTable
+from agents.tables import LineGlobalTable, LineTable, LineTableManager, OwnedTable
 from agents.topics import TABLE_BYTES, Topics
 from agents.transport import Transport
 from agents.waiting import WaitingRooms
@@ -127,6 +127,7 @@ def create_app(settings: Settings) -> LineApp:
         web_tables_enabled=False,  # our pages take their place
         Table=OwnedTable,
         GlobalTable=LineGlobalTable,
+        TableManager=LineTableManager,
     )
     app.settings, app.line, app.role, app.line_topics, app.cluster = settings, line, role, topics, cluster
     app.started_at = time.time()

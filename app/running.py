@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import sys
+from contextlib import suppress
 
 from agents.line import Line
 from app.lookups import prepare_lookups
@@ -17,9 +19,13 @@ from routing.errors import MetrolineError
 YOUNG = 50_000
 """Objects made before the garbage collector looks at the young ones: records have no cycles and are freed at once."""
 
+M_ARENA_MAX = -8
+"""The parameter of glibc's `mallopt` that says how many heaps there may be (malloc.h)."""
+
 
 def run_worker(settings: Settings) -> None:
     """Runs until SIGTERM or Ctrl-C; raises a `MetrolineError` for what would keep it from starting."""
+    _share_one_heap()
     check_free(settings.web_bind, settings.web_port, "WEB_PORT: the port")
     line = Line.load(settings.line)
     if settings.played(line).stops:
@@ -50,3 +56,12 @@ def _calm_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, 20, 50)
+
+
+def _share_one_heap() -> None:
+    """Lets all threads take memory from one heap where the C library is glibc, which gives each thread its own.
+
+    What one thread takes another gives back here, so that several heaps hold more: about 25 MB in a worker under load.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)

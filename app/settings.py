@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     broker_heartbeat_interval: PositiveFloat = 3.0
     """How often a worker says to the broker that it lives."""
     fetch_wait: PositiveFloat = 0.5
-    """How long a broker may hold a fetch while there is nothing to read; 0.01 for one that does not wake on data."""
+    """How long a broker may hold a fetch while there is nothing to read; 0.005 for one that does not wake on data."""
     bus_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = "lz4"
     """How what is written to the bus is compressed: packs of JSON become a fraction of their size."""
     topic_replication_factor: PositiveInt = 1
