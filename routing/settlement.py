@@ -56,8 +56,10 @@ def mark_of(record: RecordId) -> int | None:
 def by_block(ids: Iterable[RecordId]) -> Iterator[tuple[int, list[int]]]:
     """The places of these ids, apart by the block they lie in."""
     all_ids = list(ids)
-    if len(all_ids) > 1 and _are_offsets(all_ids) and min(all_ids) // BLOCK == max(all_ids) // BLOCK:  # nearly always
-        return iter([(all_ids[0] // BLOCK, list(range(len(all_ids))))])
+    if len(all_ids) > 1 and len(set(map(type, all_ids))) == 1:  # nearly always: of one kind, and in one block
+        first, last = offset_of(min(all_ids)) // BLOCK, offset_of(max(all_ids)) // BLOCK
+        if first == last:
+            return iter([(first, list(range(len(all_ids))))])
     blocks: dict[int, list[int]] = {}
     for place, record in enumerate(all_ids):
         blocks.setdefault(offset_of(record) // BLOCK, []).append(place)
@@ -92,6 +94,8 @@ class Block:
     """The records that ended as dead letters, by their marks."""
     generations: dict[int, BitMap] = field(default_factory=dict)
     """The records that began anew, by their marks, apart by how often they did."""
+    _encoded: dict[int, list[Any]] = field(default_factory=dict, repr=False, compare=False)
+    """Entries of `partial` as JSON data, as long as they have not changed: many are under way at once."""
 
     def settle(self, ids: Iterable[RecordId], kind: Kind, hops: int, generation: int = 0) -> list[int]:
         """Settles records of this block that came with one outcome; gives the places of those that had none."""
@@ -152,6 +156,7 @@ class Block:
     def _unsettle(self, record: RecordId) -> None:
         offset, index, count = (record, 0, 1) if type(record) is int else cast("tuple[int, int, int]", record)
         place = offset % BLOCK
+        self._encoded.pop(place, None)
         if place in self.whole:
             self.whole.discard(place)
             if count > 1:
@@ -184,6 +189,7 @@ class Block:
         if len({place for place, _ in marks}) != len(marks) or sum(map(len, marks.values())) != len(ids):
             return None
         for (place, count), settled in marks.items():
+            self._encoded.pop(place, None)
             all_settled = settled | self.partial.pop(place, (count, EMPTY))[1]
             if len(all_settled) < count:
                 self.partial[place] = (count, all_settled)
@@ -200,6 +206,7 @@ class Block:
         if index in settled:
             return False
         settled.add(index)
+        self._encoded.pop(place, None)
         if len(settled) >= count:
             del self.partial[place]
             self.whole.add(place)
@@ -209,11 +216,15 @@ class Block:
         """As JSON data; the bitmaps in roaring's portable format, base64."""
         self.whole.run_optimize()
         self.dead.run_optimize()
-        for bitmap in (*self.generations.values(), *[settled for _, settled in self.partial.values()]):
+        for bitmap in self.generations.values():
             bitmap.run_optimize()
+        for place in self.partial.keys() - self._encoded.keys():
+            count, settled = self.partial[place]
+            settled.run_optimize()
+            self._encoded[place] = [count, _encode(settled)]
         return {
             "whole": _encode(self.whole),
-            "partial": {str(place): [count, _encode(settled)] for place, (count, settled) in self.partial.items()},
+            "partial": {str(place): self._encoded[place] for place in self.partial},
             "counts": [[*kind, count] for kind, count in self.counts.items()],
             "hops": self.hops,
             "duplicates": self.duplicates,
