@@ -18,6 +18,7 @@ from typing import Any, cast, overload
 from agents.lookups.made import LookupTable
 from agents.lookups.reader import Lookup
 from routing.errors import InvalidLine
+from routing.handling import Part
 from routing.network import Network
 from routing.rules import RuleBook
 
@@ -76,6 +77,21 @@ class Service:
     def handler_of(self, id: str) -> Callable[[Record], Any]:
         """What is called with the record of this id."""
         return partial(self.handler, id=id) if self.takes_id else self.handler
+
+    def handler_of_whole(self, id: str) -> Callable[[Record], Any]:
+        """What is called with a whole record, and gives one: it lays what the service made over the record.
+
+        For an async service, which cannot be called as it is, this is the service.
+        """
+        if self.reads is None or self.is_async:
+            return self.handler_of(id)
+        part, handler = Part(self.reads), self.handler_of(id)
+
+        def laid_over(record: Record) -> Any:
+            result = handler(part.handed(record))
+            return part.left(record, result) if isinstance(result, dict) else result
+
+        return laid_over
 
     def patient(self, default: Patience) -> Patience:
         """Its patience, by default this one."""

@@ -72,7 +72,10 @@ class Part(Whole):
 
     def open(self, line: bytes) -> Opened:
         record, _ = super().open(line)
-        return record, {name: value for name, value in record.items() if name in self.names}
+        return record, self.handed(record)
+
+    def handed(self, record: Record) -> Record:
+        return {name: value for name, value in record.items() if name in self.names}
 
     def close(self, line: bytes, known: Record, result: Record) -> bytes:
         return orjson.dumps(self.left(known, result))

@@ -117,7 +117,7 @@ def _handlers(line: str | None) -> dict[str, Any]:
         return {}
     loaded = Line.load(line)
     prepare_lookups(loaded)
-    return {name: service.handler_of("explained") for name, service in loaded.services.items()}
+    return {name: service.handler_of_whole("explained") for name, service in loaded.services.items()}
 
 
 def _print(step: Explained) -> None:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from agents import Drop, Retry, service
@@ -15,6 +16,7 @@ from agents.bus import Bounds
 from agents.line import Patience, Record
 from agents.stop import Stop
 from routing.envelope import Envelope, Visit
+from routing.errors import InvalidLine
 from routing.itinerary import Chosen, Itinerary
 from routing.outcome import Ending
 from routing.rules import RuleBook
@@ -95,6 +97,66 @@ async def test_a_service_that_asks_for_it_is_handed_the_records_id(bench: Bench,
     await confirmed(await Stop(bench.carrier, mark, 5.0, Patience()).handle(replace(incoming, segments=(packed,))))
 
     assert seen == {1: "source-0-4", 2: "source-0-5.3"}
+
+
+@pytest.mark.parametrize("strategy", ["hard_wired", "conductor", "map_maker", "signpost"])
+async def test_a_service_that_names_what_it_reads_is_handed_that_and_its_records_go_the_same_way(
+    bench: Bench, strategy: str
+) -> None:
+    seen: list[Record] = []
+
+    def grow(record: Record) -> Any:
+        seen.append(dict(record))
+        if record["n"] == 3:
+            return Drop("three")
+        if record["n"] == 4:
+            raise ValueError("four")
+        record["size"] = record.pop("n") * 7
+        return record
+
+    records = [{"n": n, "text": f"{n} é", "size": 100, "rest": [n, {"n": n}]} for n in range(5)]
+    itinerary = None
+    if strategy == "map_maker":
+        planned = RuleBook.parse(RULES, 1).plans("a", [{"size": 100}])[0]
+        assert isinstance(planned, Itinerary)
+        itinerary = planned
+    made = []
+    for reads in (None, frozenset({"n", "missing"})):
+        bench.producer.sent.clear()
+        await handled(bench, grow, envelope(*records, strategy=strategy, itinerary=itinerary), reads=reads)
+        made.append(
+            {
+                (sent.topic, segment.ids, segment.outcome, str(segment.itinerary)): [*map(orjson.loads, segment.lines)]
+                for sent in bench.producer.sent
+                for segment in sent.envelope.segments
+            }
+        )
+
+    assert made[0] == made[1]
+    assert seen[: len(records)] == records
+    assert seen[len(records) :] == [{"n": n} for n in range(5)]
+
+
+async def test_a_line_that_is_no_record_is_a_dead_letter_where_only_some_fields_are_read_too(bench: Bench) -> None:
+    good = envelope(*[{"n": n} for n in range(40)])
+    [segment] = good.segments
+    lines = list(segment.lines)
+    lines[3], lines[35] = b'{"n":3,', b"[]"
+
+    await handled(
+        bench, as_it_is, replace(good, segments=(replace(segment, lines=tuple(lines)),)), reads=frozenset("n")
+    )
+
+    endings = endings_of(bench.producer.to("test.arrivals"))
+    assert sorted(map(str, endings)) == ["3", "35"]
+    assert all((reason or "").startswith("malformed_record") for _, reason in endings.values())
+    assert sum(len(one.records) for one in bench.producer.to("test.service.c")) == 38
+
+
+@pytest.mark.parametrize("reads", ["n", [1], [None]])
+def test_what_is_read_is_a_list_of_names(reads: Any) -> None:
+    with pytest.raises(InvalidLine, match="reads is a list of names"):
+        service(reads=reads)(as_it_is)
 
 
 async def test_a_drop_with_a_strange_reason_ends_its_record_alone(bench: Bench) -> None:

@@ -71,3 +71,21 @@ def test_explain_says_where_in_services_py_a_service_raised(folder: Path) -> Non
 
     assert said.exit_code == 0
     assert said.output.rstrip().endswith("→ dead: service_error: KeyError: 'amount' (services.py:6 in price)")
+
+
+def test_explain_hands_a_service_what_it_reads_and_lays_what_it_made_over_the_record(folder: Path) -> None:
+    (folder / "services.py").write_text(
+        "from agents import service\n\n\n"
+        '@service(reads=["amount"])\n'
+        "def price(record):\n"
+        "    assert list(record) == ['amount']\n"
+        "    return {'total': record['amount'] * 2}\n"
+    )
+    (folder / "record.json").write_text('{"amount": 5, "kept": true}')
+    with (folder / "routes.toml").open("a") as table:
+        table.write('[[rules]]\nafter = "price"\nwhen = "amount == null && kept && total == 10"\ndrop = "as it must be"\n')
+
+    said = metroline("explain", folder / "routes.toml", folder / "record.json", "--line", folder)
+
+    assert said.exit_code == 0
+    assert said.output.rstrip().endswith("→ dropped: as it must be")
