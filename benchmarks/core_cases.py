@@ -9,6 +9,7 @@ from benchmarks import core_jobs as jobs
 from benchmarks.core_jobs import LINES, METROBUS, ORIGIN, RECORDS, conditional
 from benchmarks.ratio import Case, Job, each
 from routing.envelope import Envelope
+from routing.handling import Excerpt, Whole
 from routing.source import read_plain
 
 PACKS = (1, 49, 500)
@@ -26,6 +27,8 @@ BOUNDS: dict[str, Sequence[float]] = {
     "decide, match and CEL": (2.2, 0.3, 0.24),
     "decide, 10 CEL, known values": (7.5, 1.8, 1.6),
     "decide, 10 CEL, new values": (12, 11, 11),
+    "hand to a service": (6.5, 6.0, 6.0),
+    "hand to a service with reads": (6.0, 4.0, 4.0),
     "encode an envelope": (7.5, 0.45, 0.3),
     "decode an envelope": (11, 1.1, 0.85),
     "regroup a pack": (30, 4.6, 1.4),
@@ -50,6 +53,7 @@ def cases() -> Iterator[Case]:
     book = conditional(many)
     for size in PACKS:
         yield from _reading(size)
+        yield from _handing(size)
         yield from _deciding(size)
         yield from _carrying(size)
         yield from _choosing(size)
@@ -71,6 +75,12 @@ def _reading(size: int) -> Iterator[Case]:
     yield _case("read source messages", size, jobs.on_lines(size, plainly), "orjson.loads", loads)
     fields = jobs.on_lines(size, lambda lines: reader.read_all(b"\n".join(lines), len(lines)))
     yield _case("read fields", size, fields, "orjson.loads", loads)
+
+
+def _handing(size: int) -> Iterator[Case]:
+    loads, some = jobs.loads(size), Excerpt(frozenset({"account_number"}), frozenset({"hold", "email"}))
+    yield _case("hand to a service", size, jobs.handle(size, Whole()), "orjson.loads", loads)
+    yield _case("hand to a service with reads", size, jobs.handle(size, some), "orjson.loads", loads)
 
 
 def _deciding(size: int) -> Iterator[Case]:

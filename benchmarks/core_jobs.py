@@ -16,6 +16,7 @@ from agents.lines import metrobus
 from agents.lines.metrobus.records import records
 from benchmarks.ratio import Job, Run, each
 from routing.envelope import Envelope, Origin, Segment, Visit, pack
+from routing.handling import Handling
 from routing.itinerary import Chosen, Course, Move
 from routing.rules import SOURCE, Junction, RuleBook
 
@@ -58,6 +59,17 @@ def dumps(size: int) -> Job:
             orjson.dumps(record)
 
     return lambda: each(write, in_packs([orjson.loads(line) for line in LINES], size))
+
+
+def handle(size: int, handling: Handling) -> Job:
+    """What a stop does with records beside carrying them: a service adds a field to each."""
+
+    def run(lines: list[bytes]) -> None:
+        for line, (known, handed) in zip(lines, handling.open_all(lines), strict=True):
+            handed["email"] = "customer@bank.example"
+            handling.close(line, known, handed)
+
+    return on_lines(size, run)
 
 
 def evaluate(size: int, texts: Sequence[str]) -> Job:

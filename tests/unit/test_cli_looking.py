@@ -83,7 +83,8 @@ def test_explain_hands_a_service_what_it_reads_and_lays_what_it_made_over_the_re
     )
     (folder / "record.json").write_text('{"amount": 5, "kept": true}')
     with (folder / "routes.toml").open("a") as table:
-        table.write('[[rules]]\nafter = "price"\nwhen = "amount == null && kept && total == 10"\ndrop = "as it must be"\n')
+        table.write('[[rules]]\nafter = "price"\n')
+        table.write('when = "amount == null && kept && total == 10"\ndrop = "as it must be"\n')
 
     said = metroline("explain", folder / "routes.toml", folder / "record.json", "--line", folder)
 
