@@ -59,7 +59,7 @@ class Budget:
             if room <= 0:
                 continue
             expected = self._expected[topic] = max(LEAST, self._expected.get(topic, 0))
-            self._expected[topic] -= expected // 4  # it is forgotten when less comes
+            self._expected[topic] -= expected // 16  # it is forgotten when less comes
             looks = max(1, room // expected)
             first = self._turn % len(tps)
             tps.sort()

@@ -8,7 +8,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -112,7 +112,7 @@ def service(
     timeout: float | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
-    reads: Collection[str] | None = None,
+    reads: Iterable[str] | None = None,
 ) -> Callable[[Handler], Handler]: ...
 def service(
     handler: Handler | None = None,
@@ -127,7 +127,7 @@ def service(
     timeout: float | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
-    reads: Collection[str] | None = None,
+    reads: Iterable[str] | None = None,
 ) -> Handler | Callable[[Handler], Handler]:
     """Marks a function as the service of a stop; the stop's name is the function's unless `name` says otherwise.
 
@@ -159,9 +159,9 @@ def service(
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered is True or the name of a field, and needs concurrency=1")
         takes_id = "id" in list(inspect.signature(function).parameters)[1:]
-        if reads is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in reads)):
-            raise InvalidLine(f"service {stop!r}: reads is a list of names of fields, not {reads!r}")
         fields = None if reads is None else frozenset(reads)
+        if fields is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in fields)):
+            raise InvalidLine(f"service {stop!r}: reads is a list of names of fields, not {reads!r}")
         marked = Service(stop, function, concurrency, is_async, blocking, patience, no_retry, ordered, takes_id, fields)
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function

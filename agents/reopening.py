@@ -70,4 +70,4 @@ def begin_anew(departures: Departures, books: Books, segment: Segment, at: float
 
 
 def _read(reader: FieldReader, segment: Segment) -> list[dict[str, Any]]:
-    return reader.read_all(b"\n".join(segment.lines), len(segment.lines))
+    return reader.read_all(segment.lines)

@@ -49,7 +49,7 @@ class Router(ABC):
 
     def _courses(self, book: RuleBook, after: str, segment: Segment, reader: FieldReader) -> Sequence[Course]:
         try:
-            return self.courses(book, after, reader.read_all(b"\n".join(segment.lines), len(segment.lines)))
+            return self.courses(book, after, reader.read_all(segment.lines))
         except MalformedRecord:
             return [self._course(book, after, line, reader) for line in segment.lines]
 

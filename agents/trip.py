@@ -147,11 +147,8 @@ class Trip:
             self._run_on([opened], time.monotonic, 0.0)
 
     def _run_on(self, opened: Sequence[Opened], clock: Callable[[], float], until: float) -> None:
-        """Runs a plain service on one record at least, and on the others until the time is over.
-
-        This is done for each record at each stop, so it is written out.
-        """
-        handler, handling, watches, keeps = self.handler, self.handling, self.watches, self.keeps
+        """Runs a plain service on one record at least, and on the others until the time is over."""
+        handler, watches = self.handler, self.watches
         for known, handed in opened:
             place = self.taken
             self.taken = place + 1
@@ -163,15 +160,6 @@ class Trip:
                 if is_end_of_worker(error):
                     raise
                 self._raised(place, error)
-                continue
-            if type(result) is dict:
-                try:
-                    self.lines[place] = handling.close(self.lines[place], known, result)
-                except TypeError as error:  # orjson.JSONEncodeError is one
-                    self._end(place, Outcome.dead(Cause.NOT_ENCODABLE, str(error)))
-                else:
-                    if keeps != NOTHING:
-                        self.after[place] = as_sent(handling.left(known, result), keeps)
             else:
                 self._answered(place, known, result)
             if clock() > until:
@@ -226,6 +214,9 @@ class Trip:
             self.lines[place] = self.handling.close(self.lines[place], known, result)
         except TypeError as error:  # orjson.JSONEncodeError is one
             self._end(place, Outcome.dead(Cause.NOT_ENCODABLE, str(error)))
+            return
+        except MalformedRecord as error:
+            self._end(place, Outcome.dead(Cause.MALFORMED_RECORD, str(error)))
             return
         if self.keeps != NOTHING:
             self.after[place] = as_sent(self.handling.left(known, result), self.keeps)

@@ -89,8 +89,7 @@ def evaluate(size: int, texts: Sequence[str]) -> Job:
 def decide(size: int, book: RuleBook) -> Job:
     """Decides at the source on what its rules read, as it was just read from the lines."""
     junction = book.junction(SOURCE)
-    body = b"\n".join(LINES)
-    return lambda: each(junction.decide, in_packs(junction.reader.read_all(body, RECORDS), size))
+    return lambda: each(junction.decide, in_packs(junction.reader.read_all(LINES), size))
 
 
 def decide_anew(size: int, texts: Sequence[str]) -> Job:
@@ -105,7 +104,7 @@ def decide_anew(size: int, texts: Sequence[str]) -> Job:
 def decide_one_of(size: int, count: int) -> Job:
     """Decides by so many `match` rules, each record by another of them."""
     junction, lines = one_of(count)
-    return lambda: each(junction.decide, in_packs(junction.reader.read_all(b"\n".join(lines()), RECORDS), size))
+    return lambda: each(junction.decide, in_packs(junction.reader.read_all(lines()), size))
 
 
 def read_and_decide_one_of(size: int, count: int) -> Job:
@@ -113,7 +112,7 @@ def read_and_decide_one_of(size: int, count: int) -> Job:
     junction, lines = one_of(count)
 
     def run(lines: list[bytes]) -> object:
-        return junction.decide(junction.reader.read_all(b"\n".join(lines), len(lines)))
+        return junction.decide(junction.reader.read_all(lines))
 
     return lambda: each(run, in_packs(lines(), size))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any, TypedDict, cast
 
 import msgspec
@@ -34,24 +35,31 @@ class FieldReader:
         """The fields that are there; the whole record where decisions look at that. Raises `MalformedRecord`."""
         if self._decoder is None:
             record = self._whole(line)
-            return record if self.reads is None else {name: record[name] for name in self.reads if name in record}
+            return record if self.reads is None else {key: value for key, value in record.items() if key in self.reads}
         try:
-            return cast("dict[str, Any]", self._decoder.decode(line))
+            found = cast("dict[str, Any]", self._decoder.decode(line))
+            line.isascii() or line.decode()  # msgspec does not look at the text that it skips
         except FAULTS as error:
             raise MalformedRecord(f"no record: {error}", line) from error
+        return found
 
-    def read_all(self, body: bytes, count: int) -> list[dict[str, Any]]:
-        """The same for `count` lines at once; raises `MalformedRecord` where any of them is no record."""
-        if self._decoder is None:
-            found = list(map(self.read, body.split(b"\n")))
-        else:
-            try:
-                found = self._decoder.decode_lines(body)
-                body.isascii() or body.decode()  # msgspec does not look at the text that it skips
-            except FAULTS as error:
-                raise MalformedRecord(f"no records: {error}", body) from error
-        if len(found) != count:
-            raise MalformedRecord(f"{len(found)} records, not {count}", body)
+    def read_all(self, lines: Sequence[bytes]) -> list[dict[str, Any]]:
+        """The same for many lines; raises `MalformedRecord` where any of them is no record.
+
+        To msgspec a newline is a blank like any other: two records on a line and an empty line would be two on two.
+        So lines are read together where each begins and ends as a record does: then each holds one at least, and as
+        many records as lines are one on each.
+        """
+        if self._decoder is None or not _are_framed(lines):
+            return list(map(self.read, lines))
+        body = b"\n".join(lines)
+        try:
+            found = self._decoder.decode_lines(body)
+            body.isascii() or body.decode()
+        except FAULTS as error:
+            raise MalformedRecord(f"no records: {error}", body) from error
+        if len(found) != len(lines):
+            raise MalformedRecord(f"{len(found)} records on {len(lines)} lines", body)
         return found
 
     def _whole(self, line: bytes) -> dict[str, Any]:
@@ -62,6 +70,11 @@ class FieldReader:
         if type(record) is not dict:
             raise MalformedRecord("no JSON object", line)
         return record
+
+
+def _are_framed(lines: Sequence[bytes]) -> bool:
+    """Whether each line begins and ends with a brace."""
+    return all(map(bytes.startswith, lines, repeat(b"{"))) and all(map(bytes.endswith, lines, repeat(b"}")))
 
 
 EMPTY_READER = FieldReader(frozenset())

@@ -35,7 +35,10 @@ class Handling(Protocol):
         """The same for many lines; raises `MalformedRecord` where any of them is no record."""
 
     def close(self, line: bytes, known: Record, result: Record) -> bytes:
-        """The record's line with what the service gave back; raises `TypeError` where JSON cannot hold that."""
+        """The record's line with what the service gave back.
+
+        Raises `TypeError` where JSON cannot hold that, and `MalformedRecord` where the line is no record after all.
+        """
 
     def left(self, known: Record, result: Record) -> Record:
         """The record as the service left it, as far as it is known."""
@@ -106,12 +109,10 @@ class Excerpt:
 
     def open(self, line: bytes) -> Opened:
         known = self._reader.read(line)
-        if not line.isascii():
-            _check_text(line)
         return known, self._handed(known)
 
     def open_all(self, lines: Sequence[bytes]) -> list[Opened]:
-        return [(known, self._handed(known)) for known in self._reader.read_all(b"\n".join(lines), len(lines))]
+        return [(known, self._handed(known)) for known in self._reader.read_all(lines)]
 
     def _handed(self, known: Record) -> Record:
         if self._beside.isdisjoint(known):
@@ -141,17 +142,9 @@ class Excerpt:
         return result if self._beside.isdisjoint(known) else self._part.left(known, result)
 
     def _anew(self, line: bytes, result: Record) -> bytes:
-        return self._part.close(line, orjson.loads(line), result)
+        return self._part.close(line, self._part.open(line)[0], result)
 
 
 def _is_text(name: object) -> bool:
     """Whether it can be the name of a field."""
     return type(name) is str
-
-
-def _check_text(line: bytes) -> None:
-    """Raises `MalformedRecord` for a line that is no text: who reads some fields does not look at the others."""
-    try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        raise MalformedRecord(f"no JSON: {error}", line) from error

@@ -77,7 +77,7 @@ def read_plain(values: Sequence[bytes | None], reader: FieldReader) -> Plain | N
     if _has_odd_numbers(body) or _may_hold_deep(body):
         return None
     try:
-        return Plain(lines, counts, reader.read_all(body, len(lines)))
+        return Plain(lines, counts, reader.read_all(lines))
     except MalformedRecord:
         return None
 

@@ -133,6 +133,8 @@ class Lookup:
             self._read(self._opened(self.path))
         except (LookupDamaged, LookupMissing) as error:
             log.warning("%s; the version that was read stays", error)
+            if isinstance(error.__cause__, OSError):  # it may pass: this version is looked at again
+                self._seen = None
 
     def _read(self, version: Version) -> None:
         self._here, self._version = version.here, version

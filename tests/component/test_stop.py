@@ -153,6 +153,38 @@ async def test_a_line_that_is_no_record_is_a_dead_letter_where_only_some_fields_
     assert sum(len(one.records) for one in bench.producer.to("test.service.c")) == 38
 
 
+async def test_lines_that_are_no_records_do_not_shift_those_beside_them(bench: Bench) -> None:
+    def note(record: Record) -> Record:
+        return record | {"seen": record["n"]}
+
+    good = envelope(*[{"n": n} for n in range(4)])
+    [segment] = good.segments
+    odd = replace(segment, lines=(b'{"n":0}', b'{"n":1}{"n":2}', b'{"n":3}', b""))
+
+    await handled(bench, note, replace(good, segments=(odd,)), reads=frozenset("n"))
+
+    assert set(endings_of(bench.producer.to("test.arrivals"))) == {1, 3}
+    [sent] = bench.producer.to("test.service.c")
+    assert sent.records == [{"n": 0, "seen": 0}, {"n": 3, "seen": 3}]
+
+
+async def test_the_time_of_a_service_that_raises_counts(bench: Bench) -> None:
+    def fail(record: Record) -> Record:
+        bench.now += 1.0
+        raise ValueError("no answer")
+
+    await handled(bench, fail, envelope(*[{"n": n} for n in range(10)]), pack_seconds=2.5)
+
+    assert len(endings_of(bench.producer.to("test.arrivals"))) == 3
+    [back] = bench.producer.to("test.service.a")
+    assert [record["n"] for record in back.records] == list(range(3, 10))
+
+
+def test_what_is_read_may_come_from_a_generator() -> None:
+    function = service(name="a", reads=(name for name in ["a", "b"]))(as_it_is)
+    assert function.__metroline__.reads == {"a", "b"}  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("reads", ["n", [1], [None]])
 def test_what_is_read_is_a_list_of_names(reads: Any) -> None:
     with pytest.raises(InvalidLine, match="reads is a list of names"):

@@ -38,7 +38,7 @@ def test_where_little_comes_all_partitions_are_looked_at_and_where_much_comes_fe
         budget.give_back(SLOW[0], offset)
     assert len(budget.open(SLOW)) == 1
     assert budget.open(FAST) == set(FAST)
-    for _ in range(10):
+    for _ in range(50):
         budget.open(SLOW)
     assert budget.open(SLOW) == set(SLOW)
 

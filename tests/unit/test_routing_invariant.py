@@ -85,7 +85,7 @@ class Bus:
         """The on-ramp."""
         strategy = STRATEGIES[self.strategy]
         lines = tuple(map(orjson.dumps, records))
-        read = strategy.reader(self.books, SOURCE).read_all(b"\n".join(lines), len(lines))
+        read = strategy.reader(self.books, SOURCE).read_all(lines)
         courses = strategy.begin(self.books, read)
         departing = Segment(tuple(range(len(lines))), lines, 0.0)
         self._dispatch([(departing, courses, "on-ramp")])
@@ -112,7 +112,7 @@ class Bus:
 
     def _route(self, route: Callable[[RuleBook, str, Reader], Sequence[Course]], segment: Segment) -> Sequence[Course]:
         def read(reader: FieldReader) -> list[Record]:
-            return reader.read_all(b"\n".join(segment.lines), len(segment.lines))
+            return reader.read_all(segment.lines)
 
         return route(self.books.live, segment.last_stop, read)
 

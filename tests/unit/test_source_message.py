@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.errors import MalformedRecord
 from routing.fields import FieldReader
 from routing.source import read_message, read_plain
 from tests.unit.worlds import examples
@@ -256,12 +257,16 @@ def nearly_good(draw: st.DrawFn) -> bytes:
 READERS = [FieldReader(frozenset()), FieldReader(frozenset("a")), FieldReader(None)]
 
 
-packed = st.lists(st.one_of(nearly_good(), st.sampled_from(GOOD)), min_size=1, max_size=3).flatmap(
+ODD_LINES = [b"", b" ", b'{"a":1}{"a":2}', b'{"a":', b"2}", b"{", b'"a":3}', b'{"a":[{}', b"{}]}", b'{"a":"}', b'{"}']
+packed = st.lists(st.one_of(nearly_good(), st.sampled_from(GOOD + ODD_LINES)), min_size=1, max_size=4).flatmap(
     lambda lines: st.sampled_from([b"\n".join(lines), b"\n".join(lines) + b"\n", b"\r\n".join(lines)])
 )
 
 
-@given(st.lists(st.one_of(nearly_good(), packed), min_size=1, max_size=3), st.sampled_from(READERS))
+@given(
+    st.lists(st.one_of(nearly_good(), packed, st.sampled_from(ODD_LINES)), min_size=1, max_size=4),
+    st.sampled_from(READERS),
+)
 @examples(2_500)
 def test_messages_that_are_read_at_once_are_those_that_each_alone_would_be_records(
     values: list[bytes], reader: FieldReader
@@ -277,6 +282,19 @@ def test_messages_that_are_read_at_once_are_those_that_each_alone_would_be_recor
         assert line.line.strip() == taken.strip()
         wanted = {name: value for name, value in line.record.items() if reader.reads is None or name in reader.reads}
         assert json.dumps(seen, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+
+
+def test_two_records_on_a_line_and_an_empty_message_are_not_two_records_on_two_lines() -> None:
+    for odd in (b"", b"{", b'{"a":"}'):
+        values = [b'{"n":0}', b'{"n":1}{"n":2}', b'{"n":3}', odd]
+        assert read_plain(values, FieldReader(frozenset("n"))) is None
+        with pytest.raises(MalformedRecord):
+            FieldReader(frozenset("n")).read_all(values)
+
+
+def test_fields_come_in_the_order_in_which_they_stand_in_the_record() -> None:
+    reader = FieldReader(frozenset(["d", "b", "größe", "a", "c"]))
+    assert list(reader.read('{"a":1,"b":2,"größe":3,"c":4,"d":5}'.encode())) == ["a", "b", "größe", "c", "d"]
 
 
 def test_good_messages_are_read_at_once() -> None:
