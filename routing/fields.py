@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import Any, TypedDict, cast
 
 import msgspec
@@ -15,6 +14,8 @@ from routing.values import Reads
 
 PLAIN_NAME = re.compile(r"[ !#-\[\]-~]+")
 """The names that msgspec tells apart in a TypedDict: for 'é' it takes the field of no name."""
+
+BEGINS, ENDS = {ord("{")}, {ord("}")}
 
 FAULTS = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -74,7 +75,7 @@ class FieldReader:
 
 def _are_framed(lines: Sequence[bytes]) -> bool:
     """Whether each line begins and ends with a brace."""
-    return all(map(bytes.startswith, lines, repeat(b"{"))) and all(map(bytes.endswith, lines, repeat(b"}")))
+    return all(lines) and {line[0] for line in lines} == BEGINS and {line[-1] for line in lines} == ENDS
 
 
 EMPTY_READER = FieldReader(frozenset())
