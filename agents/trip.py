@@ -132,8 +132,8 @@ class Trip:
                 opened = self.handling.open_all(lines)
             except MalformedRecord:
                 self._run_plain(self.taken)
-                opened = []
-            self._run_on(opened, clock, until)
+            else:
+                self._run_on(opened, clock, until)
             if clock() > until:
                 return
 
