@@ -15,6 +15,8 @@ from benchmarks.targets import ALL, BROKERS, Entries, median, verdicts
 
 FOLDER = ROOT / "benchmarks"
 TOP = 15
+YARDSTICK = next(system for system in SYSTEMS if system.name == "raw_confluent")
+"""What CPU times are compared with: a loop as lean as Python allows, whose time tells how fast the machine was then."""
 
 INTRODUCTION = """\
 # Results
@@ -115,6 +117,7 @@ def _measured(entries: Entries) -> list[System]:
 
 def _systems(results: Results, broker: str) -> Iterator[str]:
     costs = results.read("throughput", broker)
+    yardstick = median(costs, YARDSTICK.name, "cpu_per_10k")
     rows = []
     for system in sorted(_measured(costs), key=lambda each: median(costs, each.name, "cpu_per_10k") or 0):
         name = system.name
@@ -123,6 +126,7 @@ def _systems(results: Results, broker: str) -> Iterator[str]:
                 system.title,
                 f"{median(costs, name, 'records') or 0:,.0f}",
                 spread(costs, name, "cpu_per_10k", 2),
+                _times(median(costs, name, "cpu_per_10k"), yardstick),
                 spread(costs, name, "records_per_second", 0),
                 spread(costs, name, "messages_per_record", 3),
                 spread(costs, name, "bytes_per_record", 0),
@@ -134,6 +138,7 @@ def _systems(results: Results, broker: str) -> Iterator[str]:
             "",
             "records",
             "CPU-s per 10,000",
+            f"times {YARDSTICK.title}",
             "records/s",
             "bus messages per record",
             "bus bytes per record",
@@ -141,6 +146,11 @@ def _systems(results: Results, broker: str) -> Iterator[str]:
         ],
         rows,
     )
+
+
+def _times(value: float | None, yardstick: float | None) -> str:
+    """How many times the yardstick's CPU time: that holds on a machine, and in an hour, that is slower or faster."""
+    return NOT_MEASURED if value is None or not yardstick else f"{value / yardstick:.2f}"
 
 
 def _waits_and_kills(results: Results, broker: str) -> Iterator[str]:
