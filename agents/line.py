@@ -8,6 +8,7 @@ import inspect
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -317,8 +318,9 @@ def _services(module: ModuleType) -> dict[str, Service]:
 def _tables(module: ModuleType) -> tuple[LookupTable, ...]:
     marks = (getattr(value, "__lookup__", None) for value in vars(module).values())
     found = tuple(dict.fromkeys(mark for mark in marks if isinstance(mark, LookupTable)))
-    if len({table.name for table in found}) < len(found):
-        raise InvalidLine(f"two lookups have one name in {module.__file__}")
+    for name, times in Counter(table.name for table in found).items():
+        if times > 1:
+            raise InvalidLine(f"two lookups are named {name!r} in {module.__file__}")
     return found
 
 

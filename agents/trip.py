@@ -222,11 +222,19 @@ class Trip:
             self.after[place] = as_sent(self.handling.left(known, result), self.keeps)
 
     def _raised(self, place: int, error: BaseException) -> None:
-        outcome = Outcome.dead(Cause.SERVICE_ERROR, described(error))
+        outcome = Outcome.dead(Cause.SERVICE_ERROR, described(error, self._hint(error)))
         if isinstance(error, self.stop.service.no_retry):
             self._end(place, outcome)
         else:
             self.failed[place] = _Failure(outcome)
+
+    def _hint(self, error: BaseException) -> str:
+        """What a service may not know that misses a field which it was not handed."""
+        reads = self.stop.service.reads
+        missed = error.args[0] if isinstance(error, KeyError) and error.args else None
+        if reads is None or type(missed) is not str or missed in reads:
+            return ""
+        return f"; reads= hands it {', '.join(sorted(reads)) or 'nothing'}"
 
     def _end(self, place: int, outcome: Outcome) -> None:
         self.ends[place] = self.stop.end(outcome)

@@ -23,11 +23,14 @@ EVERY = 10_000
 Row = tuple[int, dict[str, Any]]
 
 
-def of_file(file: Path, key: str, value: str | None, told: Progress, *, as_text: bool = False) -> Iterator[Entry]:
+def of_file(
+    file: Path, key: str, value: str | None, told: Progress, *, as_text: bool = False, allow_empty: bool = False
+) -> Iterator[Entry]:
     """The rows of a file by their column `key`; raises `UnreadableRecords` with the line of what cannot be one."""
     with opened(file) as source:
         total = file.stat().st_size
         rows = _of_csv(source, key, value, str if as_text else value_of) if source.is_csv else _of_json(source)
+        number = 0
         for number, (line, row) in enumerate(rows, start=1):
             try:
                 yield _entry(row, key, value, line)
@@ -35,6 +38,8 @@ def of_file(file: Path, key: str, value: str | None, told: Progress, *, as_text:
                 raise UnreadableRecords(f"{file}:{line}: {error}") from error
             if number % EVERY == 0:
                 told("reading", source.done(), total)
+        if not number and not allow_empty:
+            raise UnreadableRecords(f"{file}: there is no row in it; --allow-empty makes a lookup without entries")
         told("reading", total, total)
 
 
@@ -60,7 +65,7 @@ def _of_csv(source: Source, key: str, value: str | None, convert: Callable[[str]
     line, names = next(rows)
     if not names:
         raise UnreadableRecords(f"{source.file}: there is nothing in it")
-    for name in (key, key if value is None else value):
+    for name in (key, *(names if value is None else (value,))):
         if names.count(name) != 1:
             raise UnreadableRecords(f"{source.file}:{line}: {_no_column(name, names)}")
     place = names.index(key)
@@ -73,15 +78,11 @@ def _of_csv(source: Source, key: str, value: str | None, convert: Callable[[str]
 
 def _of_json(source: Source) -> Iterator[Row]:
     """Values keep their types; what could not be a record cannot be a row either."""
-    is_empty = True
     for line, text in json_lines(source):
         [read] = read_message(text)
         if read.record is None:
             raise UnreadableRecords(f"{source.file}:{line}: {read.problem}")
-        is_empty = False
         yield line, read.record
-    if is_empty:
-        raise UnreadableRecords(f"{source.file}: there is nothing in it")
 
 
 def _entry(row: dict[str, Any], key: str, value: str | None, line: int) -> Entry:

@@ -21,12 +21,19 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 def build_from_file(
-    name: str, file: Path, key: str, value: str | None, *, as_text: bool = False, told: Progress = silent
+    name: str,
+    file: Path,
+    key: str,
+    value: str | None,
+    *,
+    as_text: bool = False,
+    allow_empty: bool = False,
+    told: Progress = silent,
 ) -> Label:
     """Makes the lookup `name` of the rows of a file; raises a `MetrolineError`, and then the old version stays."""
     where = folder()
     with alone(checked(name), where, wait=False):
-        rows = entries.of_file(file, key, value, told, as_text=as_text)
+        rows = entries.of_file(file, key, value, told, as_text=as_text, allow_empty=allow_empty)
         return build(name, where, rows, Origin(key, value, str(file.resolve())), told)
 
 

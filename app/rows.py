@@ -6,14 +6,16 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from routing.errors import MetrolineError
 
+NUMBER = re.compile(r"(?!-0\Z)-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-][0-9]+)?")
 OTHER_SEPARATOR = re.compile(r"[;\t|]")
 
 
@@ -32,8 +34,8 @@ class Source:
     is_csv: bool
 
     def done(self) -> int:
-        """How many bytes of the file were read so far."""
-        return self.raw.tell()
+        """How many bytes of the file were read so far; 0 if it is a pipe."""
+        return self.raw.tell() if self.raw.seekable() else 0
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def opened(file: Path) -> Iterator[Source]:
     try:
         with file.open("rb") as raw, gzip.GzipFile(fileobj=raw) if packed else raw as content:
             yield Source(file, raw, cast("BinaryIO", content), kind.lower() == ".csv")
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UnreadableRecords(f"{file} cannot be read: {error}") from error
 
 
@@ -65,22 +67,31 @@ def csv_rows(source: Source) -> Iterator[tuple[int, list[str]]]:
 
 
 def _rows(text: Iterable[str], file: Path) -> Iterator[tuple[int, list[str]]]:
-    rows = csv.reader(text)
-    names = next((row for row in rows if row), [])
+    rows = _not_blank(csv.reader(text, strict=True), file)
+    line, names = next(rows, (0, []))
     if len(names) == 1 and (found := OTHER_SEPARATOR.search(names[0])):
         raise UnreadableRecords(
-            f"{file}:{rows.line_num}: the header {names[0]!r} is one column: separate columns with commas, not with "
+            f"{file}:{line}: the header {names[0]!r} is one column: separate columns with commas, not with "
             f"{found.group()!r}"
         )
-    yield rows.line_num, names
-    begun = rows.line_num + 1
-    for row in rows:
-        if row and len(row) != len(names):
+    yield line, names
+    for line, row in rows:
+        if len(row) != len(names):
             fields, columns = _counted(len(row), "field"), _counted(len(names), "column")
-            raise UnreadableRecords(f"{file}:{begun}: {fields}, but the header names {columns}")
-        if row:
-            yield begun, row
-        begun = rows.line_num + 1
+            raise UnreadableRecords(f"{file}:{line}: {fields}, but the header names {columns}")
+        yield line, row
+
+
+def _not_blank(rows: Any, file: Path) -> Iterator[tuple[int, list[str]]]:
+    """What a `csv.reader` gives, with the line where each row begins: a quote that is never closed is told by it."""
+    begun = 1
+    try:
+        for row in rows:
+            if row:
+                yield begun, row
+            begun = rows.line_num + 1
+    except csv.Error as error:
+        raise UnreadableRecords(f"{file}:{begun}: {error}") from error
 
 
 def _counted(number: int, what: str) -> str:
@@ -88,23 +99,16 @@ def _counted(number: int, what: str) -> str:
 
 
 def value_of(text: str) -> object:
-    """A CSV field as JSON: empty is null, a number is a number, anything else is text."""
+    """A CSV field as JSON: empty is null, a number is a number, anything else is text.
+
+    A number has no leading zeros, no more than 64 bits, and an exponent only with its sign, as programs write it: codes
+    such as 007 and 12e4 are text.
+    """
     if text == "":
         return None
     if not (text[0].isdigit() or text[0] in "-."):
         return text  # most are, and trying is slow
-    if text.strip() == text:
-        for kind in (int, float):
-            try:
-                number = kind(text)
-            except ValueError:
-                continue
-            return number if _is_plain(text, number) else text
-    return text
-
-
-def _is_plain(text: str, number: float) -> bool:
-    """Whether nothing is lost by reading a text as a number: no leading zeros, no `nan`, nothing beyond 64 bits."""
-    digits = text.lstrip("-")
-    padded = len(digits) > 1 and digits[0] == "0" and digits[1] != "."
-    return not padded and "_" not in text and text[0] != "+" and abs(number) < 2**63
+    if NUMBER.fullmatch(text) is None:
+        return text
+    number = int(text) if text.lstrip("-").isdigit() else float(text)
+    return number if abs(number) < 2**63 else text

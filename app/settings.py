@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     fetch_wait: PositiveFloat = 0.5
     """How long a broker may hold a fetch while there is nothing to read; 0.005 for one that does not wake on data."""
     bus_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = "lz4"
-    """How what is written to the bus is compressed: packs of JSON become a fraction of their size."""
+    """How what is written to the bus is compressed: lz4, zstd, snappy, gzip or none."""
     topic_replication_factor: PositiveInt = 1
     """On how many brokers each topic of the line is kept."""
 
@@ -150,7 +150,13 @@ class Settings(BaseSettings):
     @field_validator("lookup_dir")
     @classmethod
     def _folder(cls, folder: Path | None) -> Path | None:
-        if folder is not None and folder.expanduser().exists() and not folder.expanduser().is_dir():
+        if folder is None:
+            return None
+        try:
+            found = folder.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"nobody knows the home of that user: {folder}") from error
+        if found.exists() and not found.is_dir():
             raise ValueError(f"not a folder: {folder}")
         return folder
 

@@ -26,6 +26,9 @@ MOST = 300
 
 ID = re.compile(r"(?P<name>.+)-(?P<partition>[0-9]+)-(?P<offset>[0-9]+)(\.(?P<index>[0-9]+))?")
 
+MOST_IN_MESSAGE = 2**32
+"""Records of one source message; each of them is marked in a bitmap of 32-bit numbers where it is settled."""
+
 RecordId = int | tuple[int, int, int]
 """A record's id within its partition: the offset of its source message or, where that held several lines,
 (offset, index in it, number of lines in it)."""
@@ -287,8 +290,8 @@ def _decode_ids(encoded: list[Any]) -> tuple[RecordId, ...]:
     if kinds == {list} and set(map(len, encoded)) == {3}:
         offsets, indexes, counts = zip(*encoded, strict=True)
         are_numbers = set(map(type, chain(offsets, indexes, counts))) == {int}
-        are_natural = are_numbers and min((*offsets, *indexes)) >= 0 and max((*offsets, *counts)) < EXACT
-        if are_natural and all(map(operator.lt, indexes, counts)):
+        are_natural = are_numbers and min((*offsets, *indexes)) >= 0 and max(offsets) < EXACT
+        if are_natural and max(counts) <= MOST_IN_MESSAGE and all(map(operator.lt, indexes, counts)):
             return tuple(zip(offsets, indexes, counts, strict=True))
     return tuple([natural(one) if type(one) is int else _id(one) for one in encoded])
 
@@ -297,7 +300,7 @@ def _id(encoded: Any) -> RecordId:
     if not isinstance(encoded, list):
         raise MetrolineError(f"{encoded!r} is no record's id")
     offset, index, count = (natural(part) for part in encoded)
-    if index >= count:
+    if not index < count <= MOST_IN_MESSAGE:
         raise MetrolineError(f"record {index} of {count}")
     return (offset, index, count)
 

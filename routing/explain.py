@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -13,7 +13,7 @@ from routing.errors import ConditionError
 from routing.failure import described
 from routing.outcome import Cause, Drop, Retry
 from routing.rules import SOURCE, Junction, RuleBook
-from routing.values import matches
+from routing.values import fingerprint, matches
 
 MOST_STOPS = 64
 
@@ -35,40 +35,53 @@ class Explained:
     after: str
     trials: tuple[Trial, ...]
     verdict: str
+    sets: dict[str, str] = field(default_factory=dict)
+    """The fields that the service at the stop set, with their values as JSON."""
+    removes: tuple[str, ...] = ()
+    """Those that it took out."""
 
     def as_json(self) -> dict[str, Any]:
         trials = [
             {"rule": trial.rule, "holds": trial.holds, "verdict": trial.verdict, "read": trial.read}
             for trial in self.trials
         ]
-        return {"after": self.after, "tried": trials, "verdict": self.verdict}
+        told = {"after": self.after, "sets": self.sets, "removes": list(self.removes)}
+        return told | {"tried": trials, "verdict": self.verdict}
 
 
 def explain(
     book: RuleBook, record: dict[str, Any], handlers: Mapping[str, Callable[[dict[str, Any]], Any]]
 ) -> Iterator[Explained]:
     """Follows a record through a table; at a stop with a handler that is no coroutine, the handler runs."""
-    after = SOURCE
+    after, before = SOURCE, record
     for _ in range(MOST_STOPS):
         decision = book.decide(after, record)
         trials = tuple(_trials(book.junction(after), record))
+        changes = _changes(before, record)
         if decision.outcome is not None:
-            outcome = decision.outcome
-            yield Explained(after, trials, f"{outcome.ending.value}{f': {outcome.reason}' if outcome.reason else ''}")
+            ending, reason = decision.outcome.ending.value, decision.outcome.reason
+            yield Explained(after, trials, f"{ending}: {reason}" if reason else ending, *changes)
             return
         stop = str(decision.stop)
+        yield Explained(after, trials, stop, *changes)
+        after, before = stop, record
         handler = handlers.get(stop)
-        if handler is None:
-            yield Explained(after, trials, stop)
-            after = stop
-            continue
-        end, record = _handled(handler, record)
-        yield Explained(after, trials, stop)
-        if end is not None:
-            yield Explained(stop, (), end)
-            return
-        after = stop
+        if handler is not None:
+            end, record = _handled(handler, orjson.loads(orjson.dumps(record)))
+            if end is not None:
+                yield Explained(stop, (), end)
+                return
     yield Explained(after, (), f"dead: too_many_hops: {MOST_STOPS} stops behind it")
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The fields that were set, shown, and those that were taken out."""
+    sets = {
+        name: _shown(value)
+        for name, value in after.items()
+        if name not in before or fingerprint(value) != fingerprint(before[name])
+    }
+    return sets, tuple(name for name in before if name not in after)
 
 
 def _handled(handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:

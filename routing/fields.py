@@ -17,7 +17,7 @@ PLAIN_NAME = re.compile(r"[ !#-\[\]-~]+")
 
 BEGINS, ENDS = {ord("{")}, {ord("}")}
 
-FAULTS = (msgspec.DecodeError, UnicodeDecodeError)
+FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class FieldReader:

@@ -16,7 +16,10 @@ def encoded(key: object) -> bytes | None:
         except UnicodeEncodeError:  # half of a surrogate pair
             return None
     elif isinstance(key, int) and not isinstance(key, bool):
-        found = b"%d" % key
+        try:
+            found = b"%d" % key
+        except ValueError:  # more digits than Python writes
+            return None
     else:
         return None
     return found if 0 < len(found) <= MOST_BYTES else None

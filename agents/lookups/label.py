@@ -62,7 +62,10 @@ class Label:
         told = file.read(told_bytes)
         if zlib.crc32(told) != checksum:
             raise LookupDamaged("its label does not fit its checksum")
-        label = cls(**orjson.loads(told))
+        try:
+            label = cls(**orjson.loads(told))
+        except (TypeError, ValueError) as error:
+            raise LookupDamaged("its label is not one of this version of Metroline") from error
         if label.size != length - TAIL.size - told_bytes:
             raise LookupDamaged(
                 f"it holds {length - TAIL.size - told_bytes} bytes of entries, {label.size} were written"

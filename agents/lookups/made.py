@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.lookups.errors import LookupNotBuilt
 from agents.lookups.place import checked
+from routing.errors import InvalidLine
 
 Rows = Callable[[], Iterable[Mapping[str, Any]]]
 
@@ -22,12 +23,12 @@ class LookupTable:
     rows: Rows
     key: str
     value: str | None = None
-    data: Callable[[], Iterable[Path]] | None = None
+    data: Callable[[], Iterable[Path | str]] | None = None
 
     def digest(self, code: Iterable[Path]) -> str:
         """Of the line's code and of the data files that its rows come from: another one asks for a new version."""
         found = hashlib.blake2b(digest_size=16)
-        for file in (*code, *(self.data() if self.data is not None else ())):
+        for file in (*code, *self._files()):
             try:
                 with file.open("rb") as content:
                     found.update(hashlib.file_digest(content, "blake2b").digest())
@@ -35,15 +36,32 @@ class LookupTable:
                 raise LookupNotBuilt(f"lookup {self.name}: {file} cannot be read: {error}") from error
         return found.hexdigest()
 
+    def _files(self) -> list[Path]:
+        """The files that `data` names; raises `LookupNotBuilt` where it is no function that gives paths."""
+        if self.data is None:
+            return []
+        try:
+            return list(map(Path, self.data()))
+        except Exception as error:  # a line's own code may raise anything; it becomes one line
+            raise LookupNotBuilt(
+                f"lookup {self.name}: data is a function without parameters that gives a list of files: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
 
 def lookup_table(
-    name: str, *, key: str, value: str | None = None, data: Callable[[], Iterable[Path]] | None = None
+    name: str, *, key: str, value: str | None = None, data: Callable[[], Iterable[Path | str]] | None = None
 ) -> Callable[[Rows], Rows]:
     """Marks a function in a line's `lookups.py` that yields the rows (dicts) of the lookup `name`.
 
     It is looked up by the column `key`, and gives the column `value`, or all others as a dict. What a line makes itself
     is built when a worker starts, and again when the line's code has changed, or one of the files that `data()` gives.
+    Raises `InvalidLine` for what names no columns or files.
     """
+    if not isinstance(key, str) or not isinstance(value, str | None):
+        raise InvalidLine(f"lookup {name}: key and value are names of columns, not {key!r} and {value!r}")
+    if data is not None and not callable(data):
+        raise InvalidLine(f"lookup {name}: data is a function that gives a list of files, not {data!r}")
 
     def mark(rows: Rows) -> Rows:
         rows.__lookup__ = LookupTable(checked(name), rows, key, value, data)  # type: ignore[attr-defined]

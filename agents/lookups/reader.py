@@ -60,7 +60,7 @@ class Lookup:
                 found = self._here.get(name)
             else:
                 return default
-        except (BadValsizeError, UnicodeEncodeError):  # too long for a key, or half of a surrogate pair
+        except (BadValsizeError, ValueError):  # too long for a key, or half of a surrogate pair
             return default
         return default if found is None else loads(found)
 
@@ -185,4 +185,4 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=versions.before_fork, after_in_parent=versions.after_fork, after_in_child=_after_fork)

@@ -43,6 +43,7 @@ class Versions:
 
     def __init__(self) -> None:
         self._opening = threading.Lock()
+        """Held while a file is mapped, which takes no time, and not while it is checked."""
         self._open: WeakValueDictionary[Identity, Version] = WeakValueDictionary()
 
     def at(self, path: Path) -> Version:
@@ -51,21 +52,33 @@ class Versions:
         LMDB opens by name. What it opened is what was checked if that is still what the name means, since nobody else
         gets the inode of a file that is held open.
         """
+        while True:
+            with path.open("rb") as file:
+                which = identity(os.fstat(file.fileno()))
+                if (known := self._open.get(which)) is not None:
+                    return known
+                label = _checked(file)
+                if (opened := self._mapped(path, which, label)) is not None:
+                    return opened
+
+    def _mapped(self, path: Path, which: Identity, label: Label) -> Version | None:
+        """The version that was checked; None, and nothing is left open, if there is another one at `path` by now."""
         with self._opening:
-            while True:
-                with path.open("rb") as file:
-                    which = identity(os.fstat(file.fileno()))
-                    if (known := self._open.get(which)) is not None:
-                        return known
-                    label = _checked(file)
-                    opened = Version(label, which, _mapped(path))
-                    if identity(path.stat()) == which:
-                        self._open[which] = opened
-                        return opened
+            if (known := self._open.get(which)) is not None:
+                return known
+            opened = Version(label, which, _mapped(path))
+            if identity(path.stat()) != which:
+                return None
+            self._open[which] = opened
+            return opened
+
+    def before_fork(self) -> None:
+        """A child would have what a thread of its parent has half opened, and could never open it."""
+        self._opening.acquire()
 
     def after_fork(self) -> None:
-        """What is mapped stays so in a child; a thread that held the lock is not there."""
-        self._opening = threading.Lock()
+        """Called in both; what is mapped stays so in a child."""
+        self._opening.release()
 
 
 def _checked(file: IO[bytes]) -> Label:

@@ -143,7 +143,7 @@ def _tell(reached: Reached, settings: Settings, line: Line, running: list[Worker
     topics = settings.topics(line)
     click.echo(f"line {line.name} runs by {settings.routing_strategy} on {reached.url}; source topic: {topics.source}")
     for one in running:
-        click.echo(f"worker {one.child.pid}: {one.url}/table/")
+        click.echo(f"worker {one.child.pid}: {one.url}/table/ (its warnings, until it ends: {one.child.log})")
     click.echo(f"publish other rules: BROKER_URL={reached.url} metroline rules publish {line.rules_file}")
     click.echo("Ctrl-C ends it")
 

@@ -91,8 +91,8 @@ def _unchecked(file: Path) -> str:
 def explain(file: Path, record: Path, line: str | None, json_file: Path | None) -> None:
     """Shows the way of one record, rule by rule.
 
-    FILE is a rules table, RECORD a file with one JSON object. After each stop it shows the rules that were tried, what
-    they read, and which one held. It needs no broker.
+    FILE is a rules table, RECORD a file with one JSON object. After each stop it shows what the service set, the rules
+    that were tried, what they read, and which one held. It needs no broker, and ends with 0 wherever the record ends.
 
     \b
     Example: metroline explain orders/routes.toml orders/one.json --line orders
@@ -122,6 +122,10 @@ def _handlers(line: str | None) -> dict[str, Any]:
 
 def _print(step: Explained) -> None:
     click.echo(f"after {step.after}")
+    if step.sets:
+        click.echo(f"  sets {', '.join(f'{name}={value}' for name, value in step.sets.items())}")
+    if step.removes:
+        click.echo(f"  takes out {', '.join(step.removes)}")
     for trial in step.trials:
         read = ", ".join(f"{name}={value}" for name, value in trial.read.items())
         click.echo(f"  {'✔' if trial.holds else '·'} {trial.rule}: {trial.verdict}" + (f"  ({read})" if read else ""))

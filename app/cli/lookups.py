@@ -57,10 +57,19 @@ def lookups() -> None:
 )
 @click.option("--text", is_flag=True, help="Keeps the fields of a CSV as text. Default: numbers are read as numbers.")
 @click.option(
+    "--allow-empty", is_flag=True, help="Takes a FILE without rows. Default: the version that is there stays."
+)
+@click.option(
     "--line", metavar="LINE", help="Builds what this line, a package or a folder, makes itself in lookups.py."
 )
 def build(
-    name: str | None, file: Path | None, key: str | None, value: str | None, text: bool, line: str | None
+    name: str | None,
+    file: Path | None,
+    key: str | None,
+    value: str | None,
+    text: bool,
+    allow_empty: bool,
+    line: str | None,
 ) -> None:
     """Builds the lookup NAME of the rows of FILE.
 
@@ -74,7 +83,7 @@ def build(
     console = Console(stderr=True)
     with progress_bars(console, TaskProgressColumn()) as told:
         if line is not None:
-            if name or file or key or value or text:
+            if name or file or key or value or text or allow_empty:
                 raise click.UsageError(
                     "--line builds what the line makes itself: it takes no NAME, FILE or other option"
                 )
@@ -82,7 +91,8 @@ def build(
         elif name is None or file is None or key is None:
             raise click.UsageError("NAME, FILE and --key are needed, or --line")
         else:
-            built = [(name, build_from_file(name, file, key, value, as_text=text, told=told))]
+            label = build_from_file(name, file, key, value, as_text=text, allow_empty=allow_empty, told=told)
+            built = [(name, label)]
     for made, label in built:
         click.echo(f"{made}: {label.entries} entries, {label.size} bytes: {file_of(made, folder())}")
     if not built:

@@ -180,6 +180,15 @@ async def test_the_time_of_a_service_that_raises_counts(bench: Bench) -> None:
     assert [record["n"] for record in back.records] == list(range(3, 10))
 
 
+async def test_a_service_that_misses_a_field_which_it_was_not_handed_is_told_so(bench: Bench) -> None:
+    for missed, hint in (("b", "KeyError: 'b'; reads= hands it a ("), ("a", "KeyError: 'a' (")):
+        bench.producer.sent.clear()
+        await handled(bench, lambda record, name=missed: record[name], envelope({"b": 1}), reads=frozenset("a"))
+        [(ending, reason)] = endings_of(bench.producer.to("test.arrivals")).values()
+        assert ending is Ending.DEAD
+        assert str(reason).startswith(f"service_error: {hint}")
+
+
 def test_what_is_read_may_come_from_a_generator() -> None:
     function = service(name="a", reads=(name for name in ["a", "b"]))(as_it_is)
     assert function.__metroline__.reads == {"a", "b"}  # type: ignore[attr-defined]

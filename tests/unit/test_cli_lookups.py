@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from agents.lookups import reader
+from agents.lookups.label import KIND, TAIL
 from agents.lookups.place import file_of
 from app.cli import cli
 from tests.lookups import built
@@ -95,6 +97,28 @@ def test_a_damaged_lookup_is_listed_as_such_and_not_read(folder: Path) -> None:
     assert said.exit_code == 1
     assert said.stderr.startswith("error: lookup accounts: ")
     assert len(said.stderr.splitlines()) == 1
+
+
+def test_a_label_of_another_version_is_told_and_the_others_are_listed(folder: Path) -> None:
+    built(folder, {"a": 1})
+    whole = file_of("accounts", folder / "kept").read_bytes()
+    told = b'{"entries":1,"news":2}'
+    newer = whole + told + TAIL.pack(KIND, len(told), zlib.crc32(told))
+    file_of("newer", folder / "kept").write_bytes(newer)
+
+    said = metroline("get", "newer", "a")
+    assert (said.exit_code, len(said.stderr.splitlines())) == (1, 1)
+    assert "its label is not one of this version of Metroline" in said.stderr
+    listed = {each["name"]: each.get("problem") for each in json.loads(metroline("list", "--json", "-").stdout)}
+    assert listed["accounts"] is None
+    assert str(listed["newer"]).startswith("its label")
+
+
+def test_a_home_that_nobody_knows_is_refused_by_the_name_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKUP_DIR", "~nobody-of-this-name/kept")
+    said = metroline("list")
+    told = "error: LOOKUP_DIR: nobody knows the home of that user: ~nobody-of-this-name/kept\n"
+    assert (said.exit_code, said.stderr) == (2, told)
 
 
 def test_an_empty_folder_is_told(folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.envelope import Envelope, Origin, Segment, Visit, id_text
+from routing.envelope import MOST_IN_MESSAGE, Envelope, Origin, Segment, Visit, id_text
 from routing.errors import MalformedEnvelope
 from routing.itinerary import Ask, Chosen, Decision, Itinerary
 from routing.outcome import Ending, Outcome
@@ -20,7 +20,8 @@ naturals = st.integers(0, 2**53 - 3)
 times = st.floats(0, 4e9)
 maybe_texts = st.none() | texts
 names = st.from_regex(r"[A-Za-z0-9_.-]{1,8}", fullmatch=True)
-ids = naturals | st.builds(lambda offset, index: (offset, index, index + 2), naturals, naturals)
+indexes = st.integers(0, MOST_IN_MESSAGE - 2)
+ids = naturals | st.builds(lambda offset, index: (offset, index, index + 2), naturals, indexes)
 lines = st.dictionaries(texts, st.none() | st.integers(0, 9) | texts, max_size=2).map(orjson.dumps)
 visits = st.builds(Visit, texts, times, maybe_texts, texts, naturals)
 outcomes = st.builds(Outcome, st.sampled_from(Ending), maybe_texts, maybe_texts)
@@ -185,6 +186,8 @@ def test_a_header_of_any_other_shape_is_read_or_malformed(changes: list[tuple[tu
         (("segments", 0, "ids"), [1, 2, 3]),
         (("segments", 0, "ids", 0), -1),
         (("segments", 0, "ids", 1), [8, 2, 2]),
+        (("segments", 0, "ids", 1), [8, 2**33, 2**34]),
+        (("segments", 0, "ids"), [[7, 0, 2], [8, 2**33, 2**34]]),
         (("segments", 0, "ids", 1), "8"),
         (("segments", 0, "entered"), "nan"),
         (("segments", 0, "entered"), True),

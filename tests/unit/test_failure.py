@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pydantic
 import pytest
 
+from agents.lines.metrobus import services
+from agents.lookups import Lookup
 from routing.explain import explain
 from routing.failure import described
 from routing.outcome import Retry
 from routing.rules import RuleBook
+from tests.lookups import built
 
 TABLE = '[[rules]]\nafter = "source"\nto = "price"\n'
 
@@ -44,6 +48,19 @@ def test_the_place_is_the_one_that_raised() -> None:
 def test_the_place_is_in_the_own_code_where_a_library_raised(call: Callable[[], Any]) -> None:
     assert raised(call).rstrip().endswith("in <lambda>)")
     assert "(test_failure.py:" in raised(call)
+
+
+def test_the_place_is_in_the_own_code_where_a_lookup_has_no_such_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKUP_DIR", str(tmp_path))
+    built(tmp_path, {"a": 1})
+    accounts = Lookup("accounts")
+    assert raised(lambda: accounts["b"]) == f"KeyError: 'b' (test_failure.py:{line_here()} in <lambda>)"
+
+
+def test_the_place_may_be_in_a_line_that_comes_along() -> None:
+    assert raised(lambda: services.log({})).startswith("KeyError: 'message_type_code' (services.py:")
 
 
 def test_an_error_that_was_never_raised_has_no_place() -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from agents.lookups import Lookup, sorting, writer
 from agents.lookups.errors import LookupNotBuilt
 from agents.lookups.place import file_of
+from app import entries
 from app.lookups import build_from_file
-from app.rows import UnreadableRecords
+from app.rows import UnreadableRecords, value_of
 from routing.errors import MetrolineError
 from tests.lookups import built, written
 
@@ -69,8 +71,10 @@ def test_one_column_may_be_the_value(folder: Path, value: str, found: Any) -> No
     assert Lookup("accounts").get(1000) == found
 
 
-def test_a_table_may_be_empty_but_a_file_may_not(folder: Path) -> None:
-    assert build_from_file("accounts", file(folder, "account,email\n"), "account", None).entries == 0
+@pytest.mark.parametrize(("name", "text"), [("a.csv", "account,email\n"), ("a.jsonl", "\n")])
+def test_a_lookup_may_be_empty_where_that_is_meant(folder: Path, name: str, text: str) -> None:
+    rows = file(folder, text, name)
+    assert build_from_file("accounts", rows, "account", None, allow_empty=True).entries == 0
     assert Lookup("accounts").get(1000) is None
 
 
@@ -86,7 +90,11 @@ KEPT = {"a": "the old version"}
         ("a.csv", "account,n\n1,2\n1,2,3\n", ":3: 3 fields, but the header names 2 columns"),
         ("a.csv", "account;n\n1;2\n", ":1: the header 'account;n' is one column: separate columns"),
         ("a.csv", "", ": there is nothing in it"),
-        ("a.jsonl", "\n\n", ": there is nothing in it"),
+        ("a.csv", "account,n\n", ": there is no row in it; --allow-empty makes a lookup without entries"),
+        ("a.csv", 'account,n\n1,2\n3,"4\n5,6\n7,8\n', ":3: unexpected end of data"),
+        ("a.csv", 'account,n\n1,"2"3\n', ":2: ',' expected after '\"'"),
+        ("a.csv", "account,n,n\n1,2,3\n", ":1: there are 2 columns 'n'"),
+        ("a.jsonl", "\n\n", ": there is no row in it"),
         ("a.jsonl", '{"account": 1}\n{"n": 1}\n', ":2: there is no column 'account'; there are n"),
         ("a.jsonl", '{"account": null}', ":1: there is no key"),
         ("a.jsonl", '\n{"account": 1.5}', ":2: the key 1.5 is neither text nor a whole number"),
@@ -120,6 +128,36 @@ def test_a_line_that_could_be_no_record_can_be_no_row(folder: Path, line: str) -
         build_from_file("accounts", file(folder, f'{{"account": 1}}\n{line}\n', "a.jsonl"), "account", None)
 
     check_only_the_old_version_is_there(folder)
+
+
+def test_a_packed_file_with_a_wrong_byte_is_refused(folder: Path) -> None:
+    built(folder, KEPT)
+    path = file(folder, CSV + "x,y,1\n" * 100, "a.csv.gz")
+    packed = bytearray(path.read_bytes())
+    for place in range(12, len(packed) - 12):
+        packed[place] ^= 0xFF
+    path.write_bytes(packed)
+
+    with pytest.raises(UnreadableRecords, match=r"a\.csv\.gz cannot be read: "):
+        build_from_file("accounts", path, "account", None)
+
+    check_only_the_old_version_is_there(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_rows_may_come_out_of_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "EVERY", 1)
+    pipe = folder / "rows.jsonl"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_text, args=(JSON,))
+    writing.start()
+    assert build_from_file("accounts", pipe, "account", None).entries == 2
+    writing.join()
+
+
+@pytest.mark.parametrize("text", ["-0", "0123", "\uff11\uff12", "\u0663", "1_000", "nan", "9" * 20])
+def test_what_only_looks_like_a_number_stays_text(text: str) -> None:
+    assert value_of(text) == text
 
 
 def test_a_packed_file_that_is_cut_off_is_refused(folder: Path) -> None:

@@ -104,6 +104,25 @@ def test_one_that_was_built_from_a_file_is_left_as_it_is(folder: Path, kept: Pat
     assert prepare(folder).get("tea") == 7
 
 
+@pytest.mark.parametrize("data", ["lambda: FILE", "lambda: None", "lambda x: [FILE]", "[FILE]", "FILE", "lambda: [1]"])
+def test_data_that_names_no_files_is_one_line(folder: Path, data: str) -> None:
+    (folder / "lookups.py").write_text(LOOKUPS.replace("lambda: [FILE]", data))
+    with pytest.raises((InvalidLine, LookupNotBuilt), match=r"^lookup prices: data is a function"):
+        prepare(folder)
+
+
+def test_data_may_name_its_files_as_text(folder: Path) -> None:
+    (folder / "lookups.py").write_text(LOOKUPS.replace("[FILE]", "[str(FILE)]"))
+    assert prepare(folder).get("tea") == 1
+
+
+@pytest.mark.parametrize("names", ['key=["item"], value="price"', 'key="item", value=["price"]'])
+def test_columns_that_are_no_names_are_one_line(folder: Path, names: str) -> None:
+    (folder / "lookups.py").write_text(LOOKUPS.replace('key="item", value="price"', names))
+    with pytest.raises(InvalidLine, match=r"^lookup prices: key and value are names of columns"):
+        prepare(folder)
+
+
 def test_two_lines_that_make_one_lookup_are_refused(folder: Path, tmp_path: Path) -> None:
     prepare(folder)
     other = line_in(tmp_path / "bazaar", LOOKUPS + "# another\n")
@@ -176,7 +195,7 @@ def test_rows_that_raise_are_one_line(folder: Path) -> None:
 
 def test_two_lookups_of_one_name_are_refused(folder: Path) -> None:
     (folder / "lookups.py").write_text(LOOKUPS + LOOKUPS.replace("def prices", "def others"))
-    with pytest.raises(InvalidLine, match="two lookups have one name in "):
+    with pytest.raises(InvalidLine, match="two lookups are named 'prices' in "):
         Line.load(str(folder))
 
 

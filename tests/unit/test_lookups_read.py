@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from agents import lookup
 from agents.lookups import Lookup, reader
+from agents.lookups import version as versions
 from agents.lookups.errors import InvalidLookup, LookupDamaged, LookupMissing
 from agents.lookups.place import file_of
 from tests.lookups import built
@@ -231,6 +234,68 @@ def test_any_number_of_threads_read_while_versions_change(folder: Path) -> None:
 
     assert {missing for _, missing in seen} == {None}
     assert {value for value, _ in seen} <= set(range(6))
+
+
+def test_a_version_that_is_replaced_while_it_is_checked_gives_way_to_the_new_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built(folder, {"a": 1})
+    checked, replaced = versions._checked, iter([2, 3])
+
+    def check(file: Any) -> Any:
+        label = checked(file)
+        if (value := next(replaced, None)) is not None:
+            built(folder, {"a": value})
+        return label
+
+    monkeypatch.setattr(versions, "_checked", check)
+    assert Lookup("accounts").get("a") == 3
+
+
+def test_a_large_lookup_that_is_being_checked_holds_up_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built(folder, {"a": 1}, "large")
+    built(folder, {"a": 2}, "small")
+    checked, may_go_on = versions._checked, threading.Event()
+
+    def check(file: Any) -> Any:
+        if Path(file.name).name.startswith("large"):
+            assert may_go_on.wait(30)
+        return checked(file)
+
+    monkeypatch.setattr(versions, "_checked", check)
+    with ThreadPoolExecutor(1) as threads:
+        large = threads.submit(Lookup("large").get, "a")
+        assert Lookup("small").get("a") == 2
+        may_go_on.set()
+        assert large.result() == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_that_is_forked_while_a_thread_opens_a_lookup_can_open_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built(folder, {"a": 1})
+    mapped, is_mapped = versions._mapped, threading.Event()
+
+    def map_slowly(path: Path) -> Any:
+        environment = mapped(path)
+        is_mapped.set()
+        time.sleep(0.2)
+        return environment
+
+    monkeypatch.setattr(versions, "_mapped", map_slowly)
+    opening = threading.Thread(target=Lookup("accounts").open)
+    opening.start()
+    assert is_mapped.wait(30)
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if Lookup("accounts").get("a") == 1 else 1)
+        except BaseException:  # noqa: BLE001 - a child of a test must not go on as a test
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    opening.join()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

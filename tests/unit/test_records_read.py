@@ -33,10 +33,10 @@ def refused(file: Path) -> str:
 
 
 def test_a_row_is_a_record_with_numbers_texts_and_nulls(tmp_path: Path) -> None:
-    file = written(tmp_path, "\ufeffn,share,code,note\n1,0.5,007,\n\n-2,1e3,+1,ä\n")
+    file = written(tmp_path, "\ufeffn,share,code,note\n1,0.5,007,\n\n-2,1e-05,12e4,ä\n")
     assert read(file) == [
         {"n": 1, "share": 0.5, "code": "007", "note": None},
-        {"n": -2, "share": 1000.0, "code": "+1", "note": "ä"},
+        {"n": -2, "share": 1e-05, "code": "12e4", "note": "ä"},
     ]
 
 
@@ -56,6 +56,7 @@ def test_columns_that_no_comma_separates_are_refused(tmp_path: Path, separator: 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("n,note,n\n1,a,2\n", ":1: there are 2 columns 'n'"),
         ("n,note\n1,a\n2\n", ":3: 1 field, but the header names 2 columns"),
         ("n,note\n1,a,b\n", ":2: 3 fields, but the header names 2 columns"),
         ("n\n1\n2,5\n", ":3: 2 fields, but the header names 1 column"),

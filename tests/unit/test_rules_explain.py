@@ -41,3 +41,21 @@ def test_explain_follows_a_record_from_stop_to_stop_to_its_end(
     for before, behind in pairwise(told):
         assert before.verdict == behind.after
     assert told[-1].verdict.partition(":")[0] in ("delivered", "dropped", "dead")
+
+
+def test_explain_tells_what_each_service_did_to_the_record() -> None:
+    book = RuleBook.parse('[[rules]]\nafter = "source"\nto = "a"\n[[rules]]\nafter = "a"\nto = "b"\n')
+    before = {"n": 1, "same": [1], "gone": None}
+
+    def change(record: Record) -> Record:
+        del record["gone"]
+        record["same"].append(2)
+        return record | {"n": 1.0, "new": "x"}
+
+    told = list(explain(book, before, {"a": change, "b": lambda record: record}))
+    assert [(step.after, step.sets, step.removes) for step in told] == [
+        ("source", {}, ()),
+        ("a", {"n": "1.0", "same": "[1,2]", "new": '"x"'}, ("gone",)),
+        ("b", {}, ()),
+    ]
+    assert before == {"n": 1, "same": [1], "gone": None}
