@@ -29,6 +29,7 @@ from routing.strategies import STRATEGIES
 PACK = 49
 """Records in a source message of the section `packed`."""
 STOPS = (3, 12)
+WARM_UP_RECORDS = 30_000
 RATE = 100.0
 LATENCY_SECONDS = 20
 KILLED_MOST = 40_000
@@ -174,6 +175,7 @@ def bench(
     for broker in brokers:
         try:
             with running(broker) as place:
+                warm_up(place)
                 for section in sections:
                     run_section(list(wanted.measurements(section)), place, results, command)
         except BrokerUnavailable as missing:
@@ -181,6 +183,16 @@ def bench(
     click.echo(f"done in {(time.monotonic() - began) / 60:.0f} minutes")
     if folder is None:
         click.echo(f"written: {render(results)}")
+
+
+def warm_up(place: Place) -> None:
+    """Takes some records through a line, which count nowhere: a JVM is slow until it has compiled what it runs often."""
+    began = time.monotonic()
+    try:
+        trials.throughput(Strategy(LIGHT[0]), place, make_work(WARM_UP_RECORDS))
+    except FAILURES as failure:  # the runs that follow will tell the same
+        click.echo(f"{place.broker.name} warm-up: {failure}", err=True)
+    click.echo(f"{place.broker.name} warm-up ({time.monotonic() - began:.0f} s)")
 
 
 def run_section(measurements: Sequence[Measurement], place: Place, results: Results, command: str) -> None:
