@@ -28,6 +28,12 @@ class BrokerUnavailable(MetrolineError):
     """Raised when a broker cannot be started on this machine."""
 
 
+AT_ONCE = """
+log.segment.delete.delay.ms=100
+"""
+"""A Kafka deletes files a minute after their topic and stands still meanwhile, up to a second: that hit a later run."""
+
+
 @dataclass(slots=True)
 class Place:
     """Where a run takes place."""
@@ -75,7 +81,7 @@ def running(name: str, more: str = "") -> Iterator[Place]:
     """The broker `embedded` or `kafka`, on a free port of this machine; `more` are settings of Apache Kafka."""
     with tempfile.TemporaryDirectory(prefix="metroline-bench-") as scratch, ExitStack() as resources:
         folder = Path(scratch)
-        start = running_embedded() if name == "embedded" else running_kafka(folder, more)
+        start = running_embedded() if name == "embedded" else running_kafka(folder, AT_ONCE + more)
         try:
             broker = resources.enter_context(start)
         except pytest.skip.Exception as missing:

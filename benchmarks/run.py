@@ -186,7 +186,7 @@ def bench(
 
 
 def warm_up(place: Place) -> None:
-    """Takes some records through a line, which count nowhere: a JVM is slow until it has compiled what it runs often."""
+    """Takes some records through a line, which count nowhere: a JVM is slow until what it runs often is compiled."""
     began = time.monotonic()
     try:
         trials.throughput(Strategy(LIGHT[0]), place, make_work(WARM_UP_RECORDS))
