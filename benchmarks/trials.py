@@ -14,7 +14,7 @@ from typing import Any
 
 from agents.cluster import TopicPlan
 from agents.topics import Topics
-from app.compare.evidence import read_settled
+from app.compare.evidence import Settled, read_settled
 from benchmarks.brokers import Place
 from benchmarks.bus import PARTITIONS, Sender, Watch, count_written
 from benchmarks.expected import Delivered, Expected, Work
@@ -237,6 +237,8 @@ def killed(system: System, place: Place, work: Work) -> Figures:
         first, again = trial.watch.first, time.time()
         with trial.process():
             found = _read_on(trial, expected)
+            if isinstance(system, Strategy):
+                _wait_for_outcomes(trial, expected)
         lost = len(expected.contents.keys() - found.contents.keys())
         if problems := found.problems(expected, may_lose=True):
             raise TrialFailed("; ".join(problems))
@@ -248,12 +250,24 @@ def killed(system: System, place: Place, work: Work) -> Figures:
             "lost": lost,
         }
         if isinstance(system, Strategy):
-            settled = asyncio.run(read_settled(place.cluster, Topics(trial.job.prefix, trial.job.source)))
+            settled = _settled(trial)
             figures["outcomes"] = settled.endings.total()
             figures["duplicates"] = settled.duplicates
             if settled.endings.total() != expected.records:
                 raise TrialFailed(f"{settled.endings.total()} outcomes are counted for {expected.records} records")
         return figures
+
+
+def _settled(trial: Trial) -> Settled:
+    return asyncio.run(read_settled(trial.job.place.cluster, Topics(trial.job.prefix, trial.job.source)))
+
+
+def _wait_for_outcomes(trial: Trial, expected: Expected) -> None:
+    """Returns when each record has its outcome, or after a while: all may be delivered by the process that was killed,
+    before it had counted them, and the dropped ones are not delivered at all."""
+    began = time.monotonic()
+    while _settled(trial).endings.total() < expected.records and time.monotonic() - began < LOST:
+        time.sleep(0.5)
 
 
 def _read_on(trial: Trial, expected: Expected) -> Delivered:
