@@ -65,8 +65,8 @@ def _of_csv(source: Source, key: str, value: str | None, convert: Callable[[str]
     line, names = next(rows)
     if not names:
         raise UnreadableRecords(f"{source.file}: there is nothing in it")
-    for name in (key, *(names if value is None else (value,))):
-        if names.count(name) != 1:
+    for name in (key, key if value is None else value):
+        if name not in names:
             raise UnreadableRecords(f"{source.file}:{line}: {_no_column(name, names)}")
     place = names.index(key)
     wanted = [(name, at) for at, name in enumerate(names) if at != place and value in (None, name)]
@@ -97,6 +97,4 @@ def _entry(row: dict[str, Any], key: str, value: str | None, line: int) -> Entry
 
 
 def _no_column(name: str, names: Sequence[str]) -> str:
-    if name in names:
-        return f"there are {names.count(name)} columns {name!r}"
     return f"there is no column {name!r}; there are {', '.join(names) or 'none'}"

@@ -7,6 +7,7 @@ import gzip
 import io
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def json_lines(source: Source) -> Iterator[tuple[int, bytes]]:
 def csv_rows(source: Source) -> Iterator[tuple[int, list[str]]]:
     """The header and the rows of a CSV, as text, with the line where each begins.
 
-    Raises `UnreadableRecords` for one with more or fewer fields than the header.
+    Raises `UnreadableRecords` for one with more or fewer fields than the header, and for two columns of one name.
     """
     with io.TextIOWrapper(source.content, "utf-8-sig", newline="") as text:
         yield from _rows(text, source.file)
@@ -74,6 +75,8 @@ def _rows(text: Iterable[str], file: Path) -> Iterator[tuple[int, list[str]]]:
             f"{file}:{line}: the header {names[0]!r} is one column: separate columns with commas, not with "
             f"{found.group()!r}"
         )
+    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
+        raise UnreadableRecords(f"{file}:{line}: there are {names.count(twice)} columns {twice!r}")
     yield line, names
     for line, row in rows:
         if len(row) != len(names):

@@ -11,7 +11,7 @@ from benchmarks.charts import Bar, bar_chart, is_logarithmic
 from benchmarks.made import HARDER
 from benchmarks.results import Results
 from benchmarks.systems import ROOT, SYSTEMS, Strategy, System
-from benchmarks.targets import ALL, BROKERS, Entries, median, verdicts
+from benchmarks.targets import ALL, BROKERS, Entries, median, ratio, verdicts
 
 FOLDER = ROOT / "benchmarks"
 TOP = 15
@@ -150,7 +150,8 @@ def _systems(results: Results, broker: str) -> Iterator[str]:
 
 def _times(value: float | None, yardstick: float | None) -> str:
     """How many times the yardstick's CPU time: that holds on a machine, and in an hour, that is slower or faster."""
-    return NOT_MEASURED if value is None or not yardstick else f"{value / yardstick:.2f}"
+    times = ratio(value, yardstick)
+    return NOT_MEASURED if times is None else f"{times:.2f}"
 
 
 def _waits_and_kills(results: Results, broker: str) -> Iterator[str]:

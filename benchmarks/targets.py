@@ -72,8 +72,8 @@ def _costs(read: Read, broker: str) -> Iterator[Verdict]:
         what = f"`{name}`: CPU-seconds per 10,000, 49 records a source message"
         yield at_most(what, CPU_PACKED, "", broker, median(packed, name, "cpu_per_10k"), 3)
     conductor = median(single, "conductor", "cpu_per_10k")
-    ratio = _ratio(conductor, median(single, "map_maker", "cpu_per_10k"))
-    yield at_most("`conductor`: CPU-seconds, times those of `map_maker`", CONDUCTOR, "", broker, ratio)
+    times = ratio(conductor, median(single, "map_maker", "cpu_per_10k"))
+    yield at_most("`conductor`: CPU-seconds, times those of `map_maker`", CONDUCTOR, "", broker, times)
 
 
 def _latencies(entries: Entries, broker: str) -> Iterator[Verdict]:
@@ -91,7 +91,7 @@ def _latencies(entries: Entries, broker: str) -> Iterator[Verdict]:
 def _per_stop(entries: Entries, broker: str) -> Iterator[Verdict]:
     for name in ALL:
         few, many = (median(entries, f"{name}/{stops}", "cpu_per_10k") for stops in (3, 12))
-        growth = _ratio(None if many is None else many / 12, None if few is None else few / 3)
+        growth = ratio(None if many is None else many / 12, None if few is None else few / 3)
         percent = None if growth is None else 100 * (growth - 1)
         what = f"`{name}`: growth of CPU per record and stop from 3 to 12 stops"
         yield at_most(what, PER_STOP_PERCENT, "%", broker, percent, 0)
@@ -116,5 +116,6 @@ def _memory(memory: Mapping[str, Any]) -> Iterator[Verdict]:
     )
 
 
-def _ratio(one: float | None, other: float | None) -> float | None:
+def ratio(one: float | None, other: float | None) -> float | None:
+    """How many times the other one is; None where one of them is missing or the other is 0."""
     return None if one is None or not other else one / other

@@ -25,6 +25,9 @@ LOOK_SECONDS = 1.0
 AT_ONCE_BYTES = 16 << 20
 """Up to how large a new version is checked and opened where it is noticed: 2 ms. A larger one is opened in a thread."""
 
+__tracebackhide__ = True
+"""Where a service raises in here, it is the service's own line that is told (`routing.failure`)."""
+
 log = logging.getLogger(__name__)
 
 
