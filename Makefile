@@ -56,17 +56,17 @@ chaos: install-dev  ## kills, freezes and stops what runs while records flow, on
 	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) $(BIN)/pytest -s tests/chaos $(ARGS)
 
 bench-core: install-dev  ## what the routing core costs a record, against orjson and CEL alone; it fails where a target is missed
-	@$(BIN)/python -m benchmarks.core $(ARGS)
+	@$(BIN)/python -m benchmarks.micro.core $(ARGS)
 
 bench-lookups: $(PEERS)/.installed  ## lookups beside a dict and a Redis (Debian: redis-server): ARGS="--keys 1000000"
-	@$(PEERS)/bin/python -m benchmarks.lookups $(ARGS)
+	@$(PEERS)/bin/python -m benchmarks.micro.lookups $(ARGS)
 
 bench: install-dev $(PEERS)/.installed  ## strategies and peers side by side: RECORDS=100000 ROUNDS=3 BROKERS=kafka SYSTEMS=signpost,... SECTIONS=latency,...
 	@$(BIN)/python -m benchmarks.run --records $(RECORDS) --rounds $(ROUNDS) $(if $(BROKERS),--brokers $(BROKERS)) \
 	  $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(SECTIONS),--sections $(SECTIONS)) $(ARGS)
 
 bench-report: install-dev  ## benchmarks/RESULTS.md anew from the raw results
-	@$(BIN)/python -m benchmarks.report
+	@$(BIN)/python -m benchmarks.report.report
 
 bench-memory: install-dev  ## a worker's memory with 2 million records waiting, and over ten million, on Apache Kafka; half an hour
 	@$(BIN)/python -m benchmarks.memory $(ARGS)
@@ -76,7 +76,7 @@ $(PEERS)/.installed: requirements-bench.txt
 	@echo "installing the peers into $(PEERS)"
 	@$(PYTHON) -m venv --clear $(PEERS)
 	@$(PEERS)/bin/pip --disable-pip-version-check install --quiet --require-hashes -r requirements-bench.txt || \
-	  $(PYTHON) -m benchmarks.installing $(PEERS)/bin/pip
+	  $(PYTHON) -m benchmarks.peers.install $(PEERS)/bin/pip
 	@touch $@
 
 lint: install-dev  ## ruff and mypy

@@ -1,7 +1,1 @@
-"""Agents carry: what a line's author imports, and the Faust agents that move records."""
-
-from agents.line import Line, Service, service
-from agents.lookups import lookup, lookup_table
-from routing.outcome import Drop, Retry
-
-__all__ = ["Drop", "Line", "Retry", "Service", "lookup", "lookup_table", "service"]
+"""Faust and Kafka: take a message, ask `routing` once, send what comes of it, acknowledge."""

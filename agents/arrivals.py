@@ -7,16 +7,16 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agents.bus import Confirmation, Departures, all_of
-from agents.carrying import Carrier
-from agents.reopening import begin_anew
-from agents.ring import Ring
-from agents.tables import OwnedTable
-from agents.topics import DEAD_LETTERS, DELIVERED
-from routing.envelope import Envelope, Origin, Segment, id_text
-from routing.errors import MetrolineError
-from routing.outcome import Ending
-from routing.settlement import Block, by_block, kind_of
+from metroline.agents.delivery.agent_loop import Carrier
+from metroline.agents.delivery.bus import Confirmation, Departures, all_of
+from metroline.agents.kafka.topics import DEAD_LETTERS, DELIVERED
+from metroline.agents.tables.latest import Ring
+from metroline.agents.tables.line_table import OwnedTable
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.replay import begin_anew
+from metroline.routing.journeys.settlement import Block, by_block, kind_of
+from metroline.routing.messages.envelope import Envelope, Origin, Segment, id_text
+from metroline.routing.outcome import Ending
 
 CACHED = 256
 """Blocks that are kept decoded."""

@@ -11,18 +11,18 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
-from agents.books import LiveBooks
-from agents.bus import Bus, Confirmation
-from agents.cluster import Cluster
-from agents.letters import kept
-from agents.reading import Reader
-from routing.envelope import Origin, RecordId, Segment
-from routing.errors import MetrolineError
-from routing.itinerary import ARRIVALS, Course, Decision
-from routing.outcome import Cause, Outcome
-from routing.rules import SOURCE
-from routing.source import read_message, read_plain
-from routing.strategies import NOTHING, Strategy
+from metroline.agents.delivery.bus import Bus, Confirmation
+from metroline.agents.kafka.batch_consumer import Reader
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.tables.live_rules import LiveBooks
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.dead_letters import kept
+from metroline.routing.messages.envelope import Origin, RecordId, Segment
+from metroline.routing.messages.itinerary import ARRIVALS, Course, Decision
+from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.records.source_messages import read_message, read_plain
+from metroline.routing.rules.table import SOURCE
+from metroline.routing.strategies import NOTHING, Strategy
 
 MOST_RECORDS = 10_000
 """Source messages taken at once: all that a fetch brought, so that packs are full."""

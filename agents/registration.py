@@ -11,19 +11,20 @@ import faust
 from faust.streams import Stream
 from faust.types import StreamT
 
-from agents.arrivals import Arrivals
-from agents.books import LiveBooks
-from agents.carrying import Carrier, Handle
-from agents.conductor import Conductor
-from agents.line import Line, Service
-from agents.map_maker import MapMaker
-from agents.ring import Ring
-from agents.roles import SERVICE, Role
-from agents.rules import RulesAgent
-from agents.stop import Stop
-from agents.switch import Switch
-from agents.tables import LineTable, OwnedTable
-from routing.itinerary import ARRIVALS, service_address
+from metroline.agents.arrivals import Arrivals
+from metroline.agents.conductor import Conductor
+from metroline.agents.delivery.agent_loop import Carrier, Handle
+from metroline.agents.map_maker import MapMaker
+from metroline.agents.membership.roles import SERVICE, Role
+from metroline.agents.rules_agent import RulesAgent
+from metroline.agents.services.line import Line
+from metroline.agents.services.service import Service
+from metroline.agents.stops.stop import Stop
+from metroline.agents.switch import Switch
+from metroline.agents.tables.latest import Ring
+from metroline.agents.tables.line_table import LineTable, OwnedTable
+from metroline.agents.tables.live_rules import LiveBooks
+from metroline.routing.messages.itinerary import ARRIVALS, service_address
 
 Body = Callable[[Stream[bytes]], Awaitable[None]]
 

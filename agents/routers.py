@@ -6,15 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from agents.bus import Confirmation
-from agents.carrying import Carrier
-from routing.envelope import Envelope, Segment
-from routing.errors import MalformedRecord
-from routing.fields import FieldReader
-from routing.itinerary import Ask, Course, Decision
-from routing.outcome import Cause, Outcome
-from routing.rules import RuleBook
-from routing.strategies import NOTHING
+from metroline.agents.delivery.agent_loop import Carrier
+from metroline.agents.delivery.bus import Confirmation
+from metroline.routing.errors import MalformedRecord
+from metroline.routing.messages.envelope import Envelope, Segment
+from metroline.routing.messages.itinerary import Ask, Course, Decision
+from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.rules.table import RuleBook
+from metroline.routing.strategies import NOTHING
 
 
 class Router(ABC):

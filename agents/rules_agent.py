@@ -10,9 +10,9 @@ import orjson
 from faust.streams import Stream
 from faust.types import EventT
 
-from agents.books import LiveBooks, Publication
-from agents.bus import Bus, Confirmation, Ledger
-from agents.tables import LineTable
+from metroline.agents.delivery.bus import Bus, Confirmation, Ledger
+from metroline.agents.tables.line_table import LineTable
+from metroline.agents.tables.live_rules import LiveBooks, Publication
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents.router import Router
-from routing.fields import FieldReader
-from routing.itinerary import Ask, Course
-from routing.rules import RuleBook
+from metroline.agents.routers import Router
+from metroline.routing.messages.itinerary import Ask, Course
+from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.rules.table import RuleBook
 
 
 class Switch(Router):

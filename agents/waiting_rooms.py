@@ -8,14 +8,14 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from agents.bus import Bus, Confirmation
-from agents.cluster import Cluster
-from agents.letters import stray
-from agents.reading import IDLE_SECONDS, Reader
-from routing.envelope import Envelope
-from routing.errors import MalformedEnvelope
-from routing.itinerary import ARRIVALS
-from routing.waiting import ROOMS
+from metroline.agents.delivery.bus import Bus, Confirmation
+from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, Reader
+from metroline.agents.kafka.cluster import Cluster
+from metroline.routing.addresses import ROOMS
+from metroline.routing.errors import MalformedEnvelope
+from metroline.routing.journeys.dead_letters import stray
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.itinerary import ARRIVALS
 
 
 class WaitingRooms(Reader):

@@ -1,1 +1,1 @@
-"""Assembles the application: settings, factory, command, web views."""
+"""Assembles a worker and the command `metroline` from the other rooms."""

@@ -1,5 +1,5 @@
 """`python -m app` is the command `metroline`."""
 
-from app.cli import main
+from metroline.app.cli import main
 
 main()

@@ -11,26 +11,26 @@ from pathlib import Path
 import faust
 from aiokafka import TopicPartition
 
-from agents.books import LiveBooks
-from agents.bus import Bounds, Bus, Confirmation
-from agents.carrying import Carrier
-from agents.cluster import Cluster
-from agents.line import Line
-from agents.meter import Meter
-from agents.on_ramp import OnRamp
-from agents.presence import Presence, Worker
-from agents.producing import KafkaProducer
-from agents.registration import Tables, register
-from agents.roles import Role
-from agents.rules import publish_first
-from agents.stop import Stop
-from agents.tables import LineGlobalTable, LineTable, LineTableManager, OwnedTable
-from agents.topics import TABLE_BYTES, Topics
-from agents.transport import Transport
-from agents.waiting import WaitingRooms
-from app.preparation import prepare
-from app.settings import Settings
-from app.views import add_views
+from metroline.agents.delivery.agent_loop import Carrier
+from metroline.agents.delivery.bus import Bounds, Bus, Confirmation
+from metroline.agents.delivery.metrics import Meter
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.faust_transport import Transport
+from metroline.agents.kafka.producer import KafkaProducer
+from metroline.agents.kafka.topics import TABLE_BYTES, Topics
+from metroline.agents.membership.heartbeat import Presence, Worker
+from metroline.agents.membership.roles import Role
+from metroline.agents.on_ramp import OnRamp
+from metroline.agents.registration import Tables, register
+from metroline.agents.rules_agent import publish_first
+from metroline.agents.services.line import Line
+from metroline.agents.stops.stop import Stop
+from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager, OwnedTable
+from metroline.agents.tables.live_rules import LiveBooks
+from metroline.agents.waiting_rooms import WaitingRooms
+from metroline.app.provisioning import prepare
+from metroline.app.settings import Settings
+from metroline.app.views import add_views
 
 FETCH_BYTES = 128 * 1024
 """What a fetch may bring of each partition of the bus, compressed: about a full pack; one message comes in any case."""

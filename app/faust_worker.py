@@ -9,7 +9,7 @@ import threading
 
 import faust
 
-from routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError
 
 CRASHED = "We experienced a crash!"
 """How Faust announces the error that it raises in the end."""

@@ -1,8 +1,8 @@
 """What `faust -A app.main worker` loads: the worker that the environment describes."""
 
-from app.factory import create_app
-from app.lookups import prepare_lookups
-from app.settings import Settings
+from metroline.app.factory import create_app
+from metroline.app.inputs.lookup_builds import prepare_lookups
+from metroline.app.settings import Settings
 
 app = create_app(Settings.read())
 if app.role.stops:

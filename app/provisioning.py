@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.bus import Bounds
-from agents.cluster import ClusterError, TopicPlan
-from agents.line import Line
-from app.settings import InvalidSettings, Settings
+from metroline.agents.delivery.bus import Bounds
+from metroline.agents.kafka.cluster import ClusterError, TopicPlan
+from metroline.agents.services.line import Line
+from metroline.app.settings import InvalidSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import logging
 import sys
 from contextlib import suppress
 
-from agents.line import Line
-from app.lookups import prepare_lookups
-from app.ping import check_free
-from app.preparation import prepare
-from app.settings import Settings
-from routing.errors import MetrolineError
+from metroline.agents.services.line import Line
+from metroline.app.inputs.lookup_builds import prepare_lookups
+from metroline.app.local.broker_probe import check_free
+from metroline.app.provisioning import prepare
+from metroline.app.settings import Settings
+from metroline.routing.errors import MetrolineError
 
 YOUNG = 50_000
 """Objects made before the garbage collector looks at the young ones: records have no cycles and are freed at once."""
@@ -35,8 +35,8 @@ def run_worker(settings: Settings) -> None:
         import uvloop  # there is none on Windows
 
         uvloop.install()
-    from app.factory import create_app  # Faust is slow to import: after what can fail at once
-    from app.process import Process
+    from metroline.app.factory import create_app  # Faust is slow to import: after what can fail at once
+    from metroline.app.faust_worker import Process
 
     app = create_app(settings)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)

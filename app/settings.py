@@ -15,12 +15,13 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agents.cluster import Cluster, tls_context
-from agents.line import Line, Patience
-from agents.roles import Role, UnknownRole
-from agents.topics import Topics
-from routing.errors import MetrolineError
-from routing.strategies import Strategy, strategy_named
+from metroline.agents.kafka.cluster import Cluster, tls_context
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.membership.roles import Role, UnknownRole
+from metroline.agents.services.line import Line
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.retry_policy import Patience
+from metroline.routing.strategies import Strategy, strategy_named
 
 
 class InvalidSettings(MetrolineError):
@@ -34,7 +35,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    line: str = "agents.lines.metrobus"
+    line: str = "metroline.agents.lines.metrobus"
     """The line: a dotted package or a folder with services.py and routes.toml."""
     prefix: str = Field("", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$|^$", max_length=100)
     """How the names of the line's topics and groups begin; the line's name unless given."""

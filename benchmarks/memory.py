@@ -17,16 +17,16 @@ from dataclasses import dataclass
 import click
 import orjson
 
-from agents.cluster import TopicPlan
-from benchmarks.brokers import Place, running
-from benchmarks.bus import PARTITIONS, Sender
-from benchmarks.expected import make_work
-from benchmarks.gauge import Gauge
-from benchmarks.report import render
-from benchmarks.results import Results, made
-from benchmarks.systems import Job, Strategy, Worker
-from benchmarks.trials import STALL, TrialFailed
-from routing.strategies import STRATEGIES
+from benchmarks.report.report import render
+from benchmarks.report.results import Results, made
+from benchmarks.systems.brokers import Place, running
+from benchmarks.systems.expected import make_work
+from benchmarks.systems.process_usage import Gauge
+from benchmarks.systems.systems import Job, Strategy, Worker
+from benchmarks.systems.topic_watch import PARTITIONS, Sender
+from benchmarks.systems.trials import STALL, TrialFailed
+from metroline.agents.kafka.cluster import TopicPlan
+from metroline.routing.strategies import STRATEGIES
 
 SHORT_MEMORY = """
 log.retention.bytes=134217728

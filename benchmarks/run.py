@@ -15,16 +15,16 @@ import psutil
 from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 
-from benchmarks import trials
-from benchmarks.brokers import BrokerUnavailable, Place, running
-from benchmarks.expected import make_work
-from benchmarks.made import HARDER, MadeLine, passing
-from benchmarks.profiling import profiled
-from benchmarks.report import render
-from benchmarks.results import Entry, Results, made
-from benchmarks.systems import SYSTEMS, Strategy, System
-from routing.errors import MetrolineError
-from routing.strategies import STRATEGIES
+from benchmarks.report.report import render
+from benchmarks.report.results import Entry, Results, made
+from benchmarks.systems import trials
+from benchmarks.systems.brokers import BrokerUnavailable, Place, running
+from benchmarks.systems.expected import make_work
+from benchmarks.systems.made_lines import HARDER, MadeLine, passing
+from benchmarks.systems.profiling import profiled
+from benchmarks.systems.systems import SYSTEMS, Strategy, System
+from metroline.routing.errors import MetrolineError
+from metroline.routing.strategies import STRATEGIES
 
 PACK = 49
 """Records in a source message of the section `packed`."""

@@ -1,1 +1,1 @@
-"""Routing decides: pure functions and data, no I/O, no clock."""
+"""Everything that can be decided without waiting: pure functions and frozen data."""

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from routing.errors import UnknownStrategy
-from routing.fields import EMPTY_READER, FieldReader
-from routing.itinerary import Ask, Course, Itinerary
-from routing.rules import SOURCE, RuleBook
-from routing.values import Reads
+from metroline.routing.errors import UnknownStrategy
+from metroline.routing.messages.itinerary import Ask, Course, Itinerary
+from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
+from metroline.routing.records.fingerprints import Reads
+from metroline.routing.rules.table import SOURCE, RuleBook
 
 NOTHING: Reads = frozenset()
 

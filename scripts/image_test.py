@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from agents.line import Line
-from agents.roles import PARTS, SERVICE
-from app.settings import Settings
-from routing.errors import MetrolineError
+from metroline.agents.membership.roles import PARTS, SERVICE
+from metroline.agents.services.line import Line
+from metroline.app.settings import Settings
+from metroline.routing.errors import MetrolineError
 from scripts.containers import Container, Containers, DockerFailed, NoAnswer, build, remove_image
-from tests.brokers import running_kafka
-from tests.waiting import wait_until
+from tests.support.brokers import running_kafka
+from tests.support.waiting import wait_until
 
 PROJECT = Path(__file__).parent.parent
 RECORDS = int(os.environ.get("RECORDS", "5000"))
@@ -28,7 +28,7 @@ SOON = 120.0
 """Seconds that containers have to become healthy, and records to have their outcome."""
 
 SERVICES = """
-from agents import service
+from metroline import service
 
 @service
 def weigh(record):

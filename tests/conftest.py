@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from faust import Settings as FaustSettings
 
-from app.settings import Settings
-from tests.brokers import Broker, running_embedded, running_kafka
+from metroline.app.settings import Settings
+from tests.support.brokers import Broker, running_embedded, running_kafka
 
 FAUST_VARIABLES = {setting.env_name for setting in FaustSettings.SETTINGS.values() if setting.env_name}
 METROLINE_VARIABLES = {name.upper() for name in Settings.model_fields}

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from faust.streams import Stream
 from faust.types import EventT
 
-from agents.books import LiveBooks
-from agents.bus import Bus, Confirmation, Ledger
-from agents.letters import STRAY, stray
-from routing.envelope import Envelope
-from routing.errors import MalformedEnvelope, MetrolineError
-from routing.itinerary import ARRIVALS
-from routing.outcome import Cause, Outcome
+from metroline.agents.delivery.bus import Bus, Confirmation, Ledger
+from metroline.agents.tables.live_rules import LiveBooks
+from metroline.routing.errors import MalformedEnvelope, MetrolineError
+from metroline.routing.journeys.dead_letters import STRAY, stray
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.itinerary import ARRIVALS
+from metroline.routing.outcome import Cause, Outcome
 
 Handle = Callable[[Envelope], Awaitable[list[Confirmation]]]
 

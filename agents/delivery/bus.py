@@ -12,14 +12,14 @@ from typing import Protocol
 
 from faust.types import TP, EventT
 
-from agents.letters import too_large
-from agents.meter import Meter
-from agents.producing import NoTopic, TooLarge
-from agents.topics import Topics
-from routing.envelope import Envelope, Origin, Segment, pack
-from routing.itinerary import ARRIVALS, Course, Move, service_address
-from routing.outcome import Cause, Outcome
-from routing.waiting import room_for
+from metroline.agents.delivery.metrics import Meter
+from metroline.agents.kafka.producer import NoTopic, TooLarge
+from metroline.agents.kafka.topics import Topics
+from metroline.routing.addresses import room_for
+from metroline.routing.journeys.dead_letters import too_large
+from metroline.routing.messages.envelope import Envelope, Origin, Segment, pack
+from metroline.routing.messages.itinerary import ARRIVALS, Course, Move, service_address
+from metroline.routing.outcome import Cause, Outcome
 
 Confirmation = asyncio.Future[None]
 

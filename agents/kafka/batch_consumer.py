@@ -14,10 +14,10 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord
 from mode import Service
 
-from agents.bus import Confirmation
-from agents.cluster import Cluster
-from agents.leaving import leave_with_care
-from routing.errors import MetrolineError
+from metroline.agents.delivery.bus import Confirmation
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.tansu import leave_with_care
+from metroline.routing.errors import MetrolineError
 
 OPEN_BATCHES = 4
 """Batches of a partition that may be unconfirmed while the next one is taken."""

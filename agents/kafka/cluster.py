@@ -22,7 +22,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError
 
 MESSAGE_BYTES = 1_048_588
 """What a Kafka message may hold unless its topic says otherwise."""

@@ -16,9 +16,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.transports import ConsumerT
 
-from agents.budget import Budget
-from agents.cluster import Cluster
-from agents.leaving import leave_with_care
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.flow_control import Budget
+from metroline.agents.kafka.tansu import leave_with_care
 
 HELD_BYTES = 2 * 1024 * 1024
 """What a worker may hold of one topic; Faust delivers to all agents in one loop, so that a full one would stop all."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError
 
 OPEN_BYTES = 8 * 1024 * 1024
 """Bytes that may be unconfirmed; whoever sends more waits."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-from agents.cluster import Cluster
+from metroline.agents.kafka.cluster import Cluster
 
 
 async def leave_with_care(consumer: AIOKafkaConsumer, cluster: Cluster) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from agents.cluster import TopicPlan
-from routing.itinerary import ARRIVALS, Ask, service_address
-from routing.waiting import ROOMS
+from metroline.agents.kafka.cluster import TopicPlan
+from metroline.routing.addresses import ROOMS
+from metroline.routing.messages.itinerary import ARRIVALS, Ask, service_address
 
 TABLES = ("outcomes", "journeys", "dead_letters")
 DELIVERED, DEAD_LETTERS = "delivered", "dead-letters"

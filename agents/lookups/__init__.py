@@ -1,6 +1,5 @@
-"""Lookups: memory-mapped, read-only tables that services look things up in, one copy for all workers of a machine."""
+"""Lookups: read-only tables on disk that the services of a line look things up in."""
 
-from agents.lookups.made import LookupTable, lookup_table
-from agents.lookups.reader import Lookup, lookup
+from metroline.agents.lookups.reader import Lookup, lookup
 
-__all__ = ["Lookup", "LookupTable", "lookup", "lookup_table"]
+__all__ = ["Lookup", "lookup"]

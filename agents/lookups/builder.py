@@ -16,10 +16,10 @@ import lmdb
 if sys.platform != "win32":
     import fcntl  # there is none on Windows
 
-from agents.lookups.errors import LookupNotBuilt
-from agents.lookups.label import Label, checksum_of
-from agents.lookups.place import file_of
-from agents.lookups.sorting import Entry, Runs, batches
+from metroline.agents.lookups.errors import LookupNotBuilt
+from metroline.agents.lookups.external_sort import Entry, Runs, batches
+from metroline.agents.lookups.footer import Label, checksum_of
+from metroline.agents.lookups.paths import file_of
 
 BATCH_BYTES = 4 << 20
 """How much is written in a transaction, about: it stays in memory until its end."""

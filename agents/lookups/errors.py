@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError
 
 
 class LookupMissing(MetrolineError):

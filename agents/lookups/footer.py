@@ -14,7 +14,7 @@ from typing import IO, Self
 
 import orjson
 
-from agents.lookups.errors import LookupDamaged
+from metroline.agents.lookups.errors import LookupDamaged
 
 TAIL = struct.Struct("<8sII")
 """What the file is, how long the label is, and the label's CRC-32."""

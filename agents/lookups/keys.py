@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.lookups.errors import InvalidLookup
+from metroline.agents.lookups.errors import InvalidLookup
 
 MOST_BYTES = 511
 """How long a key may be in LMDB, as UTF-8."""

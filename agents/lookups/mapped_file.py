@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 
 import lmdb
 
-from agents.lookups.errors import LookupDamaged
-from agents.lookups.label import Label
+from metroline.agents.lookups.errors import LookupDamaged
+from metroline.agents.lookups.footer import Label
 
 Identity = tuple[int, int, int, int]
 """What tells one file from another under the same name: device, inode, size, and the time of the last change."""

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from agents.lookups.errors import InvalidLookup
+from metroline.agents.lookups.errors import InvalidLookup
 
 VARIABLE = "LOOKUP_DIR"
 SUFFIX = ".lookup"

@@ -13,11 +13,11 @@ from weakref import WeakSet
 from lmdb import BadValsizeError
 from orjson import loads
 
-from agents.lookups.errors import LookupDamaged, LookupMissing
-from agents.lookups.keys import encoded
-from agents.lookups.label import Label
-from agents.lookups.place import checked, file_of, folder
-from agents.lookups.version import SIZE, Here, Identity, Version, identity, versions
+from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
+from metroline.agents.lookups.footer import Label
+from metroline.agents.lookups.keys import encoded
+from metroline.agents.lookups.mapped_file import SIZE, Here, Identity, Version, identity, versions
+from metroline.agents.lookups.paths import checked, file_of, folder
 
 LOOK_SECONDS = 1.0
 """How often a reader looks whether there is a new version, at most."""

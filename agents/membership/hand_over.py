@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable
 
 from aiokafka import TopicPartition
 
-from agents.cluster import Cluster
-from agents.presence import live_workers
-from agents.roles import PARTS, SERVICE, Role
-from agents.topics import Topics
-from routing.errors import MetrolineError
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.membership.heartbeat import live_workers
+from metroline.agents.membership.roles import PARTS, SERVICE, Role
+from metroline.routing.errors import MetrolineError
 
 GROUP_MARK = "@"
 

@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 from mode import Service
 
-from agents.cluster import Cluster
-from routing.errors import MetrolineError
-from routing.values import natural, seconds, text
+from metroline.agents.kafka.cluster import Cluster
+from metroline.routing.errors import MetrolineError
+from metroline.routing.records.fingerprints import natural, seconds, text
 
 BEAT = 3.0
 """Seconds between two announcements."""

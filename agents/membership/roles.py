@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError
 
 ALL = "all"
 PARTS = ("on-ramp", "router", "arrivals")

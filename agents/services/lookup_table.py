@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.lookups.errors import LookupNotBuilt
-from agents.lookups.place import checked
-from routing.errors import InvalidLine
+from metroline.agents.lookups.errors import LookupNotBuilt
+from metroline.agents.lookups.paths import checked
+from metroline.routing.errors import InvalidLine
 
 Rows = Callable[[], Iterable[Mapping[str, Any]]]
 

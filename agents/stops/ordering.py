@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-from agents.bus import Confirmation, all_of
-from routing.envelope import Envelope, Origin
-from routing.values import fingerprint
+from metroline.agents.delivery.bus import Confirmation, all_of
+from metroline.routing.messages.envelope import Envelope, Origin
+from metroline.routing.records.fingerprints import fingerprint
 
 Attempt = Callable[[Envelope], Awaitable["Envelope | list[Confirmation]"]]
 """Tries a record: gives what it made of it or, where it shall be tried again, the record with its tries."""

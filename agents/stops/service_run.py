@@ -8,19 +8,19 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agents.bus import Departures
-from agents.line import Handler
-from routing.envelope import Origin, Segment, Tries, id_text
-from routing.errors import MalformedRecord
-from routing.failure import described
-from routing.handling import Opened
-from routing.itinerary import Course, have_changed
-from routing.outcome import Cause, Drop, Ending, Outcome, Retry, told
-from routing.strategies import NOTHING, Books, Strategy
-from routing.values import as_sent, united
+from metroline.agents.delivery.bus import Departures
+from metroline.agents.services.service import Handler
+from metroline.routing.errors import MalformedRecord
+from metroline.routing.messages.envelope import Origin, Segment, Tries, id_text
+from metroline.routing.messages.itinerary import Course, have_changed
+from metroline.routing.outcome import Cause, Drop, Ending, Outcome, Retry, told
+from metroline.routing.records.fingerprints import as_sent, united
+from metroline.routing.records.service_view import Opened
+from metroline.routing.service_errors import described
+from metroline.routing.strategies import NOTHING, Books, Strategy
 
 if TYPE_CHECKING:
-    from agents.stop import Stop
+    from metroline.agents.stops.stop import Stop
 
 CHUNK = 32
 """Records that are read together, so that they are still at hand when they are written."""

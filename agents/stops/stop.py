@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from agents.bus import Confirmation, Departures
-from agents.carrying import Carrier
-from agents.lanes import Lanes
-from agents.line import Handler, Patience, Service
-from agents.threads import Threads
-from agents.trip import Trip
-from routing.envelope import Envelope, Segment
-from routing.handling import Excerpt, Handling, Part, Whole
-from routing.itinerary import Decision
-from routing.outcome import Cause, Outcome
-from routing.strategies import NOTHING, strategy_named
-from routing.values import Reads
+from metroline.agents.delivery.agent_loop import Carrier
+from metroline.agents.delivery.bus import Confirmation, Departures
+from metroline.agents.services.service import Handler, Service
+from metroline.agents.stops.ordering import Lanes
+from metroline.agents.stops.service_run import Trip
+from metroline.agents.stops.threads import Threads
+from metroline.routing.journeys.retry_policy import Patience
+from metroline.routing.messages.envelope import Envelope, Segment
+from metroline.routing.messages.itinerary import Decision
+from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.records.fingerprints import Reads
+from metroline.routing.records.service_view import Excerpt, Handling, Part, Whole
+from metroline.routing.strategies import NOTHING, strategy_named
 
 GIVEN_UP = 8
 """Threads that a stop gives up at their timeout, for each record that it takes at once, before it waits for one."""

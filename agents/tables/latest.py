@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agents.bus import Bus, Confirmation
-from agents.tables import LineTable
+from metroline.agents.delivery.bus import Bus, Confirmation
+from metroline.agents.tables.line_table import LineTable
 
 SIZE = 50
 """Envelopes per partition of which entries are kept."""

@@ -10,10 +10,10 @@ import orjson
 from faust.tables.manager import TableManager
 from faust.types import TP, EventT
 
-from agents.topics import Topics
+from metroline.agents.kafka.topics import Topics
 
 if TYPE_CHECKING:
-    from agents.bus import Bus, Confirmation
+    from metroline.agents.delivery.bus import Bus, Confirmation
 
 
 def partition_of(key: bytes) -> int:

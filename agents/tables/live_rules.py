@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from agents.tables import LineTable
-from routing.errors import InvalidRules
-from routing.network import Network
-from routing.rules import RuleBook
-from routing.strategies import Books, Strategy
+from metroline.agents.tables.line_table import LineTable
+from metroline.routing.errors import InvalidRules
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RuleBook
+from metroline.routing.strategies import Books, Strategy
 
 POLL = 0.05
 """Seconds between two looks for the first version."""

@@ -12,26 +12,26 @@ from typing import Any
 import click
 from aiokafka.errors import KafkaError
 
-from agents.lookups.errors import InvalidLookup, LookupMissing
-from app.settings import InvalidSettings
-from routing.errors import InvalidLine, InvalidRules, MetrolineError, UnknownStrategy
+from metroline.agents.lookups.errors import InvalidLookup, LookupMissing
+from metroline.app.settings import InvalidSettings
+from metroline.routing.errors import InvalidLine, InvalidRules, MetrolineError, UnknownStrategy
 
 WRONG_USE = (InvalidLine, InvalidLookup, InvalidSettings, LookupMissing, UnknownStrategy)
 
 
 MODULES = {
-    "demo": "comparing",
-    "compare": "comparing",
-    "up": "living",
-    "worker": "living",
-    "broker": "living",
-    "push": "living",
-    "check": "looking",
-    "explain": "looking",
-    "rules": "publishing",
-    "dead-letters": "failures",
-    "lookup": "lookups",
-    "hand-over": "living",
+    "demo": "compare",
+    "compare": "compare",
+    "up": "up",
+    "worker": "up",
+    "broker": "up",
+    "push": "up",
+    "check": "check",
+    "explain": "check",
+    "rules": "rules",
+    "dead-letters": "dead_letters",
+    "lookup": "lookup",
+    "hand-over": "up",
 }
 """The module of each command: a worker does not load what only a comparison needs."""
 
@@ -44,7 +44,7 @@ class Commands(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in MODULES:
-            importlib.import_module(f"app.cli.{MODULES[name]}")
+            importlib.import_module(f"{__name__}.{MODULES[name]}")
         return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> Any:

@@ -8,16 +8,16 @@ from typing import Any
 import click
 import orjson
 
-from agents.line import Line
-from app.cli import cli
-from app.cli.options import json_option, write_json
-from app.compare.linemap import text_map
-from app.lookups import prepare_lookups
-from routing.errors import MetrolineError
-from routing.explain import Explained
-from routing.explain import explain as explain_way
-from routing.network import Network
-from routing.rules import RuleBook
+from metroline.agents.services.line import Line
+from metroline.app.cli import cli
+from metroline.app.cli.options import json_option, write_json
+from metroline.app.inputs.lookup_builds import prepare_lookups
+from metroline.app.line_map.svg import text_map
+from metroline.routing.errors import MetrolineError
+from metroline.routing.rules.explain import Explained
+from metroline.routing.rules.explain import explain as explain_way
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RuleBook
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn
 from rich.table import Table
 
-from agents.line import Line
-from app.cli import cli
-from app.cli.options import (
+from metroline.agents.services.line import Line
+from metroline.app.cli import cli
+from metroline.app.cli.options import (
     Reached,
     broker_option,
     json_option,
@@ -29,13 +29,13 @@ from app.cli.options import (
     seed_option,
     write_json,
 )
-from app.cli.progress import progress_bars
-from app.compare.report import render
-from app.compare.result import Comparison
-from app.compare.runner import Comparing, Plan
-from app.settings import Settings
-from routing.network import Network
-from routing.strategies import STRATEGIES, strategy_named
+from metroline.app.cli.progress import progress_bars
+from metroline.app.compare.comparison import Comparison
+from metroline.app.compare.report import render
+from metroline.app.compare.runner import Comparing, Plan
+from metroline.app.settings import Settings
+from metroline.routing.rules.network import Network
+from metroline.routing.strategies import STRATEGIES, strategy_named
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 WIDTH = 140
@@ -152,7 +152,7 @@ def demo(context: click.Context, records: str, html_file: Path) -> None:
     """
     context.invoke(
         compare,
-        line="agents.lines.metrobus",
+        line="metroline.agents.lines.metrobus",
         records=records,
         html_file=html_file,
         strategies=",".join(STRATEGIES),

@@ -16,17 +16,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from agents.line import Line
-from agents.presence import live_workers
-from app.cli import cli
-from app.cli.looking import FILE
-from app.cli.options import json_option, line_option, write_json
-from app.desk import Desk, DeskError, Letter, Replays, chosen, discarded, forecast, grouped
-from app.published import read_published
-from app.settings import Settings
-from routing.envelope import Envelope
-from routing.rules import RuleBook
-from routing.strategies import Books
+from metroline.agents.membership.heartbeat import live_workers
+from metroline.agents.services.line import Line
+from metroline.app.cli import cli
+from metroline.app.cli.check import FILE
+from metroline.app.cli.options import json_option, line_option, write_json
+from metroline.app.operations.dead_letters import (
+    Desk,
+    DeskError,
+    Letter,
+    Replays,
+    chosen,
+    discarded,
+    forecast,
+    grouped,
+)
+from metroline.app.operations.rules_topic import read_published
+from metroline.app.settings import Settings
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.rules.table import RuleBook
+from metroline.routing.strategies import Books
 
 MOST_SHOWN = 20
 
@@ -61,7 +70,7 @@ def show_groups(line: str | None, json_file: Path | None) -> None:
     A cause is the stop, the kind and, where a service raised, the type of the error and its place in the code.
 
     \b
-    Example: metroline dead-letters list --line agents.lines.flights
+    Example: metroline dead-letters list --line metroline.agents.lines.flights
     """
     desk, _ = _desk(line)
     groups = grouped(asyncio.run(desk.letters()))

@@ -13,18 +13,18 @@ from rich.markup import escape
 from rich.progress import TaskProgressColumn
 from rich.table import Table
 
-from agents.line import Line
-from agents.lookups import lookup
-from agents.lookups.errors import LookupDamaged
-from agents.lookups.label import Label
-from agents.lookups.place import file_of, folder, names_in
-from app.cli import cli
-from app.cli.looking import FILE
-from app.cli.options import json_option, write_json
-from app.cli.progress import progress_bars
-from app.lookups import build_from_file, build_of_line
-from app.settings import Settings
-from routing.errors import MetrolineError
+from metroline.agents.lookups import lookup
+from metroline.agents.lookups.errors import LookupDamaged
+from metroline.agents.lookups.footer import Label
+from metroline.agents.lookups.paths import file_of, folder, names_in
+from metroline.agents.services.line import Line
+from metroline.app.cli import cli
+from metroline.app.cli.check import FILE
+from metroline.app.cli.options import json_option, write_json
+from metroline.app.cli.progress import progress_bars
+from metroline.app.inputs.lookup_builds import build_from_file, build_of_line
+from metroline.app.settings import Settings
+from metroline.routing.errors import MetrolineError
 
 WIDTH = 140
 """Of a table that does not go to a terminal."""

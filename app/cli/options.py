@@ -14,11 +14,11 @@ from typing import Any
 import click
 from aiokafka.errors import KafkaError
 
-from agents.cluster import Cluster
-from app.broker import EmbeddedBroker
-from app.settings import Settings
-from app.workers import LOCAL
-from routing.errors import MetrolineError
+from metroline.agents.kafka.cluster import Cluster
+from metroline.app.local.embedded_broker import EmbeddedBroker
+from metroline.app.local.worker_process import LOCAL
+from metroline.app.settings import Settings
+from metroline.routing.errors import MetrolineError
 
 EMBEDDED = "embedded"
 

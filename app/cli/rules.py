@@ -12,19 +12,19 @@ from pathlib import Path
 
 import click
 
-from agents.books import Publication
-from agents.line import Line
-from agents.presence import Workers, live_workers
-from app.cli import cli
-from app.cli.looking import FILE, read_text
-from app.cli.options import json_option, line_option, write_json
-from app.published import Published, read_published
-from app.published import publish as publish_rules
-from app.settings import Settings
-from routing.errors import MetrolineError
-from routing.network import Network
-from routing.rules import RuleBook
-from routing.strategies import STRATEGIES
+from metroline.agents.membership.heartbeat import Workers, live_workers
+from metroline.agents.services.line import Line
+from metroline.agents.tables.live_rules import Publication
+from metroline.app.cli import cli
+from metroline.app.cli.check import FILE, read_text
+from metroline.app.cli.options import json_option, line_option, write_json
+from metroline.app.operations.rules_topic import Published, read_published
+from metroline.app.operations.rules_topic import publish as publish_rules
+from metroline.app.settings import Settings
+from metroline.routing.errors import MetrolineError
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RuleBook
+from metroline.routing.strategies import STRATEGIES
 
 
 class NotPublished(MetrolineError):

@@ -15,20 +15,20 @@ from threading import Event
 import click
 from aiokafka.errors import KafkaError
 
-from agents.cluster import Cluster, TopicPlan
-from agents.handover import hand_over as hand_over_offsets
-from agents.line import Line
-from agents.roles import Role
-from app.broker import EmbeddedBroker
-from app.cli import cli
-from app.cli.options import Reached, broker_option, line_option, reached_broker, records_option, seed_option
-from app.compare.source import Sent, load, records_of
-from app.lookups import prepare_lookups
-from app.ping import HOST, check_free
-from app.running import run_worker
-from app.settings import Settings
-from app.workers import WorkerProcess, stop_all
-from routing.errors import MetrolineError
+from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.membership.hand_over import hand_over as hand_over_offsets
+from metroline.agents.membership.roles import Role
+from metroline.agents.services.line import Line
+from metroline.app.cli import cli
+from metroline.app.cli.options import Reached, broker_option, line_option, reached_broker, records_option, seed_option
+from metroline.app.inputs.lookup_builds import prepare_lookups
+from metroline.app.inputs.source_records import Sent, load, records_of
+from metroline.app.local.broker_probe import HOST, check_free
+from metroline.app.local.embedded_broker import EmbeddedBroker
+from metroline.app.local.worker_process import WorkerProcess, stop_all
+from metroline.app.run_worker import run_worker
+from metroline.app.settings import Settings
+from metroline.routing.errors import MetrolineError
 
 
 @cli.command()
@@ -114,7 +114,7 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     It starts the embedded broker, unless another one is named, and workers with their web pages; records come in.
 
     \b
-    Example: ROUTING_STRATEGY=map_maker metroline up --line agents.lines.metrobus
+    Example: ROUTING_STRATEGY=map_maker metroline up --line metroline.agents.lines.metrobus
     """
     settings = _settings(line)
     loaded = Line.load(settings.line)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.compare.figures import NOT_MEASURED, Figure, Run
-from app.views.elements import Markup, tag
+from metroline.app.compare.figures import NOT_MEASURED, Figure, Run
+from metroline.app.markup.html import Markup, tag
 
 WIDTH = 300
 NAMES, BARS, ROW, BAR = 84, 118, 28, 16

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from routing.outcome import Ending
+from metroline.routing.outcome import Ending
 
 Route = tuple[str, ...]
 """The stops that were visited, in order, without the source."""

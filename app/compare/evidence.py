@@ -16,17 +16,17 @@ import orjson
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from agents.cluster import Cluster
-from agents.tables import epoch_of
-from agents.topics import Topics
-from app.compare.result import Route
-from app.compare.source import Sent
-from routing.envelope import Envelope, RecordId, Segment, id_text
-from routing.errors import MetrolineError
-from routing.itinerary import ARRIVALS
-from routing.outcome import Ending, Outcome
-from routing.settlement import Block
-from routing.values import canonical
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.tables.line_table import epoch_of
+from metroline.app.compare.comparison import Route
+from metroline.app.inputs.source_records import Sent
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.settlement import Block
+from metroline.routing.messages.envelope import Envelope, RecordId, Segment, id_text
+from metroline.routing.messages.itinerary import ARRIVALS
+from metroline.routing.outcome import Ending, Outcome
+from metroline.routing.records.fingerprints import canonical
 
 Way = tuple[Route, Ending, str | None]
 """The stops of a record, how its journey ended, and the reason."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from routing.outcome import Ending
+from metroline.routing.outcome import Ending
 
 Run = Mapping[str, Any]
 ENDINGS = [ending.value for ending in Ending]

@@ -8,13 +8,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from app.compare.charts import bars
-from app.compare.figures import COSTS, COUNTS, ENDINGS, Figure, Run
-from app.compare.journeys import journeys
-from app.compare.markup import count, percent
-from app.views.elements import Markup, tag
-from routing.network import Network
-from routing.strategies import STRATEGIES
+from metroline.app.compare.charts import bars
+from metroline.app.compare.figures import COSTS, COUNTS, ENDINGS, Figure, Run
+from metroline.app.compare.routes import journeys
+from metroline.app.markup.html import Markup, tag
+from metroline.app.markup.numbers import count, percent
+from metroline.routing.rules.network import Network
+from metroline.routing.strategies import STRATEGIES
 
 
 def render(

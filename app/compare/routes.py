@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from app.compare.figures import ENDINGS, Run
-from app.compare.linemap import draw, text_map
-from app.compare.markup import count, percent
-from app.compare.traffic import stops_of
-from app.views.elements import Markup, tag
-from routing.network import Network
-from routing.rules import SOURCE
+from metroline.app.compare.figures import ENDINGS, Run
+from metroline.app.line_map.graph import stops_of
+from metroline.app.line_map.svg import draw, text_map
+from metroline.app.markup.html import Markup, tag
+from metroline.app.markup.numbers import count, percent
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import SOURCE
 
 ROUTES_SHOWN, ROUTES_MOST = 25, 1000
 """Routes after which the others fold away, and after which they are summed up."""

@@ -14,18 +14,18 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from agents.cluster import Cluster, ClusterError, TopicPlan
-from agents.line import Line
-from agents.topics import Topics
-from app.compare.evidence import Evidence, ResultsFile, read_delivered, read_outcomes, read_settled
-from app.compare.result import Comparison, Run
-from app.compare.source import Sent, load, records_of
-from app.lookups import prepare_lookups
-from app.rows import UnreadableRecords
-from app.workers import AT_LOAD, WorkerProcess, stop_all
-from routing.errors import MetrolineError
-from routing.itinerary import ARRIVALS, Ask
-from routing.outcome import Ending
+from metroline.agents.kafka.cluster import Cluster, ClusterError, TopicPlan
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.services.line import Line
+from metroline.app.compare.comparison import Comparison, Run
+from metroline.app.compare.evidence import Evidence, ResultsFile, read_delivered, read_outcomes, read_settled
+from metroline.app.inputs.lookup_builds import prepare_lookups
+from metroline.app.inputs.row_files import UnreadableRecords
+from metroline.app.inputs.source_records import Sent, load, records_of
+from metroline.app.local.worker_process import AT_LOAD, WorkerProcess, stop_all
+from metroline.routing.errors import MetrolineError
+from metroline.routing.messages.itinerary import ARRIVALS, Ask
+from metroline.routing.outcome import Ending
 
 STALL_SECONDS = 60.0
 """Without a single settled record for so long, a run has failed."""

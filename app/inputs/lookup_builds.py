@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from agents.line import Line
-from agents.lookups import lookup
-from agents.lookups.errors import InvalidLookup, LookupDamaged
-from agents.lookups.label import Label
-from agents.lookups.made import LookupTable
-from agents.lookups.place import checked, file_of, folder
-from agents.lookups.version import versions
-from agents.lookups.writer import Origin, Progress, alone, build
-from app import entries
+from metroline.agents.lookups import lookup
+from metroline.agents.lookups.builder import Origin, Progress, alone, build
+from metroline.agents.lookups.errors import InvalidLookup, LookupDamaged
+from metroline.agents.lookups.footer import Label
+from metroline.agents.lookups.mapped_file import versions
+from metroline.agents.lookups.paths import checked, file_of, folder
+from metroline.agents.services.line import Line
+from metroline.agents.services.lookup_table import LookupTable
+from metroline.app.inputs import lookup_rows as entries
 
 
 def silent(what: str, done: int, total: int) -> None:

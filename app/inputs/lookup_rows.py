@@ -8,14 +8,14 @@ from typing import Any
 
 import orjson
 
-from agents.lookups.errors import InvalidLookup, LookupNotBuilt
-from agents.lookups.keys import to_be_kept
-from agents.lookups.made import LookupTable
-from agents.lookups.sorting import Entry
-from agents.lookups.writer import Progress
-from app.rows import Source, UnreadableRecords, csv_rows, json_lines, opened, value_of
-from routing.errors import MetrolineError
-from routing.source import read_message
+from metroline.agents.lookups.builder import Progress
+from metroline.agents.lookups.errors import InvalidLookup, LookupNotBuilt
+from metroline.agents.lookups.external_sort import Entry
+from metroline.agents.lookups.keys import to_be_kept
+from metroline.agents.services.lookup_table import LookupTable
+from metroline.app.inputs.row_files import Source, UnreadableRecords, csv_rows, json_lines, opened, value_of
+from metroline.routing.errors import MetrolineError
+from metroline.routing.records.source_messages import read_message
 
 EVERY = 10_000
 """Rows between two words of how far it has come."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError
 
 NUMBER = re.compile(r"(?!-0\Z)-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-][0-9]+)?")
 OTHER_SEPARATOR = re.compile(r"[;\t|]")

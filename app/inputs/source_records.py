@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from agents.cluster import Cluster
-from agents.line import Line
-from app.rows import UnreadableRecords, csv_rows, json_lines, opened, value_of
-from routing.envelope import RecordId
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.services.line import Line
+from metroline.app.inputs.row_files import UnreadableRecords, csv_rows, json_lines, opened, value_of
+from metroline.routing.messages.envelope import RecordId
 
 CHUNK = 2_000
 """Messages that may be unconfirmed while the source is loaded."""

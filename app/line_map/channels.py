@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.compare.grid import Link, Place
-from app.compare.layout import Layout
+from metroline.app.line_map.coordinates import Layout
+from metroline.app.line_map.ordering import Link, Place
 
 RADIUS = 11.0
 MARGIN = RADIUS + 3

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
-from app.compare.grid import Grid, Link, Place
-from app.compare.spacing import nearest
-from app.compare.traffic import DEAD, DROPPED, Section
+from metroline.app.line_map.graph import DEAD, DROPPED, Section
+from metroline.app.line_map.isotonic import nearest
+from metroline.app.line_map.ordering import Grid, Link, Place
 
 NAME_ROOM = 24.0
 """What a station's name takes above it, in pixels as all that follows."""

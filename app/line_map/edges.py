@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from app.compare.channels import RADIUS, Channel, Join, Track
-from app.compare.layout import Layout
-from app.compare.traffic import Section
+from metroline.app.line_map.channels import RADIUS, Channel, Join, Track
+from metroline.app.line_map.coordinates import Layout
+from metroline.app.line_map.graph import Section
 
 LEVEL = 0.5
 """Heights that differ by less are one."""

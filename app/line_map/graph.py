@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from routing.network import Network
-from routing.outcome import Ending
-from routing.rules import SOURCE
-from routing.table_file import Rule
+from metroline.routing.outcome import Ending
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import SOURCE
+from metroline.routing.rules.toml_reader import Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from app.compare.traffic import DEAD, DROPPED, Section, Station, layers_of
+from metroline.app.line_map.graph import DEAD, DROPPED, Section, Station, layers_of
 
 Place = tuple[Station, int]
 """A station and a column: its own, where it stands, or one before it, where a lane leads to it."""

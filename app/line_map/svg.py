@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from app.compare.channels import Channel, Track
-from app.compare.grid import Grid, Place
-from app.compare.layout import Layout
-from app.compare.markup import cells, count, percent, shortened, text
-from app.compare.plain_map import text_map
-from app.compare.traffic import START, TERMINALS, Section, Station, sections_of
-from app.compare.ways import Stroke, Ways
-from routing.network import Network
+from metroline.app.line_map.channels import Channel, Track
+from metroline.app.line_map.coordinates import Layout
+from metroline.app.line_map.edges import Stroke, Ways
+from metroline.app.line_map.graph import START, TERMINALS, Section, Station, sections_of
+from metroline.app.line_map.ordering import Grid, Place
+from metroline.app.line_map.text import text_map
+from metroline.app.markup.numbers import cells, count, percent, shortened, text
+from metroline.routing.rules.network import Network
 
 __all__ = ["draw", "text_map"]
 

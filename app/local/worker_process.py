@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from app.child import Child
-from app.ping import HOST, free_port
-from routing.errors import MetrolineError
+from metroline.app.local.broker_probe import HOST, free_port
+from metroline.app.local.child_process import Child
+from metroline.routing.errors import MetrolineError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -52,7 +52,7 @@ class WorkerProcess:
         """Starts `metroline worker` with these variables on top of this process' own; what it logs goes to `log`."""
         web_port = port or free_port()
         variables = {**os.environ, **environment, "WEB_PORT": str(web_port), "WEB_BIND": HOST}
-        return cls(Child.start([sys.executable, "-m", "app", "worker"], log, environment=variables), web_port)
+        return cls(Child.start([sys.executable, "-m", "metroline", "worker"], log, environment=variables), web_port)
 
     @property
     def url(self) -> str:

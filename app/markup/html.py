@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.compare.markup import text
+from metroline.app.markup.numbers import text
 
 VOID = frozenset({"meta", "link"})
 

@@ -12,20 +12,20 @@ from typing import Any
 
 import orjson
 
-from agents.bus import Departures
-from agents.cluster import Cluster
-from agents.letters import STRAY
-from agents.reopening import asked_to_discard, asked_to_replay, begin_anew
-from agents.topics import Topics
-from app.compare.evidence import read_outcomes_table, read_topic
-from routing.envelope import Envelope, RecordId, Replay, id_of, id_text
-from routing.errors import MetrolineError
-from routing.itinerary import ARRIVALS, SWITCH, Ask, Decision
-from routing.outcome import Outcome
-from routing.rules import SOURCE, RuleBook
-from routing.settlement import BLOCK, Block, offset_of
-from routing.source import read_message
-from routing.strategies import Books
+from metroline.agents.delivery.bus import Departures
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topics import Topics
+from metroline.app.compare.evidence import read_outcomes_table, read_topic
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.dead_letters import STRAY
+from metroline.routing.journeys.replay import asked_to_discard, asked_to_replay, begin_anew
+from metroline.routing.journeys.settlement import BLOCK, Block, offset_of
+from metroline.routing.messages.envelope import Envelope, RecordId, Replay, id_of, id_text
+from metroline.routing.messages.itinerary import ARRIVALS, SWITCH, Ask, Decision
+from metroline.routing.outcome import Outcome
+from metroline.routing.records.source_messages import read_message
+from metroline.routing.rules.table import SOURCE, RuleBook
+from metroline.routing.strategies import Books
 
 PLACE = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*): .*?( \((?P<place>[^()]+:[0-9]+ in [^()]+)\))?$", re.DOTALL)
 """What a service raised, as `described` tells it: type, text and place."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import orjson
 
-from agents.books import Publication
-from agents.cluster import Cluster
-from agents.topics import TABLE_BYTES, Topics
-from app.compare.evidence import read_topic
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topics import TABLE_BYTES, Topics
+from metroline.agents.tables.live_rules import Publication
+from metroline.app.compare.evidence import read_topic
 
 
 @dataclass(frozen=True, slots=True)

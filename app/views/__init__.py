@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, cast
 
 from faust.web.drivers.aiohttp import Web
 
-from app.views import failures, gathered, versions
-from app.views.gathering import Gathering
-from app.views.start import StartView
-from app.views.tables import GATHERING, TableList, blueprint
-from app.views.traffic import TrafficView
+from metroline.app.views import dead_letters as failures
+from metroline.app.views.index import StartView
+from metroline.app.views.tables import pages as gathered
+from metroline.app.views.tables import versions
+from metroline.app.views.tables.scatter_gather import Gathering
+from metroline.app.views.tables.table_list import GATHERING, TableList, blueprint
+from metroline.app.views.traffic import TrafficView
 
 if TYPE_CHECKING:
-    from app.factory import LineApp
+    from metroline.app.factory import LineApp
 
 __all__ = ["add_views", "gathered", "versions"]
 

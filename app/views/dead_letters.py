@@ -12,12 +12,12 @@ from aiohttp.web import Request as AiohttpRequest
 from faust import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.desk import Desk, DeskError, Replays, chosen, discarded, forecast, grouped
-from routing.errors import MetrolineError
-from routing.strategies import Books
+from metroline.app.operations.dead_letters import Desk, DeskError, Replays, chosen, discarded, forecast, grouped
+from metroline.routing.errors import MetrolineError
+from metroline.routing.strategies import Books
 
 if TYPE_CHECKING:
-    from app.factory import LineApp
+    from metroline.app.factory import LineApp
 
 OVER_HTTP = "over HTTP"
 """Who asked, as a letter's history has it."""

@@ -7,10 +7,10 @@ import time
 from faust import web
 from faust.web.apps.production_index import Index
 
-from agents.presence import Worker
-from app.views.answers import LineView, wants_html
-from app.views.elements import Markup, grid, moment, number, tag
-from app.views.times import iso
+from metroline.agents.membership.heartbeat import Worker
+from metroline.app.markup.html import Markup, grid, moment, number, tag
+from metroline.app.markup.times import iso
+from metroline.app.views.view import LineView, wants_html
 
 
 class StartView(LineView, Index):

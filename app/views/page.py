@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from app.views.elements import Markup, tag
+from metroline.app.markup.html import Markup, tag
 
 SPACED = " · "
 AS_JSON = tag("a", "as JSON", href="?format=json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faust import web
 
-from app.views.answers import LineView
+from metroline.app.views.view import LineView
 
 
 class TrafficView(LineView):

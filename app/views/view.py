@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 from faust import web
 
-from app.views.elements import Markup
-from app.views.frame import frame
+from metroline.app.markup.html import Markup
+from metroline.app.views.page import frame
 
 if TYPE_CHECKING:
-    from app.factory import LineApp
+    from metroline.app.factory import LineApp
 
 FRESH = {"Cache-Control": "no-store", "Vary": "Accept"}
 CLOSED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.core_cases import LONG_HISTORY, MANY_CONDITIONS, MANY_MATCHES, cases
-from benchmarks.ratio import REPEATS, Figure, losses, measure
+from benchmarks.micro.core_cases import LONG_HISTORY, MANY_CONDITIONS, MANY_MATCHES, cases
+from benchmarks.micro.ratio import REPEATS, Figure, losses, measure
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from benchmarks import core_jobs as jobs
-from benchmarks.core_jobs import LINES, METROBUS, ORIGIN, RECORDS, conditional
-from benchmarks.ratio import Case, Job, each
-from routing.envelope import Envelope
-from routing.handling import Excerpt, Whole
-from routing.source import read_plain
+from benchmarks.micro import core_jobs as jobs
+from benchmarks.micro.core_jobs import LINES, METROBUS, ORIGIN, RECORDS, conditional
+from benchmarks.micro.ratio import Case, Job, each
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.records.service_view import Excerpt, Whole
+from metroline.routing.records.source_messages import read_plain
 
 PACKS = (1, 49, 500)
 STOPS = (1, 4, 16, 64)

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import cel
 import orjson
 
-from agents.bus import Departures
-from agents.lines import metrobus
-from agents.lines.metrobus.records import records
-from benchmarks.ratio import Job, Run, each
-from routing.envelope import Envelope, Origin, Segment, Visit, pack
-from routing.handling import Handling
-from routing.itinerary import Chosen, Course, Move
-from routing.rules import SOURCE, Junction, RuleBook
+from benchmarks.micro.ratio import Job, Run, each
+from metroline.agents.delivery.bus import Departures
+from metroline.agents.lines import metrobus
+from metroline.agents.lines.metrobus.records import records
+from metroline.routing.messages.envelope import Envelope, Origin, Segment, Visit, pack
+from metroline.routing.messages.itinerary import Chosen, Course, Move
+from metroline.routing.records.service_view import Handling
+from metroline.routing.rules.table import SOURCE, Junction, RuleBook
 
 Item = TypeVar("Item")
 Record = dict[str, Any]

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from agents import lookup
+from metroline import lookup
 
 ROUNDS = 5
 EVERY = 16

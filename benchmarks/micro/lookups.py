@@ -23,10 +23,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from agents.lookups.place import VARIABLE, file_of
-from app.cli.options import json_option, write_json
-from benchmarks.readers import reading
-from benchmarks.redis_peer import RedisPeer
+from benchmarks.micro.lookup_readers import reading
+from benchmarks.micro.redis import RedisPeer
+from metroline.agents.lookups.paths import VARIABLE, file_of
+from metroline.app.cli.options import json_option, write_json
 
 NAME = "accounts"
 FIRST = 40_000_000
@@ -74,7 +74,7 @@ def _scattered(keys: int) -> Iterator[int]:
 
 def build(rows: Path) -> Figures:
     """Builds the lookup by the command, in a process of its own."""
-    command = [sys.executable, "-m", "app", "lookup", "build", NAME, str(rows), "--key", "account_number"]
+    command = [sys.executable, "-m", "metroline", "lookup", "build", NAME, str(rows), "--key", "account_number"]
     started, most = time.perf_counter(), 0
     process = psutil.Popen([*command, "--value", "email"], stdout=subprocess.DEVNULL)
     while process.poll() is None:

@@ -16,8 +16,8 @@ from typing import Any, Self
 import psutil
 import redis
 
-from app.ping import HOST, free_port
-from benchmarks.readers import drawn, nanoseconds, value_of
+from benchmarks.micro.lookup_readers import drawn, nanoseconds, value_of
+from metroline.app.local.broker_probe import HOST, free_port
 
 TOGETHER = 100
 """Keys that are asked for at once."""

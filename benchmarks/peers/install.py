@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-LOCKED = Path(__file__).parent.parent / "requirements-bench.txt"
+LOCKED = Path(__file__).parents[2] / "requirements-bench.txt"
 
 
 def packages(text: str) -> Iterator[str]:

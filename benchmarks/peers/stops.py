@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agents.lines.metrobus.customers import ACCOUNTS, address_of, is_allowed
+from metroline.agents.lines.metrobus.customers import ACCOUNTS, address_of, is_allowed
 
 Record = dict[str, Any]
 Work = Callable[[Record], Record | None]

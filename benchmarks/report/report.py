@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.compare.figures import NOT_MEASURED
-from benchmarks.charts import Bar, bar_chart, is_logarithmic
-from benchmarks.made import HARDER
-from benchmarks.results import Results
-from benchmarks.systems import ROOT, SYSTEMS, Strategy, System
-from benchmarks.targets import ALL, BROKERS, Entries, median, ratio, verdicts
+from benchmarks.report.charts import Bar, bar_chart, is_logarithmic
+from benchmarks.report.results import Results
+from benchmarks.report.targets import ALL, BROKERS, Entries, median, ratio, verdicts
+from benchmarks.systems.made_lines import HARDER
+from benchmarks.systems.systems import ROOT, SYSTEMS, Strategy, System
+from metroline.app.compare.figures import NOT_MEASURED
 
 FOLDER = ROOT / "benchmarks"
 TOP = 15

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.systems import PEERS_PYTHON, ROOT
+from benchmarks.systems.systems import PEERS_PYTHON, ROOT
 
 FOLDER = ROOT / "benchmarks" / "results"
 Entry = dict[str, Any]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from agents.cluster import Cluster
-from app.child import Child
-from app.ping import HOST, free_port
-from app.workers import AT_LOAD, LOCAL
-from routing.errors import MetrolineError
-from tests.brokers import Broker, running_embedded, running_kafka
+from metroline.agents.kafka.cluster import Cluster
+from metroline.app.local.broker_probe import HOST, free_port
+from metroline.app.local.child_process import Child
+from metroline.app.local.worker_process import AT_LOAD, LOCAL
+from metroline.routing.errors import MetrolineError
+from tests.support.brokers import Broker, running_embedded, running_kafka
 
 REDIS = "redis-server"
 JOIN_SECONDS = "3"

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from agents.lines.metrobus.customers import address_of, is_allowed
-from agents.lines.metrobus.records import records as notices
-from app.compare.source import batched
+from metroline.agents.lines.metrobus.customers import address_of, is_allowed
+from metroline.agents.lines.metrobus.records import records as notices
+from metroline.app.inputs.source_records import batched
 
 Record = dict[str, Any]
 Fate = Record | str

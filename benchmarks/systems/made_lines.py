@@ -8,9 +8,9 @@ from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.expected import Fate, Record, Work, make_work
+from benchmarks.systems.expected import Fate, Record, Work, make_work
 
-HEAD = "from agents import service\n"
+HEAD = "from metroline import service\n"
 WAYS = ["".join(way) for way in permutations("abcd")]
 """Twenty-four routes over four stops."""
 CODES = ("ALTABC", "ALTBAL", "ALTCRD", "STMNEW")

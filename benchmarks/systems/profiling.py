@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import trials
-from benchmarks.brokers import Place
-from benchmarks.expected import Work
-from benchmarks.systems import PEERS_PYTHON, System
-from routing.errors import MetrolineError
+from benchmarks.systems import trials
+from benchmarks.systems.brokers import Place
+from benchmarks.systems.expected import Work
+from benchmarks.systems.systems import PEERS_PYTHON, System
+from metroline.routing.errors import MetrolineError
 
 SPY = PEERS_PYTHON.parent / "py-spy"
 SAMPLES_PER_SECOND = 200

@@ -13,15 +13,15 @@ from typing import Protocol
 
 import orjson
 
-from app.child import Child
-from app.workers import WorkerProcess
-from benchmarks.brokers import Place, has_redis
-from benchmarks.expected import Record
-from routing.envelope import Envelope
-from routing.outcome import Ending
-from routing.strategies import STRATEGIES
+from benchmarks.systems.brokers import Place, has_redis
+from benchmarks.systems.expected import Record
+from metroline.app.local.child_process import Child
+from metroline.app.local.worker_process import WorkerProcess
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.outcome import Ending
+from metroline.routing.strategies import STRATEGIES
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 STOP_SECONDS = 15.0
 
@@ -118,7 +118,7 @@ class Strategy:
     """Metroline under one of its strategies, in one worker of all roles."""
 
     name: str
-    line: str = "agents.lines.metrobus"
+    line: str = "metroline.agents.lines.metrobus"
     first_stops: tuple[str, ...] = ("contact_point",)
     more: tuple[tuple[str, str], ...] = ()
     """Settings that differ from the defaults."""

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from agents.cluster import TopicPlan
-from agents.topics import Topics
-from app.compare.evidence import Settled, read_settled
-from benchmarks.brokers import Place
-from benchmarks.bus import PARTITIONS, Sender, Watch, count_written
-from benchmarks.expected import Delivered, Expected, Work
-from benchmarks.gauge import Gauge
-from benchmarks.systems import Job, Running, Strategy, System
-from routing.errors import MetrolineError
+from benchmarks.systems.brokers import Place
+from benchmarks.systems.expected import Delivered, Expected, Work
+from benchmarks.systems.process_usage import Gauge
+from benchmarks.systems.systems import Job, Running, Strategy, System
+from benchmarks.systems.topic_watch import PARTITIONS, Sender, Watch, count_written
+from metroline.agents.kafka.cluster import TopicPlan
+from metroline.agents.kafka.topics import Topics
+from metroline.app.compare.evidence import Settled, read_settled
+from metroline.routing.errors import MetrolineError
 
 Figures = dict[str, Any]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import orjson
 
-from routing.envelope import Envelope, Origin, Segment
-from routing.outcome import Cause, Outcome
+from metroline.routing.messages.envelope import Envelope, Origin, Segment
+from metroline.routing.outcome import Cause, Outcome
 
 STRAY = "stray:"
 """How the origin of a message begins that is no envelope; the rest is the address where it was found."""

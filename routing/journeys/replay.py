@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from agents.bus import Departures
-from routing.envelope import Envelope, Replay, Segment
-from routing.errors import MetrolineError
-from routing.fields import FieldReader
-from routing.itinerary import ARRIVALS, Chosen, Move, service_address
-from routing.outcome import Ending, Outcome
-from routing.strategies import Books, strategy_named
+from metroline.agents.delivery.bus import Departures
+from metroline.routing.errors import MetrolineError
+from metroline.routing.messages.envelope import Envelope, Replay, Segment
+from metroline.routing.messages.itinerary import ARRIVALS, Chosen, Move, service_address
+from metroline.routing.outcome import Ending, Outcome
+from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.strategies import Books, strategy_named
 
 REPLAY, DISCARD = "replay", "discard"
 

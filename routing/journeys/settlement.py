@@ -14,8 +14,8 @@ from typing import Any, TypeGuard, cast
 
 from pyroaring import BitMap
 
-from routing.envelope import RecordId
-from routing.outcome import Ending, Outcome
+from metroline.routing.messages.envelope import RecordId
+from metroline.routing.outcome import Ending, Outcome
 
 BLOCK = 16_384
 """Offsets in a block."""

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 
-from routing.errors import MalformedEnvelope, MetrolineError
-from routing.itinerary import Chosen, Itinerary, Move
-from routing.outcome import Cause, Ending, Outcome
-from routing.values import EXACT, natural, seconds, stop_name, text, text_or_none
+from metroline.routing.errors import MalformedEnvelope, MetrolineError
+from metroline.routing.messages.itinerary import Chosen, Itinerary, Move
+from metroline.routing.outcome import Cause, Ending, Outcome
+from metroline.routing.records.fingerprints import EXACT, natural, seconds, stop_name, text, text_or_none
 
 FORMAT = 1
 MOST = 300

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from routing.errors import MetrolineError
-from routing.outcome import Ending, Outcome
-from routing.values import Reads, canonical, fingerprints, natural, stop_name, text, text_or_none, united
+from metroline.routing.errors import MetrolineError
+from metroline.routing.outcome import Ending, Outcome
+from metroline.routing.records.fingerprints import (
+    Reads,
+    canonical,
+    fingerprints,
+    natural,
+    stop_name,
+    text,
+    text_or_none,
+    united,
+)
 
 ARRIVALS = "arrivals"
 SWITCH = "switch"

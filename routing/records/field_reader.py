@@ -9,8 +9,8 @@ from typing import Any, TypedDict, cast
 import msgspec
 import orjson
 
-from routing.errors import MalformedRecord
-from routing.values import Reads
+from metroline.routing.errors import MalformedRecord
+from metroline.routing.records.fingerprints import Reads
 
 PLAIN_NAME = re.compile(r"[ !#-\[\]-~]+")
 """The names that msgspec tells apart in a TypedDict: for 'é' it takes the field of no name."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import orjson
 
-from routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError
 
 EXACT = 2**53
 """From here on, integers are no longer told apart as floats."""

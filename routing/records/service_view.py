@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from routing.errors import MalformedRecord
-from routing.fields import FieldReader
+from metroline.routing.errors import MalformedRecord
+from metroline.routing.records.field_reader import FieldReader
 
 UNCHANGING = frozenset({str, int, bool, float, type(None)})
 """Types whose values cannot be changed in place."""

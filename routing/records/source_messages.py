@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 
-from routing.errors import MalformedRecord
-from routing.fields import FieldReader
-from routing.values import MAX_INTEGER, MIN_INTEGER
+from metroline.routing.errors import MalformedRecord
+from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER
 
 SHAPES = bytes.maketrans(b"0123456789+E,]} \t\r\n", b"00000000000e       ")
 """Makes numbers alike: digits and a plus become 0, E becomes e, and whatever may follow a number a space."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import cel
 
-from routing.errors import ConditionError
-from routing.values import Reads
+from metroline.routing.errors import ConditionError
+from metroline.routing.records.fingerprints import Reads
 
 MAX_LENGTH = 1_000
 """Characters that a condition may have."""

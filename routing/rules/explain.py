@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from routing.errors import ConditionError
-from routing.failure import described
-from routing.outcome import Cause, Drop, Retry
-from routing.rules import SOURCE, Junction, RuleBook
-from routing.values import fingerprint, matches
+from metroline.routing.errors import ConditionError
+from metroline.routing.outcome import Cause, Drop, Retry
+from metroline.routing.records.fingerprints import fingerprint, matches
+from metroline.routing.rules.table import SOURCE, Junction, RuleBook
+from metroline.routing.service_errors import described
 
 MOST_STOPS = 64
 

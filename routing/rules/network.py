@@ -6,9 +6,9 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Self
 
-from routing.errors import InvalidRules
-from routing.rules import SOURCE, RuleBook
-from routing.table_file import Rule, label_of, line_of_rule, unserved, way_of
+from metroline.routing.errors import InvalidRules
+from metroline.routing.rules.table import SOURCE, RuleBook
+from metroline.routing.rules.toml_reader import Rule, label_of, line_of_rule, unserved, way_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,21 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, TypeVar, cast
 
-from routing.conditions import Condition
-from routing.errors import ConditionError
-from routing.fields import EMPTY_READER, FieldReader
-from routing.itinerary import Ask, Decision, Itinerary
-from routing.outcome import Cause, Ending, Outcome
-from routing.table_file import Rule, read_rules
-from routing.values import Reads, as_sent, differs_beyond_floats, fingerprints, match_key, match_keys, united
+from metroline.routing.errors import ConditionError
+from metroline.routing.messages.itinerary import Ask, Decision, Itinerary
+from metroline.routing.outcome import Cause, Ending, Outcome
+from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
+from metroline.routing.records.fingerprints import (
+    Reads,
+    as_sent,
+    differs_beyond_floats,
+    fingerprints,
+    match_key,
+    match_keys,
+    united,
+)
+from metroline.routing.rules.condition import Condition
+from metroline.routing.rules.toml_reader import Rule, read_rules
 
 SOURCE = "source"
 """Where every journey begins: the `after` of a journey's first rule."""

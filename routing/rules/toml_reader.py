@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from routing.conditions import Condition
-from routing.errors import ConditionError, InvalidRules
-from routing.values import MAX_INTEGER, MIN_INTEGER
+from metroline.routing.errors import ConditionError, InvalidRules
+from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER
+from metroline.routing.rules.condition import Condition
 
 HEADER = re.compile(r"\s*\[\[\s*[\"']?rules[\"']?\s*\]\]")
 TEXT_OR_COMMENT = re.compile(

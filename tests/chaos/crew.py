@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
-from agents.books import Publication
-from agents.line import Line
-from app.published import publish, read_published
-from app.workers import WorkerProcess
-from routing.errors import MetrolineError
-from routing.network import Network
-from routing.rules import RuleBook
+from metroline.agents.services.line import Line
+from metroline.agents.tables.live_rules import Publication
+from metroline.app.local.worker_process import WorkerProcess
+from metroline.app.operations.rules_topic import publish, read_published
+from metroline.routing.errors import MetrolineError
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RuleBook
 from tests.chaos.kafka import Kafka
 from tests.chaos.plan import ROLES, Fault, Kind
-from tests.integration.depot import Depot
+from tests.support.depot import Depot
 
 LINE = Path(__file__).parent / "line"
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 
-from app.child import Child
-from app.ping import HOST, free_port, wait_until_it_answers
-from tests.brokers import CLUSTER, HERE, JAVA, Broker, kafka_jars
+from metroline.app.local.broker_probe import HOST, free_port, wait_until_it_answers
+from metroline.app.local.child_process import Child
+from tests.support.brokers import CLUSTER, HERE, JAVA, Broker, kafka_jars
 
 STOP_SECONDS = 20.0
 

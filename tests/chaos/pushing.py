@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from routing.outcome import Ending
-from tests.integration.depot import Depot
+from metroline.routing.outcome import Ending
+from tests.support.depot import Depot
 
 PACKED = 10
 """Each so many-th message holds several records."""

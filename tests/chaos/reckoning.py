@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from agents.cluster import Cluster
-from agents.topics import Topics
-from app.compare.evidence import read_blocks, read_topic
-from routing.envelope import Envelope, RecordId
-from routing.outcome import Ending
-from routing.settlement import BLOCK
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topics import Topics
+from metroline.app.compare.evidence import read_blocks, read_topic
+from metroline.routing.journeys.settlement import BLOCK
+from metroline.routing.messages.envelope import Envelope, RecordId
+from metroline.routing.outcome import Ending
 from tests.chaos.pushing import expected
 
 Id = tuple[int, int, int]

@@ -15,7 +15,7 @@ from tests.chaos.kafka import Kafka
 from tests.chaos.plan import Fault
 from tests.chaos.pushing import Pusher
 from tests.chaos.reckoning import Reckoning, count_source, reckon
-from tests.integration.depot import Depot
+from tests.support.depot import Depot
 
 RATE = 40.0
 """Messages a second: what two cores carry beside workers that start."""

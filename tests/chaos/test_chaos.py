@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from routing.strategies import STRATEGIES
-from tests.brokers import Broker
+from metroline.routing.strategies import STRATEGIES
 from tests.chaos.kafka import Kafka, restartable_kafka
 from tests.chaos.plan import Kind, plan
 from tests.chaos.run import VARIABLES, run
-from tests.integration.depot import Depot
+from tests.support.brokers import Broker
+from tests.support.depot import Depot
 
 FAULTS, SEED, STRATEGY = os.environ.get("FAULTS"), os.environ.get("SEED"), os.environ.get("STRATEGY")
 """What `make chaos` is told."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.component.bench import Bench
+from tests.support.bench import Bench
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench whose bus tries again at once."""
-    monkeypatch.setattr("agents.bus.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("metroline.agents.delivery.bus.FIRST_WAIT", 0.0)
     return Bench.make()

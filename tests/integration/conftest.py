@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker
-from tests.integration.depot import Depot
+from tests.support.brokers import Broker
+from tests.support.depot import Depot
 
 
 @pytest.fixture

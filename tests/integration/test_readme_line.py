@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.integration.test_cli_compare import ROOT, metroline
+from tests.integration.cli.test_compare import metroline
+from tests.support.project import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 FILE = re.compile(r"```\w+ file=(\S+)\n(.*?)```", re.DOTALL)

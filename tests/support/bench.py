@@ -13,18 +13,19 @@ import orjson
 from faust.streams import Stream
 from faust.types import TP, EventT, Message
 
-from agents.books import LiveBooks, Publication
-from agents.bus import Bounds, Bus, Confirmation
-from agents.carrying import Carrier
-from agents.line import Handler, Patience, Service
-from agents.meter import Meter
-from agents.stop import Stop
-from agents.tables import LineGlobalTable, LineTable, OwnedTable
-from agents.topics import Topics
-from routing.envelope import Envelope, Origin, RecordId, Segment
-from routing.outcome import Ending
-from routing.rules import RuleBook
-from routing.strategies import Strategy, strategy_named
+from metroline.agents.delivery.agent_loop import Carrier
+from metroline.agents.delivery.bus import Bounds, Bus, Confirmation
+from metroline.agents.delivery.metrics import Meter
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.services.service import Handler, Service
+from metroline.agents.stops.stop import Stop
+from metroline.agents.tables.line_table import LineGlobalTable, LineTable, OwnedTable
+from metroline.agents.tables.live_rules import LiveBooks, Publication
+from metroline.routing.journeys.retry_policy import Patience
+from metroline.routing.messages.envelope import Envelope, Origin, RecordId, Segment
+from metroline.routing.outcome import Ending
+from metroline.routing.rules.table import RuleBook
+from metroline.routing.strategies import Strategy, strategy_named
 
 RULES = """
 [[rules]]

@@ -16,12 +16,13 @@ from typing import NoReturn
 
 import pytest
 
-from app.broker import EmbeddedBroker
-from app.child import Child
-from app.ping import HOST, free_port, wait_until_it_answers
+from metroline.app.local.broker_probe import HOST, free_port, wait_until_it_answers
+from metroline.app.local.child_process import Child
+from metroline.app.local.embedded_broker import EmbeddedBroker
+from tests.support.project import ROOT
 
 HERE = Path(__file__).parent
-JARS = HERE.parent / ".kafka"  # kept between runs; 43 MB
+JARS = ROOT / ".kafka"  # kept between runs; 43 MB
 CLUSTER = "4L6g3nShT-eMCtK--X86sw"  # the form that Kafka wants: 16 bytes in base64
 JAVA = ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1"]
 

@@ -14,26 +14,25 @@ from typing import Any
 import orjson
 from aiokafka import TopicPartition
 
-from agents.cluster import Cluster, TopicPlan
-from agents.presence import Worker, live_workers
-from agents.topics import Topics
-from app.compare.evidence import read_settled, read_topic
-from app.workers import LOCAL, WorkerProcess
-from routing.envelope import Envelope, RecordId, Segment, Visit
-from routing.errors import MalformedEnvelope
-from routing.itinerary import ARRIVALS
-from routing.outcome import Ending
-from routing.waiting import ROOMS
-from tests.brokers import Broker
-
-ROOT = Path(__file__).parents[2]
+from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.membership.heartbeat import Worker, live_workers
+from metroline.app.compare.evidence import read_settled, read_topic
+from metroline.app.local.worker_process import LOCAL, WorkerProcess
+from metroline.routing.addresses import ROOMS
+from metroline.routing.errors import MalformedEnvelope
+from metroline.routing.messages.envelope import Envelope, RecordId, Segment, Visit
+from metroline.routing.messages.itinerary import ARRIVALS
+from metroline.routing.outcome import Ending
+from tests.support.brokers import Broker
+from tests.support.project import ROOT
 
 SERVICES = """
 import asyncio
 import time
 from pathlib import Path
 
-from agents import service
+from metroline import service
 
 GATE = Path(__file__).parent / "gate"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.lookups.label import Label
-from app.lookups import build_from_file
+from metroline.agents.lookups.footer import Label
+from metroline.app.inputs.lookup_builds import build_from_file
 
 
 def written(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from agents.arrivals import journey as written
-from agents.tables import LineTable
-from routing.envelope import Origin, Segment, Visit
-from routing.outcome import Ending, Outcome
-from routing.settlement import BLOCK, Block, kind_of
+from metroline.agents.arrivals import journey as written
+from metroline.agents.tables.line_table import LineTable
+from metroline.routing.journeys.settlement import BLOCK, Block, kind_of
+from metroline.routing.messages.envelope import Origin, Segment, Visit
+from metroline.routing.outcome import Ending, Outcome
 
 
 def block(

@@ -21,7 +21,7 @@ import orjson
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from routing.outcome import Drop
+from metroline.routing.outcome import Drop
 
 Record = dict[str, Any]
 Handler = Callable[[Record], Any]

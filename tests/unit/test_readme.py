@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import MODULES
-from app.settings import Settings
-from routing.strategies import STRATEGIES
+from metroline.app.cli import MODULES
+from metroline.app.settings import Settings
+from metroline.routing.strategies import STRATEGIES
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 

@@ -16,15 +16,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.envelope import Envelope, Origin, RecordId, Segment, pack
-from routing.fields import FieldReader
-from routing.itinerary import Ask, Course, Decision, have_changed, service_address
-from routing.outcome import Drop, Ending, Outcome
-from routing.rules import SOURCE, RuleBook
-from routing.strategies import NOTHING, STRATEGIES, Books
-from routing.values import as_sent, united
-from tests.unit.worlds import Handler, Record, Sketch, as_json, examples, judge, put, records, services, table, tables
-from tests.unit.worlds import Service as Changes
+from metroline.routing.messages.envelope import Envelope, Origin, RecordId, Segment, pack
+from metroline.routing.messages.itinerary import Ask, Course, Decision, have_changed, service_address
+from metroline.routing.outcome import Drop, Ending, Outcome
+from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.records.fingerprints import as_sent, united
+from metroline.routing.rules.table import SOURCE, RuleBook
+from metroline.routing.strategies import NOTHING, STRATEGIES, Books
+from tests.support.worlds import (
+    Handler,
+    Record,
+    Sketch,
+    as_json,
+    examples,
+    judge,
+    put,
+    records,
+    services,
+    table,
+    tables,
+)
+from tests.support.worlds import Service as Changes
 
 ORIGIN = Origin("source", 0)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 from zipfile import ZipFile
 
-from agents.line import Record
-from routing.errors import InvalidLine
+from metroline.agents.services.service import Record
+from metroline.routing.errors import InvalidLine
 
 MISSING = frozenset({"", "NA"})
 TEXTS = frozenset(

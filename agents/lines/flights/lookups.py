@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents import lookup_table
-from agents.line import Record
-from agents.lines.flights.dataset import path_of, rows
+from metroline import lookup_table
+from metroline.agents.lines.flights.dataset import path_of, rows
+from metroline.agents.services.service import Record
 
 
 @lookup_table("flights.airlines", key="carrier", data=lambda: [path_of("airlines.csv")])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from agents.line import Record
-from agents.lines.flights.dataset import rows
-from routing.errors import InvalidLine
+from metroline.agents.lines.flights.dataset import rows
+from metroline.agents.services.service import Record
+from metroline.routing.errors import InvalidLine
 
 DEPARTURES = 336_776
 

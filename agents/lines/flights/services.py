@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agents import lookup, service
-from agents.line import Record
-from agents.lines.flights.lookups import hour_there
+from metroline import lookup, service
+from metroline.agents.lines.flights.lookups import hour_there
+from metroline.agents.services.service import Record
 
 airlines = lookup("flights.airlines")
 airports = lookup("flights.airports")

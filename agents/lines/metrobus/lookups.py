@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents import lookup_table
-from agents.line import Record
-from agents.lines.metrobus.customers import ACCOUNTS, address_of, is_allowed
+from metroline import lookup_table
+from metroline.agents.lines.metrobus.customers import ACCOUNTS, address_of, is_allowed
+from metroline.agents.services.service import Record
 
 
 @lookup_table("metrobus.addresses", key="account_number", value="email")

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TypeVar
 
-from agents.line import Record
-from agents.lines.metrobus.customers import ACCOUNTS
+from metroline.agents.lines.metrobus.customers import ACCOUNTS
+from metroline.agents.services.service import Record
 
 T = TypeVar("T")
 

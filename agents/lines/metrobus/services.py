@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents import lookup, service
-from agents.line import Record
+from metroline import lookup, service
+from metroline.agents.services.service import Record
 
 addresses = lookup("metrobus.addresses")
 allowed = lookup("metrobus.allowed")

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from agents.registration import Tables
-from agents.tables import LineTable
-from app.views import journeys, outcomes
-from app.views.elements import Markup
+from metroline.agents.registration import Tables
+from metroline.agents.tables.line_table import LineTable
+from metroline.app.markup.html import Markup
+from metroline.app.views.tables import journeys, outcomes
 
 Page = dict[str, Any]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from agents.tables import LineTable
-from app.views.elements import Markup, moment, tag
-from app.views.spreading import spread
-from app.views.times import iso
+from metroline.agents.tables.line_table import LineTable
+from metroline.app.markup.html import Markup, moment, tag
+from metroline.app.markup.times import iso
+from metroline.app.views.tables.cooperative import spread
 
 LISTED = 100
 """Journeys on a page."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from agents.tables import LineTable
-from app.compare.markup import percent
-from app.views.elements import Markup, grid, number, tag
-from app.views.spreading import spread
-from app.views.sums import Sums, rows
-from routing.outcome import Ending
-from routing.settlement import BLOCK, Kind
+from metroline.agents.tables.line_table import LineTable
+from metroline.app.markup.html import Markup, grid, number, tag
+from metroline.app.markup.numbers import percent
+from metroline.app.views.tables.cooperative import spread
+from metroline.app.views.tables.totals import Sums, rows
+from metroline.routing.journeys.settlement import BLOCK, Kind
+from metroline.routing.outcome import Ending
 
 LISTED = 100
 """Blocks that are listed, the newest ones."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from faust import web
 
-from app.views.elements import Markup, tag
-from app.views.shelves import ROLE, SHELVES, Shelf
-from app.views.tables import TableView, blueprint
+from metroline.app.markup.html import Markup, tag
+from metroline.app.views.tables.catalog import ROLE, SHELVES, Shelf
+from metroline.app.views.tables.table_list import TableView, blueprint
 
 
 class GatheredView(TableView):

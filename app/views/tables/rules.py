@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from agents.books import LiveBooks, Publication
-from app.views.elements import Markup, grid, markup, moment, tag
-from app.views.times import iso
-from routing.strategies import Strategy
+from metroline.agents.tables.live_rules import LiveBooks, Publication
+from metroline.app.markup.html import Markup, grid, markup, moment, tag
+from metroline.app.markup.times import iso
+from metroline.routing.strategies import Strategy
 
 LISTED = 100
 """Earlier versions that are listed, the newest ones."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from app.views.asking import Answers, ask
-from app.views.held import Held
-from app.views.shelves import ROLE, Page, Shelf
+from metroline.app.views.tables.catalog import ROLE, Page, Shelf
+from metroline.app.views.tables.recovered import Held
+from metroline.app.views.tables.worker_client import Answers, ask
 
 if TYPE_CHECKING:
-    from app.factory import LineApp
+    from metroline.app.factory import LineApp
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from aiohttp.web import AppKey
 from aiohttp.web import Request as AiohttpRequest
 from faust import web
 
-from agents.tables import LineTable
-from app.views.answers import LineView
-from app.views.elements import Markup, grid, number, tag
-from app.views.gathering import Gathering
-from app.views.shelves import NAMES, ROLE, RULES, RULES_HELP, SHELVES
+from metroline.agents.tables.line_table import LineTable
+from metroline.app.markup.html import Markup, grid, number, tag
+from metroline.app.views.tables.catalog import NAMES, ROLE, RULES, RULES_HELP, SHELVES
+from metroline.app.views.tables.scatter_gather import Gathering
+from metroline.app.views.view import LineView
 
 GATHERING = AppKey("gathering", Gathering)
 """Where the web application keeps what its views share."""

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from routing.settlement import OTHER, Kind
+from metroline.routing.journeys.settlement import OTHER, Kind
 
 MOST_KINDS = 1_000
 """Kinds of outcome that are told apart within a partition."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from faust import web
 
-from app.views import rules
-from app.views.answers import LineView
-from app.views.shelves import RULES
-from app.views.tables import TableView, blueprint
+from metroline.app.views.tables import rules
+from metroline.app.views.tables.catalog import RULES
+from metroline.app.views.tables.table_list import TableView, blueprint
+from metroline.app.views.view import LineView
 
 
 @blueprint.route("/rules", name="rules-bare")

@@ -7,7 +7,7 @@ import random
 import time
 from typing import Any
 
-from agents import service
+from metroline import service
 
 BAD_LUCK = 0.1
 

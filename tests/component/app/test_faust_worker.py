@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.project import ROOT
+
 REFUSED = """
 import logging, sys
 import faust
-from app.process import Process
-from routing.errors import MetrolineError
+from metroline.app.faust_worker import Process
+from metroline.routing.errors import MetrolineError
 
 class Refused(faust.App):
     async def start(self):
@@ -41,7 +43,7 @@ except SystemExit:
 def test_a_refusal_silences_what_faust_says_of_its_shutdown_and_keeps_warnings(tmp_path: Path, when: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", REFUSED, str(tmp_path), when],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,

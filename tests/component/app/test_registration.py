@@ -8,13 +8,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.factory import LineApp, create_app
-from app.settings import Settings
-from routing.outcome import Ending
-from tests.component.bench import RULES, FakeProducer, endings_of, envelope
+from metroline.app.factory import LineApp, create_app
+from metroline.app.settings import Settings
+from metroline.routing.outcome import Ending
+from tests.support.bench import RULES, FakeProducer, endings_of, envelope
 
 SERVICES = """
-from agents import service
+from metroline import service
 
 @service
 def a(record):
@@ -45,7 +45,7 @@ def line(tmp_path: Path) -> Path:
 def producer(monkeypatch: pytest.MonkeyPatch) -> FakeProducer:
     """What the apps of this test send to."""
     producer = FakeProducer()
-    monkeypatch.setattr("app.factory.KafkaProducer", lambda *how: producer)
+    monkeypatch.setattr("metroline.app.factory.KafkaProducer", lambda *how: producer)
     return producer
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agents.line import Line
-from app.settings import InvalidSettings, Settings
-from routing.strategies import STRATEGIES
+from metroline.agents.services.line import Line
+from metroline.app.settings import InvalidSettings, Settings
+from metroline.routing.strategies import STRATEGIES
 
 WRONG = {
     "PREFIX": ["with space", "a/b", "x" * 101, ".begins-with-a-dot"],
@@ -85,7 +85,7 @@ def test_a_password_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_role_names_the_variable_and_lists_the_lines_roles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROLE", "service:nowhere")
-    line = Line.load("agents.lines.metrobus")
+    line = Line.load("metroline.agents.lines.metrobus")
 
     with pytest.raises(InvalidSettings) as refused:
         Settings.read().played(line)
@@ -102,7 +102,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_prefix_is_the_lines_name_and_the_source_stands_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = Line.load("agents.lines.metrobus")
+    line = Line.load("metroline.agents.lines.metrobus")
     assert Settings.read().topics(line).source == "metrobus.source"
 
     monkeypatch.setenv("PREFIX", "mine")

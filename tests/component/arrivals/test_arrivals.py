@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.arrivals import SHOWN, Arrivals
-from agents.ring import SIZE, Ring
-from agents.tables import OwnedTable
-from routing.envelope import Envelope, Visit
-from routing.outcome import Cause, Ending, Outcome
-from routing.settlement import BLOCK, Block
-from tests.component.bench import Bench, confirmed, endings_of, envelope, until
+from metroline.agents.arrivals import SHOWN, Arrivals
+from metroline.agents.tables.latest import SIZE, Ring
+from metroline.agents.tables.line_table import OwnedTable
+from metroline.routing.journeys.settlement import BLOCK, Block
+from metroline.routing.messages.envelope import Envelope, Visit
+from metroline.routing.outcome import Cause, Ending, Outcome
+from tests.support.bench import Bench, confirmed, endings_of, envelope, until
 
 DELIVERED = Outcome(Ending.DELIVERED)
 DROPPED = Outcome(Ending.DROPPED, "not wanted")

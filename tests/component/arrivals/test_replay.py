@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from agents.reopening import asked_to_discard, asked_to_replay
-from routing.envelope import Envelope, Replay, Tries
-from routing.errors import MetrolineError
-from routing.outcome import Ending
-from tests.component.bench import Bench, Sent, endings_of, envelope, segments_of
-from tests.component.test_arrivals import BEHIND_A, DEAD, DELIVERED, Desk
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.replay import asked_to_discard, asked_to_replay
+from metroline.routing.messages.envelope import Envelope, Replay, Tries
+from metroline.routing.outcome import Ending
+from tests.component.arrivals.test_arrivals import BEHIND_A, DEAD, DELIVERED, Desk
+from tests.support.bench import Bench, Sent, endings_of, envelope, segments_of
 
 BY_ME = Replay(990.0, "me", "service_error: ValueError: no", '{"size":1}')
 

@@ -8,8 +8,8 @@ import random
 import pytest
 from faust.types import EventT
 
-from agents.bus import Confirmation, Ledger, Receipt
-from tests.component.bench import Mailbox, until
+from metroline.agents.delivery.bus import Confirmation, Ledger, Receipt
+from tests.support.bench import Mailbox, until
 
 
 def promise() -> Confirmation:

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, suppress
 import orjson
 import pytest
 
-from agents.carrying import Handle
-from agents.line import Record
-from routing.envelope import Envelope
-from routing.outcome import Ending
-from tests.component.bench import Bench, Mailbox, endings_of, envelope, segments_of, until
+from metroline.agents.delivery.agent_loop import Handle
+from metroline.agents.services.service import Record
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.outcome import Ending
+from tests.support.bench import Bench, Mailbox, endings_of, envelope, segments_of, until
 
 
 def as_it_is(record: Record) -> Record:

@@ -9,8 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import ConsumerRecord
 
-from agents.bus import Confirmation
-from agents.reading import Reader, _Listener, _Progress
+from metroline.agents.delivery.bus import Confirmation
+from metroline.agents.kafka.batch_consumer import Reader, _Listener, _Progress
 
 PARTITION = TopicPartition("test.source", 0)
 

@@ -7,13 +7,13 @@ import hashlib
 import orjson
 import pytest
 
-from agents.bus import NO_TOPIC_ATTEMPTS, Bounds
-from agents.letters import KEPT
-from agents.producing import NoTopic, NotSent, TooLarge
-from routing.envelope import Segment, Visit
-from routing.itinerary import Move
-from routing.outcome import Ending, Outcome
-from tests.component.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of, until
+from metroline.agents.delivery.bus import NO_TOPIC_ATTEMPTS, Bounds
+from metroline.agents.kafka.producer import NoTopic, NotSent, TooLarge
+from metroline.routing.journeys.dead_letters import KEPT
+from metroline.routing.messages.envelope import Segment, Visit
+from metroline.routing.messages.itinerary import Move
+from metroline.routing.outcome import Ending, Outcome
+from tests.support.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of, until
 
 
 async def test_a_message_is_confirmed_when_the_broker_has_it_and_not_before(bench: Bench) -> None:

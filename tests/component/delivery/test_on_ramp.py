@@ -5,12 +5,12 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from agents.on_ramp import Batch, source_origin
-from routing.envelope import Origin, Segment
-from routing.itinerary import Move
-from routing.outcome import Ending
-from routing.strategies import STRATEGIES
-from tests.component.bench import Bench
+from metroline.agents.on_ramp import Batch, source_origin
+from metroline.routing.messages.envelope import Origin, Segment
+from metroline.routing.messages.itinerary import Move
+from metroline.routing.outcome import Ending
+from metroline.routing.strategies import STRATEGIES
+from tests.support.bench import Bench
 
 
 def batch(bench: Bench, *values: bytes | None, strategy: str = "signpost", first: int = 0) -> Batch:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from agents import producing
-from agents.producing import KafkaProducer, NotSent
+from metroline.agents.kafka import producer as producing
+from metroline.agents.kafka.producer import KafkaProducer, NotSent
 
 OnDelivery = Callable[[KafkaError | None, Any], None]
 

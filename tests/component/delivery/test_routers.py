@@ -7,14 +7,14 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from agents.conductor import Conductor
-from agents.map_maker import MapMaker
-from agents.router import Router
-from agents.switch import Switch
-from routing.envelope import Envelope, Visit
-from routing.itinerary import Ask, Chosen, Decision
-from routing.outcome import Ending
-from tests.component.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
+from metroline.agents.conductor import Conductor
+from metroline.agents.map_maker import MapMaker
+from metroline.agents.routers import Router
+from metroline.agents.switch import Switch
+from metroline.routing.messages.envelope import Envelope, Visit
+from metroline.routing.messages.itinerary import Ask, Chosen, Decision
+from metroline.routing.outcome import Ending
+from tests.support.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
 
 BEHIND_A = (Visit("a", 950.0, "all begin at a", "conductor", 1),)
 

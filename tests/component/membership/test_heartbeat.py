@@ -8,7 +8,7 @@ import orjson
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from agents.presence import ALIVE, OtherCut, Worker, Workers
+from metroline.agents.membership.heartbeat import ALIVE, OtherCut, Worker, Workers
 
 ME = Worker(
     id="line@router/http://here/1",

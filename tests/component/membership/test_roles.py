@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agents.handover import IncompleteCut, _check_complete
-from agents.roles import Role, UnknownRole
-from agents.topics import Topics
-from routing.errors import MetrolineError
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.membership.hand_over import IncompleteCut, _check_complete
+from metroline.agents.membership.roles import Role, UnknownRole
+from metroline.routing.errors import MetrolineError
 
 STOPS = {"b", "a"}
 

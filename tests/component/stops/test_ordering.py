@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.line import Patience, Record
-from routing.outcome import Ending
-from tests.component.bench import Bench, confirmed, endings_of, envelope, segments_of
+from metroline.agents.services.service import Record
+from metroline.routing.journeys.retry_policy import Patience
+from metroline.routing.outcome import Ending
+from tests.support.bench import Bench, confirmed, endings_of, envelope, segments_of
 
 AT_ONCE = Patience(attempts=4, backoff=0.001, backoff_max=0.001)
 

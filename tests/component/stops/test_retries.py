@@ -12,14 +12,15 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from agents import Retry
-from agents.line import Patience, Record
-from agents.reading import _Progress
-from agents.waiting import WaitingRooms
-from routing.envelope import Envelope, Origin, Segment, Tries
-from routing.outcome import Ending
-from routing.waiting import ROOMS
-from tests.component.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of
+from metroline import Retry
+from metroline.agents.kafka.batch_consumer import _Progress
+from metroline.agents.services.service import Record
+from metroline.agents.waiting_rooms import WaitingRooms
+from metroline.routing.addresses import ROOMS
+from metroline.routing.journeys.retry_policy import Patience
+from metroline.routing.messages.envelope import Envelope, Origin, Segment, Tries
+from metroline.routing.outcome import Ending
+from tests.support.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of
 
 PATIENCE = Patience(attempts=3, backoff=2.0, backoff_max=3.0, timeout=0.05)
 

@@ -11,16 +11,17 @@ from typing import Any
 import orjson
 import pytest
 
-from agents import Drop, Retry, service
-from agents.bus import Bounds
-from agents.line import Patience, Record
-from agents.stop import Stop
-from routing.envelope import Envelope, Visit
-from routing.errors import InvalidLine
-from routing.itinerary import Chosen, Itinerary
-from routing.outcome import Ending
-from routing.rules import RuleBook
-from tests.component.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
+from metroline import Drop, Retry, service
+from metroline.agents.delivery.bus import Bounds
+from metroline.agents.services.service import Record
+from metroline.agents.stops.stop import Stop
+from metroline.routing.errors import InvalidLine
+from metroline.routing.journeys.retry_policy import Patience
+from metroline.routing.messages.envelope import Envelope, Visit
+from metroline.routing.messages.itinerary import Chosen, Itinerary
+from metroline.routing.outcome import Ending
+from metroline.routing.rules.table import RuleBook
+from tests.support.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
 
 
 async def handled(bench: Bench, handler: Any, incoming: Envelope, **more: Any) -> None:

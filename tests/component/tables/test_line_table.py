@@ -12,8 +12,8 @@ from faust.types import TP, EventT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.tables import OwnedTable, epoch_of
-from tests.component.bench import Bench, Sent
+from metroline.agents.tables.line_table import OwnedTable, epoch_of
+from tests.support.bench import Bench, Sent
 
 TOPIC = "test.table.outcomes"
 

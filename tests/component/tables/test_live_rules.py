@@ -7,9 +7,9 @@ import logging
 import orjson
 import pytest
 
-from agents.books import Publication
-from agents.rules import RulesAgent, publish_first
-from tests.component.bench import RULES, Bench, until
+from metroline.agents.rules_agent import RulesAgent, publish_first
+from metroline.agents.tables.live_rules import Publication
+from tests.support.bench import RULES, Bench, until
 
 INVALID = '[[rules]]\nafter = "source"\n'
 TO_B = RULES.replace('to = "c"', 'to = "b"')

@@ -16,11 +16,11 @@ from faust.assignor.client_assignment import ClientAssignment
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from agents.presence import Worker
-from agents.tables import LineTable
-from app.factory import LineApp, create_app
-from app.settings import Settings
-from tests.unit.views import block, journey
+from metroline.agents.membership.heartbeat import Worker
+from metroline.agents.tables.line_table import LineTable
+from metroline.app.factory import LineApp, create_app
+from metroline.app.settings import Settings
+from tests.support.table_entries import block, journey
 
 EVIL = "<script>alert(1)</script>"
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -135,7 +135,7 @@ async def test_local_asks_nobody(start: Start) -> None:
 async def test_who_does_not_answer_is_missing_and_nobody_waits_for_long(
     start: Start, silent: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.views.asking.PATIENCE", 0.2)
+    monkeypatch.setattr("metroline.app.views.tables.worker_client.PATIENCE", 0.2)
     one = await start()
     gone = "http://127.0.0.1:1"
     one.put(one.outcomes, {"0/source/0": block(5)})

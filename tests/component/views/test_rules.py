@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.views import rules
-from routing.strategies import strategy_named
-from tests.component.bench import RULES, Bench
+from metroline.app.views.tables import rules
+from metroline.routing.strategies import strategy_named
+from tests.support.bench import RULES, Bench
 
 SIGNPOST, HARD_WIRED = strategy_named("signpost"), strategy_named("hard_wired")
 

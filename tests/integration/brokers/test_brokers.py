@@ -6,7 +6,7 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from tests.brokers import Broker
+from tests.support.brokers import Broker
 
 
 async def test_a_message_that_was_produced_is_consumed(broker: Broker, prefix: str) -> None:

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from app.broker import BrokerMissing, EmbeddedBroker
-from app.ping import BrokerDied, PortInUse, free_port
-from tests.waiting import children, is_open, is_running, wait_until
+from metroline.app.local.broker_probe import BrokerDied, PortInUse, free_port
+from metroline.app.local.embedded_broker import BrokerMissing, EmbeddedBroker
+from tests.support.waiting import children, is_open, is_running, wait_until
 
 STARTS_A_BROKER = """
 import time
-from app.broker import EmbeddedBroker
+from metroline.app.local.embedded_broker import EmbeddedBroker
 with EmbeddedBroker.start() as broker:
     print(broker.pid, broker.port, flush=True)
     time.sleep(60)
 """
 STARTS_A_BROKER_IN_A_THREAD = """
 import threading, time
-from app.broker import EmbeddedBroker
+from metroline.app.local.embedded_broker import EmbeddedBroker
 def start():
     global broker
     broker = EmbeddedBroker.start()
@@ -83,7 +83,7 @@ def test_a_port_in_use_is_refused_by_its_number() -> None:
 def test_another_port_is_taken_when_the_free_one_was_taken_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     with EmbeddedBroker.start() as first:
         ports = iter([first.port, free_port()])
-        monkeypatch.setattr("app.broker.free_port", lambda: next(ports))
+        monkeypatch.setattr("metroline.app.local.embedded_broker.free_port", lambda: next(ports))
 
         with EmbeddedBroker.start() as second:
             assert second.port != first.port

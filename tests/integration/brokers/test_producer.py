@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agents import producing
-from agents.cluster import Cluster, TopicPlan
-from agents.producing import KafkaProducer, NotSent, TooLarge
-from app.broker import EmbeddedBroker
-from app.ping import HOST, free_port
-from tests.brokers import Broker
+from metroline.agents.kafka import producer as producing
+from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.kafka.producer import KafkaProducer, NotSent, TooLarge
+from metroline.app.local.broker_probe import HOST, free_port
+from metroline.app.local.embedded_broker import EmbeddedBroker
+from tests.support.brokers import Broker
 
 LIMIT = 8 * 1024 * 1024
 

@@ -17,10 +17,10 @@ import uvloop
 from aiokafka.conn import create_conn
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from app.ping import HOST, free_port
-from app.settings import Settings
-from tests.brokers import HERE, Broker, kafka_jars, run, running_kafka, unavailable
-from tests.integration.depot import Depot, check_ways, numbered
+from metroline.app.local.broker_probe import HOST, free_port
+from metroline.app.settings import Settings
+from tests.support.brokers import HERE, Broker, kafka_jars, run, running_kafka, unavailable
+from tests.support.depot import Depot, check_ways, numbered
 
 USER = "metroline"
 PASSWORD = "open sesame; 9%"
@@ -127,7 +127,7 @@ async def depot(secured: Secured, prefix: str, tmp_path: Path) -> AsyncIterator[
 def call(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
     """Runs `metroline` with these words, as the line's workers are told; 30 s are too long."""
     environment = os.environ | depot.environment(WEB_PORT=str(free_port()))
-    command = [sys.executable, "-m", "app", *words]
+    command = [sys.executable, "-m", "metroline", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
 
 

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 
 from aiokafka import AIOKafkaConsumer
 
-from agents.cluster import Cluster, TopicPlan
-from agents.leaving import leave_with_care
-from tests.brokers import Broker
+from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.kafka.tansu import leave_with_care
+from tests.support.brokers import Broker
 
 PARTITIONS = 2
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import trials
-from benchmarks.brokers import Place
-from benchmarks.expected import Expected, Work, make_work
-from benchmarks.results import Results
+from benchmarks.report.results import Results
 from benchmarks.run import Wanted, run_section
-from benchmarks.systems import SYSTEMS, Strategy, System
-from tests.brokers import Broker
+from benchmarks.systems import trials
+from benchmarks.systems.brokers import Place
+from benchmarks.systems.expected import Expected, Work, make_work
+from benchmarks.systems.systems import SYSTEMS, Strategy, System
+from tests.support.brokers import Broker
 
 CONFLUENT = next(system for system in SYSTEMS if system.name == "raw_confluent")
 

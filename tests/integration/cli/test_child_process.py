@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app.child import Child
-from app.ping import BrokerSilent, free_port, wait_until_it_answers
-from tests.waiting import children, is_running, wait_until
+from metroline.app.local.broker_probe import BrokerSilent, free_port, wait_until_it_answers
+from metroline.app.local.child_process import Child
+from tests.support.waiting import children, is_running, wait_until
 
 
 def test_what_the_child_started_ends_with_it(tmp_path: Path) -> None:

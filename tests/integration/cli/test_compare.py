@@ -16,18 +16,18 @@ from typing import Any
 import psutil
 import pytest
 
-from app.ping import free_port
-from app.workers import LOCAL
-from tests.brokers import Broker
-from tests.waiting import is_running, wait_until
+from metroline.app.local.broker_probe import free_port
+from metroline.app.local.worker_process import LOCAL
+from tests.support.brokers import Broker
+from tests.support.project import ROOT
+from tests.support.waiting import is_running, wait_until
 
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "app"]
+COMMAND = [sys.executable, "-m", "metroline"]
 
 LINE = """
 from collections import Counter
 
-from agents import Drop, service
+from metroline import Drop, service
 
 tried = Counter()
 

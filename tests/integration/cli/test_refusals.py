@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from aiokafka.admin import NewPartitions
 
-from agents.cluster import Cluster, TopicPlan
-from tests.integration.depot import Depot, check_ways, numbered
+from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from tests.support.depot import Depot, check_ways, numbered
 
 
 async def test_a_source_that_was_created_anew_is_refused_until_its_epoch_is_raised(depot: Depot) -> None:

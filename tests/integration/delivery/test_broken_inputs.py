@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import orjson
 
-from routing.outcome import Ending
-from tests.integration.depot import RULES, Depot, check_ways, numbered
+from metroline.routing.outcome import Ending
+from tests.support.depot import RULES, Depot, check_ways, numbered
 
 PICKY = RULES.replace(
     '[[rules]]\nname = "all are weighed"\nafter = "source"\n',

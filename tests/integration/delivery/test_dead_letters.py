@@ -14,11 +14,11 @@ import orjson
 import pytest
 from aiohttp import ClientSession
 
-from app.compare.evidence import read_topic
-from routing.envelope import Envelope, id_text
-from routing.outcome import Ending
-from tests.integration.depot import Depot, numbered
-from tests.integration.test_cli_compare import metroline, running
+from metroline.app.compare.evidence import read_topic
+from metroline.routing.messages.envelope import Envelope, id_text
+from metroline.routing.outcome import Ending
+from tests.integration.cli.test_compare import metroline, running
+from tests.support.depot import Depot, numbered
 
 REFUSED = orjson.dumps({"n": "refused"})
 MANY = 1_000

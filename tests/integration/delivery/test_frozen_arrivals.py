@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from routing.outcome import Ending
-from tests.integration.depot import Depot, numbered
+from metroline.routing.outcome import Ending
+from tests.support.depot import Depot, numbered
 
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # what comes late is overruled by us, not by a broker

@@ -10,18 +10,18 @@ from collections import Counter
 import orjson
 import pytest
 
-from agents.books import Publication
-from agents.letters import STRAY
-from app.compare.evidence import read_topic
-from routing.envelope import Envelope, Origin, Segment, Tries, Visit
-from routing.errors import InvalidRules, MalformedEnvelope
-from routing.itinerary import ARRIVALS, Ask, Chosen
-from routing.network import Network
-from routing.outcome import Ending, Outcome
-from routing.source import read_message
-from tests.integration.depot import RULES, Depot, check_ways, numbered
-from tests.integration.test_live_rules import all_have
-from tests.mutants import mutated
+from metroline.agents.tables.live_rules import Publication
+from metroline.app.compare.evidence import read_topic
+from metroline.routing.errors import InvalidRules, MalformedEnvelope
+from metroline.routing.journeys.dead_letters import STRAY
+from metroline.routing.messages.envelope import Envelope, Origin, Segment, Tries, Visit
+from metroline.routing.messages.itinerary import ARRIVALS, Ask, Chosen
+from metroline.routing.outcome import Ending, Outcome
+from metroline.routing.records.source_messages import read_message
+from metroline.routing.rules.network import Network
+from tests.integration.rules.test_live_rules import all_have
+from tests.support.depot import RULES, Depot, check_ways, numbered
+from tests.support.mutants import mutated
 
 GOOD = 2_000
 SOURCE, ENVELOPES, TABLES = 6_000, 3_600, 200

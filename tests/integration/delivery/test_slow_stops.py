@@ -11,16 +11,16 @@ import orjson
 import psutil
 import pytest
 
-from app.broker import EmbeddedBroker
-from routing.outcome import Ending
-from tests.brokers import Broker
-from tests.integration.depot import Depot, numbered
+from metroline.app.local.embedded_broker import EmbeddedBroker
+from metroline.routing.outcome import Ending
+from tests.support.brokers import Broker
+from tests.support.depot import Depot, numbered
 
 SERVICES = """
 import asyncio
 from pathlib import Path
 
-from agents import service
+from metroline import service
 
 GATE = Path(__file__).parent / "gate"
 

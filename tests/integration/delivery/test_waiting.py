@@ -7,8 +7,8 @@ import time
 import orjson
 import pytest
 
-from routing.outcome import Ending
-from tests.integration.depot import Depot, check_ways, numbered
+from metroline.routing.outcome import Ending
+from tests.support.depot import Depot, check_ways, numbered
 
 MANY = {"SERVICE_ATTEMPTS": "50", "SERVICE_BACKOFF": "1.5", "SERVICE_BACKOFF_MAX": "3"}
 
@@ -61,7 +61,7 @@ async def test_attempts_end_as_a_dead_letter_with_every_cause(depot: Depot) -> N
 ORDERED = """
 import time
 
-from agents import service
+from metroline import service
 
 
 @service(ordered=True)

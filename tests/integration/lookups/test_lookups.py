@@ -14,17 +14,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agents.lookups import Lookup
-from agents.lookups.place import file_of
-from agents.lookups.version import versions
-from tests.integration.depot import Depot
-from tests.lookups import built
-from tests.waiting import wait_until
+from metroline.agents.lookups import Lookup
+from metroline.agents.lookups.mapped_file import versions
+from metroline.agents.lookups.paths import file_of
+from tests.support.depot import Depot
+from tests.support.lookups import built
+from tests.support.waiting import wait_until
 
 READER = """
 import json, sys, time
-from agents import lookup
-from agents.lookups import reader
+from metroline import lookup
+from metroline.agents.lookups import reader
 reader.LOOK_SECONDS = 0.0
 accounts, seen = lookup("accounts"), []
 deadline = time.monotonic() + 60
@@ -57,7 +57,7 @@ def versioned(folder: Path, version: int) -> None:
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "app", "lookup", *map(str, arguments)]
+    return [sys.executable, "-m", "metroline", "lookup", *map(str, arguments)]
 
 
 def test_readers_in_other_processes_see_each_version_whole_and_without_a_restart(folder: Path) -> None:
@@ -172,8 +172,9 @@ def test_a_full_disk_is_one_line_and_the_old_version_stays(small_disk: Path, man
     check_refused(small_disk, done)
 
 
-PREPARING = "from agents import Line; from app.lookups import prepare_lookups; "
-PREPARING += "prepare_lookups(Line.load('agents.lines.metrobus'))"
+PREPARING = "from metroline.agents.services.line import Line; "
+PREPARING += "from metroline.app.inputs.lookup_builds import prepare_lookups; "
+PREPARING += "prepare_lookups(Line.load('metroline.agents.lines.metrobus'))"
 
 
 def test_workers_that_start_at_once_make_what_is_missing_once(folder: Path) -> None:
@@ -188,7 +189,7 @@ def test_workers_that_start_at_once_make_what_is_missing_once(folder: Path) -> N
 
 TOUCHING = """
 import sys
-from agents import lookup
+from metroline import lookup
 accounts = lookup("accounts")
 print(sum(accounts.get(key) is not None for key in range(1_000_003)), flush=True)
 sys.stdin.read()
@@ -226,7 +227,7 @@ async def test_a_worker_whose_lookup_is_missing_does_not_start(depot: Depot, fol
     line = folder / "shop"
     line.mkdir()
     (line / "services.py").write_text(
-        "from agents import lookup, service\nprices = lookup('prices')\n\n"
+        "from metroline import lookup, service\nprices = lookup('prices')\n\n"
         "@service\ndef price(record):\n    return record\n"
     )
     (line / "routes.toml").write_text('[[rules]]\nafter = "source"\nto = "price"\n')

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from app.child import Child
-from app.ping import HOST, free_port
-from app.workers import WorkerProcess
-from tests.integration.depot import ROOT, Depot, check_ways, numbered
+from metroline.app.local.broker_probe import HOST, free_port
+from metroline.app.local.child_process import Child
+from metroline.app.local.worker_process import WorkerProcess
+from tests.support.depot import Depot, check_ways, numbered
+from tests.support.project import ROOT
 
 
 def start_faust(line: Depot, strategy: str) -> WorkerProcess:

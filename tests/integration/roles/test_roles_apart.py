@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from app.workers import WorkerProcess
-from routing.outcome import Ending
-from tests.integration.depot import Depot, check_ways, numbered
+from metroline.app.local.worker_process import WorkerProcess
+from metroline.routing.outcome import Ending
+from tests.support.depot import Depot, check_ways, numbered
 
 
 def command(depot: Depot, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs `metroline` with the line's environment."""
     return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
+        [sys.executable, "-m", "metroline", *arguments],
         env=depot.environment(),
         capture_output=True,
         text=True,

@@ -17,12 +17,12 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.cluster import Cluster, TopicPlan
-from agents.line import Line
-from app.child import Child
-from app.ping import HOST, free_port
-from tests.brokers import Broker
-from tests.waiting import wait_until
+from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.services.line import Line
+from metroline.app.local.broker_probe import HOST, free_port
+from metroline.app.local.child_process import Child
+from tests.support.brokers import Broker
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 PARTITIONS = 4
@@ -80,7 +80,7 @@ def _start(broker: Broker, prefix: str, log: Path) -> Worker:
 async def _send(broker: Broker, topic: str) -> None:
     cluster = Cluster.at(broker.url)
     await cluster.create([TopicPlan(topic, PARTITIONS)])
-    values = [orjson.dumps(record) for record in Line.load("agents.lines.metrobus").records(RECORDS)]
+    values = [orjson.dumps(record) for record in Line.load("metroline.agents.lines.metrobus").records(RECORDS)]
     async with cluster.producing(linger_ms=5) as producer:
         for number, value in enumerate(values + BROKEN):
             await producer.send(topic, value, partition=number % PARTITIONS)

@@ -9,10 +9,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from agents.cluster import TopicPlan
-from app.compare.evidence import read_topic
-from routing.outcome import Ending
-from tests.integration.depot import Depot, check_ways, expected, numbered
+from metroline.agents.kafka.cluster import TopicPlan
+from metroline.app.compare.evidence import read_topic
+from metroline.routing.outcome import Ending
+from tests.support.depot import Depot, check_ways, expected, numbered
 
 
 def endings(count: int) -> dict[Ending, int]:

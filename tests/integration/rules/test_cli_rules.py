@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from agents.line import Line
-from app.ping import free_port
-from tests.integration.test_cli_compare import metroline, running
-from tests.waiting import wait_until
+from metroline.agents.services.line import Line
+from metroline.app.local.broker_probe import free_port
+from tests.integration.cli.test_compare import metroline, running
+from tests.support.waiting import wait_until
 
-ROUTES = Line.load("agents.lines.metrobus").rules_text
+ROUTES = Line.load("metroline.agents.lines.metrobus").rules_text
 EVERYBODY_OUT = ROUTES.replace('when = "hold != null"', 'when = "account_number > 0"')
 
 

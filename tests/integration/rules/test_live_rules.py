@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from agents.books import Publication
-from app.published import publish
-from routing.strategies import STRATEGIES
-from tests.integration.depot import RULES, Depot, Journey, numbered
+from metroline.agents.tables.live_rules import Publication
+from metroline.app.operations.rules_topic import publish
+from metroline.routing.strategies import STRATEGIES
+from tests.support.depot import RULES, Depot, Journey, numbered
 
 ALL_LIFTED = RULES.replace('match = { heavy = true }\nto = "crane"', 'to = "crane"').split('\n[[rules]]\nname = "some')[
     0

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from aiokafka import TopicPartition
 
-from routing.strategies import STRATEGIES
-from tests.integration.depot import Depot, check_ways, numbered
+from metroline.routing.strategies import STRATEGIES
+from tests.support.depot import Depot, check_ways, numbered
 
 
 async def test_four_lines_on_one_source_each_by_its_strategy_do_the_same_with_every_record(depot: Depot) -> None:

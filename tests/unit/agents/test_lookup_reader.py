@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from agents import lookup
-from agents.lookups import Lookup, reader
-from agents.lookups import version as versions
-from agents.lookups.errors import InvalidLookup, LookupDamaged, LookupMissing
-from agents.lookups.place import file_of
-from tests.lookups import built
-from tests.waiting import wait_until
+from metroline import lookup
+from metroline.agents.lookups import Lookup, reader
+from metroline.agents.lookups import mapped_file as versions
+from metroline.agents.lookups.errors import InvalidLookup, LookupDamaged, LookupMissing
+from metroline.agents.lookups.paths import file_of
+from tests.support.lookups import built
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=["opened at once", "opened in a thread"])

@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agents.cluster import ClusterError
-from agents.line import Line
-from agents.lookups import Lookup, reader
-from agents.lookups.errors import InvalidLookup, LookupDamaged, LookupMissing, LookupNotBuilt
-from agents.lookups.place import file_of
-from app.cli import cli
-from app.lookups import prepare_lookups
-from app.ping import free_port
-from app.running import run_worker
-from app.settings import Settings
-from routing.errors import InvalidLine
-from tests.lookups import built
+from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.lookups import Lookup, reader
+from metroline.agents.lookups.errors import InvalidLookup, LookupDamaged, LookupMissing, LookupNotBuilt
+from metroline.agents.lookups.paths import file_of
+from metroline.agents.services.line import Line
+from metroline.app.cli import cli
+from metroline.app.inputs.lookup_builds import prepare_lookups
+from metroline.app.local.broker_probe import free_port
+from metroline.app.run_worker import run_worker
+from metroline.app.settings import Settings
+from metroline.routing.errors import InvalidLine
+from tests.support.lookups import built
 
 SERVICES = """
-from agents import lookup, service
+from metroline import lookup, service
 prices = lookup("prices")
 
 @service
@@ -32,7 +32,7 @@ def price(record):
 """
 LOOKUPS = """
 from pathlib import Path
-from agents import lookup_table
+from metroline import lookup_table
 FILE = Path(__file__).with_name("prices.txt")
 
 @lookup_table("prices", key="item", value="price", data=lambda: [FILE])
@@ -214,7 +214,7 @@ def test_the_services_of_a_line_that_is_explained_find_what_they_look_up(folder:
     assert "→ delivered" in said.output
 
 
-@pytest.mark.parametrize("line", ["agents.lines.metrobus", "agents.lines.flights"])
+@pytest.mark.parametrize("line", ["metroline.agents.lines.metrobus", "metroline.agents.lines.flights"])
 def test_each_line_that_comes_along_makes_all_that_it_names(line: str) -> None:
     loaded = Line.load(line)
     assert loaded.lookups

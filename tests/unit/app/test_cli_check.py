@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli import cli
+from metroline.app.cli import cli
 
 SERVICES = """
-from agents import service
+from metroline import service
 
 @service
 def price(record):
@@ -75,7 +75,7 @@ def test_explain_says_where_in_services_py_a_service_raised(folder: Path) -> Non
 
 def test_explain_hands_a_service_what_it_reads_and_lays_what_it_made_over_the_record(folder: Path) -> None:
     (folder / "services.py").write_text(
-        "from agents import service\n\n\n"
+        "from metroline import service\n\n\n"
         '@service(reads=["amount"])\n'
         "def price(record):\n"
         "    assert list(record) == ['amount']\n"

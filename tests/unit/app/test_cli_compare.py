@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
-from app.cli.progress import telling
+from metroline.app.cli.progress import telling
 
 
 def test_a_bar_whose_total_is_known_at_its_end_is_done_then() -> None:

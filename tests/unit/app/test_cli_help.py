@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from app.cli import cli
+from metroline.app.cli import cli
 
 
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:

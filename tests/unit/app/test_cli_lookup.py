@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from agents.lookups import reader
-from agents.lookups.label import KIND, TAIL
-from agents.lookups.place import file_of
-from app.cli import cli
-from tests.lookups import built
+from metroline.agents.lookups import reader
+from metroline.agents.lookups.footer import KIND, TAIL
+from metroline.agents.lookups.paths import file_of
+from metroline.app.cli import cli
+from tests.support.lookups import built
 
 
 @pytest.fixture
@@ -70,7 +70,11 @@ def test_a_key_that_is_not_there_exits_with_1(folder: Path) -> None:
         (["build", "x", "accounts.csv", "--key", "acount"], 1, "error: accounts.csv:1: there is no column 'acount'; "),
         (["build", "x", "accounts.csv"], 2, "Error: NAME, FILE and --key are needed, or --line"),
         (["build", "x", "no.csv", "--key", "account"], 2, "Error: Invalid value for '[FILE]': File 'no.csv' does not"),
-        (["build", "x", "--line", "agents.lines.metrobus"], 2, "Error: --line builds what the line makes itself"),
+        (
+            ["build", "x", "--line", "metroline.agents.lines.metrobus"],
+            2,
+            "Error: --line builds what the line makes itself",
+        ),
         (["build", "--line", "no.such.line"], 2, "error: there is no line 'no.such.line'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -135,7 +139,7 @@ def test_a_folder_that_is_a_file_is_refused_by_the_name_of_the_setting(
 
 
 def test_what_a_line_makes_itself_is_built_on_demand(folder: Path) -> None:
-    said = metroline("build", "--line", "agents.lines.metrobus")
+    said = metroline("build", "--line", "metroline.agents.lines.metrobus")
     assert said.exit_code == 0
     assert [line.partition(" entries")[0] for line in said.stdout.splitlines()] == [
         "metrobus.addresses: 4000",

@@ -8,7 +8,8 @@ import pytest
 from aiokafka import TopicPartition
 from click.testing import CliRunner
 
-from app.cli import cli, living
+from metroline.app.cli import cli
+from metroline.app.cli import up as living
 
 ROLES = ["--to", "on-ramp,router,arrivals", "--to", "service:contact_point,service:allow_list,service:log"]
 

@@ -10,19 +10,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 
-from agents.line import Line
-from agents.roles import PARTS, SERVICE
-from app.ping import free_port
-from app.settings import Settings
+from metroline.agents.membership.roles import PARTS, SERVICE
+from metroline.agents.services.line import Line
+from metroline.app.local.broker_probe import free_port
+from metroline.app.settings import Settings
+from tests.support.project import ROOT
 
-PROJECT = Path(__file__).parents[2]
-DOCKERFILE = (PROJECT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
 FINAL_STAGE = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
-COMPOSE = (PROJECT / "docker-compose.yml").read_text("utf-8")
+COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
 METROLINE = {name.upper() for name in Settings.model_fields}
 
 

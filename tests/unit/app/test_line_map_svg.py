@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.compare.linemap import draw
-from routing.network import Network
-from routing.rules import RuleBook
+from metroline.app.line_map.svg import draw
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RuleBook
 
 SVG = "{http://www.w3.org/2000/svg}"
 MAIL = """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.compare.linemap import text_map
-from routing.network import Network
-from routing.rules import RuleBook
+from metroline.app.line_map.svg import text_map
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RuleBook
 
 
 def drawn(text: str) -> list[str]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from app.compare.report import render
-from routing.network import Network
-from routing.rules import RuleBook
-from routing.strategies import STRATEGIES
+from metroline.app.compare.report import render
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RuleBook
+from metroline.routing.strategies import STRATEGIES
 
 NETWORK = Network.of(
     RuleBook.parse("""

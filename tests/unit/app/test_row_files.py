@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.line import Line
-from app.compare.source import records_of
-from app.rows import UnreadableRecords
+from metroline.agents.services.line import Line
+from metroline.app.inputs.row_files import UnreadableRecords
+from metroline.app.inputs.source_records import records_of
 
-LINE = Line.load("agents.lines.metrobus")
+LINE = Line.load("metroline.agents.lines.metrobus")
 
 
 def read(file: Path) -> list[Any]:

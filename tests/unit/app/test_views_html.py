@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.views import journeys, outcomes
-from app.views.elements import grid, markup, moment, tag
-from app.views.frame import LINKS, frame
-from app.views.times import iso
-from tests.unit.views import journey
+from metroline.app.markup.html import grid, markup, moment, tag
+from metroline.app.markup.times import iso
+from metroline.app.views.page import LINKS, frame
+from metroline.app.views.tables import journeys, outcomes
+from tests.support.table_entries import journey
 
 EVIL = "<script>alert(1)</script>\"'&"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.views import journeys
-from tests.unit.views import Entries, journey
+from metroline.app.views.tables import journeys
+from tests.support.table_entries import Entries, journey
 
 
 def entry(*entries: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.views import outcomes, sums
-from routing.settlement import BLOCK, OTHER
-from tests.unit.views import Entries, block
+from metroline.app.views.tables import outcomes
+from metroline.app.views.tables import totals as sums
+from metroline.routing.journeys.settlement import BLOCK, OTHER
+from tests.support.table_entries import Entries, block
 
 ALL = frozenset(range(4))
 

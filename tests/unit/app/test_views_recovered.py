@@ -9,7 +9,7 @@ import faust
 from faust.types import TP
 from mode.signals import Signal
 
-from app.views.held import Held
+from metroline.app.views.tables.recovered import Held
 
 TABLE, OTHER = "line.table.outcomes", "line.table.journeys"
 

@@ -8,17 +8,17 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.line import Line
-from agents.lines.metrobus import services
-from app.lookups import prepare_lookups
-from benchmarks.charts import Bar, bar_chart, is_logarithmic
-from benchmarks.expected import WARM_UP, Delivered, make_work, metrobus
-from benchmarks.installing import packages
-from benchmarks.made import HARDER, WAYS, many_routes, passing
-from benchmarks.profiling import read_stacks, shares
-from benchmarks.report import render, spread
-from benchmarks.results import Results
-from benchmarks.targets import Entries, Verdict, verdicts
+from benchmarks.peers.install import packages
+from benchmarks.report.charts import Bar, bar_chart, is_logarithmic
+from benchmarks.report.report import render, spread
+from benchmarks.report.results import Results
+from benchmarks.report.targets import Entries, Verdict, verdicts
+from benchmarks.systems.expected import WARM_UP, Delivered, make_work, metrobus
+from benchmarks.systems.made_lines import HARDER, WAYS, many_routes, passing
+from benchmarks.systems.profiling import read_stacks, shares
+from metroline.agents.lines.metrobus import services
+from metroline.agents.services.line import Line
+from metroline.app.inputs.lookup_builds import prepare_lookups
 
 Record = dict[str, Any]
 
@@ -33,7 +33,7 @@ def through_the_services(record: Record) -> Record | str:
 
 
 def test_what_is_expected_of_the_line_is_what_its_services_do() -> None:
-    prepare_lookups(Line.load("agents.lines.metrobus"))
+    prepare_lookups(Line.load("metroline.agents.lines.metrobus"))
     messages = make_work(500).messages
     assert [metrobus(orjson.loads(message)) for message in messages] == [
         through_the_services(orjson.loads(message)) for message in messages
@@ -175,7 +175,7 @@ def test_a_profile_tells_own_time_from_time_within() -> None:
 
 
 def test_made_lines_load_and_their_routes_lead_to_an_end(tmp_path: Any) -> None:
-    from agents.line import Line
+    from metroline.agents.services.line import Line
 
     for line in (passing(12), *(make() for make in HARDER)):
         loaded = Line.load(str(line.write(tmp_path)))

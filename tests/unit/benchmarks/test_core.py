@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import core
-from benchmarks.core_cases import LONG_HISTORY, MANY_CONDITIONS, MANY_MATCHES, cases
-from benchmarks.ratio import Case, Job, Run, losses, measure
+from benchmarks.micro import core
+from benchmarks.micro.core_cases import LONG_HISTORY, MANY_CONDITIONS, MANY_MATCHES, cases
+from benchmarks.micro.ratio import Case, Job, Run, losses, measure
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from typing import Any
 import pydantic
 import pytest
 
-from agents.lines.metrobus import services
-from agents.lookups import Lookup
-from routing.explain import explain
-from routing.failure import described
-from routing.outcome import Retry
-from routing.rules import RuleBook
-from tests.lookups import built
+from metroline.agents.lines.metrobus import services
+from metroline.agents.lookups import Lookup
+from metroline.routing.outcome import Retry
+from metroline.routing.rules.explain import explain
+from metroline.routing.rules.table import RuleBook
+from metroline.routing.service_errors import described
+from tests.support.lookups import built
 
 TABLE = '[[rules]]\nafter = "source"\nto = "price"\n'
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 import orjson
 import pytest
 
-from routing.envelope import RecordId
-from routing.outcome import Ending, Outcome
-from routing.settlement import BLOCK, MOST_KEYS, Block, by_block, kind_of
+from metroline.routing.journeys.settlement import BLOCK, MOST_KEYS, Block, by_block, kind_of
+from metroline.routing.messages.envelope import RecordId
+from metroline.routing.outcome import Ending, Outcome
 
 MILLION = 1_000_000
 DELIVERED = ("log", Ending.DELIVERED.value, "")

@@ -7,10 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.envelope import Origin, RecordId, id_of, id_text
-from routing.errors import MetrolineError
-from routing.settlement import BLOCK, MOST_INDEX, MOST_KEYS, OTHER, Block, Kind, by_block, offset_of
-from tests.unit.worlds import examples
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.settlement import (
+    BLOCK,
+    MOST_INDEX,
+    MOST_KEYS,
+    OTHER,
+    Block,
+    Kind,
+    by_block,
+    offset_of,
+)
+from metroline.routing.messages.envelope import Origin, RecordId, id_of, id_text
+from tests.support.worlds import examples
 
 DELIVERED: Kind = ("a", "delivered", "")
 DEAD: Kind = ("a", "dead", "service_error")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.envelope import MOST_IN_MESSAGE, Envelope, Origin, Segment, Visit, id_text
-from routing.errors import MalformedEnvelope
-from routing.itinerary import Ask, Chosen, Decision, Itinerary
-from routing.outcome import Ending, Outcome
-from tests.unit.worlds import examples
+from metroline.routing.errors import MalformedEnvelope
+from metroline.routing.messages.envelope import MOST_IN_MESSAGE, Envelope, Origin, Segment, Visit, id_text
+from metroline.routing.messages.itinerary import Ask, Chosen, Decision, Itinerary
+from metroline.routing.outcome import Ending, Outcome
+from tests.support.worlds import examples
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 naturals = st.integers(0, 2**53 - 3)

@@ -8,10 +8,10 @@ from itertools import chain, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.envelope import Envelope, Origin, RecordId, Segment, Visit, pack
-from routing.itinerary import Chosen, Decision, Itinerary, Move
-from routing.outcome import Cause, Ending, Outcome
-from tests.unit.worlds import examples
+from metroline.routing.messages.envelope import Envelope, Origin, RecordId, Segment, Visit, pack
+from metroline.routing.messages.itinerary import Chosen, Decision, Itinerary, Move
+from metroline.routing.outcome import Cause, Ending, Outcome
+from tests.support.worlds import examples
 
 ORIGIN = Origin("source", 2)
 

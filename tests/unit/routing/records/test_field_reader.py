@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.errors import MalformedRecord
-from routing.fields import FieldReader
-from routing.rules import RuleBook
-from routing.source import read_message
-from tests.unit.worlds import Sketch, examples, table
+from metroline.routing.errors import MalformedRecord
+from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.records.source_messages import read_message
+from metroline.routing.rules.table import RuleBook
+from tests.support.worlds import Sketch, examples, table
 
 NAMES = ["a", "b", "", "x y", 'q"', "back\\slash", "new\nline", "é", "\U0001f600", "a.b"]
 names = st.one_of(st.sampled_from(NAMES), st.text())

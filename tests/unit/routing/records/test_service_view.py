@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.errors import MalformedRecord
-from routing.handling import Excerpt, Handling, Part, Whole
-from tests.unit.worlds import examples
+from metroline.routing.errors import MalformedRecord
+from metroline.routing.records.service_view import Excerpt, Handling, Part, Whole
+from tests.support.worlds import examples
 
 Record = dict[str, Any]
 

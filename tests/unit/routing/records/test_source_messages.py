@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.errors import MalformedRecord
-from routing.fields import FieldReader
-from routing.source import read_message, read_plain
-from tests.unit.worlds import examples
+from metroline.routing.errors import MalformedRecord
+from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.records.source_messages import read_message, read_plain
+from tests.support.worlds import examples
 
 
 def read(value: bytes | None) -> list[Any]:

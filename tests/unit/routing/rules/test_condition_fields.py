@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.conditions import ANY, MAX_LENGTH, Condition
-from routing.errors import ConditionError
-from tests.unit.worlds import examples
+from metroline.routing.errors import ConditionError
+from metroline.routing.rules.condition import ANY, MAX_LENGTH, Condition
+from tests.support.worlds import examples
 
 FIELDS = [
     ("a == 1", {"a"}),

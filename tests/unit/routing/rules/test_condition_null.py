@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from routing.conditions import Condition
-from routing.errors import ConditionError
+from metroline.routing.errors import ConditionError
+from metroline.routing.rules.condition import Condition
 
 HOLDS = [
     ("a == null", {}),

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from routing.conditions import Condition
-from routing.errors import ConditionError
-from tests.unit.worlds import FIELDS, Record, examples, records, values
+from metroline.routing.errors import ConditionError
+from metroline.routing.rules.condition import Condition
+from tests.support.worlds import FIELDS, Record, examples, records, values
 
 BASES = ["a", "b", "c", "l", "n", "int", "record", "record.a", "record['x y']", "record['a']", "record[b]", "record.n"]
 PLACES = ["n.k", "n.l", "n['x y']", "l[0]", "l[a]", "e.k", "n.k.k", "int.k", "n.exists", "record['n'].k", "a.b"]

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from hypothesis import given
 
-from routing.explain import explain
-from routing.rules import SOURCE, RuleBook
-from tests.unit.worlds import Handler, Record, Sketch, examples, records, services, table, tables
+from metroline.routing.rules.explain import explain
+from metroline.routing.rules.table import SOURCE, RuleBook
+from tests.support.worlds import Handler, Record, Sketch, examples, records, services, table, tables
 
 
 @given(tables().filter(bool), records)

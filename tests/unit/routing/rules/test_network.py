@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from routing.errors import InvalidRules
-from routing.network import Network
-from routing.rules import RuleBook
+from metroline.routing.errors import InvalidRules
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RuleBook
 
 
 def network(*ways: str) -> Network:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from routing.itinerary import Decision
-from routing.rules import RuleBook
-from routing.values import fingerprint
-from tests.unit.worlds import (
+from metroline.routing.messages.itinerary import Decision
+from metroline.routing.records.fingerprints import fingerprint
+from metroline.routing.rules.table import RuleBook
+from tests.support.worlds import (
     CLAUSES,
     FIELDS,
     STOPS,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.errors import InvalidRules
-from routing.network import Network
-from routing.rules import RuleBook
-from tests.unit.worlds import examples
+from metroline.routing.errors import InvalidRules
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RuleBook
+from tests.support.worlds import examples
 
 GOOD = """\
 # The route of a line that is in order.

@@ -1,0 +1,1 @@
+"""Envelopes out until they are confirmed, messages in until they are acknowledged."""

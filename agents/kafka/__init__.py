@@ -1,0 +1,1 @@
+"""The cluster and its clients: topics, partitions and bytes. Never an envelope."""

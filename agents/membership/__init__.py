@@ -1,0 +1,1 @@
+"""Which workers are alive, and which part of the line each of them plays."""

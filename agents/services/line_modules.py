@@ -1,0 +1,94 @@
+"""Finds and imports the modules of a line, and what they declare."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+from metroline.agents.lookups.reader import Lookup
+from metroline.agents.services.lookup_table import LookupTable
+from metroline.agents.services.service import Service
+from metroline.routing.errors import InvalidLine
+
+
+def locate(where: str) -> tuple[Path, str | None]:
+    """The folder of a line and, when it is named by a dotted package, that package."""
+    folder = Path(where).expanduser()
+    if folder.is_dir():
+        return folder.resolve(), None
+    if "/" not in where and "\\" not in where:
+        try:
+            spec = importlib.util.find_spec(where)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is not None and spec.submodule_search_locations:
+            return Path(next(iter(spec.submodule_search_locations))), where
+    raise InvalidLine(
+        f"there is no line {where!r}: name a package (agents.lines.metrobus) or a folder with services.py and "
+        "routes.toml"
+    )
+
+
+def import_module_of(folder: Path, package: str | None, module: str) -> ModuleType:
+    file = folder / f"{module}.py"
+    if not file.is_file():
+        raise InvalidLine(f"{file} is missing; it holds the line's services")
+    try:
+        if package is not None:
+            return importlib.import_module(f"{package}.{module}")
+        return _import_file(file, f"_line_{folder.name}_{module}")
+    except InvalidLine:
+        raise
+    except Exception as error:  # a user's module may raise anything; it becomes one line
+        raise InvalidLine(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _import_file(file: Path, name: str) -> ModuleType:
+    """Imports a file of a line that is in no package; files beside it can be imported by their name."""
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise InvalidLine(f"{file} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def services_of(module: ModuleType) -> dict[str, Service]:
+    found: dict[str, Service] = {}
+    for value in vars(module).values():
+        mark = cast("Service | None", getattr(value, "__metroline__", None))
+        if mark is None or found.get(mark.name) is mark:
+            continue
+        if mark.name in found:
+            raise InvalidLine(f"two services are named {mark.name!r} in {module.__file__}")
+        found[mark.name] = mark
+    return found
+
+
+def tables_of(module: ModuleType) -> tuple[LookupTable, ...]:
+    marks = (getattr(value, "__lookup__", None) for value in vars(module).values())
+    found = tuple(dict.fromkeys(mark for mark in marks if isinstance(mark, LookupTable)))
+    for name, times in Counter(table.name for table in found).items():
+        if times > 1:
+            raise InvalidLine(f"two lookups are named {name!r} in {module.__file__}")
+    return found
+
+
+def lookups_of(folder: Path) -> frozenset[str]:
+    """What is named by the modules of a line, as far as they are imported."""
+    modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+    within = [module for module in modules if _is_within(vars(module).get("__file__"), folder)]
+    return frozenset(value.name for module in within for value in vars(module).values() if isinstance(value, Lookup))
+
+
+def _is_within(file: object, folder: Path) -> bool:
+    return isinstance(file, str) and file.startswith(f"{folder}{os.sep}")

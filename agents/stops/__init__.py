@@ -1,0 +1,1 @@
+"""One service at work on its input."""

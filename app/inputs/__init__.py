@@ -1,0 +1,1 @@
+"""Users' files become records, source messages and rows of lookups."""

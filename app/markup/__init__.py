@@ -1,0 +1,1 @@
+"""Text, numbers and times as people read them, and HTML that escapes."""

@@ -1,0 +1,1 @@
+"""Pages that are gathered from the tables of all workers."""

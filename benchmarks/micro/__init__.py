@@ -1,0 +1,1 @@
+"""What one step of the routing core, or one lookup, costs."""

@@ -1,0 +1,1 @@
+"""Raw results become tables, charts and targets."""

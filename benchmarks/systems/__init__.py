@@ -1,0 +1,1 @@
+"""Whole systems run side by side on the same records."""

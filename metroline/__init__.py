@@ -1,0 +1,8 @@
+"""Smart routing on a dumb bus: the names that the author of a line imports."""
+
+from metroline.agents.lookups import lookup
+from metroline.agents.services.lookup_table import lookup_table
+from metroline.agents.services.service import service
+from metroline.routing.outcome import Drop, Retry
+
+__all__ = ["Drop", "Retry", "lookup", "lookup_table", "service"]

@@ -1,0 +1,1 @@
+"""What travels on the bus, and its wire format. Imports `records` only."""

@@ -1,0 +1,1 @@
+"""One record as JSON: read, compared and laid over. Knows no envelope and no rule."""

@@ -1,0 +1,1 @@
+"""What a rules table says: read, checked, decided and explained."""
