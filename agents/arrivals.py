@@ -7,14 +7,14 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from metroline.agents.delivery.agent_loop import Carrier
+from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Confirmation, Departures, all_of
 from metroline.agents.kafka.topics import DEAD_LETTERS, DELIVERED
-from metroline.agents.tables.latest import Ring
+from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.line_table import OwnedTable
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.replay import begin_anew
-from metroline.routing.journeys.settlement import Block, by_block, kind_of
+from metroline.routing.journeys.settlement import SettledBlock, by_block, outcome_key
 from metroline.routing.messages.envelope import Envelope, Origin, Segment, id_text
 from metroline.routing.outcome import Ending
 
@@ -42,12 +42,14 @@ class _Settled:
 class Arrivals:
     """Settles outcomes: the first that comes for a record wins, later ones are counted as duplicates."""
 
-    def __init__(self, carrier: Carrier, outcomes: OwnedTable, journeys: Ring, letters: Ring) -> None:
-        self.carrier = carrier
+    def __init__(
+        self, agent_loop: AgentLoop, outcomes: OwnedTable, journeys: RecentEntries, letters: RecentEntries
+    ) -> None:
+        self.agent_loop = agent_loop
         self.outcomes = outcomes
         self.journeys = journeys
         self.letters = letters
-        self._blocks: OrderedDict[bytes, Block] = OrderedDict()
+        self._blocks: OrderedDict[bytes, SettledBlock] = OrderedDict()
         self._waiting: list[_Settled] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -61,8 +63,8 @@ class Arrivals:
         """Settles what an envelope brings; the next one is handled while its records and entries are written."""
         epoch = self.outcomes.epochs.get(envelope.origin.partition)
         fresh: list[Segment] = []
-        touched: dict[bytes, Block] = {}
-        anew = self.carrier.bus.departures(envelope.strategy, envelope.origin)
+        touched: dict[bytes, SettledBlock] = {}
+        anew = self.agent_loop.bus.departures(envelope.strategy, envelope.origin)
         for segment in envelope.segments:
             if segment.reopen is not None:
                 self._reopen(envelope.origin, segment, touched, anew)
@@ -70,13 +72,13 @@ class Arrivals:
             places = self._settle(envelope.origin, segment, touched)
             if places and segment.outcome is not None:
                 fresh.append(segment.part(places))
-                self.carrier.bus.meter.settled[segment.outcome.ending.value] += len(places)
+                self.agent_loop.bus.metrics.settled[segment.outcome.ending.value] += len(places)
         written = [
             await self._write(ending, topic, envelope, fresh)
             for ending, topic in ((Ending.DELIVERED, DELIVERED), (Ending.DEAD, DEAD_LETTERS))
             if any(one.outcome is not None and one.outcome.ending is ending for one in fresh)
         ]
-        written += await self.carrier.bus.dispatch(anew)
+        written += await self.agent_loop.bus.dispatch(anew)
         entries = {key: block.encode() for key, block in touched.items()}
         settled = _Settled(envelope.origin, written, entries, list(map(_sample, fresh)), epoch)
         self._waiting.append(settled)
@@ -85,12 +87,12 @@ class Arrivals:
         return [settled.recorded]
 
     async def _write(self, ending: Ending, address: str, envelope: Envelope, fresh: list[Segment]) -> Confirmation:
-        bus = self.carrier.bus
+        bus = self.agent_loop.bus
         segments = tuple(one for one in fresh if one.outcome is not None and one.outcome.ending is ending)
         outgoing = replace(envelope, segments=segments)
         value = outgoing.encode()
-        bus.meter.sent(address, len(outgoing), len(value))
-        return await bus.ship(bus.topics.at(address), envelope.origin.partition, value)
+        bus.metrics.sent(address, len(outgoing), len(value))
+        return await bus.produce(bus.topics.at(address), envelope.origin.partition, value)
 
     async def _record(self) -> None:
         """Writes the table entries of what waits once its records are written, and then of what has come meanwhile.
@@ -106,7 +108,7 @@ class Arrivals:
             confirmations = []
             for key, (one, entry) in entries.items():
                 if self._is_current(one):
-                    confirmations.append(await self.outcomes.put(self.carrier.bus, one.origin.partition, key, entry))
+                    confirmations.append(await self.outcomes.put(self.agent_loop.bus, one.origin.partition, key, entry))
             shown: dict[Origin, list[Segment]] = {}
             for one in filter(self._is_current, settled):
                 shown.setdefault(one.origin, []).extend(one.sample)
@@ -120,10 +122,10 @@ class Arrivals:
         """Whether its partition has stayed with this worker; what comes of it is otherwise up to who has it now."""
         return settled.epoch is not None and settled.epoch == self.outcomes.epochs.get(settled.origin.partition)
 
-    def _settle(self, origin: Origin, segment: Segment, touched: dict[bytes, Block]) -> list[int]:
+    def _settle(self, origin: Origin, segment: Segment, touched: dict[bytes, SettledBlock]) -> list[int]:
         if segment.outcome is None:
             raise MetrolineError("an envelope without an outcome came to the arrivals")
-        kind = kind_of(segment.last_stop, segment.outcome)
+        kind = outcome_key(segment.last_stop, segment.outcome)
         fresh: list[int] = []
         for number, places in by_block(segment.ids):
             key = f"{origin.partition}/{origin.name}/{number}".encode()
@@ -132,26 +134,26 @@ class Arrivals:
             fresh += [places[place] for place in first]
         return fresh
 
-    def _reopen(self, origin: Origin, segment: Segment, touched: dict[bytes, Block], anew: Departures) -> None:
+    def _reopen(self, origin: Origin, segment: Segment, touched: dict[bytes, SettledBlock], anew: Departures) -> None:
         """Takes back the outcome of dead letters and sends them on; those that are dead no longer stay as they are."""
         if segment.outcome is None or segment.outcome.ending is not Ending.DEAD:
             raise MetrolineError("what is to begin anew is no dead letter")
-        books, at = self.carrier.books.books, self.carrier.clock()
-        begin_anew(replace(anew, by_address={}), books, segment, at)  # raises before anything is taken back
-        kind = kind_of(segment.last_stop, segment.outcome)
+        rule_tables, at = self.agent_loop.rule_tables.rule_tables, self.agent_loop.clock()
+        begin_anew(replace(anew, by_address={}), rule_tables, segment, at)  # raises before anything is taken back
+        kind = outcome_key(segment.last_stop, segment.outcome)
         for number, places in by_block(segment.ids):
             key = f"{origin.partition}/{origin.name}/{number}".encode()
             block = self._block(key)
             opened = block.reopen([segment.ids[place] for place in places], kind, segment.generation)
             if opened:
                 touched[key] = block
-                begin_anew(anew, books, segment.part([places[place] for place in opened]), at)
+                begin_anew(anew, rule_tables, segment.part([places[place] for place in opened]), at)
 
-    def _block(self, key: bytes) -> Block:
+    def _block(self, key: bytes) -> SettledBlock:
         block = self._blocks.get(key)
         if block is None:
             stored = self.outcomes.read(key)
-            block = self._blocks[key] = Block() if stored is None else Block.decode(stored)
+            block = self._blocks[key] = SettledBlock() if stored is None else SettledBlock.decode(stored)
             if len(self._blocks) > CACHED:
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(key)
@@ -161,7 +163,7 @@ class Arrivals:
         """Puts some of what was settled into the tables of the latest."""
         if not fresh:
             return []
-        bus, at = self.carrier.bus, self.carrier.clock()
+        bus, at = self.agent_loop.bus, self.agent_loop.clock()
         shown = [journey(origin, segment, 0, at) for segment in fresh[:SHOWN]]
         confirmations = [await self.journeys.put(bus, origin.partition, shown)]
         dead = [segment for segment in fresh if segment.outcome is not None and segment.outcome.ending is Ending.DEAD]

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from metroline.agents.routers import Router
-from metroline.routing.messages.itinerary import Ask, Course
+from metroline.routing.messages.itinerary import Decider, NextStep
 from metroline.routing.records.field_reader import FieldReader
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 
 
 class Conductor(Router):
-    address = Ask.CONDUCTOR
+    address = Decider.CONDUCTOR
 
-    def reader(self, book: RuleBook, after: str) -> FieldReader:
-        return book.junction(after).reader
+    def reader(self, book: RulesTable, after: str) -> FieldReader:
+        return book.stop_rules(after).reader
 
-    def courses(self, book: RuleBook, after: str, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
-        return book.junction(after).decide(records)
+    def next_steps(self, book: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+        return book.stop_rules(after).decide(records)

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from metroline.agents.routers import Router
-from metroline.routing.messages.itinerary import Ask, Course
+from metroline.routing.messages.itinerary import Decider, NextStep
 from metroline.routing.records.field_reader import FieldReader
-from metroline.routing.rules.table import SOURCE, RuleBook
+from metroline.routing.rules.table import SOURCE, RulesTable
 
 
 class MapMaker(Router):
-    address = Ask.MAP_MAKER
+    address = Decider.MAP_MAKER
 
-    def reader(self, book: RuleBook, after: str) -> FieldReader:
+    def reader(self, book: RulesTable, after: str) -> FieldReader:
         return book.reader
 
-    def courses(self, book: RuleBook, after: str, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
+    def next_steps(self, book: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
         return book.plans(SOURCE, records)

@@ -12,13 +12,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from metroline.agents.delivery.bus import Bus, Confirmation
-from metroline.agents.kafka.batch_consumer import Reader
+from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
-from metroline.agents.tables.live_rules import LiveBooks
+from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.dead_letters import kept
 from metroline.routing.messages.envelope import Origin, RecordId, Segment
-from metroline.routing.messages.itinerary import ARRIVALS, Course, Decision
+from metroline.routing.messages.itinerary import ARRIVALS, Decision, NextStep
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.records.source_messages import read_message, read_plain
 from metroline.routing.rules.table import SOURCE
@@ -43,7 +43,7 @@ def source_origin(epoch: int) -> str:
     return f"source-{epoch}" if epoch else "source"
 
 
-class OnRamp(Reader):
+class OnRamp(BatchConsumer):
     """Reads the source topic and sends its records on their way by one strategy."""
 
     most_records = MOST_RECORDS
@@ -51,7 +51,7 @@ class OnRamp(Reader):
     def __init__(
         self,
         bus: Bus,
-        books: LiveBooks,
+        rule_tables: LiveRules,
         strategy: Strategy,
         cluster: Cluster,
         clock: Callable[[], float],
@@ -62,7 +62,7 @@ class OnRamp(Reader):
     ) -> None:
         super().__init__(cluster, clock, settings=settings, **kwargs)
         self.bus = bus
-        self.books = books
+        self.rule_tables = rule_tables
         self.strategy = strategy
         self.epoch = epoch
         self.group = bus.topics.on_ramp_group(epoch)
@@ -70,21 +70,21 @@ class OnRamp(Reader):
 
     async def prepare(self) -> None:
         """Waits for the rules table."""
-        await self.books.ready()
+        await self.rule_tables.ready()
 
     async def handle(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
     ) -> tuple[int, list[Confirmation]]:
         """Packs and sends the records of these messages."""
-        self.bus.meter.tick()
+        self.bus.metrics.tick()
         departures = self.bus.departures(self.strategy.name, Origin(source_origin(self.epoch), partition.partition))
-        batch = Batch(self.strategy, self.books)
+        batch = Batch(self.strategy, self.rule_tables)
         offsets = [message.offset for message in messages]
         values = [message.value for message in messages]
         each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
         for first in range(0, len(values), each):
             batch.add(offsets[first : first + each], values[first : first + each])
-        departures.add_courses(batch.segment(self.clock()), batch.courses, "on-ramp")
+        departures.add_next_steps(batch.segment(self.clock()), batch.next_steps, "on-ramp")
         return messages[-1].offset + 1, await self.bus.dispatch(departures, FILL)
 
     async def begin(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
@@ -122,23 +122,23 @@ class OnRamp(Reader):
 class Batch:
     """The records of a batch of source messages, each with its id, its line and its way."""
 
-    def __init__(self, strategy: Strategy, books: LiveBooks) -> None:
+    def __init__(self, strategy: Strategy, rule_tables: LiveRules) -> None:
         self.strategy = strategy
-        self.books = books.books
+        self.rule_tables = rule_tables.rule_tables
         self.ids: list[RecordId] = []
         self.lines: list[bytes] = []
-        self.courses: list[Course] = []
+        self.next_steps: list[NextStep] = []
 
     def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
         """Takes source messages; nearly always each line is one record, and all are read at once."""
-        plain = read_plain(values, self.strategy.reader(self.books, SOURCE))
+        plain = read_plain(values, self.strategy.reader(self.rule_tables, SOURCE))
         if plain is None:
             for offset, value in zip(offsets, values, strict=True):
                 self._add_lines(offset, value)
             return
         self.ids += offsets if plain.counts is None else _ids(offsets, plain.counts)
         self.lines += plain.lines
-        self.courses += self.strategy.begin(self.books, plain.records)
+        self.next_steps += self.strategy.begin(self.rule_tables, plain.records)
 
     def _add_lines(self, offset: int, value: bytes | None) -> None:
         """Takes a source message line by line: a line that is no record is a dead letter of its own."""
@@ -148,10 +148,10 @@ class Batch:
             if line.record is None:
                 self.lines.append(kept(line.line))
                 outcome = Outcome.dead(Cause.MALFORMED_RECORD, line.problem or "")
-                self.courses.append(Decision(None, outcome, None, 0, NOTHING))
+                self.next_steps.append(Decision(None, outcome, None, 0, NOTHING))
             else:
                 self.lines.append(line.line)
-                self.courses += self.strategy.begin(self.books, [line.record])
+                self.next_steps += self.strategy.begin(self.rule_tables, [line.record])
 
     def segment(self, at: float) -> Segment:
         """All of them, before they go their ways."""

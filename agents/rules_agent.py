@@ -10,9 +10,9 @@ import orjson
 from faust.streams import Stream
 from faust.types import EventT
 
-from metroline.agents.delivery.bus import Bus, Confirmation, Ledger
+from metroline.agents.delivery.bus import AckTracker, Bus, Confirmation
 from metroline.agents.tables.line_table import LineTable
-from metroline.agents.tables.live_rules import LiveBooks, Publication
+from metroline.agents.tables.live_rules import LiveRules, Publication
 
 log = logging.getLogger(__name__)
 
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 class RulesAgent:
     """Takes each publication that replaces the version before it: two people cannot overwrite each other unseen."""
 
-    def __init__(self, bus: Bus, table: LineTable, books: LiveBooks) -> None:
+    def __init__(self, bus: Bus, table: LineTable, rule_tables: LiveRules) -> None:
         self.bus = bus
         self.table = table
-        self.books = books
+        self.rule_tables = rule_tables
 
     async def run(self, stream: Stream[bytes]) -> None:
         """Applies what is published on the rules topic."""
-        ledger = Ledger()
+        tracker = AckTracker()
         async for event in stream.noack().events():
-            receipt = await ledger.take(event)
-            if receipt is not None:
-                ledger.settle(receipt, await self._apply(event))
+            pending = await tracker.take(event)
+            if pending is not None:
+                tracker.settle(pending, await self._apply(event))
 
     async def _apply(self, event: EventT[bytes]) -> list[Confirmation]:
         version = event.message.offset + 1
@@ -40,7 +40,7 @@ class RulesAgent:
         except (LookupError, TypeError, ValueError) as error:
             log.error("the message at offset %d of the rules topic is no publication: %r", version - 1, error)
             return []
-        latest = self.books.latest
+        latest = self.rule_tables.latest
         if version <= latest:
             return []
         if publication.replaces != latest:
@@ -57,4 +57,4 @@ class RulesAgent:
 async def publish_first(bus: Bus, text: str, clock: Callable[[], float]) -> None:
     """Publishes the line's file as the first version; of two workers that do, the second is ignored."""
     publication = Publication(text, 0, "the line's file", clock())
-    await (await bus.ship(bus.topics.rules, 0, orjson.dumps(publication.as_json()), key=uuid4().bytes))
+    await (await bus.produce(bus.topics.rules, 0, orjson.dumps(publication.as_json()), key=uuid4().bytes))

@@ -9,16 +9,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from metroline.agents.delivery.bus import Bus, Confirmation
-from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, Reader
+from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
 from metroline.routing.addresses import ROOMS
 from metroline.routing.errors import MalformedEnvelope
-from metroline.routing.journeys.dead_letters import stray
+from metroline.routing.journeys.dead_letters import malformed_message
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import ARRIVALS
 
 
-class WaitingRooms(Reader):
+class WaitingRooms(BatchConsumer):
     """Sends each message on once it is due: to its stop or, for the rest of a long wait, to another room."""
 
     most_records = 50
@@ -78,14 +78,14 @@ class WaitingRooms(Reader):
         raw, now = message.value or b"", self.clock()
         try:
             envelope = Envelope.decode(raw, partition.partition)
-            if any(segment.tries is None for segment in envelope.segments):
+            if any(segment.attempts is None for segment in envelope.segments):
                 raise MalformedEnvelope("no envelope that waits: nobody says for what", raw)
         except MalformedEnvelope as error:
             address = self.bus.topics.address(partition.topic)
-            letter = stray(raw, address, partition.partition, message.offset, str(error), now)
+            letter = malformed_message(raw, address, partition.partition, message.offset, str(error), now)
             return [await self.bus.send(ARRIVALS, letter)]
         departures = self.bus.departures(envelope.strategy, envelope.origin)
         for segment in envelope.segments:
-            if segment.tries is not None:
-                departures.postpone(segment, segment.tries.stop, segment.tries.due - now)
+            if segment.attempts is not None:
+                departures.send_back(segment, segment.attempts.stop, segment.attempts.due - now)
         return await self.bus.dispatch(departures)

@@ -11,14 +11,14 @@ from pathlib import Path
 import faust
 from aiokafka import TopicPartition
 
-from metroline.agents.delivery.agent_loop import Carrier
-from metroline.agents.delivery.bus import Bounds, Bus, Confirmation
-from metroline.agents.delivery.metrics import Meter
+from metroline.agents.delivery.agent_loop import AgentLoop
+from metroline.agents.delivery.bus import Bus, Confirmation, Limits
+from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.faust_transport import Transport
 from metroline.agents.kafka.producer import KafkaProducer
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
-from metroline.agents.membership.heartbeat import Presence, Worker
+from metroline.agents.membership.heartbeat import Heartbeat, WorkerInfo
 from metroline.agents.membership.roles import Role
 from metroline.agents.on_ramp import OnRamp
 from metroline.agents.registration import Tables, register
@@ -26,7 +26,7 @@ from metroline.agents.rules_agent import publish_first
 from metroline.agents.services.line import Line
 from metroline.agents.stops.stop import Stop
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager, OwnedTable
-from metroline.agents.tables.live_rules import LiveBooks
+from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.provisioning import prepare
 from metroline.app.settings import Settings
@@ -52,8 +52,8 @@ class LineApp(faust.App):
     cluster: Cluster
     producing: KafkaProducer
     bus: Bus
-    books: LiveBooks
-    presence: Presence
+    rule_tables: LiveRules
+    heartbeat: Heartbeat
     on_ramp: OnRamp | None
     waiting: WaitingRooms | None
     line_tables: Tables
@@ -63,8 +63,8 @@ class LineApp(faust.App):
         """Topics are created, and other cuts looked for, before anything subscribes."""
         await super().on_start()
         preparation = await prepare(self.settings, self.line)
-        self.bus.bounds = preparation.bounds
-        await self.add_runtime_dependency(self.presence)
+        self.bus.limits = preparation.limits
+        await self.add_runtime_dependency(self.heartbeat)
         for reader in (self.on_ramp, self.waiting):
             if reader is not None:
                 await self.add_runtime_dependency(reader)
@@ -77,17 +77,17 @@ class LineApp(faust.App):
         await super().on_shutdown()
         await self.producing.close()
 
-    def describe(self, at: float, gone: bool) -> Worker:
+    def describe(self, at: float, gone: bool) -> WorkerInfo:
         """What this worker says of itself."""
         url = str(self.conf.canonical_url)
-        return Worker(
+        return WorkerInfo(
             id=f"{self.conf.id}/{url}/{os.getpid()}",
             group=self.conf.id,
             parts=tuple(sorted(self.role.parts)),
             stops=tuple(sorted(self.role.stops)),
             strategy=self.settings.routing_strategy,
             url=url,
-            version=self.books.version,
+            version=self.rule_tables.version,
             started=self.started_at,
             at=at,
             gone=gone,
@@ -95,17 +95,17 @@ class LineApp(faust.App):
 
     def served_stops(self) -> frozenset[str]:
         """The stops that this worker's code or another live worker serves."""
-        return self.line.stops | self.presence.workers.stops(time.time())
+        return self.line.stops | self.heartbeat.workers.stops(time.time())
 
     async def announce(self, key: bytes, value: bytes) -> Confirmation:
         """Tells the other workers."""
-        return await self.bus.ship(self.line_topics.workers, 0, value, key=key)
+        return await self.bus.produce(self.line_topics.workers, 0, value, key=key)
 
 
 def create_app(settings: Settings) -> LineApp:
     """Assembles a worker; raises a `MetrolineError` for a line, rules or settings that cannot be used."""
     line = Line.load(settings.line)
-    filed = line.book()
+    from_file = line.book()
     topics, role, cluster = settings.topics(line), settings.played(line), settings.cluster()
     app = LineApp(
         role.group(topics.prefix),
@@ -132,8 +132,8 @@ def create_app(settings: Settings) -> LineApp:
     app.settings, app.line, app.role, app.line_topics, app.cluster = settings, line, role, topics, cluster
     app.started_at = time.time()
     app.producing = KafkaProducer(cluster.librdkafka | {"compression.type": settings.bus_compression}, TABLE_BYTES)
-    app.bus = Bus(topics, Bounds(), app.producing, Meter())
-    app.presence = Presence(cluster, topics.workers, app.describe, app.announce, time.time)
+    app.bus = Bus(topics, Limits(), app.producing, WorkerMetrics())
+    app.heartbeat = Heartbeat(cluster, topics.workers, app.describe, app.announce, time.time)
     rules = app.GlobalTable(
         "rules",
         partitions=1,
@@ -143,20 +143,24 @@ def create_app(settings: Settings) -> LineApp:
         help="the rules table, every version",
     )
     assert isinstance(rules, LineTable)
-    app.books = LiveBooks(filed, rules, app.served_stops, settings.strategy, lambda: app.tables.actives_ready)
-    carrier = Carrier(app.bus, app.books, time.time)
+    app.rule_tables = LiveRules(from_file, rules, app.served_stops, settings.strategy, lambda: app.tables.actives_ready)
+    agent_loop = AgentLoop(app.bus, app.rule_tables, time.time)
     app.transport = Transport(
         app.conf.broker_consumer,
         app,
         cluster=cluster,
         fetch_wait=settings.fetch_wait,
-        hurry=carrier.hurry,
-        forget=carrier.forget,
+        drain=agent_loop.drain,
+        forget=agent_loop.forget,
     )
     stop = partial(
-        Stop, carrier, pack_seconds=settings.pack_seconds, patience=settings.patience, max_age=settings.max_age
+        Stop,
+        agent_loop,
+        pack_seconds=settings.pack_seconds,
+        retry_policy=settings.retry_policy,
+        max_age=settings.max_age,
     )
-    app.line_tables = register(app, carrier, app.books, rules, line, role, stop)
+    app.line_tables = register(app, agent_loop, app.rule_tables, rules, line, role, stop)
     app.on_ramp = _on_ramp(app) if role.plays("on-ramp") else None
     app.waiting = _waiting(app) if role.plays("arrivals") else None
     add_views(app)
@@ -167,7 +171,7 @@ def _on_ramp(app: LineApp) -> OnRamp:
     settings = app.settings
     return OnRamp(
         app.bus,
-        app.books,
+        app.rule_tables,
         settings.strategy,
         app.cluster,
         time.time,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metroline.agents.delivery.bus import Bounds
+from metroline.agents.delivery.bus import Limits
 from metroline.agents.kafka.cluster import ClusterError, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.app.settings import InvalidSettings, Settings
@@ -15,7 +15,7 @@ class Preparation:
     """What was found out about the source topic."""
 
     partitions: int
-    bounds: Bounds
+    limits: Limits
 
 
 async def prepare(settings: Settings, line: Line) -> Preparation:
@@ -34,5 +34,5 @@ async def prepare(settings: Settings, line: Line) -> Preparation:
             f"PACK_BYTES: {settings.pack_bytes} is more than the {message_bytes} that a message may hold"
         )
     await cluster.create(topics.plans(partitions, line.stops, message_bytes), settings.topic_replication_factor)
-    bounds = Bounds(settings.pack_bytes, settings.pack_records, 2 * message_bytes - 1_024, settings.max_hops)
-    return Preparation(partitions, bounds)
+    limits = Limits(settings.pack_bytes, settings.pack_records, 2 * message_bytes - 1_024, settings.max_hops)
+    return Preparation(partitions, limits)

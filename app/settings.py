@@ -20,7 +20,7 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.roles import Role, UnknownRole
 from metroline.agents.services.line import Line
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.retry_policy import Patience
+from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.strategies import Strategy, strategy_named
 
 
@@ -170,9 +170,9 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def patience(self) -> Patience:
+    def retry_policy(self) -> RetryPolicy:
         """How services are tried that do not say so themselves."""
-        return Patience(self.service_attempts, self.service_backoff, self.service_backoff_max, self.service_timeout)
+        return RetryPolicy(self.service_attempts, self.service_backoff, self.service_backoff_max, self.service_timeout)
 
     @property
     def strategy(self) -> Strategy:

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from metroline.routing.errors import UnknownStrategy
-from metroline.routing.messages.itinerary import Ask, Course, Itinerary
+from metroline.routing.messages.itinerary import Decider, Itinerary, NextStep
 from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
-from metroline.routing.records.fingerprints import Reads
-from metroline.routing.rules.table import SOURCE, RuleBook
+from metroline.routing.records.fingerprints import FieldSet
+from metroline.routing.rules.table import SOURCE, RulesTable
 
-NOTHING: Reads = frozenset()
+NOTHING: FieldSet = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class RuleTables:
     """The two tables that a worker holds: the line's file as it was at the start, and the live one."""
 
-    filed: RuleBook
-    live: RuleBook
+    from_file: RulesTable
+    live: RulesTable
 
 
 class Strategy(ABC):
@@ -36,26 +36,26 @@ class Strategy(ABC):
     """Whether it waits for a published table; one that does not holds the line's file."""
 
     @abstractmethod
-    def reader(self, books: Books, after: str) -> FieldReader:
+    def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
         """Reads what the ways after this stop depend on; `source` is where all begin."""
 
     @abstractmethod
-    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
+    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
         """The ways of records that have just come in, as far as the on-ramp knows them."""
 
-    def watches(self, itinerary: Itinerary | None) -> Reads:
+    def plan_fields(self, itinerary: Itinerary | None) -> FieldSet:
         """The fields whose change at a stop matters here."""
         return NOTHING
 
     @abstractmethod
     def leave(
         self,
-        books: Books,
+        rule_tables: RuleTables,
         stop: str,
         records: Sequence[dict[str, Any]],
         itinerary: Itinerary | None,
         changed: Sequence[bool],
-    ) -> Sequence[Course]:
+    ) -> Sequence[NextStep]:
         """The ways of records that a stop has just handled; `changed`: for which of them a watched field did.
 
         Of the records there is what the strategy's reader for the stop reads.
@@ -68,21 +68,21 @@ class HardWired(Strategy):
     name = "hard_wired"
     needs_live = False
 
-    def reader(self, books: Books, after: str) -> FieldReader:
-        return books.filed.junction(after).reader
+    def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
+        return rule_tables.from_file.stop_rules(after).reader
 
-    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
-        return books.filed.junction(SOURCE).decide(records)
+    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+        return rule_tables.from_file.stop_rules(SOURCE).decide(records)
 
     def leave(
         self,
-        books: Books,
+        rule_tables: RuleTables,
         stop: str,
         records: Sequence[dict[str, Any]],
         itinerary: Itinerary | None,
         changed: Sequence[bool],
-    ) -> Sequence[Course]:
-        return books.filed.junction(stop).decide(records)
+    ) -> Sequence[NextStep]:
+        return rule_tables.from_file.stop_rules(stop).decide(records)
 
 
 class Conductor(Strategy):
@@ -90,21 +90,21 @@ class Conductor(Strategy):
 
     name = "conductor"
 
-    def reader(self, books: Books, after: str) -> FieldReader:
+    def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
         return EMPTY_READER
 
-    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
-        return [Ask.CONDUCTOR] * len(records)
+    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+        return [Decider.CONDUCTOR] * len(records)
 
     def leave(
         self,
-        books: Books,
+        rule_tables: RuleTables,
         stop: str,
         records: Sequence[dict[str, Any]],
         itinerary: Itinerary | None,
         changed: Sequence[bool],
-    ) -> Sequence[Course]:
-        return [Ask.CONDUCTOR] * len(records)
+    ) -> Sequence[NextStep]:
+        return [Decider.CONDUCTOR] * len(records)
 
 
 class MapMaker(Strategy):
@@ -112,26 +112,26 @@ class MapMaker(Strategy):
 
     name = "map_maker"
 
-    def reader(self, books: Books, after: str) -> FieldReader:
+    def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
         return EMPTY_READER
 
-    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
-        return [Ask.MAP_MAKER] * len(records)
+    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+        return [Decider.MAP_MAKER] * len(records)
 
-    def watches(self, itinerary: Itinerary | None) -> Reads:
+    def plan_fields(self, itinerary: Itinerary | None) -> FieldSet:
         return NOTHING if itinerary is None else itinerary.reads
 
     def leave(
         self,
-        books: Books,
+        rule_tables: RuleTables,
         stop: str,
         records: Sequence[dict[str, Any]],
         itinerary: Itinerary | None,
         changed: Sequence[bool],
-    ) -> Sequence[Course]:
+    ) -> Sequence[NextStep]:
         if itinerary is None:
-            return [Ask.SWITCH] * len(records)
-        return [Ask.SWITCH if stale else itinerary for stale in changed]
+            return [Decider.SWITCH] * len(records)
+        return [Decider.SWITCH if stale else itinerary for stale in changed]
 
 
 class Signpost(Strategy):
@@ -139,21 +139,21 @@ class Signpost(Strategy):
 
     name = "signpost"
 
-    def reader(self, books: Books, after: str) -> FieldReader:
-        return books.live.junction(after).reader
+    def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
+        return rule_tables.live.stop_rules(after).reader
 
-    def begin(self, books: Books, records: Sequence[dict[str, Any]]) -> Sequence[Course]:
-        return books.live.junction(SOURCE).decide(records)
+    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+        return rule_tables.live.stop_rules(SOURCE).decide(records)
 
     def leave(
         self,
-        books: Books,
+        rule_tables: RuleTables,
         stop: str,
         records: Sequence[dict[str, Any]],
         itinerary: Itinerary | None,
         changed: Sequence[bool],
-    ) -> Sequence[Course]:
-        return books.live.junction(stop).decide(records)
+    ) -> Sequence[NextStep]:
+        return rule_tables.live.stop_rules(stop).decide(records)
 
 
 STRATEGIES: dict[str, Strategy] = {

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from faust.streams import Stream
 from faust.types import EventT
 
-from metroline.agents.delivery.bus import Bus, Confirmation, Ledger
-from metroline.agents.tables.live_rules import LiveBooks
+from metroline.agents.delivery.bus import AckTracker, Bus, Confirmation
+from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.errors import MalformedEnvelope, MetrolineError
-from metroline.routing.journeys.dead_letters import STRAY, stray
+from metroline.routing.journeys.dead_letters import STRAY, malformed_message
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import ARRIVALS
 from metroline.routing.outcome import Cause, Outcome
@@ -21,37 +21,37 @@ Handle = Callable[[Envelope], Awaitable[list[Confirmation]]]
 log = logging.getLogger(__name__)
 
 
-class Carrier:
+class AgentLoop:
     """Runs an agent's handler over a stream; no record can make it raise."""
 
-    def __init__(self, bus: Bus, books: LiveBooks, clock: Callable[[], float]) -> None:
+    def __init__(self, bus: Bus, rule_tables: LiveRules, clock: Callable[[], float]) -> None:
         self.bus = bus
-        self.books = books
+        self.rule_tables = rule_tables
         self.clock = clock
-        self.hurries = False
+        self.is_draining = False
         """Whether packs shall be cut soon: partitions are taken away, or the worker stops."""
-        self._ledgers: list[Ledger] = []
+        self._trackers: list[AckTracker] = []
 
-    def hurry(self, hurries: bool) -> None:
-        self.hurries = hurries
+    def drain(self, is_draining: bool) -> None:
+        self.is_draining = is_draining
 
     def forget(self) -> None:
         """Called when partitions change hands: what is at hand comes again, here or elsewhere."""
-        for ledger in self._ledgers:
-            ledger.forget()
+        for tracker in self._trackers:
+            tracker.forget()
 
     async def run(self, stream: Stream[bytes], handle: Handle) -> None:
         """Handles every envelope of the stream, the next one while the last one's confirmations are under way."""
-        ledger = Ledger()
-        self._ledgers.append(ledger)
-        await self.books.ready()
+        tracker = AckTracker()
+        self._trackers.append(tracker)
+        await self.rule_tables.ready()
         async for event in stream.noack().events():
-            receipt = await ledger.take(event)
-            if receipt is not None:
-                ledger.settle(receipt, await self._handle(event, handle))
+            pending = await tracker.take(event)
+            if pending is not None:
+                tracker.settle(pending, await self._handle(event, handle))
 
     async def _handle(self, event: EventT[bytes], handle: Handle) -> list[Confirmation]:
-        self.bus.meter.tick()
+        self.bus.metrics.tick()
         try:
             envelope = Envelope.decode(event.message.value or b"", event.message.partition)
         except MalformedEnvelope as error:
@@ -78,5 +78,5 @@ class Carrier:
         message = event.message
         address = self.bus.topics.address(message.topic)
         return await self.bus.send(
-            ARRIVALS, stray(raw, address, message.partition, message.offset, reason, self.clock())
+            ARRIVALS, malformed_message(raw, address, message.partition, message.offset, reason, self.clock())
         )

@@ -12,13 +12,13 @@ from typing import Protocol
 
 from faust.types import TP, EventT
 
-from metroline.agents.delivery.metrics import Meter
+from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.kafka.producer import NoTopic, TooLarge
 from metroline.agents.kafka.topics import Topics
 from metroline.routing.addresses import room_for
 from metroline.routing.journeys.dead_letters import too_large
 from metroline.routing.messages.envelope import Envelope, Origin, Segment, pack
-from metroline.routing.messages.itinerary import ARRIVALS, Course, Move, service_address
+from metroline.routing.messages.itinerary import ARRIVALS, Hop, NextStep, service_address
 from metroline.routing.outcome import Cause, Outcome
 
 Confirmation = asyncio.Future[None]
@@ -29,7 +29,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 NO_TOPIC_ATTEMPTS = 3
 """After how many attempts a topic that does not exist counts as one that never will: the producer waits itself, too."""
 
-Instead = Callable[[BaseException], Awaitable[Confirmation]]
+Fallback = Callable[[BaseException], Awaitable[Confirmation]]
 """Sends something else in place of a message that was refused for good."""
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Producer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Limits:
     """How much an envelope may hold and how far a journey may go."""
 
     pack_bytes: int = 900 * 1024
@@ -60,30 +60,30 @@ class Departures:
     max_hops: int
     by_address: dict[str, list[Segment]] = field(default_factory=dict)
 
-    def add(self, segment: Segment, move: Move) -> None:
+    def add(self, segment: Segment, move: Hop) -> None:
         """Takes a segment that makes this move."""
         to, moved = segment.moved(move, self.max_hops)
         self.by_address.setdefault(to, []).append(moved)
 
-    def postpone(self, segment: Segment, stop: str, seconds: float = 0.0) -> None:
+    def send_back(self, segment: Segment, stop: str, seconds: float = 0.0) -> None:
         """Sends a segment back to the stop that it has come to, as it came, through a waiting room if it shall wait."""
         back = replace(segment, hops=segment.hops + 1)
         self.by_address.setdefault(room_for(seconds) or service_address(stop), []).append(back)
 
-    def add_courses(self, segment: Segment, courses: Sequence[Course], by: str) -> None:
-        """Takes a segment whose records go their own ways, `courses[i]` being the way of record i: split by way."""
-        if len(set(map(id, courses))) == 1:
-            self.add(segment, courses[0].move(by))
+    def add_next_steps(self, segment: Segment, next_steps: Sequence[NextStep], by: str) -> None:
+        """Takes a segment whose records go their own ways, `next_steps[i]` being the way of record i: split by way."""
+        if len(set(map(id, next_steps))) == 1:
+            self.add(segment, next_steps[0].move(by))
             return
-        groups: dict[int, tuple[Course, list[int]]] = {}
-        for place, course in enumerate(courses):
-            group = groups.get(id(course))
+        groups: dict[int, tuple[NextStep, list[int]]] = {}
+        for place, next_step in enumerate(next_steps):
+            group = groups.get(id(next_step))
             if group is None:
-                groups[id(course)] = (course, [place])
+                groups[id(next_step)] = (next_step, [place])
             else:
                 group[1].append(place)
-        for course, places in groups.values():
-            self.add(segment.part(places), course.move(by))
+        for next_step, places in groups.values():
+            self.add(segment.part(places), next_step.move(by))
 
 
 @dataclass(slots=True)
@@ -93,22 +93,22 @@ class _Shipment:
     key: bytes | None
     value: bytes
     confirmation: Confirmation
-    on_refused: Instead | None
+    on_refused: Fallback | None
     attempts: int = 0
 
 
 class Bus:
     """Sends to one partition of a topic and tries again until the broker confirms; counts what it sent."""
 
-    def __init__(self, topics: Topics, bounds: Bounds, producer: Producer, meter: Meter) -> None:
+    def __init__(self, topics: Topics, limits: Limits, producer: Producer, metrics: WorkerMetrics) -> None:
         self.topics = topics
-        self.bounds = bounds
-        self.meter = meter
+        self.limits = limits
+        self.metrics = metrics
         self._producer = producer
         self._tasks: set[asyncio.Task[None]] = set()
 
     def departures(self, strategy: str, origin: Origin) -> Departures:
-        return Departures(strategy, origin, self.bounds.max_hops)
+        return Departures(strategy, origin, self.limits.max_hops)
 
     async def dispatch(self, departures: Departures, fill: float = 1.0) -> list[Confirmation]:
         """Packs and sends what departs, packs filled to this share of `pack_bytes`.
@@ -116,7 +116,7 @@ class Bus:
         The records of an origin's partition stay in that partition.
         """
         confirmations = []
-        size, count = int(self.bounds.pack_bytes * fill), self.bounds.pack_records
+        size, count = int(self.limits.pack_bytes * fill), self.limits.pack_records
         for address, segments in departures.by_address.items():
             for envelope in pack(departures.strategy, departures.origin, segments, size, count):
                 confirmations.append(await self.send(address, envelope))
@@ -125,17 +125,17 @@ class Bus:
     async def send(self, address: str, envelope: Envelope) -> Confirmation:
         """Sends an envelope; one that no message can hold is sent in parts, and a record alone is cut short."""
         value = envelope.encode()
-        if len(value) > self.bounds.message_bytes:
+        if len(value) > self.limits.message_bytes:
             return await self._divide(address, envelope, len(value))
-        self.meter.sent(address, len(envelope), len(value))
+        self.metrics.sent(address, len(envelope), len(value))
         instead = partial(self._send_instead, address, value)
-        return await self.ship(self.topics.at(address), envelope.origin.partition, value, on_refused=instead)
+        return await self.produce(self.topics.at(address), envelope.origin.partition, value, on_refused=instead)
 
     async def end(self, envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
         """Ends the journeys of an envelope's records."""
         departures = self.departures(envelope.strategy, envelope.origin)
         for segment in envelope.segments:
-            departures.add(replace(segment, outcome=None), Move(ARRIVALS, outcome=outcome))
+            departures.add(replace(segment, outcome=None), Hop(ARRIVALS, outcome=outcome))
         return await self.dispatch(departures)
 
     async def _send_instead(self, address: str, value: bytes, error: BaseException) -> Confirmation:
@@ -149,20 +149,20 @@ class Bus:
     async def _divide(self, address: str, envelope: Envelope, size: int) -> Confirmation:
         """Sends the halves of an envelope; a record that is too large by itself ends at the arrivals."""
         if len(envelope) == 1:
-            letter = too_large(envelope, size, self.bounds.message_bytes)
-            return await self.ship(self.topics.at(ARRIVALS), envelope.origin.partition, letter.encode())
+            letter = too_large(envelope, size, self.limits.message_bytes)
+            return await self.produce(self.topics.at(ARRIVALS), envelope.origin.partition, letter.encode())
         half = (len(envelope) + 1) // 2
-        parts = pack(envelope.strategy, envelope.origin, envelope.segments, self.bounds.pack_bytes, half)
+        parts = pack(envelope.strategy, envelope.origin, envelope.segments, self.limits.pack_bytes, half)
         return asyncio.create_task(all_of([await self.send(address, part) for part in parts]))
 
-    async def ship(
+    async def produce(
         self,
         topic: str,
         partition: int,
         value: bytes,
         *,
         key: bytes | None = None,
-        on_refused: Instead | None = None,
+        on_refused: Fallback | None = None,
     ) -> Confirmation:
         """Sends a message and gives its confirmation: it is sent again until the broker has it."""
         confirmation: Confirmation = asyncio.get_running_loop().create_future()
@@ -222,14 +222,14 @@ async def all_of(confirmations: Iterable[Confirmation]) -> None:
 
 
 @dataclass(slots=True, eq=False)
-class Receipt:
+class PendingMessage:
     """A message that was taken: acknowledged when everything that was made from it is confirmed."""
 
     event: EventT[bytes]
     open: int = 1
 
 
-class Ledger:
+class AckTracker:
     """Acknowledges messages in order, per topic and partition, and bounds how many are open.
 
     Faust commits past a message that is still open (`Consumer._new_offset`), so none is acknowledged before those in
@@ -240,11 +240,11 @@ class Ledger:
         self._limit = limit
         self._count = 0
         self._forgotten = 0
-        self._queues: dict[TP, deque[Receipt]] = {}
+        self._queues: dict[TP, deque[PendingMessage]] = {}
         self._room = asyncio.Event()
         self._room.set()
 
-    async def take(self, event: EventT[bytes]) -> Receipt | None:
+    async def take(self, event: EventT[bytes]) -> PendingMessage | None:
         """Notes a message as open; waits while too many are. None where partitions changed hands meanwhile.
 
         Such a message comes again, behind those that were open before it.
@@ -256,24 +256,24 @@ class Ledger:
             if forgotten != self._forgotten:
                 return None
         self._count += 1
-        receipt = Receipt(event)
-        self._queues.setdefault(event.message.tp, deque()).append(receipt)
-        return receipt
+        pending = PendingMessage(event)
+        self._queues.setdefault(event.message.tp, deque()).append(pending)
+        return pending
 
-    def settle(self, receipt: Receipt, confirmations: Iterable[Confirmation]) -> None:
+    def settle(self, pending: PendingMessage, confirmations: Iterable[Confirmation]) -> None:
         """The message counts as done once all of these are in."""
         for confirmation in confirmations:
-            receipt.open += 1
-            confirmation.add_done_callback(partial(self._confirmed, receipt))
-        self._close(receipt)
+            pending.open += 1
+            confirmation.add_done_callback(partial(self._confirmed, pending))
+        self._close(pending)
 
-    def _confirmed(self, receipt: Receipt, confirmation: Confirmation) -> None:
+    def _confirmed(self, pending: PendingMessage, confirmation: Confirmation) -> None:
         if confirmation.cancelled():
             return
         if confirmation.exception() is not None:  # left open: the message comes again
-            log.error("a message of %s stays open", receipt.event.message.topic, exc_info=confirmation.exception())
+            log.error("a message of %s stays open", pending.event.message.topic, exc_info=confirmation.exception())
             return
-        self._close(receipt)
+        self._close(pending)
 
     def forget(self) -> None:
         """Acknowledges nothing of what is open: called when partitions change hands, and all of it comes again."""
@@ -282,11 +282,11 @@ class Ledger:
         self._count = 0
         self._room.set()
 
-    def _close(self, receipt: Receipt) -> None:
-        receipt.open -= 1
-        if receipt.open:
+    def _close(self, pending: PendingMessage) -> None:
+        pending.open -= 1
+        if pending.open:
             return
-        queue = self._queues.get(receipt.event.message.tp)
+        queue = self._queues.get(pending.event.message.tp)
         while queue and not queue[0].open:
             queue.popleft().event.ack()
             self._count -= 1

@@ -18,7 +18,7 @@ class Traffic:
 
 
 @dataclass(slots=True)
-class Meter:
+class WorkerMetrics:
     """Counts by address, and the worker's clocks since it first did something with a record."""
 
     traffic: dict[str, Traffic] = field(default_factory=dict)

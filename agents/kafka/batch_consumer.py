@@ -42,7 +42,7 @@ class _Progress:
             self.done = self.batches.popleft()[0]
 
 
-class Reader(Service):
+class BatchConsumer(Service):
     """A consumer group of its own that reads some topics and passes on what it finds."""
 
     group: str
@@ -161,7 +161,7 @@ class Reader(Service):
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     """Hands rebalances to the reader."""
 
-    def __init__(self, reader: Reader, consumer: AIOKafkaConsumer) -> None:
+    def __init__(self, reader: BatchConsumer, consumer: AIOKafkaConsumer) -> None:
         self.reader = reader
         self.consumer = consumer
 

@@ -17,7 +17,7 @@ from faust.types import TP, Message
 from faust.types.transports import ConsumerT
 
 from metroline.agents.kafka.cluster import Cluster
-from metroline.agents.kafka.flow_control import Budget
+from metroline.agents.kafka.flow_control import FetchBudget
 from metroline.agents.kafka.tansu import leave_with_care
 
 HELD_BYTES = 2 * 1024 * 1024
@@ -69,7 +69,7 @@ class Consumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.budget = Budget(HELD_BYTES)
+        self.budget = FetchBudget(HELD_BYTES)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         if active_partitions is None:
@@ -107,14 +107,14 @@ class Consumer(driver.Consumer):
 
     async def wait_empty(self) -> None:
         """Lets what is at hand come to its end, for a while: what is left comes again, here or elsewhere."""
-        hurry = cast(Transport, self.transport).hurry
-        hurry(True)
+        drain = cast(Transport, self.transport).drain
+        drain(True)
         try:
             await asyncio.wait_for(super().wait_empty(), DRAIN_SECONDS)
         except TimeoutError:
             self.log.info("%d messages are left open and come again", len(self._unacked_messages))
         finally:
-            hurry(False)
+            drain(False)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -123,7 +123,7 @@ class Consumer(driver.Consumer):
 class Transport(driver.Transport):
     """Set it as `app.transport` before the app starts; `fetch_wait` is in seconds.
 
-    `hurry` is called with True when what is at hand shall come to its end soon, and with False afterwards; `forget`
+    `drain` is called with True when what is at hand shall come to its end soon, and with False afterwards; `forget`
     when partitions were taken away, with all that is at hand.
     """
 
@@ -137,11 +137,11 @@ class Transport(driver.Transport):
         *,
         cluster: Cluster,
         fetch_wait: float,
-        hurry: Callable[[bool], None],
+        drain: Callable[[bool], None],
         forget: Callable[[], None],
     ) -> None:
         super().__init__(url, app, loop)
         self.cluster = cluster
         self.fetch_wait = fetch_wait
-        self.hurry = hurry
+        self.drain = drain
         self.forget = forget

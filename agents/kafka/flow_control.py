@@ -13,7 +13,7 @@ LEAST = 64 * 1024
 """Bytes that a look at one partition is expected to bring at least: it is known only afterwards what it brought."""
 
 
-class Budget:
+class FetchBudget:
     """Counts the messages that were delivered to an agent and are not acknowledged yet."""
 
     def __init__(self, limit: int) -> None:

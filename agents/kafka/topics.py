@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from metroline.agents.kafka.cluster import TopicPlan
 from metroline.routing.addresses import ROOMS
-from metroline.routing.messages.itinerary import ARRIVALS, Ask, service_address
+from metroline.routing.messages.itinerary import ARRIVALS, Decider, service_address
 
 TABLES = ("outcomes", "journeys", "dead_letters")
 DELIVERED, DEAD_LETTERS = "delivered", "dead-letters"
@@ -68,7 +68,7 @@ class Topics:
     def read_by(self, part: str) -> tuple[str, ...]:
         """The topics that a part of the line reads through Faust, apart from the rules that all of them read."""
         if part == "router":
-            return tuple(self.at(ask.value) for ask in Ask)
+            return tuple(self.at(ask.value) for ask in Decider)
         if part == "arrivals":
             return (self.at(ARRIVALS),)
         return (self.at(service_address(part.removeprefix("service:"))),) if part.startswith("service:") else ()
@@ -76,7 +76,7 @@ class Topics:
     def plans(self, partitions: int, stops: Collection[str], message_bytes: int) -> Iterator[TopicPlan]:
         """All topics of ours for a source with so many partitions, whose messages hold `message_bytes` at most."""
         room = {"max.message.bytes": str(2 * message_bytes)}
-        for address in (*(ask.value for ask in Ask), *(service_address(stop) for stop in sorted(stops)), ARRIVALS):
+        for address in (*(ask.value for ask in Decider), *(service_address(stop) for stop in sorted(stops)), ARRIVALS):
             yield TopicPlan(self.at(address), partitions, room)
         yield TopicPlan(self.delivered, partitions, room)
         kept = room | {"retention.ms": "-1"}

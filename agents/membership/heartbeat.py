@@ -26,12 +26,12 @@ LATEST = 1_000
 """Announcements that are read to learn who is alive."""
 
 
-class OtherCut(MetrolineError):
+class ConflictingRoles(MetrolineError):
     """Raised when a worker that cuts the line into other roles is alive: both would handle each message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerInfo:
     """What a worker says of itself."""
 
     id: str
@@ -50,7 +50,7 @@ class Worker:
         return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
-    def of_json(cls, data: dict[str, Any]) -> Worker:
+    def of_json(cls, data: dict[str, Any]) -> WorkerInfo:
         """Raises LookupError, TypeError or `MetrolineError` for what is no announcement."""
         return cls(
             id=text(data["id"]),
@@ -65,38 +65,38 @@ class Worker:
             gone=data["gone"] is True,
         )
 
-    def conflict(self, other: Worker) -> frozenset[str]:
+    def conflict(self, other: WorkerInfo) -> frozenset[str]:
         """The parts that both play in groups that do not share their messages."""
         shared = (set(self.parts) & set(other.parts)) - {"on-ramp"}
         return frozenset(shared) if other.group != self.group else frozenset()
 
 
-class Workers:
+class LiveWorkers:
     """The workers that are alive, from their announcements."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Worker] = {}
+        self._known: dict[str, WorkerInfo] = {}
 
     def hear(self, message: ConsumerRecord) -> None:
         try:
-            worker = Worker.of_json(orjson.loads(message.value))
+            worker = WorkerInfo.of_json(orjson.loads(message.value))
         except (LookupError, TypeError, ValueError, MetrolineError):
             return
         self._known[worker.id] = worker
 
-    def alive(self, now: float) -> list[Worker]:
+    def alive(self, now: float) -> list[WorkerInfo]:
         return [worker for worker in self._known.values() if not worker.gone and now - worker.at < ALIVE]
 
     def stops(self, now: float) -> frozenset[str]:
         """The stops that some live worker serves."""
         return frozenset(stop for worker in self.alive(now) for stop in worker.stops)
 
-    def guard(self, me: Worker, now: float) -> None:
-        """Raises `OtherCut` where a live worker of another cut plays a part of mine and was there before me."""
+    def guard(self, me: WorkerInfo, now: float) -> None:
+        """Raises `ConflictingRoles` where a live worker of another cut plays a part of mine and was there before me."""
         for other in self.alive(now):
             both = me.conflict(other)
             if both and (other.started, other.id) < (me.started, me.id):
-                raise OtherCut(
+                raise ConflictingRoles(
                     f"{', '.join(sorted(both))} is played by a live worker of another cut of roles ({other.group} at "
                     f"{other.url}): stop it, run `metroline hand-over`, then start this one ({me.group}); "
                     f"one that was killed counts as alive for {ALIVE:.0f} s"
@@ -112,9 +112,9 @@ async def _seek(consumer: AIOKafkaConsumer, cluster: Cluster, topic: str) -> int
     return end
 
 
-async def live_workers(cluster: Cluster, topic: str) -> Workers:
+async def live_workers(cluster: Cluster, topic: str) -> LiveWorkers:
     """Reads who is alive now."""
-    workers = Workers()
+    workers = LiveWorkers()
     async with cluster.consuming(fetch_max_wait_ms=10) as consumer:
         end = await _seek(consumer, cluster, topic)
         while await consumer.position(TopicPartition(topic, 0)) < end:
@@ -124,14 +124,14 @@ async def live_workers(cluster: Cluster, topic: str) -> Workers:
     return workers
 
 
-class Presence(Service):
+class Heartbeat(Service):
     """Announces this worker, and keeps who else is alive."""
 
     def __init__(
         self,
         cluster: Cluster,
         topic: str,
-        me: Callable[[float, bool], Worker],
+        me: Callable[[float, bool], WorkerInfo],
         say: Callable[[bytes, bytes], Any],
         clock: Callable[[], float],
         **kwargs: Any,
@@ -139,7 +139,7 @@ class Presence(Service):
         super().__init__(**kwargs)
         self.cluster = cluster
         self.topic = topic
-        self.workers = Workers()
+        self.workers = LiveWorkers()
         self._me = me
         self._say = say
         self._clock = clock
@@ -177,5 +177,5 @@ class Presence(Service):
     async def _check(self) -> None:
         try:
             self.workers.guard(self._me(self._clock(), False), self._clock())
-        except OtherCut as error:
+        except ConflictingRoles as error:
             await self.crash(error)

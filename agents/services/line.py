@@ -11,7 +11,7 @@ from metroline.agents.services.lookup_table import LookupTable
 from metroline.agents.services.service import Record, Service
 from metroline.routing.errors import InvalidLine
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Line:
         """The files of this line's code, in the order of their names."""
         return sorted(self.rules_file.parent.rglob("*.py"))
 
-    def book(self) -> RuleBook:
+    def book(self) -> RulesTable:
         """The rules table of the line's file, validated against its services; raises `InvalidRules`."""
         return Network.read(self.rules_text, self.stops).book
 

@@ -36,11 +36,11 @@ class _Held:
 
     @property
     def due(self) -> float:
-        tries = self.envelope.segments[0].tries
-        return 0.0 if tries is None else tries.due
+        attempts = self.envelope.segments[0].attempts
+        return 0.0 if attempts is None else attempts.due
 
 
-class Lanes:
+class OrderedQueues:
     """Records that wait, in a lane for each partition or, `by` a field, for each of its values there."""
 
     def __init__(self, by: str | None, attempt: Attempt, clock: Callable[[], float]) -> None:
@@ -49,7 +49,7 @@ class Lanes:
         self.clock = clock
         self.turn = asyncio.Lock()
         """Who handles a pack has it until the pack is sent: none of those that wait overtakes those before it."""
-        self._lanes: dict[Key, deque[_Held]] = {}
+        self._queues: dict[Key, deque[_Held]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def key(self, origin: Origin, line: bytes) -> Key:
@@ -64,25 +64,25 @@ class Lanes:
 
     def is_taken(self, key: Key) -> bool:
         """Whether somebody waits there."""
-        return key in self._lanes
+        return key in self._queues
 
     def hold(self, key: Key, envelope: Envelope) -> Confirmation:
         """Lets a record wait behind those in its lane; the confirmation comes when it has gone on."""
         held = _Held(envelope)
-        lane = self._lanes.get(key)
-        if lane is not None:
-            lane.append(held)
+        queue = self._queues.get(key)
+        if queue is not None:
+            queue.append(held)
             return held.done
-        self._lanes[key] = deque([held])
+        self._queues[key] = deque([held])
         task = asyncio.create_task(self._drain(key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return held.done
 
     async def _drain(self, key: Key) -> None:
-        lane = self._lanes[key]
-        while lane:
-            held = lane[0]
+        queue = self._queues[key]
+        while queue:
+            held = queue[0]
             await asyncio.sleep(max(0.0, held.due - self.clock()))
             try:
                 async with self.turn:
@@ -96,5 +96,5 @@ class Lanes:
                 held.done.set_exception(error)
             else:
                 held.done.set_result(None)
-            lane.popleft()
-        del self._lanes[key]
+            queue.popleft()
+        del self._queues[key]

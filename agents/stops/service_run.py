@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from metroline.agents.delivery.bus import Departures
 from metroline.agents.services.service import Handler
 from metroline.routing.errors import MalformedRecord
-from metroline.routing.messages.envelope import Origin, Segment, Tries, id_text
-from metroline.routing.messages.itinerary import Course, have_changed
+from metroline.routing.messages.envelope import Attempts, Origin, Segment, id_text
+from metroline.routing.messages.itinerary import NextStep, have_changed
 from metroline.routing.outcome import Cause, Drop, Ending, Outcome, Retry, told
-from metroline.routing.records.fingerprints import as_sent, united
+from metroline.routing.records.fingerprints import as_sent, union
 from metroline.routing.records.service_view import Opened
 from metroline.routing.service_errors import described
-from metroline.routing.strategies import NOTHING, Books, Strategy
+from metroline.routing.strategies import NOTHING, RuleTables, Strategy
 
 if TYPE_CHECKING:
     from metroline.agents.stops.stop import Stop
@@ -29,22 +29,24 @@ LONGEST_WAIT = 30 * 24 * 3600.0
 """What a service may ask for, in seconds."""
 
 
-class Trip:
+class ServiceRun:
     """Takes the records of a segment through the service: their new lines and their courses."""
 
-    def __init__(self, stop: Stop, strategy: Strategy, books: Books, origin: Origin, segment: Segment) -> None:
+    def __init__(
+        self, stop: Stop, strategy: Strategy, rule_tables: RuleTables, origin: Origin, segment: Segment
+    ) -> None:
         self.stop = stop
         self.strategy = strategy
-        self.books = books
+        self.rule_tables = rule_tables
         self.origin = origin
         self.segment = segment
-        self.watches = strategy.watches(segment.itinerary)
-        self.keeps = united([self.watches, strategy.reader(books, stop.service.name).reads])
-        self.handling = stop.handling(self.keeps)
+        self.plan_fields = strategy.plan_fields(segment.itinerary)
+        self.needed_fields = union([self.plan_fields, strategy.reader(rule_tables, stop.service.name).reads])
+        self.handling = stop.handling(self.needed_fields)
         self.handler = stop.service.handler
         self.takes_id = stop.service.takes_id
         self.lines: list[bytes] = list(segment.lines)
-        self.ends: dict[int, Course] = {}
+        self.ends: dict[int, NextStep] = {}
         """The courses of those records that do not go on, by their places."""
         self.failed: dict[int, _Failure] = {}
         """Those records that may be tried again."""
@@ -59,7 +61,7 @@ class Trip:
         """Sends on what was handled, and back to the stop what was not; what is held stays."""
         name, every = self.stop.service.name, len(self.lines)
         if self.taken < every:
-            departures.postpone(self.segment.part(range(self.taken, every)), name)
+            departures.send_back(self.segment.part(range(self.taken, every)), name)
         for failure, failed in _grouped(self.failed):
             self._depart_failed(departures, failure, self.segment.part(failed), at)
         places: Sequence[int] = range(self.taken)
@@ -68,27 +70,27 @@ class Trip:
         if places:
             handled = self.segment.part(places).visited(name, at)
             lines = tuple(self.lines if len(places) == every else [self.lines[place] for place in places])
-            departures.add_courses(replace(handled, lines=lines), self._courses(places), name)
+            departures.add_next_steps(replace(handled, lines=lines), self._next_steps(places), name)
 
     def _depart_failed(self, departures: Departures, failure: _Failure, segment: Segment, at: float) -> None:
         """Sends on what could not be handled: to another attempt or, after the last one, to the dead letters."""
         name = self.stop.service.name
-        tries, wait = self._tries(failure, segment, at)
+        attempts, wait = self._tries(failure, segment, at)
         if wait is None:
-            dead = replace(segment.visited(name, at), tries=tries)
+            dead = replace(segment.visited(name, at), attempts=attempts)
             departures.add(dead, self.stop.end(failure.outcome).move(name))
         else:
-            departures.postpone(replace(segment, tries=tries), name, wait)
+            departures.send_back(replace(segment, attempts=attempts), name, wait)
 
-    def _tries(self, failure: _Failure, segment: Segment, at: float) -> tuple[Tries, float | None]:
+    def _tries(self, failure: _Failure, segment: Segment, at: float) -> tuple[Attempts, float | None]:
         """All attempts so far with this one, and how long to wait for the next; None after the last."""
-        name, patience = self.stop.service.name, self.stop.patience
-        earlier = segment.tries.causes if segment.tries is not None and segment.tries.stop == name else ()
+        name, retry_policy = self.stop.service.name, self.stop.retry_policy
+        earlier = segment.attempts.causes if segment.attempts is not None and segment.attempts.stop == name else ()
         causes = (*earlier, failure.outcome.reason or "")
-        if len(causes) >= patience.attempts:
-            return Tries(name, causes, at), None
-        wait = failure.after or patience.wait(len(causes), self.stop.chance())
-        return Tries(name, causes, at + wait), wait
+        if len(causes) >= retry_policy.attempts:
+            return Attempts(name, causes, at), None
+        wait = failure.after or retry_policy.wait(len(causes), self.stop.jitter())
+        return Attempts(name, causes, at + wait), wait
 
     async def run_one(self, place: int) -> None:
         """Runs the service on one record."""
@@ -104,24 +106,24 @@ class Trip:
         if failure is None:
             return None
         segment = self.segment.part([place])
-        tries, wait = self._tries(failure, segment, self.stop.carrier.clock())
+        attempts, wait = self._tries(failure, segment, self.stop.agent_loop.clock())
         if wait is None:
             return None
         del self.failed[place]
-        return replace(segment, tries=tries)
+        return replace(segment, attempts=attempts)
 
-    def _courses(self, places: Sequence[int]) -> Sequence[Course]:
+    def _next_steps(self, places: Sequence[int]) -> Sequence[NextStep]:
         """The ways of the records that were handled."""
         if not self.ends:
             return self._leave(places)
         left = [place for place in places if place not in self.ends]
-        courses = self.ends | dict(zip(left, self._leave(left), strict=True))
-        return [courses[place] for place in places]
+        next_steps = self.ends | dict(zip(left, self._leave(left), strict=True))
+        return [next_steps[place] for place in places]
 
-    def _leave(self, places: Sequence[int]) -> Sequence[Course]:
+    def _leave(self, places: Sequence[int]) -> Sequence[NextStep]:
         after = [self.after[place] for place in places]
-        changed = have_changed([self.before[place] for place in places], after, self.watches)
-        return self.strategy.leave(self.books, self.stop.service.name, after, self.segment.itinerary, changed)
+        changed = have_changed([self.before[place] for place in places], after, self.plan_fields)
+        return self.strategy.leave(self.rule_tables, self.stop.service.name, after, self.segment.itinerary, changed)
 
     def run(self, clock: Callable[[], float], seconds: float) -> None:
         """Runs a plain service on the records that are left, for so long. One it cannot handle ends here as it came."""
@@ -148,12 +150,12 @@ class Trip:
 
     def _run_on(self, opened: Sequence[Opened], clock: Callable[[], float], until: float) -> None:
         """Runs a plain service on one record at least, and on the others until the time is over."""
-        handler, watches = self.handler, self.watches
+        handler, plan_fields = self.handler, self.plan_fields
         for known, handed in opened:
             place = self.taken
             self.taken = place + 1
-            if watches != NOTHING:
-                self.before[place] = as_sent(known, watches)
+            if plan_fields != NOTHING:
+                self.before[place] = as_sent(known, plan_fields)
             try:
                 result = handler(handed) if not self.takes_id else self._handler(place)(handed)
             except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
@@ -171,10 +173,10 @@ class Trip:
         if opened is None:
             return
         known, handed = opened
-        if self.watches != NOTHING:
-            self.before[place] = as_sent(known, self.watches)
+        if self.plan_fields != NOTHING:
+            self.before[place] = as_sent(known, self.plan_fields)
         handler = self._handler(place) if self.takes_id else self.handler
-        seconds = self.stop.patience.timeout
+        seconds = self.stop.retry_policy.timeout
         try:
             async with asyncio.timeout(seconds) as limit:
                 result = await self.stop.call(handler, handed)
@@ -218,8 +220,8 @@ class Trip:
         except MalformedRecord as error:
             self._end(place, Outcome.dead(Cause.MALFORMED_RECORD, str(error)))
             return
-        if self.keeps != NOTHING:
-            self.after[place] = as_sent(self.handling.left(known, result), self.keeps)
+        if self.needed_fields != NOTHING:
+            self.after[place] = as_sent(self.handling.left(known, result), self.needed_fields)
 
     def _raised(self, place: int, error: BaseException) -> None:
         outcome = Outcome.dead(Cause.SERVICE_ERROR, described(error, self._hint(error)))

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from metroline.agents.delivery.agent_loop import Carrier
+from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Confirmation, Departures
 from metroline.agents.services.service import Handler, Service
-from metroline.agents.stops.ordering import Lanes
-from metroline.agents.stops.service_run import Trip
-from metroline.agents.stops.threads import Threads
-from metroline.routing.journeys.retry_policy import Patience
+from metroline.agents.stops.ordering import OrderedQueues
+from metroline.agents.stops.service_run import ServiceRun
+from metroline.agents.stops.threads import ThreadRunner
+from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope, Segment
 from metroline.routing.messages.itinerary import Decision
 from metroline.routing.outcome import Cause, Outcome
-from metroline.routing.records.fingerprints import Reads
-from metroline.routing.records.service_view import Excerpt, Handling, Part, Whole
+from metroline.routing.records.fingerprints import FieldSet
+from metroline.routing.records.service_view import PartialDecode, SelectedFields, ServiceView, WholeRecord
 from metroline.routing.strategies import NOTHING, strategy_named
 
 GIVEN_UP = 8
@@ -31,7 +31,7 @@ HURRIED = 1.0
 MOST_HANDLINGS = 100
 """Sets of fields that a stop keeps a reader for; the tables of old versions may have named others."""
 
-WHOLE = Whole()
+WHOLE_RECORD = WholeRecord()
 
 BREATH = 0.02
 """Seconds after which a stop lets others have the event loop."""
@@ -42,84 +42,86 @@ class Stop:
 
     def __init__(
         self,
-        carrier: Carrier,
+        agent_loop: AgentLoop,
         service: Service,
         pack_seconds: float,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         *,
         max_age: float | None = None,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.carrier = carrier
+        self.agent_loop = agent_loop
         self.service = service
         self.pack_seconds = pack_seconds
-        self.patience = service.patient(patience)
+        self.retry_policy = service.patient(retry_policy)
         self.max_age = max_age
-        self.chance = chance
-        self.threads = Threads(most_given_up=GIVEN_UP * service.concurrency)
-        self.lanes: Lanes | None = None
+        self.jitter = jitter
+        self.threads = ThreadRunner(max_abandoned=GIVEN_UP * service.concurrency)
+        self.queues: OrderedQueues | None = None
         if service.ordered:
             by = service.ordered if isinstance(service.ordered, str) else None
-            self.lanes = Lanes(by, self._attempt, carrier.clock)
+            self.queues = OrderedQueues(by, self._attempt, agent_loop.clock)
         self._ends: dict[Outcome, Decision] = {}
-        self._handlings: dict[Reads, Handling] = {}
+        self._handlings: dict[FieldSet, ServiceView] = {}
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
         """Handles the records of an envelope and regroups them by where they go next."""
-        if self.lanes is not None:
-            async with self.lanes.turn:
-                return await self._handle_in_order(envelope, self.lanes)
-        bus = self.carrier.bus
+        if self.queues is not None:
+            async with self.queues.turn:
+                return await self._handle_in_order(envelope, self.queues)
+        bus = self.agent_loop.bus
         departures = bus.departures(envelope.strategy, envelope.origin)
-        trips = [self._trip(envelope, segment) for segment in self._young(envelope, departures)]
-        await self._run(trips)
-        for trip in trips:
-            trip.depart(departures, self.carrier.clock())
+        runs = [self._trip(envelope, segment) for segment in self._young(envelope, departures)]
+        await self._run(runs)
+        for service_run in runs:
+            service_run.depart(departures, self.agent_loop.clock())
         return await bus.dispatch(departures)
 
-    async def _handle_in_order(self, envelope: Envelope, lanes: Lanes) -> list[Confirmation]:
+    async def _handle_in_order(self, envelope: Envelope, queues: OrderedQueues) -> list[Confirmation]:
         """The same, one record after the other: one that fails waits here, and so do those behind it in its lane."""
-        departures = self.carrier.bus.departures(envelope.strategy, envelope.origin)
+        departures = self.agent_loop.bus.departures(envelope.strategy, envelope.origin)
         held: list[Confirmation] = []
-        breath = self.carrier.clock()
+        breath = self.agent_loop.clock()
         for segment in self._young(envelope, departures):
-            trip = self._trip(envelope, segment)
+            service_run = self._trip(envelope, segment)
             waiting: set[int] = set()
             for place, line in enumerate(segment.lines):
-                key = lanes.key(envelope.origin, line)
+                key = queues.key(envelope.origin, line)
                 again: Segment | None = segment.part([place])
-                if not lanes.is_taken(key):
-                    await trip.run_one(place)
-                    again = trip.again(place)
+                if not queues.is_taken(key):
+                    await service_run.run_one(place)
+                    again = service_run.again(place)
                 if again is not None:
                     waiting.add(place)
-                    held.append(lanes.hold(key, replace(envelope, segments=(again,))))
-                if self.carrier.clock() - breath > BREATH:
+                    held.append(queues.hold(key, replace(envelope, segments=(again,))))
+                if self.agent_loop.clock() - breath > BREATH:
                     await asyncio.sleep(0)
-                    breath = self.carrier.clock()
-            trip.taken = len(segment.lines)
-            trip.depart(departures, self.carrier.clock(), waiting)
-        return await self.carrier.bus.dispatch(departures) + held
+                    breath = self.agent_loop.clock()
+            service_run.taken = len(segment.lines)
+            service_run.depart(departures, self.agent_loop.clock(), waiting)
+        return await self.agent_loop.bus.dispatch(departures) + held
 
     async def _attempt(self, envelope: Envelope) -> Envelope | list[Confirmation]:
         """Tries a record that waited in its lane."""
-        departures = self.carrier.bus.departures(envelope.strategy, envelope.origin)
+        departures = self.agent_loop.bus.departures(envelope.strategy, envelope.origin)
         for segment in self._young(envelope, departures):
-            trip = self._trip(envelope, segment)
-            await trip.run_one(0)
-            again = trip.again(0)
+            service_run = self._trip(envelope, segment)
+            await service_run.run_one(0)
+            again = service_run.again(0)
             if again is not None:
                 return replace(envelope, segments=(again,))
-            trip.depart(departures, self.carrier.clock())
-        return await self.carrier.bus.dispatch(departures)
+            service_run.depart(departures, self.agent_loop.clock())
+        return await self.agent_loop.bus.dispatch(departures)
 
-    def _trip(self, envelope: Envelope, segment: Segment) -> Trip:
-        return Trip(self, strategy_named(envelope.strategy), self.carrier.books.books, envelope.origin, segment)
+    def _trip(self, envelope: Envelope, segment: Segment) -> ServiceRun:
+        return ServiceRun(
+            self, strategy_named(envelope.strategy), self.agent_loop.rule_tables.rule_tables, envelope.origin, segment
+        )
 
     def _young(self, envelope: Envelope, departures: Departures) -> Iterator[Segment]:
         """The segments whose journeys may go on; the others end here."""
         for segment in envelope.segments:
-            age = self.carrier.clock() - segment.entered
+            age = self.agent_loop.clock() - segment.entered
             if self.max_age is None or age <= self.max_age:
                 yield segment
             else:
@@ -130,34 +132,34 @@ class Stop:
         """What a service says of a record that is awaited or runs in a thread."""
         return await (handler(record) if self.service.is_async else self.threads.run(handler, record))
 
-    async def _run(self, trips: Iterable[Trip]) -> None:
+    async def _run(self, runs: Iterable[ServiceRun]) -> None:
         """Runs the service on the records of all trips, on as many at once as it takes."""
-        deadline = self.carrier.clock() + self.pack_seconds
+        deadline = self.agent_loop.clock() + self.pack_seconds
         if self.service.is_plain:
-            await self._run_plainly(trips, deadline)
+            await self._run_plainly(runs, deadline)
             return
-        waiting = ((trip, place) for trip in trips for place in range(len(trip.lines)))
+        waiting = ((service_run, place) for service_run in runs for place in range(len(service_run.lines)))
         if self.service.concurrency == 1:
             await self._run_each(waiting, deadline)
         else:
             await asyncio.gather(*(self._run_each(waiting, deadline) for _ in range(self.service.concurrency)))
 
-    async def _run_plainly(self, trips: Iterable[Trip], deadline: float) -> None:
+    async def _run_plainly(self, runs: Iterable[ServiceRun], deadline: float) -> None:
         """The same for a plain function, as far as the time goes; at least one record is handled."""
-        for trip in trips:
-            while trip.taken < len(trip.lines):
-                trip.run(self.carrier.clock, BREATH)
-                if self._is_over(deadline, self.carrier.clock()):
+        for service_run in runs:
+            while service_run.taken < len(service_run.lines):
+                service_run.run(self.agent_loop.clock, BREATH)
+                if self._is_over(deadline, self.agent_loop.clock()):
                     return
                 await asyncio.sleep(0)
 
-    async def _run_each(self, waiting: Iterator[tuple[Trip, int]], deadline: float) -> None:
+    async def _run_each(self, waiting: Iterator[tuple[ServiceRun, int]], deadline: float) -> None:
         """Takes one record after the other, at least one, until there are no more or the time is up."""
-        clock = self.carrier.clock
+        clock = self.agent_loop.clock
         breath = clock()
-        for trip, place in waiting:
-            trip.taken += 1
-            await trip.run_async(place)
+        for service_run, place in waiting:
+            service_run.taken += 1
+            await service_run.run_async(place)
             now = clock()
             if self._is_over(deadline, now):
                 return
@@ -167,7 +169,7 @@ class Stop:
 
     def _is_over(self, deadline: float, now: float) -> bool:
         """Whether the rest of a pack goes back to the stop: after `pack_seconds`, or earlier where all is to end."""
-        return now > deadline or (self.carrier.hurries and now > deadline - self.pack_seconds + HURRIED)
+        return now > deadline or (self.agent_loop.is_draining and now > deadline - self.pack_seconds + HURRIED)
 
     def end(self, outcome: Outcome) -> Decision:
         """The end of a journey that the service itself decided; equal ends are the same object."""
@@ -178,17 +180,17 @@ class Stop:
             found = self._ends[outcome] = Decision(None, outcome, None, 0, NOTHING)
         return found
 
-    def handling(self, keeps: Reads) -> Handling:
-        """How records are read and written here, where `keeps` is what the strategy needs to know of them."""
+    def handling(self, needed_fields: FieldSet) -> ServiceView:
+        """How records are read and written here, where `needed_fields` is what the strategy needs to know of them."""
         if self.service.reads is None:
-            return WHOLE
-        found = self._handlings.get(keeps)
+            return WHOLE_RECORD
+        found = self._handlings.get(needed_fields)
         if found is None:
             if len(self._handlings) > MOST_HANDLINGS:
                 self._handlings.clear()
             reads = self.service.reads
-            found = Part(reads) if keeps is None else Excerpt(reads, keeps)
-        if isinstance(found, Excerpt):
+            found = SelectedFields(reads) if needed_fields is None else PartialDecode(reads, needed_fields)
+        if isinstance(found, PartialDecode):
             found = found.grown()
-        self._handlings[keeps] = found
+        self._handlings[needed_fields] = found
         return found

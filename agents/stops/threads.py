@@ -8,11 +8,11 @@ from threading import Thread
 from typing import Any
 
 
-class Threads:
+class ThreadRunner:
     """A thread for each call; one that is given up goes on to its end, and only so many of those may be there."""
 
-    def __init__(self, most_given_up: int) -> None:
-        self._most = most_given_up
+    def __init__(self, max_abandoned: int) -> None:
+        self._most = max_abandoned
         self._given_up = 0
         self._room = asyncio.Event()
         self._room.set()

@@ -12,7 +12,7 @@ SIZE = 50
 """Envelopes per partition of which entries are kept."""
 
 
-class Ring:
+class RecentEntries:
     """Keeps what the last envelopes brought; its place in the ring is found again after a restart."""
 
     def __init__(self, table: LineTable) -> None:

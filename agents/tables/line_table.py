@@ -41,7 +41,7 @@ class LineTable(faust.Table[bytes, bytes]):
         """Sets a value (anything that JSON holds) for a key of this partition."""
         encoded = orjson.dumps(value)
         self.data[key] = encoded
-        return await bus.ship(self.changelog_topic_name, partition, encoded, key=key)
+        return await bus.produce(self.changelog_topic_name, partition, encoded, key=key)
 
     def read(self, key: bytes) -> Any:
         """The value of a key, or None."""

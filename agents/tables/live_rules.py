@@ -11,8 +11,8 @@ from typing import Any
 from metroline.agents.tables.line_table import LineTable
 from metroline.routing.errors import InvalidRules
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
-from metroline.routing.strategies import Books, Strategy
+from metroline.routing.rules.table import RulesTable
+from metroline.routing.strategies import RuleTables, Strategy
 
 POLL = 0.05
 """Seconds between two looks for the first version."""
@@ -39,25 +39,25 @@ class Publication:
         return cls(str(data["rules"]), int(data["replaces"]), str(data["by"]), float(data["at"]))
 
 
-class LiveBooks:
+class LiveRules:
     """The filed and the live table; `served` names the stops that some live worker serves."""
 
     def __init__(
         self,
-        filed: RuleBook,
+        from_file: RulesTable,
         table: LineTable,
         served: Callable[[], Collection[str]],
         strategy: Strategy,
         recovered: Callable[[], bool],
     ) -> None:
-        self.filed = filed
+        self.from_file = from_file
         self._table = table
         self._served = served
         self._strategy = strategy
         self._recovered = recovered
         self._seen = -1
         self._served_then: set[str] = set()
-        self._books: Books | None = None
+        self._books: RuleTables | None = None
         self._refused: dict[int, str] = {}
 
     async def ready(self) -> None:
@@ -66,24 +66,24 @@ class LiveBooks:
             await asyncio.sleep(POLL)
 
     @property
-    def current(self) -> Books | None:
+    def current(self) -> RuleTables | None:
         """The tables to decide by; None before the first version came."""
         if len(self._table.data) != self._seen or (self._refused and {*self._served()} != self._served_then):
             self._reload()
         return self._books
 
     @property
-    def books(self) -> Books:
+    def rule_tables(self) -> RuleTables:
         """The tables to decide by, for who waited until they were `ready`."""
-        books = self.current
-        assert books is not None, "nothing is routed before there is a table"
-        return books
+        rule_tables = self.current
+        assert rule_tables is not None, "nothing is routed before there is a table"
+        return rule_tables
 
     @property
     def version(self) -> int:
         """The version of the live table; 0 before there is one."""
-        books = self.current
-        return books.live.version if books is not None else 0
+        rule_tables = self.current
+        return rule_tables.live.version if rule_tables is not None else 0
 
     @property
     def latest(self) -> int:
@@ -115,16 +115,16 @@ class LiveBooks:
             if version in self._refused:
                 continue
             try:
-                book = RuleBook.parse(publication.text, version, f"rules {version}")
+                book = RulesTable.parse(publication.text, version, f"rules {version}")
                 Network.of(book).validate(self._served_then, f"rules {version}")
             except InvalidRules as error:
                 self._refused[version] = str(error)
                 if version not in before:
                     log.error("version %d of the rules table is not used, the one before it stays: %s", version, error)
                 continue
-            self._books = Books(self.filed, book)
+            self._books = RuleTables(self.from_file, book)
             log.info("the rules table is at version %d, published by %s", version, publication.by)
-            if not self._strategy.needs_live and publication.text != self.filed.text:
+            if not self._strategy.needs_live and publication.text != self.from_file.text:
                 log.warning(
                     "journeys that begin here by %s keep to the line's file: version %d asks for that and a restart",
                     self._strategy.name,

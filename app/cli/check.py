@@ -17,7 +17,7 @@ from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.explain import explain as explain_way
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -97,7 +97,7 @@ def explain(file: Path, record: Path, line: str | None, json_file: Path | None) 
     \b
     Example: metroline explain orders/routes.toml orders/one.json --line orders
     """
-    book = RuleBook.parse(read_text(file), file=str(file))
+    book = RulesTable.parse(read_text(file), file=str(file))
     try:
         value = orjson.loads(record.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:

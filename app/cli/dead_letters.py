@@ -34,8 +34,8 @@ from metroline.app.operations.dead_letters import (
 from metroline.app.operations.rules_topic import read_published
 from metroline.app.settings import Settings
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.rules.table import RuleBook
-from metroline.routing.strategies import Books
+from metroline.routing.rules.table import RulesTable
+from metroline.routing.strategies import RuleTables
 
 MOST_SHOWN = 20
 
@@ -154,7 +154,7 @@ def replay(
     raw = None if record is None else record.read_bytes()
     replays = Replays.of(letters, dict(map(_field, settings)), raw, stop, getpass.getuser())
     book = asyncio.run(_live_book(desk, told, stop))
-    replays.check(Books(book, book))
+    replays.check(RuleTables(book, book))
     if dry_run:
         for letter, anew in replays.lines:
             click.echo(f"{letter.id}: {forecast(book, anew, stop)}")
@@ -197,7 +197,7 @@ def _field(text: str) -> tuple[str, Any]:
         return name, value
 
 
-async def _live_book(desk: Desk, settings: Settings, stop: str | None) -> RuleBook:
+async def _live_book(desk: Desk, settings: Settings, stop: str | None) -> RulesTable:
     """The rules that letters would go by now; a stop that is asked for must be served by a live worker."""
     workers = await live_workers(desk.cluster, desk.topics.workers)
     served = workers.stops(time.time())
@@ -210,7 +210,7 @@ async def _live_book(desk: Desk, settings: Settings, stop: str | None) -> RuleBo
     published = await read_published(desk.cluster, desk.topics)
     if published is None:
         return Line.load(settings.line).book()
-    return RuleBook.parse(published.publication.text, published.version)
+    return RulesTable.parse(published.publication.text, published.version)
 
 
 def _send(desk: Desk, requests: list[Envelope], rate: float, done: str) -> None:

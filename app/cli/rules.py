@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from metroline.agents.membership.heartbeat import Workers, live_workers
+from metroline.agents.membership.heartbeat import LiveWorkers, live_workers
 from metroline.agents.services.line import Line
 from metroline.agents.tables.live_rules import Publication
 from metroline.app.cli import cli
@@ -23,7 +23,7 @@ from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import STRATEGIES
 
 
@@ -73,12 +73,12 @@ def publish(file: Path, line: str | None, replaces: int | None) -> None:
     \b
     Example: metroline rules publish routes.toml --replaces 3
     """
-    book = RuleBook.parse(read_table(file), file=str(file))
+    book = RulesTable.parse(read_table(file), file=str(file))
     settings = Settings.read(line=line) if line else Settings.read()
     asyncio.run(_publish(settings, book, str(file), replaces))
 
 
-async def _publish(settings: Settings, book: RuleBook, file: str, replaces: int | None) -> None:
+async def _publish(settings: Settings, book: RulesTable, file: str, replaces: int | None) -> None:
     cluster, topics = settings.cluster(), settings.topics(Line.load(settings.line))
     workers = await live_workers(cluster, topics.workers)
     if not workers.alive(time.time()):
@@ -103,12 +103,12 @@ async def _publish(settings: Settings, book: RuleBook, file: str, replaces: int 
     await _follow(workers, version)
 
 
-async def _follow(workers: Workers, version: int) -> None:
+async def _follow(workers: LiveWorkers, version: int) -> None:
     """Says which workers do not go by published tables."""
-    filed = sorted({worker.url for worker in workers.alive(time.time()) if not STRATEGIES[worker.strategy].needs_live})
-    if filed:
+    urls = sorted({worker.url for worker in workers.alive(time.time()) if not STRATEGIES[worker.strategy].needs_live})
+    if urls:
         click.echo(
-            f"journeys that begin at {', '.join(filed)} by hard_wired keep to their line's file: change it and restart",
+            f"journeys that begin at {', '.join(urls)} by hard_wired keep to their line's file: change it and restart",
             err=True,
         )
 

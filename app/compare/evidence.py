@@ -22,7 +22,7 @@ from metroline.agents.tables.line_table import epoch_of
 from metroline.app.compare.comparison import Route
 from metroline.app.inputs.source_records import Sent
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.settlement import Block
+from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.messages.envelope import Envelope, RecordId, Segment, id_text
 from metroline.routing.messages.itinerary import ARRIVALS
 from metroline.routing.outcome import Ending, Outcome
@@ -167,12 +167,12 @@ async def read_settled(cluster: Cluster, topics: Topics) -> Settled:
     return settled
 
 
-async def read_blocks(cluster: Cluster, topics: Topics) -> dict[tuple[int, str, int], Block]:
+async def read_blocks(cluster: Cluster, topics: Topics) -> dict[tuple[int, str, int], SettledBlock]:
     """What is settled of the source, by partition, the source's epoch and block: the last value of each entry."""
     latest = await read_outcomes_table(cluster, topics)
     keys = {key: key.decode().split("/") for key in latest}
     return {
-        (int(partition), origin, int(number)): Block.decode(orjson.loads(latest[key]))
+        (int(partition), origin, int(number)): SettledBlock.decode(orjson.loads(latest[key]))
         for key, (partition, origin, number) in keys.items()
         if origin.startswith("source")
     }

@@ -24,7 +24,7 @@ from metroline.app.inputs.row_files import UnreadableRecords
 from metroline.app.inputs.source_records import Sent, load, records_of
 from metroline.app.local.worker_process import AT_LOAD, WorkerProcess, stop_all
 from metroline.routing.errors import MetrolineError
-from metroline.routing.messages.itinerary import ARRIVALS, Ask
+from metroline.routing.messages.itinerary import ARRIVALS, Decider
 from metroline.routing.outcome import Ending
 
 STALL_SECONDS = 60.0
@@ -156,10 +156,10 @@ class Comparing:
             for worker in workers:
                 worker.check()
             meters = [await asyncio.to_thread(worker.get, "/traffic/") for worker in workers]
-            settled = sum(sum(meter["settled"].values()) for meter in meters if meter)
+            settled = sum(sum(metrics["settled"].values()) for metrics in meters if metrics)
             self.progress(strategy, settled, wanted)
             if settled >= wanted and all(meters):
-                return [meter for meter in meters if meter["first"]]
+                return [metrics for metrics in meters if metrics["first"]]
             if settled > best:
                 best, moved_at = settled, time.monotonic()
             if time.monotonic() - moved_at > STALL_SECONDS:
@@ -173,13 +173,13 @@ class Comparing:
         self, strategy: str, topics: Topics, sent: Sent, meters: list[dict[str, Any]], evidence: Evidence
     ) -> Run:
         settled = await read_settled(self.cluster, topics)
-        seconds = max(meter["last"][0] for meter in meters) - min(meter["first"][0] for meter in meters)
-        cpu = sum(meter["last"][1] - meter["first"][1] for meter in meters)
+        seconds = max(metrics["last"][0] for metrics in meters) - min(metrics["first"][0] for metrics in meters)
+        cpu = sum(metrics["last"][1] - metrics["first"][1] for metrics in meters)
         traffic = [
             entry
-            for meter in meters
-            for address, entry in meter["traffic"].items()
-            if address.startswith("service.") or address in (ARRIVALS, *(ask.value for ask in Ask))
+            for metrics in meters
+            for address, entry in metrics["traffic"].items()
+            if address.startswith("service.") or address in (ARRIVALS, *(ask.value for ask in Decider))
         ]
         return Run(
             strategy,

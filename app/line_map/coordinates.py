@@ -126,8 +126,8 @@ class Layout:
 
     def _gap(self, upper: Place, lower: Place) -> float:
         above, below = self.stands[upper], self.stands[lower]
-        lanes = not self.grid.is_station(upper) and not self.grid.is_station(lower)
-        return above.bottom + (LANE_GAP if lanes else ROW_GAP) + below.room - below.top
+        queues = not self.grid.is_station(upper) and not self.grid.is_station(lower)
+        return above.bottom + (LANE_GAP if queues else ROW_GAP) + below.room - below.top
 
     def _wishes(self, place: Place, *, ahead: bool) -> list[tuple[float, float]]:
         """The heights at which a link of this place would be straight, each with how much that matters."""
@@ -139,8 +139,8 @@ class Layout:
         return wishes or [(stand.y, 1.0)]
 
     def _weight(self, link: Link) -> float:
-        lanes = (not self.grid.is_station(link.start)) + (not self.grid.is_station(link.end))
-        return (1 + 40 * (link.records / self._peak) ** 2) * (1, 2, 6)[lanes]
+        queues = (not self.grid.is_station(link.start)) + (not self.grid.is_station(link.end))
+        return (1 + 40 * (link.records / self._peak) ** 2) * (1, 2, 6)[queues]
 
     def _straighten(self, place: Place, *, in_its_room: bool = False) -> None:
         """Moves the exits of a station by a little to where they lead, as far as the numbers between them allow."""
@@ -158,13 +158,13 @@ class Layout:
         if in_its_room and not self._fits(place, stand.y):
             self.stands[place] = stand
 
-    def _level(self, lanes: list[Place]) -> None:
+    def _level(self, queues: list[Place]) -> None:
         """Gives all lanes that lead to one station one height, one that some have already, if there is room for it."""
-        heights = sorted({self.stands[lane].y for lane in lanes})
+        heights = sorted({self.stands[queue].y for queue in queues})
         for y in heights if len(heights) > 1 else []:
-            if all(self._fits(lane, y) for lane in lanes):
-                for lane in lanes:
-                    self.stands[lane].y = y
+            if all(self._fits(queue, y) for queue in queues):
+                for queue in queues:
+                    self.stands[queue].y = y
                 return
 
     def _fits(self, place: Place, y: float) -> bool:

@@ -58,18 +58,18 @@ class Grid:
         return [loop for loop in self.loops if self.is_station(place) and loop.start == place[0]]
 
     def _link(self, sections: Iterable[Section]) -> None:
-        lanes: dict[Place, Link] = {}
+        queues: dict[Place, Link] = {}
         for section in sections:
             first = self.layers[section.start]
             for column in range(first, self.layers[section.end]):
                 begins = column == first
                 start = (section.start if begins else section.end, column)
-                if not begins and start in lanes:
-                    lanes[start].records += section.records
+                if not begins and start in queues:
+                    queues[start].records += section.records
                     continue
                 link = Link(start, (section.end, column + 1), section.records, section if begins else None)
                 if not begins:
-                    lanes[start] = link
+                    queues[start] = link
                 self.leaving.setdefault(link.start, []).append(link)
                 self.coming.setdefault(link.end, []).append(link)
 

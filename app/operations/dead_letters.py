@@ -19,13 +19,13 @@ from metroline.app.compare.evidence import read_outcomes_table, read_topic
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.dead_letters import STRAY
 from metroline.routing.journeys.replay import asked_to_discard, asked_to_replay, begin_anew
-from metroline.routing.journeys.settlement import BLOCK, Block, offset_of
+from metroline.routing.journeys.settlement import BLOCK, SettledBlock, offset_of
 from metroline.routing.messages.envelope import Envelope, RecordId, Replay, id_of, id_text
-from metroline.routing.messages.itinerary import ARRIVALS, SWITCH, Ask, Decision
+from metroline.routing.messages.itinerary import ARRIVALS, SWITCH, Decider, Decision
 from metroline.routing.outcome import Outcome
 from metroline.routing.records.source_messages import read_message
-from metroline.routing.rules.table import SOURCE, RuleBook
-from metroline.routing.strategies import Books
+from metroline.routing.rules.table import SOURCE, RulesTable
+from metroline.routing.strategies import RuleTables
 
 PLACE = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*): .*?( \((?P<place>[^()]+:[0-9]+ in [^()]+)\))?$", re.DOTALL)
 """What a service raised, as `described` tells it: type, text and place."""
@@ -99,7 +99,7 @@ class Letter:
             "generation": segment.generation,
             "hops": segment.hops,
             "stops": [visit._asdict() for visit in segment.history],
-            "attempts": list(segment.tries.causes) if segment.tries else [],
+            "attempts": list(segment.attempts.causes) if segment.attempts else [],
             "replays": [replay._asdict() for replay in segment.replays],
             "record": orjson.loads(self.line),
         }
@@ -155,9 +155,9 @@ class Desk:
                     found.setdefault(letter.id, letter)
         return sorted(found.values(), key=lambda letter: letter.settled)
 
-    async def _blocks(self) -> dict[bytes, Block]:
+    async def _blocks(self) -> dict[bytes, SettledBlock]:
         entries = await read_outcomes_table(self.cluster, self.topics)
-        return {key: Block.decode(orjson.loads(value)) for key, value in entries.items()}
+        return {key: SettledBlock.decode(orjson.loads(value)) for key, value in entries.items()}
 
     async def send(self, requests: Sequence[Envelope], rate: float) -> AsyncIterator[int]:
         """Hands requests to the arrivals in order, so many a second; yields how many are confirmed."""
@@ -227,12 +227,12 @@ class Replays:
         lines = [(letter, edited(letter, fields, record)) for letter in letters]
         return cls(lines, [_replayed(letter, line, stop, by) for letter, line in lines])
 
-    def check(self, books: Books) -> None:
+    def check(self, rule_tables: RuleTables) -> None:
         """Raises what the arrivals would say of the requests."""
         for request in self.requests:
             departures = Departures(request.strategy, request.origin, max_hops=1_000_000)
             for segment in request.segments:
-                begin_anew(departures, books, segment, time.time())
+                begin_anew(departures, rule_tables, segment, time.time())
 
 
 def _replayed(letter: Letter, line: bytes, stop: str | None, by: str) -> Envelope:
@@ -245,7 +245,7 @@ def discarded(letter: Letter, reason: str, by: str) -> Envelope:
     return asked_to_discard(letter.envelope, Replay(time.time(), by, letter.reason), reason)
 
 
-def forecast(book: RuleBook, line: bytes, stop: str | None) -> str:
+def forecast(book: RulesTable, line: bytes, stop: str | None) -> str:
     """Where a record would go now and by which rules, as far as can be told before services change it."""
     record = orjson.loads(line)
     first = [f"{stop} (as asked)"] if stop else []
@@ -255,8 +255,8 @@ def forecast(book: RuleBook, line: bytes, stop: str | None) -> str:
     return " -> ".join([*first, *(_told(leg) for leg in plan.legs)])
 
 
-def _told(leg: Decision | Ask) -> str:
-    if isinstance(leg, Ask):
+def _told(leg: Decision | Decider) -> str:
+    if isinstance(leg, Decider):
         return "then as its content will be" if leg.value == SWITCH else leg.value
     if leg.outcome is None:
         return f"{leg.stop} ({leg.rule})"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metroline.app.operations.dead_letters import Desk, DeskError, Replays, chosen, discarded, forecast, grouped
 from metroline.routing.errors import MetrolineError
-from metroline.routing.strategies import Books
+from metroline.routing.strategies import RuleTables
 
 if TYPE_CHECKING:
     from metroline.app.factory import LineApp
@@ -117,10 +117,10 @@ class Replay(DeskView):
         letters = chosen(await desk.letters(), asked.ids, asked.group)
         record = None if asked.record is None else orjson.dumps(asked.record)
         replays = Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP)
-        books: Books = worker.books.books
-        replays.check(books)
+        rule_tables: RuleTables = worker.rule_tables.rule_tables
+        replays.check(rule_tables)
         if asked.dry_run:
-            ways = {letter.id: forecast(books.live, line, asked.to) for letter, line in replays.lines}
+            ways = {letter.id: forecast(rule_tables.live, line, asked.to) for letter, line in replays.lines}
             return {"would_go": ways}
         return {"replayed": [number async for number in desk.send(replays.requests, asked.rate)][-1]}
 

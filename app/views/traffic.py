@@ -12,4 +12,4 @@ class TrafficView(LineView):
 
     async def get(self, request: web.Request) -> web.Response:
         """JSON."""
-        return self.json(self.worker.bus.meter.as_json())
+        return self.json(self.worker.bus.metrics.as_json())

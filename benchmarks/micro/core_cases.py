@@ -9,7 +9,7 @@ from benchmarks.micro import core_jobs as jobs
 from benchmarks.micro.core_jobs import LINES, METROBUS, ORIGIN, RECORDS, conditional
 from benchmarks.micro.ratio import Case, Job, each
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.records.service_view import Excerpt, Whole
+from metroline.routing.records.service_view import PartialDecode, WholeRecord
 from metroline.routing.records.source_messages import read_plain
 
 PACKS = (1, 49, 500)
@@ -78,8 +78,8 @@ def _reading(size: int) -> Iterator[Case]:
 
 
 def _handing(size: int) -> Iterator[Case]:
-    loads, some = jobs.loads(size), Excerpt(frozenset({"account_number"}), frozenset({"hold", "email"}))
-    yield _case("hand to a service", size, jobs.handle(size, Whole()), "orjson.loads", loads)
+    loads, some = jobs.loads(size), PartialDecode(frozenset({"account_number"}), frozenset({"hold", "email"}))
+    yield _case("hand to a service", size, jobs.handle(size, WholeRecord()), "orjson.loads", loads)
     yield _case("hand to a service with reads", size, jobs.handle(size, some), "orjson.loads", loads)
 
 

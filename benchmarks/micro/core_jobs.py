@@ -16,9 +16,9 @@ from metroline.agents.delivery.bus import Departures
 from metroline.agents.lines import metrobus
 from metroline.agents.lines.metrobus.records import records
 from metroline.routing.messages.envelope import Envelope, Origin, Segment, Visit, pack
-from metroline.routing.messages.itinerary import Chosen, Course, Move
-from metroline.routing.records.service_view import Handling
-from metroline.routing.rules.table import SOURCE, Junction, RuleBook
+from metroline.routing.messages.itinerary import Hop, NextStep, Provenance
+from metroline.routing.records.service_view import ServiceView
+from metroline.routing.rules.table import SOURCE, RulesTable, StopRules
 
 Item = TypeVar("Item")
 Record = dict[str, Any]
@@ -27,7 +27,7 @@ RECORDS = 500
 """How many records one run handles, as nearly as whole packs allow."""
 
 LINES = [orjson.dumps(record) for record in records(RECORDS, seed=7)]
-METROBUS = RuleBook.parse((Path(metrobus.__file__).parent / "routes.toml").read_text(), version=1)
+METROBUS = RulesTable.parse((Path(metrobus.__file__).parent / "routes.toml").read_text(), version=1)
 ORIGIN = Origin("source", 0)
 
 
@@ -61,7 +61,7 @@ def dumps(size: int) -> Job:
     return lambda: each(write, in_packs([orjson.loads(line) for line in LINES], size))
 
 
-def handle(size: int, handling: Handling) -> Job:
+def handle(size: int, handling: ServiceView) -> Job:
     """What a stop does with records beside carrying them: a service adds a field to each."""
 
     def run(lines: list[bytes]) -> None:
@@ -86,10 +86,10 @@ def evaluate(size: int, texts: Sequence[str]) -> Job:
     return lambda: each(run, in_packs(fields, size))
 
 
-def decide(size: int, book: RuleBook) -> Job:
+def decide(size: int, book: RulesTable) -> Job:
     """Decides at the source on what its rules read, as it was just read from the lines."""
-    junction = book.junction(SOURCE)
-    return lambda: each(junction.decide, in_packs(junction.reader.read_all(LINES), size))
+    stop_rules = book.stop_rules(SOURCE)
+    return lambda: each(stop_rules.decide, in_packs(stop_rules.reader.read_all(LINES), size))
 
 
 def decide_anew(size: int, texts: Sequence[str]) -> Job:
@@ -103,63 +103,63 @@ def decide_anew(size: int, texts: Sequence[str]) -> Job:
 
 def decide_one_of(size: int, count: int) -> Job:
     """Decides by so many `match` rules, each record by another of them."""
-    junction, lines = one_of(count)
-    return lambda: each(junction.decide, in_packs(junction.reader.read_all(lines()), size))
+    stop_rules, lines = one_of(count)
+    return lambda: each(stop_rules.decide, in_packs(stop_rules.reader.read_all(lines()), size))
 
 
 def read_and_decide_one_of(size: int, count: int) -> Job:
     """The same from the lines of whole records on, as whoever decides does."""
-    junction, lines = one_of(count)
+    stop_rules, lines = one_of(count)
 
     def run(lines: list[bytes]) -> object:
-        return junction.decide(junction.reader.read_all(lines))
+        return stop_rules.decide(stop_rules.reader.read_all(lines))
 
     return lambda: each(run, in_packs(lines(), size))
 
 
 @cache
-def one_of(count: int) -> tuple[Junction, Callable[[], list[bytes]]]:
+def one_of(count: int) -> tuple[StopRules, Callable[[], list[bytes]]]:
     """So many `match` rules, and what makes records that go by one or another of them."""
     rules = (f'[[rules]]\nafter = "source"\nmatch = {{ code = "C{one}" }}\nto = "s{one % 9}"\n' for one in range(count))
-    chance = Random(count)
+    jitter = Random(count)
 
     def lines() -> list[bytes]:
-        return [b'{"code":"C%d",%b' % (chance.randrange(count), line[1:]) for line in LINES]
+        return [b'{"code":"C%d",%b' % (jitter.randrange(count), line[1:]) for line in LINES]
 
-    return RuleBook.parse("\n".join(rules)).junction(SOURCE), lines
+    return RulesTable.parse("\n".join(rules)).stop_rules(SOURCE), lines
 
 
-def conditional(texts: Sequence[str]) -> RuleBook:
+def conditional(texts: Sequence[str]) -> RulesTable:
     """A table with a rule at the source for each of these conditions."""
     rules = (f'[[rules]]\nafter = "source"\nwhen = "{text}"\nto = "s{place % 9}"\n' for place, text in enumerate(texts))
-    return RuleBook.parse("\n".join(rules))
+    return RulesTable.parse("\n".join(rules))
 
 
 def regroup(size: int) -> Job:
     """Splits packs by where their records go and packs those again that go the same way."""
-    junction = METROBUS.junction(SOURCE)
-    courses: list[Course] = [*junction.decide([orjson.loads(line) for line in LINES])]
+    stop_rules = METROBUS.stop_rules(SOURCE)
+    next_steps: list[NextStep] = [*stop_rules.decide([orjson.loads(line) for line in LINES])]
     segments = [segment_of(lines, 2) for lines in in_packs(LINES, size)]
 
-    def run(one: tuple[Segment, list[Course]]) -> None:
+    def run(one: tuple[Segment, list[NextStep]]) -> None:
         departures = Departures("signpost", ORIGIN, max_hops=64)
-        departures.add_courses(*one, "source")
+        departures.add_next_steps(*one, "source")
         for segments in departures.by_address.values():
             list(pack("signpost", ORIGIN, segments, 900 * 1024, 1_000))
 
-    return lambda: each(run, list(zip(segments, in_packs(courses, size), strict=True)))
+    return lambda: each(run, list(zip(segments, in_packs(next_steps, size), strict=True)))
 
 
 def segment_of(lines: Sequence[bytes], stops: int) -> Segment:
     """These records with so many stops behind them."""
     history = [Visit(f"stop-{place}", 1.7e9 + place / 8, f"the rule {place}", "signpost", 1) for place in range(stops)]
-    return Segment(tuple(range(len(lines))), tuple(lines), 1.7e9, tuple(history), Chosen("the rule", "signpost", 1))
+    return Segment(tuple(range(len(lines))), tuple(lines), 1.7e9, tuple(history), Provenance("the rule", "signpost", 1))
 
 
 def at_stop(stops: int) -> Job:
     """What a stop does with an envelope of one record, beside its service."""
     raw = Envelope("signpost", ORIGIN, (segment_of(LINES[:1], stops),)).encode()
-    move = Move("service.next", Chosen("the next rule", "signpost", 1))
+    move = Hop("service.next", Provenance("the next rule", "signpost", 1))
 
     def handle(raw: bytes) -> bytes:
         envelope = Envelope.decode(raw)

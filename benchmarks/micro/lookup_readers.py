@@ -85,8 +85,8 @@ def _time_dict(file: str, first: int, keys: int, hits: int) -> dict[str, float]:
 
 def drawn(first: int, keys: int, hits: int) -> list[int]:
     """Keys by chance."""
-    chance = random.Random(1)
-    return [first + int(chance.random() * keys) for _ in range(hits)]
+    jitter = random.Random(1)
+    return [first + int(jitter.random() * keys) for _ in range(hits)]
 
 
 def value_of(key: int) -> str:

@@ -124,15 +124,15 @@ def failing() -> MadeLine:
 
 def splitting() -> MadeLine:
     """Packs split four ways after the first stop and meet again at the last."""
-    lanes = "".join(_service(f"lane_{code.lower()}", f'    record["lane"] = "{code}"\n') for code in CODES)
+    queues = "".join(_service(f"lane_{code.lower()}", f'    record["lane"] = "{code}"\n') for code in CODES)
     rules = [_rule("source", "sorting")]
     for code in CODES:
-        lane = f"lane_{code.lower()}"
-        rules += [_rule("sorting", lane, f'match = {{ message_type_code = "{code}" }}\n'), _rule(lane, "meeting")]
+        queue = f"lane_{code.lower()}"
+        rules += [_rule("sorting", queue, f'match = {{ message_type_code = "{code}" }}\n'), _rule(queue, "meeting")]
     return MadeLine(
         "splitting",
         "packs split four ways and meet again",
-        SPLIT + lanes,
+        SPLIT + queues,
         "".join(rules),
         ("sorting",),
         lambda record: record | {"lane": record["message_type_code"], "met": True},

@@ -31,7 +31,7 @@ def kept(raw: bytes) -> bytes:
     return orjson.dumps({"raw": letter})
 
 
-def stray(raw: bytes, address: str, partition: int, offset: int, reason: str, at: float) -> Envelope:
+def malformed_message(raw: bytes, address: str, partition: int, offset: int, reason: str, at: float) -> Envelope:
     """The dead letter of a message that is no envelope: it was found at this offset of this address' topic."""
     where = f"{address}[{partition}]@{offset}: {reason}"
     segment = Segment((offset,), (kept(raw),), at, outcome=Outcome.dead(Cause.MALFORMED_ENVELOPE, where), hops=1)

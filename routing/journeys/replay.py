@@ -13,10 +13,10 @@ from typing import Any
 from metroline.agents.delivery.bus import Departures
 from metroline.routing.errors import MetrolineError
 from metroline.routing.messages.envelope import Envelope, Replay, Segment
-from metroline.routing.messages.itinerary import ARRIVALS, Chosen, Move, service_address
+from metroline.routing.messages.itinerary import ARRIVALS, Hop, Provenance, service_address
 from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.field_reader import FieldReader
-from metroline.routing.strategies import Books, strategy_named
+from metroline.routing.strategies import RuleTables, strategy_named
 
 REPLAY, DISCARD = "replay", "discard"
 
@@ -41,7 +41,7 @@ def asked_to_discard(letter: Envelope, replay: Replay, reason: str) -> Envelope:
     )
 
 
-def begin_anew(departures: Departures, books: Books, segment: Segment, at: float) -> None:
+def begin_anew(departures: Departures, rule_tables: RuleTables, segment: Segment, at: float) -> None:
     """Sends reopened records on their way: young, untried and as the next generation."""
     action, _, detail = (segment.reopen or "").partition(":")
     anew = replace(
@@ -52,21 +52,21 @@ def begin_anew(departures: Departures, books: Books, segment: Segment, at: float
         itinerary=None,
         outcome=None,
         hops=0,
-        tries=None,
+        attempts=None,
         generation=segment.generation + 1,
         reopen=None,
     )
     if action == DISCARD:
         dropped = replace(anew, history=segment.history)
-        departures.add(dropped, Move(ARRIVALS, outcome=Outcome(Ending.DROPPED, f"discarded: {detail}")))
+        departures.add(dropped, Hop(ARRIVALS, outcome=Outcome(Ending.DROPPED, f"discarded: {detail}")))
     elif action != REPLAY:
         raise MetrolineError(f"nobody knows what {segment.reopen!r} asks for")
     elif detail:
-        departures.add(anew, Move(service_address(detail), Chosen(None, BY, books.live.version)))
+        departures.add(anew, Hop(service_address(detail), Provenance(None, BY, rule_tables.live.version)))
     else:
         strategy = strategy_named(departures.strategy)
-        records = _read(strategy.reader(books, "source"), anew)
-        departures.add_courses(anew, strategy.begin(books, records), BY)
+        records = _read(strategy.reader(rule_tables, "source"), anew)
+        departures.add_next_steps(anew, strategy.begin(rule_tables, records), BY)
 
 
 def _read(reader: FieldReader, segment: Segment) -> list[dict[str, Any]]:

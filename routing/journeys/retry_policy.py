@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often and for how long a service is tried. Times are in seconds."""
 
     attempts: int = 5
@@ -17,6 +17,6 @@ class Patience:
     timeout: float = 30.0
     """How long a service may take that is awaited or runs in a thread."""
 
-    def wait(self, attempts: int, chance: float) -> float:
-        """How long to wait after so many failed attempts: exponential backoff with full jitter (`chance`: 0 to 1)."""
-        return chance * min(self.backoff_max, self.backoff * 2.0 ** min(attempts - 1, 64))
+    def wait(self, attempts: int, jitter: float) -> float:
+        """How long to wait after so many failed attempts: exponential backoff with full jitter (`jitter`: 0 to 1)."""
+        return jitter * min(self.backoff_max, self.backoff * 2.0 ** min(attempts - 1, 64))

@@ -33,7 +33,7 @@ MOST_REASON = 200
 MOST_INDEX = 2**32 // BLOCK - 1
 """Records of one message of which each can be told from the others in a bitmap of 32-bit numbers."""
 
-Kind = tuple[str, str, str]
+OutcomeKey = tuple[str, str, str]
 """Last stop, ending, and the drop's reason or the dead letter's cause ('' for delivered)."""
 
 
@@ -71,7 +71,7 @@ def _are_offsets(ids: list[RecordId]) -> TypeGuard[list[int]]:
     return set(map(type, ids)) == {int}
 
 
-def kind_of(last_stop: str, outcome: Outcome) -> Kind:
+def outcome_key(last_stop: str, outcome: Outcome) -> OutcomeKey:
     """What an outcome is counted under: a dead letter by its cause, whose details are many."""
     reason = outcome.reason or ""
     told = reason.partition(":")[0] if outcome.ending is Ending.DEAD else reason
@@ -79,13 +79,13 @@ def kind_of(last_stop: str, outcome: Outcome) -> Kind:
 
 
 @dataclass(slots=True)
-class Block:
+class SettledBlock:
     """The settled records of one block of offsets."""
 
     whole: BitMap = field(default_factory=BitMap)
     partial: dict[int, tuple[int, BitMap]] = field(default_factory=dict)
     """Per offset: how many records its message holds, and which of them are settled."""
-    counts: Counter[Kind] = field(default_factory=Counter)
+    counts: Counter[OutcomeKey] = field(default_factory=Counter)
     hops: int = 0
     """How often the settled records were written to the bus."""
     duplicates: int = 0
@@ -97,7 +97,7 @@ class Block:
     _encoded: dict[int, list[Any]] = field(default_factory=dict, repr=False, compare=False)
     """Entries of `partial` as JSON data, as long as they have not changed: many are under way at once."""
 
-    def settle(self, ids: Iterable[RecordId], kind: Kind, hops: int, generation: int = 0) -> list[int]:
+    def settle(self, ids: Iterable[RecordId], kind: OutcomeKey, hops: int, generation: int = 0) -> list[int]:
         """Settles records of this block that came with one outcome; gives the places of those that had none."""
         all_ids = list(ids)
         fresh = None if generation or self.generations else self._settle_all(all_ids)
@@ -127,7 +127,7 @@ class Block:
         mark = mark_of(record)
         return mark is not None and mark in self.dead and self.generation(record) == generation
 
-    def reopen(self, ids: Iterable[RecordId], kind: Kind, generation: int) -> list[int]:
+    def reopen(self, ids: Iterable[RecordId], kind: OutcomeKey, generation: int) -> list[int]:
         """Takes back the outcome of those that are dead letters of this generation; gives their places.
 
         Each begins anew as the next generation, so what is asked for twice happens once.
@@ -149,7 +149,7 @@ class Block:
             self.counts = +self.counts
         return opened
 
-    def _counted_as(self, kind: Kind) -> Kind:
+    def _counted_as(self, kind: OutcomeKey) -> OutcomeKey:
         known = kind in self.counts or len(self.counts) < MOST_KEYS
         return kind if known else (kind[0], kind[1], OTHER)
 
@@ -233,7 +233,7 @@ class Block:
         }
 
     @classmethod
-    def decode(cls, data: dict[str, Any]) -> Block:
+    def decode(cls, data: dict[str, Any]) -> SettledBlock:
         return cls(
             _decode(data["whole"]),
             {int(place): (count, _decode(settled)) for place, (count, settled) in data["partial"].items()},

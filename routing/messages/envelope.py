@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import orjson
 
 from metroline.routing.errors import MalformedEnvelope, MetrolineError
-from metroline.routing.messages.itinerary import Chosen, Itinerary, Move
+from metroline.routing.messages.itinerary import Hop, Itinerary, Provenance
 from metroline.routing.outcome import Cause, Ending, Outcome
 from metroline.routing.records.fingerprints import EXACT, natural, seconds, stop_name, text, text_or_none
 
@@ -45,7 +45,7 @@ class Visit(NamedTuple):
     version: int
 
 
-class Tries(NamedTuple):
+class Attempts(NamedTuple):
     """What was tried in vain at a stop: why each attempt failed, and from when on the next one may be made."""
 
     stop: str
@@ -81,12 +81,12 @@ class Segment:
     entered: float
     """When the on-ramp took them, seconds since the epoch."""
     history: tuple[Visit, ...] = ()
-    chosen: Chosen | None = None
+    chosen: Provenance | None = None
     itinerary: Itinerary | None = None
     outcome: Outcome | None = None
     hops: int = 0
     """How often these records were written to the bus, this time included."""
-    tries: Tries | None = None
+    attempts: Attempts | None = None
     """The attempts at the stop where these records are, or which ended their journey."""
     generation: int = 0
     """How often these records were dead letters and began anew."""
@@ -109,21 +109,21 @@ class Segment:
             return self
         return replace(self, ids=tuple([self.ids[i] for i in indexes]), lines=tuple([self.lines[i] for i in indexes]))
 
-    def moved(self, move: Move, max_hops: int) -> tuple[str, Segment]:
+    def moved(self, move: Hop, max_hops: int) -> tuple[str, Segment]:
         """The segment as the next message holds it, and its address; one that has gone too far ends here."""
         outcome, to = move.outcome, move.to
         if to.startswith("service.") and len(self.history) >= max_hops:
             outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{len(self.history)} stops behind it, {max_hops} are allowed")
             to = "arrivals"
         itinerary = move.itinerary if outcome is None else None
-        tries = self.tries if outcome is not None and outcome.ending is Ending.DEAD else None
+        attempts = self.attempts if outcome is not None and outcome.ending is Ending.DEAD else None
         return to, replace(
-            self, chosen=move.chosen, itinerary=itinerary, outcome=outcome, hops=self.hops + 1, tries=tries
+            self, chosen=move.chosen, itinerary=itinerary, outcome=outcome, hops=self.hops + 1, attempts=attempts
         )
 
     def visited(self, stop: str, at: float) -> Segment:
         """The segment with this stop behind it."""
-        chosen = self.chosen or Chosen(None, "unknown", 0)
+        chosen = self.chosen or Provenance(None, "unknown", 0)
         return replace(self, history=(*self.history, Visit(stop, at, chosen.rule, chosen.by, chosen.version)))
 
     def size(self) -> int:
@@ -228,8 +228,8 @@ def _encode_segment(segment: Segment) -> dict[str, Any]:
     if segment.outcome is not None:
         outcome = segment.outcome
         encoded["outcome"] = (outcome.ending, outcome.reason, outcome.rule)
-    if segment.tries is not None:
-        encoded["tries"] = tuple(segment.tries)
+    if segment.attempts is not None:
+        encoded["tries"] = tuple(segment.attempts)
     if segment.generation:
         encoded["generation"] = segment.generation
         encoded["replays"] = [tuple(replay) for replay in segment.replays]
@@ -246,17 +246,17 @@ def _decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator
             raise MetrolineError("a segment without records")
         end = start + len(ids)
         chosen, itinerary, outcome = encoded.get("chosen"), encoded.get("itinerary"), encoded.get("outcome")
-        tries = encoded.get("tries")
+        attempts = encoded.get("tries")
         yield Segment(
             ids,
             tuple(lines[start:end]),
             seconds(encoded["entered"]),
             tuple([_visit(*visit) for visit in encoded.get("history", ())]),
-            None if chosen is None else Chosen(text_or_none(chosen[0]), text(chosen[1]), natural(chosen[2])),
+            None if chosen is None else Provenance(text_or_none(chosen[0]), text(chosen[1]), natural(chosen[2])),
             None if itinerary is None else Itinerary.decode(itinerary),
             None if outcome is None else _outcome(*outcome),
             natural(encoded["hops"]),
-            None if tries is None else _tries(*tries),
+            None if attempts is None else _tries(*attempts),
             natural(encoded.get("generation", 0)),
             tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
             text_or_none(encoded.get("reopen")),
@@ -270,8 +270,8 @@ def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
     return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version))
 
 
-def _tries(stop: Any, causes: Any, due: Any) -> Tries:
-    return Tries(stop_name(stop), tuple(map(text, causes)), seconds(due))
+def _tries(stop: Any, causes: Any, due: Any) -> Attempts:
+    return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due))
 
 
 def _replay(at: Any, by: Any, reason: Any, before: Any) -> Replay:

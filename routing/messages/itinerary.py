@@ -10,14 +10,14 @@ from typing import Any
 from metroline.routing.errors import MetrolineError
 from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.fingerprints import (
-    Reads,
+    FieldSet,
     canonical,
     fingerprints,
     natural,
     stop_name,
     text,
     text_or_none,
-    united,
+    union,
 )
 
 ARRIVALS = "arrivals"
@@ -30,7 +30,7 @@ def service_address(stop: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class Provenance:
     """Who chose the way and by what: the rule, the decider and the version of its table."""
 
     rule: str | None
@@ -39,25 +39,25 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Move:
+class Hop:
     """What the next message says: the address, who chose it, the plan ahead, and the outcome where it ends."""
 
     to: str
-    chosen: Chosen | None = None
+    chosen: Provenance | None = None
     itinerary: Itinerary | None = None
     outcome: Outcome | None = None
 
 
-class Ask(Enum):
+class Decider(Enum):
     """A leg that leads to who decides, instead of to a stop; its value is the address."""
 
     CONDUCTOR = "conductor"
     MAP_MAKER = "map-maker"
     SWITCH = "switch"
 
-    def move(self, by: str) -> Move:
+    def move(self, by: str) -> Hop:
         """The move to who is asked; nobody has chosen a stop yet."""
-        return Move(self.value)
+        return Hop(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class Decision:
     outcome: Outcome | None
     rule: str | None
     version: int
-    reads: Reads
+    reads: FieldSet
 
-    def move(self, by: str) -> Move:
+    def move(self, by: str) -> Hop:
         """The move to the next stop, or to the arrivals where the journey ends."""
-        chosen = Chosen(self.rule, by, self.version)
+        chosen = Provenance(self.rule, by, self.version)
         if self.stop is None:
-            return Move(ARRIVALS, chosen, outcome=self.outcome)
-        return Move(service_address(self.stop), chosen)
+            return Hop(ARRIVALS, chosen, outcome=self.outcome)
+        return Hop(service_address(self.stop), chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,16 @@ class Itinerary:
     """The legs still ahead (Routing Slip), by one version of the table."""
 
     version: int
-    legs: tuple[Decision | Ask, ...]
+    legs: tuple[Decision | Decider, ...]
     by: str = ""
     """Who planned it; whoever makes its first move."""
 
     @property
-    def reads(self) -> Reads:
+    def reads(self) -> FieldSet:
         """The fields that the legs still ahead were decided on."""
-        return united(leg.reads for leg in self.legs if isinstance(leg, Decision))
+        return union(leg.reads for leg in self.legs if isinstance(leg, Decision))
 
-    def move(self, by: str) -> Move:
+    def move(self, by: str) -> Hop:
         """The move along the first leg; the legs behind it travel with the record.
 
         A stop that goes by the plan is not who decided: the history names who planned.
@@ -101,7 +101,7 @@ class Itinerary:
         move = self.legs[0].move(planner)
         if move.to in (ARRIVALS, SWITCH):
             return move
-        return Move(move.to, move.chosen, Itinerary(self.version, self.legs[1:], planner))
+        return Hop(move.to, move.chosen, Itinerary(self.version, self.legs[1:], planner))
 
     def encode(self) -> dict[str, Any]:
         return {"version": self.version, "by": self.by, "legs": [_encode_leg(leg) for leg in self.legs]}
@@ -116,36 +116,38 @@ class Itinerary:
         return cls(version, legs, text(data["by"]))
 
 
-Course = Decision | Itinerary | Ask
+NextStep = Decision | Itinerary | Decider
 """What is known of the way ahead; its `move(by)` is the next step."""
 
 
-def have_changed(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]], watches: Reads) -> list[bool]:
+def have_changed(
+    before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]], plan_fields: FieldSet
+) -> list[bool]:
     """For which records something that a plan was built on is no longer what it was: their plans are stale.
 
     What was `before` is taken before the service runs (`as_sent`), since services change records in place.
     """
-    if watches is None:
+    if plan_fields is None:
         return [canonical(old) != canonical(new) for old, new in zip(before, after, strict=True)]
     changed = [False] * len(before)
-    for name in watches:
+    for name in plan_fields:
         was, is_now = fingerprints(before, [name]), fingerprints(after, [name])
         if was != is_now:
             changed = [known or old != new for known, old, new in zip(changed, was, is_now, strict=True)]
     return changed
 
 
-def _encode_leg(leg: Decision | Ask) -> list[Any]:
-    if isinstance(leg, Ask):
+def _encode_leg(leg: Decision | Decider) -> list[Any]:
+    if isinstance(leg, Decider):
         return [leg.value]
     reads = None if leg.reads is None else sorted(leg.reads)
     outcome = leg.outcome
     return [leg.stop, leg.rule, reads, None if outcome is None else [outcome.ending, outcome.reason]]
 
 
-def _decode_leg(leg: list[Any], version: int) -> Decision | Ask:
+def _decode_leg(leg: list[Any], version: int) -> Decision | Decider:
     if len(leg) == 1:
-        return Ask(leg[0])
+        return Decider(leg[0])
     stop, rule, reads, end = leg
     if (stop is None) == (end is None):
         raise MetrolineError("a leg leads to a stop or to an outcome")

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 
 from metroline.routing.errors import MalformedRecord
-from metroline.routing.records.fingerprints import Reads
+from metroline.routing.records.fingerprints import FieldSet
 
 PLAIN_NAME = re.compile(r"[ !#-\[\]-~]+")
 """The names that msgspec tells apart in a TypedDict: for 'é' it takes the field of no name."""
@@ -23,7 +23,7 @@ FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class FieldReader:
     """Reads the top-level fields that decisions look at; a line costs about a sixth of reading it whole."""
 
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: FieldSet) -> None:
         self.reads = reads
         self.is_blind = reads == frozenset()
         """Whether it reads nothing: then every record is alike to whoever decides."""

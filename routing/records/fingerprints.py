@@ -25,11 +25,11 @@ TOPIC_PART = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 SELF_MARKED = frozenset({str, NoneType})
 SCALARS = frozenset({str, NoneType, int, bool})
 
-Reads = frozenset[str] | None
+FieldSet = frozenset[str] | None
 """The fields that a decision looked at; None stands for the whole record."""
 
 
-def united(reads: Iterable[Reads]) -> Reads:
+def union(reads: Iterable[FieldSet]) -> FieldSet:
     """All that several decisions looked at."""
     fields: frozenset[str] = frozenset()
     for one in reads:
@@ -56,7 +56,7 @@ def fingerprint(value: Any) -> Any:
     return (list, encoded) if isinstance(plain, (list, dict)) else fingerprint(plain)
 
 
-def as_sent(record: dict[str, Any], reads: Reads) -> dict[str, Any]:
+def as_sent(record: dict[str, Any], reads: FieldSet) -> dict[str, Any]:
     """These fields of a record as the bus will carry them: tuples become lists, NaN becomes null; all where None."""
     if reads is None:
         return cast("dict[str, Any]", orjson.loads(orjson.dumps(record)))

@@ -25,7 +25,7 @@ Opened = tuple[Record, Record]
 """What is known of a record, and what the service is handed of it."""
 
 
-class Handling(Protocol):
+class ServiceView(Protocol):
     """How the records of a stop are read and written."""
 
     def open(self, line: bytes) -> Opened:
@@ -44,7 +44,7 @@ class Handling(Protocol):
         """The record as the service left it, as far as it is known."""
 
 
-class Whole:
+class WholeRecord:
     """The service is handed the whole record, and what it gives back is the record."""
 
     def open(self, line: bytes) -> Opened:
@@ -66,7 +66,7 @@ class Whole:
         return result
 
 
-class Part(Whole):
+class SelectedFields(WholeRecord):
     """The service is handed some fields of the record, and what it gives back is laid over it (Content Enricher)."""
 
     def __init__(self, names: frozenset[str]) -> None:
@@ -88,7 +88,7 @@ class Part(Whole):
         return {name: value for name, value in known.items() if name not in taken_out} | result
 
 
-class Excerpt:
+class PartialDecode:
     """The same, where no rule asks for more than some fields: the rest of the record travels on without being decoded.
 
     Fields that are new are added to the record's line; only where one is changed or taken out is it written anew.
@@ -96,16 +96,16 @@ class Excerpt:
 
     def __init__(self, names: frozenset[str], beside: frozenset[str]) -> None:
         """`beside` are the fields that the rules read, and any others that shall be looked for."""
-        self._part = Part(names)
+        self._part = SelectedFields(names)
         self._fields = names | beside
         self._beside = self._fields - names
         self._reader = FieldReader(self._fields)
         self._unknown: set[str] = set()
 
-    def grown(self) -> Excerpt:
+    def grown(self) -> PartialDecode:
         """One that also looks for the fields that the service added: only what was looked for is known to be new."""
         unknown = self._unknown if len(self._fields) + len(self._unknown) <= MOST_FIELDS else ()
-        return Excerpt(self._part.names, self._fields.union(unknown)) if unknown else self
+        return PartialDecode(self._part.names, self._fields.union(unknown)) if unknown else self
 
     def open(self, line: bytes) -> Opened:
         known = self._reader.read(line)

@@ -14,7 +14,7 @@ from typing import Any
 import cel
 
 from metroline.routing.errors import ConditionError
-from metroline.routing.records.fingerprints import Reads
+from metroline.routing.records.fingerprints import FieldSet
 
 MAX_LENGTH = 1_000
 """Characters that a condition may have."""
@@ -84,7 +84,7 @@ class Condition:
     whole: bool
     paths: tuple[Path, ...]
     ranges: tuple[Path, ...]
-    reads: Reads
+    reads: FieldSet
     """The top-level fields that its answer depends on."""
 
     @classmethod

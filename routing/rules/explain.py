@@ -12,7 +12,7 @@ import orjson
 from metroline.routing.errors import ConditionError
 from metroline.routing.outcome import Cause, Drop, Retry
 from metroline.routing.records.fingerprints import fingerprint, matches
-from metroline.routing.rules.table import SOURCE, Junction, RuleBook
+from metroline.routing.rules.table import SOURCE, RulesTable, StopRules
 from metroline.routing.service_errors import described
 
 MOST_STOPS = 64
@@ -50,13 +50,13 @@ class Explained:
 
 
 def explain(
-    book: RuleBook, record: dict[str, Any], handlers: Mapping[str, Callable[[dict[str, Any]], Any]]
+    book: RulesTable, record: dict[str, Any], handlers: Mapping[str, Callable[[dict[str, Any]], Any]]
 ) -> Iterator[Explained]:
     """Follows a record through a table; at a stop with a handler that is no coroutine, the handler runs."""
     after, before = SOURCE, record
     for _ in range(MOST_STOPS):
         decision = book.decide(after, record)
-        trials = tuple(_trials(book.junction(after), record))
+        trials = tuple(_trials(book.stop_rules(after), record))
         changes = _changes(before, record)
         if decision.outcome is not None:
             ending, reason = decision.outcome.ending.value, decision.outcome.reason
@@ -104,8 +104,8 @@ def _handled(handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]) -
         return f"dead: {Cause.NOT_ENCODABLE}: {error}", record
 
 
-def _trials(junction: Junction, record: dict[str, Any]) -> Iterator[Trial]:
-    for compiled in junction.rules:
+def _trials(stop_rules: StopRules, record: dict[str, Any]) -> Iterator[Trial]:
+    for compiled in stop_rules.rules:
         rule, condition = compiled.rule, compiled.condition
         read = {name: _shown(record.get(name)) for name in rule.match}
         if not all(matches(value, record.get(name)) for name, value in rule.match.items()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from metroline.routing.errors import InvalidRules
-from metroline.routing.rules.table import SOURCE, RuleBook
+from metroline.routing.rules.table import SOURCE, RulesTable
 from metroline.routing.rules.toml_reader import Rule, label_of, line_of_rule, unserved, way_of
 
 
@@ -15,7 +15,7 @@ from metroline.routing.rules.toml_reader import Rule, label_of, line_of_rule, un
 class Network:
     """Stops as nodes and rules as edges; `edges[after]` are the rules that leave a stop."""
 
-    book: RuleBook
+    book: RulesTable
     edges: dict[str, list[Rule]]
 
     @classmethod
@@ -24,12 +24,12 @@ class Network:
 
         `served` are the stops that services serve; None where there are no services to know them from.
         """
-        network = cls.of(RuleBook.parse(text, file=file, served=served))
+        network = cls.of(RulesTable.parse(text, file=file, served=served))
         network.validate(frozenset(network.stops) if served is None else served, file)
         return network
 
     @classmethod
-    def of(cls, book: RuleBook) -> Self:
+    def of(cls, book: RulesTable) -> Self:
         edges: dict[str, list[Rule]] = {}
         for rule in book.rules:
             edges.setdefault(rule.after, []).append(rule)

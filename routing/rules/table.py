@@ -8,17 +8,17 @@ from itertools import repeat
 from typing import Any, TypeVar, cast
 
 from metroline.routing.errors import ConditionError
-from metroline.routing.messages.itinerary import Ask, Decision, Itinerary
+from metroline.routing.messages.itinerary import Decider, Decision, Itinerary
 from metroline.routing.outcome import Cause, Ending, Outcome
 from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
 from metroline.routing.records.fingerprints import (
-    Reads,
+    FieldSet,
     as_sent,
     differs_beyond_floats,
     fingerprints,
     match_key,
     match_keys,
-    united,
+    union,
 )
 from metroline.routing.rules.condition import Condition
 from metroline.routing.rules.toml_reader import Rule, read_rules
@@ -51,7 +51,7 @@ class _Compiled:
 
 
 @dataclass(slots=True)
-class Junction:
+class StopRules:
     """The rules after one stop, with their `match` in a hash index and the decisions it made remembered."""
 
     after: str
@@ -61,9 +61,9 @@ class Junction:
     _unmatched: list[_Compiled] = field(default_factory=list)
     _match_fields: list[frozenset[str]] = field(default_factory=list)
     """For each place: the match fields of the rules up to and with it."""
-    _made: dict[tuple[int, Reads], Decision] = field(default_factory=dict)
+    _made: dict[tuple[int, FieldSet], Decision] = field(default_factory=dict)
     _memory: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
-    reads: Reads = frozenset()
+    reads: FieldSet = frozenset()
     """The fields that all its rules read."""
     reader: FieldReader = EMPTY_READER
     """Reads just those out of a record's line."""
@@ -91,7 +91,7 @@ class Junction:
     def close(self) -> None:
         """Called when all rules are in: settles what decisions are remembered by."""
         conditions = [compiled.condition for compiled in self.rules if compiled.condition is not None]
-        self.reads = united([*self._match_fields[-1:], *(condition.reads for condition in conditions)])
+        self.reads = union([*self._match_fields[-1:], *(condition.reads for condition in conditions)])
         self.reader = FieldReader(self.reads)
         if self.reads is not None:
             self._key_fields = tuple(sorted(self.reads))
@@ -122,14 +122,14 @@ class Junction:
         return remembered(self._memory, keys, lambda at: self._decide(as_sent(records[at], self.reads)))
 
     def _decide(self, record: dict[str, Any]) -> Decision:
-        looked: Reads = frozenset()
+        looked: FieldSet = frozenset()
         for compiled in self._candidates(record):
             if compiled.exact and not compiled.matches(record):
                 continue
             condition = compiled.condition
             if condition is not None:
                 if looked is not None and (condition.reads is None or not condition.reads <= looked):
-                    looked = united([looked, condition.reads])
+                    looked = union([looked, condition.reads])
                 try:
                     holds = condition.holds(record)
                 except ConditionError as error:
@@ -150,12 +150,12 @@ class Junction:
             return found[0]
         return sorted((compiled for group in found for compiled in group), key=_place)
 
-    def _reads(self, place: int, looked: Reads) -> Reads:
+    def _reads(self, place: int, looked: FieldSet) -> FieldSet:
         if not self._match_fields:
             return looked
-        return united([looked, self._match_fields[min(place, len(self.rules) - 1)]])
+        return union([looked, self._match_fields[min(place, len(self.rules) - 1)]])
 
-    def _decision(self, place: int, looked: Reads) -> Decision:
+    def _decision(self, place: int, looked: FieldSet) -> Decision:
         """The one Decision object for a place and what was looked at: equal decisions are the same object."""
         made = self._made.get((place, looked))
         if made is None:
@@ -174,50 +174,52 @@ class Junction:
             self._made[place, looked] = made
         return made
 
-    def _error(self, compiled: _Compiled, reason: str, looked: Reads) -> Decision:
+    def _error(self, compiled: _Compiled, reason: str, looked: FieldSet) -> Decision:
         outcome = Outcome.dead(Cause.RULE_ERROR, f"{compiled.rule.name}: {reason}", compiled.rule.name)
         return Decision(None, outcome, compiled.rule.name, self.version, self._reads(compiled.place, looked))
 
 
 @dataclass(frozen=True, slots=True)
-class RuleBook:
+class RulesTable:
     """An immutable rules table with its version; 0 is a file that was not published."""
 
     version: int
     text: str
     rules: tuple[Rule, ...]
-    _junctions: dict[str, Junction] = field(compare=False)
+    _stop_rules: dict[str, StopRules] = field(compare=False)
     reader: FieldReader = field(compare=False)
     """Reads the fields that any rule of the table reads: what a plan is built on."""
     _plans: dict[tuple[int, ...], Itinerary] = field(default_factory=dict, compare=False)
     _planned_for: dict[str, dict[Any, Itinerary | Decision]] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def parse(cls, text: str, version: int = 0, file: str = "routes.toml", served: Set[str] | None = None) -> RuleBook:
+    def parse(
+        cls, text: str, version: int = 0, file: str = "routes.toml", served: Set[str] | None = None
+    ) -> RulesTable:
         """Reads and compiles a table in TOML; raises `InvalidRules` that lists every problem with its line.
 
         `served`, the stops that services serve, are for that list alone; `Network.read` checks a table that parses too.
         """
         rules, conditions = read_rules(text, file, served)
-        junctions: dict[str, Junction] = {}
+        junctions: dict[str, StopRules] = {}
         for rule, condition in zip(rules, conditions, strict=True):
-            junctions.setdefault(rule.after, Junction(rule.after, version)).add(rule, condition)
-        for junction in junctions.values():
-            junction.close()
-        reads = united(junction.reads for junction in junctions.values())
+            junctions.setdefault(rule.after, StopRules(rule.after, version)).add(rule, condition)
+        for stop_rules in junctions.values():
+            stop_rules.close()
+        reads = union(stop_rules.reads for stop_rules in junctions.values())
         return cls(version, text, rules, junctions, FieldReader(reads))
 
-    def junction(self, after: str) -> Junction:
+    def stop_rules(self, after: str) -> StopRules:
         """The rules after a stop; one without rules is the end of the line."""
-        found = self._junctions.get(after)
+        found = self._stop_rules.get(after)
         if found is None:
-            found = self._junctions[after] = Junction(after, self.version)
+            found = self._stop_rules[after] = StopRules(after, self.version)
             found.close()
         return found
 
     def decide(self, after: str, record: dict[str, Any]) -> Decision:
         """The first rule after `after` that holds for the record names the next stop or the drop. Pure."""
-        return self.junction(after).decide([record])[0]
+        return self.stop_rules(after).decide([record])[0]
 
     def plans(self, after: str, records: Sequence[dict[str, Any]]) -> list[Itinerary | Decision]:
         """A plan for each record; the same values in the fields that the table reads give the same plan."""
@@ -234,7 +236,7 @@ class RuleBook:
         already, where its last leg leads to the switch. Where the very first decision ends the journey, that decision
         is returned: there is nothing to forecast.
         """
-        legs: list[Decision | Ask] = []
+        legs: list[Decision | Decider] = []
         stops: set[str] = set()
         while True:
             decision = self.decide(after, record)
@@ -242,7 +244,7 @@ class RuleBook:
             if not legs and decision.outcome is not None:
                 return decision
             if dead or decision.stop in stops:
-                legs.append(Ask.SWITCH)
+                legs.append(Decider.SWITCH)
                 return self._planned(legs)
             legs.append(decision)
             if decision.stop is None:
@@ -250,7 +252,7 @@ class RuleBook:
             stops.add(decision.stop)
             after = decision.stop
 
-    def _planned(self, legs: list[Decision | Ask]) -> Itinerary:
+    def _planned(self, legs: list[Decision | Decider]) -> Itinerary:
         """Equal plans are the same object, so that records with one plan travel together."""
         key = tuple(map(id, legs))
         plan = self._plans.get(key)

@@ -17,7 +17,7 @@ from metroline.app.local.worker_process import WorkerProcess
 from metroline.app.operations.rules_topic import publish, read_published
 from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 from tests.chaos.kafka import Kafka
 from tests.chaos.plan import ROLES, Fault, Kind
 from tests.support.depot import Depot
@@ -168,7 +168,7 @@ class Crew:
         current = await read_published(self.depot.cluster, self.depot.topics)
         assert current is not None, "there is a table since the first worker runs"
         text = RULES if current.publication.text == OTHER_RULES else OTHER_RULES
-        Network.of(RuleBook.parse(text)).validate(Line.load(str(LINE)).stops)
+        Network.of(RulesTable.parse(text)).validate(Line.load(str(LINE)).stops)
         publication = Publication(text, current.version, "chaos", time.time())
         self.version = await publish(self.depot.cluster, self.depot.topics, publication)
         return []

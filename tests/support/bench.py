@@ -13,18 +13,18 @@ import orjson
 from faust.streams import Stream
 from faust.types import TP, EventT, Message
 
-from metroline.agents.delivery.agent_loop import Carrier
-from metroline.agents.delivery.bus import Bounds, Bus, Confirmation
-from metroline.agents.delivery.metrics import Meter
+from metroline.agents.delivery.agent_loop import AgentLoop
+from metroline.agents.delivery.bus import Bus, Confirmation, Limits
+from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.service import Handler, Service
 from metroline.agents.stops.stop import Stop
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, OwnedTable
-from metroline.agents.tables.live_rules import LiveBooks, Publication
-from metroline.routing.journeys.retry_policy import Patience
+from metroline.agents.tables.live_rules import LiveRules, Publication
+from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope, Origin, RecordId, Segment
 from metroline.routing.outcome import Ending
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import Strategy, strategy_named
 
 RULES = """
@@ -156,24 +156,26 @@ class Bench:
     app: faust.App
     bus: Bus
     rules: LineTable
-    books: LiveBooks
-    carrier: Carrier
+    rule_tables: LiveRules
+    agent_loop: AgentLoop
     served: set[str]
     now: float = 1_000.0
 
     @classmethod
-    def make(cls, bounds: Bounds | None = None, strategy: str = "signpost", rules: str = RULES) -> Bench:
+    def make(cls, limits: Limits | None = None, strategy: str = "signpost", rules: str = RULES) -> Bench:
         producer, topics = FakeProducer(), Topics("test", "test.source")
         app = faust.App("test", store="memory://", Table=OwnedTable, GlobalTable=LineGlobalTable)
         cast(Any, app).line_topics = topics
 
-        bus = Bus(topics, bounds or Bounds(), producer, Meter())
+        bus = Bus(topics, limits or Limits(), producer, WorkerMetrics())
         table = app.GlobalTable("rules", partitions=1, key_type=bytes, value_type=bytes)
         assert isinstance(table, LineTable)
         served = {"a", "b", "c"}
-        filed = RuleBook.parse(rules)
-        books = LiveBooks(filed, table, lambda: served, strategy_named(strategy), lambda: True)
-        bench = cls(producer, topics, app, bus, table, books, Carrier(bus, books, lambda: bench.now), served)
+        from_file = RulesTable.parse(rules)
+        rule_tables = LiveRules(from_file, table, lambda: served, strategy_named(strategy), lambda: True)
+        bench = cls(
+            producer, topics, app, bus, table, rule_tables, AgentLoop(bus, rule_tables, lambda: bench.now), served
+        )
         bench.publish(rules, 0)
         return bench
 
@@ -196,14 +198,14 @@ class Bench:
         name: str = "a",
         concurrency: int = 1,
         pack_seconds: float = 5.0,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         max_age: float | None = None,
         **service: Any,
     ) -> Stop:
-        """A stop that tries once unless `patience` says otherwise; waits are as long as they may be."""
+        """A stop that tries once unless `retry_policy` says otherwise; waits are as long as they may be."""
         made = Service(name, handler, concurrency, inspect.iscoroutinefunction(handler), **service)
-        patience = patience or Patience(attempts=1)
-        return Stop(self.carrier, made, pack_seconds, patience, max_age=max_age, chance=lambda: 1.0)
+        retry_policy = retry_policy or RetryPolicy(attempts=1)
+        return Stop(self.agent_loop, made, pack_seconds, retry_policy, max_age=max_age, jitter=lambda: 1.0)
 
     def mailbox(self, address: str) -> Mailbox:
         return Mailbox(self.topics.at(address))

@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 
 from metroline.agents.kafka.cluster import Cluster, TopicPlan
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.membership.heartbeat import Worker, live_workers
+from metroline.agents.membership.heartbeat import WorkerInfo, live_workers
 from metroline.app.compare.evidence import read_settled, read_topic
 from metroline.app.local.worker_process import LOCAL, WorkerProcess
 from metroline.routing.addresses import ROOMS
@@ -311,7 +311,7 @@ class Depot:
         """Whether there is a message in each of these partitions."""
         return all((await self.cluster.high_watermarks(partitions)).values())
 
-    async def alive(self) -> list[Worker]:
+    async def alive(self) -> list[WorkerInfo]:
         """The workers that say that they are alive."""
         return (await live_workers(self.cluster, self.topics.workers)).alive(time.time())
 

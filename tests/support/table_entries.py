@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from metroline.agents.arrivals import journey as written
 from metroline.agents.tables.line_table import LineTable
-from metroline.routing.journeys.settlement import BLOCK, Block, kind_of
+from metroline.routing.journeys.settlement import BLOCK, SettledBlock, outcome_key
 from metroline.routing.messages.envelope import Origin, Segment, Visit
 from metroline.routing.outcome import Ending, Outcome
 
@@ -16,12 +16,12 @@ def block(
     delivered: int = 0, dropped: int = 0, duplicates: int = 0, stop: str = "log", reason: str = "unwanted"
 ) -> Any:
     """A block in which so many records were settled, of messages of one record each."""
-    made = Block()
+    made = SettledBlock()
     ids = iter(range(BLOCK))
     for count, outcome in ((delivered, Outcome(Ending.DELIVERED)), (dropped, Outcome(Ending.DROPPED, reason))):
         settled = [next(ids) for _ in range(count)]
-        made.settle(settled, kind_of(stop, outcome), hops=3)
-        made.settle(settled[:duplicates], kind_of(stop, outcome), hops=3)
+        made.settle(settled, outcome_key(stop, outcome), hops=3)
+        made.settle(settled[:duplicates], outcome_key(stop, outcome), hops=3)
     return made.encode()
 
 

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.routing.messages.envelope import Envelope, Origin, RecordId, Segment, pack
-from metroline.routing.messages.itinerary import Ask, Course, Decision, have_changed, service_address
+from metroline.routing.messages.itinerary import Decider, Decision, NextStep, have_changed, service_address
 from metroline.routing.outcome import Drop, Ending, Outcome
 from metroline.routing.records.field_reader import FieldReader
-from metroline.routing.records.fingerprints import as_sent, united
-from metroline.routing.rules.table import SOURCE, RuleBook
-from metroline.routing.strategies import NOTHING, STRATEGIES, Books
+from metroline.routing.records.fingerprints import as_sent, union
+from metroline.routing.rules.table import SOURCE, RulesTable
+from metroline.routing.strategies import NOTHING, STRATEGIES, RuleTables
 from tests.support.worlds import (
     Handler,
     Record,
@@ -61,7 +61,7 @@ class Journey:
         return self.reason.partition(":")[0] if self.ending == "dead" and self.reason else self.reason
 
 
-class Bounds(NamedTuple):
+class Limits(NamedTuple):
     """How far a journey may go and how much an envelope may hold."""
 
     max_hops: int = 64
@@ -69,7 +69,7 @@ class Bounds(NamedTuple):
     pack_records: int = 500
 
 
-DEFAULT = Bounds()
+DEFAULT = Limits()
 
 
 @dataclass
@@ -77,9 +77,9 @@ class Bus:
     """Carries envelopes between on-ramp, routers, services and arrivals until all have arrived."""
 
     strategy: str
-    books: Books
+    rule_tables: RuleTables
     services: dict[str, Handler]
-    bounds: Bounds = DEFAULT
+    limits: Limits = DEFAULT
     waiting: dict[str, deque[bytes]] = field(default_factory=dict)
     written: dict[tuple[RecordId, str], int] = field(default_factory=dict)
     """How often each record was written to each address."""
@@ -97,10 +97,10 @@ class Bus:
         """The on-ramp."""
         strategy = STRATEGIES[self.strategy]
         lines = tuple(map(orjson.dumps, records))
-        read = strategy.reader(self.books, SOURCE).read_all(lines)
-        courses = strategy.begin(self.books, read)
+        read = strategy.reader(self.rule_tables, SOURCE).read_all(lines)
+        next_steps = strategy.begin(self.rule_tables, read)
         departing = Segment(tuple(range(len(lines))), lines, 0.0)
-        self._dispatch([(departing, courses, "on-ramp")])
+        self._dispatch([(departing, next_steps, "on-ramp")])
 
     def step(self) -> bool:
         """Takes all envelopes that wait at one address; what is made of them may travel together."""
@@ -122,44 +122,46 @@ class Bus:
         self._dispatch(departing)
         return True
 
-    def _route(self, route: Callable[[RuleBook, str, Reader], Sequence[Course]], segment: Segment) -> Sequence[Course]:
+    def _route(
+        self, route: Callable[[RulesTable, str, Reader], Sequence[NextStep]], segment: Segment
+    ) -> Sequence[NextStep]:
         def read(reader: FieldReader) -> list[Record]:
             return reader.read_all(segment.lines)
 
-        return route(self.books.live, segment.last_stop, read)
+        return route(self.rule_tables.live, segment.last_stop, read)
 
-    def _serve(self, stop: str, segment: Segment) -> tuple[Segment, Sequence[Course], str]:
+    def _serve(self, stop: str, segment: Segment) -> tuple[Segment, Sequence[NextStep], str]:
         """The wrapper of a service."""
-        strategy, courses, lines = STRATEGIES[self.strategy], dict[int, Course](), list(segment.lines)
-        watches, reads = strategy.watches(segment.itinerary), strategy.reader(self.books, stop).reads
+        strategy, next_steps, lines = STRATEGIES[self.strategy], dict[int, NextStep](), list(segment.lines)
+        plan_fields, reads = strategy.plan_fields(segment.itinerary), strategy.reader(self.rule_tables, stop).reads
         before, after = [], []
         for place, line in enumerate(lines):
             record = orjson.loads(line)
-            seen = as_sent(record, watches)
+            seen = as_sent(record, plan_fields)
             result = self.services[stop](record)
             if isinstance(result, Drop):
-                courses[place] = Decision(None, Outcome(Ending.DROPPED, result.reason), None, 0, NOTHING)
+                next_steps[place] = Decision(None, Outcome(Ending.DROPPED, result.reason), None, 0, NOTHING)
                 continue
             lines[place] = orjson.dumps(result)
             before.append(seen)
-            after.append(as_sent(result, united([watches, reads])))
-        changed = have_changed(before, after, watches)
-        left = iter(strategy.leave(self.books, stop, after, segment.itinerary, changed))
-        ways = [courses[place] if place in courses else next(left) for place in range(len(lines))]
+            after.append(as_sent(result, union([plan_fields, reads])))
+        changed = have_changed(before, after, plan_fields)
+        left = iter(strategy.leave(self.rule_tables, stop, after, segment.itinerary, changed))
+        ways = [next_steps[place] if place in next_steps else next(left) for place in range(len(lines))]
         return replace(segment.visited(stop, 1.5), lines=tuple(lines)), ways, stop
 
-    def _dispatch(self, departing: Sequence[tuple[Segment, Sequence[Course], str]]) -> None:
+    def _dispatch(self, departing: Sequence[tuple[Segment, Sequence[NextStep], str]]) -> None:
         """Regroups records by where they go, those with one course together, packs and sends."""
         by_address: dict[str, list[Segment]] = {}
-        for segment, courses, by in departing:
-            groups: dict[int, tuple[Course, list[int]]] = {}
-            for place, course in enumerate(courses):
-                groups.setdefault(id(course), (course, []))[1].append(place)
-            for course, places in groups.values():
-                to, moved = segment.part(places).moved(course.move(by), self.bounds.max_hops)
+        for segment, next_steps, by in departing:
+            groups: dict[int, tuple[NextStep, list[int]]] = {}
+            for place, next_step in enumerate(next_steps):
+                groups.setdefault(id(next_step), (next_step, []))[1].append(place)
+            for next_step, places in groups.values():
+                to, moved = segment.part(places).moved(next_step.move(by), self.limits.max_hops)
                 by_address.setdefault(to, []).append(moved)
         for to, segments in by_address.items():
-            for envelope in pack(self.strategy, ORIGIN, segments, self.bounds.pack_bytes, self.bounds.pack_records):
+            for envelope in pack(self.strategy, ORIGIN, segments, self.limits.pack_bytes, self.limits.pack_records):
                 self.waiting.setdefault(to, deque()).append(envelope.encode())
                 for sent in envelope.segments:
                     for record in sent.ids:
@@ -185,10 +187,12 @@ class Bus:
         return sum(n for (one, to), n in self.written.items() if one == record and address in (None, to))
 
 
-ROUTERS: dict[str, Callable[[RuleBook, str, Reader], Sequence[Course]]] = {
-    Ask.CONDUCTOR.value: lambda book, after, read: book.junction(after).decide(read(book.junction(after).reader)),
-    Ask.MAP_MAKER.value: lambda book, _, read: book.plans(SOURCE, read(book.reader)),
-    Ask.SWITCH.value: lambda book, after, read: book.plans(after, read(book.reader)),
+ROUTERS: dict[str, Callable[[RulesTable, str, Reader], Sequence[NextStep]]] = {
+    Decider.CONDUCTOR.value: lambda book, after, read: book.stop_rules(after).decide(
+        read(book.stop_rules(after).reader)
+    ),
+    Decider.MAP_MAKER.value: lambda book, _, read: book.plans(SOURCE, read(book.reader)),
+    Decider.SWITCH.value: lambda book, after, read: book.plans(after, read(book.reader)),
 }
 
 
@@ -268,9 +272,9 @@ HOPS: dict[str, Callable[[int, int], int]] = {
 
 
 def run(
-    strategy: str, book: RuleBook, handlers: dict[str, Handler], records: Sequence[Record], bounds: Bounds = DEFAULT
+    strategy: str, book: RulesTable, handlers: dict[str, Handler], records: Sequence[Record], limits: Limits = DEFAULT
 ) -> Bus:
-    bus = Bus(strategy, Books(book, book), handlers, bounds)
+    bus = Bus(strategy, RuleTables(book, book), handlers, limits)
     bus.run(records)
     return bus
 
@@ -283,7 +287,7 @@ def test_every_strategy_takes_a_record_the_same_way_to_the_same_outcome(
     wanted, replans, by_service = expected(rules, handlers, record, max_hops)
     reasons = set()
     for strategy in STRATEGIES:
-        bus = run(strategy, RuleBook.parse(table(rules)), handlers, [record], Bounds(max_hops))
+        bus = run(strategy, RulesTable.parse(table(rules)), handlers, [record], Limits(max_hops))
         journey = bus.journeys[0]
         assert replace(journey, reason=journey.kind) == wanted
         reasons.add(journey.reason)
@@ -297,19 +301,19 @@ def test_every_strategy_takes_a_record_the_same_way_to_the_same_outcome(
     tables().filter(bool),
     services,
     st.lists(records, min_size=2, max_size=6),
-    st.builds(Bounds, st.sampled_from([12, 3, 2, 1]), st.integers(1, 200), st.integers(1, 4)),
+    st.builds(Limits, st.sampled_from([12, 3, 2, 1]), st.integers(1, 200), st.integers(1, 4)),
 )
 @examples(150)
 def test_records_that_travel_together_go_as_each_would_alone(
     rules: tuple[Sketch, ...],
     handlers: dict[str, Handler],
     records: list[Record],
-    bounds: Bounds,
+    limits: Limits,
 ) -> None:
-    wanted = [expected(rules, handlers, record, bounds.max_hops) for record in records]
-    book = RuleBook.parse(table(rules))
+    wanted = [expected(rules, handlers, record, limits.max_hops) for record in records]
+    book = RulesTable.parse(table(rules))
     for strategy in STRATEGIES:
-        bus = run(strategy, book, handlers, records, bounds)
+        bus = run(strategy, book, handlers, records, limits)
         assert len(bus.journeys) == len(records)
         for place, (journey, replans, by_service) in enumerate(wanted):
             found = bus.journeys[place]
@@ -324,14 +328,14 @@ def test_records_that_travel_together_go_as_each_would_alone(
 def test_while_tables_are_published_each_choice_is_that_of_the_table_whose_version_it_names(
     first: tuple[Sketch, ...], second: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record, moment: int
 ) -> None:
-    old, new = RuleBook.parse(table(first), version=1), RuleBook.parse(table(second), version=2)
+    old, new = RulesTable.parse(table(first), version=1), RulesTable.parse(table(second), version=2)
     rules = {1: first, 2: second}
     for strategy in STRATEGIES:
-        bus = Bus(strategy, Books(old, old), handlers, Bounds(max_hops=6))
+        bus = Bus(strategy, RuleTables(old, old), handlers, Limits(max_hops=6))
         bus.push([record])
         for _ in range(moment):
             bus.step()
-        bus.books = Books(old, new)
+        bus.rule_tables = RuleTables(old, new)
         while bus.step():
             pass
         (end,) = bus.ends
@@ -362,7 +366,7 @@ UPGRADE = (
 def journey_of(
     strategy: str, rules: Sequence[Sketch], handlers: dict[str, Handler], record: Record
 ) -> tuple[Journey, Bus]:
-    bus = run(strategy, RuleBook.parse(table(rules)), handlers, [record])
+    bus = run(strategy, RulesTable.parse(table(rules)), handlers, [record])
     return bus.journeys[0], bus
 
 
@@ -430,13 +434,13 @@ def test_a_service_that_drops_ends_the_journey_with_its_own_reason() -> None:
 
 def published_on_the_way(strategy: str, handlers: dict[str, Handler]) -> Segment:
     """A table is published while a record waits before s0; gives the record's last segment."""
-    old = RuleBook.parse(table(UPGRADE), version=1)
-    new = RuleBook.parse(table((*UPGRADE[:2], Sketch("others now", "s0", to="s3"))), version=2)
-    bus = Bus(strategy, Books(old, old), handlers)
+    old = RulesTable.parse(table(UPGRADE), version=1)
+    new = RulesTable.parse(table((*UPGRADE[:2], Sketch("others now", "s0", to="s3"))), version=2)
+    bus = Bus(strategy, RuleTables(old, old), handlers)
     bus.push([{"status": "new"}])
     while not bus.waiting.get(service_address("s0")):
         bus.step()
-    bus.books = Books(old, new)
+    bus.rule_tables = RuleTables(old, new)
     while not bus.waiting.get("arrivals"):
         bus.step()
     return Envelope.decode(bus.waiting["arrivals"][0]).segments[0]
@@ -488,7 +492,7 @@ def test_the_history_names_the_rule_that_chose_each_stop() -> None:
 
 def test_a_dead_letter_names_the_rule_that_failed_and_why() -> None:
     text = '[[rules]]\nname = "large"\nafter = "source"\nwhen = "amount > 5"\nto = "s0"\n'
-    decision = RuleBook.parse(text).decide(SOURCE, {"amount": "five"})
+    decision = RulesTable.parse(text).decide(SOURCE, {"amount": "five"})
     assert decision.outcome is not None
     assert decision.outcome.rule == "large"
     assert str(decision.outcome.reason).startswith("rule_error: large: No such overload")

@@ -40,40 +40,40 @@ def records(count: int, seed: int) -> Iterator[Record]:
 
     All chance comes from `Random.random`, the one method whose numbers Python promises to keep from version to version.
     """
-    chance = Random(seed)
-    first = int(chance.random() * len(ACCOUNTS))
+    jitter = Random(seed)
+    first = int(jitter.random() * len(ACCOUNTS))
     for number in range(count):
-        yield _record(number, ACCOUNTS[(first + number * STRIDE) % len(ACCOUNTS)], chance)
+        yield _record(number, ACCOUNTS[(first + number * STRIDE) % len(ACCOUNTS)], jitter)
 
 
-def _record(number: int, account: int, chance: Random) -> Record:
-    code = _pick(CODES, chance)
-    reference = f"{int(chance.random() * 2**52):013x}"
-    balance = _cents(900_000, chance)
+def _record(number: int, account: int, jitter: Random) -> Record:
+    code = _pick(CODES, jitter)
+    reference = f"{int(jitter.random() * 2**52):013x}"
+    balance = _cents(900_000, jitter)
     return {
         "message_id": f"{code}-{number:08d}-{reference}",
         "message_type_code": code,
         "account_number": account,
         "sent_at": (BEGIN + timedelta(seconds=number)).isoformat(),
-        "channel": _pick(CHANNELS, chance),
-        "currency": _pick(CURRENCIES, chance),
+        "channel": _pick(CHANNELS, jitter),
+        "currency": _pick(CURRENCIES, jitter),
         "balance": balance,
         "subject": f"Account {account}: {SUBJECTS[code]}",
         "text": f"Dear customer, {SUBJECTS[code]}. This notice concerns your account ending in {account % 10_000:04d}; "
         f"its balance was {balance:.2f} when the notice was made. If you did not expect it, call the number on the "
         f"back of your card and give the reference {reference}. We never ask for your password, neither in a notice "
         "nor on the phone.",
-        "payments": [_payment(days, chance) for days in (1, 2, 3, 5, 8, 13)],
+        "payments": [_payment(days, jitter) for days in (1, 2, 3, 5, 8, 13)],
     }
 
 
-def _payment(days_ago: int, chance: Random) -> Record:
-    return {"days_ago": days_ago, "amount": _cents(40_000, chance), **_pick(MERCHANTS, chance)}
+def _payment(days_ago: int, jitter: Random) -> Record:
+    return {"days_ago": days_ago, "amount": _cents(40_000, jitter), **_pick(MERCHANTS, jitter)}
 
 
-def _pick(choices: Sequence[T], chance: Random) -> T:
-    return choices[int(chance.random() * len(choices))]
+def _pick(choices: Sequence[T], jitter: Random) -> T:
+    return choices[int(jitter.random() * len(choices))]
 
 
-def _cents(below: int, chance: Random) -> float:
-    return int(chance.random() * below) / 100
+def _cents(below: int, jitter: Random) -> float:
+    return int(jitter.random() * below) / 100

@@ -12,7 +12,7 @@ from metroline.app.markup.html import Markup, grid, number, tag
 from metroline.app.markup.numbers import percent
 from metroline.app.views.tables.cooperative import spread
 from metroline.app.views.tables.totals import Sums, rows
-from metroline.routing.journeys.settlement import BLOCK, Kind
+from metroline.routing.journeys.settlement import BLOCK, OutcomeKey
 from metroline.routing.outcome import Ending
 
 LISTED = 100
@@ -88,8 +88,8 @@ def _page(sums: Iterable[Sums], blocks: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _total(sums: Iterable[Sums]) -> Counter[Kind]:
-    total: Counter[Kind] = Counter()
+def _total(sums: Iterable[Sums]) -> Counter[OutcomeKey]:
+    total: Counter[OutcomeKey] = Counter()
     for one in sums:
         total.update(one.counts)
     return total

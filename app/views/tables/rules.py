@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from metroline.agents.tables.live_rules import LiveBooks, Publication
+from metroline.agents.tables.live_rules import LiveRules, Publication
 from metroline.app.markup.html import Markup, grid, markup, moment, tag
 from metroline.app.markup.times import iso
 from metroline.routing.strategies import Strategy
@@ -19,11 +19,11 @@ ROWS = 1_000
 """Rules that a browser is shown as a table; all of them are in the TOML below it."""
 
 
-def read(books: LiveBooks, strategy: Strategy) -> dict[str, Any]:
+def read(rule_tables: LiveRules, strategy: Strategy) -> dict[str, Any]:
     """The page's data. Every worker holds the whole table, so none asks another."""
-    current = books.current
+    current = rule_tables.current
     version = current.live.version if current is not None else 0
-    publications, refused = books.publications(), books.refused()
+    publications, refused = rule_tables.publications(), rule_tables.refused()
     earlier = (v for v in publications if v < version and v not in refused)
     page: dict[str, Any] = {
         "version": version,
@@ -35,16 +35,16 @@ def read(books: LiveBooks, strategy: Strategy) -> dict[str, Any]:
     if current is not None:
         rules = [rule.model_dump() for rule in current.live.rules]
         page["current"] = published(version, publications[version]) | {"rules": rules}
-        if not strategy.needs_live and current.live.text != current.filed.text:
+        if not strategy.needs_live and current.live.text != current.from_file.text:
             page["note"] = f"Journeys that begin here go by the line's file ({strategy.name}), which differs from this."
     return page
 
 
-def entry(books: LiveBooks, key: str) -> dict[str, Any] | None:
+def entry(rule_tables: LiveRules, key: str) -> dict[str, Any] | None:
     """One version, by its number, or None."""
-    for version, publication in books.publications().items():
+    for version, publication in rule_tables.publications().items():
         if str(version) == key:
-            return published(version, publication) | {"reason": books.refused().get(version)}
+            return published(version, publication) | {"reason": rule_tables.refused().get(version)}
     return None
 
 

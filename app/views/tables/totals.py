@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from metroline.routing.journeys.settlement import OTHER, Kind
+from metroline.routing.journeys.settlement import OTHER, OutcomeKey
 
 MOST_KINDS = 1_000
 """Kinds of outcome that are told apart within a partition."""
@@ -21,7 +21,7 @@ class Sums:
     blocks: int = 0
     hops: int = 0
     duplicates: int = 0
-    counts: Counter[Kind] = field(default_factory=Counter)
+    counts: Counter[OutcomeKey] = field(default_factory=Counter)
 
     @property
     def is_stray(self) -> bool:
@@ -60,7 +60,7 @@ class Sums:
         return cls(origin=str(data["origin"]), counts=counts, **whole)
 
 
-def rows(counts: Counter[Kind]) -> list[dict[str, Any]]:
+def rows(counts: Counter[OutcomeKey]) -> list[dict[str, Any]]:
     """Counts by last stop, ending and reason, the largest first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [{"stop": kind[0], "ending": kind[1], "reason": kind[2], "count": count} for kind, count in ordered]

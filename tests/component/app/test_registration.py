@@ -120,8 +120,8 @@ async def test_bytes_that_are_no_envelope_do_not_end_an_agent(resumed: LineApp, 
             while len(producer.sent) < 2:
                 await asyncio.sleep(0.01)
 
-    stray, bad_return = producer.to("depot.arrivals")
-    assert stray.envelope.origin.name == "stray:service.c"
+    malformed_message, bad_return = producer.to("depot.arrivals")
+    assert malformed_message.envelope.origin.name == "stray:service.c"
     assert endings_of([bad_return]) == {0: (Ending.DEAD, "bad_return: NoneType, not a dict, Drop or Retry")}
 
 

@@ -11,9 +11,9 @@ import orjson
 import pytest
 
 from metroline.agents.arrivals import SHOWN, Arrivals
-from metroline.agents.tables.latest import SIZE, Ring
+from metroline.agents.tables.latest import SIZE, RecentEntries
 from metroline.agents.tables.line_table import OwnedTable
-from metroline.routing.journeys.settlement import BLOCK, Block
+from metroline.routing.journeys.settlement import BLOCK, SettledBlock
 from metroline.routing.messages.envelope import Envelope, Visit
 from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.bench import Bench, confirmed, endings_of, envelope, until
@@ -30,29 +30,29 @@ class Desk:
 
     bench: Bench
     outcomes: OwnedTable
-    journeys: Ring
-    letters: Ring
+    journeys: RecentEntries
+    letters: RecentEntries
     arrivals: Arrivals
 
     @classmethod
     def on(cls, bench: Bench) -> Desk:
         outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
-        rings = Ring(journeys), Ring(letters)
-        return cls(bench, outcomes, *rings, Arrivals(bench.carrier, outcomes, *rings))
+        rings = RecentEntries(journeys), RecentEntries(letters)
+        return cls(bench, outcomes, *rings, Arrivals(bench.agent_loop, outcomes, *rings))
 
     def restarted(self) -> Desk:
         """The same tables under arrivals that remember nothing."""
-        rings = Ring(self.journeys.table), Ring(self.letters.table)
-        return Desk(self.bench, self.outcomes, *rings, Arrivals(self.bench.carrier, self.outcomes, *rings))
+        rings = RecentEntries(self.journeys.table), RecentEntries(self.letters.table)
+        return Desk(self.bench, self.outcomes, *rings, Arrivals(self.bench.agent_loop, self.outcomes, *rings))
 
     async def settle(self, *incoming: Envelope) -> None:
         for one in incoming:
             await confirmed(await self.arrivals.handle(one))
 
-    def blocks(self) -> Iterable[tuple[str, Block]]:
+    def blocks(self) -> Iterable[tuple[str, SettledBlock]]:
         """As they were sent to the changelog, last values only."""
         latest = {sent.key: sent.value for sent in self.bench.producer.to("test.table.outcomes")}
-        return [(str(key, "utf-8"), Block.decode(orjson.loads(value))) for key, value in latest.items() if key]
+        return [(str(key, "utf-8"), SettledBlock.decode(orjson.loads(value))) for key, value in latest.items() if key]
 
     def counts(self) -> dict[tuple[str, str, str], int]:
         return {kind: count for _, block in self.blocks() for kind, count in block.counts.items()}
@@ -85,7 +85,7 @@ async def test_each_outcome_goes_to_its_topic_and_is_counted_by_stop_and_reason(
         ("source", "dropped", "not wanted"): 2,
         ("a", "dead", "service_error"): 1,
     }
-    assert desk.bench.bus.meter.settled == {"delivered": 3, "dropped": 2, "dead": 1}
+    assert desk.bench.bus.metrics.settled == {"delivered": 3, "dropped": 2, "dead": 1}
 
 
 async def test_the_first_outcome_of_a_record_wins_and_later_ones_are_duplicates(desk: Desk) -> None:
@@ -196,7 +196,7 @@ async def test_entries_are_written_in_the_order_of_the_envelopes(desk: Desk) -> 
     producer.sent[0].confirm()
     await confirmed(made)
 
-    written = [Block.decode(orjson.loads(sent.value)) for sent in producer.to("test.table.outcomes")]
+    written = [SettledBlock.decode(orjson.loads(sent.value)) for sent in producer.to("test.table.outcomes")]
     assert [block.counts.total() for block in written] == [1, 3]
 
 
@@ -213,7 +213,7 @@ async def test_an_entry_of_an_earlier_envelope_does_not_say_what_a_later_one_bro
     await until(lambda: len(producer.to("test.table.outcomes")) == 1)
 
     [entry] = producer.to("test.table.outcomes")
-    assert Block.decode(orjson.loads(entry.value)).counts.total() == 1
+    assert SettledBlock.decode(orjson.loads(entry.value)).counts.total() == 1
 
 
 async def test_envelopes_that_come_while_an_entry_is_written_share_the_next_one(desk: Desk) -> None:
@@ -228,7 +228,7 @@ async def test_envelopes_that_come_while_an_entry_is_written_share_the_next_one(
         sent.confirm()
     await confirmed(made)
 
-    written = [Block.decode(orjson.loads(sent.value)) for sent in producer.to("test.table.outcomes")]
+    written = [SettledBlock.decode(orjson.loads(sent.value)) for sent in producer.to("test.table.outcomes")]
     assert [block.counts.total() for block in written] == [1, 10]
 
 
@@ -240,7 +240,7 @@ async def test_dropped_records_are_only_counted(desk: Desk) -> None:
 
 async def test_an_envelope_without_an_outcome_is_a_stray_dead_letter(desk: Desk) -> None:
     mailbox = desk.bench.mailbox("arrivals")
-    task = asyncio.create_task(desk.bench.carrier.run(mailbox.stream, desk.arrivals.handle))
+    task = asyncio.create_task(desk.bench.agent_loop.run(mailbox.stream, desk.arrivals.handle))
     mailbox.put(numbered(2).encode())
     mailbox.close()
     await task
@@ -253,9 +253,9 @@ async def test_an_envelope_without_an_outcome_is_a_stray_dead_letter(desk: Desk)
 
 
 async def test_a_stray_letter_of_another_topic_does_not_settle_a_record(desk: Desk) -> None:
-    stray = replace(numbered(1, outcome=DEAD), origin=numbered(1).origin._replace(name="stray:service.a"))
+    malformed_message = replace(numbered(1, outcome=DEAD), origin=numbered(1).origin._replace(name="stray:service.a"))
 
-    await desk.settle(stray, numbered(1, outcome=DELIVERED))
+    await desk.settle(malformed_message, numbered(1, outcome=DELIVERED))
 
     assert list(endings_of(desk.bench.producer.to("test.delivered"))) == [0]
 

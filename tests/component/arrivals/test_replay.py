@@ -9,7 +9,7 @@ import pytest
 
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.replay import asked_to_discard, asked_to_replay
-from metroline.routing.messages.envelope import Envelope, Replay, Tries
+from metroline.routing.messages.envelope import Attempts, Envelope, Replay
 from metroline.routing.outcome import Ending
 from tests.component.arrivals.test_arrivals import BEHIND_A, DEAD, DELIVERED, Desk
 from tests.support.bench import Bench, Sent, endings_of, envelope, segments_of
@@ -24,7 +24,7 @@ def desk(bench: Bench) -> Desk:
 
 def letter(strategy: str = "signpost", **segment: Any) -> Envelope:
     """A dead letter as it stands on its topic."""
-    tried = Tries("a", ("x", "y"), 900.0)
+    tried = Attempts("a", ("x", "y"), 900.0)
     came: dict[str, Any] = {"history": BEHIND_A, "outcome": DEAD, "hops": 5, "tries": tried}
     return envelope({"size": 1}, strategy=strategy, **(came | segment))
 
@@ -46,7 +46,7 @@ async def test_a_replayed_letter_begins_anew_at_the_source(desk: Desk, strategy:
 
     assert (sent.topic, sent.records) == (f"test.{to}", [{"size": 11}])
     [anew] = segments_of([sent])
-    assert (anew.entered, anew.history, anew.tries, anew.hops, anew.generation) == (desk.bench.now, (), None, 1, 1)
+    assert (anew.entered, anew.history, anew.attempts, anew.hops, anew.generation) == (desk.bench.now, (), None, 1, 1)
     assert anew.replays == (BY_ME,)
     assert desk.counts() == {}, "it is under way again, and no longer dead"
 

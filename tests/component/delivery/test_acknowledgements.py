@@ -8,7 +8,7 @@ import random
 import pytest
 from faust.types import EventT
 
-from metroline.agents.delivery.bus import Confirmation, Ledger, Receipt
+from metroline.agents.delivery.bus import AckTracker, Confirmation, PendingMessage
 from tests.support.bench import Mailbox, until
 
 
@@ -16,21 +16,21 @@ def promise() -> Confirmation:
     return asyncio.get_running_loop().create_future()
 
 
-async def taken(ledger: Ledger, event: EventT[bytes]) -> Receipt:
-    receipt = await ledger.take(event)
-    assert receipt is not None
-    return receipt
+async def taken(tracker: AckTracker, event: EventT[bytes]) -> PendingMessage:
+    pending = await tracker.take(event)
+    assert pending is not None
+    return pending
 
 
 async def opened(
-    ledger: Ledger, mailbox: Mailbox, count: int, partition: int = 0
-) -> list[tuple[Receipt, Confirmation]]:
+    tracker: AckTracker, mailbox: Mailbox, count: int, partition: int = 0
+) -> list[tuple[PendingMessage, Confirmation]]:
     """Takes messages of a partition, each of which waits for one confirmation."""
     found = []
     for _ in range(count):
-        receipt, confirmation = await taken(ledger, mailbox.event(b"", partition)), promise()
-        ledger.settle(receipt, [confirmation])
-        found.append((receipt, confirmation))
+        pending, confirmation = await taken(tracker, mailbox.event(b"", partition)), promise()
+        tracker.settle(pending, [confirmation])
+        found.append((pending, confirmation))
     return found
 
 
@@ -42,11 +42,11 @@ async def turn() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_whatever_the_order_of_confirmations_a_partition_is_acknowledged_in_order(seed: int) -> None:
-    ledger, mailbox = Ledger(), Mailbox("test.service.a")
+    tracker, mailbox = AckTracker(), Mailbox("test.service.a")
     messages = [
         (partition, offset, confirmation)
         for partition in (0, 1)
-        for offset, (_, confirmation) in enumerate(await opened(ledger, mailbox, 10, partition))
+        for offset, (_, confirmation) in enumerate(await opened(tracker, mailbox, 10, partition))
     ]
     random.Random(seed).shuffle(messages)
     confirmed: dict[int, set[int]] = {0: set(), 1: set()}
@@ -62,9 +62,9 @@ async def test_whatever_the_order_of_confirmations_a_partition_is_acknowledged_i
 
 
 async def test_a_message_waits_for_all_that_was_made_from_it() -> None:
-    ledger, mailbox = Ledger(), Mailbox("test.service.a")
-    receipt, made = await taken(ledger, mailbox.event(b"")), [promise(), promise(), promise()]
-    ledger.settle(receipt, made)
+    tracker, mailbox = AckTracker(), Mailbox("test.service.a")
+    pending, made = await taken(tracker, mailbox.event(b"")), [promise(), promise(), promise()]
+    tracker.settle(pending, made)
 
     for confirmation in made:
         assert not mailbox.acknowledged
@@ -75,17 +75,17 @@ async def test_a_message_waits_for_all_that_was_made_from_it() -> None:
 
 
 async def test_a_message_from_which_nothing_was_made_is_acknowledged_at_once() -> None:
-    ledger, mailbox = Ledger(), Mailbox("test.service.a")
+    tracker, mailbox = AckTracker(), Mailbox("test.service.a")
 
-    ledger.settle(await taken(ledger, mailbox.event(b"")), [])
+    tracker.settle(await taken(tracker, mailbox.event(b"")), [])
 
     assert mailbox.acknowledged == {0: [0]}
 
 
 @pytest.mark.parametrize("how", ["failed", "cancelled"])
 async def test_what_failed_is_never_acknowledged_nor_is_anything_behind_it(how: str) -> None:
-    ledger, mailbox = Ledger(), Mailbox("test.service.a")
-    messages = await opened(ledger, mailbox, 4)
+    tracker, mailbox = AckTracker(), Mailbox("test.service.a")
+    messages = await opened(tracker, mailbox, 4)
 
     messages[1][1].cancel() if how == "cancelled" else messages[1][1].set_exception(RuntimeError("no"))
     for place in (0, 2, 3):
@@ -96,9 +96,9 @@ async def test_what_failed_is_never_acknowledged_nor_is_anything_behind_it(how: 
 
 
 async def test_it_takes_no_more_than_its_bound_until_one_is_done() -> None:
-    ledger, mailbox = Ledger(limit=3), Mailbox("test.service.a")
-    messages = await opened(ledger, mailbox, 3)
-    fourth = asyncio.create_task(ledger.take(mailbox.event(b"")))
+    tracker, mailbox = AckTracker(limit=3), Mailbox("test.service.a")
+    messages = await opened(tracker, mailbox, 3)
+    fourth = asyncio.create_task(tracker.take(mailbox.event(b"")))
     await turn()
     assert not fourth.done()
 
@@ -112,16 +112,16 @@ async def test_it_takes_no_more_than_its_bound_until_one_is_done() -> None:
 
 
 async def test_what_is_open_when_partitions_change_hands_is_not_acknowledged_and_holds_up_nothing() -> None:
-    ledger, mailbox = Ledger(limit=2), Mailbox("test.service.a")
-    open_before = await opened(ledger, mailbox, 2)
-    taking = asyncio.create_task(ledger.take(mailbox.event(b"")))
+    tracker, mailbox = AckTracker(limit=2), Mailbox("test.service.a")
+    open_before = await opened(tracker, mailbox, 2)
+    taking = asyncio.create_task(tracker.take(mailbox.event(b"")))
     await turn()
 
-    ledger.forget()
+    tracker.forget()
     assert await taking is None, "it comes again behind those that are open: alone it would be acknowledged before them"
     open_before[0][1].set_result(None)
-    again = await taken(ledger, mailbox.event(b""))
-    ledger.settle(again, [])
+    again = await taken(tracker, mailbox.event(b""))
+    tracker.settle(again, [])
     await turn()
 
     assert mailbox.acknowledged == {0: [3]}

@@ -23,7 +23,7 @@ def as_it_is(record: Record) -> Record:
 @asynccontextmanager
 async def carrying(bench: Bench, mailbox: Mailbox, handle: Handle) -> AsyncIterator[None]:
     """The carrier at work on the messages of a mailbox."""
-    task = asyncio.create_task(bench.carrier.run(mailbox.stream, handle))
+    task = asyncio.create_task(bench.agent_loop.run(mailbox.stream, handle))
     try:
         yield
         if task.done():

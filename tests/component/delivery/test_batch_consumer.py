@@ -10,12 +10,12 @@ from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import ConsumerRecord
 
 from metroline.agents.delivery.bus import Confirmation
-from metroline.agents.kafka.batch_consumer import Reader, _Listener, _Progress
+from metroline.agents.kafka.batch_consumer import BatchConsumer, _Listener, _Progress
 
 PARTITION = TopicPartition("test.source", 0)
 
 
-class Broken(Reader):
+class Broken(BatchConsumer):
     """One that meets what a broker without a leader does, and loses its partitions in the middle of a commit."""
 
     def __init__(self) -> None:

@@ -7,11 +7,11 @@ import hashlib
 import orjson
 import pytest
 
-from metroline.agents.delivery.bus import NO_TOPIC_ATTEMPTS, Bounds
+from metroline.agents.delivery.bus import NO_TOPIC_ATTEMPTS, Limits
 from metroline.agents.kafka.producer import NoTopic, NotSent, TooLarge
 from metroline.routing.journeys.dead_letters import KEPT
 from metroline.routing.messages.envelope import Segment, Visit
-from metroline.routing.messages.itinerary import Move
+from metroline.routing.messages.itinerary import Hop
 from metroline.routing.outcome import Ending, Outcome
 from tests.support.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of, until
 
@@ -19,7 +19,7 @@ from tests.support.bench import Bench, Sent, confirmed, endings_of, envelope, se
 async def test_a_message_is_confirmed_when_the_broker_has_it_and_not_before(bench: Bench) -> None:
     bench.producer.holds = True
 
-    confirmation = await bench.bus.ship("test.somewhere", 3, b"value", key=b"key")
+    confirmation = await bench.bus.produce("test.somewhere", 3, b"value", key=b"key")
 
     [sent] = bench.producer.sent
     assert (sent.topic, sent.partition, sent.key, sent.value) == ("test.somewhere", 3, b"key", b"value")
@@ -33,13 +33,13 @@ async def test_a_message_is_sent_again_until_the_broker_confirms_it(bench: Bench
     answers = [NotSent(), NotSent(), None]
     bench.producer.refuse = lambda sent: answers.pop(0)
 
-    await confirmed([await bench.bus.ship("test.somewhere", 0, b"value")])
+    await confirmed([await bench.bus.produce("test.somewhere", 0, b"value")])
 
     assert [sent.value for sent in bench.producer.sent] == [b"value"] * 3
 
 
 async def test_a_record_that_no_message_can_hold_ends_cut_with_its_size_and_digest() -> None:
-    bench = Bench.make(Bounds(message_bytes=200_000))
+    bench = Bench.make(Limits(message_bytes=200_000))
     incoming = envelope({"text": "x" * 300_000})
     [line] = incoming.segments[0].lines
 
@@ -109,7 +109,7 @@ def is_over(limit: int, sent: Sent) -> Exception | None:
 
 @pytest.mark.parametrize("told", [True, False], ids=["by its own bound", "by the broker"])
 async def test_a_pack_that_is_too_large_is_sent_in_parts_and_only_what_is_too_large_alone_is_cut(told: bool) -> None:
-    bench = Bench.make(Bounds(message_bytes=4_000) if told else None)
+    bench = Bench.make(Limits(message_bytes=4_000) if told else None)
     bench.producer.refuse = lambda sent: None if told or sent.topic == "test.arrivals" else is_over(4_000, sent)
     sizes = [500, 900, 9_000, 700, 300, 1_500]
 
@@ -126,7 +126,7 @@ async def test_records_with_long_histories_do_not_end_because_they_were_packed(b
     departures = bench.bus.departures("conductor", envelope({}).origin)
     for number in range(500):
         segment = Segment((number,), (orjson.dumps({"n": number}),), 900.0, visits)
-        departures.add(segment, Move("conductor"))
+        departures.add(segment, Hop("conductor"))
 
     await confirmed(await bench.bus.dispatch(departures))
 
@@ -145,12 +145,12 @@ async def test_what_it_sent_is_counted_by_address(bench: Bench) -> None:
     for incoming in (envelope({"size": 1}, {"size": 2}), envelope({"size": 3})):
         await confirmed([await bench.bus.send("service.b", incoming)])
 
-    counted = bench.bus.meter.as_json()["traffic"]["service.b"]
+    counted = bench.bus.metrics.as_json()["traffic"]["service.b"]
     assert counted == {"messages": 2, "records": 3, "bytes": sum(len(sent.value) for sent in bench.producer.sent)}
 
 
 async def test_a_delivered_record_that_the_arrivals_cannot_take_is_a_dead_letter(bench: Bench) -> None:
-    bench.bus.bounds = Bounds(message_bytes=100_000)
+    bench.bus.limits = Limits(message_bytes=100_000)
     incoming = envelope({"text": "x" * 200_000}, outcome=Outcome(Ending.DELIVERED))
 
     await confirmed([await bench.bus.send("arrivals", incoming)])

@@ -7,20 +7,20 @@ import pytest
 
 from metroline.agents.on_ramp import Batch, source_origin
 from metroline.routing.messages.envelope import Origin, Segment
-from metroline.routing.messages.itinerary import Move
+from metroline.routing.messages.itinerary import Hop
 from metroline.routing.outcome import Ending
 from metroline.routing.strategies import STRATEGIES
 from tests.support.bench import Bench
 
 
 def batch(bench: Bench, *values: bytes | None, strategy: str = "signpost", first: int = 0) -> Batch:
-    made = Batch(STRATEGIES[strategy], bench.books)
+    made = Batch(STRATEGIES[strategy], bench.rule_tables)
     made.add(range(first, first + len(values)), values)
     return made
 
 
-def moves(made: Batch) -> list[Move]:
-    return [course.move("on-ramp") for course in made.courses]
+def moves(made: Batch) -> list[Hop]:
+    return [next_step.move("on-ramp") for next_step in made.next_steps]
 
 
 def causes(made: Batch) -> list[str | None]:
@@ -40,7 +40,7 @@ async def test_lines_of_a_message_are_records_with_their_place_in_it(bench: Benc
     made = batch(bench, b"\n".join(orjson.dumps({"size": size}) for size in range(49)) + b"\n\n", b'{"size":9}')
 
     assert made.ids == [*((0, index, 49) for index in range(49)), 1]
-    assert len(made.lines) == len(made.courses) == 50
+    assert len(made.lines) == len(made.next_steps) == 50
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ async def test_a_batch_is_one_segment_until_its_records_go_their_ways(bench: Ben
     assert segment == Segment((0, 1, 2), tuple(made.lines), 5.0)
 
     departures = bench.bus.departures("signpost", Origin(source_origin(0), 0))
-    departures.add_courses(segment, made.courses, "on-ramp")
+    departures.add_next_steps(segment, made.next_steps, "on-ramp")
 
     assert {to: [one.ids for one in segments] for to, segments in departures.by_address.items()} == {
         "service.a": [(0, 2)],

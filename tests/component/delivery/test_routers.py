@@ -12,7 +12,7 @@ from metroline.agents.map_maker import MapMaker
 from metroline.agents.routers import Router
 from metroline.agents.switch import Switch
 from metroline.routing.messages.envelope import Envelope, Visit
-from metroline.routing.messages.itinerary import Ask, Chosen, Decision
+from metroline.routing.messages.itinerary import Decider, Decision, Provenance
 from metroline.routing.outcome import Ending
 from tests.support.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
 
@@ -20,7 +20,7 @@ BEHIND_A = (Visit("a", 950.0, "all begin at a", "conductor", 1),)
 
 
 async def routed(bench: Bench, router: type[Router], incoming: Envelope) -> None:
-    await confirmed(await router(bench.carrier).handle(incoming))
+    await confirmed(await router(bench.agent_loop).handle(incoming))
 
 
 async def test_the_conductor_decides_after_the_stop_that_the_record_has_left(bench: Bench) -> None:
@@ -29,9 +29,9 @@ async def test_the_conductor_decides_after_the_stop_that_the_record_has_left(ben
 
     assert [sent.topic for sent in bench.producer.sent] == ["test.service.a", "test.service.b", "test.service.c"]
     assert [segment.chosen for segment in segments_of(bench.producer.sent)] == [
-        Chosen("all begin at a", "conductor", 1),
-        Chosen("big ones to b", "conductor", 1),
-        Chosen("the others to c", "conductor", 1),
+        Provenance("all begin at a", "conductor", 1),
+        Provenance("big ones to b", "conductor", 1),
+        Provenance("the others to c", "conductor", 1),
     ]
 
 
@@ -66,7 +66,7 @@ async def test_the_map_maker_sends_the_whole_way_with_the_record(bench: Bench) -
     await routed(bench, MapMaker, envelope({"size": 99}, strategy="map_maker"))
 
     [segment] = segments_of(bench.producer.to("test.service.a"))
-    assert segment.chosen == Chosen("all begin at a", "map-maker", 1)
+    assert segment.chosen == Provenance("all begin at a", "map-maker", 1)
     assert segment.itinerary is not None
     to_b, end = segment.itinerary.legs
     assert isinstance(to_b, Decision)
@@ -90,14 +90,14 @@ async def test_a_plan_ends_where_it_comes_to_a_stop_again_and_there_the_switch_d
 
     [segment] = segments_of(bench.producer.sent)
     assert segment.itinerary is not None
-    assert segment.itinerary.legs[-1] is Ask.SWITCH
+    assert segment.itinerary.legs[-1] is Decider.SWITCH
 
 
 async def test_the_switch_plans_anew_from_where_the_record_is(bench: Bench) -> None:
     await routed(bench, Switch, envelope({"size": 99}, strategy="map_maker", history=BEHIND_A))
 
     [segment] = segments_of(bench.producer.to("test.service.b"))
-    assert segment.chosen == Chosen("big ones to b", "switch", 1)
+    assert segment.chosen == Provenance("big ones to b", "switch", 1)
     assert segment.history == BEHIND_A
 
 

@@ -8,9 +8,9 @@ import orjson
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from metroline.agents.membership.heartbeat import ALIVE, OtherCut, Worker, Workers
+from metroline.agents.membership.heartbeat import ALIVE, ConflictingRoles, LiveWorkers, WorkerInfo
 
-ME = Worker(
+ME = WorkerInfo(
     id="line@router/http://here/1",
     group="line@router",
     parts=("router",),
@@ -29,8 +29,8 @@ def said(value: bytes | None) -> ConsumerRecord:
     return ConsumerRecord("line.workers", 0, 0, 0, 0, b"id", value, None, 0, 0, ())
 
 
-def workers(*known: Worker) -> Workers:
-    heard = Workers()
+def workers(*known: WorkerInfo) -> LiveWorkers:
+    heard = LiveWorkers()
     for worker in known:
         heard.hear(said(orjson.dumps(worker.as_json())))
     return heard
@@ -74,7 +74,7 @@ def test_an_announcement_with_strange_values_is_passed_by(name: str, value: obje
 
 
 def test_a_worker_of_another_cut_that_was_there_first_is_in_the_way() -> None:
-    with pytest.raises(OtherCut) as refused:
+    with pytest.raises(ConflictingRoles) as refused:
         workers(OLD).guard(ME, now=100.0)
 
     told = str(refused.value)
@@ -89,7 +89,7 @@ def test_of_two_that_start_at_once_exactly_one_gives_way() -> None:
     for me, other in ((ME, twin), (twin, ME)):
         try:
             workers(other).guard(me, now=100.0)
-        except OtherCut:
+        except ConflictingRoles:
             refused.append(me)
 
     assert len(refused) == 1
@@ -106,7 +106,7 @@ def test_of_two_that_start_at_once_exactly_one_gives_way() -> None:
     ],
     ids=["the same role", "no part in common", "gone", "silent", "it came later"],
 )
-def test_who_is_not_in_the_way(other: Worker) -> None:
+def test_who_is_not_in_the_way(other: WorkerInfo) -> None:
     workers(other).guard(ME, now=100.0)
 
 

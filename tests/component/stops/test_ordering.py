@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metroline.agents.services.service import Record
-from metroline.routing.journeys.retry_policy import Patience
+from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.outcome import Ending
 from tests.support.bench import Bench, confirmed, endings_of, envelope, segments_of
 
-AT_ONCE = Patience(attempts=4, backoff=0.001, backoff_max=0.001)
+AT_ONCE = RetryPolicy(attempts=4, backoff=0.001, backoff_max=0.001)
 
 
 def failing_until(attempt: int) -> tuple[Callable[[Record], Record], list[tuple[Any, Any]]]:
@@ -43,7 +43,7 @@ async def test_those_behind_a_record_that_failed_go_on_after_it_and_in_order(ben
     async def awaited(record: Record) -> Record:
         return service(record)
 
-    stop = bench.stop(awaited if is_async else service, ordered=True, patience=AT_ONCE)
+    stop = bench.stop(awaited if is_async else service, ordered=True, retry_policy=AT_ONCE)
     first = await stop.handle(envelope({"n": 0}, {"n": 1, "fails": True}, {"n": 2}))
     second = await stop.handle(envelope({"n": 3}, {"n": 4}, first=3))
     assert went_on(bench) == [0]
@@ -60,7 +60,9 @@ async def test_records_of_other_values_and_other_partitions_do_not_wait(bench: B
             raise OSError("not yet")
         return record
 
-    stop = bench.stop(service, ordered="key", patience=Patience(attempts=10_000, backoff=0.001, backoff_max=0.001))
+    stop = bench.stop(
+        service, ordered="key", retry_policy=RetryPolicy(attempts=10_000, backoff=0.001, backoff_max=0.001)
+    )
     blocked = await stop.handle(
         envelope({"n": 0, "key": "a", "fails": True}, {"n": 1, "key": "b"}, {"n": 2, "key": "a"}, {"n": 3})
     )
@@ -75,20 +77,20 @@ async def test_records_of_other_values_and_other_partitions_do_not_wait(bench: B
 
 async def test_after_its_last_attempt_a_record_is_a_dead_letter_and_the_next_one_goes_on(bench: Bench) -> None:
     service, _ = failing_until(100)
-    stop = bench.stop(service, ordered=True, patience=AT_ONCE)
+    stop = bench.stop(service, ordered=True, retry_policy=AT_ONCE)
     await confirmed(await stop.handle(envelope({"n": 0, "fails": True}, {"n": 1})))
     letters = bench.producer.to("test.arrivals")
     [(ending, _)] = endings_of(letters).values()
     [segment] = segments_of(letters)
     assert ending is Ending.DEAD
-    assert segment.tries is not None
-    assert len(segment.tries.causes) == 4
+    assert segment.attempts is not None
+    assert len(segment.attempts.causes) == 4
     assert went_on(bench) == [1]
 
 
 async def test_a_message_is_confirmed_only_when_all_its_records_have_gone_on(bench: Bench) -> None:
     service, _ = failing_until(3)
-    confirmations = await bench.stop(service, ordered=True, patience=AT_ONCE).handle(
+    confirmations = await bench.stop(service, ordered=True, retry_policy=AT_ONCE).handle(
         envelope({"n": 0, "fails": True}, {"n": 1})
     )
     assert [one.done() for one in confirmations] == [False, False]
@@ -103,7 +105,7 @@ async def test_what_is_no_record_has_its_place_too(bench: Bench) -> None:
         incoming.strategy, incoming.origin, (type(segment)((0, 1, 2), (segment.lines[0], b"no json", b"[]"), 900.0),)
     )
     for ordered in (True, "key"):
-        await confirmed(await bench.stop(service, ordered=ordered, patience=AT_ONCE).handle(spoiled))
+        await confirmed(await bench.stop(service, ordered=ordered, retry_policy=AT_ONCE).handle(spoiled))
     assert sum(len(one.ids) for one in segments_of(bench.producer.to("test.arrivals"))) == 4
 
 
@@ -120,7 +122,7 @@ def test_equal_values_leave_in_the_order_in_which_they_came(
     async def check() -> None:
         bench = Bench.make()
         service, _ = failing_until(3)
-        stop = bench.stop(service, ordered=ordered, patience=AT_ONCE)
+        stop = bench.stop(service, ordered=ordered, retry_policy=AT_ONCE)
         number, came, confirmations = 0, list[tuple[str, int]](), []
         for pack in packs:
             records = [{"n": number + at, "key": key, "fails": fails} for at, (key, fails) in enumerate(pack)]

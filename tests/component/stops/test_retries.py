@@ -17,12 +17,12 @@ from metroline.agents.kafka.batch_consumer import _Progress
 from metroline.agents.services.service import Record
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.routing.addresses import ROOMS
-from metroline.routing.journeys.retry_policy import Patience
-from metroline.routing.messages.envelope import Envelope, Origin, Segment, Tries
+from metroline.routing.journeys.retry_policy import RetryPolicy
+from metroline.routing.messages.envelope import Attempts, Envelope, Origin, Segment
 from metroline.routing.outcome import Ending
 from tests.support.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of
 
-PATIENCE = Patience(attempts=3, backoff=2.0, backoff_max=3.0, timeout=0.05)
+PATIENCE = RetryPolicy(attempts=3, backoff=2.0, backoff_max=3.0, timeout=0.05)
 
 
 def failing(record: Record) -> Record:
@@ -46,23 +46,23 @@ async def test_a_record_that_failed_waits_in_a_room_and_those_beside_it_go_on(be
         "test.service.c": [{"n": 0}, {"n": 2}],
     }
     [waiting] = segments_of(bench.producer.to("test.waiting.1s"))
-    assert waiting.tries is not None
-    assert (waiting.tries.stop, waiting.tries.due) == ("a", bench.now + 2.0)
-    [cause] = waiting.tries.causes
+    assert waiting.attempts is not None
+    assert (waiting.attempts.stop, waiting.attempts.due) == ("a", bench.now + 2.0)
+    [cause] = waiting.attempts.causes
     assert cause.startswith("service_error: OSError: not reachable (test_retries.py:")
     assert (waiting.history, waiting.hops) == ((), 2)
 
 
 async def test_records_that_fail_alike_wait_together_and_the_waits_grow_to_their_bound(bench: Bench) -> None:
     incoming = envelope(*({"n": n, "fails": True} for n in range(5)))
-    patience = replace(PATIENCE, attempts=5)
+    retry_policy = replace(PATIENCE, attempts=5)
     waits = []
     for attempt in range(1, 5):
-        [sent] = await handled(bench, failing, incoming, patience=patience)
+        [sent] = await handled(bench, failing, incoming, retry_policy=retry_policy)
         [segment] = sent.envelope.segments
-        assert segment.tries is not None
-        assert (len(segment.ids), len(segment.tries.causes)) == (5, attempt)
-        waits.append(segment.tries.due - bench.now)
+        assert segment.attempts is not None
+        assert (len(segment.ids), len(segment.attempts.causes)) == (5, attempt)
+        waits.append(segment.attempts.due - bench.now)
         incoming = sent.envelope
     assert waits == [2.0, 3.0, 3.0, 3.0]
 
@@ -77,21 +77,21 @@ async def test_after_the_last_attempt_a_dead_letter_names_every_cause(bench: Ben
     [(ending, reason)] = endings_of([sent]).values()
     assert (ending, str(reason)[:22]) == (Ending.DEAD, "service_error: OSError")
     [segment] = sent.envelope.segments
-    assert segment.tries is not None
-    assert len(segment.tries.causes) == 3
+    assert segment.attempts is not None
+    assert len(segment.attempts.causes) == 3
     assert segment.stops == ("a",), "a stop is visited once, however often it was tried"
     assert sent.records == [{"n": 1, "fails": True}]
 
 
 async def test_what_succeeds_at_last_forgets_its_attempts(bench: Bench) -> None:
-    tried = envelope({"n": 1}, tries=Tries("a", ("service_error: x", "service_error: y"), 0.0))
+    tried = envelope({"n": 1}, attempts=Attempts("a", ("service_error: x", "service_error: y"), 0.0))
     [sent] = await handled(bench, failing, tried)
     [segment] = sent.envelope.segments
-    assert (sent.topic, segment.tries) == ("test.service.c", None)
+    assert (sent.topic, segment.attempts) == ("test.service.c", None)
 
 
 async def test_attempts_at_another_stop_do_not_count(bench: Bench) -> None:
-    tried = envelope({"n": 1, "fails": True}, tries=Tries("b", ("x", "y", "z"), 0.0))
+    tried = envelope({"n": 1, "fails": True}, attempts=Attempts("b", ("x", "y", "z"), 0.0))
     [sent] = await handled(bench, failing, tried)
     assert sent.topic == "test.waiting.1s"
 
@@ -100,7 +100,7 @@ async def test_retry_waits_as_long_as_it_asks_for(bench: Bench) -> None:
     [sent] = await handled(bench, lambda record: Retry("busy", after=45), envelope({"n": 1}))
     [segment] = sent.envelope.segments
     assert sent.topic == "test.waiting.30s"
-    assert segment.tries == Tries("a", ("retries_exhausted: busy",), bench.now + 45)
+    assert segment.attempts == Attempts("a", ("retries_exhausted: busy",), bench.now + 45)
 
 
 @pytest.mark.parametrize("after", [-1, float("nan"), float("inf"), "5", 1e9, None, True])
@@ -117,8 +117,8 @@ async def test_what_a_service_names_is_not_tried_again(bench: Bench) -> None:
 
 
 async def test_a_very_short_wait_goes_straight_back_to_the_stop(bench: Bench) -> None:
-    patience = replace(PATIENCE, backoff=0.05)
-    [sent] = await handled(bench, failing, envelope({"fails": True}), patience=patience)
+    retry_policy = replace(PATIENCE, backoff=0.05)
+    [sent] = await handled(bench, failing, envelope({"fails": True}), retry_policy=retry_policy)
     assert sent.topic == "test.service.a"
 
 
@@ -135,8 +135,8 @@ async def test_a_coroutine_past_its_timeout_is_cancelled_and_tried_again(bench: 
     sent = await handled(bench, slow, envelope({"takes": 60}, {"takes": 0}))
     assert ended == [60, 0]
     [waiting] = segments_of([one for one in sent if one.topic == "test.waiting.1s"])
-    assert waiting.tries is not None
-    assert waiting.tries.causes == ("timeout: no answer within 0.05 s",)
+    assert waiting.attempts is not None
+    assert waiting.attempts.causes == ("timeout: no answer within 0.05 s",)
     assert waiting.ids == (0,)
 
 
@@ -144,7 +144,7 @@ async def test_a_timeout_of_its_own_is_an_error_of_the_service(bench: Bench) -> 
     async def own(record: Record) -> Record:
         raise TimeoutError("the database took too long")
 
-    [sent] = await handled(bench, own, envelope({"n": 1}), patience=replace(PATIENCE, attempts=1))
+    [sent] = await handled(bench, own, envelope({"n": 1}), retry_policy=replace(PATIENCE, attempts=1))
     [(_, reason)] = endings_of([sent]).values()
     assert str(reason).startswith("service_error: TimeoutError: the database took too long")
 
@@ -164,8 +164,8 @@ async def test_a_blocking_service_runs_in_a_thread_and_does_not_stop_the_event_l
         return record
 
     beside = asyncio.create_task(turning())
-    patience = replace(PATIENCE, timeout=5.0)
-    [sent] = await handled(bench, blocking, envelope({"n": 1}, {"n": 2}), is_blocking=True, patience=patience)
+    retry_policy = replace(PATIENCE, timeout=5.0)
+    [sent] = await handled(bench, blocking, envelope({"n": 1}, {"n": 2}), is_blocking=True, retry_policy=retry_policy)
     beside.cancel()
     assert [record["thread"] for record in sent.records] == [False, False]
     assert turns > 10
@@ -178,9 +178,9 @@ async def test_a_blocking_service_takes_as_many_records_at_once_as_it_says(bench
         together.wait()
         return record
 
-    patience = replace(PATIENCE, timeout=5.0)
+    retry_policy = replace(PATIENCE, timeout=5.0)
     incoming = envelope(*({"n": n} for n in range(6)))
-    [sent] = await handled(bench, meet, incoming, concurrency=3, is_blocking=True, patience=patience)
+    [sent] = await handled(bench, meet, incoming, concurrency=3, is_blocking=True, retry_policy=retry_policy)
     assert [record["n"] for record in sent.records] == list(range(6))
 
 
@@ -192,7 +192,7 @@ async def test_a_thread_past_its_timeout_is_given_up_and_only_so_many_may_be(ben
         gate.wait(10)
         return record
 
-    stop = bench.stop(hang, is_blocking=True, patience=replace(PATIENCE, timeout=0.01))
+    stop = bench.stop(hang, is_blocking=True, retry_policy=replace(PATIENCE, timeout=0.01))
     handling = asyncio.create_task(stop.handle(envelope(*({"n": n} for n in range(10)))))
     async with asyncio.timeout(5):
         while len(running) < 8:
@@ -210,7 +210,7 @@ async def test_whatever_a_thread_raises_is_told(bench: Bench) -> None:
         raise (SystemExit, StopIteration, KeyboardInterrupt)[record["n"]]("out")
 
     sent = await handled(
-        bench, leave, envelope({"n": 0}, {"n": 1}), is_blocking=True, patience=Patience(attempts=1, timeout=5)
+        bench, leave, envelope({"n": 0}, {"n": 1}), is_blocking=True, retry_policy=RetryPolicy(attempts=1, timeout=5)
     )
     assert sorted(str(reason).split(" (")[0] for _, reason in endings_of(sent).values()) == [
         "service_error: RuntimeError: out",
@@ -249,7 +249,9 @@ def message(room: str, offset: int, at: float, value: bytes) -> ConsumerRecord[A
 
 
 def waiting_for(stop: str, due: float, number: int) -> bytes:
-    segment = Segment((number,), (b'{"n":%d}' % number,), 900.0, hops=3, tries=Tries(stop, ("service_error: x",), due))
+    segment = Segment(
+        (number,), (b'{"n":%d}' % number,), 900.0, hops=3, attempts=Attempts(stop, ("service_error: x",), due)
+    )
     return Envelope("signpost", Origin("source", 0), (segment,)).encode()
 
 
@@ -315,7 +317,7 @@ async def test_a_long_wait_goes_from_room_to_room(bench: Bench, left: float, to:
     [sent] = bench.producer.sent
     assert sent.topic == f"test.{to}"
     [segment] = sent.envelope.segments
-    assert segment.tries == Tries("b", ("service_error: x",), bench.now + left)
+    assert segment.attempts == Attempts("b", ("service_error: x",), bench.now + left)
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ import orjson
 import pytest
 
 from metroline import Drop, Retry, service
-from metroline.agents.delivery.bus import Bounds
+from metroline.agents.delivery.bus import Limits
 from metroline.agents.services.service import Record
 from metroline.agents.stops.stop import Stop
 from metroline.routing.errors import InvalidLine
-from metroline.routing.journeys.retry_policy import Patience
+from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope, Visit
-from metroline.routing.messages.itinerary import Chosen, Itinerary
+from metroline.routing.messages.itinerary import Itinerary, Provenance
 from metroline.routing.outcome import Ending
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 from tests.support.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
 
 
@@ -48,11 +48,11 @@ async def test_records_leave_for_the_stop_that_their_rule_names_and_travel_toget
 
 
 async def test_history_names_the_stop_and_who_chose_it(bench: Bench) -> None:
-    await handled(bench, as_it_is, envelope({"size": 1}, chosen=Chosen("all begin at a", "on-ramp", 1)))
+    await handled(bench, as_it_is, envelope({"size": 1}, chosen=Provenance("all begin at a", "on-ramp", 1)))
 
     [segment] = segments_of(bench.producer.sent)
     assert segment.history == (Visit("a", bench.now, "all begin at a", "on-ramp", 1),)
-    assert segment.chosen == Chosen("the others to c", "a", 1)
+    assert segment.chosen == Provenance("the others to c", "a", 1)
     assert segment.hops == 2
 
 
@@ -95,7 +95,9 @@ async def test_a_service_that_asks_for_it_is_handed_the_records_id(bench: Bench,
     mark = (note_later if way == "async" else note).__metroline__  # type: ignore[attr-defined]
     incoming = envelope({"n": 1}, {"n": 2})
     packed = replace(incoming.segments[0], ids=(4, (5, 3, 9)))
-    await confirmed(await Stop(bench.carrier, mark, 5.0, Patience()).handle(replace(incoming, segments=(packed,))))
+    await confirmed(
+        await Stop(bench.agent_loop, mark, 5.0, RetryPolicy()).handle(replace(incoming, segments=(packed,)))
+    )
 
     assert seen == {1: "source-0-4", 2: "source-0-5.3"}
 
@@ -118,7 +120,7 @@ async def test_a_service_that_names_what_it_reads_is_handed_that_and_its_records
     records = [{"n": n, "text": f"{n} é", "size": 100, "rest": [n, {"n": n}]} for n in range(5)]
     itinerary = None
     if strategy == "map_maker":
-        planned = RuleBook.parse(RULES, 1).plans("a", [{"size": 100}])[0]
+        planned = RulesTable.parse(RULES, 1).plans("a", [{"size": 100}])[0]
         assert isinstance(planned, Itinerary)
         itinerary = planned
     made = []
@@ -377,7 +379,7 @@ async def test_a_pack_that_takes_too_long_is_cut_and_the_rest_comes_back_as_it_w
         bench.now += 2
         return record | {"done": True}
 
-    incoming = envelope(*({"size": size} for size in range(1, 6)), chosen=Chosen("all begin at a", "on-ramp", 1))
+    incoming = envelope(*({"size": size} for size in range(1, 6)), chosen=Provenance("all begin at a", "on-ramp", 1))
     await handled(bench, slow, incoming, pack_seconds=5)
 
     [gone], [rest] = bench.producer.to("test.service.c"), bench.producer.to("test.service.a")
@@ -386,7 +388,7 @@ async def test_a_pack_that_takes_too_long_is_cut_and_the_rest_comes_back_as_it_w
     assert rest.records == [{"size": 4}, {"size": 5}]
     [segment] = segments_of([rest])
     assert (segment.ids, segment.history, segment.hops) == ((3, 4), (), 2)
-    assert segment.chosen == Chosen("all begin at a", "on-ramp", 1)
+    assert segment.chosen == Provenance("all begin at a", "on-ramp", 1)
 
 
 async def test_a_pack_of_many_segments_is_cut_as_well(bench: Bench) -> None:
@@ -429,9 +431,9 @@ async def test_even_a_slow_service_handles_one_record_of_a_pack(bench: Bench) ->
     assert bench.producer.to("test.service.a")[0].records == [{"size": 2}]
 
 
-@pytest.mark.parametrize("bounds", [Bounds(pack_records=2), Bounds(pack_bytes=45)], ids=["records", "bytes"])
-async def test_what_leaves_together_is_packed_within_its_bounds(bounds: Bounds) -> None:
-    bench = Bench.make(bounds)
+@pytest.mark.parametrize("bounds", [Limits(pack_records=2), Limits(pack_bytes=45)], ids=["records", "bytes"])
+async def test_what_leaves_together_is_packed_within_its_bounds(limits: Limits) -> None:
+    bench = Bench.make(limits)
 
     await handled(bench, as_it_is, envelope(*({"size": size, "text": "x"} for size in range(5))))
 
@@ -441,7 +443,7 @@ async def test_what_leaves_together_is_packed_within_its_bounds(bounds: Bounds) 
 
 
 async def test_a_journey_that_visited_too_many_stops_ends(bench: Bench) -> None:
-    bench = Bench.make(Bounds(max_hops=3))
+    bench = Bench.make(Limits(max_hops=3))
     behind = tuple(Visit(stop, 1.0, None, "on-ramp", 1) for stop in ("b", "b"))
 
     await handled(bench, as_it_is, envelope({"size": 11}, history=behind))
@@ -469,7 +471,7 @@ async def test_under_conductor_every_record_goes_back_to_the_conductor(bench: Be
 
 
 async def test_under_map_maker_the_plan_is_followed_until_a_stop_changed_what_it_was_built_on(bench: Bench) -> None:
-    plan = RuleBook.parse(RULES, 1).plan("source", {"size": 11})
+    plan = RulesTable.parse(RULES, 1).plan("source", {"size": 11})
     assert isinstance(plan, Itinerary)
     ahead = plan.move("map-maker").itinerary
 
@@ -487,7 +489,7 @@ async def test_under_map_maker_the_plan_is_followed_until_a_stop_changed_what_it
     [planned], [stale] = bench.producer.to("test.service.b"), bench.producer.to("test.switch")
     assert [segment.ids for segment in segments_of([planned, stale])] == [(0,), (1,)]
     [segment] = segments_of([planned])
-    assert segment.chosen == Chosen("big ones to b", "map-maker", 1)
+    assert segment.chosen == Provenance("big ones to b", "map-maker", 1)
 
 
 async def test_each_attempt_starts_from_the_bytes_that_came(bench: Bench) -> None:

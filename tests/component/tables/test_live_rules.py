@@ -20,24 +20,24 @@ async def test_a_worker_without_a_table_has_no_books_and_version_0() -> None:
     bench = Bench.make()
     bench.rules.data.clear()
 
-    assert bench.books.current is None
-    assert bench.books.version == 0
+    assert bench.rule_tables.current is None
+    assert bench.rule_tables.version == 0
 
 
 async def test_the_newest_version_decides_and_the_file_stays_beside_it(bench: Bench) -> None:
     bench.publish(TO_B, replaces=1)
 
-    assert bench.books.books.live.text == TO_B
-    assert bench.books.books.filed.text == RULES
-    assert bench.books.version == 2
+    assert bench.rule_tables.rule_tables.live.text == TO_B
+    assert bench.rule_tables.rule_tables.from_file.text == RULES
+    assert bench.rule_tables.version == 2
 
 
 async def test_a_worker_that_is_idle_tells_the_version_that_it_would_go_by(bench: Bench) -> None:
-    assert bench.books.version == 1
+    assert bench.rule_tables.version == 1
 
     bench.publish(TO_B, replaces=1)
 
-    assert bench.books.version == 2
+    assert bench.rule_tables.version == 2
 
 
 async def test_an_invalid_version_is_refused_by_its_problem_and_the_old_one_stays(
@@ -46,8 +46,8 @@ async def test_an_invalid_version_is_refused_by_its_problem_and_the_old_one_stay
     bench.publish(TO_B, replaces=1)
     bench.publish(INVALID, replaces=2)
 
-    assert bench.books.books.live.version == 2
-    assert list(bench.books.refused()) == [3]
+    assert bench.rule_tables.rule_tables.live.version == 2
+    assert list(bench.rule_tables.refused()) == [3]
     [told] = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert "version 3 of the rules table is not used" in told
     assert "rules 3:1" in told
@@ -65,45 +65,45 @@ async def test_an_invalid_version_is_refused_by_its_problem_and_the_old_one_stay
 async def test_no_text_that_is_published_makes_a_worker_fail(bench: Bench, text: str) -> None:
     bench.publish(text, replaces=1)
 
-    assert bench.books.books.live.version == 1
-    assert list(bench.books.refused()) == [2]
+    assert bench.rule_tables.rule_tables.live.version == 1
+    assert list(bench.rule_tables.refused()) == [2]
 
 
 async def test_a_version_after_a_refused_one_is_taken(bench: Bench) -> None:
     bench.publish(INVALID, replaces=1)
-    assert bench.books.books.live.version == 1
+    assert bench.rule_tables.rule_tables.live.version == 1
 
     bench.publish(TO_B, replaces=2)
 
-    assert bench.books.books.live.version == 3
-    assert bench.books.latest == 3
+    assert bench.rule_tables.rule_tables.live.version == 3
+    assert bench.rule_tables.latest == 3
 
 
 async def test_a_worker_that_starts_later_takes_the_newest_valid_version_at_once(bench: Bench) -> None:
     for replaces, text in enumerate([TO_B, RULES, TO_B, INVALID], start=1):
         bench.publish(text, replaces)
 
-    assert bench.books.books.live.version == 4
-    assert list(bench.books.publications()) == [5, 4, 3, 2, 1]
+    assert bench.rule_tables.rule_tables.live.version == 4
+    assert list(bench.rule_tables.publications()) == [5, 4, 3, 2, 1]
 
 
 async def test_a_version_that_names_a_stop_without_a_worker_is_refused_until_there_is_one(bench: Bench) -> None:
     bench.publish(TO_D, replaces=1)
-    assert bench.books.books.live.version == 1
+    assert bench.rule_tables.rule_tables.live.version == 1
 
     bench.served.add("d")
 
-    assert bench.books.books.live.version == 2
-    assert not bench.books.refused()
+    assert bench.rule_tables.rule_tables.live.version == 2
+    assert not bench.rule_tables.refused()
 
 
 async def test_a_stop_that_lost_its_workers_does_not_turn_the_table_back(bench: Bench) -> None:
     bench.publish(TO_B, replaces=1)
-    assert bench.books.books.live.version == 2
+    assert bench.rule_tables.rule_tables.live.version == 2
 
     bench.served.discard("b")
 
-    assert bench.books.books.live.version == 2
+    assert bench.rule_tables.rule_tables.live.version == 2
 
 
 @pytest.mark.parametrize(("strategy", "warns"), [("hard_wired", True), ("signpost", False), ("conductor", False)])
@@ -113,7 +113,7 @@ async def test_only_hard_wired_says_that_a_publication_needs_another_file_and_a_
     bench = Bench.make(strategy=strategy)
     bench.publish(TO_B, replaces=1)
 
-    assert bench.books.books.live.version == 2
+    assert bench.rule_tables.rule_tables.live.version == 2
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(told) == warns
     if warns:
@@ -125,7 +125,7 @@ async def test_only_hard_wired_says_that_a_publication_needs_another_file_and_a_
 async def test_hard_wired_does_not_warn_of_the_table_that_is_its_file(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench.make(strategy="hard_wired")
 
-    assert bench.books.books.live.version == 1
+    assert bench.rule_tables.rule_tables.live.version == 1
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -139,7 +139,7 @@ async def applied(bench: Bench, *values: bytes | None) -> None:
     for value in values:
         mailbox.put(value)
     mailbox.close()
-    await RulesAgent(bench.bus, bench.rules, bench.books).run(mailbox.stream)
+    await RulesAgent(bench.bus, bench.rules, bench.rule_tables).run(mailbox.stream)
     await until(lambda: mailbox.acknowledged == {0: list(range(len(values)))})
 
 
@@ -148,7 +148,7 @@ async def test_a_version_is_the_offset_of_its_message_plus_one_and_reaches_the_c
 
     await applied(bench, publication(RULES, 0), publication(TO_B, 1))
 
-    assert bench.books.books.live.version == 2
+    assert bench.rule_tables.rule_tables.live.version == 2
     assert [(sent.key, sent.partition) for sent in bench.producer.to("test.table.rules")] == [(b"1", 0), (b"2", 0)]
 
 
@@ -159,8 +159,8 @@ async def test_of_two_that_replace_one_version_the_first_counts_and_the_second_i
 
     await applied(bench, publication(RULES, 0), publication(TO_B, 1), publication(TO_D, 1), publication(RULES, 2))
 
-    assert list(bench.books.publications()) == [4, 2, 1]
-    assert bench.books.books.live.version == 4
+    assert list(bench.rule_tables.publications()) == [4, 2, 1]
+    assert bench.rule_tables.rule_tables.live.version == 4
     assert "version 3 of the rules table is ignored: it replaces 1, but 2 is current" in caplog.text
 
 
@@ -169,8 +169,8 @@ async def test_an_invalid_version_takes_its_place_in_the_chain(bench: Bench) -> 
 
     await applied(bench, publication(RULES, 0), publication(INVALID, 1), publication(TO_D, 1), publication(TO_B, 2))
 
-    assert list(bench.books.publications()) == [4, 2, 1]
-    assert bench.books.books.live.version == 4
+    assert list(bench.rule_tables.publications()) == [4, 2, 1]
+    assert bench.rule_tables.rule_tables.live.version == 4
 
 
 NO_PUBLICATIONS = [
@@ -190,7 +190,7 @@ async def test_a_message_that_is_no_publication_is_told_of_and_passed_by(
 
     await applied(bench, publication(RULES, 0), value, publication(TO_B, 1))
 
-    assert bench.books.books.live.version == 3
+    assert bench.rule_tables.rule_tables.live.version == 3
     assert any(record.levelno >= logging.WARNING for record in caplog.records)
 
 
@@ -213,5 +213,5 @@ async def test_the_lines_file_is_the_first_version_and_of_two_workers_that_publi
 
     await applied(bench, *(sent.value for sent in published))
 
-    assert list(bench.books.publications()) == [1]
-    assert bench.books.publications()[1].by == "the line's file"
+    assert list(bench.rule_tables.publications()) == [1]
+    assert bench.rule_tables.publications()[1].by == "the line's file"

@@ -16,7 +16,7 @@ from faust.assignor.client_assignment import ClientAssignment
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from metroline.agents.membership.heartbeat import Worker
+from metroline.agents.membership.heartbeat import WorkerInfo
 from metroline.agents.tables.line_table import LineTable
 from metroline.app.factory import LineApp, create_app
 from metroline.app.settings import Settings
@@ -216,16 +216,16 @@ async def test_an_unknown_table_is_answered_with_those_that_there_are(start: Sta
     assert EVIL not in await shown.text()
 
 
-def announced(url: str, *parts: str) -> Worker:
+def announced(url: str, *parts: str) -> WorkerInfo:
     now = time.time()
-    return Worker(url, "metrobus@arrivals", parts, (), "signpost", url, 1, now, now)
+    return WorkerInfo(url, "metrobus@arrivals", parts, (), "signpost", url, 1, now, now)
 
 
 async def test_another_role_asks_the_workers_that_say_they_keep_the_table(start: Start) -> None:
     keeper, router = await start("arrivals"), await start("router")
     keeper.put(keeper.outcomes, {"0/source/0": block(4)})
     await share({keeper: {0}})
-    known = router.app.presence.workers._known
+    known = router.app.heartbeat.workers._known
     known |= {"keeper": announced(keeper.url, "arrivals"), "no keeper": announced("http://127.0.0.1:1", "router")}
     page = await router.json("/table/outcomes/")
     assert page["totals"]["delivered"] == 4
@@ -266,7 +266,7 @@ async def test_browsers_get_a_page_that_can_load_and_run_nothing(start: Start, p
     assert ring is not None
     evil = journey() | {"reason": EVIL, "record": EVIL, "id": EVIL}
     one.put(ring.table, {"0/0": {"number": 0, "entries": [evil]}})
-    one.app.presence.workers._known["evil"] = announced(f"javascript:{EVIL}", EVIL)
+    one.app.heartbeat.workers._known["evil"] = announced(f"javascript:{EVIL}", EVIL)
     for station in (one, other):
         response = await station.get(path, HTML)
         assert response.status == 200
@@ -287,7 +287,7 @@ async def test_programs_get_the_sign_of_life_that_faust_gives(start: Start) -> N
 
 async def test_traffic_is_what_the_meter_says(start: Start) -> None:
     one = await start()
-    one.app.bus.meter.sent("arrivals", 3, 100)
+    one.app.bus.metrics.sent("arrivals", 3, 100)
     assert (await one.json("/traffic/"))["traffic"] == {"arrivals": {"messages": 1, "records": 3, "bytes": 100}}
 
 

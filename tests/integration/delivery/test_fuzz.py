@@ -14,8 +14,8 @@ from metroline.agents.tables.live_rules import Publication
 from metroline.app.compare.evidence import read_topic
 from metroline.routing.errors import InvalidRules, MalformedEnvelope
 from metroline.routing.journeys.dead_letters import STRAY
-from metroline.routing.messages.envelope import Envelope, Origin, Segment, Tries, Visit
-from metroline.routing.messages.itinerary import ARRIVALS, Ask, Chosen
+from metroline.routing.messages.envelope import Attempts, Envelope, Origin, Segment, Visit
+from metroline.routing.messages.itinerary import ARRIVALS, Decider, Provenance
 from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.source_messages import read_message
 from metroline.routing.rules.network import Network
@@ -28,17 +28,17 @@ SOURCE, ENVELOPES, TABLES = 6_000, 3_600, 200
 
 
 @pytest.fixture
-def chance() -> random.Random:
+def jitter() -> random.Random:
     seed = int(os.environ.get("SEED", "4"))
     print(f"seed {seed}")
     return random.Random(seed)
 
 
-def sources(chance: random.Random) -> list[bytes]:
+def sources(jitter: random.Random) -> list[bytes]:
     """Source messages that are broken, or nearly."""
     one = orjson.dumps({"bad": {"text": "some", "list": [1, 2.5, None]}, "m": 1, "size": 12})
     some = b"\n".join([one] * 3)
-    return [mutated(chance, chance.choice((one, some))) for _ in range(SOURCE)]
+    return [mutated(jitter, jitter.choice((one, some))) for _ in range(SOURCE)]
 
 
 def envelope(number: int, partition: int) -> bytes:
@@ -49,10 +49,10 @@ def envelope(number: int, partition: int) -> bytes:
         (b'{"n":2}', b'{"n":4}'),
         time.time(),
         history=(visit,),
-        chosen=Chosen("heavy ones need the crane", "weigh", 1),
+        chosen=Provenance("heavy ones need the crane", "weigh", 1),
         outcome=Outcome(Ending.DROPPED, "not kept") if number % 3 == 0 else None,
         hops=2,
-        tries=Tries("crane", ("OSError: no",), time.time()) if number % 2 else None,
+        attempts=Attempts("crane", ("OSError: no",), time.time()) if number % 2 else None,
     )
     return Envelope(("signpost", "conductor", "map_maker")[number % 3], Origin("fuzz", partition), (segment,)).encode()
 
@@ -60,21 +60,21 @@ def envelope(number: int, partition: int) -> bytes:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is malformed does not depend on it
 async def test_broken_messages_on_every_topic_are_letters_and_good_ones_between_them_arrive(
-    depot: Depot, chance: random.Random
+    depot: Depot, jitter: random.Random
 ) -> None:
     worker = depot.start("conductor")
     await depot.ready()
-    broken = sources(chance)
+    broken = sources(jitter)
     held = [line for message in broken for line in read_message(message)]
     good = numbered(range(GOOD))
     mixed = [message for pair in zip(broken[: len(good)], good, strict=True) for message in pair]
     await depot.push(mixed + broken[len(good) :])
 
-    addresses = [*(ask.value for ask in Ask), "service.weigh", "service.crane", ARRIVALS, "waiting.200ms"]
+    addresses = [*(ask.value for ask in Decider), "service.weigh", "service.crane", ARRIVALS, "waiting.200ms"]
     pushed: dict[tuple[str, int, int], bytes] = {}
     for address in addresses:
         messages = [
-            mutated(chance, envelope(number, number % depot.partitions))
+            mutated(jitter, envelope(number, number % depot.partitions))
             for number in range(ENVELOPES // len(addresses))
         ]
         await depot.push(messages, depot.topics.at(address))
@@ -119,16 +119,16 @@ async def has_letters_of(depot: Depot, pushed: dict[tuple[str, int, int], bytes]
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is refused here does not depend on it
 async def test_broken_rules_tables_are_refused_and_records_go_on_by_the_last_good_one(
-    depot: Depot, chance: random.Random
+    depot: Depot, jitter: random.Random
 ) -> None:
     worker = depot.start()
     await depot.ready()
     current, messages = 1, []
     for number in range(TABLES):
-        text = mutated(chance, RULES.encode()).decode(errors="replace")
+        text = mutated(jitter, RULES.encode()).decode(errors="replace")
         publication = orjson.dumps(Publication(text, current, "a test", 1.0).as_json())
         if number % 4 == 0:
-            publication = mutated(chance, publication)
+            publication = mutated(jitter, publication)
         messages.append(publication)
         if is_taken(publication, current):
             current = number + 2
@@ -161,10 +161,10 @@ async def push_in_order(depot: Depot, messages: list[bytes]) -> None:
             await producer.send_and_wait(depot.topics.rules, message, partition=0)
 
 
-def test_a_table_that_is_changed_at_random_is_a_table_or_is_refused(chance: random.Random) -> None:
+def test_a_table_that_is_changed_at_random_is_a_table_or_is_refused(jitter: random.Random) -> None:
     refused = 0
     for _ in range(1_000):
-        text = mutated(chance, RULES.encode()).decode(errors="replace")
+        text = mutated(jitter, RULES.encode()).decode(errors="replace")
         try:
             Network.read(text, frozenset({"weigh", "crane", "shelf"}))
         except InvalidRules:

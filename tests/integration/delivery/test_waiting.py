@@ -53,9 +53,9 @@ async def test_attempts_end_as_a_dead_letter_with_every_cause(depot: Depot) -> N
     await depot.settled(6)
     assert (await depot.counts())[Ending.DEAD] == 6
     for segment in await depot.dead():
-        assert segment.tries is not None
-        assert len(segment.tries.causes) == 3
-        assert all("the scales are not ready" in cause for cause in segment.tries.causes)
+        assert segment.attempts is not None
+        assert len(segment.attempts.causes) == 3
+        assert all("the scales are not ready" in cause for cause in segment.attempts.causes)
 
 
 ORDERED = """

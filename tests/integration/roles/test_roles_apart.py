@@ -28,8 +28,8 @@ def command(depot: Depot, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def sent_to(worker: WorkerProcess) -> set[str]:
     """The addresses to which a worker has sent."""
-    meter: Any = worker.get("/traffic/")
-    return set(meter["traffic"])
+    metrics: Any = worker.get("/traffic/")
+    return set(metrics["traffic"])
 
 
 async def test_a_line_in_five_roles_does_what_one_process_does_and_two_of_one_role_share_its_work(depot: Depot) -> None:

@@ -6,7 +6,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metroline.agents.kafka.flow_control import EACH, LEAST, Budget
+from metroline.agents.kafka.flow_control import EACH, LEAST, FetchBudget
 from tests.support.worlds import examples
 
 SLOW = [TP("slow", number) for number in range(4)]
@@ -14,7 +14,7 @@ FAST = [TP("fast", number) for number in range(4)]
 
 
 def test_a_full_topic_is_not_looked_at_until_something_is_done() -> None:
-    budget = Budget(2 * LEAST)
+    budget = FetchBudget(2 * LEAST)
     budget.take(SLOW[0], 1, LEAST)
     budget.take(SLOW[3], 2, LEAST)
     assert budget.open([*SLOW, *FAST]) <= set(FAST)
@@ -23,14 +23,14 @@ def test_a_full_topic_is_not_looked_at_until_something_is_done() -> None:
 
 
 def test_so_many_partitions_are_looked_at_as_there_is_room_for_and_each_has_its_turn() -> None:
-    budget = Budget(2 * LEAST)
+    budget = FetchBudget(2 * LEAST)
     looks = [budget.open(SLOW) for _ in range(4)]
     assert [len(look) for look in looks] == [2, 2, 2, 2]
     assert set.union(*looks) == set(SLOW)
 
 
 def test_where_little_comes_all_partitions_are_looked_at_and_where_much_comes_few_are() -> None:
-    budget = Budget(20 * LEAST)
+    budget = FetchBudget(20 * LEAST)
     assert budget.open(SLOW) == set(SLOW)
     for offset in range(4):
         budget.take(SLOW[0], offset, 5 * LEAST)
@@ -44,7 +44,7 @@ def test_where_little_comes_all_partitions_are_looked_at_and_where_much_comes_fe
 
 
 def test_a_message_that_is_larger_than_the_bound_comes_through_alone() -> None:
-    budget = Budget(10)
+    budget = FetchBudget(10)
     assert len(budget.open(SLOW)) == 1
     budget.take(SLOW[1], 1, 50 * LEAST)
     assert not budget.open(SLOW)
@@ -53,14 +53,14 @@ def test_a_message_that_is_larger_than_the_bound_comes_through_alone() -> None:
 
 
 def test_small_messages_count_for_more_than_their_value() -> None:
-    budget = Budget(100 * EACH)
+    budget = FetchBudget(100 * EACH)
     for number in range(100):
         budget.take(SLOW[0], number, 1)
     assert not budget.open(SLOW)
 
 
 def test_after_partitions_changed_hands_all_is_open_and_late_acknowledgements_do_no_harm() -> None:
-    budget = Budget(LEAST)
+    budget = FetchBudget(LEAST)
     budget.take(SLOW[0], 1, 5 * LEAST)
     budget.clear()
     assert budget.open(SLOW)
@@ -72,7 +72,7 @@ def test_after_partitions_changed_hands_all_is_open_and_late_acknowledgements_do
 @given(st.lists(st.tuples(st.sampled_from([*SLOW, *FAST]), st.integers(0, 5), st.integers(0, 5_000), st.booleans())))
 @examples(200)
 def test_what_is_held_is_what_was_taken_and_not_given_back(steps: list[tuple[TP, int, int, bool]]) -> None:
-    budget, held = Budget(6_000), dict[tuple[TP, int], int]()
+    budget, held = FetchBudget(6_000), dict[tuple[TP, int], int]()
     for tp, offset, size, takes in steps:
         if takes:
             budget.take(tp, offset, size)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from metroline.app.line_map.svg import draw
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 
 SVG = "{http://www.w3.org/2000/svg}"
 MAIL = """
@@ -33,7 +33,7 @@ FIFTEEN = [f"station_{number:02}" for number in range(15)]
 
 
 def network(text: str) -> Network:
-    return Network.of(RuleBook.parse(text))
+    return Network.of(RulesTable.parse(text))
 
 
 def rules(*ways: tuple[str, str | None]) -> Network:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from metroline.app.line_map.svg import text_map
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 
 
 def drawn(text: str) -> list[str]:
-    return text_map(Network.of(RuleBook.parse(text))).split("\n")
+    return text_map(Network.of(RulesTable.parse(text))).split("\n")
 
 
 def test_a_table_as_it_is_printed() -> None:

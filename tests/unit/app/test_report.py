@@ -14,11 +14,11 @@ import pytest
 
 from metroline.app.compare.report import render
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import STRATEGIES
 
 NETWORK = Network.of(
-    RuleBook.parse("""
+    RulesTable.parse("""
 [[rules]]
 after = "source"
 to = "rating"
@@ -237,7 +237,7 @@ def test_what_people_wrote_is_text_wherever_it_is_shown() -> None:
     found |= {"line": hostile, "broker": f"kafka://{hostile}"}
     found["runs"][0]["routes"] = {f"{hostile}>rating": {"delivered": 1, "dropped": 0, "dead": 0}}
     table = '[[rules]]\nname = "</title><script>"\nafter = "source"\nto = "rating"\n'
-    page = render(found, Network.of(RuleBook.parse(table)), hostile, WHEN, {hostile: hostile})
+    page = render(found, Network.of(RulesTable.parse(table)), hostile, WHEN, {hostile: hostile})
     reader = Reader(page)
     assert "<script" not in page
     assert "\x07" not in page

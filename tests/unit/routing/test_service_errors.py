@@ -15,7 +15,7 @@ from metroline.agents.lines.metrobus import services
 from metroline.agents.lookups import Lookup
 from metroline.routing.outcome import Retry
 from metroline.routing.rules.explain import explain
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 from metroline.routing.service_errors import described
 from tests.support.lookups import built
 
@@ -30,7 +30,7 @@ def raised(call: Callable[[], Any]) -> str:
 
 def end(handler: Callable[[dict[str, Any]], Any]) -> str:
     """The last thing that `explain` says of a record with this service at its only stop."""
-    return [step.verdict for step in explain(RuleBook.parse(TABLE), {"amount": "3"}, {"price": handler})][-1]
+    return [step.verdict for step in explain(RulesTable.parse(TABLE), {"amount": "3"}, {"price": handler})][-1]
 
 
 def line_here() -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import orjson
 import pytest
 
-from metroline.routing.journeys.settlement import BLOCK, MOST_KEYS, Block, by_block, kind_of
+from metroline.routing.journeys.settlement import BLOCK, MOST_KEYS, SettledBlock, by_block, outcome_key
 from metroline.routing.messages.envelope import RecordId
 from metroline.routing.outcome import Ending, Outcome
 
@@ -18,7 +18,7 @@ DELIVERED = ("log", Ending.DELIVERED.value, "")
 
 def kept_of(ids: Iterable[RecordId]) -> int:
     """Bytes of the entries once these are settled, in packs of a thousand."""
-    blocks: dict[int, Block] = {}
+    blocks: dict[int, SettledBlock] = {}
     pack: list[RecordId] = []
     for record in ids:
         pack.append(record)
@@ -29,9 +29,9 @@ def kept_of(ids: Iterable[RecordId]) -> int:
     return sum(len(orjson.dumps(block.encode())) for block in blocks.values())
 
 
-def settle(blocks: dict[int, Block], pack: list[RecordId]) -> None:
+def settle(blocks: dict[int, SettledBlock], pack: list[RecordId]) -> None:
     for number, places in by_block(pack):
-        blocks.setdefault(number, Block()).settle([pack[place] for place in places], DELIVERED, 3)
+        blocks.setdefault(number, SettledBlock()).settle([pack[place] for place in places], DELIVERED, 3)
 
 
 def packed(lines: int, without: int | None = None) -> Iterator[RecordId]:
@@ -65,12 +65,12 @@ def test_a_million_settled_records_take_no_more_than(name: str, ids: Iterable[Re
 
 
 def test_a_block_stays_small_when_all_of_its_records_begin_anew_and_their_reasons_are_long() -> None:
-    block, dead = Block(), ("log", Ending.DEAD.value, "service_error")
+    block, dead = SettledBlock(), ("log", Ending.DEAD.value, "service_error")
     ids: list[RecordId] = [(offset, index, 49) for offset in range(BLOCK) for index in range(49)]
     block.settle(ids, dead, 3)
     block.reopen(ids, dead, 0)
     for number in range(MOST_KEYS):
-        dropped = kind_of("log", Outcome(Ending.DROPPED, f"{number}: {'x' * 10_000}"))
+        dropped = outcome_key("log", Outcome(Ending.DROPPED, f"{number}: {'x' * 10_000}"))
         block.settle([ids[number]], dropped, 3, 1)
     kept = len(orjson.dumps(block.encode()))
     print(f"a block of {len(ids):,} records that began anew: {kept:,} bytes")

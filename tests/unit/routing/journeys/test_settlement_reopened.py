@@ -13,23 +13,23 @@ from metroline.routing.journeys.settlement import (
     MOST_INDEX,
     MOST_KEYS,
     OTHER,
-    Block,
-    Kind,
+    OutcomeKey,
+    SettledBlock,
     by_block,
     offset_of,
 )
 from metroline.routing.messages.envelope import Origin, RecordId, id_of, id_text
 from tests.support.worlds import examples
 
-DELIVERED: Kind = ("a", "delivered", "")
-DEAD: Kind = ("a", "dead", "service_error")
-DROPPED: Kind = ("a", "dropped", "discarded: no use")
+DELIVERED: OutcomeKey = ("a", "delivered", "")
+DEAD: OutcomeKey = ("a", "dead", "service_error")
+DROPPED: OutcomeKey = ("a", "dropped", "discarded: no use")
 IDS: list[RecordId] = [0, 1, 2, (3, 0, 2), (3, 1, 2), (4, 0, 3), (4, 1, 3), (4, 2, 3), (5, 0, 1), BLOCK - 1]
 
 
-def again(block: Block) -> Block:
+def again(block: SettledBlock) -> SettledBlock:
     """As it comes out of the table."""
-    return Block.decode(orjson.loads(orjson.dumps(block.encode())))
+    return SettledBlock.decode(orjson.loads(orjson.dumps(block.encode())))
 
 
 OFFSETS = st.integers(0, 3 * BLOCK) | st.sampled_from([BLOCK - 1, BLOCK, 2 * BLOCK])
@@ -57,7 +57,7 @@ def test_each_record_is_sought_in_the_block_of_its_offset(ids: list[RecordId]) -
 )
 @examples(400)
 def test_a_block_agrees_with_a_plain_model(steps: list[tuple[list[RecordId], str, int]]) -> None:
-    block = Block()
+    block = SettledBlock()
     outcome: dict[RecordId, str] = {}
     generations: dict[RecordId, int] = {}
     for ids, what, generation in steps:
@@ -88,7 +88,7 @@ def test_a_block_agrees_with_a_plain_model(steps: list[tuple[list[RecordId], str
 
 
 def test_a_letter_is_reopened_once_and_what_comes_late_of_its_first_life_is_a_duplicate() -> None:
-    block = Block()
+    block = SettledBlock()
     block.settle([7], DEAD, 4)
     assert block.reopen([7], DEAD, 0) == [0]
     assert block.reopen([7], DEAD, 0) == []
@@ -100,8 +100,8 @@ def test_a_letter_is_reopened_once_and_what_comes_late_of_its_first_life_is_a_du
 
 
 def test_letters_that_were_counted_together_are_taken_back_from_where_they_were_counted() -> None:
-    block = Block()
-    kinds: list[Kind] = [("a", "dead", f"cause {number}") for number in range(MOST_KEYS + 2)]
+    block = SettledBlock()
+    kinds: list[OutcomeKey] = [("a", "dead", f"cause {number}") for number in range(MOST_KEYS + 2)]
     for number, kind in enumerate(kinds):
         block.settle([number], kind, 1)
     assert block.counts["a", "dead", OTHER] == 2
@@ -113,7 +113,7 @@ def test_letters_that_were_counted_together_are_taken_back_from_where_they_were_
 
 def test_a_record_too_far_back_in_its_message_is_settled_but_not_reopened() -> None:
     far = (0, MOST_INDEX, MOST_INDEX + 1)
-    block = Block()
+    block = SettledBlock()
     assert block.settle([far], DEAD, 1) == [0]
     assert not block.is_dead(far, 0)
     assert block.reopen([far], DEAD, 0) == []

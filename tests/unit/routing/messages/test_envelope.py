@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.messages.envelope import MOST_IN_MESSAGE, Envelope, Origin, Segment, Visit, id_text
-from metroline.routing.messages.itinerary import Ask, Chosen, Decision, Itinerary
+from metroline.routing.messages.itinerary import Decider, Decision, Itinerary, Provenance
 from metroline.routing.outcome import Ending, Outcome
 from tests.support.worlds import examples
 
@@ -32,13 +32,13 @@ fields = st.none() | st.frozensets(texts, max_size=3)
 def itineraries(draw: st.DrawFn) -> Itinerary:
     version = draw(naturals)
 
-    def leg() -> Decision | Ask:
+    def leg() -> Decision | Decider:
         rule, reads = draw(maybe_texts), draw(fields)
         if draw(st.booleans()):
             return Decision(draw(names), None, rule, version, reads)
         if draw(st.booleans()):
             return Decision(None, Outcome(draw(st.sampled_from(Ending)), draw(maybe_texts), rule), rule, version, reads)
-        asked: Ask = draw(st.sampled_from(Ask))
+        asked: Decider = draw(st.sampled_from(Decider))
         return asked
 
     return Itinerary(version, tuple(leg() for _ in range(draw(st.integers(1, 3)))), draw(texts))
@@ -52,7 +52,7 @@ def segments(draw: st.DrawFn) -> Segment:
         tuple(line for _, line in records),
         draw(times),
         tuple(draw(st.lists(visits, max_size=2))),
-        draw(st.none() | st.builds(Chosen, maybe_texts, texts, naturals)),
+        draw(st.none() | st.builds(Provenance, maybe_texts, texts, naturals)),
         draw(st.none() | itineraries()),
         draw(st.none() | outcomes),
         draw(st.integers(0, 200)),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.routing.messages.envelope import Envelope, Origin, RecordId, Segment, Visit, pack
-from metroline.routing.messages.itinerary import Chosen, Decision, Itinerary, Move
+from metroline.routing.messages.itinerary import Decision, Hop, Itinerary, Provenance
 from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.worlds import examples
 
@@ -85,7 +85,7 @@ def test_nothing_makes_no_envelope() -> None:
 
 
 def test_a_part_keeps_what_its_records_share() -> None:
-    segment = replace(segments_of([[1, 2, 3]])[0], hops=4, chosen=Chosen("rule", "conductor", 3))
+    segment = replace(segments_of([[1, 2, 3]])[0], hops=4, chosen=Provenance("rule", "conductor", 3))
     part = segment.part([0, 2])
     assert (part.ids, part.lines) == ((0, 2), (b"x", b"xxx"))
     assert (part.entered, part.history, part.hops, part.chosen) == (0.0, segment.history, 4, segment.chosen)
@@ -115,6 +115,6 @@ def test_a_record_that_has_gone_too_far_goes_to_the_arrivals_instead_of_to_the_n
 
 def test_what_has_ended_or_asks_the_way_is_never_too_far() -> None:
     segment = replace(segments_of([[1]])[0], history=(Visit("s0", 0.5, None, "", 0),) * 3)
-    ended = Move("arrivals", outcome=Outcome(Ending.DELIVERED))
+    ended = Hop("arrivals", outcome=Outcome(Ending.DELIVERED))
     assert segment.moved(ended, max_hops=3)[1].outcome == Outcome(Ending.DELIVERED)
-    assert segment.moved(Move("conductor"), max_hops=3)[0] == "conductor"
+    assert segment.moved(Hop("conductor"), max_hops=3)[0] == "conductor"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.records.field_reader import FieldReader
 from metroline.routing.records.source_messages import read_message
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 from tests.support.worlds import Sketch, examples, table
 
 NAMES = ["a", "b", "", "x y", 'q"', "back\\slash", "new\nline", "é", "\U0001f600", "a.b"]
@@ -73,7 +73,7 @@ def test_a_line_that_is_no_record_is_malformed_and_keeps_its_bytes(line: bytes, 
 def test_a_rule_may_read_a_field_of_any_name(name: str) -> None:
     quoted = json.dumps(name, ensure_ascii=False)
     condition = json.dumps(f"record[{quoted}] == 1", ensure_ascii=False)
-    book = RuleBook.parse(
+    book = RulesTable.parse(
         f'[[rules]]\nafter = "source"\nmatch = {{ {quoted} = 1 }}\nto = "s0"\n'
         f'[[rules]]\nafter = "s0"\nwhen = {condition}\nto = "s1"\n'
     )
@@ -84,8 +84,8 @@ def test_a_rule_may_read_a_field_of_any_name(name: str) -> None:
 
 def test_a_table_that_looks_at_nothing_reads_nothing() -> None:
     rules = (Sketch("all", "source", to="s0"), Sketch("ones", "s0", (("a", 1),), to="s1"))
-    book = RuleBook.parse(table(rules))
-    assert book.junction("source").reader.is_blind
-    assert book.junction("nowhere").reader.is_blind
-    assert not book.junction("s0").reader.is_blind
+    book = RulesTable.parse(table(rules))
+    assert book.stop_rules("source").reader.is_blind
+    assert book.stop_rules("nowhere").reader.is_blind
+    assert not book.stop_rules("s0").reader.is_blind
     assert not book.reader.is_blind

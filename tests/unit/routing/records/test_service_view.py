@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.routing.errors import MalformedRecord
-from metroline.routing.records.service_view import Excerpt, Handling, Part, Whole
+from metroline.routing.records.service_view import PartialDecode, SelectedFields, ServiceView, WholeRecord
 from tests.support.worlds import examples
 
 Record = dict[str, Any]
@@ -74,7 +74,7 @@ def exact(record: Any) -> str:
 def test_what_a_service_made_is_laid_over_the_record(
     those: list[Record], reads: frozenset[str], beside: frozenset[str], what: list[tuple[str, str, Any]], write: Any
 ) -> None:
-    excerpt = Excerpt(reads, beside)
+    excerpt = PartialDecode(reads, beside)
     for _ in range(2):
         lines = [write(record).encode() for record in those]
         for line, (known, handed) in zip(lines, excerpt.open_all(lines), strict=True):
@@ -100,7 +100,7 @@ def test_it_is_the_same_where_a_rule_asks_for_the_whole_record(
 ) -> None:
     line = orjson.dumps(record)
     made = []
-    for handling in (Part(reads), Excerpt(reads, frozenset())):
+    for handling in (SelectedFields(reads), PartialDecode(reads, frozenset())):
         known, handed = handling.open(line)
         result = changed(handed, what)
         made.append(exact(orjson.loads(handling.close(line, known, result))))
@@ -108,7 +108,7 @@ def test_it_is_the_same_where_a_rule_asks_for_the_whole_record(
 
 
 def test_a_line_to_which_a_field_is_added_is_not_written_anew() -> None:
-    excerpt = Excerpt(frozenset("a"), frozenset())
+    excerpt = PartialDecode(frozenset("a"), frozenset())
     line = b'{"z":1.50,"a":1}'
     made = []
     for _ in range(2):
@@ -119,15 +119,17 @@ def test_a_line_to_which_a_field_is_added_is_not_written_anew() -> None:
 
 
 def test_a_record_that_is_not_changed_travels_on_as_it_came() -> None:
-    excerpt = Excerpt(frozenset("a"), frozenset("b"))
+    excerpt = PartialDecode(frozenset("a"), frozenset("b"))
     line = b'{ "z" : 1.50, "a" : 1, "b" : [] }'
     known, handed = excerpt.open(line)
     assert (handed, excerpt.close(line, known, handed)) == ({"a": 1}, line)
 
 
-@pytest.mark.parametrize("handling", [Whole(), Part(frozenset("a")), Excerpt(frozenset("a"), frozenset())])
+@pytest.mark.parametrize(
+    "handling", [WholeRecord(), SelectedFields(frozenset("a")), PartialDecode(frozenset("a"), frozenset())]
+)
 @pytest.mark.parametrize("line", [b"", b"[]", b"1", b'{"a":1', b'{"z":"\xff"}', b'{"a":1}{}'])
-def test_a_line_that_is_no_record_is_told(handling: Handling, line: bytes) -> None:
+def test_a_line_that_is_no_record_is_told(handling: ServiceView, line: bytes) -> None:
     with pytest.raises(MalformedRecord):
         handling.open(line)
     with pytest.raises(MalformedRecord):
@@ -135,7 +137,7 @@ def test_a_line_that_is_no_record_is_told(handling: Handling, line: bytes) -> No
 
 
 def test_what_json_cannot_hold_is_told() -> None:
-    for handling in (Whole(), Part(frozenset()), Excerpt(frozenset(), frozenset("b"))):
+    for handling in (WholeRecord(), SelectedFields(frozenset()), PartialDecode(frozenset(), frozenset("b"))):
         known, handed = handling.open(b'{"a":1}')
         with pytest.raises(TypeError):
             handling.close(b'{"a":1}', known, handed | {"b": object()})

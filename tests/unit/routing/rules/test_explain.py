@@ -7,14 +7,14 @@ from itertools import pairwise
 from hypothesis import given
 
 from metroline.routing.rules.explain import explain
-from metroline.routing.rules.table import SOURCE, RuleBook
+from metroline.routing.rules.table import SOURCE, RulesTable
 from tests.support.worlds import Handler, Record, Sketch, examples, records, services, table, tables
 
 
 @given(tables().filter(bool), records)
 @examples(120)
 def test_the_rule_that_explain_says_holds_is_the_one_that_decides(rules: tuple[Sketch, ...], record: Record) -> None:
-    book = RuleBook.parse(table(rules))
+    book = RulesTable.parse(table(rules))
     decision = book.decide(SOURCE, record)
     first = next(iter(explain(book, record, {})))
     tried = [trial.rule for trial in first.trials]
@@ -35,7 +35,7 @@ def test_the_rule_that_explain_says_holds_is_the_one_that_decides(rules: tuple[S
 def test_explain_follows_a_record_from_stop_to_stop_to_its_end(
     rules: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record
 ) -> None:
-    book = RuleBook.parse(table(rules))
+    book = RulesTable.parse(table(rules))
     told = list(explain(book, record, handlers))
     assert told[0].after == SOURCE
     for before, behind in pairwise(told):
@@ -44,7 +44,7 @@ def test_explain_follows_a_record_from_stop_to_stop_to_its_end(
 
 
 def test_explain_tells_what_each_service_did_to_the_record() -> None:
-    book = RuleBook.parse('[[rules]]\nafter = "source"\nto = "a"\n[[rules]]\nafter = "a"\nto = "b"\n')
+    book = RulesTable.parse('[[rules]]\nafter = "source"\nto = "a"\n[[rules]]\nafter = "a"\nto = "b"\n')
     before = {"n": 1, "same": [1], "gone": None}
 
     def change(record: Record) -> Record:

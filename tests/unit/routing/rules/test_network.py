@@ -6,7 +6,7 @@ import pytest
 
 from metroline.routing.errors import InvalidRules
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 
 
 def network(*ways: str) -> Network:
@@ -16,7 +16,7 @@ def network(*ways: str) -> Network:
         after, to = way.split(" > ")
         end = 'drop = "x"' if to == "-" else f'to = "{to}"'
         rules.append(f'[[rules]]\nafter = "{after}"\nwhen = "a == {number}"\n{end}\n')
-    return Network.of(RuleBook.parse("\n".join(rules)))
+    return Network.of(RulesTable.parse("\n".join(rules)))
 
 
 def refused(net: Network, *served: str) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metroline.routing.messages.itinerary import Decision
 from metroline.routing.records.fingerprints import fingerprint
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 from tests.support.worlds import (
     CLAUSES,
     FIELDS,
@@ -50,7 +50,7 @@ def said(verdict: Verdict) -> tuple[Any, ...]:
 def test_the_first_rule_that_holds_decides(rules: tuple[Sketch, ...], after: str, record: Record) -> None:
     if not rules:
         return
-    decision = RuleBook.parse(table(rules)).decide(after, record)
+    decision = RulesTable.parse(table(rules)).decide(after, record)
     verdict = judge(rules, after, record)
     assert told(decision) == said(verdict)
     assert decision.reads == verdict.reads
@@ -61,8 +61,8 @@ def test_the_first_rule_that_holds_decides(rules: tuple[Sketch, ...], after: str
 def test_what_was_decided_before_changes_nothing(
     rules: tuple[Sketch, ...], questions: list[tuple[str, Record]], random: Any
 ) -> None:
-    fresh = [RuleBook.parse(table(rules)).decide(after, record) for after, record in questions]
-    book = RuleBook.parse(table(rules))
+    fresh = [RulesTable.parse(table(rules)).decide(after, record) for after, record in questions]
+    book = RulesTable.parse(table(rules))
     order = list(range(len(questions))) * 2
     random.shuffle(order)
     for number in order:
@@ -75,15 +75,15 @@ def test_what_was_decided_before_changes_nothing(
 def test_a_field_that_was_not_looked_at_never_matters(
     rules: tuple[Sketch, ...], after: str, record: Record, changes: Record
 ) -> None:
-    book = RuleBook.parse(table(rules))
+    book = RulesTable.parse(table(rules))
     decision = book.decide(after, record)
     if decision.reads is None:
         return
     changed = record | {name: value for name, value in changes.items() if name not in decision.reads}
     assert book.decide(after, changed) == decision
-    assert RuleBook.parse(table(rules)).decide(after, changed) == decision
+    assert RulesTable.parse(table(rules)).decide(after, changed) == decision
     fewer = {name: value for name, value in record.items() if name in decision.reads}
-    assert RuleBook.parse(table(rules)).decide(after, fewer) == decision
+    assert RulesTable.parse(table(rules)).decide(after, fewer) == decision
 
 
 NEAR = [2**53, 2**63, 2**64 - 3, -(2**53), -(2**63) + 3, 0]
@@ -109,7 +109,7 @@ def test_large_numbers_are_found_in_the_index_as_cel_compares_them(
         Sketch(f"r{number}", "source", (("a", one),) if other is None else (("a", one), ("b", other)), to=f"s{number}")
         for number, (one, other) in enumerate(wanted)
     ]
-    book = RuleBook.parse(table(rules))
+    book = RulesTable.parse(table(rules))
     for one in given:
         for other in given:
             record = {"a": one, "b": other}
@@ -123,7 +123,7 @@ def test_what_is_remembered_tells_numbers_apart_that_python_calls_equal(wanted: 
         Sketch("same", "source", (), Clause("type(a) == type(b) && a == b", frozenset("ab")), "s0"),
         Sketch("equal", "source", (), Clause("a == b", frozenset("ab")), "s1"),
     ]
-    book = RuleBook.parse(table(rules))
+    book = RulesTable.parse(table(rules))
     for one in given:
         for other in wanted:
             record = {"a": one, "b": other}
@@ -151,7 +151,7 @@ LOOK_ALIKE: list[Any] = [
 @pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.text)
 def test_values_that_look_alike_are_remembered_apart(clause: Clause) -> None:
     rules = [Sketch("holds", "source", (), clause, to="s0"), Sketch("else", "source", (("a", 1),), to="s1")]
-    book = RuleBook.parse(table(rules))
+    book = RulesTable.parse(table(rules))
     asked = [{name: value} for name in FIELDS for value in LOOK_ALIKE]
     asked += [{"a": 1, "b": "x", "l": [1, 2], "n": {"k": 1}} | record for record in asked]
     for record in [*asked, *reversed(asked)]:
@@ -160,7 +160,7 @@ def test_values_that_look_alike_are_remembered_apart(clause: Clause) -> None:
 
 def test_ten_thousand_matches_at_one_stop_are_looked_up_not_tried() -> None:
     rules = [Sketch(f"r{number}", "source", (("code", f"C{number}"),), to="s0") for number in range(10_000)]
-    book = RuleBook.parse(table(rules))
+    book = RulesTable.parse(table(rules))
     tried: list[str] = []
 
     class Counted(dict[str, Any]):
@@ -173,18 +173,18 @@ def test_ten_thousand_matches_at_one_stop_are_looked_up_not_tried() -> None:
 
 
 def test_a_long_text_is_decided_on_but_not_remembered() -> None:
-    book = RuleBook.parse('[[rules]]\nafter = "source"\nwhen = "text.contains(\'needle\')"\nto = "found"\n')
+    book = RulesTable.parse('[[rules]]\nafter = "source"\nwhen = "text.contains(\'needle\')"\nto = "found"\n')
     hay = "hay" * 10_000
     assert book.decide("source", {"text": hay}).stop is None
     assert book.decide("source", {"text": hay + "needle"}).stop == "found"
-    assert not book.junction("source")._memory
+    assert not book.stop_rules("source")._memory
 
 
 def test_a_number_that_is_nan_is_decided_on_as_the_null_that_it_becomes() -> None:
-    book = RuleBook.parse('[[rules]]\nafter = "s0"\nwhen = "a == null"\nto = "s1"\n')
+    book = RulesTable.parse('[[rules]]\nafter = "s0"\nwhen = "a == null"\nto = "s1"\n')
     assert book.decide("s0", {"a": math.nan}).stop == "s1"
 
 
 def test_a_tuple_is_decided_on_as_the_list_that_it_becomes() -> None:
-    book = RuleBook.parse('[[rules]]\nafter = "s0"\nwhen = "a == [1, 2]"\nto = "s1"\n')
+    book = RulesTable.parse('[[rules]]\nafter = "s0"\nwhen = "a == [1, 2]"\nto = "s1"\n')
     assert book.decide("s0", {"a": (1, 2), "b": object()}).stop == "s1"

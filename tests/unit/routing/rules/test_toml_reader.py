@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from metroline.routing.errors import InvalidRules
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import RuleBook
+from metroline.routing.rules.table import RulesTable
 from tests.support.worlds import examples
 
 GOOD = """\
@@ -43,7 +43,7 @@ def problems(text: str, served: set[str] | None = None) -> list[str]:
     found: tuple[str, ...] = ()
     try:
         if served is None:
-            RuleBook.parse(text)
+            RulesTable.parse(text)
         else:
             Network.read(text, served)
     except InvalidRules as error:
@@ -54,7 +54,7 @@ def problems(text: str, served: set[str] | None = None) -> list[str]:
 
 def test_a_table_in_order_has_no_problems_and_its_rules_in_their_order() -> None:
     assert problems(GOOD, SERVED) == []
-    book = RuleBook.parse(GOOD, version=4)
+    book = RulesTable.parse(GOOD, version=4)
     assert [rule.name for rule in book.rules] == ["large ones", "rule 2", "checked"]
     assert book.version == 4
     assert book.text == GOOD
@@ -217,7 +217,7 @@ def test_stops_that_nobody_serves_are_told_beside_what_else_is_wrong() -> None:
 
 def test_the_error_names_the_file_that_was_asked_for() -> None:
     with pytest.raises(InvalidRules) as caught:
-        RuleBook.parse("x = 1", file="lines/mine.toml")
+        RulesTable.parse("x = 1", file="lines/mine.toml")
     assert caught.value.problems == ("lines/mine.toml:1: unknown key 'x': a table has [[rules]] only",)
     assert str(caught.value) == caught.value.problems[0]
 
