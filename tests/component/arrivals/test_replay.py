@@ -25,7 +25,7 @@ def desk(bench: Bench) -> Desk:
 def letter(strategy: str = "signpost", **segment: Any) -> Envelope:
     """A dead letter as it stands on its topic."""
     tried = Attempts("a", ("x", "y"), 900.0)
-    came: dict[str, Any] = {"history": BEHIND_A, "outcome": DEAD, "hops": 5, "tries": tried}
+    came: dict[str, Any] = {"history": BEHIND_A, "outcome": DEAD, "hops": 5, "attempts": tried}
     return envelope({"size": 1}, strategy=strategy, **(came | segment))
 
 

@@ -41,13 +41,13 @@ def test_the_place_is_the_one_that_raised() -> None:
     def charge() -> None:
         raise ValueError("no such card")
 
-    assert raised(charge) == f"ValueError: no such card (test_failure.py:{line_here() - 2} in charge)"
+    assert raised(charge) == f"ValueError: no such card (test_service_errors.py:{line_here() - 2} in charge)"
 
 
 @pytest.mark.parametrize("call", [lambda: json.loads("x"), lambda: pydantic.TypeAdapter(int).validate_python("x")])
 def test_the_place_is_in_the_own_code_where_a_library_raised(call: Callable[[], Any]) -> None:
     assert raised(call).rstrip().endswith("in <lambda>)")
-    assert "(test_failure.py:" in raised(call)
+    assert "(test_service_errors.py:" in raised(call)
 
 
 def test_the_place_is_in_the_own_code_where_a_lookup_has_no_such_key(
@@ -56,7 +56,7 @@ def test_the_place_is_in_the_own_code_where_a_lookup_has_no_such_key(
     monkeypatch.setenv("LOOKUP_DIR", str(tmp_path))
     built(tmp_path, {"a": 1})
     accounts = Lookup("accounts")
-    assert raised(lambda: accounts["b"]) == f"KeyError: 'b' (test_failure.py:{line_here()} in <lambda>)"
+    assert raised(lambda: accounts["b"]) == f"KeyError: 'b' (test_service_errors.py:{line_here()} in <lambda>)"
 
 
 def test_the_place_may_be_in_a_line_that_comes_along() -> None:
@@ -82,7 +82,7 @@ def test_explain_says_where_a_service_raised() -> None:
 
     assert end(price) == (
         f"dead: service_error: TypeError: unsupported operand type(s) for -: 'str' and 'int' "
-        f"(test_failure.py:{line_here() - 5} in price)"
+        f"(test_service_errors.py:{line_here() - 5} in price)"
     )
 
 
