@@ -29,7 +29,7 @@ class InvalidSettings(MetrolineError):
 
 
 class Settings(BaseSettings):
-    """What a worker and the command are told by the environment. Times are in seconds, sizes in bytes."""
+    """Settings of a worker and of the command, read from the environment. Times are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -38,76 +38,83 @@ class Settings(BaseSettings):
     line: str = "metroline.agents.lines.metrobus"
     """The line: a dotted package or a folder with services.py and routes.toml."""
     prefix: str = Field("", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$|^$", max_length=100)
-    """How the names of the line's topics and groups begin; the line's name unless given."""
+    """Prefix of the names of the line's topics and consumer groups. Default: the line's name."""
     source: str = ""
-    """The topic where upstream clients write; `{prefix}.source` unless given."""
+    """Topic that upstream clients write to. Default: `{prefix}.source`."""
     source_partitions: PositiveInt = 4
-    """Partitions of the source topic where it does not exist yet."""
+    """Number of partitions of the source topic, if a worker has to create it."""
     source_epoch: int = Field(0, ge=0)
-    """Raised by one when the source topic was created anew, so that its records are told from the old ones."""
+    """Raise this by one after the source topic was deleted and created again: its new records would otherwise
+    be taken for the old ones at the same offsets."""
     routing_strategy: str = "signpost"
-    """The strategy of the journeys that begin here: hard_wired, conductor, map_maker or signpost."""
+    """Strategy of the journeys that start at this worker's on-ramp: hard_wired, conductor, map_maker or signpost."""
     role: str = "all"
-    """The part that this process plays: all, or on-ramp, router, arrivals, service:NAME, several with commas."""
+    """Parts of the line that this worker runs: `all`, or on-ramp, router, arrivals and service:NAME, separated by
+    commas."""
 
     pack_bytes: PositiveInt = 900 * 1024
-    """What an envelope may hold, unless a single record is larger."""
+    """Maximum size of an envelope, in bytes. A single record that is larger travels in an envelope of its own."""
     pack_records: PositiveInt = 1_000
-    """How many records an envelope may hold."""
+    """Maximum number of records in an envelope."""
     pack_seconds: PositiveFloat = 5.0
-    """After how long a stop sends the rest of a pack back to its own topic."""
+    """Time in seconds after which a stop sends the unprocessed rest of an envelope back to its own topic."""
     max_hops: PositiveInt = 64
-    """How many stops a journey may visit before it is a dead letter."""
+    """Maximum number of stops in a journey. A record that would visit one more becomes a dead letter."""
     max_age: PositiveFloat | None = None
-    """How long a journey may take before it is a dead letter; without end unless given."""
+    """Maximum age of a journey, in seconds. An older record becomes a dead letter at its next stop. Default: no
+    limit."""
 
     service_attempts: PositiveInt = 5
-    """How often a service is tried in all, unless it says so itself, as with the next three."""
+    """Number of attempts per record, the first included. A service can override it."""
     service_backoff: PositiveFloat = 0.5
-    """How long the first wait between two attempts is at most; each further one twice as long."""
+    """Upper bound of the wait before the first retry, in seconds. It doubles with each further retry. A service
+    can override it."""
     service_backoff_max: PositiveFloat = 60.0
-    """How long such a wait may become."""
+    """Upper bound of the wait before any retry, in seconds. A service can override it."""
     service_timeout: PositiveFloat = 30.0
-    """How long a service may take that is async or blocking."""
+    """Time that one call of an async or blocking service may take, in seconds. A service can override it."""
 
     broker_url: str = "kafka://127.0.0.1:9092"
-    """Where the Kafka brokers are, separated by semicolons."""
+    """Addresses of the Kafka brokers, separated by semicolons."""
     broker_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How to talk to the brokers."""
+    """Security protocol of the connections to the brokers."""
     broker_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    """How to log in, with SASL."""
+    """SASL mechanism of the login."""
     broker_username: str | None = None
-    """Who logs in, with SASL."""
+    """User name of the SASL login."""
     broker_password: str | None = Field(None, repr=False)
-    """The password of that user."""
+    """Password of the SASL login."""
     broker_ca_file: Path | None = None
-    """The certificates that the brokers' ones are checked against; the system's unless given."""
+    """PEM file with the certificates that the brokers' certificates are verified against. Default: the system's."""
     broker_session_timeout: PositiveFloat = 30.0
-    """After how long without a heartbeat a worker counts as gone."""
+    """Time in seconds without a heartbeat after which the broker considers a worker dead."""
     broker_rebalance_timeout: PositiveFloat = 30.0
-    """How long a rebalance waits for all workers."""
+    """Time in seconds that a rebalance waits for all workers of a group."""
     broker_heartbeat_interval: PositiveFloat = 3.0
-    """How often a worker says to the broker that it lives."""
+    """Interval between heartbeats to the broker, in seconds. Must be less than the session timeout."""
     fetch_wait: PositiveFloat = 0.5
-    """How long a broker may hold a fetch while there is nothing to read; 0.005 for one that does not wake on data."""
+    """Time in seconds that a broker may hold a fetch while there is nothing to read. Use 0.005 for the embedded
+    broker, which does not wake up on new data."""
     bus_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = "lz4"
-    """How what is written to the bus is compressed: lz4, zstd, snappy, gzip or none."""
+    """Compression of the messages that workers write."""
     topic_replication_factor: PositiveInt = 1
-    """On how many brokers each topic of the line is kept."""
+    """Replication factor of the topics that workers create."""
 
     lookup_dir: Path | None = None
-    """The folder of the lookups; `metroline/lookups` in this user's data folder (`~/.local/share`) unless given."""
+    """Folder of the lookups. Default: `metroline/lookups` in the user's data folder (`~/.local/share`)."""
 
     web_bind: str = "127.0.0.1"
-    """The address on which the worker's pages are served."""
+    """Address that the worker's web server listens on."""
     web_port: int = Field(6066, ge=1, le=65_535)
-    """The port of the worker's pages."""
+    """Port that the worker's web server listens on."""
     web_host: str = ""
-    """The name under which other workers reach this one; the host's where `web_bind` is not a loopback address."""
+    """Host name under which other workers reach this one. Default: `WEB_BIND` if it is a loopback address, otherwise
+    the machine's host name."""
     metroline_token: str | None = Field(None, repr=False, min_length=8)
-    """What a program must know to replay and discard dead letters over HTTP; without it nobody can."""
+    """Token that a program must send to replay or discard dead letters over HTTP. Without a token, neither is
+    possible over HTTP."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What a worker logs."""
+    """Minimum level of the messages that a worker logs."""
 
     @classmethod
     def read(cls, **overrides: Any) -> Self:
