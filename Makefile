@@ -1,15 +1,15 @@
-# Each verb does one thing. Needed: git, make, and Python 3.11 or newer with venv (Debian: python3, python3-venv).
+# Each verb does one thing. Requires git, make, and Python 3.11 or newer with venv (Debian: python3, python3-venv).
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip --disable-pip-version-check install --quiet
-# More arguments for the command behind a verb: make test ARGS="-k broker", make lock ARGS=--upgrade
+# Additional arguments of the command behind a verb: make test ARGS="-k broker", make lock ARGS=--upgrade
 ARGS   ?=
-# Of make chaos: how many faults strike under each strategy; a plan that was printed; one strategy instead of all four
+# make chaos: number of faults under each strategy; the seed of an earlier run to repeat; one strategy instead of all four
 FAULTS   ?= 50
 SEED     ?=
 STRATEGY ?=
-# Of make bench: records for each trial, rounds, and which brokers, systems and sections; nothing is all of them
+# make bench: records per trial, rounds, and the brokers, systems and sections to run (empty: all of them)
 RECORDS  ?= 100000
 ROUNDS   ?= 3
 BROKERS  ?=
@@ -18,15 +18,16 @@ SECTIONS ?=
 PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test chaos bench bench-report bench-memory bench-core bench-lookups lint lock image-test clean
+.PHONY: help install install-dev demo up test test-unit chaos bench bench-report bench-memory bench-core bench-lookups lint \
+  docs docs-serve docs-settings lock image-test clean
 
-help:  ## what there is
+help:  ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-install: $(VENV)/.installed  ## the command `metroline`, in .venv
-install-dev: $(VENV)/.installed-dev  ## and what tests, lint and the line `flights` need
+install: $(VENV)/.installed  ## install the command `metroline` into .venv
+install-dev: $(VENV)/.installed-dev  ## also install what tests, lint, docs and the line `flights` need
 
-# Made once: another Python over an existing .venv would mix the two (`make clean` first).
+# Created once: a second Python in an existing .venv would mix the two. Run `make clean` before you change it.
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 install" >&2; exit 1; }
@@ -39,39 +40,42 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	@echo "installing what tests and lint need into $(VENV)"
+	@echo "installing what tests, lint and docs need into $(VENV)"
 	@$(PIP) --require-hashes --no-build-isolation --use-pep517 -r requirements-dev.txt
 	@touch $@
 
-demo: install  ## the four strategies side by side on the example line
+demo: install  ## run the four strategies side by side on the example line
 	@$(BIN)/metroline demo $(ARGS)
 
-up: install  ## a live line on this machine, until Ctrl-C
+up: install  ## run a live line on this machine until Ctrl-C
 	@$(BIN)/metroline up $(ARGS)
 
-test: install-dev  ## all tests; those on Apache Kafka need Java 17 and Maven
+test: install-dev  ## run all tests; those on Apache Kafka need Java 17 and Maven
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-chaos: install-dev  ## kills, freezes and stops what runs while records flow, on Apache Kafka: FAULTS=50 SEED=7 STRATEGY=signpost
+test-unit: install-dev  ## run the unit tests alone: no broker, no waiting
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit $(ARGS)
+
+chaos: install-dev  ## kill, freeze and stop processes of a line on Apache Kafka while records flow: FAULTS=50 SEED=7 STRATEGY=signpost
 	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) $(BIN)/pytest -s tests/chaos $(ARGS)
 
-bench-core: install-dev  ## what the routing core costs a record, against orjson and CEL alone; it fails where a target is missed
+bench-core: install-dev  ## measure the cost per record of the routing core against orjson and CEL; fails if a target is missed
 	@$(BIN)/python -m benchmarks.micro.core $(ARGS)
 
-bench-lookups: $(PEERS)/.installed  ## lookups beside a dict and a Redis (Debian: redis-server): ARGS="--keys 1000000"
+bench-lookups: $(PEERS)/.installed  ## compare lookups with a dict and with Redis (Debian: redis-server): ARGS="--keys 1000000"
 	@$(PEERS)/bin/python -m benchmarks.micro.lookups $(ARGS)
 
-bench: install-dev $(PEERS)/.installed  ## strategies and peers side by side: RECORDS=100000 ROUNDS=3 BROKERS=kafka SYSTEMS=signpost,... SECTIONS=latency,...
+bench: install-dev $(PEERS)/.installed  ## compare the strategies with other systems: RECORDS=100000 ROUNDS=3 BROKERS=kafka SYSTEMS=signpost,... SECTIONS=latency,...
 	@$(BIN)/python -m benchmarks.run --records $(RECORDS) --rounds $(ROUNDS) $(if $(BROKERS),--brokers $(BROKERS)) \
 	  $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(SECTIONS),--sections $(SECTIONS)) $(ARGS)
 
-bench-report: install-dev  ## benchmarks/RESULTS.md anew from the raw results
+bench-report: install-dev  ## render benchmarks/RESULTS.md from the raw results
 	@$(BIN)/python -m benchmarks.report.report
 
-bench-memory: install-dev  ## a worker's memory with 2 million records waiting, and over ten million, on Apache Kafka; half an hour
+bench-memory: install-dev  ## measure a worker's memory with 2 million waiting records and over 10 million, on Apache Kafka; takes half an hour
 	@$(BIN)/python -m benchmarks.memory $(ARGS)
 
-# Peers bring packages that Metroline does not need. One that cannot be installed is named, and left out of the run.
+# Peers need packages that Metroline does not. A peer that cannot be installed is reported and left out of the run.
 $(PEERS)/.installed: requirements-bench.txt
 	@echo "installing the peers into $(PEERS)"
 	@$(PYTHON) -m venv --clear $(PEERS)
@@ -79,12 +83,23 @@ $(PEERS)/.installed: requirements-bench.txt
 	  $(PYTHON) -m benchmarks.peers.install $(PEERS)/bin/pip
 	@touch $@
 
-lint: install-dev  ## ruff and mypy
+lint: install-dev  ## run ruff, mypy and the import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-lock:  ## pins requirements*.txt anew from pyproject.toml
+docs: install-dev  ## build the documentation into site/; fails on a broken link
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+	@echo "built site/: \`make docs-serve\` shows it"
+
+docs-serve: install-dev  ## show the documentation on http://127.0.0.1:8000 while you write, until Ctrl-C
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve $(ARGS)
+
+docs-settings: install-dev  ## generate docs/settings.md from the docstrings in app/settings.py
+	@$(BIN)/python -m scripts.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+
+lock:  ## update requirements*.txt from pyproject.toml
 	@$(PYTHON) -m venv .lock
 	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
 	.lock/bin/$(COMPILE) --group build --output-file requirements.txt $(ARGS)
@@ -94,9 +109,9 @@ lock:  ## pins requirements*.txt anew from pyproject.toml
 COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-image-test:  ## builds the image and runs it against an Apache Kafka
+image-test:  ## build the image and run it against an Apache Kafka
 	./scripts/image_test.sh
 
-clean:  ## removes what these verbs made
-	rm -rf $(VENV) $(PEERS) .lock .kafka build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove everything that these verbs created
+	rm -rf $(VENV) $(PEERS) .lock .kafka build site *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
