@@ -71,7 +71,9 @@ def settings_page() -> str:
 
 def _section(topic: str) -> str:
     rows = [_row(name, Settings.model_fields[name]) for name in TOPICS[topic]]
-    return "\n".join([f"## {topic}", "", "| variable | accepts | default | description |", "|---|---|---|---|", *rows, ""])
+    return "\n".join(
+        [f"## {topic}", "", "| variable | accepts | default | description |", "|---|---|---|---|", *rows, ""]
+    )
 
 
 def _row(name: str, field: FieldInfo) -> str:

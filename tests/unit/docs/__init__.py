@@ -1,0 +1,1 @@
+"""Unit tests of the documentation: pages that repeat facts of the code are checked against it."""
