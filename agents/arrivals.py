@@ -8,14 +8,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from metroline.agents.delivery.agent_loop import AgentLoop
-from metroline.agents.delivery.bus import Confirmation, Departures, all_of
+from metroline.agents.delivery.bus import Confirmation, all_of
 from metroline.agents.kafka.topics import DEAD_LETTERS, DELIVERED
 from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.line_table import OwnedTable
 from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.replay import begin_anew
 from metroline.routing.journeys.settlement import SettledBlock, by_block, outcome_key
-from metroline.routing.messages.envelope import Envelope, Origin, Segment, id_text
+from metroline.routing.journeys.summary import journey
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
 
 CACHED = 256
@@ -177,20 +181,3 @@ def _sample(segment: Segment) -> Segment:
     """As many of a segment's records as may be shown."""
     is_dead = segment.outcome is not None and segment.outcome.ending is Ending.DEAD
     return segment.part(range(min(len(segment.ids), SHOWN_DEAD if is_dead else 1)))
-
-
-def journey(origin: Origin, segment: Segment, place: int, at: float) -> dict[str, object]:
-    """One record's journey as a person reads it."""
-    outcome = segment.outcome
-    record = segment.lines[place]
-    return {
-        "id": id_text(origin, segment.ids[place]),
-        "outcome": outcome and outcome.ending.value,
-        "reason": outcome and outcome.reason,
-        "rule": outcome and outcome.rule,
-        "entered": segment.entered,
-        "settled": at,
-        "hops": segment.hops,
-        "stops": [visit._asdict() for visit in segment.history],
-        "record": record[:2_000].decode(errors="replace"),
-    }

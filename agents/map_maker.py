@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from metroline.agents.routers import Router
+from metroline.routing.addresses import SOURCE
 from metroline.routing.messages.itinerary import Decider, NextStep
 from metroline.routing.records.field_reader import FieldReader
-from metroline.routing.rules.table import SOURCE, RulesTable
+from metroline.routing.rules.table import RulesTable
 
 
 class MapMaker(Router):

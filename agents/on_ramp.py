@@ -5,7 +5,7 @@ It packs what is waiting and never waits for more, so a lone record leaves at on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,20 +15,15 @@ from metroline.agents.delivery.bus import Bus, Confirmation
 from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.tables.live_rules import LiveRules
+from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.dead_letters import kept
-from metroline.routing.messages.envelope import Origin, RecordId, Segment
-from metroline.routing.messages.itinerary import ARRIVALS, Decision, NextStep
-from metroline.routing.outcome import Cause, Outcome
-from metroline.routing.records.source_messages import read_message, read_plain
-from metroline.routing.rules.table import SOURCE
-from metroline.routing.strategies import NOTHING, Strategy
+from metroline.routing.journeys.entry import CHUNK_BYTES, Batch
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.strategies import Strategy
 
 MOST_RECORDS = 10_000
 """Source messages taken at once: all that a fetch brought, so that packs are full."""
 
-CHUNK_BYTES = 24 * 1024
-"""Source messages that are read together; where one of them needs a closer look, all of them get it."""
 
 FILL = 0.8
 """How full packs begin: services make records grow, and a full pack would go on as a pack and a small rest."""
@@ -117,51 +112,3 @@ class OnRamp(BatchConsumer):
         assignment = consumer._subscription.subscription.assignment  # `commit` takes the group's own topics only
         if assignment is not None:
             await consumer._coordinator.commit_offsets(assignment, notes)
-
-
-class Batch:
-    """The records of a batch of source messages, each with its id, its line and its way."""
-
-    def __init__(self, strategy: Strategy, rule_tables: LiveRules) -> None:
-        self.strategy = strategy
-        self.rule_tables = rule_tables.rule_tables
-        self.ids: list[RecordId] = []
-        self.lines: list[bytes] = []
-        self.next_steps: list[NextStep] = []
-
-    def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
-        """Takes source messages; nearly always each line is one record, and all are read at once."""
-        plain = read_plain(values, self.strategy.reader(self.rule_tables, SOURCE))
-        if plain is None:
-            for offset, value in zip(offsets, values, strict=True):
-                self._add_lines(offset, value)
-            return
-        self.ids += offsets if plain.counts is None else _ids(offsets, plain.counts)
-        self.lines += plain.lines
-        self.next_steps += self.strategy.begin(self.rule_tables, plain.records)
-
-    def _add_lines(self, offset: int, value: bytes | None) -> None:
-        """Takes a source message line by line: a line that is no record is a dead letter of its own."""
-        lines = read_message(value)
-        for index, line in enumerate(lines):
-            self.ids.append(offset if len(lines) == 1 else (offset, index, len(lines)))
-            if line.record is None:
-                self.lines.append(kept(line.line))
-                outcome = Outcome.dead(Cause.MALFORMED_RECORD, line.problem or "")
-                self.next_steps.append(Decision(None, outcome, None, 0, NOTHING))
-            else:
-                self.lines.append(line.line)
-                self.next_steps += self.strategy.begin(self.rule_tables, [line.record])
-
-    def segment(self, at: float) -> Segment:
-        """All of them, before they go their ways."""
-        return Segment(tuple(self.ids), tuple(self.lines), at)
-
-
-def _ids(offsets: Sequence[int], counts: Sequence[int]) -> Iterator[RecordId]:
-    """The ids of records that came so many to a message."""
-    for offset, count in zip(offsets, counts, strict=True):
-        if count == 1:
-            yield offset
-        else:
-            yield from [(offset, index, count) for index in range(count)]

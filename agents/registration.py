@@ -24,7 +24,7 @@ from metroline.agents.switch import Switch
 from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.line_table import LineTable, OwnedTable
 from metroline.agents.tables.live_rules import LiveRules
-from metroline.routing.messages.itinerary import ARRIVALS, service_address
+from metroline.routing.addresses import ARRIVALS, service_address
 
 Body = Callable[[Stream[bytes]], Awaitable[None]]
 

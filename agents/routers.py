@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Confirmation
 from metroline.routing.errors import MalformedRecord
-from metroline.routing.messages.envelope import Envelope, Segment
+from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, NextStep
+from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.records.field_sets import NOTHING
 from metroline.routing.rules.table import RulesTable
-from metroline.routing.strategies import NOTHING
 
 
 class Router(ABC):

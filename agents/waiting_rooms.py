@@ -11,11 +11,10 @@ from aiokafka.structs import ConsumerRecord
 from metroline.agents.delivery.bus import Bus, Confirmation
 from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
-from metroline.routing.addresses import ROOMS
+from metroline.routing.addresses import ARRIVALS, ROOMS
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.journeys.dead_letters import malformed_message
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.messages.itinerary import ARRIVALS
 
 
 class WaitingRooms(BatchConsumer):

@@ -12,7 +12,7 @@ import faust
 from aiokafka import TopicPartition
 
 from metroline.agents.delivery.agent_loop import AgentLoop
-from metroline.agents.delivery.bus import Bus, Confirmation, Limits
+from metroline.agents.delivery.bus import Bus, Confirmation
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.faust_transport import Transport
@@ -31,6 +31,7 @@ from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.provisioning import prepare
 from metroline.app.settings import Settings
 from metroline.app.views import add_views
+from metroline.routing.journeys.departures import Limits
 
 FETCH_BYTES = 128 * 1024
 """What a fetch may bring of each partition of the bus, compressed: about a full pack; one message comes in any case."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metroline.agents.delivery.bus import Limits
 from metroline.agents.kafka.cluster import ClusterError, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.app.settings import InvalidSettings, Settings
+from metroline.routing.journeys.departures import Limits
 
 
 @dataclass(frozen=True, slots=True)

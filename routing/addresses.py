@@ -12,3 +12,18 @@ def room_for(seconds: float) -> str | None:
     """The room with the longest time that is not longer than this; None where it is too short for any."""
     fitting = [address for address, stay in ROOMS.items() if stay <= seconds]
     return max(fitting, key=ROOMS.__getitem__, default=None)
+
+
+ARRIVALS = "arrivals"
+
+
+SWITCH = "switch"
+
+
+def service_address(stop: str) -> str:
+    """The address of a stop's service, which is also the end of its topic's name."""
+    return f"service.{stop}"
+
+
+SOURCE = "source"
+"""Where every journey begins: the `after` of a journey's first rule."""

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import UnknownStrategy
 from metroline.routing.messages.itinerary import Decider, Itinerary, NextStep
 from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
-from metroline.routing.records.fingerprints import FieldSet
-from metroline.routing.rules.table import SOURCE, RulesTable
-
-NOTHING: FieldSet = frozenset()
+from metroline.routing.records.field_sets import NOTHING, FieldSet
+from metroline.routing.rules.table import RulesTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from faust.types import EventT
 
 from metroline.agents.delivery.bus import AckTracker, Bus, Confirmation
 from metroline.agents.tables.live_rules import LiveRules
+from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MalformedEnvelope, MetrolineError
 from metroline.routing.journeys.dead_letters import STRAY, malformed_message
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.messages.itinerary import ARRIVALS
 from metroline.routing.outcome import Cause, Outcome
 
 Handle = Callable[[Envelope], Awaitable[list[Confirmation]]]

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from metroline.agents.kafka.cluster import TopicPlan
-from metroline.routing.addresses import ROOMS
-from metroline.routing.messages.itinerary import ARRIVALS, Decider, service_address
+from metroline.routing.addresses import ARRIVALS, ROOMS, service_address
+from metroline.routing.messages.itinerary import Decider
 
 TABLES = ("outcomes", "journeys", "dead_letters")
 DELIVERED, DEAD_LETTERS = "delivered", "dead-letters"

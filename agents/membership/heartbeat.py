@@ -14,7 +14,7 @@ from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.routing.errors import MetrolineError
-from metroline.routing.records.fingerprints import natural, seconds, text
+from metroline.routing.messages.header_checks import natural, seconds, text
 
 BEAT = 3.0
 """Seconds between two announcements."""

@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 
 from metroline.agents.delivery.bus import Confirmation, all_of
-from metroline.routing.messages.envelope import Envelope, Origin
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
 from metroline.routing.records.fingerprints import fingerprint
 
 Attempt = Callable[[Envelope], Awaitable["Envelope | list[Confirmation]"]]

@@ -8,16 +8,18 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from metroline.agents.delivery.bus import Departures
 from metroline.agents.services.service import Handler
 from metroline.routing.errors import MalformedRecord
-from metroline.routing.messages.envelope import Attempts, Origin, Segment, id_text
-from metroline.routing.messages.itinerary import NextStep, have_changed
+from metroline.routing.journeys.departures import Departures
+from metroline.routing.messages.itinerary import NextStep
+from metroline.routing.messages.record_ids import Origin, id_text
+from metroline.routing.messages.segment import Attempts, Segment
 from metroline.routing.outcome import Cause, Drop, Ending, Outcome, Retry, told
-from metroline.routing.records.fingerprints import as_sent, union
+from metroline.routing.records.field_sets import NOTHING, union
+from metroline.routing.records.fingerprints import as_sent, have_changed
 from metroline.routing.records.service_view import Opened
 from metroline.routing.service_errors import described
-from metroline.routing.strategies import NOTHING, RuleTables, Strategy
+from metroline.routing.strategies import RuleTables, Strategy
 
 if TYPE_CHECKING:
     from metroline.agents.stops.stop import Stop

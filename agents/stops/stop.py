@@ -9,18 +9,20 @@ from dataclasses import replace
 from typing import Any
 
 from metroline.agents.delivery.agent_loop import AgentLoop
-from metroline.agents.delivery.bus import Confirmation, Departures
+from metroline.agents.delivery.bus import Confirmation
 from metroline.agents.services.service import Handler, Service
 from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.threads import ThreadRunner
+from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.messages.envelope import Envelope, Segment
+from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decision
+from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
-from metroline.routing.records.fingerprints import FieldSet
+from metroline.routing.records.field_sets import NOTHING, FieldSet
 from metroline.routing.records.service_view import PartialDecode, SelectedFields, ServiceView, WholeRecord
-from metroline.routing.strategies import NOTHING, strategy_named
+from metroline.routing.strategies import strategy_named
 
 GIVEN_UP = 8
 """Threads that a stop gives up at their timeout, for each record that it takes at once, before it waits for one."""

@@ -21,10 +21,12 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.line_table import epoch_of
 from metroline.app.compare.comparison import Route
 from metroline.app.inputs.source_records import Sent
+from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.settlement import SettledBlock
-from metroline.routing.messages.envelope import Envelope, RecordId, Segment, id_text
-from metroline.routing.messages.itinerary import ARRIVALS
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import RecordId, id_text
+from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.fingerprints import canonical
 

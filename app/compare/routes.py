@@ -9,8 +9,8 @@ from metroline.app.line_map.graph import stops_of
 from metroline.app.line_map.svg import draw, text_map
 from metroline.app.markup.html import Markup, tag
 from metroline.app.markup.numbers import count, percent
+from metroline.routing.addresses import SOURCE
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import SOURCE
 
 ROUTES_SHOWN, ROUTES_MOST = 25, 1000
 """Routes after which the others fold away, and after which they are summed up."""

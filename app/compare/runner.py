@@ -23,8 +23,9 @@ from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.inputs.row_files import UnreadableRecords
 from metroline.app.inputs.source_records import Sent, load, records_of
 from metroline.app.local.worker_process import AT_LOAD, WorkerProcess, stop_all
+from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
-from metroline.routing.messages.itinerary import ARRIVALS, Decider
+from metroline.routing.messages.itinerary import Decider
 from metroline.routing.outcome import Ending
 
 STALL_SECONDS = 60.0

@@ -16,7 +16,7 @@ import orjson
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.services.line import Line
 from metroline.app.inputs.row_files import UnreadableRecords, csv_rows, json_lines, opened, value_of
-from metroline.routing.messages.envelope import RecordId
+from metroline.routing.messages.record_ids import RecordId
 
 CHUNK = 2_000
 """Messages that may be unconfirmed while the source is loaded."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from metroline.routing.addresses import SOURCE
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import SOURCE
-from metroline.routing.rules.toml_reader import Rule
+from metroline.routing.rules.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)

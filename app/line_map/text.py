@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from metroline.app.line_map.graph import Station, layers_of, sections_of
 from metroline.app.markup.numbers import cells, one_line, shortened
+from metroline.routing.addresses import SOURCE
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import SOURCE
-from metroline.routing.rules.toml_reader import Rule
+from metroline.routing.rules.rule import Rule
 
 NAME_MOST = 28
 CONDITION_MOST = 72

@@ -12,19 +12,22 @@ from typing import Any
 
 import orjson
 
-from metroline.agents.delivery.bus import Departures
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
 from metroline.app.compare.evidence import read_outcomes_table, read_topic
+from metroline.routing.addresses import ARRIVALS, SOURCE, SWITCH
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.dead_letters import STRAY
+from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.replay import asked_to_discard, asked_to_replay, begin_anew
 from metroline.routing.journeys.settlement import BLOCK, SettledBlock, offset_of
-from metroline.routing.messages.envelope import Envelope, RecordId, Replay, id_of, id_text
-from metroline.routing.messages.itinerary import ARRIVALS, SWITCH, Decider, Decision
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.itinerary import Decider, Decision
+from metroline.routing.messages.record_ids import RecordId, id_of, id_text
+from metroline.routing.messages.segment import Replay
 from metroline.routing.outcome import Outcome
 from metroline.routing.records.source_messages import read_message
-from metroline.routing.rules.table import SOURCE, RulesTable
+from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import RuleTables
 
 PLACE = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*): .*?( \((?P<place>[^()]+:[0-9]+ in [^()]+)\))?$", re.DOTALL)

@@ -12,13 +12,17 @@ import cel
 import orjson
 
 from benchmarks.micro.ratio import Job, Run, each
-from metroline.agents.delivery.bus import Departures
 from metroline.agents.lines import metrobus
 from metroline.agents.lines.metrobus.records import records
-from metroline.routing.messages.envelope import Envelope, Origin, Segment, Visit, pack
+from metroline.routing.addresses import SOURCE
+from metroline.routing.journeys.departures import Departures
+from metroline.routing.messages.envelope import Envelope, pack
 from metroline.routing.messages.itinerary import Hop, NextStep, Provenance
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.records.service_view import ServiceView
-from metroline.routing.rules.table import SOURCE, RulesTable, StopRules
+from metroline.routing.rules.stop_rules import StopRules
+from metroline.routing.rules.table import RulesTable
 
 Item = TypeVar("Item")
 Record = dict[str, Any]

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import orjson
 
-from metroline.routing.messages.envelope import Envelope, Origin, Segment
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 
 STRAY = "stray:"

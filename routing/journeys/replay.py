@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from metroline.agents.delivery.bus import Departures
+from metroline.routing.addresses import ARRIVALS, service_address
 from metroline.routing.errors import MetrolineError
-from metroline.routing.messages.envelope import Envelope, Replay, Segment
-from metroline.routing.messages.itinerary import ARRIVALS, Hop, Provenance, service_address
+from metroline.routing.journeys.departures import Departures
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.itinerary import Hop, Provenance
+from metroline.routing.messages.segment import Replay, Segment
 from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.field_reader import FieldReader
 from metroline.routing.strategies import RuleTables, strategy_named

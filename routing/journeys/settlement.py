@@ -14,7 +14,7 @@ from typing import Any, TypeGuard, cast
 
 from pyroaring import BitMap
 
-from metroline.routing.messages.envelope import RecordId
+from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.outcome import Ending, Outcome
 
 BLOCK = 16_384

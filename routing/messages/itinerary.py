@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from metroline.routing.addresses import ARRIVALS, SWITCH, service_address
 from metroline.routing.errors import MetrolineError
+from metroline.routing.messages.header_checks import natural, stop_name, text, text_or_none
 from metroline.routing.outcome import Ending, Outcome
-from metroline.routing.records.fingerprints import (
-    FieldSet,
-    canonical,
-    fingerprints,
-    natural,
-    stop_name,
-    text,
-    text_or_none,
-    union,
-)
-
-ARRIVALS = "arrivals"
-SWITCH = "switch"
-
-
-def service_address(stop: str) -> str:
-    """The address of a stop's service, which is also the end of its topic's name."""
-    return f"service.{stop}"
+from metroline.routing.records.field_sets import FieldSet, union
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,23 +102,6 @@ class Itinerary:
 
 NextStep = Decision | Itinerary | Decider
 """What is known of the way ahead; its `move(by)` is the next step."""
-
-
-def have_changed(
-    before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]], plan_fields: FieldSet
-) -> list[bool]:
-    """For which records something that a plan was built on is no longer what it was: their plans are stale.
-
-    What was `before` is taken before the service runs (`as_sent`), since services change records in place.
-    """
-    if plan_fields is None:
-        return [canonical(old) != canonical(new) for old, new in zip(before, after, strict=True)]
-    changed = [False] * len(before)
-    for name in plan_fields:
-        was, is_now = fingerprints(before, [name]), fingerprints(after, [name])
-        if was != is_now:
-            changed = [known or old != new for known, old, new in zip(changed, was, is_now, strict=True)]
-    return changed
 
 
 def _encode_leg(leg: Decision | Decider) -> list[Any]:

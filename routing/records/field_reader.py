@@ -10,7 +10,7 @@ import msgspec
 import orjson
 
 from metroline.routing.errors import MalformedRecord
-from metroline.routing.records.fingerprints import FieldSet
+from metroline.routing.records.field_sets import FieldSet
 
 PLAIN_NAME = re.compile(r"[ !#-\[\]-~]+")
 """The names that msgspec tells apart in a TypedDict: for 'é' it takes the field of no name."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import NoneType
 from typing import Any, cast
 
 import orjson
 
-from metroline.routing.errors import MetrolineError
+from metroline.routing.records.field_sets import FieldSet
 
 EXACT = 2**53
 """From here on, integers are no longer told apart as floats."""
@@ -20,23 +18,9 @@ MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
 """The integers that JSON in Python keeps."""
 
-TOPIC_PART = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 SELF_MARKED = frozenset({str, NoneType})
 SCALARS = frozenset({str, NoneType, int, bool})
-
-FieldSet = frozenset[str] | None
-"""The fields that a decision looked at; None stands for the whole record."""
-
-
-def union(reads: Iterable[FieldSet]) -> FieldSet:
-    """All that several decisions looked at."""
-    fields: frozenset[str] = frozenset()
-    for one in reads:
-        if one is None:
-            return None
-        fields = fields | one if fields else one
-    return fields
 
 
 def fingerprint(value: Any) -> Any:
@@ -130,33 +114,18 @@ def matches(wanted: Any, found: Any) -> bool:
     return bool(match_key(wanted) == match_key(found)) and not differs_beyond_floats(wanted, found)
 
 
-def text(value: Any) -> str:
-    """The value, which must be text; like those below it raises `MetrolineError` for any other."""
-    if type(value) is not str:
-        raise MetrolineError(f"{reprlib.repr(value)} is no text")
-    return value
+def have_changed(
+    before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]], plan_fields: FieldSet
+) -> list[bool]:
+    """For which records something that a plan was built on is no longer what it was: their plans are stale.
 
-
-def stop_name(value: Any) -> str:
-    """The value, which must be text that can be a part of a topic's name."""
-    if not TOPIC_PART.fullmatch(text(value)):
-        raise MetrolineError(f"{reprlib.repr(value)} cannot be a stop")
-    return str(value)
-
-
-def text_or_none(value: Any) -> str | None:
-    return None if value is None else text(value)
-
-
-def natural(value: Any) -> int:
-    """The value, which must be a whole number from 0 on that can still grow and be written."""
-    if type(value) is not int or not 0 <= value < EXACT:
-        raise MetrolineError(f"{reprlib.repr(value)} is no number of this kind")
-    return value
-
-
-def seconds(value: Any) -> float:
-    """The value, which must be a number; `True` is none."""
-    if type(value) is not float and type(value) is not int:
-        raise MetrolineError(f"{reprlib.repr(value)} is no time")
-    return float(value)
+    What was `before` is taken before the service runs (`as_sent`), since services change records in place.
+    """
+    if plan_fields is None:
+        return [canonical(old) != canonical(new) for old, new in zip(before, after, strict=True)]
+    changed = [False] * len(before)
+    for name in plan_fields:
+        was, is_now = fingerprints(before, [name]), fingerprints(after, [name])
+        if was != is_now:
+            changed = [known or old != new for known, old, new in zip(changed, was, is_now, strict=True)]
+    return changed

@@ -9,10 +9,12 @@ from typing import Any
 
 import orjson
 
+from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import ConditionError
 from metroline.routing.outcome import Cause, Drop, Retry
 from metroline.routing.records.fingerprints import fingerprint, matches
-from metroline.routing.rules.table import SOURCE, RulesTable, StopRules
+from metroline.routing.rules.stop_rules import StopRules
+from metroline.routing.rules.table import RulesTable
 from metroline.routing.service_errors import described
 
 MOST_STOPS = 64

@@ -6,9 +6,12 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Self
 
+from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import InvalidRules
-from metroline.routing.rules.table import SOURCE, RulesTable
-from metroline.routing.rules.toml_reader import Rule, label_of, line_of_rule, unserved, way_of
+from metroline.routing.rules.rule import Rule, label_of
+from metroline.routing.rules.served_stops import unserved, way_of
+from metroline.routing.rules.table import RulesTable
+from metroline.routing.rules.toml_lines import line_of_rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,181 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
-from itertools import repeat
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from metroline.routing.errors import ConditionError
 from metroline.routing.messages.itinerary import Decider, Decision, Itinerary
-from metroline.routing.outcome import Cause, Ending, Outcome
-from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
-from metroline.routing.records.fingerprints import (
-    FieldSet,
-    as_sent,
-    differs_beyond_floats,
-    fingerprints,
-    match_key,
-    match_keys,
-    union,
-)
-from metroline.routing.rules.condition import Condition
-from metroline.routing.rules.toml_reader import Rule, read_rules
-
-SOURCE = "source"
-"""Where every journey begins: the `after` of a journey's first rule."""
-
-MEMORY = 8_192
-"""Decisions that a stop remembers; when they are full it begins anew."""
-
-LONGEST = 512
-"""Characters, or bytes of JSON, of a value by which a decision is remembered."""
-
-
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    """A rule ready to be tried: its place among the rules of its stop and what to check beside the index."""
-
-    place: int
-    rule: Rule
-    condition: Condition | None
-    exact: tuple[tuple[str, Any], ...]
-    """Match values that the index, which compares numbers as floats, cannot tell apart from their neighbours."""
-
-    def matches(self, record: dict[str, Any]) -> bool:
-        return not any(differs_beyond_floats(value, record.get(name)) for name, value in self.exact)
-
-
-@dataclass(slots=True)
-class StopRules:
-    """The rules after one stop, with their `match` in a hash index and the decisions it made remembered."""
-
-    after: str
-    version: int
-    rules: list[_Compiled] = field(default_factory=list)
-    _indexes: dict[tuple[str, ...], dict[tuple[Any, ...], list[_Compiled]]] = field(default_factory=dict)
-    _unmatched: list[_Compiled] = field(default_factory=list)
-    _match_fields: list[frozenset[str]] = field(default_factory=list)
-    """For each place: the match fields of the rules up to and with it."""
-    _made: dict[tuple[int, FieldSet], Decision] = field(default_factory=dict)
-    _memory: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
-    reads: FieldSet = frozenset()
-    """The fields that all its rules read."""
-    reader: FieldReader = EMPTY_READER
-    """Reads just those out of a record's line."""
-    _key_fields: tuple[str, ...] | None = None
-    """What a remembered decision is found by; None where nothing is remembered."""
-    _direct: dict[Any, Decision] = field(default_factory=dict)
-    _direct_fields: tuple[str, ...] = ()
-    _otherwise: Decision | None = None
-    """The decision for a record that `_direct` does not have; None where decisions need more than one look-up."""
-
-    def add(self, rule: Rule, condition: Condition | None) -> None:
-        """Adds the next rule in the order of the table."""
-        exact = tuple((name, value) for name, value in rule.match.items() if differs_beyond_floats(value, None))
-        compiled = _Compiled(len(self.rules), rule, condition, exact)
-        self.rules.append(compiled)
-        before = self._match_fields[-1] if self._match_fields else frozenset()
-        self._match_fields.append(before if rule.match.keys() <= before else before.union(rule.match))
-        if rule.match:
-            names = tuple(sorted(rule.match))
-            key = tuple(match_key(rule.match[name]) for name in names)
-            self._indexes.setdefault(names, {}).setdefault(key, []).append(compiled)
-        else:
-            self._unmatched.append(compiled)
-
-    def close(self) -> None:
-        """Called when all rules are in: settles what decisions are remembered by."""
-        conditions = [compiled.condition for compiled in self.rules if compiled.condition is not None]
-        self.reads = union([*self._match_fields[-1:], *(condition.reads for condition in conditions)])
-        self.reader = FieldReader(self.reads)
-        if self.reads is not None:
-            self._key_fields = tuple(sorted(self.reads))
-        if not conditions and len(self._indexes) <= 1 and not any(compiled.exact for compiled in self.rules):
-            self._settle_all()
-
-    def _settle_all(self) -> None:
-        """Decides at once for all there is: without conditions, the values of one index tell everything."""
-        last = self._unmatched[0].place if self._unmatched else len(self.rules)
-        self._otherwise = self._decision(last, frozenset())
-        for names, index in self._indexes.items():
-            self._direct_fields = names
-            for key, fitting in index.items():
-                only = key[0] if len(names) == 1 else key
-                self._direct[only] = self._decision(min(fitting[0].place, last), frozenset())
-
-    def decide(self, records: Sequence[dict[str, Any]]) -> list[Decision]:
-        """A decision for each record; the same values in the fields read give the same decision.
-
-        Decisions are on the records as JSON will make them.
-        """
-        if self._otherwise is not None:
-            keys = match_keys(records, self._direct_fields)
-            return list(map(self._direct.get, keys, repeat(self._otherwise)))
-        if self._key_fields is None:
-            return [self._decide(as_sent(record, None)) for record in records]
-        keys = fingerprints(records, self._key_fields)
-        return remembered(self._memory, keys, lambda at: self._decide(as_sent(records[at], self.reads)))
-
-    def _decide(self, record: dict[str, Any]) -> Decision:
-        looked: FieldSet = frozenset()
-        for compiled in self._candidates(record):
-            if compiled.exact and not compiled.matches(record):
-                continue
-            condition = compiled.condition
-            if condition is not None:
-                if looked is not None and (condition.reads is None or not condition.reads <= looked):
-                    looked = union([looked, condition.reads])
-                try:
-                    holds = condition.holds(record)
-                except ConditionError as error:
-                    return self._error(compiled, str(error), looked)
-                if not holds:
-                    continue
-            return self._decision(compiled.place, looked)
-        return self._decision(len(self.rules), looked)
-
-    def _candidates(self, record: dict[str, Any]) -> Iterable[_Compiled]:
-        """The rules whose `match` may fit, in the order of the table."""
-        found = [self._unmatched] if self._unmatched else []
-        for names, index in self._indexes.items():
-            fitting = index.get(tuple([match_key(record.get(name)) for name in names]))
-            if fitting:
-                found.append(fitting)
-        if len(found) == 1:
-            return found[0]
-        return sorted((compiled for group in found for compiled in group), key=_place)
-
-    def _reads(self, place: int, looked: FieldSet) -> FieldSet:
-        if not self._match_fields:
-            return looked
-        return union([looked, self._match_fields[min(place, len(self.rules) - 1)]])
-
-    def _decision(self, place: int, looked: FieldSet) -> Decision:
-        """The one Decision object for a place and what was looked at: equal decisions are the same object."""
-        made = self._made.get((place, looked))
-        if made is None:
-            reads = self._reads(place, looked)
-            if place == len(self.rules):
-                outcome = Outcome(Ending.DELIVERED)
-                if self.rules:
-                    outcome = Outcome.dead(Cause.UNROUTABLE, f"no rule after {self.after} holds")
-                made = Decision(None, outcome, None, self.version, reads)
-            else:
-                rule = self.rules[place].rule
-                dropped = None if rule.drop is None else Outcome(Ending.DROPPED, rule.drop, rule.name)
-                made = Decision(rule.to, dropped, rule.name, self.version, reads)
-            if len(self._made) >= MEMORY:
-                self._made.clear()
-            self._made[place, looked] = made
-        return made
-
-    def _error(self, compiled: _Compiled, reason: str, looked: FieldSet) -> Decision:
-        outcome = Outcome.dead(Cause.RULE_ERROR, f"{compiled.rule.name}: {reason}", compiled.rule.name)
-        return Decision(None, outcome, compiled.rule.name, self.version, self._reads(compiled.place, looked))
+from metroline.routing.outcome import Ending
+from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.records.field_sets import union
+from metroline.routing.records.fingerprints import fingerprints
+from metroline.routing.rules.rule import Rule
+from metroline.routing.rules.stop_rules import MEMORY, StopRules, remembered
+from metroline.routing.rules.toml_reader import read_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,32 +98,3 @@ class RulesTable:
                 self._plans.clear()
             plan = self._plans[key] = Itinerary(self.version, tuple(legs))
         return plan
-
-
-def _place(compiled: _Compiled) -> int:
-    return compiled.place
-
-
-def remembered(memory: dict[Any, Answer], keys: list[Any], answer: Callable[[int], Answer]) -> list[Answer]:
-    """An answer for each key: out of the memory or, with the key's place, made and remembered."""
-    found = list(map(memory.get, keys))
-    if all(found):
-        return cast("list[Answer]", found)
-    answers = []
-    for place, key in enumerate(keys):
-        known = found[place] or memory.get(key)
-        if known is None:
-            known = answer(place)
-            if _is_short(key):
-                if len(memory) >= MEMORY:
-                    memory.clear()
-                memory[key] = known
-        answers.append(known)
-    return answers
-
-
-def _is_short(key: Any) -> bool:
-    """Whether what a record is told apart by is worth keeping in memory."""
-    if type(key) is tuple:
-        return all(map(_is_short, key))
-    return type(key) not in (str, bytes) or len(key) <= LONGEST

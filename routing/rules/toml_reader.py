@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Sequence, Set
-from functools import lru_cache
-from typing import Annotated, Any
+from collections.abc import Set
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import ValidationError
 
 from metroline.routing.errors import ConditionError, InvalidRules
 from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER
 from metroline.routing.rules.condition import Condition
+from metroline.routing.rules.rule import Rule, label_of, label_of_data
+from metroline.routing.rules.served_stops import unserved, way_of_data
+from metroline.routing.rules.toml_lines import TomlLines, lines_of
 
-HEADER = re.compile(r"\s*\[\[\s*[\"']?rules[\"']?\s*\]\]")
-TEXT_OR_COMMENT = re.compile(
-    r"""\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'|\#[^\n]*""", re.DOTALL
-)
 AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 
-Text = Annotated[str, Field(strict=True, min_length=1)]
-Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
 EXPLAINED = {
     "extra_forbidden": "unknown key",
@@ -33,61 +28,6 @@ EXPLAINED = {
 }
 
 
-class Rule(BaseModel):
-    """One rule of the table, immutable: after which stop, for which records, and where to or why they are dropped."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Text = ""
-    after: Text
-    match: dict[str, Scalar] = Field(default_factory=dict)
-    when: Text | None = None
-    to: Text | None = None
-    drop: Text | None = None
-
-    @property
-    def is_unconditional(self) -> bool:
-        return not self.match and self.when is None
-
-
-class _Lines:
-    """Where the rules of a table stand in its text; the TOML reader itself does not tell."""
-
-    def __init__(self, text: str) -> None:
-        self._lines = TEXT_OR_COMMENT.sub(_blanked, text).split("\n")
-        self._headers = [number for number, line in enumerate(self._lines, 1) if HEADER.match(line)]
-
-    def of(self, index: int, key: str | None = None) -> int:
-        """The line of a rule, or of one of its keys; 1 where the table is written in another way."""
-        if index >= len(self._headers):
-            return 1
-        start = self._headers[index]
-        end = self._headers[index + 1] - 1 if index + 1 < len(self._headers) else len(self._lines)
-        return start if key is None else self._find(start + 1, end, key, r"[\"']?rules[\"']?\s*\.\s*") or start
-
-    def of_key(self, key: str) -> int:
-        """The line of a key that belongs to no rule."""
-        return self._find(1, len(self._lines), key, "") or 1
-
-    def _find(self, start: int, end: int, key: str, table: str) -> int | None:
-        """The line in which a key is given a value or heads a table of its own, before other tables begin."""
-        name = rf"[\"']?{re.escape(key)}[\"']?\s*"
-        plain, headed = re.compile(rf"\s*{name}[.=]"), re.compile(rf"\s*\[+\s*{table}{name}[\].]")
-        own = True
-        for number in range(start, end + 1):
-            line = self._lines[number - 1]
-            if headed.match(line) or (own and plain.match(line)):
-                return number
-            own = own and not line.lstrip().startswith("[")
-        return None
-
-
-def _blanked(found: re.Match[str]) -> str:
-    """A comment or a text of several lines without its letters, so that nothing in it looks like a rule."""
-    text = found.group()
-    return re.sub(r"[^\n]", " ", text) if text.startswith(("#", '"""', "'''")) else text
-
-
 class _Reader:
     def __init__(self, text: str, file: str) -> None:
         self.text = text
@@ -95,9 +35,9 @@ class _Reader:
         self.problems: list[tuple[int, str]] = []
 
     @property
-    def lines(self) -> _Lines:
+    def lines(self) -> TomlLines:
         """Asked for only once the text is known to be TOML."""
-        return _lines(self.text)
+        return lines_of(self.text)
 
     def problem(self, line: int, what: str) -> None:
         self.problems.append((line, f"{self.file}:{line}: {what}"))
@@ -143,7 +83,7 @@ class _Reader:
         return tables
 
     def _rule(self, index: int, table: Any) -> Rule | None:
-        label = _label(index, table)
+        label = label_of_data(index, table)
         if isinstance(table, dict) and ("to" in table) == ("drop" in table):
             what = "has both `to` and `drop`" if "to" in table else "has neither `to` nor `drop`"
             self.problem(self.lines.of(index), f"{label} {what}; it needs one of them")
@@ -202,7 +142,7 @@ class _Reader:
     def _check_served(self, tables: list[Any], served: Set[str] | None) -> None:
         if served is None:
             return
-        for index, key, what in unserved([_way(index, table) for index, table in enumerate(tables)], served):
+        for index, key, what in unserved([way_of_data(index, table) for index, table in enumerate(tables)], served):
             self.problem(self.lines.of(index, key), what)
 
     def _check_reach(self, rules: list[Rule | None]) -> None:
@@ -226,63 +166,3 @@ def read_rules(
     Beside other problems, and where `served` are given, those of stops that nobody serves are listed too.
     """
     return _Reader(text, file).read(served)
-
-
-Way = tuple[str, str | None, str | None]
-"""A rule's label, its `after` and its `to`, where it has them."""
-
-
-def unserved(ways: Sequence[Way], served: Set[str]) -> Iterator[tuple[int, str, str]]:
-    """The stops that no service serves: the index of the rule that names one, the key, and what to say of it.
-
-    A stop that some rule leads to is told of there, and not again for each rule after it.
-    """
-    services = frozenset(served)
-    known = services | {"source"}
-    led_to = known | {to for _, _, to in ways}
-    for index, (label, after, to) in enumerate(ways):
-        if to is not None and to not in known:
-            yield index, "to", f"{label}: {_told(to, services)}"
-        if after is not None and after not in led_to:
-            yield index, "after", f"{label}: {_told(after, services, 'source')}"
-
-
-def way_of(index: int, rule: Rule) -> Way:
-    return label_of(index, rule), rule.after, rule.to
-
-
-def _way(index: int, table: Any) -> Way:
-    """The same of what may be no rule."""
-    after, to = (table.get(key) if isinstance(table, dict) else None for key in ("after", "to"))
-    return _label(index, table), after if _is_name(after) else None, to if _is_name(to) else None
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-@lru_cache(maxsize=1_024)
-def _told(stop: str, served: frozenset[str], *more: str) -> str:
-    meant = difflib.get_close_matches(stop, [*sorted(served), *more], 1)
-    hint = f"; is {meant[0]!r} meant?" if meant else ""
-    return f"no service serves the stop {stop!r} (served: {', '.join(sorted(served)) or 'none'}){hint}"
-
-
-def line_of_rule(text: str, index: int, key: str | None = None) -> int:
-    """The line in which the rule of this index, or one of its keys, stands."""
-    return _lines(text).of(index, key)
-
-
-@lru_cache(maxsize=1)
-def _lines(text: str) -> _Lines:
-    return _Lines(text)
-
-
-def label_of(index: int, rule: Rule) -> str:
-    """A rule as a problem names it: by its name or, where it has none, by its place."""
-    return _label(index, {"name": rule.name} if rule.name != f"rule {index + 1}" else {})
-
-
-def _label(index: int, table: Any) -> str:
-    name = table.get("name") if isinstance(table, dict) else None
-    return f"rule {name!r}" if isinstance(name, str) and name else f"rule {index + 1}"

@@ -11,7 +11,8 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
 from metroline.app.compare.evidence import read_blocks, read_topic
 from metroline.routing.journeys.settlement import BLOCK
-from metroline.routing.messages.envelope import Envelope, RecordId
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.outcome import Ending
 from tests.chaos.pushing import expected
 

@@ -14,15 +14,18 @@ from faust.streams import Stream
 from faust.types import TP, EventT, Message
 
 from metroline.agents.delivery.agent_loop import AgentLoop
-from metroline.agents.delivery.bus import Bus, Confirmation, Limits
+from metroline.agents.delivery.bus import Bus, Confirmation
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.service import Handler, Service
 from metroline.agents.stops.stop import Stop
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, OwnedTable
 from metroline.agents.tables.live_rules import LiveRules, Publication
+from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.messages.envelope import Envelope, Origin, RecordId, Segment
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin, RecordId
+from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import Strategy, strategy_named

@@ -19,10 +19,11 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import WorkerInfo, live_workers
 from metroline.app.compare.evidence import read_settled, read_topic
 from metroline.app.local.worker_process import LOCAL, WorkerProcess
-from metroline.routing.addresses import ROOMS
+from metroline.routing.addresses import ARRIVALS, ROOMS
 from metroline.routing.errors import MalformedEnvelope
-from metroline.routing.messages.envelope import Envelope, RecordId, Segment, Visit
-from metroline.routing.messages.itinerary import ARRIVALS
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import RecordId
+from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Ending
 from tests.support.brokers import Broker
 from tests.support.project import ROOT

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from metroline.agents.arrivals import journey as written
 from metroline.agents.tables.line_table import LineTable
 from metroline.routing.journeys.settlement import BLOCK, SettledBlock, outcome_key
-from metroline.routing.messages.envelope import Origin, Segment, Visit
+from metroline.routing.journeys.summary import journey as written
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Ending, Outcome
 
 

@@ -16,13 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metroline.routing.messages.envelope import Envelope, Origin, RecordId, Segment, pack
-from metroline.routing.messages.itinerary import Decider, Decision, NextStep, have_changed, service_address
+from metroline.routing.addresses import SOURCE, service_address
+from metroline.routing.messages.envelope import Envelope, pack
+from metroline.routing.messages.itinerary import Decider, Decision, NextStep
+from metroline.routing.messages.record_ids import Origin, RecordId
+from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Drop, Ending, Outcome
 from metroline.routing.records.field_reader import FieldReader
-from metroline.routing.records.fingerprints import as_sent, union
-from metroline.routing.rules.table import SOURCE, RulesTable
-from metroline.routing.strategies import NOTHING, STRATEGIES, RuleTables
+from metroline.routing.records.field_sets import NOTHING, union
+from metroline.routing.records.fingerprints import as_sent, have_changed
+from metroline.routing.rules.table import RulesTable
+from metroline.routing.strategies import STRATEGIES, RuleTables
 from tests.support.worlds import (
     Handler,
     Record,

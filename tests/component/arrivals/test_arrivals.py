@@ -14,7 +14,8 @@ from metroline.agents.arrivals import SHOWN, Arrivals
 from metroline.agents.tables.latest import SIZE, RecentEntries
 from metroline.agents.tables.line_table import OwnedTable
 from metroline.routing.journeys.settlement import BLOCK, SettledBlock
-from metroline.routing.messages.envelope import Envelope, Visit
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.segment import Visit
 from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.bench import Bench, confirmed, endings_of, envelope, until
 

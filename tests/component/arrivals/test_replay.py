@@ -9,7 +9,8 @@ import pytest
 
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.replay import asked_to_discard, asked_to_replay
-from metroline.routing.messages.envelope import Attempts, Envelope, Replay
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.segment import Attempts, Replay
 from metroline.routing.outcome import Ending
 from tests.component.arrivals.test_arrivals import BEHIND_A, DEAD, DELIVERED, Desk
 from tests.support.bench import Bench, Sent, endings_of, envelope, segments_of

@@ -7,11 +7,12 @@ import hashlib
 import orjson
 import pytest
 
-from metroline.agents.delivery.bus import NO_TOPIC_ATTEMPTS, Limits
+from metroline.agents.delivery.bus import NO_TOPIC_ATTEMPTS
 from metroline.agents.kafka.producer import NoTopic, NotSent, TooLarge
 from metroline.routing.journeys.dead_letters import KEPT
-from metroline.routing.messages.envelope import Segment, Visit
+from metroline.routing.journeys.departures import Limits
 from metroline.routing.messages.itinerary import Hop
+from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Ending, Outcome
 from tests.support.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of, until
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from metroline.agents.on_ramp import Batch, source_origin
-from metroline.routing.messages.envelope import Origin, Segment
+from metroline.agents.on_ramp import source_origin
+from metroline.routing.journeys.entry import Batch
 from metroline.routing.messages.itinerary import Hop
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
 from metroline.routing.strategies import STRATEGIES
 from tests.support.bench import Bench

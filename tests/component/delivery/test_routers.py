@@ -11,8 +11,9 @@ from metroline.agents.conductor import Conductor
 from metroline.agents.map_maker import MapMaker
 from metroline.agents.routers import Router
 from metroline.agents.switch import Switch
-from metroline.routing.messages.envelope import Envelope, Visit
+from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, Provenance
+from metroline.routing.messages.segment import Visit
 from metroline.routing.outcome import Ending
 from tests.support.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
 

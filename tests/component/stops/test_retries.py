@@ -18,7 +18,9 @@ from metroline.agents.services.service import Record
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.routing.addresses import ROOMS
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.messages.envelope import Attempts, Envelope, Origin, Segment
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Attempts, Segment
 from metroline.routing.outcome import Ending
 from tests.support.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of
 

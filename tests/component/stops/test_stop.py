@@ -12,13 +12,14 @@ import orjson
 import pytest
 
 from metroline import Drop, Retry, service
-from metroline.agents.delivery.bus import Limits
 from metroline.agents.services.service import Record
 from metroline.agents.stops.stop import Stop
 from metroline.routing.errors import InvalidLine
+from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.messages.envelope import Envelope, Visit
+from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Itinerary, Provenance
+from metroline.routing.messages.segment import Visit
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.table import RulesTable
 from tests.support.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of

@@ -15,7 +15,8 @@ import pytest
 from aiohttp import ClientSession
 
 from metroline.app.compare.evidence import read_topic
-from metroline.routing.messages.envelope import Envelope, id_text
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import id_text
 from metroline.routing.outcome import Ending
 from tests.integration.cli.test_compare import metroline, running
 from tests.support.depot import Depot, numbered

@@ -12,10 +12,13 @@ import pytest
 
 from metroline.agents.tables.live_rules import Publication
 from metroline.app.compare.evidence import read_topic
+from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import InvalidRules, MalformedEnvelope
 from metroline.routing.journeys.dead_letters import STRAY
-from metroline.routing.messages.envelope import Attempts, Envelope, Origin, Segment, Visit
-from metroline.routing.messages.itinerary import ARRIVALS, Decider, Provenance
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.itinerary import Decider, Provenance
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Attempts, Segment, Visit
 from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.source_messages import read_message
 from metroline.routing.rules.network import Network

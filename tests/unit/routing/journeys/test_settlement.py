@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from metroline.routing.journeys.settlement import BLOCK, MOST_KEYS, SettledBlock, by_block, outcome_key
-from metroline.routing.messages.envelope import RecordId
+from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.outcome import Ending, Outcome
 
 MILLION = 1_000_000

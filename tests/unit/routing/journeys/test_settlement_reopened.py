@@ -18,7 +18,7 @@ from metroline.routing.journeys.settlement import (
     by_block,
     offset_of,
 )
-from metroline.routing.messages.envelope import Origin, RecordId, id_of, id_text
+from metroline.routing.messages.record_ids import Origin, RecordId, id_of, id_text
 from tests.support.worlds import examples
 
 DELIVERED: OutcomeKey = ("a", "delivered", "")

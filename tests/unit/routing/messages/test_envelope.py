@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.routing.errors import MalformedEnvelope
-from metroline.routing.messages.envelope import MOST_IN_MESSAGE, Envelope, Origin, Segment, Visit, id_text
+from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, Itinerary, Provenance
+from metroline.routing.messages.record_ids import MOST_IN_MESSAGE, Origin, id_text
+from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Ending, Outcome
 from tests.support.worlds import examples
 

@@ -8,8 +8,10 @@ from itertools import chain, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metroline.routing.messages.envelope import Envelope, Origin, RecordId, Segment, Visit, pack
+from metroline.routing.messages.envelope import Envelope, pack
 from metroline.routing.messages.itinerary import Decision, Hop, Itinerary, Provenance
+from metroline.routing.messages.record_ids import Origin, RecordId
+from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.worlds import examples
 

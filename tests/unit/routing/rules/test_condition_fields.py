@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.routing.errors import ConditionError
-from metroline.routing.rules.condition import ANY, MAX_LENGTH, Condition
+from metroline.routing.rules.condition import MAX_LENGTH, Condition
+from metroline.routing.rules.condition_fields import ANY
 from tests.support.worlds import examples
 
 FIELDS = [

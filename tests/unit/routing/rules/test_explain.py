@@ -6,8 +6,9 @@ from itertools import pairwise
 
 from hypothesis import given
 
+from metroline.routing.addresses import SOURCE
 from metroline.routing.rules.explain import explain
-from metroline.routing.rules.table import SOURCE, RulesTable
+from metroline.routing.rules.table import RulesTable
 from tests.support.worlds import Handler, Record, Sketch, examples, records, services, table, tables
 
 

@@ -1,0 +1,169 @@
+"""Segments: records of one envelope that share their past and their plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from metroline.routing.errors import MetrolineError
+from metroline.routing.messages.header_checks import natural, seconds, stop_name, text, text_or_none
+from metroline.routing.messages.itinerary import Hop, Itinerary, Provenance
+from metroline.routing.messages.record_ids import RecordId, decode_ids
+from metroline.routing.outcome import Cause, Ending, Outcome
+
+
+class Visit(NamedTuple):
+    """A stop behind the record: when it was handled there, and the rule, decider and table version that chose it."""
+
+    stop: str
+    at: float
+    """Seconds since the epoch."""
+    rule: str | None
+    by: str
+    version: int
+
+
+class Attempts(NamedTuple):
+    """What was tried in vain at a stop: why each attempt failed, and from when on the next one may be made."""
+
+    stop: str
+    causes: tuple[str, ...]
+    due: float
+    """Seconds since the epoch."""
+
+
+class Replay(NamedTuple):
+    """A dead letter was sent on its way again: when, by whom, why it was dead, and what it was if it was edited."""
+
+    at: float
+    """Seconds since the epoch."""
+    by: str
+    reason: str
+    before: str | None = None
+    """The record before, where it was edited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Records of one envelope that share their past and their plan: `lines[i]` is the JSON of the record `ids[i]`."""
+
+    ids: tuple[RecordId, ...]
+    lines: tuple[bytes, ...]
+    entered: float
+    """When the on-ramp took them, seconds since the epoch."""
+    history: tuple[Visit, ...] = ()
+    chosen: Provenance | None = None
+    itinerary: Itinerary | None = None
+    outcome: Outcome | None = None
+    hops: int = 0
+    """How often these records were written to the bus, this time included."""
+    attempts: Attempts | None = None
+    """The attempts at the stop where these records are, or which ended their journey."""
+    generation: int = 0
+    """How often these records were dead letters and began anew."""
+    replays: tuple[Replay, ...] = ()
+    reopen: str | None = None
+    """On a request to the arrivals: `REPLAY`, `REPLAY:stop` or `DISCARD:reason`; see `agents.reopening`."""
+
+    @property
+    def last_stop(self) -> str:
+        return self.history[-1].stop if self.history else "source"
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stops visited, in order."""
+        return tuple(visit.stop for visit in self.history)
+
+    def part(self, indexes: Sequence[int]) -> Segment:
+        """The records at these places, with what they share."""
+        if len(indexes) == len(self.ids):
+            return self
+        return replace(self, ids=tuple([self.ids[i] for i in indexes]), lines=tuple([self.lines[i] for i in indexes]))
+
+    def moved(self, move: Hop, max_hops: int) -> tuple[str, Segment]:
+        """The segment as the next message holds it, and its address; one that has gone too far ends here."""
+        outcome, to = move.outcome, move.to
+        if to.startswith("service.") and len(self.history) >= max_hops:
+            outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{len(self.history)} stops behind it, {max_hops} are allowed")
+            to = "arrivals"
+        itinerary = move.itinerary if outcome is None else None
+        attempts = self.attempts if outcome is not None and outcome.ending is Ending.DEAD else None
+        return to, replace(
+            self, chosen=move.chosen, itinerary=itinerary, outcome=outcome, hops=self.hops + 1, attempts=attempts
+        )
+
+    def visited(self, stop: str, at: float) -> Segment:
+        """The segment with this stop behind it."""
+        chosen = self.chosen or Provenance(None, "unknown", 0)
+        return replace(self, history=(*self.history, Visit(stop, at, chosen.rule, chosen.by, chosen.version)))
+
+    def size(self) -> int:
+        """Bytes of its records."""
+        return sum(map(len, self.lines)) + len(self.lines)
+
+
+def encode_segment(segment: Segment) -> dict[str, Any]:
+    encoded: dict[str, Any] = {"ids": segment.ids, "entered": segment.entered, "hops": segment.hops}
+    if segment.history:
+        encoded["history"] = [tuple(visit) for visit in segment.history]
+    if segment.chosen is not None:
+        chosen = segment.chosen
+        encoded["chosen"] = (chosen.rule, chosen.by, chosen.version)
+    if segment.itinerary is not None:
+        encoded["itinerary"] = segment.itinerary.encode()
+    if segment.outcome is not None:
+        outcome = segment.outcome
+        encoded["outcome"] = (outcome.ending, outcome.reason, outcome.rule)
+    if segment.attempts is not None:
+        encoded["tries"] = tuple(segment.attempts)
+    if segment.generation:
+        encoded["generation"] = segment.generation
+        encoded["replays"] = [tuple(replay) for replay in segment.replays]
+    if segment.reopen is not None:
+        encoded["reopen"] = segment.reopen
+    return encoded
+
+
+def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[Segment]:
+    start = 0
+    for encoded in data:
+        ids = decode_ids(encoded["ids"])
+        if not ids:
+            raise MetrolineError("a segment without records")
+        end = start + len(ids)
+        chosen, itinerary, outcome = encoded.get("chosen"), encoded.get("itinerary"), encoded.get("outcome")
+        attempts = encoded.get("tries")
+        yield Segment(
+            ids,
+            tuple(lines[start:end]),
+            seconds(encoded["entered"]),
+            tuple([_visit(*visit) for visit in encoded.get("history", ())]),
+            None if chosen is None else Provenance(text_or_none(chosen[0]), text(chosen[1]), natural(chosen[2])),
+            None if itinerary is None else Itinerary.decode(itinerary),
+            None if outcome is None else _outcome(*outcome),
+            natural(encoded["hops"]),
+            None if attempts is None else _tries(*attempts),
+            natural(encoded.get("generation", 0)),
+            tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
+            text_or_none(encoded.get("reopen")),
+        )
+        start = end
+    if start != len(lines) or not data:
+        raise MetrolineError(f"its header names {start} records, {len(lines)} follow")
+
+
+def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
+    return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version))
+
+
+def _tries(stop: Any, causes: Any, due: Any) -> Attempts:
+    return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due))
+
+
+def _replay(at: Any, by: Any, reason: Any, before: Any) -> Replay:
+    return Replay(seconds(at), text(by), text(reason), text_or_none(before))
+
+
+def _outcome(ending: Any, reason: Any, rule: Any) -> Outcome:
+    return Outcome(Ending(ending), text_or_none(reason), text_or_none(rule))
