@@ -1,4 +1,4 @@
-"""The on-ramp: takes source messages in batches straight from aiokafka, makes envelopes of them (Messaging Gateway).
+"""The on-ramp: source topic in, envelopes out (Messaging Gateway).
 
 It packs what is waiting and never waits for more, so a lone record leaves at once.
 """
@@ -17,7 +17,8 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.entry import CHUNK_BYTES, Batch
+from metroline.routing.journeys.departures import Departures
+from metroline.routing.journeys.entry import enter
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.strategies import Strategy
 
@@ -26,7 +27,7 @@ MOST_RECORDS = 10_000
 
 
 FILL = 0.8
-"""How full packs begin: services make records grow, and a full pack would go on as a pack and a small rest."""
+"""Share of `pack_bytes` that first packs are filled to: services make records grow, and a full pack would be split."""
 
 
 class SourceRenewed(MetrolineError):
@@ -46,7 +47,7 @@ class OnRamp(BatchConsumer):
     def __init__(
         self,
         bus: Bus,
-        rule_tables: LiveRules,
+        rules: LiveRules,
         strategy: Strategy,
         cluster: Cluster,
         clock: Callable[[], float],
@@ -57,7 +58,7 @@ class OnRamp(BatchConsumer):
     ) -> None:
         super().__init__(cluster, clock, settings=settings, **kwargs)
         self.bus = bus
-        self.rule_tables = rule_tables
+        self.rules = rules
         self.strategy = strategy
         self.epoch = epoch
         self.group = bus.topics.on_ramp_group(epoch)
@@ -65,21 +66,18 @@ class OnRamp(BatchConsumer):
 
     async def prepare(self) -> None:
         """Waits for the rules table."""
-        await self.rule_tables.ready()
+        await self.rules.ready()
 
     async def handle(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
     ) -> tuple[int, list[Confirmation]]:
         """Packs and sends the records of these messages."""
         self.bus.metrics.tick()
-        departures = self.bus.departures(self.strategy.name, Origin(source_origin(self.epoch), partition.partition))
-        batch = Batch(self.strategy, self.rule_tables)
+        origin = Origin(source_origin(self.epoch), partition.partition)
+        departures = Departures(self.strategy.name, origin, self.bus.limits.max_hops)
         offsets = [message.offset for message in messages]
         values = [message.value for message in messages]
-        each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
-        for first in range(0, len(values), each):
-            batch.add(offsets[first : first + each], values[first : first + each])
-        departures.add_next_steps(batch.segment(self.clock()), batch.next_steps, "on-ramp")
+        enter(departures, offsets, values, self.strategy, self.rules.rule_tables, self.clock())
         return messages[-1].offset + 1, await self.bus.dispatch(departures, FILL)
 
     async def begin(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:

@@ -12,19 +12,19 @@ from faust.streams import Stream
 from faust.types import StreamT
 
 from metroline.agents.arrivals import Arrivals
-from metroline.agents.conductor import Conductor
 from metroline.agents.delivery.agent_loop import AgentLoop, Handle
-from metroline.agents.map_maker import MapMaker
 from metroline.agents.membership.roles import SERVICE, Role
+from metroline.agents.outcome_writer import OutcomeWriter
+from metroline.agents.routers import RouterAgent
 from metroline.agents.rules_agent import RulesAgent
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
 from metroline.agents.stops.stop import Stop
-from metroline.agents.switch import Switch
 from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.line_table import LineTable, OwnedTable
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.addresses import ARRIVALS, service_address
+from metroline.routing.journeys.deciders import ROUTERS
 
 Body = Callable[[Stream[bytes]], Awaitable[None]]
 
@@ -39,16 +39,21 @@ class Tables:
     letters: RecentEntries | None = None
 
 
+def looping_over(agent_loop: AgentLoop, handle: Handle) -> Body:
+    """Return the body of an agent that handles envelopes."""
+    return lambda stream: agent_loop.run(stream, handle)
+
+
 def register(
     app: faust.App,
     agent_loop: AgentLoop,
-    rule_tables: LiveRules,
-    rules: LineTable,
+    rules: LiveRules,
+    rules_table: LineTable,
     line: Line,
     role: Role,
     stop: Callable[[Service], Stop],
 ) -> Tables:
-    """Declares the agents and tables of a role; `stop` makes one; every worker follows the rules table."""
+    """Declare the agents and tables of a role; `stop` makes the stop of a service. Every worker follows the rules."""
     bus = agent_loop.bus
 
     def agent(address: str, body: Body, help: str) -> None:
@@ -62,25 +67,26 @@ def register(
         run.__doc__ = help
         app.agent(topic, name=address)(run)
 
-    def carrying(handle: Handle) -> Body:
-        return lambda stream: agent_loop.run(stream, handle)
-
-    agent("rules", RulesAgent(bus, rules, rule_tables).run, "Applies published rules to the rules table.")
+    looping = partial(looping_over, agent_loop)
+    agent("rules", RulesAgent(bus, rules_table, rules).run, "Applies published rules to the rules table.")
     if role.plays("router"):
-        agent("map-maker", carrying(MapMaker(agent_loop).handle), "Plans the way of a record at the start.")
-        agent("conductor", carrying(Conductor(agent_loop).handle), "Decides the next stop after every stop.")
-        agent("switch", carrying(Switch(agent_loop).handle), "Plans anew where a stop made the plan stale.")
+        for address, router in ROUTERS.items():
+            agent(address, looping(RouterAgent(agent_loop, rules, router).handle), router.summary)
     for name, service in sorted(line.services.items()):
         if role.plays(f"{SERVICE}{name}"):
             help = (service.handler.__doc__ or f"The service {name}.").strip().splitlines()[0]
-            agent(service_address(name), carrying(stop(service).handle), help)
+            agent(service_address(name), looping(stop(service).handle), help)
     if not role.plays(ARRIVALS):
-        return Tables(rules)
-    return _arrivals(app, agent_loop, rules, agent)
+        return Tables(rules_table)
+    return _arrivals(app, agent_loop, rules, rules_table, agent)
 
 
 def _arrivals(
-    app: faust.App, agent_loop: AgentLoop, rules: LineTable, agent: Callable[[str, Body, str], None]
+    app: faust.App,
+    agent_loop: AgentLoop,
+    rules: LiveRules,
+    rules_table: LineTable,
+    agent: Callable[[str, Body, str], None],
 ) -> Tables:
     def table(name: str, help: str) -> OwnedTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
@@ -90,13 +96,14 @@ def _arrivals(
     outcomes = table("outcomes", "outcomes counted by last stop, ending and reason, with what is settled")
     shown = table("journeys", "the latest journeys"), table("dead_letters", "the latest dead letters")
     journeys, letters = map(RecentEntries, shown)
-    arrivals = Arrivals(agent_loop, outcomes, journeys, letters)
+    writer = OutcomeWriter(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock)
+    arrivals = Arrivals(agent_loop, rules, outcomes, writer)
 
-    async def forget() -> None:
-        arrivals.forget()
+    async def reset() -> None:
+        arrivals.reset()
 
     for owned in (outcomes, *shown):
-        owned.on_recover(forget)
+        owned.on_recover(reset)
         owned.on_recover(partial(owned.restore, agent_loop.bus))
-    agent(ARRIVALS, lambda stream: agent_loop.run(stream, arrivals.handle), "Settles every outcome once.")
-    return Tables(rules, outcomes, journeys, letters)
+    agent(ARRIVALS, looping_over(agent_loop, arrivals.handle), "Settles every outcome once.")
+    return Tables(rules_table, outcomes, journeys, letters)

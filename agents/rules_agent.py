@@ -10,7 +10,8 @@ import orjson
 from faust.streams import Stream
 from faust.types import EventT
 
-from metroline.agents.delivery.bus import AckTracker, Bus, Confirmation
+from metroline.agents.delivery.acknowledgements import AckTracker
+from metroline.agents.delivery.bus import Bus, Confirmation
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.live_rules import LiveRules, Publication
 
@@ -20,18 +21,18 @@ log = logging.getLogger(__name__)
 class RulesAgent:
     """Takes each publication that replaces the version before it: two people cannot overwrite each other unseen."""
 
-    def __init__(self, bus: Bus, table: LineTable, rule_tables: LiveRules) -> None:
+    def __init__(self, bus: Bus, table: LineTable, rules: LiveRules) -> None:
         self.bus = bus
         self.table = table
-        self.rule_tables = rule_tables
+        self.rules = rules
 
     async def run(self, stream: Stream[bytes]) -> None:
         """Applies what is published on the rules topic."""
         tracker = AckTracker()
         async for event in stream.noack().events():
-            pending = await tracker.take(event)
+            pending = await tracker.track(event)
             if pending is not None:
-                tracker.settle(pending, await self._apply(event))
+                tracker.complete(pending, await self._apply(event))
 
     async def _apply(self, event: EventT[bytes]) -> list[Confirmation]:
         version = event.message.offset + 1
@@ -40,7 +41,7 @@ class RulesAgent:
         except (LookupError, TypeError, ValueError) as error:
             log.error("the message at offset %d of the rules topic is no publication: %r", version - 1, error)
             return []
-        latest = self.rule_tables.latest
+        latest = self.rules.latest
         if version <= latest:
             return []
         if publication.replaces != latest:

@@ -11,7 +11,7 @@ from aiokafka.structs import ConsumerRecord
 from metroline.agents.delivery.bus import Bus, Confirmation
 from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
-from metroline.routing.addresses import ARRIVALS, ROOMS
+from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.journeys.dead_letters import malformed_message
 from metroline.routing.messages.envelope import Envelope
@@ -28,7 +28,7 @@ class WaitingRooms(BatchConsumer):
         super().__init__(cluster, clock, settings=settings, **kwargs)
         self.bus = bus
         self.group = bus.topics.waiting_group
-        self.read = [bus.topics.at(room) for room in ROOMS]
+        self.read = [bus.topics.at(room) for room in WAITING_ROOMS]
         self._closed: dict[TopicPartition, float] = {}
         """Partitions that are paused until the message at their head is due."""
         self._heads: dict[TopicPartition, tuple[int, float]] = {}
@@ -53,7 +53,7 @@ class WaitingRooms(BatchConsumer):
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
     ) -> tuple[int, list[Confirmation]]:
         """Sends on what is due; closes the partition before the first message that is not."""
-        stay = ROOMS[self.bus.topics.address(partition.topic)]
+        stay = WAITING_ROOMS[self.bus.topics.address(partition.topic)]
         confirmations: list[Confirmation] = []
         for message in messages:
             until = self._due(partition, message, stay)
@@ -83,7 +83,7 @@ class WaitingRooms(BatchConsumer):
             address = self.bus.topics.address(partition.topic)
             letter = malformed_message(raw, address, partition.partition, message.offset, str(error), now)
             return [await self.bus.send(ARRIVALS, letter)]
-        departures = self.bus.departures(envelope.strategy, envelope.origin)
+        departures = self.bus.departures(envelope)
         for segment in envelope.segments:
             if segment.attempts is not None:
                 departures.send_back(segment, segment.attempts.stop, segment.attempts.due - now)

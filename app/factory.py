@@ -145,18 +145,19 @@ def create_app(settings: Settings) -> LineApp:
     )
     assert isinstance(rules, LineTable)
     app.rule_tables = LiveRules(from_file, rules, app.served_stops, settings.strategy, lambda: app.tables.actives_ready)
-    agent_loop = AgentLoop(app.bus, app.rule_tables, time.time)
+    agent_loop = AgentLoop(app.bus, app.rule_tables.ready, time.time)
     app.transport = Transport(
         app.conf.broker_consumer,
         app,
         cluster=cluster,
         fetch_wait=settings.fetch_wait,
         drain=agent_loop.drain,
-        forget=agent_loop.forget,
+        forget=agent_loop.reset,
     )
     stop = partial(
         Stop,
         agent_loop,
+        app.rule_tables,
         pack_seconds=settings.pack_seconds,
         retry_policy=settings.retry_policy,
         max_age=settings.max_age,

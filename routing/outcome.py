@@ -1,29 +1,29 @@
-"""What a service may say of a record: the record itself, `Drop` or `Retry`; and how a journey ends."""
+"""Answers of a service other than the record itself, `Drop` and `Retry`, and the outcome of a journey."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-MOST_TOLD = 2_000
-"""Characters of a reason that travel."""
+MAX_DETAIL = 2_000
+"""Characters of an outcome's detail that travel with the record."""
 
 
-def told(text: str) -> str:
-    """A text of somebody else's as it can travel: not too long, and without halves of surrogate pairs."""
-    return text[:MOST_TOLD].encode(errors="replace").decode()
+def sendable(text: str) -> str:
+    """Return somebody else's text as it can travel: cut to `MAX_DETAIL` and without halves of surrogate pairs."""
+    return text[:MAX_DETAIL].encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The record is dropped on purpose, and counted under `reason` (Message Filter)."""
+    """Drop the record on purpose and count it under `reason` (Message Filter)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The record shall be tried again at this stop, not before `after` seconds."""
+    """Try the record again at this stop, not before `after` seconds have passed."""
 
     reason: str = "asked for"
     after: float = 0.0
@@ -41,7 +41,7 @@ class Ending(StrEnum):
 
 
 class Cause(StrEnum):
-    """The kinds of dead letters: how a dead letter's reason begins."""
+    """The kinds of dead letters."""
 
     RULE_ERROR = "rule_error"
     """A condition could not be decided."""
@@ -72,14 +72,58 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceError:
+    """An exception that a service raised."""
+
+    type: str
+    """The name of its class."""
+    text: str
+    place: str = ""
+    """The last place in the author's own code, as `file.py:17 in function`; empty where there is none."""
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.text}" + (f" ({self.place})" if self.place else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a journey ended: `reason` is a drop's reason or, for a dead letter, `cause: detail`."""
+    """The end of a journey."""
 
     ending: Ending
-    reason: str | None = None
+    cause: Cause | None = None
+    """The kind of a dead letter; None for the other endings."""
+    detail: str = ""
+    """The reason of a drop, or what is known about a dead letter beside its cause."""
     rule: str | None = None
+    """The name of the rule that decided it."""
+    error: ServiceError | None = None
+    """The exception of the service, where one ended the journey."""
+
+    @classmethod
+    def dropped(cls, reason: str, rule: str | None = None) -> Outcome:
+        """Return the outcome of a record that was taken off the line on purpose."""
+        return cls(Ending.DROPPED, None, sendable(reason), rule)
 
     @classmethod
     def dead(cls, cause: Cause, detail: str = "", rule: str | None = None) -> Outcome:
-        """A dead letter's outcome; its reason begins with the cause."""
-        return cls(Ending.DEAD, told(f"{cause}: {detail}") if detail else str(cause), rule)
+        """Return the outcome of a dead letter."""
+        return cls(Ending.DEAD, cause, sendable(detail), rule)
+
+    @classmethod
+    def raised(cls, error: ServiceError) -> Outcome:
+        """Return the outcome of a record on which a service raised."""
+        return cls(Ending.DEAD, Cause.SERVICE_ERROR, error=error)
+
+    @property
+    def reason(self) -> str | None:
+        """The reason as people read it: that of a drop or, for a dead letter, `cause: detail`; None if delivered."""
+        if self.ending is Ending.DELIVERED:
+            return None
+        if self.cause is None:
+            return self.detail
+        detail = self.detail if self.error is None else str(self.error)
+        return f"{self.cause}: {detail}" if detail else str(self.cause)
+
+
+DELIVERED = Outcome(Ending.DELIVERED)
+"""The outcome of every record that reaches the end of the line."""

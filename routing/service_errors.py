@@ -1,29 +1,37 @@
-"""What went wrong in a service, as dead letters and `explain` tell it."""
+"""Describe an exception of a service by its type, its text and its place in the author's code."""
 
 from __future__ import annotations
 
 import re
 import traceback
 
-SLASH = re.compile(r"[\\/]")
+from metroline.routing.outcome import ServiceError, sendable
+
+PATH_SEPARATOR = re.compile(r"[\\/]")
 STANDARD_LIBRARY = traceback.__file__.removesuffix("traceback.py")
 HIDDEN = "__tracebackhide__"
-"""A module that has this among its names counts as a library, as in pytest."""
+"""A module with this name among its globals counts as a library, as in pytest."""
 INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]")
+MAX_TEXT = 1_000
+"""Characters of an exception's text that are kept."""
 
 
-def described(error: BaseException, hint: str = "") -> str:
-    """An exception as type and text, with the last place in the service's own code, apart from libraries."""
+def describe_error(error: BaseException, hint: str = "") -> ServiceError:
+    """Return an exception as a value; `hint` is appended to its text.
+
+    Its place is the last frame outside of libraries, since that is where the author can change something.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     hidden = [HIDDEN in frame.f_globals for frame, _ in traceback.walk_tb(error.__traceback__)]
     own = [
         frame for frame, hides in zip(frames, hidden, strict=True) if not (hides or _is_library(frame.filename))
     ] or frames
-    return f"{type(error).__name__}: {error}"[:1_000] + hint + (f" ({_place(own[-1])})" if own else "")
+    text = sendable(str(error)[:MAX_TEXT] + hint)
+    return ServiceError(type(error).__name__, text, _place(own[-1]) if own else "")
 
 
 def _place(frame: traceback.FrameSummary) -> str:
-    return f"{SLASH.split(frame.filename)[-1]}:{frame.lineno} in {frame.name}"
+    return f"{PATH_SEPARATOR.split(frame.filename)[-1]}:{frame.lineno} in {frame.name}"
 
 
 def _is_library(file: str) -> bool:

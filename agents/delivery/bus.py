@@ -1,16 +1,13 @@
-"""Sends what was made and says when the brokers have it; a message is acknowledged only after that, and in order."""
+"""The bus: sends envelopes to their topics until the brokers confirm them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
-
-from faust.types import TP, EventT
 
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.kafka.producer import NoTopic, TooLarge
@@ -19,17 +16,15 @@ from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.dead_letters import too_large
 from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.messages.envelope import Envelope, pack
-from metroline.routing.messages.itinerary import Hop
-from metroline.routing.messages.record_ids import Origin
 from metroline.routing.outcome import Cause, Outcome
 
 Confirmation = asyncio.Future[None]
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
-"""Seconds between two attempts to send what the broker did not confirm."""
+"""First and longest wait between two attempts to send a message, in seconds."""
 
 NO_TOPIC_ATTEMPTS = 3
-"""After how many attempts a topic that does not exist counts as one that never will: the producer waits itself, too."""
+"""Attempts after which a missing topic counts as missing for good; the producer waits for it at each of them, too."""
 
 Fallback = Callable[[BaseException], Awaitable[Confirmation]]
 """Sends something else in place of a message that was refused for good."""
@@ -38,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Producer(Protocol):
-    """What the bus needs of a producer."""
+    """The part of a producer that the bus uses."""
 
     async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> asyncio.Future[None]: ...
 
@@ -55,7 +50,7 @@ class _Shipment:
 
 
 class Bus:
-    """Sends to one partition of a topic and tries again until the broker confirms; counts what it sent."""
+    """Sends messages to given partitions, again and again until a broker confirms them, and counts them."""
 
     def __init__(self, topics: Topics, limits: Limits, producer: Producer, metrics: WorkerMetrics) -> None:
         self.topics = topics
@@ -64,39 +59,35 @@ class Bus:
         self._producer = producer
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def departures(self, strategy: str, origin: Origin) -> Departures:
-        return Departures(strategy, origin, self.limits.max_hops)
+    def departures(self, envelope: Envelope) -> Departures:
+        """Return the departures, none yet, of the records in an envelope."""
+        return Departures.of(envelope, self.limits)
 
     async def dispatch(self, departures: Departures, fill: float = 1.0) -> list[Confirmation]:
-        """Packs and sends what departs, packs filled to this share of `pack_bytes`.
+        """Pack and send what departs; packs are filled to this share of `pack_bytes`.
 
         The records of an origin's partition stay in that partition.
         """
-        confirmations = []
-        size, count = int(self.limits.pack_bytes * fill), self.limits.pack_records
-        for address, segments in departures.by_address.items():
-            for envelope in pack(departures.strategy, departures.origin, segments, size, count):
-                confirmations.append(await self.send(address, envelope))
-        return confirmations
+        return [await self.send(address, envelope) for address, envelope in departures.packs(self.limits, fill)]
 
     async def send(self, address: str, envelope: Envelope) -> Confirmation:
-        """Sends an envelope; one that no message can hold is sent in parts, and a record alone is cut short."""
+        """Send an envelope; split one that no message can hold, and cut a record short that is too large by itself."""
         value = envelope.encode()
         if len(value) > self.limits.message_bytes:
             return await self._divide(address, envelope, len(value))
         self.metrics.sent(address, len(envelope), len(value))
-        instead = partial(self._send_instead, address, value)
-        return await self.produce(self.topics.at(address), envelope.origin.partition, value, on_refused=instead)
+        fallback = partial(self._send_fallback, address, value)
+        return await self.produce(self.topics.at(address), envelope.origin.partition, value, on_refused=fallback)
 
     async def end(self, envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
-        """Ends the journeys of an envelope's records."""
-        departures = self.departures(envelope.strategy, envelope.origin)
+        """End the journeys of the records in an envelope."""
+        departures = self.departures(envelope)
         for segment in envelope.segments:
-            departures.add(replace(segment, outcome=None), Hop(ARRIVALS, outcome=outcome))
+            departures.end(segment, outcome)
         return await self.dispatch(departures)
 
-    async def _send_instead(self, address: str, value: bytes, error: BaseException) -> Confirmation:
-        """Sends the parts of an envelope that is too large; ends its records where their next stop has no topic."""
+    async def _send_fallback(self, address: str, value: bytes, error: BaseException) -> Confirmation:
+        """Send the parts of an envelope that is too large; end its records where their next stop has no topic."""
         envelope = Envelope.decode(value)  # it is not kept until then: most are confirmed
         if isinstance(error, TooLarge):
             return await self._divide(address, envelope, len(value))
@@ -104,7 +95,7 @@ class Bus:
         return asyncio.create_task(all_of(await self.end(envelope, outcome)))
 
     async def _divide(self, address: str, envelope: Envelope, size: int) -> Confirmation:
-        """Sends the halves of an envelope; a record that is too large by itself ends at the arrivals."""
+        """Send the halves of an envelope; a record that is too large by itself ends at the arrivals."""
         if len(envelope) == 1:
             letter = too_large(envelope, size, self.limits.message_bytes)
             return await self.produce(self.topics.at(ARRIVALS), envelope.origin.partition, letter.encode())
@@ -121,7 +112,7 @@ class Bus:
         key: bytes | None = None,
         on_refused: Fallback | None = None,
     ) -> Confirmation:
-        """Sends a message and gives its confirmation: it is sent again until the broker has it."""
+        """Send a message until a broker has it; return its confirmation."""
         confirmation: Confirmation = asyncio.get_running_loop().create_future()
         await self._attempt(_Shipment(topic, partition, key, value, confirmation, on_refused))
         return confirmation
@@ -152,7 +143,7 @@ class Bus:
         self._spawn(self._attempt_later(shipment, wait))
 
     def _is_refused_for_good(self, shipment: _Shipment, error: BaseException) -> bool:
-        """Whether another attempt would end as this one did; the arrivals, where all ends, are waited for."""
+        """Whether another attempt would fail in the same way; the topic of the arrivals is always waited for."""
         if isinstance(error, NoTopic):
             return shipment.attempts >= NO_TOPIC_ATTEMPTS and shipment.topic != self.topics.at(ARRIVALS)
         return isinstance(error, TooLarge)
@@ -161,8 +152,8 @@ class Bus:
         await asyncio.sleep(wait)
         await self._attempt(shipment)
 
-    async def _replace(self, shipment: _Shipment, instead: Awaitable[Confirmation]) -> None:
-        await (await instead)
+    async def _replace(self, shipment: _Shipment, fallback: Awaitable[Confirmation]) -> None:
+        await (await fallback)
         if not shipment.confirmation.done():
             shipment.confirmation.set_result(None)
 
@@ -173,78 +164,6 @@ class Bus:
 
 
 async def all_of(confirmations: Iterable[Confirmation]) -> None:
-    """Waits until all of them are in."""
+    """Wait until all confirmations are in."""
     for confirmation in confirmations:
         await confirmation
-
-
-@dataclass(slots=True, eq=False)
-class PendingMessage:
-    """A message that was taken: acknowledged when everything that was made from it is confirmed."""
-
-    event: EventT[bytes]
-    open: int = 1
-
-
-class AckTracker:
-    """Acknowledges messages in order, per topic and partition, and bounds how many are open.
-
-    Faust commits past a message that is still open (`Consumer._new_offset`), so none is acknowledged before those in
-    front of it.
-    """
-
-    def __init__(self, limit: int = 32) -> None:
-        self._limit = limit
-        self._count = 0
-        self._forgotten = 0
-        self._queues: dict[TP, deque[PendingMessage]] = {}
-        self._room = asyncio.Event()
-        self._room.set()
-
-    async def take(self, event: EventT[bytes]) -> PendingMessage | None:
-        """Notes a message as open; waits while too many are. None where partitions changed hands meanwhile.
-
-        Such a message comes again, behind those that were open before it.
-        """
-        forgotten = self._forgotten
-        while self._count >= self._limit:
-            self._room.clear()
-            await self._room.wait()
-            if forgotten != self._forgotten:
-                return None
-        self._count += 1
-        pending = PendingMessage(event)
-        self._queues.setdefault(event.message.tp, deque()).append(pending)
-        return pending
-
-    def settle(self, pending: PendingMessage, confirmations: Iterable[Confirmation]) -> None:
-        """The message counts as done once all of these are in."""
-        for confirmation in confirmations:
-            pending.open += 1
-            confirmation.add_done_callback(partial(self._confirmed, pending))
-        self._close(pending)
-
-    def _confirmed(self, pending: PendingMessage, confirmation: Confirmation) -> None:
-        if confirmation.cancelled():
-            return
-        if confirmation.exception() is not None:  # left open: the message comes again
-            log.error("a message of %s stays open", pending.event.message.topic, exc_info=confirmation.exception())
-            return
-        self._close(pending)
-
-    def forget(self) -> None:
-        """Acknowledges nothing of what is open: called when partitions change hands, and all of it comes again."""
-        self._queues.clear()
-        self._forgotten += 1
-        self._count = 0
-        self._room.set()
-
-    def _close(self, pending: PendingMessage) -> None:
-        pending.open -= 1
-        if pending.open:
-            return
-        queue = self._queues.get(pending.event.message.tp)
-        while queue and not queue[0].open:
-            queue.popleft().event.ack()
-            self._count -= 1
-        self._room.set()

@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from metroline.agents.kafka.cluster import TopicPlan
-from metroline.routing.addresses import ARRIVALS, ROOMS, service_address
+from metroline.routing.addresses import ARRIVALS, DEAD_LETTERS, DELIVERED, WAITING_ROOMS, service_address
 from metroline.routing.messages.itinerary import Decider
 
 TABLES = ("outcomes", "journeys", "dead_letters")
-DELIVERED, DEAD_LETTERS = "delivered", "dead-letters"
 TABLE_BYTES = 16 * 1024 * 1024
 """What an entry of a table may hold: a block of 16 million records of which a tenth is under way takes half of it."""
 
@@ -81,7 +80,7 @@ class Topics:
         yield TopicPlan(self.delivered, partitions, room)
         kept = room | {"retention.ms": "-1"}
         yield TopicPlan(self.dead_letters, partitions, kept)
-        for address in ROOMS:
+        for address in WAITING_ROOMS:
             yield TopicPlan(self.at(address), partitions, kept)
         table_room = {"cleanup.policy": "compact", "max.message.bytes": str(TABLE_BYTES)}
         for table in TABLES:

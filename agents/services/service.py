@@ -32,8 +32,8 @@ class Service:
     is_async: bool = False
     is_blocking: bool = False
     """Whether it is a plain function that waits for something: it runs in a thread."""
-    retry_policy: Mapping[str, Any] = field(default_factory=dict)
-    """What it says of its patience itself."""
+    retries: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of `RetryPolicy` that it overrides."""
     no_retry: tuple[type[BaseException], ...] = ()
     """What is not tried again when it is raised."""
     ordered: bool | str = False
@@ -67,9 +67,9 @@ class Service:
 
         return laid_over
 
-    def patient(self, default: RetryPolicy) -> RetryPolicy:
-        """Its patience, by default this one."""
-        return replace(default, **self.retry_policy)
+    def retry_policy_over(self, default: RetryPolicy) -> RetryPolicy:
+        """Return its retry policy, which takes from the default whatever the service does not override."""
+        return replace(default, **self.retries)
 
 
 @overload
@@ -119,7 +119,7 @@ def service(
     The function stays what it is: calling it in a test calls it.
     """
     said = {"attempts": attempts, "backoff": backoff, "backoff_max": backoff_max, "timeout": timeout}
-    retry_policy = {key: value for key, value in said.items() if value is not None}
+    retries = {key: value for key, value in said.items() if value is not None}
 
     def mark(function: Handler) -> Handler:
         stop = str(name or getattr(function, "__name__", ""))
@@ -128,7 +128,7 @@ def service(
             raise InvalidLine(
                 f"a stop cannot be named {stop!r}: use lower case letters, digits and _, and no reserved word"
             )
-        for problem in _problems(concurrency, is_async, blocking, retry_policy, no_retry):
+        for problem in _problems(concurrency, is_async, blocking, retries, no_retry):
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered is True or the name of a field, and needs concurrency=1")
@@ -136,9 +136,7 @@ def service(
         fields = None if reads is None else frozenset(reads)
         if fields is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in fields)):
             raise InvalidLine(f"service {stop!r}: reads is a list of names of fields, not {reads!r}")
-        marked = Service(
-            stop, function, concurrency, is_async, blocking, retry_policy, no_retry, ordered, takes_id, fields
-        )
+        marked = Service(stop, function, concurrency, is_async, blocking, retries, no_retry, ordered, takes_id, fields)
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
 
@@ -146,7 +144,7 @@ def service(
 
 
 def _problems(
-    concurrency: int, is_async: bool, is_blocking: bool, retry_policy: Mapping[str, float], no_retry: Any
+    concurrency: int, is_async: bool, is_blocking: bool, retries: Mapping[str, float], no_retry: Any
 ) -> Iterator[str]:
     """What is wrong with how a service wants to be run."""
     if concurrency < 1:
@@ -155,14 +153,14 @@ def _problems(
         yield "blocking is for plain functions; an async one is awaited"
     if concurrency > 1 and not is_async and not is_blocking:
         yield "concurrency needs an async function or blocking=True"
-    attempts = retry_policy.get("attempts", 1)
+    attempts = retries.get("attempts", 1)
     if type(attempts) is not int or attempts < 1:
         yield f"attempts must be a whole number from 1 on, not {attempts!r}"
     for key in ("backoff", "backoff_max", "timeout"):
-        value = retry_policy.get(key, 1.0)
+        value = retries.get(key, 1.0)
         if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
             yield f"{key} must be a number of seconds above 0, not {value!r}"
-    if "timeout" in retry_policy and not is_async and not is_blocking:
+    if "timeout" in retries and not is_async and not is_blocking:
         yield "a plain function cannot be stopped at its timeout: make it async, or blocking=True"
     if not isinstance(no_retry, tuple) or not all(
         isinstance(one, type) and issubclass(one, BaseException) for one in no_retry

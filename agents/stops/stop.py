@@ -1,50 +1,44 @@
-"""The wrapper of a service: one Faust agent for each stop, written once."""
+"""A stop: the agent that runs one service on the records that come to it."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Confirmation
-from metroline.agents.services.service import Handler, Service
+from metroline.agents.services.service import Service
 from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.threads import ThreadRunner
+from metroline.agents.stops.views import ServiceViews
+from metroline.agents.tables.live_rules import LiveRules
+from metroline.routing.journeys.answers import Answers, StopPolicy, admit, depart
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.messages.itinerary import Decision
 from metroline.routing.messages.segment import Segment
-from metroline.routing.outcome import Cause, Outcome
-from metroline.routing.records.field_sets import NOTHING, FieldSet
-from metroline.routing.records.service_view import PartialDecode, SelectedFields, ServiceView, WholeRecord
 from metroline.routing.strategies import strategy_named
 
-GIVEN_UP = 8
-"""Threads that a stop gives up at their timeout, for each record that it takes at once, before it waits for one."""
+MAX_ABANDONED = 8
+"""Threads that may run on after their time-out, per record that the stop takes at once."""
 
-HURRIED = 1.0
-"""Seconds that a pack may take while a worker stops or loses partitions."""
+DRAIN_SECONDS = 1.0
+"""Time that a pack may take while the worker stops or loses partitions."""
 
-MOST_HANDLINGS = 100
-"""Sets of fields that a stop keeps a reader for; the tables of old versions may have named others."""
-
-WHOLE_RECORD = WholeRecord()
-
-BREATH = 0.02
-"""Seconds after which a stop lets others have the event loop."""
+SLICE_SECONDS = 0.02
+"""Time after which a stop lets others have the event loop."""
 
 
 class Stop:
-    """Runs one service on the records that come to its stop and sends each on its way."""
+    """Runs one service on the records that come to its stop, and sends each of them on its way."""
 
     def __init__(
         self,
         agent_loop: AgentLoop,
+        rules: LiveRules,
         service: Service,
         pack_seconds: float,
         retry_policy: RetryPolicy,
@@ -52,147 +46,119 @@ class Stop:
         max_age: float | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """`retry_policy` is the default, which the service may override; `pack_seconds` bounds the work on one pack."""
         self.agent_loop = agent_loop
+        self.bus = agent_loop.bus
+        self.clock = agent_loop.clock
+        self.rules = rules
         self.service = service
         self.pack_seconds = pack_seconds
-        self.retry_policy = service.patient(retry_policy)
-        self.max_age = max_age
+        self.policy = StopPolicy(
+            service.name, service.retry_policy_over(retry_policy), service.no_retry, service.reads, max_age
+        )
         self.jitter = jitter
-        self.threads = ThreadRunner(max_abandoned=GIVEN_UP * service.concurrency)
+        self._threads = ThreadRunner(max_abandoned=MAX_ABANDONED * service.concurrency)
+        self._views = ServiceViews(service.reads)
         self.queues: OrderedQueues | None = None
         if service.ordered:
             by = service.ordered if isinstance(service.ordered, str) else None
-            self.queues = OrderedQueues(by, self._attempt, agent_loop.clock)
-        self._ends: dict[Outcome, Decision] = {}
-        self._handlings: dict[FieldSet, ServiceView] = {}
+            self.queues = OrderedQueues(by, self._attempt, self.clock)
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
-        """Handles the records of an envelope and regroups them by where they go next."""
+        """Handle the records of an envelope and regroup them by where they go next."""
         if self.queues is not None:
             async with self.queues.turn:
                 return await self._handle_in_order(envelope, self.queues)
-        bus = self.agent_loop.bus
-        departures = bus.departures(envelope.strategy, envelope.origin)
-        runs = [self._trip(envelope, segment) for segment in self._young(envelope, departures)]
-        await self._run(runs)
-        for service_run in runs:
-            service_run.depart(departures, self.agent_loop.clock())
-        return await bus.dispatch(departures)
+        departures = self.bus.departures(envelope)
+        runs = list(self._runs(envelope, departures))
+        await self._call(runs)
+        for run in runs:
+            self._depart(departures, run)
+        return await self.bus.dispatch(departures)
 
     async def _handle_in_order(self, envelope: Envelope, queues: OrderedQueues) -> list[Confirmation]:
-        """The same, one record after the other: one that fails waits here, and so do those behind it in its lane."""
-        departures = self.agent_loop.bus.departures(envelope.strategy, envelope.origin)
+        """Handle one record after the other; one that fails waits here, with those behind it in its queue."""
+        departures = self.bus.departures(envelope)
         held: list[Confirmation] = []
-        breath = self.agent_loop.clock()
-        for segment in self._young(envelope, departures):
-            service_run = self._trip(envelope, segment)
+        slice_began = self.clock()
+        for run in self._runs(envelope, departures):
+            segment = run.answers.segment
             waiting: set[int] = set()
             for place, line in enumerate(segment.lines):
                 key = queues.key(envelope.origin, line)
                 again: Segment | None = segment.part([place])
                 if not queues.is_taken(key):
-                    await service_run.run_one(place)
-                    again = service_run.again(place)
+                    await run.run_one(place)
+                    again = self._again(run, place)
                 if again is not None:
                     waiting.add(place)
                     held.append(queues.hold(key, replace(envelope, segments=(again,))))
-                if self.agent_loop.clock() - breath > BREATH:
+                if self.clock() - slice_began > SLICE_SECONDS:
                     await asyncio.sleep(0)
-                    breath = self.agent_loop.clock()
-            service_run.taken = len(segment.lines)
-            service_run.depart(departures, self.agent_loop.clock(), waiting)
-        return await self.agent_loop.bus.dispatch(departures) + held
+                    slice_began = self.clock()
+            run.answers.taken = len(run)
+            self._depart(departures, run, waiting)
+        return await self.bus.dispatch(departures) + held
 
     async def _attempt(self, envelope: Envelope) -> Envelope | list[Confirmation]:
-        """Tries a record that waited in its lane."""
-        departures = self.agent_loop.bus.departures(envelope.strategy, envelope.origin)
-        for segment in self._young(envelope, departures):
-            service_run = self._trip(envelope, segment)
-            await service_run.run_one(0)
-            again = service_run.again(0)
+        """Try a record that waited in its queue; return it with its attempts where it is to be tried again."""
+        departures = self.bus.departures(envelope)
+        for run in self._runs(envelope, departures):
+            await run.run_one(0)
+            again = self._again(run, 0)
             if again is not None:
                 return replace(envelope, segments=(again,))
-            service_run.depart(departures, self.agent_loop.clock())
-        return await self.agent_loop.bus.dispatch(departures)
+            self._depart(departures, run)
+        return await self.bus.dispatch(departures)
 
-    def _trip(self, envelope: Envelope, segment: Segment) -> ServiceRun:
-        return ServiceRun(
-            self, strategy_named(envelope.strategy), self.agent_loop.rule_tables.rule_tables, envelope.origin, segment
-        )
-
-    def _young(self, envelope: Envelope, departures: Departures) -> Iterator[Segment]:
-        """The segments whose journeys may go on; the others end here."""
+    def _runs(self, envelope: Envelope, departures: Departures) -> Iterator[ServiceRun]:
+        """Yield a run for each segment whose journey may go on; the others end here."""
+        name, strategy, tables = self.service.name, strategy_named(envelope.strategy), self.rules.rule_tables
         for segment in envelope.segments:
-            age = self.agent_loop.clock() - segment.entered
-            if self.max_age is None or age <= self.max_age:
-                yield segment
-            else:
-                outcome = Outcome.dead(Cause.EXPIRED, f"{age:.0f} s old, {self.max_age:g} are allowed")
-                departures.add(segment, self.end(outcome).move(self.service.name))
+            if admit(departures, segment, self.policy, self.clock()):
+                answers = Answers(name, segment, self._views.of, strategy, tables)
+                yield ServiceRun(self.service, self.policy, self._threads, envelope.origin, answers)
 
-    async def call(self, handler: Handler, record: dict[str, Any]) -> Any:
-        """What a service says of a record that is awaited or runs in a thread."""
-        return await (handler(record) if self.service.is_async else self.threads.run(handler, record))
+    def _depart(self, departures: Departures, run: ServiceRun, held: Collection[int] = ()) -> None:
+        depart(departures, run.answers, self.policy, self.clock(), self.jitter, held=held)
 
-    async def _run(self, runs: Iterable[ServiceRun]) -> None:
-        """Runs the service on the records of all trips, on as many at once as it takes."""
-        deadline = self.agent_loop.clock() + self.pack_seconds
+    def _again(self, run: ServiceRun, place: int) -> Segment | None:
+        return run.answers.again(place, self.policy, self.clock(), self.jitter)
+
+    async def _call(self, runs: list[ServiceRun]) -> None:
+        """Call the service on the records of all runs, on as many at once as it takes."""
+        deadline = self.clock() + self.pack_seconds
         if self.service.is_plain:
-            await self._run_plainly(runs, deadline)
+            await self._call_plain(runs, deadline)
             return
-        waiting = ((service_run, place) for service_run in runs for place in range(len(service_run.lines)))
+        waiting = ((run, place) for run in runs for place in range(len(run)))
         if self.service.concurrency == 1:
-            await self._run_each(waiting, deadline)
+            await self._call_each(waiting, deadline)
         else:
-            await asyncio.gather(*(self._run_each(waiting, deadline) for _ in range(self.service.concurrency)))
+            await asyncio.gather(*(self._call_each(waiting, deadline) for _ in range(self.service.concurrency)))
 
-    async def _run_plainly(self, runs: Iterable[ServiceRun], deadline: float) -> None:
-        """The same for a plain function, as far as the time goes; at least one record is handled."""
-        for service_run in runs:
-            while service_run.taken < len(service_run.lines):
-                service_run.run(self.agent_loop.clock, BREATH)
-                if self._is_over(deadline, self.agent_loop.clock()):
+    async def _call_plain(self, runs: Iterable[ServiceRun], deadline: float) -> None:
+        """Call a plain function on one record at least, and on the others until the deadline."""
+        for run in runs:
+            while run.answers.taken < len(run):
+                run.run(self.clock, SLICE_SECONDS)
+                if self._is_over(deadline, self.clock()):
                     return
                 await asyncio.sleep(0)
 
-    async def _run_each(self, waiting: Iterator[tuple[ServiceRun, int]], deadline: float) -> None:
-        """Takes one record after the other, at least one, until there are no more or the time is up."""
-        clock = self.agent_loop.clock
-        breath = clock()
-        for service_run, place in waiting:
-            service_run.taken += 1
-            await service_run.run_async(place)
-            now = clock()
+    async def _call_each(self, waiting: Iterator[tuple[ServiceRun, int]], deadline: float) -> None:
+        """Take one record after the other, one at least, until none is left or the deadline has passed."""
+        slice_began = self.clock()
+        for run, place in waiting:
+            run.answers.taken += 1
+            await run.run_async(place)
+            now = self.clock()
             if self._is_over(deadline, now):
                 return
-            if now - breath > BREATH:
+            if now - slice_began > SLICE_SECONDS:
                 await asyncio.sleep(0)
-                breath = clock()
+                slice_began = self.clock()
 
     def _is_over(self, deadline: float, now: float) -> bool:
-        """Whether the rest of a pack goes back to the stop: after `pack_seconds`, or earlier where all is to end."""
-        return now > deadline or (self.agent_loop.is_draining and now > deadline - self.pack_seconds + HURRIED)
-
-    def end(self, outcome: Outcome) -> Decision:
-        """The end of a journey that the service itself decided; equal ends are the same object."""
-        found = self._ends.get(outcome)
-        if found is None:
-            if len(self._ends) > 1_000:
-                self._ends.clear()
-            found = self._ends[outcome] = Decision(None, outcome, None, 0, NOTHING)
-        return found
-
-    def handling(self, needed_fields: FieldSet) -> ServiceView:
-        """How records are read and written here, where `needed_fields` is what the strategy needs to know of them."""
-        if self.service.reads is None:
-            return WHOLE_RECORD
-        found = self._handlings.get(needed_fields)
-        if found is None:
-            if len(self._handlings) > MOST_HANDLINGS:
-                self._handlings.clear()
-            reads = self.service.reads
-            found = SelectedFields(reads) if needed_fields is None else PartialDecode(reads, needed_fields)
-        if isinstance(found, PartialDecode):
-            found = found.grown()
-        self._handlings[needed_fields] = found
-        return found
+        """Whether the rest of a pack goes back to the stop: at the deadline, or earlier while the worker drains."""
+        return now > deadline or (self.agent_loop.is_draining and now > deadline - self.pack_seconds + DRAIN_SECONDS)

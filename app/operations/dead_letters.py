@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,21 +16,18 @@ from metroline.agents.kafka.topics import Topics
 from metroline.app.compare.evidence import read_outcomes_table, read_topic
 from metroline.routing.addresses import ARRIVALS, SOURCE, SWITCH
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.dead_letters import STRAY
+from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.journeys.replay import asked_to_discard, asked_to_replay, begin_anew
-from metroline.routing.journeys.settlement import BLOCK, SettledBlock, offset_of
+from metroline.routing.journeys.replay import begin_anew, discard_request, replay_request
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock, block_key, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision
 from metroline.routing.messages.record_ids import RecordId, id_of, id_text
 from metroline.routing.messages.segment import Replay
-from metroline.routing.outcome import Outcome
+from metroline.routing.outcome import Cause, Ending, Outcome
 from metroline.routing.records.source_messages import read_message
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import RuleTables
-
-PLACE = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*): .*?( \((?P<place>[^()]+:[0-9]+ in [^()]+)\))?$", re.DOTALL)
-"""What a service raised, as `described` tells it: type, text and place."""
 
 
 class DeskError(MetrolineError):
@@ -65,13 +61,12 @@ class Letter:
     @property
     def cause(self) -> tuple[str, ...]:
         """Stop, kind and, where a service raised, the type and the place; what letters are grouped by."""
-        kind, _, detail = self.reason.partition(": ")
-        stop = self.envelope.segments[0].last_stop
-        if kind == "service_error" and (found := PLACE.match(detail)) is not None:
-            return (stop, kind, found["kind"], found["place"] or "")
-        if kind == "rule_error":
-            return (stop, kind, detail.partition(":")[0])
-        return (stop, kind)
+        segment = self.envelope.segments[0]
+        outcome = segment.outcome or Outcome(Ending.DEAD)
+        told = (segment.last_stop, outcome.cause or "")
+        if outcome.error is not None:
+            return (*told, outcome.error.type, outcome.error.place)
+        return (*told, outcome.rule or "") if outcome.cause is Cause.RULE_ERROR else told
 
     @property
     def group(self) -> str:
@@ -80,7 +75,7 @@ class Letter:
     @property
     def is_replayable(self) -> bool:
         """Whether it is a record's, whole; a message that is no envelope is not."""
-        return not self.envelope.origin.name.startswith(STRAY)
+        return not self.envelope.origin.name.startswith(MALFORMED_ORIGIN)
 
     @property
     def is_cut(self) -> bool:
@@ -149,7 +144,7 @@ class Desk:
             envelope = Envelope.decode(message.value)
             for segment in envelope.segments:
                 for place, record in enumerate(segment.ids):
-                    key = f"{envelope.origin.partition}/{envelope.origin.name}/{offset_of(record) // BLOCK}".encode()
+                    key = block_key(envelope.origin, offset_of(record) // BLOCK_OFFSETS)
                     block = blocks.get(key)
                     if block is None or not block.is_dead(record, segment.generation):
                         continue
@@ -240,12 +235,12 @@ class Replays:
 
 def _replayed(letter: Letter, line: bytes, stop: str | None, by: str) -> Envelope:
     before = letter.line.decode(errors="replace") if line != letter.line else None
-    return asked_to_replay(letter.envelope, Replay(time.time(), by, letter.reason, before), stop, line)
+    return replay_request(letter.envelope, Replay(time.time(), by, letter.reason, before), stop, line)
 
 
 def discarded(letter: Letter, reason: str, by: str) -> Envelope:
     """The request to count a letter as dropped."""
-    return asked_to_discard(letter.envelope, Replay(time.time(), by, letter.reason), reason)
+    return discard_request(letter.envelope, Replay(time.time(), by, letter.reason), reason)
 
 
 def forecast(book: RulesTable, line: bytes, stop: str | None) -> str:

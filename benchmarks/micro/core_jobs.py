@@ -147,7 +147,7 @@ def regroup(size: int) -> Job:
 
     def run(one: tuple[Segment, list[NextStep]]) -> None:
         departures = Departures("signpost", ORIGIN, max_hops=64)
-        departures.add_next_steps(*one, "source")
+        departures.add_each(*one, "source")
         for segments in departures.by_address.values():
             list(pack("signpost", ORIGIN, segments, 900 * 1024, 1_000))
 
@@ -167,7 +167,9 @@ def at_stop(stops: int) -> Job:
 
     def handle(raw: bytes) -> bytes:
         envelope = Envelope.decode(raw)
-        _, moved = envelope.segments[0].visited("stop", 1.7e9).moved(move, max_hops=stops + 2)
+        departures = Departures(envelope.strategy, envelope.origin, max_hops=stops + 2)
+        departures.add(envelope.segments[0].visited("stop", 1.7e9), move)
+        [[moved]] = departures.by_address.values()
         return Envelope(envelope.strategy, envelope.origin, (moved,)).encode()
 
     return lambda: each(handle, [raw] * RECORDS)

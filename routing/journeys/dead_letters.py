@@ -13,35 +13,43 @@ from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 
-STRAY = "stray:"
-"""How the origin of a message begins that is no envelope; the rest is the address where it was found."""
+MALFORMED_ORIGIN = "stray:"
+"""How the origin of a message that is no envelope begins; the rest is the address where it was found."""
 
-KEPT = 64 * 1024
+KEPT_BYTES = 64 * 1024
 """Bytes of a raw message that a dead letter keeps."""
 
 
 def kept(raw: bytes) -> bytes:
-    """Bytes that are no record, as the JSON line of a dead letter: text where they are, else base64; cut at 64 KiB."""
-    head = raw[:KEPT]
+    """Return bytes that are no record as the JSON line of a dead letter.
+
+    The line has their text or, where they are no UTF-8, base64; it is cut at `KEPT_BYTES`, with the SHA-256 of all.
+    """
+    head = raw[:KEPT_BYTES]
     letter: dict[str, object] = {"size": len(raw)}
     try:
         letter["text"] = head.decode()
     except UnicodeDecodeError:
         letter["base64"] = base64.b64encode(head).decode()
-    if len(raw) > KEPT:
+    if len(raw) > KEPT_BYTES:
         letter["sha256"] = hashlib.sha256(raw).hexdigest()
     return orjson.dumps({"raw": letter})
 
 
 def malformed_message(raw: bytes, address: str, partition: int, offset: int, reason: str, at: float) -> Envelope:
-    """The dead letter of a message that is no envelope: it was found at this offset of this address' topic."""
+    """Return the dead letter of a message that is no envelope, found at this offset of the topic of `address`."""
     where = f"{address}[{partition}]@{offset}: {reason}"
     segment = Segment((offset,), (kept(raw),), at, outcome=Outcome.dead(Cause.MALFORMED_ENVELOPE, where), hops=1)
-    return Envelope("", Origin(f"{STRAY}{address}", partition), (segment,))
+    return Envelope("", Origin(f"{MALFORMED_ORIGIN}{address}", partition), (segment,))
+
+
+def is_malformed_message(origin: Origin) -> bool:
+    """Whether an origin is that of a message that was no envelope."""
+    return origin.name.startswith(MALFORMED_ORIGIN)
 
 
 def too_large(envelope: Envelope, size: int, limit: int) -> Envelope:
-    """The dead letters of an envelope that no message can hold: its records cut to what a letter keeps."""
+    """Return the dead letters of an envelope that no message can hold: its records cut to what a letter keeps."""
     bound = f"a message may hold {limit}" if size > limit else "more than the broker takes"
     outcome = Outcome.dead(Cause.TOO_LARGE, f"{size} bytes, {bound}")
     segments = tuple(

@@ -1,49 +1,67 @@
-"""What leaves from one envelope, gathered by address, and how much an envelope may hold."""
+"""Departures: what leaves from one message, by address."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from metroline.routing.addresses import room_for, service_address
+from metroline.routing.addresses import ARRIVALS, is_service, service_address, waiting_room
+from metroline.routing.messages.envelope import Envelope, pack
 from metroline.routing.messages.itinerary import Hop, NextStep
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
+from metroline.routing.outcome import Cause, Ending, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an envelope may hold and how far a journey may go."""
+    """How much an envelope may hold, and how far a journey may go."""
 
     pack_bytes: int = 900 * 1024
+    """Bytes of records in an envelope, unless a single record is larger."""
     pack_records: int = 1_000
+    """Records in an envelope."""
     message_bytes: int = 2 * 1_048_588
+    """Bytes that a message on the bus may hold."""
     max_hops: int = 64
+    """Stops that a journey may visit; the next one makes it a dead letter."""
 
 
 @dataclass(slots=True)
 class Departures:
-    """What leaves from one envelope, gathered by address until all of it is known."""
+    """Segments that leave together, gathered by address until all of them are known."""
 
     strategy: str
     origin: Origin
-    max_hops: int
+    max_hops: int = 64
     by_address: dict[str, list[Segment]] = field(default_factory=dict)
 
-    def add(self, segment: Segment, move: Hop) -> None:
-        """Takes a segment that makes this move."""
-        to, moved = segment.moved(move, self.max_hops)
+    @classmethod
+    def of(cls, envelope: Envelope, limits: Limits) -> Departures:
+        """Return the departures, none yet, of the records in an envelope."""
+        return cls(envelope.strategy, envelope.origin, limits.max_hops)
+
+    def add(self, segment: Segment, hop: Hop) -> None:
+        """Add a segment that makes this hop; a journey that has gone too far ends here."""
+        outcome, to = hop.outcome, hop.to
+        visited = len(segment.history)
+        if is_service(to) and visited >= self.max_hops:
+            outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{visited} stops behind it, {self.max_hops} are allowed")
+            to = ARRIVALS
+        moved = replace(
+            segment,
+            chosen=hop.chosen,
+            itinerary=hop.itinerary if outcome is None else None,
+            outcome=outcome,
+            hops=segment.hops + 1,
+            attempts=segment.attempts if outcome is not None and outcome.ending is Ending.DEAD else None,
+        )
         self.by_address.setdefault(to, []).append(moved)
 
-    def send_back(self, segment: Segment, stop: str, seconds: float = 0.0) -> None:
-        """Sends a segment back to the stop that it has come to, as it came, through a waiting room if it shall wait."""
-        back = replace(segment, hops=segment.hops + 1)
-        self.by_address.setdefault(room_for(seconds) or service_address(stop), []).append(back)
-
-    def add_next_steps(self, segment: Segment, next_steps: Sequence[NextStep], by: str) -> None:
-        """Takes a segment whose records go their own ways, `next_steps[i]` being the way of record i: split by way."""
+    def add_each(self, segment: Segment, next_steps: Sequence[NextStep], by: str) -> None:
+        """Add a segment whose record i takes `next_steps[i]`; records with the same next step stay together."""
         if len(set(map(id, next_steps))) == 1:
-            self.add(segment, next_steps[0].move(by))
+            self.add(segment, next_steps[0].hop(by))
             return
         groups: dict[int, tuple[NextStep, list[int]]] = {}
         for place, next_step in enumerate(next_steps):
@@ -53,4 +71,20 @@ class Departures:
             else:
                 group[1].append(place)
         for next_step, places in groups.values():
-            self.add(segment.part(places), next_step.move(by))
+            self.add(segment.part(places), next_step.hop(by))
+
+    def send_back(self, segment: Segment, stop: str, seconds: float = 0.0) -> None:
+        """Add a segment that goes back to its stop as it came, through a waiting room if it is to wait."""
+        back = replace(segment, hops=segment.hops + 1)
+        self.by_address.setdefault(waiting_room(seconds) or service_address(stop), []).append(back)
+
+    def end(self, segment: Segment, outcome: Outcome) -> None:
+        """Add a segment whose journey ends with this outcome, whatever it carried before."""
+        self.add(replace(segment, outcome=None), Hop(ARRIVALS, outcome=outcome))
+
+    def packs(self, limits: Limits, fill: float = 1.0) -> Iterator[tuple[str, Envelope]]:
+        """Yield addresses and envelopes, each filled to this share of `limits.pack_bytes` at most."""
+        size = int(limits.pack_bytes * fill)
+        for address, segments in self.by_address.items():
+            for envelope in pack(self.strategy, self.origin, segments, size, limits.pack_records):
+                yield address, envelope

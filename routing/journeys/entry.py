@@ -1,36 +1,58 @@
-"""Source messages become a segment whose records have their ids, their lines and their next steps."""
+"""Entry: source messages become a segment whose records go their first steps (Messaging Gateway)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.addresses import SOURCE
 from metroline.routing.journeys.dead_letters import kept
+from metroline.routing.journeys.departures import Departures
 from metroline.routing.messages.itinerary import Decision, NextStep
 from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.records.field_sets import NOTHING
 from metroline.routing.records.source_messages import read_message, read_plain
-from metroline.routing.strategies import Strategy
+from metroline.routing.strategies import RuleTables, Strategy
+
+ON_RAMP = "on-ramp"
+"""The decider that a journey's history names for a first step."""
 
 CHUNK_BYTES = 24 * 1024
-"""Source messages that are read together; where one of them needs a closer look, all of them get it."""
+"""Bytes of source messages that are read together; where one of them needs a closer look, all of them get it."""
 
 
-class Batch:
-    """The records of a batch of source messages, each with its id, its line and its way."""
+def enter(
+    departures: Departures,
+    offsets: Sequence[int],
+    values: Sequence[bytes | None],
+    strategy: Strategy,
+    rule_tables: RuleTables,
+    now: float,
+) -> None:
+    """Add the records of source messages to `departures`; a line that is no record ends as a dead letter.
 
-    def __init__(self, strategy: Strategy, rule_tables: LiveRules) -> None:
+    `offsets[i]` and `values[i]` belong to one message of the partition; `now` is in seconds since the epoch.
+    """
+    batch = _Batch(strategy, rule_tables)
+    each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
+    for first in range(0, len(values), each):
+        batch.add(offsets[first : first + each], values[first : first + each])
+    departures.add_each(Segment(tuple(batch.ids), tuple(batch.lines), now), batch.next_steps, ON_RAMP)
+
+
+class _Batch:
+    """The records of source messages, each with its id, its line and its next step."""
+
+    def __init__(self, strategy: Strategy, rule_tables: RuleTables) -> None:
         self.strategy = strategy
-        self.rule_tables = rule_tables.rule_tables
+        self.rule_tables = rule_tables
         self.ids: list[RecordId] = []
         self.lines: list[bytes] = []
         self.next_steps: list[NextStep] = []
 
     def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
-        """Takes source messages; nearly always each line is one record, and all are read at once."""
+        """Add source messages; nearly always each line is one record, and all of them are read at once."""
         plain = read_plain(values, self.strategy.reader(self.rule_tables, SOURCE))
         if plain is None:
             for offset, value in zip(offsets, values, strict=True):
@@ -41,7 +63,7 @@ class Batch:
         self.next_steps += self.strategy.begin(self.rule_tables, plain.records)
 
     def _add_lines(self, offset: int, value: bytes | None) -> None:
-        """Takes a source message line by line: a line that is no record is a dead letter of its own."""
+        """Add a source message line by line: a line that is no record is a dead letter of its own."""
         lines = read_message(value)
         for index, line in enumerate(lines):
             self.ids.append(offset if len(lines) == 1 else (offset, index, len(lines)))
@@ -53,13 +75,9 @@ class Batch:
                 self.lines.append(line.line)
                 self.next_steps += self.strategy.begin(self.rule_tables, [line.record])
 
-    def segment(self, at: float) -> Segment:
-        """All of them, before they go their ways."""
-        return Segment(tuple(self.ids), tuple(self.lines), at)
-
 
 def _ids(offsets: Sequence[int], counts: Sequence[int]) -> Iterator[RecordId]:
-    """The ids of records that came so many to a message."""
+    """Yield the ids of the records of messages, where `counts[i]` of them came with message i."""
     for offset, count in zip(offsets, counts, strict=True):
         if count == 1:
             yield offset

@@ -14,23 +14,23 @@ from typing import Any, TypeGuard, cast
 
 from pyroaring import BitMap
 
-from metroline.routing.messages.record_ids import RecordId
+from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.outcome import Ending, Outcome
 
-BLOCK = 16_384
+BLOCK_OFFSETS = 16_384
 """Offsets in a block."""
 
-MOST_KEYS = 256
+MAX_KEYS = 256
 """Kinds of outcome that a block counts apart; what is more is counted as OTHER."""
 
 OTHER = "other reasons"
 
 EMPTY = BitMap()
 
-MOST_REASON = 200
+MAX_REASON = 200
 """Characters of a drop's reason that it is counted by."""
 
-MOST_INDEX = 2**32 // BLOCK - 1
+MAX_INDEX = 2**32 // BLOCK_OFFSETS - 1
 """Records of one message of which each can be told from the others in a bitmap of 32-bit numbers."""
 
 OutcomeKey = tuple[str, str, str]
@@ -46,23 +46,23 @@ def mark_of(record: RecordId) -> int | None:
     """What a record is found by among the dead ones of its block; None for one so far back in its message that it
     cannot be replayed."""
     if type(record) is int:
-        return record % BLOCK
+        return record % BLOCK_OFFSETS
     offset, index, count = cast("tuple[int, int, int]", record)
     if count == 1:
-        return offset % BLOCK
-    return None if index >= MOST_INDEX else offset % BLOCK + (index + 1) * BLOCK
+        return offset % BLOCK_OFFSETS
+    return None if index >= MAX_INDEX else offset % BLOCK_OFFSETS + (index + 1) * BLOCK_OFFSETS
 
 
 def by_block(ids: Iterable[RecordId]) -> Iterator[tuple[int, list[int]]]:
     """The places of these ids, apart by the block they lie in."""
     all_ids = list(ids)
     if len(all_ids) > 1 and len(set(map(type, all_ids))) == 1:  # nearly always: of one kind, and in one block
-        first, last = offset_of(min(all_ids)) // BLOCK, offset_of(max(all_ids)) // BLOCK
+        first, last = offset_of(min(all_ids)) // BLOCK_OFFSETS, offset_of(max(all_ids)) // BLOCK_OFFSETS
         if first == last:
             return iter([(first, list(range(len(all_ids))))])
     blocks: dict[int, list[int]] = {}
     for place, record in enumerate(all_ids):
-        blocks.setdefault(offset_of(record) // BLOCK, []).append(place)
+        blocks.setdefault(offset_of(record) // BLOCK_OFFSETS, []).append(place)
     return iter(blocks.items())
 
 
@@ -72,10 +72,14 @@ def _are_offsets(ids: list[RecordId]) -> TypeGuard[list[int]]:
 
 
 def outcome_key(last_stop: str, outcome: Outcome) -> OutcomeKey:
-    """What an outcome is counted under: a dead letter by its cause, whose details are many."""
-    reason = outcome.reason or ""
-    told = reason.partition(":")[0] if outcome.ending is Ending.DEAD else reason
-    return (last_stop, outcome.ending.value, told[:MOST_REASON])
+    """Return what an outcome is counted under: a dead letter by its cause, since their details are many."""
+    counted = outcome.reason or "" if outcome.cause is None else outcome.cause.value
+    return (last_stop, outcome.ending.value, counted[:MAX_REASON])
+
+
+def block_key(origin: Origin, number: int) -> bytes:
+    """Return the key under which a block is stored; it begins with the partition."""
+    return f"{origin.partition}/{origin.name}/{number}".encode()
 
 
 @dataclass(slots=True)
@@ -150,12 +154,12 @@ class SettledBlock:
         return opened
 
     def _counted_as(self, kind: OutcomeKey) -> OutcomeKey:
-        known = kind in self.counts or len(self.counts) < MOST_KEYS
+        known = kind in self.counts or len(self.counts) < MAX_KEYS
         return kind if known else (kind[0], kind[1], OTHER)
 
     def _unsettle(self, record: RecordId) -> None:
         offset, index, count = (record, 0, 1) if type(record) is int else cast("tuple[int, int, int]", record)
-        place = offset % BLOCK
+        place = offset % BLOCK_OFFSETS
         self._encoded.pop(place, None)
         if place in self.whole:
             self.whole.discard(place)
@@ -168,7 +172,7 @@ class SettledBlock:
         """The quick way, for records of which none is settled; None where that is not so."""
         if not _are_offsets(ids):
             return self._settle_packed(ids)
-        new = BitMap([record % BLOCK for record in ids])
+        new = BitMap([record % BLOCK_OFFSETS for record in ids])
         if len(new) != len(ids) or self.whole.intersect(new):
             return None
         self.whole |= new
@@ -180,7 +184,7 @@ class SettledBlock:
             return None
         new: dict[tuple[int, int], list[int]] = {}
         for offset, index, count in cast("list[tuple[int, int, int]]", ids):
-            new.setdefault((offset % BLOCK, count), []).append(index)
+            new.setdefault((offset % BLOCK_OFFSETS, count), []).append(index)
         marks = {message: BitMap(indexes) for message, indexes in new.items()}
         for (place, count), settled in marks.items():
             known = self.partial.get(place, (count, EMPTY))
@@ -199,7 +203,7 @@ class SettledBlock:
 
     def _settle(self, record: RecordId) -> bool:
         offset, index, count = (record, 0, 1) if type(record) is int else cast("tuple[int, int, int]", record)
-        place = offset % BLOCK
+        place = offset % BLOCK_OFFSETS
         if place in self.whole:
             return False
         _, settled = self.partial.setdefault(place, (count, BitMap()))

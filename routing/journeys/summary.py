@@ -5,19 +5,21 @@ from __future__ import annotations
 from metroline.routing.messages.record_ids import Origin, id_text
 from metroline.routing.messages.segment import Segment
 
+SHOWN_BYTES = 2_000
+"""Bytes of a record that are shown."""
 
-def journey(origin: Origin, segment: Segment, place: int, at: float) -> dict[str, object]:
-    """One record's journey as a person reads it."""
+
+def summary(origin: Origin, segment: Segment, place: int, settled_at: float) -> dict[str, object]:
+    """Return the journey of one record of a segment as JSON data; times are in seconds since the epoch."""
     outcome = segment.outcome
-    record = segment.lines[place]
     return {
         "id": id_text(origin, segment.ids[place]),
         "outcome": outcome and outcome.ending.value,
         "reason": outcome and outcome.reason,
         "rule": outcome and outcome.rule,
         "entered": segment.entered,
-        "settled": at,
+        "settled": settled_at,
         "hops": segment.hops,
         "stops": [visit._asdict() for visit in segment.history],
-        "record": record[:2_000].decode(errors="replace"),
+        "record": segment.lines[place][:SHOWN_BYTES].decode(errors="replace"),
     }

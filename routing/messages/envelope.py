@@ -16,7 +16,12 @@ from metroline.routing.messages.header_checks import natural, text
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment, decode_segments, encode_segment
 
-FORMAT = 1
+FORMAT = 2
+"""The format that is written."""
+
+READABLE = frozenset({1, FORMAT})
+"""The formats that are read: this one and the one before it."""
+
 MOST = 300
 """Characters of an error's text that are kept; it may repeat what it found."""
 
@@ -54,8 +59,8 @@ class Envelope:
         try:
             head, *lines = raw.split(b"\n")
             header = orjson.loads(head)
-            if natural(header["metroline"]) != FORMAT:
-                raise MetrolineError(f"its format is {header['metroline']}; this worker reads {FORMAT}")
+            if natural(header["metroline"]) not in READABLE:
+                raise MetrolineError(f"its format is {header['metroline']}; this worker reads up to {FORMAT}")
             origin = header["origin"]
             if "/" in origin[0]:
                 raise MetrolineError(f"{origin[0]!r} is no origin")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from metroline.routing.addresses import ARRIVALS, SWITCH, service_address
+from metroline.routing.addresses import ARRIVALS, CONDUCTOR, MAP_MAKER, SWITCH, service_address
 from metroline.routing.errors import MetrolineError
 from metroline.routing.messages.header_checks import natural, stop_name, text, text_or_none
 from metroline.routing.outcome import Ending, Outcome
@@ -35,12 +35,12 @@ class Hop:
 class Decider(Enum):
     """A leg that leads to who decides, instead of to a stop; its value is the address."""
 
-    CONDUCTOR = "conductor"
-    MAP_MAKER = "map-maker"
-    SWITCH = "switch"
+    CONDUCTOR = CONDUCTOR
+    MAP_MAKER = MAP_MAKER
+    SWITCH = SWITCH
 
-    def move(self, by: str) -> Hop:
-        """The move to who is asked; nobody has chosen a stop yet."""
+    def hop(self, by: str) -> Hop:
+        """Return the hop to the decider; nobody has chosen a stop yet."""
         return Hop(self.value)
 
 
@@ -54,7 +54,7 @@ class Decision:
     version: int
     reads: FieldSet
 
-    def move(self, by: str) -> Hop:
+    def hop(self, by: str) -> Hop:
         """The move to the next stop, or to the arrivals where the journey ends."""
         chosen = Provenance(self.rule, by, self.version)
         if self.stop is None:
@@ -76,16 +76,16 @@ class Itinerary:
         """The fields that the legs still ahead were decided on."""
         return union(leg.reads for leg in self.legs if isinstance(leg, Decision))
 
-    def move(self, by: str) -> Hop:
+    def hop(self, by: str) -> Hop:
         """The move along the first leg; the legs behind it travel with the record.
 
         A stop that goes by the plan is not who decided: the history names who planned.
         """
         planner = self.by or by
-        move = self.legs[0].move(planner)
-        if move.to in (ARRIVALS, SWITCH):
-            return move
-        return Hop(move.to, move.chosen, Itinerary(self.version, self.legs[1:], planner))
+        hop = self.legs[0].hop(planner)
+        if hop.to in (ARRIVALS, SWITCH):
+            return hop
+        return Hop(hop.to, hop.chosen, Itinerary(self.version, self.legs[1:], planner))
 
     def encode(self) -> dict[str, Any]:
         return {"version": self.version, "by": self.by, "legs": [_encode_leg(leg) for leg in self.legs]}
@@ -109,7 +109,7 @@ def _encode_leg(leg: Decision | Decider) -> list[Any]:
         return [leg.value]
     reads = None if leg.reads is None else sorted(leg.reads)
     outcome = leg.outcome
-    return [leg.stop, leg.rule, reads, None if outcome is None else [outcome.ending, outcome.reason]]
+    return [leg.stop, leg.rule, reads, None if outcome is None else [outcome.ending, outcome.detail]]
 
 
 def _decode_leg(leg: list[Any], version: int) -> Decision | Decider:
@@ -119,5 +119,9 @@ def _decode_leg(leg: list[Any], version: int) -> Decision | Decider:
     if (stop is None) == (end is None):
         raise MetrolineError("a leg leads to a stop or to an outcome")
     rule, stop = text_or_none(rule), None if stop is None else stop_name(stop)
-    outcome = None if end is None else Outcome(Ending(end[0]), text_or_none(end[1]), rule)
+    outcome = None if end is None else _forecast_end(rule, *end)
     return Decision(stop, outcome, rule, version, None if reads is None else frozenset(map(text, reads)))
+
+
+def _forecast_end(rule: str | None, ending: Any, reason: Any) -> Outcome:
+    return Outcome(Ending(ending), None, text_or_none(reason) or "", rule)

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import MetrolineError
 from metroline.routing.messages.header_checks import natural, seconds, stop_name, text, text_or_none
-from metroline.routing.messages.itinerary import Hop, Itinerary, Provenance
+from metroline.routing.messages.itinerary import Itinerary, Provenance
 from metroline.routing.messages.record_ids import RecordId, decode_ids
-from metroline.routing.outcome import Cause, Ending, Outcome
+from metroline.routing.outcome import Cause, Ending, Outcome, ServiceError
+
+REPLAY, DISCARD = "replay", "discard"
 
 
 class Visit(NamedTuple):
@@ -44,6 +47,22 @@ class Replay(NamedTuple):
     """The record before, where it was edited."""
 
 
+class ReplayRequest(NamedTuple):
+    """Asks the arrivals to send dead letters on their way again."""
+
+    stop: str | None = None
+    """The stop where they begin; None for the source."""
+
+
+class DiscardRequest(NamedTuple):
+    """Asks the arrivals to count dead letters as dropped."""
+
+    reason: str
+
+
+Request = ReplayRequest | DiscardRequest
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Records of one envelope that share their past and their plan: `lines[i]` is the JSON of the record `ids[i]`."""
@@ -63,12 +82,12 @@ class Segment:
     generation: int = 0
     """How often these records were dead letters and began anew."""
     replays: tuple[Replay, ...] = ()
-    reopen: str | None = None
-    """On a request to the arrivals: `REPLAY`, `REPLAY:stop` or `DISCARD:reason`; see `agents.reopening`."""
+    request: Request | None = None
+    """On a message to the arrivals that asks to reopen dead letters: what is asked for."""
 
     @property
     def last_stop(self) -> str:
-        return self.history[-1].stop if self.history else "source"
+        return self.history[-1].stop if self.history else SOURCE
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -80,18 +99,6 @@ class Segment:
         if len(indexes) == len(self.ids):
             return self
         return replace(self, ids=tuple([self.ids[i] for i in indexes]), lines=tuple([self.lines[i] for i in indexes]))
-
-    def moved(self, move: Hop, max_hops: int) -> tuple[str, Segment]:
-        """The segment as the next message holds it, and its address; one that has gone too far ends here."""
-        outcome, to = move.outcome, move.to
-        if to.startswith("service.") and len(self.history) >= max_hops:
-            outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{len(self.history)} stops behind it, {max_hops} are allowed")
-            to = "arrivals"
-        itinerary = move.itinerary if outcome is None else None
-        attempts = self.attempts if outcome is not None and outcome.ending is Ending.DEAD else None
-        return to, replace(
-            self, chosen=move.chosen, itinerary=itinerary, outcome=outcome, hops=self.hops + 1, attempts=attempts
-        )
 
     def visited(self, stop: str, at: float) -> Segment:
         """The segment with this stop behind it."""
@@ -113,16 +120,22 @@ def encode_segment(segment: Segment) -> dict[str, Any]:
     if segment.itinerary is not None:
         encoded["itinerary"] = segment.itinerary.encode()
     if segment.outcome is not None:
-        outcome = segment.outcome
-        encoded["outcome"] = (outcome.ending, outcome.reason, outcome.rule)
+        encoded["outcome"] = _encode_outcome(segment.outcome)
     if segment.attempts is not None:
         encoded["tries"] = tuple(segment.attempts)
     if segment.generation:
         encoded["generation"] = segment.generation
+    if segment.replays:
         encoded["replays"] = [tuple(replay) for replay in segment.replays]
-    if segment.reopen is not None:
-        encoded["reopen"] = segment.reopen
+    if segment.request is not None:
+        encoded["request"] = (REPLAY if isinstance(segment.request, ReplayRequest) else DISCARD, *segment.request)
     return encoded
+
+
+def _encode_outcome(outcome: Outcome) -> tuple[Any, ...]:
+    encoded = (outcome.ending, outcome.cause, outcome.detail, outcome.rule)
+    error = outcome.error
+    return encoded if error is None else (*encoded, (error.type, error.text, error.place))
 
 
 def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[Segment]:
@@ -141,12 +154,12 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             tuple([_visit(*visit) for visit in encoded.get("history", ())]),
             None if chosen is None else Provenance(text_or_none(chosen[0]), text(chosen[1]), natural(chosen[2])),
             None if itinerary is None else Itinerary.decode(itinerary),
-            None if outcome is None else _outcome(*outcome),
+            None if outcome is None else _outcome(outcome),
             natural(encoded["hops"]),
-            None if attempts is None else _tries(*attempts),
+            None if attempts is None else _attempts(*attempts),
             natural(encoded.get("generation", 0)),
             tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
-            text_or_none(encoded.get("reopen")),
+            _request(encoded),
         )
         start = end
     if start != len(lines) or not data:
@@ -157,7 +170,7 @@ def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
     return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version))
 
 
-def _tries(stop: Any, causes: Any, due: Any) -> Attempts:
+def _attempts(stop: Any, causes: Any, due: Any) -> Attempts:
     return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due))
 
 
@@ -165,5 +178,38 @@ def _replay(at: Any, by: Any, reason: Any, before: Any) -> Replay:
     return Replay(seconds(at), text(by), text(reason), text_or_none(before))
 
 
-def _outcome(ending: Any, reason: Any, rule: Any) -> Outcome:
-    return Outcome(Ending(ending), text_or_none(reason), text_or_none(rule))
+def _outcome(encoded: list[Any]) -> Outcome:
+    if len(encoded) == 3:
+        return _outcome_of_format_1(*encoded)
+    ending, cause, detail, rule, *error = encoded
+    return Outcome(
+        Ending(ending),
+        None if cause is None else Cause(cause),
+        text(detail),
+        text_or_none(rule),
+        ServiceError(*map(text, error[0])) if error else None,
+    )
+
+
+def _outcome_of_format_1(ending: Any, reason: Any, rule: Any) -> Outcome:
+    """Read an outcome whose cause and detail are one text, `cause: detail`."""
+    if ending != Ending.DEAD:
+        return Outcome(Ending(ending), None, text_or_none(reason) or "", text_or_none(rule))
+    cause, _, detail = text(reason).partition(": ")
+    return Outcome(Ending.DEAD, Cause(cause), detail, text_or_none(rule))
+
+
+def _request(encoded: dict[str, Any]) -> Request | None:
+    request = encoded.get("request")
+    if request is None:
+        old = encoded.get("reopen")
+        if old is None:
+            return None
+        kind, _, detail = text(old).partition(":")  # format 1: `replay`, `replay:stop` or `discard:reason`
+        request = [kind, detail or None if kind == REPLAY else detail]
+    kind, detail = request
+    if kind == REPLAY:
+        return ReplayRequest(None if detail is None else stop_name(detail))
+    if kind == DISCARD:
+        return DiscardRequest(text(detail))
+    raise MetrolineError(f"{kind!r} is no request")

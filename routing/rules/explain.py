@@ -15,7 +15,7 @@ from metroline.routing.outcome import Cause, Drop, Retry
 from metroline.routing.records.fingerprints import fingerprint, matches
 from metroline.routing.rules.stop_rules import StopRules
 from metroline.routing.rules.table import RulesTable
-from metroline.routing.service_errors import described
+from metroline.routing.service_errors import describe_error
 
 MOST_STOPS = 64
 
@@ -93,7 +93,7 @@ def _handled(handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]) -
     try:
         result = handler(record)
     except Exception as error:  # noqa: BLE001  # a service may raise anything; it is told
-        return f"dead: {Cause.SERVICE_ERROR}: {described(error)}", record
+        return f"dead: {Cause.SERVICE_ERROR}: {describe_error(error)}", record
     if isinstance(result, Drop):
         return f"dropped: {result.reason}", record
     if isinstance(result, Retry):

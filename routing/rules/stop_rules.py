@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from metroline.routing.errors import ConditionError
 from metroline.routing.messages.itinerary import Decision
-from metroline.routing.outcome import Cause, Ending, Outcome
+from metroline.routing.outcome import DELIVERED, Cause, Outcome
 from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
 from metroline.routing.records.field_sets import FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, differs_beyond_floats, fingerprints, match_key, match_keys
@@ -152,13 +152,13 @@ class StopRules:
         if made is None:
             reads = self._reads(place, looked)
             if place == len(self.rules):
-                outcome = Outcome(Ending.DELIVERED)
+                outcome = DELIVERED
                 if self.rules:
                     outcome = Outcome.dead(Cause.UNROUTABLE, f"no rule after {self.after} holds")
                 made = Decision(None, outcome, None, self.version, reads)
             else:
                 rule = self.rules[place].rule
-                dropped = None if rule.drop is None else Outcome(Ending.DROPPED, rule.drop, rule.name)
+                dropped = None if rule.drop is None else Outcome.dropped(rule.drop, rule.name)
                 made = Decision(rule.to, dropped, rule.name, self.version, reads)
             if len(self._made) >= MEMORY:
                 self._made.clear()

@@ -10,7 +10,7 @@ import orjson
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
 from metroline.app.compare.evidence import read_blocks, read_topic
-from metroline.routing.journeys.settlement import BLOCK
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.outcome import Ending
@@ -107,7 +107,7 @@ async def _read_source(cluster: Cluster, topics: Topics, found: Reckoning) -> No
 async def _read_counts(cluster: Cluster, topics: Topics, found: Reckoning) -> None:
     lines = Counter((partition, offset) for partition, offset, _ in found.expected)
     for (partition, _, number), block in (await read_blocks(cluster, topics)).items():
-        first = number * BLOCK
+        first = number * BLOCK_OFFSETS
         for offset in (first + place for place in block.whole):
             found.settled |= {(partition, offset, index) for index in range(lines[partition, offset])}
         for place, (_, indexes) in block.partial.items():

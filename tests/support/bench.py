@@ -177,7 +177,7 @@ class Bench:
         from_file = RulesTable.parse(rules)
         rule_tables = LiveRules(from_file, table, lambda: served, strategy_named(strategy), lambda: True)
         bench = cls(
-            producer, topics, app, bus, table, rule_tables, AgentLoop(bus, rule_tables, lambda: bench.now), served
+            producer, topics, app, bus, table, rule_tables, AgentLoop(bus, rule_tables.ready, lambda: bench.now), served
         )
         bench.publish(rules, 0)
         return bench
@@ -208,7 +208,9 @@ class Bench:
         """A stop that tries once unless `retry_policy` says otherwise; waits are as long as they may be."""
         made = Service(name, handler, concurrency, inspect.iscoroutinefunction(handler), **service)
         retry_policy = retry_policy or RetryPolicy(attempts=1)
-        return Stop(self.agent_loop, made, pack_seconds, retry_policy, max_age=max_age, jitter=lambda: 1.0)
+        return Stop(
+            self.agent_loop, self.rule_tables, made, pack_seconds, retry_policy, max_age=max_age, jitter=lambda: 1.0
+        )
 
     def mailbox(self, address: str) -> Mailbox:
         return Mailbox(self.topics.at(address))

@@ -19,7 +19,7 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import WorkerInfo, live_workers
 from metroline.app.compare.evidence import read_settled, read_topic
 from metroline.app.local.worker_process import LOCAL, WorkerProcess
-from metroline.routing.addresses import ARRIVALS, ROOMS
+from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import RecordId
@@ -301,7 +301,9 @@ class Depot:
 
     async def waits(self) -> bool:
         """Whether something came to a waiting room."""
-        rooms = [TopicPartition(self.topics.at(room), number) for room in ROOMS for number in range(self.partitions)]
+        rooms = [
+            TopicPartition(self.topics.at(room), number) for room in WAITING_ROOMS for number in range(self.partitions)
+        ]
         return any((await self.cluster.high_watermarks(rooms)).values())
 
     async def has_letters(self, count: int) -> bool:

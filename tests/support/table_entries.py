@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from metroline.agents.tables.line_table import LineTable
-from metroline.routing.journeys.settlement import BLOCK, SettledBlock, outcome_key
-from metroline.routing.journeys.summary import journey as written
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock, outcome_key
+from metroline.routing.journeys.summary import summary as written
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Ending, Outcome
@@ -18,8 +18,8 @@ def block(
 ) -> Any:
     """A block in which so many records were settled, of messages of one record each."""
     made = SettledBlock()
-    ids = iter(range(BLOCK))
-    for count, outcome in ((delivered, Outcome(Ending.DELIVERED)), (dropped, Outcome(Ending.DROPPED, reason))):
+    ids = iter(range(BLOCK_OFFSETS))
+    for count, outcome in ((delivered, Outcome(Ending.DELIVERED)), (dropped, Outcome.dropped(reason))):
         settled = [next(ids) for _ in range(count)]
         made.settle(settled, outcome_key(stop, outcome), hops=3)
         made.settle(settled[:duplicates], outcome_key(stop, outcome), hops=3)

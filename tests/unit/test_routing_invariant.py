@@ -1,6 +1,7 @@
 """The invariant of the whole project: every strategy takes every record the same way to the same outcome.
 
-Generated worlds are run by a small bus that encodes and decodes envelopes at every hop, as the agents do.
+Generated worlds are run through the routing core that the agents run: entry, deciders, answers and arrival. A small bus
+takes the place of Kafka: it encodes and decodes envelopes at every hop.
 """
 
 from __future__ import annotations
@@ -9,22 +10,26 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metroline.routing.addresses import SOURCE, service_address
-from metroline.routing.messages.envelope import Envelope, pack
-from metroline.routing.messages.itinerary import Decider, Decision, NextStep
+from metroline.routing.addresses import ARRIVALS, SOURCE, service_address
+from metroline.routing.journeys.answers import Answers, StopPolicy, depart
+from metroline.routing.journeys.arrival import settle
+from metroline.routing.journeys.deciders import ROUTERS, route
+from metroline.routing.journeys.departures import Departures, Limits
+from metroline.routing.journeys.entry import enter
+from metroline.routing.journeys.retry_policy import RetryPolicy
+from metroline.routing.journeys.settlement import SettledBlock
+from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.messages.segment import Segment
-from metroline.routing.outcome import Drop, Ending, Outcome
-from metroline.routing.records.field_reader import FieldReader
-from metroline.routing.records.field_sets import NOTHING, union
-from metroline.routing.records.fingerprints import as_sent, have_changed
+from metroline.routing.outcome import Drop
+from metroline.routing.records.service_view import WholeRecord
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import STRATEGIES, RuleTables
 from tests.support.worlds import (
@@ -44,9 +49,6 @@ from tests.support.worlds import Service as Changes
 
 ORIGIN = Origin("source", 0)
 
-Reader = Callable[[FieldReader], list[Record]]
-"""Reads a segment's records with this reader."""
-
 
 @dataclass(frozen=True)
 class Journey:
@@ -65,15 +67,7 @@ class Journey:
         return self.reason.partition(":")[0] if self.ending == "dead" and self.reason else self.reason
 
 
-class Limits(NamedTuple):
-    """How far a journey may go and how much an envelope may hold."""
-
-    max_hops: int = 64
-    pack_bytes: int = 512 * 1024
-    pack_records: int = 500
-
-
-DEFAULT = Limits()
+DEFAULT = Limits(pack_bytes=512 * 1024, pack_records=500)
 
 
 @dataclass
@@ -91,6 +85,7 @@ class Bus:
     hops: dict[RecordId, int] = field(default_factory=dict)
     ends: list[Segment] = field(default_factory=list)
     """What came to the arrivals."""
+    blocks: dict[bytes, SettledBlock] = field(default_factory=dict)
 
     def run(self, records: Sequence[Record]) -> None:
         self.push(records)
@@ -98,78 +93,60 @@ class Bus:
             pass
 
     def push(self, records: Sequence[Record]) -> None:
-        """The on-ramp."""
-        strategy = STRATEGIES[self.strategy]
-        lines = tuple(map(orjson.dumps, records))
-        read = strategy.reader(self.rule_tables, SOURCE).read_all(lines)
-        next_steps = strategy.begin(self.rule_tables, read)
-        departing = Segment(tuple(range(len(lines))), lines, 0.0)
-        self._dispatch([(departing, next_steps, "on-ramp")])
+        """Write records to the source."""
+        lines = list(map(orjson.dumps, records))
+        departures = Departures(self.strategy, ORIGIN, self.limits.max_hops)
+        enter(departures, range(len(lines)), lines, STRATEGIES[self.strategy], self.rule_tables, now=0.0)
+        self._dispatch(departures)
 
     def step(self) -> bool:
-        """Takes all envelopes that wait at one address; what is made of them may travel together."""
+        """Take all envelopes that wait at one address; what is made of them may travel together."""
         address = next((address for address, queue in self.waiting.items() if queue), None)
         if address is None:
             return False
-        departing = []
+        departures = Departures(self.strategy, ORIGIN, self.limits.max_hops)
         while self.waiting[address]:
             envelope = Envelope.decode(self.waiting[address].popleft())
             assert envelope.origin == ORIGIN
             assert envelope.strategy == self.strategy
-            for segment in envelope.segments:
-                if address == "arrivals":
-                    self._arrive(segment)
-                elif address in ROUTERS:
-                    departing.append((segment, self._route(ROUTERS[address], segment), address))
-                else:
-                    departing.append(self._serve(address.removeprefix("service."), segment))
-        self._dispatch(departing)
+            if address == ARRIVALS:
+                self._settle(envelope, departures)
+            elif address in ROUTERS:
+                route(departures, ROUTERS[address], envelope, self.rule_tables.live)
+            else:
+                self._serve(address.removeprefix("service."), envelope, departures)
+        self._dispatch(departures)
         return True
 
-    def _route(
-        self, route: Callable[[RulesTable, str, Reader], Sequence[NextStep]], segment: Segment
-    ) -> Sequence[NextStep]:
-        def read(reader: FieldReader) -> list[Record]:
-            return reader.read_all(segment.lines)
+    def _serve(self, stop: str, envelope: Envelope, departures: Departures) -> None:
+        """Call the service on the records of an envelope."""
+        policy = StopPolicy(stop, RetryPolicy())
+        for segment in envelope.segments:
+            answers = Answers(stop, segment, lambda _: WholeRecord(), STRATEGIES[self.strategy], self.rule_tables)
+            for place in range(len(answers)):
+                opened = answers.open(place)
+                assert opened is not None
+                known, handed = opened
+                answers.note_plan_fields(place, known)
+                answers.returned(place, known, self.services[stop](handed))
+                answers.taken += 1
+            depart(departures, answers, policy, now=1.5, jitter=lambda: 1.0)
 
-        return route(self.rule_tables.live, segment.last_stop, read)
+    def _settle(self, envelope: Envelope, departures: Departures) -> None:
+        def block_of(key: bytes) -> SettledBlock:
+            return self.blocks.setdefault(key, SettledBlock())
 
-    def _serve(self, stop: str, segment: Segment) -> tuple[Segment, Sequence[NextStep], str]:
-        """The wrapper of a service."""
-        strategy, next_steps, lines = STRATEGIES[self.strategy], dict[int, NextStep](), list(segment.lines)
-        plan_fields, reads = strategy.plan_fields(segment.itinerary), strategy.reader(self.rule_tables, stop).reads
-        before, after = [], []
-        for place, line in enumerate(lines):
-            record = orjson.loads(line)
-            seen = as_sent(record, plan_fields)
-            result = self.services[stop](record)
-            if isinstance(result, Drop):
-                next_steps[place] = Decision(None, Outcome(Ending.DROPPED, result.reason), None, 0, NOTHING)
-                continue
-            lines[place] = orjson.dumps(result)
-            before.append(seen)
-            after.append(as_sent(result, union([plan_fields, reads])))
-        changed = have_changed(before, after, plan_fields)
-        left = iter(strategy.leave(self.rule_tables, stop, after, segment.itinerary, changed))
-        ways = [next_steps[place] if place in next_steps else next(left) for place in range(len(lines))]
-        return replace(segment.visited(stop, 1.5), lines=tuple(lines)), ways, stop
+        settlement = settle(envelope, block_of, departures, self.rule_tables, now=2.0)
+        assert sum(len(one.ids) for one in settlement.fresh) == len(envelope), "no record comes twice"
+        for segment in settlement.fresh:
+            self._arrive(segment)
 
-    def _dispatch(self, departing: Sequence[tuple[Segment, Sequence[NextStep], str]]) -> None:
-        """Regroups records by where they go, those with one course together, packs and sends."""
-        by_address: dict[str, list[Segment]] = {}
-        for segment, next_steps, by in departing:
-            groups: dict[int, tuple[NextStep, list[int]]] = {}
-            for place, next_step in enumerate(next_steps):
-                groups.setdefault(id(next_step), (next_step, []))[1].append(place)
-            for next_step, places in groups.values():
-                to, moved = segment.part(places).moved(next_step.move(by), self.limits.max_hops)
-                by_address.setdefault(to, []).append(moved)
-        for to, segments in by_address.items():
-            for envelope in pack(self.strategy, ORIGIN, segments, self.limits.pack_bytes, self.limits.pack_records):
-                self.waiting.setdefault(to, deque()).append(envelope.encode())
-                for sent in envelope.segments:
-                    for record in sent.ids:
-                        self.written[record, to] = self.written.get((record, to), 0) + 1
+    def _dispatch(self, departures: Departures) -> None:
+        for to, envelope in departures.packs(self.limits):
+            self.waiting.setdefault(to, deque()).append(envelope.encode())
+            for sent in envelope.segments:
+                for record in sent.ids:
+                    self.written[record, to] = self.written.get((record, to), 0) + 1
 
     def _arrive(self, segment: Segment) -> None:
         outcome = segment.outcome
@@ -189,15 +166,6 @@ class Bus:
 
     def count(self, record: RecordId, address: str | None = None) -> int:
         return sum(n for (one, to), n in self.written.items() if one == record and address in (None, to))
-
-
-ROUTERS: dict[str, Callable[[RulesTable, str, Reader], Sequence[NextStep]]] = {
-    Decider.CONDUCTOR.value: lambda book, after, read: book.stop_rules(after).decide(
-        read(book.stop_rules(after).reader)
-    ),
-    Decider.MAP_MAKER.value: lambda book, _, read: book.plans(SOURCE, read(book.reader)),
-    Decider.SWITCH.value: lambda book, after, read: book.plans(after, read(book.reader)),
-}
 
 
 def canonical(value: Any) -> str:
@@ -291,7 +259,7 @@ def test_every_strategy_takes_a_record_the_same_way_to_the_same_outcome(
     wanted, replans, by_service = expected(rules, handlers, record, max_hops)
     reasons = set()
     for strategy in STRATEGIES:
-        bus = run(strategy, RulesTable.parse(table(rules)), handlers, [record], Limits(max_hops))
+        bus = run(strategy, RulesTable.parse(table(rules)), handlers, [record], Limits(max_hops=max_hops))
         journey = bus.journeys[0]
         assert replace(journey, reason=journey.kind) == wanted
         reasons.add(journey.reason)
@@ -305,7 +273,12 @@ def test_every_strategy_takes_a_record_the_same_way_to_the_same_outcome(
     tables().filter(bool),
     services,
     st.lists(records, min_size=2, max_size=6),
-    st.builds(Limits, st.sampled_from([12, 3, 2, 1]), st.integers(1, 200), st.integers(1, 4)),
+    st.builds(
+        Limits,
+        max_hops=st.sampled_from([12, 3, 2, 1]),
+        pack_bytes=st.integers(1, 200),
+        pack_records=st.integers(1, 4),
+    ),
 )
 @examples(150)
 def test_records_that_travel_together_go_as_each_would_alone(

@@ -12,7 +12,7 @@ from metroline.app.markup.html import Markup, grid, number, tag
 from metroline.app.markup.numbers import percent
 from metroline.app.views.tables.cooperative import spread
 from metroline.app.views.tables.totals import Sums, rows
-from metroline.routing.journeys.settlement import BLOCK, OutcomeKey
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, OutcomeKey
 from metroline.routing.outcome import Ending
 
 LISTED = 100
@@ -56,10 +56,10 @@ def place_of(key: str) -> tuple[int, str, int]:
 
 def explain(key: str, block: dict[str, Any]) -> dict[str, Any]:
     """What a single entry says, beside the entry itself."""
-    first = place_of(key)[2] * BLOCK
+    first = place_of(key)[2] * BLOCK_OFFSETS
     counts = Counter({(stop, ending, reason): count for stop, ending, reason, count in block["counts"]})
     return {
-        "offsets": [first, first + BLOCK - 1],
+        "offsets": [first, first + BLOCK_OFFSETS - 1],
         "settled": counts.total(),
         "messages_in_part": len(block["partial"]),
         "counts": rows(counts),
@@ -112,7 +112,9 @@ def show(page: dict[str, Any]) -> Markup:
         found = [[row["origin"].removeprefix("stray:"), row["reason"], number(row["count"])] for row in strays]
         parts.append(grid(["Found on", "Reason", "Messages#"], found))
     parts.append(tag("h2", "Blocks"))
-    parts.append(tag("p", f"What is settled is kept in blocks of {BLOCK:,} offsets; the newest {LISTED} of them:"))
+    parts.append(
+        tag("p", f"What is settled is kept in blocks of {BLOCK_OFFSETS:,} offsets; the newest {LISTED} of them:")
+    )
     parts.append(grid(["Partition / origin / block", "Settled#", "Duplicates#"], map(_block, page["blocks"])))
     return Markup("".join(parts))
 

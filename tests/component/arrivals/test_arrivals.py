@@ -10,17 +10,18 @@ from typing import Any
 import orjson
 import pytest
 
-from metroline.agents.arrivals import SHOWN, Arrivals
+from metroline.agents.arrivals import Arrivals
+from metroline.agents.outcome_writer import MAX_SHOWN, OutcomeWriter
 from metroline.agents.tables.latest import SIZE, RecentEntries
 from metroline.agents.tables.line_table import OwnedTable
-from metroline.routing.journeys.settlement import BLOCK, SettledBlock
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Visit
 from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.bench import Bench, confirmed, endings_of, envelope, until
 
 DELIVERED = Outcome(Ending.DELIVERED)
-DROPPED = Outcome(Ending.DROPPED, "not wanted")
+DROPPED = Outcome.dropped("not wanted")
 DEAD = Outcome.dead(Cause.SERVICE_ERROR, "ValueError: no")
 BEHIND_A = (Visit("a", 950.0, "all begin at a", "on-ramp", 1),)
 
@@ -38,13 +39,18 @@ class Desk:
     @classmethod
     def on(cls, bench: Bench) -> Desk:
         outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
-        rings = RecentEntries(journeys), RecentEntries(letters)
-        return cls(bench, outcomes, *rings, Arrivals(bench.agent_loop, outcomes, *rings))
+        return cls._of(bench, outcomes, RecentEntries(journeys), RecentEntries(letters))
 
     def restarted(self) -> Desk:
         """The same tables under arrivals that remember nothing."""
-        rings = RecentEntries(self.journeys.table), RecentEntries(self.letters.table)
-        return Desk(self.bench, self.outcomes, *rings, Arrivals(self.bench.agent_loop, self.outcomes, *rings))
+        recent = RecentEntries(self.journeys.table), RecentEntries(self.letters.table)
+        return self._of(self.bench, self.outcomes, *recent)
+
+    @classmethod
+    def _of(cls, bench: Bench, outcomes: OwnedTable, journeys: RecentEntries, letters: RecentEntries) -> Desk:
+        loop = bench.agent_loop
+        writer = OutcomeWriter(loop.bus, outcomes, journeys, letters, loop.clock)
+        return cls(bench, outcomes, journeys, letters, Arrivals(loop, bench.rule_tables, outcomes, writer))
 
     async def settle(self, *incoming: Envelope) -> None:
         for one in incoming:
@@ -133,7 +139,7 @@ async def test_what_was_settled_is_known_after_a_restart_and_after_a_rebalance(d
 
     after = desk.restarted()
     await after.settle(numbered(4, outcome=DELIVERED))
-    after.arrivals.forget()
+    after.arrivals.reset()
     await after.settle(numbered(5, outcome=DELIVERED))
 
     assert after.counts() == {("source", "delivered", ""): 5}
@@ -147,7 +153,7 @@ async def test_partitions_epochs_and_blocks_do_not_mix(desk: Desk) -> None:
         numbered(1, outcome=DELIVERED),
         numbered(1, outcome=DELIVERED, partition=1),
         renewed,
-        numbered(2, first=BLOCK - 1, outcome=DELIVERED),
+        numbered(2, first=BLOCK_OFFSETS - 1, outcome=DELIVERED),
     )
 
     assert {key: block.counts.total() for key, block in desk.blocks()} == {
@@ -279,7 +285,7 @@ async def test_the_latest_journeys_and_letters_are_shown_and_bounded(desk: Desk)
 async def test_a_pack_of_letters_shows_some_of_them(desk: Desk) -> None:
     await desk.settle(numbered(200, outcome=DEAD))
 
-    assert len(list(desk.letters.latest(frozenset({0})))) == 10 * SHOWN
+    assert len(list(desk.letters.latest(frozenset({0})))) == 10 * MAX_SHOWN
 
 
 async def test_a_ring_finds_its_place_again(desk: Desk) -> None:
@@ -307,7 +313,7 @@ async def test_what_was_begun_before_the_partition_changed_hands_is_not_counted_
     await desk.settle(numbered(3, outcome=DELIVERED))
     [recorded] = await desk.arrivals.handle(numbered(4, first=3, outcome=DELIVERED))
     desk.outcomes.epochs = {0: 2} if owned_again else {}
-    desk.arrivals.forget()
+    desk.arrivals.reset()
 
     [late] = await desk.arrivals.handle(numbered(4, first=3, outcome=DELIVERED))
     if owned_again:

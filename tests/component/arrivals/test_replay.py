@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.replay import asked_to_discard, asked_to_replay
+from metroline.routing.journeys.replay import discard_request, replay_request
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Attempts, Replay
 from metroline.routing.outcome import Ending
@@ -43,7 +43,7 @@ async def sent_by(desk: Desk, *incoming: Envelope) -> list[Sent]:
 )
 async def test_a_replayed_letter_begins_anew_at_the_source(desk: Desk, strategy: str, to: str) -> None:
     await desk.settle(letter(strategy))
-    [sent] = await sent_by(desk, asked_to_replay(letter(strategy), BY_ME, None, b'{"size":11}'))
+    [sent] = await sent_by(desk, replay_request(letter(strategy), BY_ME, None, b'{"size":11}'))
 
     assert (sent.topic, sent.records) == (f"test.{to}", [{"size": 11}])
     [anew] = segments_of([sent])
@@ -54,7 +54,7 @@ async def test_a_replayed_letter_begins_anew_at_the_source(desk: Desk, strategy:
 
 async def test_its_new_outcome_counts_and_what_is_asked_twice_happens_once(desk: Desk) -> None:
     await desk.settle(letter())
-    request = asked_to_replay(letter(), BY_ME, None, b'{"size":2}')
+    request = replay_request(letter(), BY_ME, None, b'{"size":2}')
     assert len(await sent_by(desk, request)) == 1
     assert await sent_by(desk, request) == []
     desk = desk.restarted()
@@ -69,7 +69,7 @@ async def test_its_new_outcome_counts_and_what_is_asked_twice_happens_once(desk:
 
 async def test_a_letter_goes_to_the_stop_that_is_named(desk: Desk) -> None:
     await desk.settle(letter())
-    [sent] = await sent_by(desk, asked_to_replay(letter(), BY_ME, "c", b'{"size":2}'))
+    [sent] = await sent_by(desk, replay_request(letter(), BY_ME, "c", b'{"size":2}'))
     assert sent.topic == "test.service.c"
     [anew] = segments_of([sent])
     assert anew.chosen is not None
@@ -78,19 +78,19 @@ async def test_a_letter_goes_to_the_stop_that_is_named(desk: Desk) -> None:
 
 async def test_a_discarded_letter_counts_as_dropped_with_its_reason(desk: Desk) -> None:
     await desk.settle(letter())
-    [sent] = await sent_by(desk, asked_to_discard(letter(), BY_ME, "a test order"))
+    [sent] = await sent_by(desk, discard_request(letter(), BY_ME, "a test order"))
     assert endings_of([sent]) == {0: (Ending.DROPPED, "discarded: a test order")}
     await desk.settle(sent.envelope)
     assert desk.counts() == {("a", "dropped", "discarded: a test order"): 1}
-    assert await sent_by(desk, asked_to_discard(letter(), BY_ME, "again")) == []
+    assert await sent_by(desk, discard_request(letter(), BY_ME, "again")) == []
 
 
 async def test_a_letter_that_died_again_may_begin_anew_again(desk: Desk) -> None:
     await desk.settle(letter())
-    await desk.settle(asked_to_replay(letter(), BY_ME, None, b'{"size":2}'))
+    await desk.settle(replay_request(letter(), BY_ME, None, b'{"size":2}'))
     second = letter(generation=1, replays=(BY_ME,))
     await desk.settle(second)
-    [sent] = await sent_by(desk, asked_to_replay(second, BY_ME, None, b'{"size":3}'))
+    [sent] = await sent_by(desk, replay_request(second, BY_ME, None, b'{"size":3}'))
     [anew] = segments_of([sent])
     assert (anew.generation, anew.replays) == (2, (BY_ME, BY_ME))
 
@@ -98,9 +98,9 @@ async def test_a_letter_that_died_again_may_begin_anew_again(desk: Desk) -> None
 async def test_nothing_but_a_dead_letter_begins_anew(desk: Desk) -> None:
     delivered = letter(outcome=DELIVERED)
     await desk.settle(delivered)
-    assert await sent_by(desk, asked_to_replay(letter(), BY_ME, None, b"{}")) == []
+    assert await sent_by(desk, replay_request(letter(), BY_ME, None, b"{}")) == []
     with pytest.raises(MetrolineError, match="no dead letter"):
-        await desk.settle(asked_to_replay(delivered, BY_ME, None, b"{}"))
+        await desk.settle(replay_request(delivered, BY_ME, None, b"{}"))
     assert desk.counts() == {("a", "delivered", ""): 1}
 
 
@@ -117,6 +117,6 @@ async def test_a_request_that_cannot_be_carried_out_takes_nothing_back(desk: Des
     await desk.settle(letter())
     assert callable(spoil)
     with pytest.raises(MetrolineError):
-        await desk.settle(spoil(asked_to_replay(letter(), BY_ME, None, b'{"size":1}')))
+        await desk.settle(spoil(replay_request(letter(), BY_ME, None, b'{"size":1}')))
     assert desk.counts() == {("a", "dead", "service_error"): 1}
-    assert len(await sent_by(desk, asked_to_replay(letter(), BY_ME, None, b'{"size":1}'))) == 1
+    assert len(await sent_by(desk, replay_request(letter(), BY_ME, None, b'{"size":1}'))) == 1

@@ -8,7 +8,8 @@ import random
 import pytest
 from faust.types import EventT
 
-from metroline.agents.delivery.bus import AckTracker, Confirmation, PendingMessage
+from metroline.agents.delivery.acknowledgements import AckTracker, PendingMessage
+from metroline.agents.delivery.bus import Confirmation
 from tests.support.bench import Mailbox, until
 
 
@@ -17,7 +18,7 @@ def promise() -> Confirmation:
 
 
 async def taken(tracker: AckTracker, event: EventT[bytes]) -> PendingMessage:
-    pending = await tracker.take(event)
+    pending = await tracker.track(event)
     assert pending is not None
     return pending
 
@@ -29,7 +30,7 @@ async def opened(
     found = []
     for _ in range(count):
         pending, confirmation = await taken(tracker, mailbox.event(b"", partition)), promise()
-        tracker.settle(pending, [confirmation])
+        tracker.complete(pending, [confirmation])
         found.append((pending, confirmation))
     return found
 
@@ -64,7 +65,7 @@ async def test_whatever_the_order_of_confirmations_a_partition_is_acknowledged_i
 async def test_a_message_waits_for_all_that_was_made_from_it() -> None:
     tracker, mailbox = AckTracker(), Mailbox("test.service.a")
     pending, made = await taken(tracker, mailbox.event(b"")), [promise(), promise(), promise()]
-    tracker.settle(pending, made)
+    tracker.complete(pending, made)
 
     for confirmation in made:
         assert not mailbox.acknowledged
@@ -77,7 +78,7 @@ async def test_a_message_waits_for_all_that_was_made_from_it() -> None:
 async def test_a_message_from_which_nothing_was_made_is_acknowledged_at_once() -> None:
     tracker, mailbox = AckTracker(), Mailbox("test.service.a")
 
-    tracker.settle(await taken(tracker, mailbox.event(b"")), [])
+    tracker.complete(await taken(tracker, mailbox.event(b"")), [])
 
     assert mailbox.acknowledged == {0: [0]}
 
@@ -98,7 +99,7 @@ async def test_what_failed_is_never_acknowledged_nor_is_anything_behind_it(how: 
 async def test_it_takes_no_more_than_its_bound_until_one_is_done() -> None:
     tracker, mailbox = AckTracker(limit=3), Mailbox("test.service.a")
     messages = await opened(tracker, mailbox, 3)
-    fourth = asyncio.create_task(tracker.take(mailbox.event(b"")))
+    fourth = asyncio.create_task(tracker.track(mailbox.event(b"")))
     await turn()
     assert not fourth.done()
 
@@ -114,14 +115,14 @@ async def test_it_takes_no_more_than_its_bound_until_one_is_done() -> None:
 async def test_what_is_open_when_partitions_change_hands_is_not_acknowledged_and_holds_up_nothing() -> None:
     tracker, mailbox = AckTracker(limit=2), Mailbox("test.service.a")
     open_before = await opened(tracker, mailbox, 2)
-    taking = asyncio.create_task(tracker.take(mailbox.event(b"")))
+    taking = asyncio.create_task(tracker.track(mailbox.event(b"")))
     await turn()
 
-    tracker.forget()
+    tracker.reset()
     assert await taking is None, "it comes again behind those that are open: alone it would be acknowledged before them"
     open_before[0][1].set_result(None)
     again = await taken(tracker, mailbox.event(b""))
-    tracker.settle(again, [])
+    tracker.complete(again, [])
     await turn()
 
     assert mailbox.acknowledged == {0: [3]}

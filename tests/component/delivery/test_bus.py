@@ -9,8 +9,8 @@ import pytest
 
 from metroline.agents.delivery.bus import NO_TOPIC_ATTEMPTS
 from metroline.agents.kafka.producer import NoTopic, NotSent, TooLarge
-from metroline.routing.journeys.dead_letters import KEPT
-from metroline.routing.journeys.departures import Limits
+from metroline.routing.journeys.dead_letters import KEPT_BYTES
+from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.messages.itinerary import Hop
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Ending, Outcome
@@ -55,7 +55,7 @@ async def test_a_record_that_no_message_can_hold_ends_cut_with_its_size_and_dige
     assert record["raw"] == {
         "size": len(line),
         "sha256": hashlib.sha256(line).hexdigest(),
-        "text": line[:KEPT].decode(),
+        "text": line[:KEPT_BYTES].decode(),
     }
 
 
@@ -68,7 +68,7 @@ async def test_a_record_that_is_refused_for_its_size_ends_cut(bench: Bench) -> N
     [(ending, reason)] = endings_of([letter]).values()
     assert (ending, str(reason).partition(":")[0]) == (Ending.DEAD, "too_large")
     assert "more than the broker takes" in str(reason)
-    assert len(letter.value) < 2 * KEPT
+    assert len(letter.value) < 2 * KEPT_BYTES
 
 
 async def test_the_confirmation_of_a_refused_message_is_that_of_its_letter(bench: Bench) -> None:
@@ -124,7 +124,7 @@ async def test_a_pack_that_is_too_large_is_sent_in_parts_and_only_what_is_too_la
 async def test_records_with_long_histories_do_not_end_because_they_were_packed(bench: Bench) -> None:
     """A header of many segments, each with its history, may be larger than all their records."""
     visits = tuple(Visit("b", 1_700_000_000.123456, "a rule with quite a long name", "conductor", 1) for _ in range(60))
-    departures = bench.bus.departures("conductor", envelope({}).origin)
+    departures = Departures("conductor", envelope({}).origin)
     for number in range(500):
         segment = Segment((number,), (orjson.dumps({"n": number}),), 900.0, visits)
         departures.add(segment, Hop("conductor"))

@@ -7,10 +7,8 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from metroline.agents.conductor import Conductor
-from metroline.agents.map_maker import MapMaker
-from metroline.agents.routers import Router
-from metroline.agents.switch import Switch
+from metroline.agents.routers import RouterAgent
+from metroline.routing.journeys.deciders import Conductor, MapMaker, Router, Switch
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, Provenance
 from metroline.routing.messages.segment import Visit
@@ -21,7 +19,7 @@ BEHIND_A = (Visit("a", 950.0, "all begin at a", "conductor", 1),)
 
 
 async def routed(bench: Bench, router: type[Router], incoming: Envelope) -> None:
-    await confirmed(await router(bench.agent_loop).handle(incoming))
+    await confirmed(await RouterAgent(bench.agent_loop, bench.rule_tables, router()).handle(incoming))
 
 
 async def test_the_conductor_decides_after_the_stop_that_the_record_has_left(bench: Bench) -> None:

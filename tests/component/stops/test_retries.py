@@ -16,7 +16,7 @@ from metroline import Retry
 from metroline.agents.kafka.batch_consumer import _Progress
 from metroline.agents.services.service import Record
 from metroline.agents.waiting_rooms import WaitingRooms
-from metroline.routing.addresses import ROOMS
+from metroline.routing.addresses import WAITING_ROOMS
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
@@ -36,7 +36,7 @@ def failing(record: Record) -> Record:
 async def handled(bench: Bench, handler: Any, incoming: Envelope, **service: Any) -> list[Sent]:
     """Lets a stop handle an envelope to its end; gives what was sent meanwhile."""
     before = len(bench.producer.sent)
-    await confirmed(await bench.stop(handler, **{"patience": PATIENCE} | service).handle(incoming))
+    await confirmed(await bench.stop(handler, **{"retry_policy": PATIENCE} | service).handle(incoming))
     return bench.producer.sent[before:]
 
 
@@ -336,5 +336,5 @@ async def test_what_is_no_envelope_that_waits_is_a_dead_letter(bench: Bench, val
 
 
 def test_rooms_are_known_by_their_times() -> None:
-    assert list(ROOMS.values()) == sorted(ROOMS.values())
-    assert all(address.startswith("waiting.") for address in ROOMS)
+    assert list(WAITING_ROOMS.values()) == sorted(WAITING_ROOMS.values())
+    assert all(address.startswith("waiting.") for address in WAITING_ROOMS)

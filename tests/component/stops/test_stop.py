@@ -97,7 +97,9 @@ async def test_a_service_that_asks_for_it_is_handed_the_records_id(bench: Bench,
     incoming = envelope({"n": 1}, {"n": 2})
     packed = replace(incoming.segments[0], ids=(4, (5, 3, 9)))
     await confirmed(
-        await Stop(bench.agent_loop, mark, 5.0, RetryPolicy()).handle(replace(incoming, segments=(packed,)))
+        await Stop(bench.agent_loop, bench.rule_tables, mark, 5.0, RetryPolicy()).handle(
+            replace(incoming, segments=(packed,))
+        )
     )
 
     assert seen == {1: "source-0-4", 2: "source-0-5.3"}
@@ -474,7 +476,7 @@ async def test_under_conductor_every_record_goes_back_to_the_conductor(bench: Be
 async def test_under_map_maker_the_plan_is_followed_until_a_stop_changed_what_it_was_built_on(bench: Bench) -> None:
     plan = RulesTable.parse(RULES, 1).plan("source", {"size": 11})
     assert isinstance(plan, Itinerary)
-    ahead = plan.move("map-maker").itinerary
+    ahead = plan.hop("map-maker").itinerary
 
     def shrink(record: Record) -> Record:
         if record["shrinks"]:

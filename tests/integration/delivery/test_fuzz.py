@@ -14,7 +14,7 @@ from metroline.agents.tables.live_rules import Publication
 from metroline.app.compare.evidence import read_topic
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import InvalidRules, MalformedEnvelope
-from metroline.routing.journeys.dead_letters import STRAY
+from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Provenance
 from metroline.routing.messages.record_ids import Origin
@@ -53,7 +53,7 @@ def envelope(number: int, partition: int) -> bytes:
         time.time(),
         history=(visit,),
         chosen=Provenance("heavy ones need the crane", "weigh", 1),
-        outcome=Outcome(Ending.DROPPED, "not kept") if number % 3 == 0 else None,
+        outcome=Outcome.dropped("not kept") if number % 3 == 0 else None,
         hops=2,
         attempts=Attempts("crane", ("OSError: no",), time.time()) if number % 2 else None,
     )
@@ -111,8 +111,8 @@ async def has_letters_of(depot: Depot, pushed: dict[tuple[str, int, int], bytes]
     found: Counter[tuple[str, int, int]] = Counter()
     async for message in read_topic(depot.cluster, depot.topics.dead_letters):
         letter = Envelope.decode(message.value)
-        if letter.origin.name.startswith(STRAY):
-            address = letter.origin.name.removeprefix(STRAY)
+        if letter.origin.name.startswith(MALFORMED_ORIGIN):
+            address = letter.origin.name.removeprefix(MALFORMED_ORIGIN)
             for segment in letter.segments:
                 found.update((address, letter.origin.partition, int(str(one))) for one in segment.ids)
     assert not [where for where, count in found.items() if count > 1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metroline.app.views.tables import outcomes
 from metroline.app.views.tables import totals as sums
-from metroline.routing.journeys.settlement import BLOCK, OTHER
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, OTHER
 from tests.support.table_entries import Entries, block
 
 ALL = frozenset(range(4))
@@ -107,7 +107,7 @@ async def test_reasons_without_end_are_counted_together(monkeypatch: pytest.Monk
 
 def test_a_single_block_says_which_offsets_it_is_about() -> None:
     said = outcomes.explain("2/source-1/3", block(4, 1))
-    assert said["offsets"] == [3 * BLOCK, 4 * BLOCK - 1]
+    assert said["offsets"] == [3 * BLOCK_OFFSETS, 4 * BLOCK_OFFSETS - 1]
     assert said["settled"] == 5
 
 

@@ -16,7 +16,7 @@ from metroline.agents.lookups import Lookup
 from metroline.routing.outcome import Retry
 from metroline.routing.rules.explain import explain
 from metroline.routing.rules.table import RulesTable
-from metroline.routing.service_errors import described
+from metroline.routing.service_errors import describe_error
 from tests.support.lookups import built
 
 TABLE = '[[rules]]\nafter = "source"\nto = "price"\n'
@@ -25,7 +25,7 @@ TABLE = '[[rules]]\nafter = "source"\nto = "price"\n'
 def raised(call: Callable[[], Any]) -> str:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever it is
         call()
-    return described(caught.value)
+    return str(describe_error(caught.value))
 
 
 def end(handler: Callable[[dict[str, Any]], Any]) -> str:
@@ -64,7 +64,7 @@ def test_the_place_may_be_in_a_line_that_comes_along() -> None:
 
 
 def test_an_error_that_was_never_raised_has_no_place() -> None:
-    assert described(KeyError("amount")) == "KeyError: 'amount'"
+    assert str(describe_error(KeyError("amount"))) == "KeyError: 'amount'"
 
 
 def test_a_long_text_is_cut_and_keeps_the_place() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import orjson
 import pytest
 
-from metroline.routing.journeys.settlement import BLOCK, MOST_KEYS, SettledBlock, by_block, outcome_key
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, MAX_KEYS, SettledBlock, by_block, outcome_key
 from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.outcome import Ending, Outcome
 
@@ -66,11 +66,11 @@ def test_a_million_settled_records_take_no_more_than(name: str, ids: Iterable[Re
 
 def test_a_block_stays_small_when_all_of_its_records_begin_anew_and_their_reasons_are_long() -> None:
     block, dead = SettledBlock(), ("log", Ending.DEAD.value, "service_error")
-    ids: list[RecordId] = [(offset, index, 49) for offset in range(BLOCK) for index in range(49)]
+    ids: list[RecordId] = [(offset, index, 49) for offset in range(BLOCK_OFFSETS) for index in range(49)]
     block.settle(ids, dead, 3)
     block.reopen(ids, dead, 0)
-    for number in range(MOST_KEYS):
-        dropped = outcome_key("log", Outcome(Ending.DROPPED, f"{number}: {'x' * 10_000}"))
+    for number in range(MAX_KEYS):
+        dropped = outcome_key("log", Outcome.dropped(f"{number}: {'x' * 10_000}"))
         block.settle([ids[number]], dropped, 3, 1)
     kept = len(orjson.dumps(block.encode()))
     print(f"a block of {len(ids):,} records that began anew: {kept:,} bytes")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.settlement import (
-    BLOCK,
-    MOST_INDEX,
-    MOST_KEYS,
+    BLOCK_OFFSETS,
+    MAX_INDEX,
+    MAX_KEYS,
     OTHER,
     OutcomeKey,
     SettledBlock,
@@ -24,7 +24,7 @@ from tests.support.worlds import examples
 DELIVERED: OutcomeKey = ("a", "delivered", "")
 DEAD: OutcomeKey = ("a", "dead", "service_error")
 DROPPED: OutcomeKey = ("a", "dropped", "discarded: no use")
-IDS: list[RecordId] = [0, 1, 2, (3, 0, 2), (3, 1, 2), (4, 0, 3), (4, 1, 3), (4, 2, 3), (5, 0, 1), BLOCK - 1]
+IDS: list[RecordId] = [0, 1, 2, (3, 0, 2), (3, 1, 2), (4, 0, 3), (4, 1, 3), (4, 2, 3), (5, 0, 1), BLOCK_OFFSETS - 1]
 
 
 def again(block: SettledBlock) -> SettledBlock:
@@ -32,7 +32,7 @@ def again(block: SettledBlock) -> SettledBlock:
     return SettledBlock.decode(orjson.loads(orjson.dumps(block.encode())))
 
 
-OFFSETS = st.integers(0, 3 * BLOCK) | st.sampled_from([BLOCK - 1, BLOCK, 2 * BLOCK])
+OFFSETS = st.integers(0, 3 * BLOCK_OFFSETS) | st.sampled_from([BLOCK_OFFSETS - 1, BLOCK_OFFSETS, 2 * BLOCK_OFFSETS])
 
 
 @given(st.lists(OFFSETS | st.tuples(OFFSETS, st.just(0), st.just(2)), max_size=6) | st.lists(OFFSETS, max_size=6))
@@ -42,7 +42,7 @@ def test_each_record_is_sought_in_the_block_of_its_offset(ids: list[RecordId]) -
     assert sorted(place for places in found.values() for place in places) == list(range(len(ids)))
     for number, places in found.items():
         assert places == sorted(places)
-        assert {offset_of(ids[place]) // BLOCK for place in places} == {number}
+        assert {offset_of(ids[place]) // BLOCK_OFFSETS for place in places} == {number}
 
 
 @given(
@@ -101,18 +101,18 @@ def test_a_letter_is_reopened_once_and_what_comes_late_of_its_first_life_is_a_du
 
 def test_letters_that_were_counted_together_are_taken_back_from_where_they_were_counted() -> None:
     block = SettledBlock()
-    kinds: list[OutcomeKey] = [("a", "dead", f"cause {number}") for number in range(MOST_KEYS + 2)]
+    kinds: list[OutcomeKey] = [("a", "dead", f"cause {number}") for number in range(MAX_KEYS + 2)]
     for number, kind in enumerate(kinds):
         block.settle([number], kind, 1)
     assert block.counts["a", "dead", OTHER] == 2
     assert block.reopen([0], kinds[0], 0) == [0]
-    assert block.reopen([MOST_KEYS], kinds[MOST_KEYS], 0) == [0]
-    assert (sum(block.counts.values()), len(block.dead)) == (MOST_KEYS, MOST_KEYS)
+    assert block.reopen([MAX_KEYS], kinds[MAX_KEYS], 0) == [0]
+    assert (sum(block.counts.values()), len(block.dead)) == (MAX_KEYS, MAX_KEYS)
     assert block.counts["a", "dead", OTHER] == 1
 
 
 def test_a_record_too_far_back_in_its_message_is_settled_but_not_reopened() -> None:
-    far = (0, MOST_INDEX, MOST_INDEX + 1)
+    far = (0, MAX_INDEX, MAX_INDEX + 1)
     block = SettledBlock()
     assert block.settle([far], DEAD, 1) == [0]
     assert not block.is_dead(far, 0)

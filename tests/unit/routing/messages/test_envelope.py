@@ -39,7 +39,8 @@ def itineraries(draw: st.DrawFn) -> Itinerary:
         if draw(st.booleans()):
             return Decision(draw(names), None, rule, version, reads)
         if draw(st.booleans()):
-            return Decision(None, Outcome(draw(st.sampled_from(Ending)), draw(maybe_texts), rule), rule, version, reads)
+            forecast = Outcome(draw(st.sampled_from(Ending)), None, draw(texts), rule)
+            return Decision(None, forecast, rule, version, reads)
         asked: Decider = draw(st.sampled_from(Decider))
         return asked
 
@@ -91,7 +92,7 @@ def read_or_refused(raw: bytes) -> Envelope | None:
     for segment in envelope.segments:
         assert isinstance(segment.last_stop, str)
         if segment.itinerary is not None:
-            assert segment.itinerary.move("switch").to
+            assert segment.itinerary.hop("switch").to
     return envelope
 
 

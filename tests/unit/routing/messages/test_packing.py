@@ -8,6 +8,7 @@ from itertools import chain, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metroline.routing.journeys.departures import Departures
 from metroline.routing.messages.envelope import Envelope, pack
 from metroline.routing.messages.itinerary import Decision, Hop, Itinerary, Provenance
 from metroline.routing.messages.record_ids import Origin, RecordId
@@ -94,10 +95,18 @@ def test_a_part_keeps_what_its_records_share() -> None:
     assert segment.part([0, 1, 2]) == segment
 
 
+def left(segment: Segment, hop: Hop, max_hops: int) -> tuple[str, Segment]:
+    """The address to which a segment leaves with this hop, and the segment as it travels there."""
+    departures = Departures("signpost", ORIGIN, max_hops)
+    departures.add(segment, hop)
+    [(to, [moved])] = departures.by_address.items()
+    return to, moved
+
+
 def test_a_record_that_moves_on_is_one_hop_further_and_knows_who_chose() -> None:
     segment = segments_of([[1]])[0]
     decision = Decision("allow_list", None, "rule", 3, frozenset())
-    to, moved = segment.moved(decision.move("conductor"), max_hops=64)
+    to, moved = left(segment, decision.hop("conductor"), max_hops=64)
     assert (to, moved.hops, moved.outcome) == ("service.allow_list", 1, None)
     visited = moved.visited("allow_list", 9.5)
     assert visited.last_stop == "allow_list"
@@ -108,15 +117,15 @@ def test_a_record_that_has_gone_too_far_goes_to_the_arrivals_instead_of_to_the_n
     segment = replace(segments_of([[1]])[0], history=(Visit("s0", 0.5, None, "", 0),) * 3)
     leg = Decision("s1", None, "rule", 1, frozenset())
     plan = Itinerary(1, (leg, leg))
-    to, moved = segment.moved(plan.move("switch"), max_hops=3)
+    to, moved = left(segment, plan.hop("switch"), max_hops=3)
     assert to == "arrivals"
     assert moved.outcome == Outcome.dead(Cause.TOO_MANY_HOPS, "3 stops behind it, 3 are allowed")
     assert moved.itinerary is None
-    assert segment.moved(plan.move("switch"), max_hops=4)[0] == "service.s1"
+    assert left(segment, plan.hop("switch"), max_hops=4)[0] == "service.s1"
 
 
 def test_what_has_ended_or_asks_the_way_is_never_too_far() -> None:
     segment = replace(segments_of([[1]])[0], history=(Visit("s0", 0.5, None, "", 0),) * 3)
     ended = Hop("arrivals", outcome=Outcome(Ending.DELIVERED))
-    assert segment.moved(ended, max_hops=3)[1].outcome == Outcome(Ending.DELIVERED)
-    assert segment.moved(Hop("conductor"), max_hops=3)[0] == "conductor"
+    assert left(segment, ended, max_hops=3)[1].outcome == Outcome(Ending.DELIVERED)
+    assert left(segment, Hop("conductor"), max_hops=3)[0] == "conductor"

@@ -1,0 +1,104 @@
+"""Conductor, map maker and switch: they read what the table reads of a record, and pass the record on as it came."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from metroline.routing.addresses import SOURCE
+from metroline.routing.errors import MalformedRecord
+from metroline.routing.journeys.departures import Departures
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.itinerary import Decider, Decision, NextStep
+from metroline.routing.messages.segment import Segment
+from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.records.field_reader import FieldReader
+from metroline.routing.records.field_sets import NOTHING
+from metroline.routing.rules.table import RulesTable
+
+
+class Router(ABC):
+    """Decides the next step of records that have left a stop, by the current table."""
+
+    address: ClassVar[Decider]
+    summary: ClassVar[str]
+    """What it does, in one sentence for people."""
+
+    @abstractmethod
+    def reader(self, rules: RulesTable, after: str) -> FieldReader:
+        """Return the reader of the fields on which the next step after `after` depends."""
+
+    @abstractmethod
+    def next_steps(self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+        """Return the next step of each record that has just left `after`."""
+
+
+class Conductor(Router):
+    """Decides one step at a time; asked at the start and after every stop (Process Manager)."""
+
+    address = Decider.CONDUCTOR
+    summary = "Decides the next stop after every stop."
+
+    def reader(self, rules: RulesTable, after: str) -> FieldReader:
+        return rules.stop_rules(after).reader
+
+    def next_steps(self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+        return rules.stop_rules(after).decide(records)
+
+
+class MapMaker(Router):
+    """Plans the whole way at the start and sends the plan with the record (Routing Slip)."""
+
+    address = Decider.MAP_MAKER
+    summary = "Plans the way of a record at the start."
+
+    def reader(self, rules: RulesTable, after: str) -> FieldReader:
+        return rules.reader
+
+    def next_steps(self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+        return rules.plans(SOURCE, records)
+
+
+class Switch(Router):
+    """Plans anew from where the record is, once a stop has changed what the plan was built on (Dynamic Router)."""
+
+    address = Decider.SWITCH
+    summary = "Plans anew where a stop has made the plan stale."
+
+    def reader(self, rules: RulesTable, after: str) -> FieldReader:
+        return rules.reader
+
+    def next_steps(self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+        return rules.plans(after, records)
+
+
+ROUTERS: dict[str, Router] = {router.address.value: router for router in (MapMaker(), Conductor(), Switch())}
+"""The routers by their addresses."""
+
+
+def route(departures: Departures, router: Router, envelope: Envelope, rules: RulesTable) -> None:
+    """Add the records of an envelope, each with the next step that the router decides on."""
+    by = router.address.value
+    for segment in envelope.segments:
+        after = segment.last_stop
+        reader = router.reader(rules, after)
+        if reader.is_blind:  # all records are alike to the rules
+            departures.add(segment, router.next_steps(rules, after, [{}])[0].hop(by))
+        else:
+            departures.add_each(segment, _next_steps(router, rules, segment, reader), by)
+
+
+def _next_steps(router: Router, rules: RulesTable, segment: Segment, reader: FieldReader) -> Sequence[NextStep]:
+    after = segment.last_stop
+    try:
+        return router.next_steps(rules, after, reader.read_all(segment.lines))
+    except MalformedRecord:
+        return [_next_step(router, rules, after, line, reader) for line in segment.lines]
+
+
+def _next_step(router: Router, rules: RulesTable, after: str, line: bytes, reader: FieldReader) -> NextStep:
+    try:
+        return router.next_steps(rules, after, [reader.read(line)])[0]
+    except MalformedRecord as error:
+        return Decision(None, Outcome.dead(Cause.MALFORMED_RECORD, str(error)), None, rules.version, NOTHING)

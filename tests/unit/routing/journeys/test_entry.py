@@ -1,0 +1,119 @@
+"""Entry: what of a source message becomes a record, with which id, and where it begins."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from metroline.routing.journeys.departures import Departures
+from metroline.routing.journeys.entry import enter
+from metroline.routing.messages.record_ids import Origin, RecordId
+from metroline.routing.messages.segment import Segment
+from metroline.routing.outcome import Cause, Ending
+from metroline.routing.rules.table import RulesTable
+from metroline.routing.strategies import STRATEGIES, RuleTables
+
+TO_A = RulesTable.parse('[[rules]]\nafter = "source"\nto = "a"\n')
+TO_B = RulesTable.parse('[[rules]]\nafter = "source"\nto = "b"\n', version=2)
+BY_SIZE = RulesTable.parse('[[rules]]\nname = "by size"\nafter = "source"\nwhen = "size > 10"\nto = "a"\n')
+
+
+def entered(
+    *values: bytes | None,
+    strategy: str = "signpost",
+    first: int = 0,
+    tables: RuleTables = RuleTables(TO_A, TO_A),  # noqa: B008  # a frozen value
+) -> dict[str, list[Segment]]:
+    """The segments that leave the on-ramp, by address; the messages' offsets count from `first`."""
+    departures = Departures(strategy, Origin("source", 0))
+    enter(departures, range(first, first + len(values)), values, STRATEGIES[strategy], tables, now=5.0)
+    return departures.by_address
+
+
+def records(segments: list[Segment]) -> dict[RecordId, bytes]:
+    return {one: line for segment in segments for one, line in zip(segment.ids, segment.lines, strict=True)}
+
+
+def causes(left: dict[str, list[Segment]]) -> dict[RecordId, Cause | None]:
+    return {
+        one: None if segment.outcome is None else segment.outcome.cause
+        for segments in left.values()
+        for segment in segments
+        for one in segment.ids
+    }
+
+
+def test_one_object_is_one_record_whose_id_is_its_offset() -> None:
+    left = entered(b'{"size":1}', b'{\n  "size": 2\n}\n', first=7)
+
+    assert list(left) == ["service.a"]
+    assert records(left["service.a"]) == {7: b'{"size":1}', 8: b'{"size":2}'}, "on the bus a record is one line"
+
+
+def test_lines_of_a_message_are_records_with_their_place_in_it() -> None:
+    left = entered(b"\n".join(orjson.dumps({"size": size}) for size in range(49)) + b"\n\n", b'{"size":9}')
+
+    assert list(records(left["service.a"])) == [*((0, index, 49) for index in range(49)), 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (None, "the message is empty"),
+        (b"", "the message is empty"),
+        (b" \n ", "the message is empty"),
+        (b"hello", "no JSON"),
+        (b'{"size":', "no JSON"),
+        (b"[1,2]", "no JSON object but a list"),
+        (b"7", "no JSON object but a number"),
+        (b"null", "no JSON object but null"),
+        (b'"text"', "no JSON object but a text"),
+        (b'{"size":"\xff"}', "no JSON"),
+        (b'{"size":18446744073709551616}', "does not fit into 64 bits"),
+        (b'{"size":NaN}', "no JSON"),
+    ],
+)
+def test_what_is_no_record_ends_with_its_problem_and_its_bytes(value: bytes | None, problem: str) -> None:
+    left = entered(value)
+
+    assert list(left) == ["arrivals"]
+    [segment] = left["arrivals"]
+    assert segment.outcome is not None
+    assert (segment.outcome.ending, segment.outcome.cause) == (Ending.DEAD, Cause.MALFORMED_RECORD)
+    assert problem in segment.outcome.detail
+    assert orjson.loads(segment.lines[0])["raw"]["size"] == len((value or b"").strip() or value or b"")
+
+
+def test_a_broken_line_among_good_ones_ends_alone() -> None:
+    left = entered(b'{"size":1}\n{"size":\n{"size":3}')
+
+    assert causes(left) == {(0, 0, 3): None, (0, 2, 3): None, (0, 1, 3): Cause.MALFORMED_RECORD}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "to"),
+    [
+        ("hard_wired", "service.a"),
+        ("conductor", "conductor"),
+        ("map_maker", "map-maker"),
+        ("signpost", "service.b"),
+    ],
+)
+def test_a_journey_begins_where_its_strategy_says(strategy: str, to: str) -> None:
+    assert list(entered(b'{"size":99}', strategy=strategy, tables=RuleTables(TO_A, TO_B))) == [to]
+
+
+def test_an_error_of_a_rule_and_a_record_without_a_way_end_at_once() -> None:
+    left = entered(b'{"size":"x"}', b'{"size":1}', b'{"size":11}', tables=RuleTables(BY_SIZE, BY_SIZE))
+
+    assert causes(left) == {0: Cause.RULE_ERROR, 1: Cause.UNROUTABLE, 2: None}
+
+
+def test_records_that_go_the_same_way_stay_together_and_are_one_hop_further() -> None:
+    left = entered(b'{"size":1}', b"broken", b'{"size":3}')
+
+    assert {to: [one.ids for one in segments] for to, segments in left.items()} == {
+        "service.a": [(0, 2)],
+        "arrivals": [(1,)],
+    }
+    assert all((one.hops, one.entered) == (1, 5.0) for segments in left.values() for one in segments)
