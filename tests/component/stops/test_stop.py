@@ -434,7 +434,7 @@ async def test_even_a_slow_service_handles_one_record_of_a_pack(bench: Bench) ->
     assert bench.producer.to("test.service.a")[0].records == [{"size": 2}]
 
 
-@pytest.mark.parametrize("bounds", [Limits(pack_records=2), Limits(pack_bytes=45)], ids=["records", "bytes"])
+@pytest.mark.parametrize("limits", [Limits(pack_records=2), Limits(pack_bytes=45)], ids=["records", "bytes"])
 async def test_what_leaves_together_is_packed_within_its_bounds(limits: Limits) -> None:
     bench = Bench.make(limits)
 

@@ -13,8 +13,8 @@ from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, Itinerary, Provenance
 from metroline.routing.messages.record_ids import MOST_IN_MESSAGE, Origin, id_text
-from metroline.routing.messages.segment import Segment, Visit
-from metroline.routing.outcome import Ending, Outcome
+from metroline.routing.messages.segment import Attempts, DiscardRequest, Replay, ReplayRequest, Segment, Visit
+from metroline.routing.outcome import DELIVERED, Cause, Ending, Outcome, ServiceError
 from tests.support.worlds import examples
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -26,7 +26,13 @@ indexes = st.integers(0, MOST_IN_MESSAGE - 2)
 ids = naturals | st.builds(lambda offset, index: (offset, index, index + 2), naturals, indexes)
 lines = st.dictionaries(texts, st.none() | st.integers(0, 9) | texts, max_size=2).map(orjson.dumps)
 visits = st.builds(Visit, texts, times, maybe_texts, texts, naturals)
-outcomes = st.builds(Outcome, st.sampled_from(Ending), maybe_texts, maybe_texts)
+outcomes = st.one_of(
+    st.just(DELIVERED),
+    st.builds(Outcome.dropped, texts, maybe_texts),
+    st.builds(Outcome.dead, st.sampled_from(Cause), texts, maybe_texts),
+    st.builds(Outcome.raised, st.builds(ServiceError, texts, texts, texts)),
+)
+requests = st.builds(ReplayRequest, st.none() | names) | st.builds(DiscardRequest, texts)
 fields = st.none() | st.frozensets(texts, max_size=3)
 
 
@@ -59,6 +65,10 @@ def segments(draw: st.DrawFn) -> Segment:
         draw(st.none() | itineraries()),
         draw(st.none() | outcomes),
         draw(st.integers(0, 200)),
+        draw(st.none() | st.builds(Attempts, names, st.lists(texts, max_size=2).map(tuple), times)),
+        draw(st.integers(0, 3)),
+        tuple(draw(st.lists(st.builds(Replay, times, texts, texts, maybe_texts), max_size=2))),
+        draw(st.none() | requests),
     )
 
 
@@ -121,7 +131,7 @@ def test_an_envelope_that_lost_a_record_is_malformed(envelope: Envelope, data: s
 
 
 HEADER: dict[str, Any] = {
-    "metroline": 1,
+    "metroline": 2,
     "strategy": "map_maker",
     "origin": ["source", 3],
     "segments": [
@@ -136,7 +146,7 @@ HEADER: dict[str, Any] = {
                 "by": "map-maker",
                 "legs": [["s1", "r", ["a"], None], [None, None, None, ["delivered", None]], ["switch"]],
             },
-            "outcome": ["dropped", "why", "r"],
+            "outcome": ["dropped", None, "why", "r"],
         }
     ],
 }
@@ -211,6 +221,11 @@ def test_a_header_of_any_other_shape_is_read_or_malformed(changes: list[tuple[tu
         (("segments", 0, "itinerary", "legs", 2), ["arrivals"]),
         (("segments", 0, "outcome", 0), "lost"),
         (("segments", 0, "outcome", 1), {}),
+        (("segments", 0, "outcome", 1), "bad_luck"),
+        (("segments", 0, "outcome", 2), None),
+        (("segments", 0, "outcome", 3), 5),
+        (("segments", 0, "outcome"), ["dead", "service_error", "", None, ["ValueError", 5]]),
+        (("segments", 0, "outcome"), ["dead", "bad_luck: it rained", None]),
     ],
 )
 def test_a_header_with_a_wrong_value_is_malformed(place: tuple[Any, ...], value: Any) -> None:
@@ -228,16 +243,52 @@ def test_a_header_nested_a_thousand_levels_deep_is_malformed(place: tuple[Any, .
     assert read_or_refused(raw) is None
 
 
-@pytest.mark.parametrize("version", [2, 0, 99, "1", None, True, 1.0])
+@pytest.mark.parametrize("version", [3, 0, 99, "1", None, True, 1.0])
 def test_an_envelope_of_another_format_is_refused_with_the_bytes_kept(version: Any) -> None:
     raw = orjson.dumps(HEADER | {"metroline": version}) + b'\n{"a":1}\n{"a":2}'
     assert read_or_refused(raw) is None
 
 
 def test_a_newer_format_is_named_so_that_a_person_knows_what_to_update() -> None:
-    raw = orjson.dumps({"metroline": 2})
-    with pytest.raises(MalformedEnvelope, match=r"its format is 2; this worker reads 1"):
+    raw = orjson.dumps({"metroline": 3})
+    with pytest.raises(MalformedEnvelope, match=r"its format is 3; this worker reads up to 2"):
         Envelope.decode(raw)
+
+
+@pytest.mark.parametrize(
+    ("old", "outcome"),
+    [
+        (["delivered", None, None], DELIVERED),
+        (["dropped", "not wanted", "r"], Outcome.dropped("not wanted", "r")),
+        (
+            ["dead", "unroutable: no rule after a holds", "r"],
+            Outcome.dead(Cause.UNROUTABLE, "no rule after a holds", "r"),
+        ),
+        (["dead", "timeout", None], Outcome.dead(Cause.TIMEOUT)),
+    ],
+)
+def test_outcomes_of_the_format_before_are_read(old: list[Any], outcome: Outcome) -> None:
+    raw = orjson.dumps(replaced(HEADER | {"metroline": 1}, ("segments", 0, "outcome"), old)) + b'\n{"a":1}\n{"a":2}'
+    assert Envelope.decode(raw).segments[0].outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("old", "request_"),
+    [
+        ("replay", ReplayRequest()),
+        ("replay:a", ReplayRequest("a")),
+        ("discard:a test: it is", DiscardRequest("a test: it is")),
+    ],
+)
+def test_requests_of_the_format_before_are_read(old: str, request_: ReplayRequest | DiscardRequest) -> None:
+    header = HEADER | {"metroline": 1, "segments": [HEADER["segments"][0] | {"reopen": old}]}
+    assert Envelope.decode(orjson.dumps(header) + b'\n{"a":1}\n{"a":2}').segments[0].request == request_
+
+
+@pytest.mark.parametrize("asked", [["burn", None], ["replay", 5], ["replay", "a b"], ["discard", None], [], 7])
+def test_an_unknown_request_is_malformed(asked: Any) -> None:
+    header = HEADER | {"segments": [HEADER["segments"][0] | {"request": asked}]}
+    assert read_or_refused(orjson.dumps(header) + b'\n{"a":1}\n{"a":2}') is None
 
 
 def test_records_that_share_their_past_share_it_on_the_bus() -> None:
