@@ -19,7 +19,7 @@ PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo up test test-unit chaos bench bench-report bench-memory bench-core bench-lookups lint \
-  docs docs-serve docs-settings lock image-test clean
+  docs docs-serve docs-settings docs-tree lock image-test clean
 
 help:  ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -98,6 +98,9 @@ docs-serve: install-dev  ## show the documentation on http://127.0.0.1:8000 whil
 
 docs-settings: install-dev  ## generate docs/settings.md from the docstrings in app/settings.py
 	@$(BIN)/python -m scripts.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+
+docs-tree: install-dev  ## write the tree in docs/ARCHITECTURE.md from the docstrings of the modules
+	@$(BIN)/python -m scripts.architecture_tree
 
 lock:  ## update requirements*.txt from pyproject.toml
 	@$(PYTHON) -m venv .lock
