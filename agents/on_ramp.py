@@ -11,9 +11,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
-from metroline.agents.delivery.bus import Bus, Confirmation
+from metroline.agents.delivery.bus import Bus
 from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
@@ -83,7 +85,7 @@ class OnRamp(BatchConsumer):
     async def begin(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
         """Called when partitions are given to this worker; they are fetched from once their ends are known."""
         consumer.pause(*partitions)
-        ends = await self.cluster.high_watermarks(partitions)
+        ends = await TopicAdmin(self.cluster).high_watermarks(partitions)
         for partition, end in ends.items():
             read, noted = await consumer.committed(partition), await consumer.committed(self._note(partition))
             if noted is not None and (read is None or noted > end):

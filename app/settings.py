@@ -15,7 +15,8 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from metroline.agents.kafka.cluster import Cluster, tls_context
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.tls import tls_context
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.roles import Role, UnknownRole
 from metroline.agents.services.line import Line

@@ -25,7 +25,7 @@ from benchmarks.systems.process_usage import Gauge
 from benchmarks.systems.systems import Job, Strategy, Worker
 from benchmarks.systems.topic_watch import PARTITIONS, Sender
 from benchmarks.systems.trials import STALL, TrialFailed
-from metroline.agents.kafka.cluster import TopicPlan
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.routing.strategies import STRATEGIES
 
 SHORT_MEMORY = """
@@ -85,7 +85,7 @@ def working(place: Place, strategy: str, prefix: str) -> Iterator[Watched]:
 
 def create_source(place: Place, prefix: str, config: dict[str, str]) -> Sender:
     source = f"{prefix}-source"
-    asyncio.run(place.cluster.create([TopicPlan(source, PARTITIONS, config)]))
+    asyncio.run(TopicAdmin(place.cluster).create([TopicPlan(source, PARTITIONS, config)]))
     return Sender(place.broker.bootstrap, source)
 
 

@@ -1,7 +1,8 @@
-"""Faust's transport with a fetch wait that can be set and the true high watermark of every partition.
+"""Faust's transport with a configurable fetch wait and reliable high watermarks.
 
-Faust asks a broker to wait up to 1.5 s for data. A broker that does not wake on data, as the embedded one, makes a hop
-take that long. And table recovery relies on the end of a changelog: told too low, the last updates are lost.
+Faust lets a fetch wait 1.5 s for data. On a broker that does not answer as soon as data arrives, such as the embedded
+one, every hop takes that long. And table recovery reads a changelog up to its high watermark: if that is reported too
+low, the last updates are lost.
 """
 
 from __future__ import annotations
@@ -18,33 +19,34 @@ from faust.types.transports import ConsumerT
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.flow_control import FetchBudget
-from metroline.agents.kafka.tansu import leave_with_care
+from metroline.agents.kafka.tansu import leave_only_stable_groups
+from metroline.agents.kafka.topic_admin import TopicAdmin
 
-HELD_BYTES = 2 * 1024 * 1024
-"""What a worker may hold of one topic; Faust delivers to all agents in one loop, so that a full one would stop all."""
+MAX_TOPIC_BYTES = 2 * 1024 * 1024
+"""Bytes that a worker may hold of one topic. Faust delivers to all agents in one loop: a full one would stop all."""
 
-SHORT = 0.02
-"""Seconds after which topics are looked at again of which too much was held."""
+RETRY_SECONDS = 0.02
+"""Time after which topics that were over their budget are tried again."""
 
 DRAIN_SECONDS = 5.0
-"""How long messages at hand may take to their end when partitions are taken away or the worker stops."""
+"""Time that open messages have to be acknowledged when partitions are revoked or the worker stops."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread in which Faust's consumer runs."""
 
     async def on_start(self) -> None:
-        """Called in the thread."""
+        """Run in the consumer's thread, when it starts."""
         await super().on_start()
-        await leave_with_care(self._consumer, cast(Transport, self.transport).cluster)
+        await leave_only_stable_groups(self._consumer, cast(Transport, self.transport).cluster)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = int(cast(Transport, transport).fetch_wait * 1000)  # it has no setting for it
+        consumer._fetch_max_wait_ms = int(cast(Transport, transport).fetch_wait * 1000)  # Faust has no setting for it
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Puts each stream where its group has read up to, which is its beginning if nothing was committed."""
+        """Seek each stream to its committed offset, or to its beginning if nothing was committed."""
         return cast("Mapping[TP, int]", await self.call_thread(self._seek_to_committed))
 
     async def _seek_to_committed(self) -> Mapping[TP, int]:
@@ -60,26 +62,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
         cluster = cast(Transport, self.transport).cluster
-        found = await cluster.high_watermarks(partitions)
+        found = await TopicAdmin(cluster).high_watermarks(partitions)
         return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer, running in our thread; it looks only at topics of which it does not hold too much."""
+    """Faust's consumer, which fetches only from topics that are within their budget."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.budget = FetchBudget(HELD_BYTES)
+        self.budget = FetchBudget(MAX_TOPIC_BYTES)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         if active_partitions is None:
             return await super()._getmany(active_partitions, timeout)
-        look_at = self.budget.open(active_partitions)
-        if not look_at:
-            await self.sleep(SHORT)
+        fetchable = self.budget.fetchable(active_partitions)
+        if not fetchable:
+            await self.sleep(RETRY_SECONDS)
             return {}
-        # What is left out may be looked at soon: others with nothing to read must not hold it up.
-        return await super()._getmany(look_at, timeout if len(look_at) == len(active_partitions) else SHORT)
+        # A partition that is left out is due soon: a fetch that finds nothing must not delay it.
+        wait = timeout if len(fetchable) == len(active_partitions) else RETRY_SECONDS
+        return await super()._getmany(fetchable, wait)
 
     def _to_message(self, tp: TP, record: Any) -> Any:
         if self.app.topics.acks_enabled_for(tp.topic):
@@ -87,18 +90,18 @@ class Consumer(driver.Consumer):
         return super()._to_message(tp, record)
 
     def ack(self, message: Message) -> bool:
-        """Called when a stream is done with a message."""
+        """Acknowledge a message that a stream is done with."""
         self.budget.give_back(message.tp, message.offset)
         return super().ack(message)
 
     async def perform_seek(self) -> None:
-        """Takes no message from where a stream stands now; Faust lets messages flow again right after this."""
+        """Stop the flow of messages before the seek; Faust resumes it right afterwards."""
         self.stop_flow()
         await super().perform_seek()
-        self.budget.clear()  # what was taken since partitions changed hands, and was left out there, comes again
+        self.budget.clear()  # messages fetched since the rebalance were discarded and come again
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commits what was acknowledged; Faust forgets that first, and each rebalance repeated seconds of work."""
+        """Commit acknowledged messages first. Faust discards them, and each rebalance would repeat seconds of work."""
         if not self.app.should_stop:
             await self.commit()
         await super().on_partitions_revoked(revoked)
@@ -106,7 +109,7 @@ class Consumer(driver.Consumer):
         cast(Transport, self.transport).forget()
 
     async def wait_empty(self) -> None:
-        """Lets what is at hand come to its end, for a while: what is left comes again, here or elsewhere."""
+        """Wait up to `DRAIN_SECONDS` for open messages. The others come again, here or on another worker."""
         drain = cast(Transport, self.transport).drain
         drain(True)
         try:
@@ -121,10 +124,10 @@ class Consumer(driver.Consumer):
 
 
 class Transport(driver.Transport):
-    """Set it as `app.transport` before the app starts; `fetch_wait` is in seconds.
+    """Faust's transport with our consumer. `fetch_wait` is in seconds.
 
-    `drain` is called with True when what is at hand shall come to its end soon, and with False afterwards; `forget`
-    when partitions were taken away, with all that is at hand.
+    `drain` is called with True when open messages should be finished soon, and with False afterwards. `forget` is
+    called when partitions, with all open messages, were revoked.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer

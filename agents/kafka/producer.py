@@ -1,11 +1,11 @@
-"""The producer: librdkafka, because what is sent costs it a quarter of the CPU that aiokafka's producer takes."""
+"""The workers' producer: librdkafka, which needs a quarter of the CPU of aiokafka's producer."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -14,143 +14,157 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from metroline.routing.errors import MetrolineError
 
-OPEN_BYTES = 8 * 1024 * 1024
-"""Bytes that may be unconfirmed; whoever sends more waits."""
+Confirmation = asyncio.Future[None]
+"""Done when the brokers have a message."""
 
-GIVE_UP = 30.0
-"""Seconds after which a message that no broker confirmed counts as not sent."""
+MAX_OPEN_BYTES = 8 * 1024 * 1024
+"""Bytes that may be unconfirmed. A sender that exceeds them waits."""
 
-POLL = 0.5
-LAST_WAIT = 5.0
-"""Seconds that closing waits for what is unconfirmed."""
+GIVE_UP_SECONDS = 30.0
+"""Time after which a message that no broker confirmed counts as not sent."""
 
-LOG = logging.getLogger(__name__)
+POLL_SECONDS = 0.5
+"""Time that the producer's thread waits for answers of the brokers."""
+
+FLUSH_SECONDS = 5.0
+"""Time that closing waits for unconfirmed messages."""
+
+log = logging.getLogger(__name__)
 
 
 class NotSent(MetrolineError):
-    """Raised when a message was not confirmed; it may be sent again."""
+    """Raised when a message was not confirmed. It may be sent again."""
 
 
 class TooLarge(NotSent):
-    """Raised when a broker will never take a message of this size."""
+    """Raised when a broker refuses a message for its size."""
 
 
 class NoTopic(NotSent):
-    """Raised when there is no such topic, or no such partition of it."""
+    """Raised when the topic or the partition does not exist."""
 
 
-KINDS: dict[int, type[NotSent]] = {
+ERRORS: dict[int, type[NotSent]] = {
     KafkaError.MSG_SIZE_TOO_LARGE: TooLarge,
     KafkaError.UNKNOWN_TOPIC_OR_PART: NoTopic,
     KafkaError._UNKNOWN_TOPIC: NoTopic,
     KafkaError._UNKNOWN_PARTITION: NoTopic,
 }
 
-Answer = tuple[asyncio.Future[None], int, KafkaError | None]
+Answer = tuple[Confirmation, int, KafkaError | None]
 
 
 class KafkaProducer:
-    """Sends messages to given partitions, in order, and gives a future for each confirmation.
+    """Sends messages to given partitions, in order.
 
-    It is idempotent: what it repeats by itself is written once and in its place.
+    It is idempotent: messages that it sends again by itself are written once, in order.
     """
 
     def __init__(self, config: Mapping[str, Any], message_bytes: int) -> None:
-        """`config` says where the brokers are and how to log in, in librdkafka's own names."""
+        """Take address and login as configuration of librdkafka, and the size limit of a message."""
         self._config = {
             **config,
             "enable.idempotence": True,
             "linger.ms": 0,
             "message.max.bytes": message_bytes,
-            "message.timeout.ms": int(GIVE_UP * 1000),
+            "message.timeout.ms": int(GIVE_UP_SECONDS * 1000),
             "log.connection.close": False,
         }
         self._client: Producer | None = None
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
-        self._open = 0
+        self._open_bytes = 0
         self._room = asyncio.Event()
         self._answers: deque[Answer] = deque()
         self._is_awake = False
-        """Whether the event loop is about to take the answers."""
+        """Whether the event loop was woken to take the answers."""
 
-    async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> asyncio.Future[None]:
-        """Hands a message over; waits while too much is unconfirmed. The future fails with `NotSent` or `TooLarge`."""
-        while self._open and self._open + len(value) > OPEN_BYTES:
+    async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> Confirmation:
+        """Send a message. Wait before while too many bytes are unconfirmed.
+
+        The confirmation fails with `NotSent`, or its subclasses `TooLarge` and `NoTopic`.
+        """
+        while self._open_bytes and self._open_bytes + len(value) > MAX_OPEN_BYTES:
             self._room.clear()
             await self._room.wait()
         loop = asyncio.get_running_loop()
-        confirmation: asyncio.Future[None] = loop.create_future()
+        confirmation: Confirmation = loop.create_future()
         delivered = partial(self._delivered, confirmation, len(value))
         if self._is_closed:
             confirmation.set_exception(NotSent("the producer is closed"))
             return confirmation
         try:
-            self._running(loop).produce(topic, value, key, partition, on_delivery=delivered)
+            self._client_on(loop).produce(topic, value, key, partition, on_delivery=delivered)
         except KafkaException as error:
             if error.args[0].code() == KafkaError._FATAL:
-                self._begin_anew(self._client, error)
-            confirmation.set_exception(_told(error.args[0]))
+                self._discard(self._client, error)
+            confirmation.set_exception(_as_error(error.args[0]))
         except BufferError as error:
             confirmation.set_exception(NotSent(str(error)))
         else:
-            self._open += len(value)
+            self._open_bytes += len(value)
         return confirmation
 
     async def close(self) -> None:
-        """Waits a while for what is unconfirmed, then ends; what is unconfirmed still counts as not sent."""
+        """Flush for at most `FLUSH_SECONDS`, then close. Messages that are still unconfirmed fail with `NotSent`."""
         self._is_closed = True
         client, thread, self._client = self._client, self._thread, None
         if client is not None and thread is not None:
-            await asyncio.to_thread(client.flush, LAST_WAIT)
+            await asyncio.to_thread(client.flush, FLUSH_SECONDS)
             client.purge()
             await asyncio.to_thread(thread.join)
             self._settle()
 
-    def _running(self, loop: asyncio.AbstractEventLoop) -> Producer:
+    def _client_on(self, loop: asyncio.AbstractEventLoop) -> Producer:
         if self._client is None:
             self._loop = loop
-            self._client = Producer(self._config, logger=LOG)
+            self._client = Producer(self._config, logger=log)
             self._thread = Thread(target=self._poll, args=(self._client,), name="producer", daemon=True)
             self._thread.start()
         return self._client
 
     def _poll(self, client: Producer) -> None:
-        """Takes the brokers' answers, in a thread of its own."""
+        """Receive the brokers' answers. Runs in a thread of its own."""
         while self._client is client or len(client):
             try:
-                client.poll(POLL)
-            except KafkaException as error:  # a fatal one: what is under way is answered by the next polls, as not sent
-                self._begin_anew(client, error)
+                client.poll(POLL_SECONDS)
+            except KafkaException as error:  # fatal: the next polls answer open messages as not sent
+                self._discard(client, error)
 
-    def _begin_anew(self, client: Producer | None, error: KafkaException) -> None:
-        """Leaves a client that sends no more; the next message begins with a new one."""
+    def _discard(self, client: Producer | None, error: KafkaException) -> None:
+        """Discard a client after a fatal error. The next message creates a new one."""
         if self._client is client:
-            LOG.warning("the producer begins anew: %s", error.args[0].str())
+            log.warning("the producer had a fatal error and is replaced: %s", error.args[0].str())
             self._client = None
 
-    def _delivered(self, confirmation: asyncio.Future[None], size: int, error: KafkaError | None, _: Any) -> None:
-        """Called in the thread; a burst of answers wakes the event loop once."""
+    def _delivered(self, confirmation: Confirmation, size: int, error: KafkaError | None, _: Any) -> None:
+        """Queue an answer. Called in the thread; a burst of answers wakes the event loop once."""
         self._answers.append((confirmation, size, error))
         if not self._is_awake and self._loop is not None:
             self._is_awake = True
             self._loop.call_soon_threadsafe(self._settle)
 
     def _settle(self) -> None:
-        self._is_awake = False  # first: an answer that comes from here on is taken below or wakes the loop once more
+        self._is_awake = False  # first: an answer that arrives from now on is taken below or wakes the loop again
         while self._answers:
             confirmation, size, error = self._answers.popleft()
-            self._open -= size
+            self._open_bytes -= size
             if confirmation.cancelled():
                 continue
             if error is None:
                 confirmation.set_result(None)
                 continue
-            confirmation.set_exception(_told(error))
+            confirmation.set_exception(_as_error(error))
         self._room.set()
 
 
-def _told(error: KafkaError) -> NotSent:
-    kind = KINDS.get(error.code(), NotSent)
+def _as_error(error: KafkaError) -> NotSent:
+    kind = ERRORS.get(error.code(), NotSent)
     return kind(f"{error.name()}: {error.str()}")
+
+
+async def all_of(confirmations: Iterable[Confirmation]) -> None:
+    """Wait for all confirmations, in order; raise the error of the first that failed."""
+    for confirmation in confirmations:
+        await confirmation

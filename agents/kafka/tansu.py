@@ -1,12 +1,14 @@
-"""Leaves a group of the embedded broker only while the group stands.
+"""Works around the way in which Tansu, the embedded broker, forms consumer groups.
 
-Seen with Tansu 0.6.0: where the leader of a group leaves while the group forms, the broker goes on to wait for it,
-nobody else becomes leader, and the group never forms again. A member that is gone without a word is noticed after its
-session, leader or not. Apache Kafka chooses another leader, so there everybody says goodbye at once.
+Seen with Tansu 0.6.0: if the leader of a group leaves while the group is being formed, the broker keeps waiting for
+it, elects no other leader, and the group never forms again. A member that disappears without a LeaveGroup request is
+removed after its session timeout, whether it is the leader or not. Apache Kafka elects another leader, so there every
+member sends LeaveGroup at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -14,18 +16,26 @@ from aiokafka import AIOKafkaConsumer
 
 from metroline.agents.kafka.cluster import Cluster
 
+EMBEDDED_CLUSTER_PREFIX = "metroline-"
+"""Prefix of the cluster id of an embedded broker."""
 
-async def leave_with_care(consumer: AIOKafkaConsumer, cluster: Cluster) -> None:
-    """Tells a started consumer how it shall leave its group, once, if it is one of the embedded broker."""
-    if await cluster.is_embedded():
+
+async def is_embedded(cluster: Cluster) -> bool:
+    """Return whether the cluster is an embedded broker, by its cluster id."""
+    async with cluster.admin() as admin:
+        return str((await admin.describe_cluster())["cluster_id"]).startswith(EMBEDDED_CLUSTER_PREFIX)
+
+
+async def leave_only_stable_groups(consumer: AIOKafkaConsumer, cluster: Cluster) -> None:
+    """Make a started consumer send LeaveGroup only while its group is stable, if `cluster` is an embedded broker."""
+    if await is_embedded(cluster):
         coordinator = consumer._coordinator
-        coordinator._maybe_leave_group = partial(_leave, coordinator, coordinator._maybe_leave_group)
+        coordinator._maybe_leave_group = partial(_leave_if_stable, coordinator, coordinator._maybe_leave_group)
 
 
-async def _leave(coordinator: Any, leave: Any) -> None:
-    """Says goodbye, or nothing where the group forms: a heartbeat tells."""
+async def _leave_if_stable(coordinator: Any, leave: Callable[[], Awaitable[None]]) -> None:
     if coordinator.generation > 0:
-        await coordinator._do_heartbeat()
+        await coordinator._do_heartbeat()  # its answer says whether the group is being formed
     subscription = coordinator._subscription
     if subscription.reassignment_in_progress or coordinator.need_rejoin(subscription.subscription):
         coordinator.reset_generation()

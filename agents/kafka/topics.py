@@ -1,90 +1,102 @@
-"""Every topic of a line and its partitions, in one place."""
+"""The name, partitions and configuration of every topic of a line."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from metroline.agents.kafka.cluster import TopicPlan
-from metroline.routing.addresses import ARRIVALS, DEAD_LETTERS, DELIVERED, WAITING_ROOMS, service_address
-from metroline.routing.messages.itinerary import Decider
+from metroline.agents.kafka.topic_admin import TopicPlan
+from metroline.routing.addresses import (
+    ARRIVALS,
+    CONDUCTOR,
+    DEAD_LETTERS,
+    DELIVERED,
+    MAP_MAKER,
+    SWITCH,
+    WAITING_ROOMS,
+    service_address,
+)
+
+ROUTERS = (CONDUCTOR, MAP_MAKER, SWITCH)
 
 TABLES = ("outcomes", "journeys", "dead_letters")
+"""The tables of the arrivals."""
+
 TABLE_BYTES = 16 * 1024 * 1024
-"""What an entry of a table may hold: a block of 16 million records of which a tenth is under way takes half of it."""
+"""Size limit of a table's entries: a block of 16 million records, a tenth of them under way, takes half of it."""
 
-HOUR, DAY = str(60 * 60 * 1000), str(24 * 60 * 60 * 1000)
+HOUR_MS, DAY_MS = str(60 * 60 * 1000), str(24 * 60 * 60 * 1000)
 
-LATE = {"min.compaction.lag.ms": DAY}
-"""A changelog keeps every entry for so long, for an entry that came late must not push out the one that counts."""
+COMPACTION_LAG = {"min.compaction.lag.ms": DAY_MS}
+"""Keeps every entry of a changelog for a day: an entry that was written late must not displace the one that counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names of a line's topics: `source` is where upstream clients write, ours begin with the prefix."""
+    """The topics of a line. Upstream clients write to `source`; the names of the others begin with `prefix`."""
 
     prefix: str
     source: str
 
     def at(self, address: str) -> str:
-        """The topic of an address: a service, a router, the arrivals."""
+        """Return the topic of an address: a service, a router or the arrivals."""
         return f"{self.prefix}.{address}"
 
     def address(self, topic: str) -> str:
-        """The address of a topic of ours."""
+        """Return the address of a topic that begins with the prefix."""
         return topic.removeprefix(f"{self.prefix}.")
 
     def changelog(self, table: str) -> str:
-        """Named without the role, so that tables survive another cut."""
+        """Return the changelog topic of a table. It is named without the role, so that tables survive a hand-over."""
         return self.at(f"table.{table}")
 
     @property
     def delivered(self) -> str:
+        """The topic of delivered records."""
         return self.at(DELIVERED)
 
     @property
     def dead_letters(self) -> str:
+        """The topic of dead letters."""
         return self.at(DEAD_LETTERS)
 
     @property
     def rules(self) -> str:
+        """The topic of published rules tables."""
         return self.at("rules")
 
     @property
     def workers(self) -> str:
-        """Where workers say that they are alive."""
+        """The topic of the workers' heartbeats."""
         return self.at("workers")
 
     def on_ramp_group(self, epoch: int) -> str:
-        """The on-ramp's consumer group: the same under every cut of roles, another one for each epoch of the source."""
+        """Return the on-ramp's consumer group: one for each epoch of the source, whatever the roles."""
         return f"{self.prefix}.on-ramp" + (f".{epoch}" if epoch else "")
 
     @property
     def waiting_group(self) -> str:
-        """The consumer group of the waiting rooms, the same under every cut of roles."""
+        """The consumer group of the waiting rooms, whatever the roles."""
         return f"{self.prefix}.waiting"
 
     def read_by(self, part: str) -> tuple[str, ...]:
-        """The topics that a part of the line reads through Faust, apart from the rules that all of them read."""
+        """Return the topics that a part of the line reads through Faust, except the rules, which every part reads."""
         if part == "router":
-            return tuple(self.at(ask.value) for ask in Decider)
+            return tuple(map(self.at, ROUTERS))
         if part == "arrivals":
             return (self.at(ARRIVALS),)
         return (self.at(service_address(part.removeprefix("service:"))),) if part.startswith("service:") else ()
 
     def plans(self, partitions: int, stops: Collection[str], message_bytes: int) -> Iterator[TopicPlan]:
-        """All topics of ours for a source with so many partitions, whose messages hold `message_bytes` at most."""
-        room = {"max.message.bytes": str(2 * message_bytes)}
-        for address in (*(ask.value for ask in Decider), *(service_address(stop) for stop in sorted(stops)), ARRIVALS):
-            yield TopicPlan(self.at(address), partitions, room)
-        yield TopicPlan(self.delivered, partitions, room)
-        kept = room | {"retention.ms": "-1"}
-        yield TopicPlan(self.dead_letters, partitions, kept)
-        for address in WAITING_ROOMS:
-            yield TopicPlan(self.at(address), partitions, kept)
-        table_room = {"cleanup.policy": "compact", "max.message.bytes": str(TABLE_BYTES)}
+        """Yield every topic but the source, for a source with this many partitions and this `max.message.bytes`."""
+        size = {"max.message.bytes": str(2 * message_bytes)}
+        for address in (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, DELIVERED):
+            yield TopicPlan(self.at(address), partitions, size)
+        for address in (DEAD_LETTERS, *WAITING_ROOMS):
+            yield TopicPlan(self.at(address), partitions, size | {"retention.ms": "-1"})
+        compacted = {"cleanup.policy": "compact", "max.message.bytes": str(TABLE_BYTES)}
         for table in TABLES:
-            yield TopicPlan(self.changelog(table), partitions, table_room | LATE)
-        yield TopicPlan(self.rules, 1, table_room)
-        yield TopicPlan(self.changelog("rules"), 1, table_room)
-        yield TopicPlan(self.workers, 1, {"retention.ms": HOUR})
+            yield TopicPlan(self.changelog(table), partitions, compacted | COMPACTION_LAG)
+        for topic in (self.rules, self.changelog("rules")):
+            yield TopicPlan(topic, 1, compacted)
+        yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS})

@@ -1,56 +1,69 @@
-"""Roles: which part of a line a worker process plays."""
+"""Roles: the parts of a line that a worker process plays."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from metroline.routing.errors import MetrolineError
 
 ALL = "all"
-PARTS = ("on-ramp", "router", "arrivals")
+ON_RAMP = "on-ramp"
+PARTS = (ON_RAMP, "router", "arrivals")
 SERVICE = "service:"
+GROUP_SEPARATOR = "@"
 
 
 class UnknownRole(MetrolineError):
-    """Raised when a role is named that does not exist."""
+    """Raised when a role names a part that the line does not have."""
+
+
+def parts_of(stops: Iterable[str]) -> list[str]:
+    """Return every part of a line with these stops."""
+    return [*PARTS, *(f"{SERVICE}{stop}" for stop in sorted(stops))]
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The parts of a line that a process plays: `on-ramp`, `router`, `arrivals` and services by their stop."""
+    """The parts of a line that a process plays: `on-ramp`, `router`, `arrivals`, and `service:NAME` for a stop."""
 
     name: str
     parts: frozenset[str]
 
     @classmethod
     def parse(cls, text: str, stops: Collection[str]) -> Role:
-        """Reads `all` or parts with commas, `service:NAME` among them; raises `UnknownRole` that lists them."""
-        every = [*PARTS, *(f"{SERVICE}{stop}" for stop in sorted(stops))]
+        """Read `all` or a list of parts with commas; raise `UnknownRole`, which lists the parts of the line."""
+        known = parts_of(stops)
         named = sorted({part.strip() for part in text.split(",") if part.strip()})
         if named == [ALL]:
-            return cls(ALL, frozenset(every))
-        unknown = [part for part in named if part not in every]
+            return cls(ALL, frozenset(known))
+        unknown = [part for part in named if part not in known]
         if unknown or not named:
             what = ", ".join(map(repr, unknown)) or "an empty role"
             raise UnknownRole(
-                f"this line has no role {what}; it has all, {', '.join(every)}, and several of them with commas"
+                f"this line has no role {what}; it has all, {', '.join(known)}, and several of them with commas"
             )
         return cls(",".join(named), frozenset(named))
 
     def plays(self, part: str) -> bool:
+        """Return whether the process plays this part."""
         return part in self.parts
 
     @property
     def stops(self) -> frozenset[str]:
-        """The stops whose services it runs."""
+        """The stops whose services the process runs."""
         return frozenset(part.removeprefix(SERVICE) for part in self.parts if part.startswith(SERVICE))
 
     @property
     def shared(self) -> frozenset[str]:
-        """The parts that a group of Faust consumers plays; the on-ramp has a group of its own under every cut."""
-        return self.parts - {"on-ramp"}
+        """The parts that read through the role's consumer group: all but the on-ramp, which has its own."""
+        return self.parts - {ON_RAMP}
 
     def group(self, prefix: str) -> str:
-        """The Faust app id, which is the consumer group: prefix and role, so that a role scales alone."""
-        return f"{prefix}@{self.name.replace(',', '+')}"
+        """Return the consumer group, which is the Faust app id: one per role, so that each role scales alone."""
+        return f"{group_prefix(prefix)}{self.name.replace(',', '+')}"
+
+
+def group_prefix(prefix: str) -> str:
+    """Return what the consumer groups of all roles of a line begin with."""
+    return f"{prefix}{GROUP_SEPARATOR}"

@@ -1,46 +1,26 @@
-"""The tables that a worker decides by: the line's file as it was at the start, and the live one."""
+"""The rules tables that a worker decides by: the line's file as it was at the start, and the latest valid version."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any
 
 from metroline.agents.tables.line_table import LineTable
+from metroline.agents.tables.publication import Publication
 from metroline.routing.errors import InvalidRules
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import RuleTables, Strategy
 
-POLL = 0.05
-"""Seconds between two looks for the first version."""
+POLL_SECONDS = 0.05
+"""Time between two checks for the first version."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A published table as the bus and the table `rules` hold it; its version is its message's offset + 1."""
-
-    text: str
-    replaces: int
-    by: str
-    at: float
-    """Seconds since the epoch."""
-
-    def as_json(self) -> dict[str, Any]:
-        return {"rules": self.text, "replaces": self.replaces, "by": self.by, "at": self.at}
-
-    @classmethod
-    def of_json(cls, data: dict[str, Any]) -> Publication:
-        """Raises KeyError, TypeError or ValueError for what is no publication."""
-        return cls(str(data["rules"]), int(data["replaces"]), str(data["by"]), float(data["at"]))
-
-
 class LiveRules:
-    """The filed and the live table; `served` names the stops that some live worker serves."""
+    """Follows the table `rules` and keeps the newest version that is valid for the stops that are served."""
 
     def __init__(
         self,
@@ -50,84 +30,89 @@ class LiveRules:
         strategy: Strategy,
         recovered: Callable[[], bool],
     ) -> None:
+        """Take `served`, the stops that some live worker serves, and `recovered`, whether the table is read."""
         self.from_file = from_file
         self._table = table
         self._served = served
         self._strategy = strategy
         self._recovered = recovered
         self._seen = -1
+        """Number of versions when they were last validated."""
         self._served_then: set[str] = set()
-        self._books: RuleTables | None = None
+        self._current: RuleTables | None = None
         self._refused: dict[int, str] = {}
 
     async def ready(self) -> None:
-        """Waits until there is a live table, whole as the bus has it: a worker routes nothing before."""
-        while not self._recovered() or self.current is None:  # noqa: ASYNC110  # the table is Faust's, and tells nobody of news
-            await asyncio.sleep(POLL)
+        """Wait until the table is recovered and has a valid version: a worker routes nothing before."""
+        while not self._recovered() or self.current is None:  # noqa: ASYNC110 - Faust's table sends no event
+            await asyncio.sleep(POLL_SECONDS)
 
     @property
     def current(self) -> RuleTables | None:
-        """The tables to decide by; None before the first version came."""
+        """The tables to decide by; None before the first version."""
         if len(self._table.data) != self._seen or (self._refused and {*self._served()} != self._served_then):
             self._reload()
-        return self._books
+        return self._current
 
     @property
     def rule_tables(self) -> RuleTables:
-        """The tables to decide by, for who waited until they were `ready`."""
+        """The tables to decide by, for callers that waited until they are `ready`."""
         rule_tables = self.current
         assert rule_tables is not None, "nothing is routed before there is a table"
         return rule_tables
 
     @property
     def version(self) -> int:
-        """The version of the live table; 0 before there is one."""
+        """The version of the current table; 0 before the first version."""
         rule_tables = self.current
         return rule_tables.live.version if rule_tables is not None else 0
 
     @property
     def latest(self) -> int:
-        """The newest version that was published, used by this worker or not."""
+        """The newest version that was published, whether this worker uses it or not; 0 before the first version."""
         return max((int(key) for key, _ in self._table.entries()), default=0)
 
     def refused(self) -> dict[int, str]:
-        """Versions that this worker does not use, and why."""
+        """Return the versions that this worker does not use, with the problem of each."""
         return dict(self._refused)
 
     def publications(self) -> dict[int, Publication]:
-        """All versions, newest first."""
+        """Return all versions, newest first."""
         found = {int(key): Publication.of_json(value) for key, value in self._table.entries()}
         return dict(sorted(found.items(), reverse=True))
 
     def _reload(self) -> None:
-        """Takes the newest version that validates; versions are never taken back, so their number tells of news.
+        """Switch to the newest valid version. Versions are never removed, so their number shows a new one.
 
-        One that was refused is looked at again when other stops are served: a worker may have been on its way.
+        A refused version is validated again when the served stops change: a worker may have been starting.
         """
         served = {*self._served()}
         before = self._refused
         self._refused = before.copy() if served == self._served_then else {}
         self._seen, self._served_then = len(self._table.data), served
-        held = self._books.live.version if self._books is not None else 0
+        current = self._current.live.version if self._current is not None else 0
         for version, publication in self.publications().items():
-            if version <= held:
+            if version <= current:
                 return
             if version in self._refused:
                 continue
             try:
-                book = RulesTable.parse(publication.text, version, f"rules {version}")
-                Network.of(book).validate(self._served_then, f"rules {version}")
+                table = RulesTable.parse(publication.text, version, f"rules {version}")
+                Network.of(table).validate(served, f"rules {version}")
             except InvalidRules as error:
                 self._refused[version] = str(error)
                 if version not in before:
                     log.error("version %d of the rules table is not used, the one before it stays: %s", version, error)
                 continue
-            self._books = RuleTables(self.from_file, book)
-            log.info("the rules table is at version %d, published by %s", version, publication.by)
-            if not self._strategy.needs_live and publication.text != self.from_file.text:
-                log.warning(
-                    "journeys that begin here by %s keep to the line's file: version %d asks for that and a restart",
-                    self._strategy.name,
-                    version,
-                )
+            self._use(table, publication)
             return
+
+    def _use(self, table: RulesTable, publication: Publication) -> None:
+        self._current = RuleTables(self.from_file, table)
+        log.info("the rules table is at version %d, published by %s", table.version, publication.by)
+        if not self._strategy.needs_live and publication.text != self.from_file.text:
+            log.warning(
+                "journeys that begin here by %s keep to the line's file: version %d asks for that and a restart",
+                self._strategy.name,
+                table.version,
+            )

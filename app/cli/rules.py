@@ -12,9 +12,10 @@ from pathlib import Path
 
 import click
 
-from metroline.agents.membership.heartbeat import LiveWorkers, live_workers
+from metroline.agents.membership.heartbeat import live_workers
+from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.services.line import Line
-from metroline.agents.tables.live_rules import Publication
+from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
 from metroline.app.cli.check import FILE, read_text
 from metroline.app.cli.options import json_option, line_option, write_json

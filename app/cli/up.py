@@ -15,7 +15,8 @@ from threading import Event
 import click
 from aiokafka.errors import KafkaError
 
-from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.membership.hand_over import hand_over as hand_over_offsets
 from metroline.agents.membership.roles import Role
 from metroline.agents.services.line import Line
@@ -79,9 +80,11 @@ def push(line: str | None, records: str, rate: float | None, seed: int) -> None:
 
 async def _push(settings: Settings, line: Line, records: str, rate: float | None, seed: int) -> Sent:
     cluster, source = settings.cluster(), settings.topics(line).source
-    found = await cluster.partitions([source])
+    found = await TopicAdmin(cluster).partitions([source])
     if source not in found:
-        await cluster.create([TopicPlan(source, settings.source_partitions)], settings.topic_replication_factor)
+        await TopicAdmin(cluster).create(
+            [TopicPlan(source, settings.source_partitions)], settings.topic_replication_factor
+        )
     partitions = found.get(source, settings.source_partitions)
     sent = Sent()
     async for so_far in load(cluster, source, records_of(records, line, seed), partitions, rate):
@@ -170,7 +173,7 @@ async def _live(
 
 async def _push_forever(cluster: Cluster, settings: Settings, line: Line, rate: float, seed: int) -> None:
     source = settings.topics(line).source
-    partitions = (await cluster.partitions([source]))[source]
+    partitions = (await TopicAdmin(cluster).partitions([source]))[source]
     messages = chain.from_iterable(records_of("1000", line, number) for number in count(seed))
     async for _ in load(cluster, source, messages, partitions, rate):
         pass

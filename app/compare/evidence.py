@@ -17,8 +17,9 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.tables.line_table import epoch_of
+from metroline.agents.tables.owned_table import epoch_of
 from metroline.app.compare.comparison import Route
 from metroline.app.inputs.source_records import Sent
 from metroline.routing.addresses import ARRIVALS
@@ -116,12 +117,12 @@ class ResultsFile:
 
 async def read_topic(cluster: Cluster, topic: str) -> AsyncIterator[ConsumerRecord]:
     """Every message of a topic, from its beginning to its end as it is now."""
-    count = (await cluster.partitions([topic])).get(topic, 0)
+    count = (await TopicAdmin(cluster).partitions([topic])).get(topic, 0)
     partitions = [TopicPartition(topic, number) for number in range(count)]
     if not partitions:  # there is no such topic yet
         return
-    ends = await cluster.high_watermarks(partitions)
-    async with cluster.consuming(fetch_max_wait_ms=10, max_partition_fetch_bytes=8 * 1024 * 1024) as consumer:
+    ends = await TopicAdmin(cluster).high_watermarks(partitions)
+    async with cluster.consumer(fetch_max_wait_ms=10, max_partition_fetch_bytes=8 * 1024 * 1024) as consumer:
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         for partition in partitions:

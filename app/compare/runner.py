@@ -14,7 +14,8 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from metroline.agents.kafka.cluster import Cluster, ClusterError, TopicPlan
+from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.line import Line
 from metroline.app.compare.comparison import Comparison, Run
@@ -97,10 +98,10 @@ class Comparing:
             return comparison
         finally:
             with suppress(ClusterError, KafkaError):  # a broker that is gone has taken them along
-                await self.cluster.delete(await self.cluster.topics_below(self.prefix))
+                await TopicAdmin(self.cluster).delete(await TopicAdmin(self.cluster).topics_below(self.prefix))
 
     async def _load(self, source: str) -> Sent:
-        await self.cluster.create([TopicPlan(source, self.plan.partitions)])
+        await TopicAdmin(self.cluster).create([TopicPlan(source, self.plan.partitions)])
         sent = Sent()
         records = records_of(self.plan.records, self.line, self.plan.seed)
         async for sent in load(self.cluster, source, records, self.plan.partitions, pack=self.plan.pack):
@@ -121,7 +122,7 @@ class Comparing:
         with ResultsFile(results / f"{strategy}.jsonl", sent.records) if results else nullcontext() as file:
             evidence = await read_outcomes(self.cluster, topics, sent, file)
         run = await self._figures(strategy, topics, sent, meters, evidence)
-        await self.cluster.delete(await self.cluster.topics_below(topics.prefix))
+        await TopicAdmin(self.cluster).delete(await TopicAdmin(self.cluster).topics_below(topics.prefix))
         return run, evidence
 
     @contextmanager
@@ -201,7 +202,7 @@ class Comparing:
         """Sends some of the records again at a steady rate; ms from sending to writing of each delivered one."""
         prefix = f"{self.prefix}.{strategy}-latency"
         topics = Topics(prefix, f"{prefix}.source")
-        await self.cluster.create([TopicPlan(topics.source, self.plan.partitions)])
+        await TopicAdmin(self.cluster).create([TopicPlan(topics.source, self.plan.partitions)])
         sent = Sent()
         with self._workers(strategy, topics) as workers:
             for worker in workers:
@@ -212,7 +213,7 @@ class Comparing:
             await self._settled(f"{strategy} at {rate:g}/s", workers, sent.records)
         _, written = await read_delivered(self.cluster, topics)
         waits = [1000 * (at - sent.times[sent.index(*key)]) for key, at in written.items()]
-        await self.cluster.delete(await self.cluster.topics_below(prefix))
+        await TopicAdmin(self.cluster).delete(await TopicAdmin(self.cluster).topics_below(prefix))
         if len(waits) < 2:
             raise RunFailed(f"{strategy}: {len(waits)} records were delivered at {rate:g}/s: too few to tell a latency")
         percentiles = statistics.quantiles(waits, n=100, method="inclusive")

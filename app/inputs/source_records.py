@@ -91,7 +91,7 @@ async def load(
     sent = Sent(pack)
     waiting = []
     settings = {} if rate else {"linger_ms": 5, "max_batch_size": 256 * 1024}
-    async with cluster.producing(max_request_size=8 * 1024 * 1024, **settings) as producer:
+    async with cluster.producer(max_request_size=8 * 1024 * 1024, **settings) as producer:
         started = time.monotonic()
         for number, (message, count) in enumerate(packed(records, pack)):
             index = sent.records

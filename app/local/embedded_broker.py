@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
-from metroline.agents.kafka.cluster import EMBEDDED
+from metroline.agents.kafka.tansu import EMBEDDED_CLUSTER_PREFIX
 from metroline.app.local.broker_probe import (
     HOST,
     BrokerDied,
@@ -61,7 +61,7 @@ class EmbeddedBroker:
     def _start_on(cls, port: int, log: Path | None) -> Self:
         with ExitStack() as resources:
             folder = Path(resources.enter_context(TemporaryDirectory(prefix="metroline-broker-")))
-            cluster = f"{EMBEDDED}{uuid.uuid4()}"
+            cluster = f"{EMBEDDED_CLUSTER_PREFIX}{uuid.uuid4()}"
             command = _command(find_binary(folder), port, cluster)
             try:
                 child = Child.start(command, log or folder / "log", folder, {"NO_COLOR": "1"})

@@ -159,7 +159,7 @@ class Desk:
 
     async def send(self, requests: Sequence[Envelope], rate: float) -> AsyncIterator[int]:
         """Hands requests to the arrivals in order, so many a second; yields how many are confirmed."""
-        async with self.cluster.producing(max_request_size=8 * 1024 * 1024) as producer:
+        async with self.cluster.producer(max_request_size=8 * 1024 * 1024) as producer:
             began = time.monotonic()
             for number, request in enumerate(requests):
                 await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))

@@ -9,7 +9,7 @@ import orjson
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
-from metroline.agents.tables.live_rules import Publication
+from metroline.agents.tables.publication import Publication
 from metroline.app.compare.evidence import read_topic
 
 
@@ -36,7 +36,7 @@ async def read_published(cluster: Cluster, topics: Topics) -> Published | None:
 
 async def publish(cluster: Cluster, topics: Topics, publication: Publication) -> int:
     """Adds a version and gives its number; its key is its own, so that compaction keeps every version."""
-    async with cluster.producing(max_request_size=TABLE_BYTES) as producer:
+    async with cluster.producer(max_request_size=TABLE_BYTES) as producer:
         value = orjson.dumps(publication.as_json())
         sent = await producer.send_and_wait(topics.rules, value, key=uuid.uuid4().bytes, partition=0)
     return int(sent.offset) + 1

@@ -15,7 +15,7 @@ from metroline.app.views.tables.table_list import GATHERING, TableList, blueprin
 from metroline.app.views.traffic import TrafficView
 
 if TYPE_CHECKING:
-    from metroline.app.factory import LineApp
+    from metroline.app.line_app import LineApp
 
 __all__ = ["add_views", "gathered", "versions"]
 

@@ -17,7 +17,7 @@ from metroline.routing.errors import MetrolineError
 from metroline.routing.strategies import RuleTables
 
 if TYPE_CHECKING:
-    from metroline.app.factory import LineApp
+    from metroline.app.line_app import LineApp
 
 OVER_HTTP = "over HTTP"
 """Who asked, as a letter's history has it."""
@@ -117,7 +117,7 @@ class Replay(DeskView):
         letters = chosen(await desk.letters(), asked.ids, asked.group)
         record = None if asked.record is None else orjson.dumps(asked.record)
         replays = Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP)
-        rule_tables: RuleTables = worker.rule_tables.rule_tables
+        rule_tables: RuleTables = worker.live_rules.rule_tables
         replays.check(rule_tables)
         if asked.dry_run:
             ways = {letter.id: forecast(rule_tables.live, line, asked.to) for letter, line in replays.lines}

@@ -7,7 +7,7 @@ import time
 from faust import web
 from faust.web.apps.production_index import Index
 
-from metroline.agents.membership.heartbeat import WorkerInfo
+from metroline.agents.membership.worker import WorkerInfo
 from metroline.app.markup.html import Markup, grid, moment, number, tag
 from metroline.app.markup.times import iso
 from metroline.app.views.view import LineView, wants_html
@@ -26,9 +26,9 @@ class StartView(LineView, Index):
         facts = {
             "role": worker.role.name,
             "new journeys go by": worker.settings.routing_strategy,
-            "rules": f"version {worker.rule_tables.version}" if worker.rule_tables.current else "none yet",
+            "rules": f"version {worker.live_rules.version}" if worker.live_rules.current else "none yet",
         }
-        alive = sorted(worker.heartbeat.workers.alive(now), key=lambda one: (one.group, one.url))
+        alive = sorted(worker.workers.alive(now), key=lambda one: (one.group, one.url))
         rows = [_row(one, now) for one in alive]
         return Markup(
             tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()])

@@ -12,7 +12,7 @@ from metroline.app.markup.html import Markup
 from metroline.app.views.page import frame
 
 if TYPE_CHECKING:
-    from metroline.app.factory import LineApp
+    from metroline.app.line_app import LineApp
 
 FRESH = {"Cache-Control": "no-store", "Vary": "Accept"}
 CLOSED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.app.local.broker_probe import HOST, free_port
 from metroline.app.local.child_process import Child
 from metroline.app.local.worker_process import AT_LOAD, LOCAL
@@ -69,7 +70,7 @@ class Place:
 
 
 async def _delete(cluster: Cluster, prefix: str) -> None:
-    await cluster.delete([*await cluster.topics_below(prefix), f"{prefix}-source"])
+    await TopicAdmin(cluster).delete([*await TopicAdmin(cluster).topics_below(prefix), f"{prefix}-source"])
 
 
 def has_redis() -> bool:

@@ -17,7 +17,7 @@ from benchmarks.systems.expected import Delivered, Expected, Work
 from benchmarks.systems.process_usage import Gauge
 from benchmarks.systems.systems import Job, Running, Strategy, System
 from benchmarks.systems.topic_watch import PARTITIONS, Sender, Watch, count_written
-from metroline.agents.kafka.cluster import TopicPlan
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.kafka.topics import Topics
 from metroline.app.compare.evidence import Settled, read_settled
 from metroline.routing.errors import MetrolineError
@@ -62,7 +62,7 @@ class Trial:
     def topics(self) -> Iterator[None]:
         """Makes the topics and the watch; afterwards nothing of the run is left."""
         names = [self.job.source, *self.system.topics(self.job.prefix)]
-        asyncio.run(self.job.place.cluster.create([TopicPlan(name, PARTITIONS) for name in names]))
+        asyncio.run(TopicAdmin(self.job.place.cluster).create([TopicPlan(name, PARTITIONS) for name in names]))
         try:
             with self.watch:
                 yield

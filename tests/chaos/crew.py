@@ -12,7 +12,7 @@ from itertools import cycle
 from pathlib import Path
 
 from metroline.agents.services.line import Line
-from metroline.agents.tables.live_rules import Publication
+from metroline.agents.tables.publication import Publication
 from metroline.app.local.worker_process import WorkerProcess
 from metroline.app.operations.rules_topic import publish, read_published
 from metroline.routing.errors import MetrolineError

@@ -47,7 +47,7 @@ class Pusher:
 
     async def run(self) -> int:
         """Returns how many messages the broker did not confirm; some of them may be there all the same."""
-        async with self.depot.cluster.producing(linger_ms=5) as producer:
+        async with self.depot.cluster.producer(linger_ms=5) as producer:
             started = time.monotonic()
             for number, message in enumerate(messages()):
                 if self._ends.is_set():

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from metroline.agents.tables.live_rules import LiveRules, Publication
+from metroline.agents.tables.live_rules import LiveRules
+from metroline.agents.tables.publication import Publication
 from metroline.app.markup.html import Markup, grid, markup, moment, tag
 from metroline.app.markup.times import iso
 from metroline.routing.strategies import Strategy

@@ -14,7 +14,7 @@ from metroline.app.views.tables.recovered import Held
 from metroline.app.views.tables.worker_client import Answers, ask
 
 if TYPE_CHECKING:
-    from metroline.app.factory import LineApp
+    from metroline.app.line_app import LineApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Gathering:
         topic = self._topic(shelf)
         known = {url for url, held in self.app.assignor.table_metadata(topic).items() if held.get(topic)}
         if not known:
-            known = {worker.url for worker in self.app.heartbeat.workers.alive(time.time()) if ROLE in worker.parts}
+            known = {worker.url for worker in self.app.workers.alive(time.time()) if ROLE in worker.parts}
         return sorted(known - {self.url})
 
     def _partitions_in_all(self, shelf: Shelf) -> int:

@@ -16,7 +16,7 @@ class RulesPage(LineView):
     """The rules table."""
 
     async def get(self, request: web.Request) -> web.Response:
-        page = {"table": RULES} | rules.read(self.worker.rule_tables, self.worker.settings.strategy)
+        page = {"table": RULES} | rules.read(self.worker.live_rules, self.worker.settings.strategy)
         return self.answer(request, "Rules", page, lambda: rules.show(page))
 
 
@@ -26,7 +26,7 @@ class RulesVersion(TableView):
 
     async def get(self, request: web.Request, key: str) -> web.Response:
         key = key.rstrip("/")
-        entry = rules.entry(self.worker.rule_tables, key)
+        entry = rules.entry(self.worker.live_rules, key)
         if entry is None:
             return self.not_found(request, f"the rules have no version {key}")
         data = {"table": RULES, "key": key, "value": entry}

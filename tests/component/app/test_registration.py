@@ -8,7 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from metroline.app.factory import LineApp, create_app
+from metroline.agents.delivery.bus import Limits
+from metroline.app.factory import create_app
+from metroline.app.line_app import LineApp
 from metroline.app.settings import Settings
 from metroline.routing.outcome import Ending
 from tests.support.bench import RULES, FakeProducer, endings_of, envelope
@@ -50,7 +52,7 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> FakeProducer:
 
 
 def made(line: Path, role: str = "all") -> LineApp:
-    app = create_app(Settings.read(line=str(line), role=role))
+    app = create_app(Settings.read(line=str(line), role=role), Limits())
     publication = {"rules": RULES, "replaces": 0, "by": "a test", "at": 0.0}
     app.line_tables.rules.data[b"1"] = orjson.dumps(publication)
     return app
@@ -74,7 +76,7 @@ def test_a_role_runs_its_agents_and_every_role_follows_the_rules(line: Path, rol
 
     assert sorted(app.agents) == agents
     assert (app.on_ramp is not None) == (role in ("all", "on-ramp"))
-    assert (app.waiting is not None) == (role in ("all", "arrivals"))
+    assert (app.waiting_rooms is not None) == (role in ("all", "arrivals"))
     assert "rules" in app.tables
     assert ("outcomes" in app.tables) == ("arrivals" in agents)
 

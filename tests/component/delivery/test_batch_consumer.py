@@ -9,8 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import ConsumerRecord
 
-from metroline.agents.delivery.bus import Confirmation
 from metroline.agents.kafka.batch_consumer import BatchConsumer, _Listener, _Progress
+from metroline.agents.kafka.producer import Confirmation
 
 PARTITION = TopicPartition("test.source", 0)
 

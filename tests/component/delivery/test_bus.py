@@ -151,7 +151,7 @@ async def test_what_it_sent_is_counted_by_address(bench: Bench) -> None:
 
 
 async def test_a_delivered_record_that_the_arrivals_cannot_take_is_a_dead_letter(bench: Bench) -> None:
-    bench.bus.limits = Limits(message_bytes=100_000)
+    bench.limits = Limits(message_bytes=100_000)
     incoming = envelope({"text": "x" * 200_000}, outcome=Outcome(Ending.DELIVERED))
 
     await confirmed([await bench.bus.send("arrivals", incoming)])

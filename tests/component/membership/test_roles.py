@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.membership.hand_over import IncompleteCut, _check_complete
+from metroline.agents.membership.hand_over import IncompleteAssignment, check_complete
 from metroline.agents.membership.roles import Role, UnknownRole
 from metroline.routing.errors import MetrolineError
 
@@ -39,7 +39,7 @@ def test_what_is_no_role_is_refused_with_the_list_of_those_that_exist(text: str)
     assert "\n" not in str(refused.value)
 
 
-def test_the_on_ramp_has_a_group_of_its_own_that_no_cut_changes() -> None:
+def test_the_on_ramp_has_a_group_of_its_own_that_no_role_assignment_changes() -> None:
     role = Role.parse("on-ramp,router", STOPS)
 
     assert role.shared == {"router"}
@@ -47,7 +47,7 @@ def test_the_on_ramp_has_a_group_of_its_own_that_no_cut_changes() -> None:
     assert Topics("line", "source").on_ramp_group(2) == "line.on-ramp.2"
 
 
-def cut(*roles: str) -> list[Role]:
+def assignment(*roles: str) -> list[Role]:
     return [Role.parse(role, STOPS) for role in roles]
 
 
@@ -59,8 +59,8 @@ def cut(*roles: str) -> list[Role]:
         ("on-ramp", "router", "arrivals", "service:a", "service:b"),
     ],
 )
-def test_a_cut_of_the_whole_line_is_complete(roles: tuple[str, ...]) -> None:
-    _check_complete(cut(*roles), STOPS)
+def test_an_assignment_of_the_whole_line_is_complete(roles: tuple[str, ...]) -> None:
+    check_complete(assignment(*roles), STOPS)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_a_cut_of_the_whole_line_is_complete(roles: tuple[str, ...]) -> None:
         ((), "nobody plays on-ramp, router, arrivals, service:a, service:b"),
     ],
 )
-def test_a_cut_that_leaves_parts_out_or_plays_one_twice_is_refused(roles: tuple[str, ...], told: str) -> None:
-    with pytest.raises(IncompleteCut) as refused:
-        _check_complete(cut(*roles), STOPS)
+def test_an_assignment_that_leaves_parts_out_or_plays_one_twice_is_refused(roles: tuple[str, ...], told: str) -> None:
+    with pytest.raises(IncompleteAssignment) as refused:
+        check_complete(assignment(*roles), STOPS)
 
     assert told in str(refused.value)
     assert isinstance(refused.value, MetrolineError)

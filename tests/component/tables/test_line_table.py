@@ -12,7 +12,7 @@ from faust.types import TP, EventT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metroline.agents.tables.line_table import OwnedTable, epoch_of
+from metroline.agents.tables.owned_table import OwnedTable, epoch_of
 from tests.support.bench import Bench, Sent
 
 TOPIC = "test.table.outcomes"

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from metroline.agents.rules_agent import RulesAgent, publish_first
-from metroline.agents.tables.live_rules import Publication
+from metroline.agents.tables.publication import Publication
 from tests.support.bench import RULES, Bench, until
 
 INVALID = '[[rules]]\nafter = "source"\n'

@@ -16,9 +16,10 @@ from faust.assignor.client_assignment import ClientAssignment
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from metroline.agents.membership.heartbeat import WorkerInfo
+from metroline.agents.membership.worker import WorkerInfo
 from metroline.agents.tables.line_table import LineTable
-from metroline.app.factory import LineApp, create_app
+from metroline.app.factory import create_app
+from metroline.app.line_app import LineApp
 from metroline.app.settings import Settings
 from tests.support.table_entries import block, journey
 
@@ -225,7 +226,7 @@ async def test_another_role_asks_the_workers_that_say_they_keep_the_table(start:
     keeper, router = await start("arrivals"), await start("router")
     keeper.put(keeper.outcomes, {"0/source/0": block(4)})
     await share({keeper: {0}})
-    known = router.app.heartbeat.workers._known
+    known = router.app.workers._known
     known |= {"keeper": announced(keeper.url, "arrivals"), "no keeper": announced("http://127.0.0.1:1", "router")}
     page = await router.json("/table/outcomes/")
     assert page["totals"]["delivered"] == 4
@@ -266,7 +267,7 @@ async def test_browsers_get_a_page_that_can_load_and_run_nothing(start: Start, p
     assert ring is not None
     evil = journey() | {"reason": EVIL, "record": EVIL, "id": EVIL}
     one.put(ring.table, {"0/0": {"number": 0, "entries": [evil]}})
-    one.app.heartbeat.workers._known["evil"] = announced(f"javascript:{EVIL}", EVIL)
+    one.app.workers._known["evil"] = announced(f"javascript:{EVIL}", EVIL)
     for station in (one, other):
         response = await station.get(path, HTML)
         assert response.status == 200

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from metroline.agents.kafka import producer as producing
-from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.producer import KafkaProducer, NotSent, TooLarge
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.app.local.broker_probe import HOST, free_port
 from metroline.app.local.embedded_broker import EmbeddedBroker
 from tests.support.brokers import Broker
@@ -20,15 +21,15 @@ LIMIT = 8 * 1024 * 1024
 @pytest.fixture
 async def topic(broker: Broker, prefix: str) -> AsyncIterator[str]:
     cluster = Cluster.at(broker.url)
-    await cluster.create([TopicPlan(f"{prefix}.written", 2)])
+    await TopicAdmin(cluster).create([TopicPlan(f"{prefix}.written", 2)])
     yield f"{prefix}.written"
-    await cluster.delete([f"{prefix}.written"])
+    await TopicAdmin(cluster).delete([f"{prefix}.written"])
 
 
 async def written(broker: Broker, topic: str, count: int) -> list[tuple[int, bytes | None, bytes]]:
     """The messages of a topic: partition, key and value."""
     found: list[tuple[int, bytes | None, bytes]] = []
-    async with Cluster.at(broker.url).consuming(topic) as consumer:
+    async with Cluster.at(broker.url).consumer(topic) as consumer:
         async with asyncio.timeout(30):
             while len(found) < count:
                 for messages in (await consumer.getmany(timeout_ms=100)).values():
@@ -66,20 +67,20 @@ async def test_a_message_that_only_the_broker_refuses_for_its_size_is_too_large(
     kafka_broker: Broker, prefix: str
 ) -> None:
     cluster = Cluster.at(kafka_broker.url)
-    await cluster.create([TopicPlan(f"{prefix}.narrow", 1, {"max.message.bytes": "20000"})])
+    await TopicAdmin(cluster).create([TopicPlan(f"{prefix}.narrow", 1, {"max.message.bytes": "20000"})])
     producer = KafkaProducer(cluster.librdkafka, LIMIT)
     try:
         with pytest.raises(TooLarge):
             await (await producer.send(f"{prefix}.narrow", None, b"x" * 50_000, 0))
     finally:
         await producer.close()
-        await cluster.delete([f"{prefix}.narrow"])
+        await TopicAdmin(cluster).delete([f"{prefix}.narrow"])
 
 
 async def test_who_sends_more_than_may_be_open_waits_for_confirmations(
     broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(producing, "OPEN_BYTES", 300_000)
+    monkeypatch.setattr(producing, "MAX_OPEN_BYTES", 300_000)
     producer = KafkaProducer(Cluster.at(broker.url).librdkafka, LIMIT)
     most = 0
     try:
@@ -104,14 +105,14 @@ async def test_closing_waits_for_what_is_unconfirmed(broker: Broker, topic: str)
 async def test_without_a_broker_a_message_is_not_sent_and_once_there_is_one_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(producing, "GIVE_UP", 1.0)
+    monkeypatch.setattr(producing, "GIVE_UP_SECONDS", 1.0)
     port = free_port()
     producer = KafkaProducer({"bootstrap.servers": f"{HOST}:{port}"}, LIMIT)
     try:
         with pytest.raises(NotSent):
             await (await producer.send("t.later", None, b"value", 0))
         with EmbeddedBroker.start(port=port) as broker:
-            await Cluster.at(broker.url).create([TopicPlan("t.later", 1)])
+            await TopicAdmin(Cluster.at(broker.url)).create([TopicPlan("t.later", 1)])
             async with asyncio.timeout(20):
                 while True:
                     try:

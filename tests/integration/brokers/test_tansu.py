@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack
 
 from aiokafka import AIOKafkaConsumer
 
-from metroline.agents.kafka.cluster import Cluster, TopicPlan
-from metroline.agents.kafka.tansu import leave_with_care
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.tansu import leave_only_stable_groups
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from tests.support.brokers import Broker
 
 PARTITIONS = 2
@@ -27,10 +28,10 @@ class Group:
 
     async def joined(self) -> AIOKafkaConsumer:
         """One more, on its way in; the broker knows it."""
-        consumer = self.cluster.consumer(group_id=self.name, heartbeat_interval_ms=1_000, **self._settings)
+        consumer = self.cluster.unstarted_consumer(group_id=self.name, heartbeat_interval_ms=1_000, **self._settings)
         self._members.push_async_callback(consumer.stop)
         await consumer.start()
-        await leave_with_care(consumer, self.cluster)
+        await leave_only_stable_groups(consumer, self.cluster)
         consumer.subscribe([self.topic])
         while not consumer._coordinator.member_id:
             await asyncio.sleep(0.02)
@@ -47,8 +48,8 @@ async def holds(count: int, *consumers: AIOKafkaConsumer) -> None:
 async def test_a_group_that_its_leader_leaves_while_it_forms_forms_again(broker: Broker, prefix: str) -> None:
     async with AsyncExitStack() as members:
         group = Group(broker, prefix, members)
-        await group.cluster.create([TopicPlan(group.topic, PARTITIONS)])
-        members.push_async_callback(group.cluster.delete, [group.topic])
+        await TopicAdmin(group.cluster).create([TopicPlan(group.topic, PARTITIONS)])
+        members.push_async_callback(TopicAdmin(group.cluster).delete, [group.topic])
         leader = await group.joined()
         await holds(PARTITIONS, leader)
         other = await group.joined()

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from aiokafka.admin import NewPartitions
 
-from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from tests.support.depot import Depot, check_ways, numbered
 
 
@@ -17,7 +18,7 @@ async def test_a_source_that_was_created_anew_is_refused_until_its_epoch_is_rais
     await depot.push(numbered(range(40)))
     await depot.settled(40)
     assert await depot.stop(worker) == 0
-    await depot.cluster.delete([depot.topics.source])
+    await TopicAdmin(depot.cluster).delete([depot.topics.source])
     await depot.until(lambda: is_gone(depot.cluster, depot.topics.source))
     await depot.push(numbered(range(40, 44)))
 
@@ -31,11 +32,13 @@ async def test_a_source_that_was_created_anew_is_refused_until_its_epoch_is_rais
 
 
 async def is_gone(cluster: Cluster, topic: str) -> bool:
-    return topic not in await cluster.partitions([topic])
+    return topic not in await TopicAdmin(cluster).partitions([topic])
 
 
 async def test_topics_of_another_partition_count_than_the_source_are_refused_by_name(depot: Depot) -> None:
-    await depot.cluster.create([TopicPlan(depot.topics.source, 3), TopicPlan(depot.topics.at("conductor"), 2)])
+    await TopicAdmin(depot.cluster).create(
+        [TopicPlan(depot.topics.source, 3), TopicPlan(depot.topics.at("conductor"), 2)]
+    )
 
     told = await depot.refused()
 
@@ -60,7 +63,7 @@ async def test_a_source_that_was_given_more_partitions_is_refused(depot: Depot) 
 
 
 async def has_partitions(depot: Depot, count: int) -> bool:
-    return await depot.cluster.partitions([depot.topics.source]) == {depot.topics.source: count}
+    return await TopicAdmin(depot.cluster).partitions([depot.topics.source]) == {depot.topics.source: count}
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is refused here does not depend on it

@@ -10,7 +10,7 @@ from collections import Counter
 import orjson
 import pytest
 
-from metroline.agents.tables.live_rules import Publication
+from metroline.agents.tables.publication import Publication
 from metroline.app.compare.evidence import read_topic
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import InvalidRules, MalformedEnvelope
@@ -159,7 +159,7 @@ def is_taken(publication: bytes, current: int) -> bool:
 
 
 async def push_in_order(depot: Depot, messages: list[bytes]) -> None:
-    async with depot.cluster.producing() as producer:
+    async with depot.cluster.producer() as producer:
         for message in messages:
             await producer.send_and_wait(depot.topics.rules, message, partition=0)
 

@@ -1,4 +1,4 @@
-"""A line cut into roles over several processes does what one process does, and no two cuts of it run side by side."""
+"""A line divided into roles does what one process does, and two role assignments do not run side by side."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ async def test_another_cut_is_refused_while_one_runs_and_takes_over_by_hand_over
     whole = depot.start("conductor")
     await depot.ready()
     told = await depot.refused(role="router,arrivals")
-    assert told.startswith("error: arrivals, router is played by a live worker of another cut of roles")
+    assert told.startswith("error: arrivals, router is played by a live worker of another role assignment")
     assert f"{depot.prefix}@all at {whole.url}" in told
-    cut = ("on-ramp,router", "arrivals,service:weigh", "service:crane,service:shelf")
-    to = [argument for role in cut for argument in ("--to", role)]
+    assignment = ("on-ramp,router", "arrivals,service:weigh", "service:crane,service:shelf")
+    to = [argument for role in assignment for argument in ("--to", role)]
     refused = command(depot, "hand-over", *to)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "1 workers are alive" in refused.stderr
@@ -81,7 +81,7 @@ async def test_another_cut_is_refused_while_one_runs_and_takes_over_by_hand_over
     done = command(depot, "hand-over", *to)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{depot.prefix}@on-ramp+router: " in done.stdout
-    for role in cut:
+    for role in assignment:
         depot.start("signpost", role)
     await depot.push(numbered(range(16, 24)))
     await depot.settled(24)

@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 import pytest
 
-from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.app.local.broker_probe import HOST, free_port
 from metroline.app.local.child_process import Child
@@ -79,9 +80,9 @@ def _start(broker: Broker, prefix: str, log: Path) -> Worker:
 
 async def _send(broker: Broker, topic: str) -> None:
     cluster = Cluster.at(broker.url)
-    await cluster.create([TopicPlan(topic, PARTITIONS)])
+    await TopicAdmin(cluster).create([TopicPlan(topic, PARTITIONS)])
     values = [orjson.dumps(record) for record in Line.load("metroline.agents.lines.metrobus").records(RECORDS)]
-    async with cluster.producing(linger_ms=5) as producer:
+    async with cluster.producer(linger_ms=5) as producer:
         for number, value in enumerate(values + BROKEN):
             await producer.send(topic, value, partition=number % PARTITIONS)
 

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from metroline.agents.kafka.cluster import TopicPlan
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.app.compare.evidence import read_topic
 from metroline.routing.outcome import Ending
 from tests.support.depot import Depot, check_ways, expected, numbered
@@ -23,15 +23,15 @@ def endings(count: int) -> dict[Ending, int]:
 async def test_the_end_of_a_partition_is_the_true_one_also_where_the_broker_tells_another(depot: Depot) -> None:
     """Faust recovers a table up to what the broker answers: on the embedded one it would stop nine messages early."""
     topic, partition = f"{depot.prefix}.changelog", TopicPartition(f"{depot.prefix}.changelog", 0)
-    await depot.cluster.create([TopicPlan(topic, 1)])
-    async with depot.cluster.producing(linger_ms=100) as producer:
+    await TopicAdmin(depot.cluster).create([TopicPlan(topic, 1)])
+    async with depot.cluster.producer(linger_ms=100) as producer:
         await asyncio.gather(*[await producer.send(topic, b"%d" % number, partition=0) for number in range(10)])
-    async with depot.cluster.consuming() as consumer:
+    async with depot.cluster.consumer() as consumer:
         consumer.assign([partition])
         told = (await consumer.end_offsets([partition]))[partition]
 
     assert told == (1 if depot.broker.name == "embedded" else 10)
-    assert await depot.cluster.high_watermarks([partition]) == {partition: 10}
+    assert await TopicAdmin(depot.cluster).high_watermarks([partition]) == {partition: 10}
 
 
 async def test_counts_are_exact_while_three_workers_come_and_go(depot: Depot) -> None:
@@ -84,7 +84,7 @@ async def write_as_one_batch(depot: Depot, changelog: str) -> None:
     values: dict[int, list[ConsumerRecord]] = {}
     async for message in read_topic(depot.cluster, changelog):
         values.setdefault(message.partition, []).append(message)
-    async with depot.cluster.producing(linger_ms=200, max_batch_size=1024 * 1024) as producer:
+    async with depot.cluster.producer(linger_ms=200, max_batch_size=1024 * 1024) as producer:
         sent = [
             await producer.send(changelog, message.value, key=message.key, partition=partition)
             for partition, messages in values.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from metroline.agents.tables.live_rules import Publication
+from metroline.agents.tables.publication import Publication
 from metroline.app.operations.rules_topic import publish
 from metroline.routing.strategies import STRATEGIES
 from tests.support.depot import RULES, Depot, Journey, numbered
