@@ -30,7 +30,7 @@ def run_worker(settings: Settings) -> None:
     line = Line.load(settings.line)
     if settings.played(line).stops:
         prepare_lookups(line)
-    asyncio.run(prepare(settings, line))
+    preparation = asyncio.run(prepare(settings, line))
     if sys.platform != "win32":
         import uvloop  # there is none on Windows
 
@@ -38,7 +38,7 @@ def run_worker(settings: Settings) -> None:
     from metroline.app.factory import create_app  # Faust is slow to import: after what can fail at once
     from metroline.app.faust_worker import Process
 
-    app = create_app(settings)
+    app = create_app(settings, preparation.limits)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     _calm_garbage_collection()
     worker = Process(app, loglevel=settings.log_level.upper(), quiet=True, redirect_stdouts=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from metroline.agents.delivery.bus import Limits
+from metroline.routing.journeys.departures import Limits
 from metroline.app.factory import create_app
 from metroline.app.line_app import LineApp
 from metroline.app.settings import Settings

@@ -1,0 +1,131 @@
+"""A worker's Faust app and the parts that it consists of."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from aiokafka import TopicPartition
+
+from metroline.agents.delivery.bus import Bus
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.producer import Confirmation, KafkaProducer
+from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.membership.heartbeat import Heartbeat
+from metroline.agents.membership.roles import Role
+from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
+from metroline.agents.on_ramp import OnRamp
+from metroline.agents.registration import Tables
+from metroline.agents.rules_agent import publish_first
+from metroline.agents.services.line import Line
+from metroline.agents.tables.live_rules import LiveRules
+from metroline.agents.waiting_rooms import WaitingRooms
+from metroline.app.provisioning import Provisioning
+from metroline.app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """The parts of a worker that are made before its Faust app."""
+
+    settings: Settings
+    line: Line
+    role: Role
+    topics: Topics
+    cluster: Cluster
+    provisioning: Provisioning
+    producer: KafkaProducer
+    bus: Bus
+    workers: LiveWorkers
+    started_at: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppParts:
+    """The parts of a worker that are declared on its Faust app."""
+
+    live_rules: LiveRules
+    tables: Tables
+    heartbeat: Heartbeat
+    on_ramp: OnRamp | None
+    """None unless the role plays the on-ramp."""
+    waiting_rooms: WaitingRooms | None
+    """None unless the role plays the arrivals."""
+
+
+class LineApp(faust.App):
+    """A Faust app that plays one role of a line.
+
+    Faust dictates the order of construction in two places:
+
+    - Tables and agents are declared on an app, so they cannot exist before it. The constructor therefore takes a
+      function that declares them; every attribute is set when the constructor returns.
+    - `faust -A app.main worker` imports the app before an event loop runs, and an import must not connect to a broker.
+      The limits of envelopes, which depend on the source topic, are then known only once `on_start` has provisioned
+      the topics. So the bus takes a function that returns the limits. `metroline worker` provisions before it creates
+      the app, and `on_start` has nothing left to do.
+    """
+
+    def __init__(self, worker: WorkerParts, declare: Callable[[LineApp], AppParts], **config: Any) -> None:
+        """Take `config` as settings of Faust. `declare` is called once, with an app that has no `AppParts` yet."""
+        super().__init__(worker.role.group(worker.topics.prefix), **config)
+        self.settings = worker.settings
+        self.line = worker.line
+        self.role = worker.role
+        self.line_topics = worker.topics
+        self.cluster = worker.cluster
+        self.bus = worker.bus
+        self.workers = worker.workers
+        self._worker = worker
+        parts = declare(self)
+        self.live_rules = parts.live_rules
+        self.line_tables = parts.tables
+        self.heartbeat = parts.heartbeat
+        self.on_ramp = parts.on_ramp
+        self.waiting_rooms = parts.waiting_rooms
+
+    async def on_start(self) -> None:
+        """Provision the topics and refuse conflicting roles, before anything subscribes."""
+        await super().on_start()
+        await self._worker.provisioning.run()
+        for service in (self.heartbeat, self.on_ramp, self.waiting_rooms):
+            if service is not None:
+                await self.add_runtime_dependency(service)
+        rules = TopicPartition(self.line_topics.rules, 0)
+        if not (await TopicAdmin(self.cluster).high_watermarks([rules]))[rules]:
+            await publish_first(self.bus, self.line.rules_text, time.time)
+
+    async def on_shutdown(self) -> None:
+        """Close the producer, once everything that sends has stopped."""
+        await super().on_shutdown()
+        await self._worker.producer.close()
+
+    def describe(self, at: float, gone: bool) -> WorkerInfo:
+        """Return this worker's announcement at a time, in seconds since the epoch; `gone` if it is the last one."""
+        url = str(self.conf.canonical_url)
+        return WorkerInfo(
+            id=f"{self.conf.id}/{url}/{os.getpid()}",
+            group=self.conf.id,
+            parts=tuple(sorted(self.role.parts)),
+            stops=tuple(sorted(self.role.stops)),
+            strategy=self.settings.routing_strategy,
+            url=url,
+            version=self.live_rules.version,
+            started=self._worker.started_at,
+            at=at,
+            gone=gone,
+        )
+
+    def served_stops(self) -> frozenset[str]:
+        """Return the stops that this worker's code or another live worker serves."""
+        return self.line.stops | self.workers.stops(time.time())
+
+    async def announce(self, key: bytes, value: bytes) -> Confirmation:
+        """Send an announcement to the other workers."""
+        return await self.bus.produce(self.line_topics.workers, 0, value, key=key)
