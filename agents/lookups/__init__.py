@@ -1,4 +1,4 @@
-"""Lookups: read-only tables on disk that the services of a line look things up in."""
+"""Read-only tables on disk in which services look things up. Imports only `routing.errors`."""
 
 from metroline.agents.lookups.reader import Lookup, lookup
 

@@ -1,4 +1,4 @@
-"""Builds a version of a lookup beside the one that is read, and changes over to it by a rename."""
+"""Builds a version of a lookup beside the one that is read, and replaces that by a rename."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ if sys.platform != "win32":
     import fcntl  # there is none on Windows
 
 from metroline.agents.lookups.errors import LookupNotBuilt
-from metroline.agents.lookups.external_sort import Entry, Runs, batches
-from metroline.agents.lookups.footer import Label, checksum_of
+from metroline.agents.lookups.external_sort import Entry, SortedRuns, batches
+from metroline.agents.lookups.footer import Footer, checksum_of
 from metroline.agents.lookups.paths import file_of
 
 BATCH_BYTES = 4 << 20
-"""How much is written in a transaction, about: it stays in memory until its end."""
+"""Approximate size of a transaction, which stays in memory until its end."""
+
 SPARE_BYTES = 16 << 20
-ROOM_BYTES = 1 << 20
-"""A disk with less than that is full for what LMDB writes at a time."""
+"""Size of the memory map beyond the upper bound of the entries."""
+
+FULL_DISK_BYTES = 1 << 20
+"""Free space below which a disk counts as full: LMDB writes more at a time."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what goes on, how far it has come, and how far it goes."""
+"""Takes the name of a step, the entries done and the entries in all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where the entries of a lookup come from; see `Label`."""
+class BuildInfo:
+    """Where the entries of a lookup come from; see `Footer` for the fields."""
 
     key: str
     value: str | None
@@ -43,19 +46,22 @@ class Origin:
 
 
 @contextmanager
-def alone(name: str, where: Path, *, wait: bool) -> Iterator[None]:
-    """Nobody else builds this lookup meanwhile. The system gives the lock back however this process ends."""
+def lock(name: str, where: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock of a lookup's build, which the system releases however this process ends.
+
+    If another process holds it, wait, or raise `LookupNotBuilt` unless `wait`.
+    """
     try:
         where.mkdir(parents=True, exist_ok=True)
-        lock = (where / f".{name}.lock").open("ab")
+        file = (where / f".{name}.lock").open("ab")
     except OSError as error:
         raise LookupNotBuilt(
             f"{where} cannot be written to: {error.strerror}; LOOKUP_DIR names another folder"
         ) from error
-    with lock:
+    with file:
         if sys.platform != "win32":
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
                 raise LookupNotBuilt(
                     f"lookup {name} is being built by another process: wait until it is done"
@@ -65,20 +71,20 @@ def alone(name: str, where: Path, *, wait: bool) -> Iterator[None]:
         yield
 
 
-def build(name: str, where: Path, entries: Iterable[Entry], origin: Origin, told: Progress) -> Label:
-    """Builds a lookup; whoever calls holds its lock. Raises `LookupNotBuilt`, and then the old version stays."""
+def build(name: str, where: Path, entries: Iterable[Entry], info: BuildInfo, report: Progress) -> Footer:
+    """Build a lookup, whose lock the caller holds; raise `LookupNotBuilt`, in which case the old version stays."""
     scratch = where / f".{name}.building"
     try:
         shutil.rmtree(scratch, ignore_errors=True)  # of a build that died
         scratch.mkdir()
-        runs = Runs(scratch)
+        runs = SortedRuns(scratch)
         runs.add(entries)
         new = scratch / "new"
-        _write(new, runs, origin, told)
-        label = _seal(new, runs.count, origin, datetime.now(UTC))
+        _write(new, runs, info, report)
+        footer = _seal(new, runs.count, info, datetime.now(UTC))
         new.replace(file_of(name, where))
         _sync_folder(where)
-        return label
+        return footer
     except (OSError, lmdb.Error) as error:
         raise LookupNotBuilt(
             f"lookup {name} was not built: {where}: {_reason(error, where)}; what was there before stays"
@@ -88,17 +94,17 @@ def build(name: str, where: Path, entries: Iterable[Entry], origin: Origin, told
 
 
 def _reason(error: OSError | lmdb.Error, where: Path) -> str:
-    """Of a full disk LMDB says that there was an input/output error, if part of what it wrote still found room."""
+    """Return the reason of a failure. LMDB reports a full disk as an I/O error if part of a write succeeded."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     free = shutil.disk_usage(where).free
-    return f"{error}" if free > ROOM_BYTES else f"No space left on device (LMDB: {error})"
+    return f"{error}" if free > FULL_DISK_BYTES else f"No space left on device (LMDB: {error})"
 
 
-def _write(new: Path, runs: Runs, origin: Origin, told: Progress) -> None:
-    """Writes the database once, from its first page to its last: in the order of the keys its pages are full."""
-    entries = _unlike(runs.merged(), origin)
-    size = runs.most_bytes + SPARE_BYTES
+def _write(new: Path, runs: SortedRuns, info: BuildInfo, report: Progress) -> None:
+    """Write the database from its first page to its last. In the order of the keys, its pages are full."""
+    entries = _unique(runs.merged(), info)
+    size = runs.max_database_bytes + SPARE_BYTES
     with lmdb.open(
         str(new), subdir=False, lock=False, sync=False, metasync=False, map_size=size, mode=0o644
     ) as database:
@@ -107,45 +113,45 @@ def _write(new: Path, runs: Runs, origin: Origin, told: Progress) -> None:
             with database.begin(write=True) as transaction, transaction.cursor() as cursor:
                 cursor.putmulti(batch, append=True)
             done += len(batch)
-            told("writing", done, runs.count)
+            report("writing", done, runs.count)
 
 
-def _unlike(entries: Iterable[Entry], origin: Origin) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values; raises `LookupNotBuilt` for a key that comes twice."""
+def _unique(entries: Iterable[Entry], info: BuildInfo) -> Iterator[tuple[bytes, bytes]]:
+    """Yield keys and values; raise `LookupNotBuilt` if a key occurs twice."""
     last, last_line = None, 0
     for key, line, value in entries:
         if key == last:
             raise LookupNotBuilt(
-                f"{origin.source}:{line}: the key {key.decode()!r} was on line {last_line} already: each may come once"
+                f"{info.source}:{line}: the key {key.decode()!r} was on line {last_line} already: each may come once"
             )
         last, last_line = key, line
         yield key, value
 
 
-def _seal(new: Path, count: int, origin: Origin, now: datetime) -> Label:
-    """Puts the label behind the database, and both on the disk."""
+def _seal(new: Path, count: int, info: BuildInfo, now: datetime) -> Footer:
+    """Append the footer to the database, and sync both to disk."""
     with new.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        label = Label(
+        footer = Footer(
             entries=count,
-            key=origin.key,
-            value=origin.value,
-            source=origin.source,
+            key=info.key,
+            value=info.value,
+            source=info.source,
             built_at=now.isoformat(timespec="seconds"),
-            maker=origin.maker,
-            digest=origin.digest,
+            maker=info.maker,
+            digest=info.digest,
             size=size,
             checksum=checksum_of(file, size),
         )
         file.seek(size)
-        file.write(label.encode())
+        file.write(footer.encode())
         file.flush()
         os.fsync(file.fileno())
-    return label
+    return footer
 
 
 def _sync_folder(where: Path) -> None:
-    """A rename is on the disk once its folder is; some file systems cannot be asked for that."""
+    """Sync a folder, so that a rename in it is durable. Some file systems cannot do that."""
     folder = os.open(where, os.O_RDONLY)
     try:
         with suppress(OSError):

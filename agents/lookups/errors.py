@@ -1,4 +1,4 @@
-"""What can go wrong with a lookup."""
+"""The errors of lookups."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from metroline.routing.errors import MetrolineError
 
 
 class LookupMissing(MetrolineError):
-    """Raised when a lookup is read that was never built."""
+    """Raised when a lookup is read that was not built."""
 
 
 class LookupDamaged(MetrolineError):
-    """Raised when the file of a lookup is not what was written."""
+    """Raised when the file of a lookup is damaged."""
 
 
 class LookupNotBuilt(MetrolineError):
-    """Raised when a lookup could not be built; what was there before is still there."""
+    """Raised when a lookup could not be built. Its previous version is still there."""
 
 
 class InvalidLookup(MetrolineError):
-    """Raised when a name, a folder or a key column cannot be a lookup's."""
+    """Raised when a name, folder, key or key column cannot be used for a lookup."""

@@ -1,7 +1,7 @@
-"""The label at the end of a lookup's file: what is in it, where it came from, and a checksum of all before it.
+"""The footer of a lookup's file: what the lookup contains, where it came from, and the checksum of its entries.
 
-A file is an LMDB database, the label as JSON, and a tail of fixed size. LMDB has no checksums and trusts what it maps:
-a page that is missing would end the process, so a file is only mapped once its label fits it.
+A file is an LMDB database, the footer as JSON, and a tail of fixed size. LMDB has no checksums and trusts what it
+maps: a missing page would end the process. So a file is mapped only after it was checked against its footer.
 """
 
 from __future__ import annotations
@@ -17,72 +17,75 @@ import orjson
 from metroline.agents.lookups.errors import LookupDamaged
 
 TAIL = struct.Struct("<8sII")
-"""What the file is, how long the label is, and the label's CRC-32."""
-KIND = b"METROLK1"
-BLOCK = 1 << 20
+"""The magic bytes, the length of the footer in bytes, and the footer's CRC-32."""
+MAGIC = b"METROLK1"
+BLOCK_BYTES = 1 << 20
+"""Bytes that are read at a time for a checksum."""
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
-    """What a lookup's file says of itself."""
+class Footer:
+    """What a lookup's file says about itself."""
 
     entries: int
+    """Number of entries."""
     key: str
-    """The column that it is looked up by."""
+    """The column of the keys."""
     value: str | None
-    """The one column that is given for a key; None for all others together."""
+    """The column of the values; None if a value is a record of all other columns."""
     source: str
-    """The file that it was made from, or the line that made it."""
+    """The file that the lookup was built from, or the line that built it."""
     built_at: str
-    """UTC, in the form of ISO 8601."""
+    """Time in UTC, in ISO 8601."""
     maker: str
-    """The line whose own code made it; empty for one that was made from a file."""
+    """The line that built the lookup; empty if it was built from a file."""
     digest: str
-    """Of the code and data that the line made it from."""
+    """Digest of the code and data that the line built it from."""
     size: int
-    """Bytes of the database."""
+    """Size of the database, in bytes."""
     checksum: int
-    """The CRC-32 of the database."""
+    """CRC-32 of the database."""
 
     def encode(self) -> bytes:
-        told = orjson.dumps(asdict(self))
-        return told + TAIL.pack(KIND, len(told), zlib.crc32(told))
+        """Return the footer and the tail of the file."""
+        encoded = orjson.dumps(asdict(self))
+        return encoded + TAIL.pack(MAGIC, len(encoded), zlib.crc32(encoded))
 
     @classmethod
     def read(cls, file: IO[bytes]) -> Self:
-        """The label of an open file; raises `LookupDamaged` for one that has none, or is cut off."""
+        """Return the footer of an open file; raise `LookupDamaged` if it has none."""
         length = os.fstat(file.fileno()).st_size
         if length < TAIL.size:
             raise LookupDamaged("it is cut off")
         file.seek(length - TAIL.size)
-        kind, told_bytes, checksum = TAIL.unpack(file.read(TAIL.size))
-        if kind != KIND or told_bytes > length - TAIL.size:
+        magic, footer_bytes, checksum = TAIL.unpack(file.read(TAIL.size))
+        if magic != MAGIC or footer_bytes > length - TAIL.size:
             raise LookupDamaged("its end is missing, or it is no lookup of this version of Metroline")
-        file.seek(length - TAIL.size - told_bytes)
-        told = file.read(told_bytes)
-        if zlib.crc32(told) != checksum:
-            raise LookupDamaged("its label does not fit its checksum")
+        file.seek(length - TAIL.size - footer_bytes)
+        encoded = file.read(footer_bytes)
+        if zlib.crc32(encoded) != checksum:
+            raise LookupDamaged("its footer does not match its checksum")
         try:
-            label = cls(**orjson.loads(told))
+            footer = cls(**orjson.loads(encoded))
         except (TypeError, ValueError) as error:
-            raise LookupDamaged("its label is not one of this version of Metroline") from error
-        if label.size != length - TAIL.size - told_bytes:
+            raise LookupDamaged("its footer is not one of this version of Metroline") from error
+        if footer.size != length - TAIL.size - footer_bytes:
             raise LookupDamaged(
-                f"it holds {length - TAIL.size - told_bytes} bytes of entries, {label.size} were written"
+                f"it holds {length - TAIL.size - footer_bytes} bytes of entries, {footer.size} were written"
             )
-        return label
+        return footer
 
     def check(self, file: IO[bytes]) -> None:
-        """Reads the whole database (7 GB/s from memory) and raises `LookupDamaged` if it does not fit its checksum."""
+        """Read the whole database (7 GB/s from memory); raise `LookupDamaged` if it does not match its checksum."""
         if checksum_of(file, self.size) != self.checksum:
-            raise LookupDamaged("its entries do not fit their checksum")
+            raise LookupDamaged("its entries do not match their checksum")
 
 
 def checksum_of(file: IO[bytes], size: int) -> int:
-    """The CRC-32 of the first `size` bytes."""
+    """Return the CRC-32 of the first `size` bytes."""
     file.seek(0)
     checksum, left = 0, size
-    while left and (block := file.read(min(BLOCK, left))):
+    while left and (block := file.read(min(BLOCK_BYTES, left))):
         checksum = zlib.crc32(block, checksum)
         left -= len(block)
     return checksum

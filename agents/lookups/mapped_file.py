@@ -1,4 +1,4 @@
-"""One version of a lookup: its file, mapped into memory for as long as someone reads it."""
+"""Files of lookups, each mapped into memory once per process for as long as it is read."""
 
 from __future__ import annotations
 
@@ -11,80 +11,82 @@ from weakref import WeakValueDictionary
 import lmdb
 
 from metroline.agents.lookups.errors import LookupDamaged
-from metroline.agents.lookups.footer import Label
+from metroline.agents.lookups.footer import Footer
 
 Identity = tuple[int, int, int, int]
-"""What tells one file from another under the same name: device, inode, size, and the time of the last change."""
-SIZE = 2
+"""Distinguishes files under the same name: device, inode, size in bytes, and time of the last change in ns."""
+
+SIZE_FIELD = 2
 
 
-def identity(status: os.stat_result) -> Identity:
+def identity_of(status: os.stat_result) -> Identity:
+    """Return the identity of a file."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-class Here(threading.local):
-    """A thread's own way into a version: a transaction of LMDB serves one thread, for as long as one likes."""
+class ThreadReader(threading.local):
+    """Reads a mapped file in an LMDB transaction of each thread: a transaction serves one thread only."""
 
     def __init__(self, environment: lmdb.Environment) -> None:
         self.get = environment.begin().get
 
 
-class Version:
-    """A version that is mapped; nobody closes it: its pages are given back when the last reader has left it."""
+class MappedFile:
+    """A mapped file of a lookup. It is unmapped when its last reader is garbage collected."""
 
-    def __init__(self, label: Label, which: Identity, environment: lmdb.Environment) -> None:
-        self.label = label
+    def __init__(self, footer: Footer, which: Identity, environment: lmdb.Environment) -> None:
+        self.footer = footer
         self.identity = which
-        self.here = Here(environment)
+        self.reader = ThreadReader(environment)
 
 
-class Versions:
-    """The versions that this process has open, each once for all of its readers, as LMDB asks for."""
+class MappedFiles:
+    """The mapped files of this process. LMDB requires that a process maps a file once."""
 
     def __init__(self) -> None:
         self._opening = threading.Lock()
-        """Held while a file is mapped, which takes no time, and not while it is checked."""
-        self._open: WeakValueDictionary[Identity, Version] = WeakValueDictionary()
+        """Held while a file is mapped, which is fast, but not while it is checked."""
+        self._open: WeakValueDictionary[Identity, MappedFile] = WeakValueDictionary()
 
-    def at(self, path: Path) -> Version:
-        """The version at `path`, checked to its last byte; raises `LookupDamaged`, or OSError where it cannot be read.
+    def at(self, path: Path) -> MappedFile:
+        """Return the file at `path`, checked to its last byte; raise `LookupDamaged`, or OSError if it cannot be read.
 
-        LMDB opens by name. What it opened is what was checked if that is still what the name means, since nobody else
-        gets the inode of a file that is held open.
+        LMDB opens a file by name. It opened the checked file if the name still has that identity: the inode of a file
+        that is held open cannot be reused.
         """
         while True:
             with path.open("rb") as file:
-                which = identity(os.fstat(file.fileno()))
+                which = identity_of(os.fstat(file.fileno()))
                 if (known := self._open.get(which)) is not None:
                     return known
-                label = _checked(file)
-                if (opened := self._mapped(path, which, label)) is not None:
+                footer = _checked(file)
+                if (opened := self._mapped(path, which, footer)) is not None:
                     return opened
 
-    def _mapped(self, path: Path, which: Identity, label: Label) -> Version | None:
-        """The version that was checked; None, and nothing is left open, if there is another one at `path` by now."""
+    def _mapped(self, path: Path, which: Identity, footer: Footer) -> MappedFile | None:
+        """Map the checked file; return None, with nothing mapped, if another file is at `path` by now."""
         with self._opening:
             if (known := self._open.get(which)) is not None:
                 return known
-            opened = Version(label, which, _mapped(path))
-            if identity(path.stat()) != which:
+            opened = MappedFile(footer, which, _mapped(path))
+            if identity_of(path.stat()) != which:
                 return None
             self._open[which] = opened
             return opened
 
     def before_fork(self) -> None:
-        """A child would have what a thread of its parent has half opened, and could never open it."""
+        """Wait for threads that are mapping a file: a child could never map what its parent has half mapped."""
         self._opening.acquire()
 
     def after_fork(self) -> None:
-        """Called in both; what is mapped stays so in a child."""
+        """Allow mapping again, in parent and child. A child keeps what is mapped."""
         self._opening.release()
 
 
-def _checked(file: IO[bytes]) -> Label:
-    label = Label.read(file)
-    label.check(file)
-    return label
+def _checked(file: IO[bytes]) -> Footer:
+    footer = Footer.read(file)
+    footer.check(file)
+    return footer
 
 
 def _mapped(path: Path) -> lmdb.Environment:
@@ -94,4 +96,4 @@ def _mapped(path: Path) -> lmdb.Environment:
         raise LookupDamaged(f"LMDB says {error}") from error
 
 
-versions = Versions()
+mapped_files = MappedFiles()

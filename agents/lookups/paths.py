@@ -1,4 +1,4 @@
-"""Where lookups are kept: one file each, in one folder."""
+"""The folder of the lookups and their files, one each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}\Z")
 
 
 def folder() -> Path:
-    """The folder that LOOKUP_DIR names, or else one of this user's, by the XDG Base Directory Specification."""
+    """Return the folder of LOOKUP_DIR, or else one in the user's data folder (XDG Base Directory Specification).
+
+    Raise `InvalidLookup` if the user has no home folder.
+    """
     named = os.environ.get(VARIABLE)
     try:
         if named:
@@ -26,8 +29,8 @@ def folder() -> Path:
     return below / "metroline" / "lookups"
 
 
-def checked(name: str) -> str:
-    """The name, if it can be a lookup's; it is also the name of a file."""
+def check_name(name: str) -> str:
+    """Return the name; raise `InvalidLookup` if no lookup can have it. It is also the name of a file."""
     if not isinstance(name, str) or not NAME.match(name) or name.endswith(SUFFIX):
         raise InvalidLookup(
             f"a lookup cannot be named {name!r}: use up to 100 lower case letters, digits, _, - and dots, and begin "
@@ -37,10 +40,11 @@ def checked(name: str) -> str:
 
 
 def file_of(name: str, where: Path) -> Path:
+    """Return the file of a lookup in the folder `where`."""
     return where / f"{name}{SUFFIX}"
 
 
 def names_in(where: Path) -> list[str]:
-    """The names of the lookups that are there."""
+    """Return the names of the lookups in the folder `where`, sorted."""
     found = where.glob(f"*{SUFFIX}") if where.is_dir() else ()
     return sorted(name for file in found if NAME.match(name := file.name.removesuffix(SUFFIX)))

@@ -1,4 +1,4 @@
-"""What a service looks things up in: `accounts = lookup("accounts")`, `accounts.get(key)`."""
+"""Reads lookups: `accounts = lookup("accounts")`, then `accounts.get(key)`."""
 
 from __future__ import annotations
 
@@ -14,53 +14,60 @@ from lmdb import BadValsizeError
 from orjson import loads
 
 from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
-from metroline.agents.lookups.footer import Label
-from metroline.agents.lookups.keys import encoded
-from metroline.agents.lookups.mapped_file import SIZE, Here, Identity, Version, identity, versions
-from metroline.agents.lookups.paths import checked, file_of, folder
+from metroline.agents.lookups.footer import Footer
+from metroline.agents.lookups.keys import encode_key
+from metroline.agents.lookups.mapped_file import (
+    SIZE_FIELD,
+    Identity,
+    MappedFile,
+    ThreadReader,
+    identity_of,
+    mapped_files,
+)
+from metroline.agents.lookups.paths import check_name, file_of, folder
 
-LOOK_SECONDS = 1.0
-"""How often a reader looks whether there is a new version, at most."""
+CHECK_SECONDS = 1.0
+"""Minimum time between two checks for a new version."""
 
-AT_ONCE_BYTES = 16 << 20
-"""Up to how large a new version is checked and opened where it is noticed: 2 ms. A larger one is opened in a thread."""
+MAX_INLINE_BYTES = 16 << 20
+"""Size up to which a new version is opened by the reader that notices it, in 2 ms. A thread opens a larger one."""
 
 __tracebackhide__ = True
-"""Where a service raises in here, it is the service's own line that is told (`routing.failure`)."""
+"""If a service raises in here, its dead letter names the line of the service (see `routing.service_errors`)."""
 
 log = logging.getLogger(__name__)
 
 
 class Lookup:
-    """A read-only table on disk, by key. It is opened when it is first used, by any thread of any process.
+    """A read-only table on disk. It is opened when it is first used, and can be read by any thread and process.
 
-    A key is text or a whole number, and 1000 is the same key as "1000"; anything else (None, True, 1.5) is in none.
-    Each value is a fresh object, which a service may change. A version that is built meanwhile is read from about a
-    second later on; one that is damaged is not, which the log says.
+    A key is text or an integer, and 1000 is the same key as "1000". No lookup contains any other key (None, True, 1.5).
+    Each value is a new object, which a service may change. A new version is read about a second after it was built. A
+    damaged one is not: the log says so, and the old version stays.
     """
 
     def __init__(self, name: str, where: Path | None = None) -> None:
-        self.name = checked(name)
+        self.name = check_name(name)
         self._where = where
-        self._version: Version | None = None
-        self._here: Here
-        self._look_at = float("-inf")
+        self._version: MappedFile | None = None
+        self._reader: ThreadReader
+        self._check_at = float("-inf")
         self._seen: Identity | None = None
-        """What was last at the path."""
-        self._looking = threading.Lock()
+        """The file that was last seen at the path."""
+        self._checking = threading.Lock()
         _lookups.add(self)
 
     def get(self, key: object, default: Any = None) -> Any:
-        """The value for a key, or `default`; raises `LookupMissing` or `LookupDamaged` where there is none to read."""
-        if monotonic() >= self._look_at:
-            self._look()
+        """Return the value of a key, or `default`; raise `LookupMissing` or `LookupDamaged` if there is no version."""
+        if monotonic() >= self._check_at:
+            self._check()
         try:
             if type(key) is str:
-                found = self._here.get(key.encode())
+                found = self._reader.get(key.encode())
             elif type(key) is int:
-                found = self._here.get(b"%d" % key)
-            elif (name := encoded(key)) is not None:
-                found = self._here.get(name)
+                found = self._reader.get(b"%d" % key)
+            elif (name := encode_key(key)) is not None:
+                found = self._reader.get(name)
             else:
                 return default
         except (BadValsizeError, ValueError):  # too long for a key, or half of a surrogate pair
@@ -68,9 +75,9 @@ class Lookup:
         return default if found is None else loads(found)
 
     def open(self) -> None:
-        """Opens it now, and raises what there is to raise; otherwise that is done when it is first used."""
-        if monotonic() >= self._look_at:
-            self._look()
+        """Open the lookup now instead of when it is first used; raise `LookupMissing` or `LookupDamaged`."""
+        if monotonic() >= self._check_at:
+            self._check()
 
     def __getitem__(self, key: object) -> Any:
         found = self.get(key, self)
@@ -80,41 +87,42 @@ class Lookup:
 
     def __contains__(self, key: object) -> bool:
         self.open()
-        name = encoded(key)
-        return name is not None and self._here.get(name) is not None
+        name = encode_key(key)
+        return name is not None and self._reader.get(name) is not None
 
     def __len__(self) -> int:
-        return self.label.entries
+        return self.footer.entries
 
     def __bool__(self) -> bool:
-        """True, also for an empty one, and without opening it."""
+        """Return True, even if the lookup is empty, without opening it."""
         return True
 
     def __repr__(self) -> str:
         return f"lookup({self.name!r})"
 
     @property
-    def label(self) -> Label:
-        """What the version that is read now says of itself."""
+    def footer(self) -> Footer:
+        """The footer of the version that is read now."""
         self.open()
         assert self._version is not None
-        return self._version.label
+        return self._version.footer
 
     @property
     def path(self) -> Path:
+        """The file of the lookup."""
         return file_of(self.name, folder() if self._where is None else self._where)
 
-    def _look(self) -> None:
-        """Opens the first version, or one that is new; while that is done others read on."""
+    def _check(self) -> None:
+        """Open the first version, or a new one. Other threads read on meanwhile."""
         if self._version is None:
-            with self._looking:
+            with self._checking:
                 if self._version is None:
                     self._read(self._opened(self.path))
             return
-        if not self._looking.acquire(blocking=False):
+        if not self._checking.acquire(blocking=False):
             return
         try:
-            self._look_at = monotonic() + LOOK_SECONDS
+            self._check_at = monotonic() + CHECK_SECONDS
             which = _identity_at(self.path)
             if which == self._seen:
                 return
@@ -123,30 +131,30 @@ class Lookup:
                 log.warning("lookup %s: %s is gone; the version that was read stays", self.name, self.path)
             elif which == self._version.identity:
                 return
-            elif which[SIZE] <= AT_ONCE_BYTES:
+            elif which[SIZE_FIELD] <= MAX_INLINE_BYTES:
                 self._renew()
             else:
                 threading.Thread(target=self._renew, name=f"lookup {self.name}", daemon=True).start()
         finally:
-            self._looking.release()
+            self._checking.release()
 
     def _renew(self) -> None:
-        """Changes over to the version that is there now, unless it cannot be read."""
+        """Switch to the version at the path, unless it cannot be read."""
         try:
             self._read(self._opened(self.path))
         except (LookupDamaged, LookupMissing) as error:
             log.warning("%s; the version that was read stays", error)
-            if isinstance(error.__cause__, OSError):  # it may pass: this version is looked at again
+            if isinstance(error.__cause__, OSError):  # may be temporary: try this version again
                 self._seen = None
 
-    def _read(self, version: Version) -> None:
-        self._here, self._version = version.here, version
+    def _read(self, version: MappedFile) -> None:
+        self._reader, self._version = version.reader, version
         self._seen = version.identity
-        self._look_at = monotonic() + LOOK_SECONDS
+        self._check_at = monotonic() + CHECK_SECONDS
 
-    def _opened(self, path: Path) -> Version:
+    def _opened(self, path: Path) -> MappedFile:
         try:
-            return versions.at(path)
+            return mapped_files.at(path)
         except FileNotFoundError as error:
             raise LookupMissing(
                 f"there is no lookup {self.name!r} in {path.parent}: build it with `metroline lookup build {self.name} "
@@ -158,14 +166,14 @@ class Lookup:
             ) from error
 
     def after_fork(self) -> None:
-        """A thread that was looking is not there in a child."""
-        self._looking = threading.Lock()
+        """Replace the lock in a child: the thread that held it does not exist there."""
+        self._checking = threading.Lock()
         self._seen = None
 
 
 def _identity_at(path: Path) -> Identity | None:
     try:
-        return identity(path.stat())
+        return identity_of(path.stat())
     except OSError:
         return None
 
@@ -175,17 +183,19 @@ _named: dict[str, Lookup] = {}
 
 
 def lookup(name: str) -> Lookup:
-    """The lookup of this name in the folder LOOKUP_DIR, the same for each call; it is opened when it is first used."""
+    """Return the lookup of this name in the folder LOOKUP_DIR; the same object for each call."""
     if name not in _named:
         _named.setdefault(name, Lookup(name))
     return _named[name]
 
 
 def _after_fork() -> None:
-    versions.after_fork()
+    mapped_files.after_fork()
     for one in _lookups:
         one.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=versions.before_fork, after_in_parent=versions.after_fork, after_in_child=_after_fork)
+    os.register_at_fork(
+        before=mapped_files.before_fork, after_in_parent=mapped_files.after_fork, after_in_child=_after_fork
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metroline.agents.lookups.errors import LookupNotBuilt
-from metroline.agents.lookups.paths import checked
+from metroline.agents.lookups.paths import check_name
 from metroline.routing.errors import InvalidLine
 
 Rows = Callable[[], Iterable[Mapping[str, Any]]]
@@ -64,7 +64,7 @@ def lookup_table(
         raise InvalidLine(f"lookup {name}: data is a function that gives a list of files, not {data!r}")
 
     def mark(rows: Rows) -> Rows:
-        rows.__lookup__ = LookupTable(checked(name), rows, key, value, data)  # type: ignore[attr-defined]
+        rows.__lookup__ = LookupTable(check_name(name), rows, key, value, data)  # type: ignore[attr-defined]
         return rows
 
     return mark

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from metroline.agents.lookups import lookup
 from metroline.agents.lookups.errors import LookupDamaged
-from metroline.agents.lookups.footer import Label
+from metroline.agents.lookups.footer import Footer
 from metroline.agents.lookups.paths import file_of, folder, names_in
 from metroline.agents.services.line import Line
 from metroline.app.cli import cli
@@ -136,7 +136,7 @@ def show_list(json_file: Path | None) -> None:
     for head in ("key", "value", "source"):
         table.add_column(head, overflow="fold")
     for name, label in found.items():
-        if isinstance(label, Label):
+        if isinstance(label, Footer):
             figures = f"{label.entries:,}", f"{label.size:,}"
             table.add_row(
                 name, *figures, label.built_at, escape(label.key), escape(label.value or "(all)"), escape(label.source)
@@ -147,16 +147,16 @@ def show_list(json_file: Path | None) -> None:
     (console if console.is_terminal else Console(width=WIDTH)).print(table)
 
 
-def _label(file: Path) -> Label | str:
+def _label(file: Path) -> Footer | str:
     """What a file says of itself, or why it says nothing."""
     try:
         with file.open("rb") as opened:
-            return Label.read(opened)
+            return Footer.read(opened)
     except (OSError, LookupDamaged) as error:
         return str(error)
 
 
-def _told(name: str, file: Path, label: Label | str) -> dict[str, Any]:
+def _told(name: str, file: Path, label: Footer | str) -> dict[str, Any]:
     if isinstance(label, str):
         return {"name": name, "file": str(file), "problem": label}
     return {"name": name, "file": str(file), **asdict(label)}

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metroline.agents.lookups import lookup
-from metroline.agents.lookups.builder import Origin, Progress, alone, build
+from metroline.agents.lookups.builder import BuildInfo, Progress, build, lock
 from metroline.agents.lookups.errors import InvalidLookup, LookupDamaged
-from metroline.agents.lookups.footer import Label
-from metroline.agents.lookups.mapped_file import versions
-from metroline.agents.lookups.paths import checked, file_of, folder
+from metroline.agents.lookups.footer import Footer
+from metroline.agents.lookups.mapped_file import mapped_files
+from metroline.agents.lookups.paths import check_name, file_of, folder
 from metroline.agents.services.line import Line
 from metroline.agents.services.lookup_table import LookupTable
 from metroline.app.inputs import lookup_rows as entries
@@ -29,18 +29,18 @@ def build_from_file(
     as_text: bool = False,
     allow_empty: bool = False,
     told: Progress = silent,
-) -> Label:
+) -> Footer:
     """Makes the lookup `name` of the rows of a file; raises a `MetrolineError`, and then the old version stays."""
     where = folder()
-    with alone(checked(name), where, wait=False):
+    with lock(check_name(name), where, wait=False):
         rows = entries.of_file(file, key, value, told, as_text=as_text, allow_empty=allow_empty)
-        return build(name, where, rows, Origin(key, value, str(file.resolve())), told)
+        return build(name, where, rows, BuildInfo(key, value, str(file.resolve())), told)
 
 
-def build_of_line(line: Line, told: Progress = silent) -> Iterator[tuple[str, Label]]:
+def build_of_line(line: Line, told: Progress = silent) -> Iterator[tuple[str, Footer]]:
     """Makes all lookups that a line makes itself, whether they are there or not."""
     for table in line.tables:
-        with alone(table.name, folder(), wait=True):
+        with lock(table.name, folder(), wait=True):
             yield table.name, _build_table(line, table, told)
 
 
@@ -52,7 +52,7 @@ def prepare_lookups(line: Line) -> None:
     """
     for table in line.tables:
         if not _is_current(line, table):
-            with alone(table.name, folder(), wait=True):
+            with lock(table.name, folder(), wait=True):
                 if not _is_current(line, table):  # another process may have made it meanwhile
                     _build_table(line, table, silent)
     for name in sorted(line.lookups):
@@ -61,7 +61,7 @@ def prepare_lookups(line: Line) -> None:
 
 def _is_current(line: Line, table: LookupTable) -> bool:
     try:
-        label = versions.at(file_of(table.name, folder())).label
+        label = mapped_files.at(file_of(table.name, folder())).footer
     except (OSError, LookupDamaged):
         return False
     if not label.maker or label.digest == table.digest(line.code):
@@ -74,6 +74,6 @@ def _is_current(line: Line, table: LookupTable) -> bool:
     return False
 
 
-def _build_table(line: Line, table: LookupTable, told: Progress) -> Label:
-    origin = Origin(table.key, table.value, f"the line {line.name}", line.name, table.digest(line.code))
+def _build_table(line: Line, table: LookupTable, told: Progress) -> Footer:
+    origin = BuildInfo(table.key, table.value, f"the line {line.name}", line.name, table.digest(line.code))
     return build(table.name, folder(), entries.of_table(table, told), origin, told)

@@ -11,7 +11,7 @@ import orjson
 from metroline.agents.lookups.builder import Progress
 from metroline.agents.lookups.errors import InvalidLookup, LookupNotBuilt
 from metroline.agents.lookups.external_sort import Entry
-from metroline.agents.lookups.keys import to_be_kept
+from metroline.agents.lookups.keys import require_key
 from metroline.agents.services.lookup_table import LookupTable
 from metroline.app.inputs.row_files import Source, UnreadableRecords, csv_rows, json_lines, opened, value_of
 from metroline.routing.errors import MetrolineError
@@ -89,7 +89,7 @@ def _entry(row: dict[str, Any], key: str, value: str | None, line: int) -> Entry
     for name in (key, key if value is None else value):
         if name not in row:
             raise InvalidLookup(_no_column(name, list(row)))
-    kept = to_be_kept(row[key])
+    kept = require_key(row[key])
     if value is None:
         del row[key]
     # a copy, since what orjson gives holds on to a kilobyte, which millions of entries cannot have

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from metroline.agents.lookups.footer import Label
+from metroline.agents.lookups.footer import Footer
 from metroline.app.inputs.lookup_builds import build_from_file
 
 
@@ -17,7 +17,7 @@ def written(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     return file
 
 
-def built(folder: Path, values: Mapping[Any, Any], name: str = "accounts") -> Label:
+def built(folder: Path, values: Mapping[Any, Any], name: str = "accounts") -> Footer:
     """A lookup of these values by their keys, in the folder that LOOKUP_DIR names."""
     rows = written(folder / f"{name}.jsonl", ({"key": key, "value": value} for key, value in values.items()))
     return build_from_file(name, rows, "key", "value")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from metroline.agents.lookups import Lookup
-from metroline.agents.lookups.mapped_file import versions
+from metroline.agents.lookups.mapped_file import mapped_files
 from metroline.agents.lookups.paths import file_of
 from tests.support.depot import Depot
 from tests.support.lookups import built
@@ -25,7 +25,7 @@ READER = """
 import json, sys, time
 from metroline import lookup
 from metroline.agents.lookups import reader
-reader.LOOK_SECONDS = 0.0
+reader.CHECK_SECONDS = 0.0
 accounts, seen = lookup("accounts"), []
 deadline = time.monotonic() + 60
 while time.monotonic() < deadline:
@@ -199,7 +199,7 @@ sys.stdin.read()
 @pytest.mark.skipif(sys.platform != "linux", reason="PSS is Linux's")
 def test_two_processes_share_one_copy_of_the_pages(folder: Path, many: Path) -> None:
     subprocess.run(command("build", "accounts", many, "--key", "key"), check=True, stdout=subprocess.DEVNULL)
-    size = versions.at(file_of("accounts", folder / "kept")).label.size
+    size = mapped_files.at(file_of("accounts", folder / "kept")).footer.size
     readers = []
     try:
         for number in (1, 2):

@@ -237,7 +237,7 @@ def test_what_a_build_that_died_left_behind_is_removed_by_the_next(folder: Path)
 
 def test_two_builds_of_one_lookup_do_not_run_at_once(folder: Path) -> None:
     with (
-        writer.alone("accounts", folder / "kept", wait=False),
+        writer.lock("accounts", folder / "kept", wait=False),
         pytest.raises(LookupNotBuilt, match="is being built by another process: wait until it is done"),
     ):
         built(folder, KEPT)

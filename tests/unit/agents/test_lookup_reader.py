@@ -26,9 +26,9 @@ from tests.support.waiting import wait_until
 def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's lookups are; readers look for a new version each time, and open it as small or as large."""
     monkeypatch.setattr(reader, "_named", {})
-    monkeypatch.setattr(reader, "AT_ONCE_BYTES", 2**40 if request.param == "opened at once" else 0)
+    monkeypatch.setattr(reader, "MAX_INLINE_BYTES", 2**40 if request.param == "opened at once" else 0)
     monkeypatch.setenv("LOOKUP_DIR", str(tmp_path))
-    monkeypatch.setattr(reader, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reader, "CHECK_SECONDS", 0.0)
     return tmp_path
 
 
@@ -150,7 +150,7 @@ def test_a_new_version_is_read_without_opening_the_lookup_anew(folder: Path) -> 
 
 def test_a_small_new_version_is_read_by_the_next_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKUP_DIR", str(tmp_path))
-    monkeypatch.setattr(reader, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reader, "CHECK_SECONDS", 0.0)
     accounts = Lookup("accounts")
     for version in range(20):
         built(tmp_path, {"a": version})
@@ -159,7 +159,7 @@ def test_a_small_new_version_is_read_by_the_next_get(tmp_path: Path, monkeypatch
 
 def test_a_reader_looks_for_a_new_version_once_a_second(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, looks = [100.0], []
-    monkeypatch.setattr(reader, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(reader, "CHECK_SECONDS", 1.0)
     monkeypatch.setattr(reader, "monotonic", lambda: now[0])
     monkeypatch.setattr(reader, "_identity_at", lambda path: looks.append(now[0]))
     built(folder, {"a": 1})

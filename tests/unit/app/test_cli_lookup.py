@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from metroline.agents.lookups import reader
-from metroline.agents.lookups.footer import KIND, TAIL
+from metroline.agents.lookups.footer import MAGIC, TAIL
 from metroline.agents.lookups.paths import file_of
 from metroline.app.cli import cli
 from tests.support.lookups import built
@@ -107,15 +107,15 @@ def test_a_label_of_another_version_is_told_and_the_others_are_listed(folder: Pa
     built(folder, {"a": 1})
     whole = file_of("accounts", folder / "kept").read_bytes()
     told = b'{"entries":1,"news":2}'
-    newer = whole + told + TAIL.pack(KIND, len(told), zlib.crc32(told))
+    newer = whole + told + TAIL.pack(MAGIC, len(told), zlib.crc32(told))
     file_of("newer", folder / "kept").write_bytes(newer)
 
     said = metroline("get", "newer", "a")
     assert (said.exit_code, len(said.stderr.splitlines())) == (1, 1)
-    assert "its label is not one of this version of Metroline" in said.stderr
+    assert "its footer is not one of this version of Metroline" in said.stderr
     listed = {each["name"]: each.get("problem") for each in json.loads(metroline("list", "--json", "-").stdout)}
     assert listed["accounts"] is None
-    assert str(listed["newer"]).startswith("its label")
+    assert str(listed["newer"]).startswith("its footer")
 
 
 def test_a_home_that_nobody_knows_is_refused_by_the_name_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
