@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from metroline.agents.delivery.agent_loop import AgentLoop
-from metroline.agents.delivery.bus import Confirmation
+from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.outcome_writer import OutcomeWriter
-from metroline.agents.tables.line_table import OwnedTable
 from metroline.agents.tables.live_rules import LiveRules
+from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.journeys.arrival import settle
 from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.messages.envelope import Envelope

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from metroline.agents.delivery.bus import Bus, Confirmation, all_of
+from metroline.agents.delivery.bus import Bus
+from metroline.agents.kafka.producer import Confirmation, all_of
 from metroline.agents.tables.latest import RecentEntries
-from metroline.agents.tables.line_table import OwnedTable
+from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.addresses import DEAD_LETTERS, DELIVERED
 from metroline.routing.journeys.arrival import Settlement
 from metroline.routing.journeys.summary import summary
@@ -63,8 +64,8 @@ class OutcomeWriter:
 
     def reset(self) -> None:
         """Forget where entries were put last. Called when partitions change hands."""
-        self.journeys.forget()
-        self.letters.forget()
+        self.journeys.reset()
+        self.letters.reset()
 
     async def write(
         self, envelope: Envelope, settlement: Settlement, replayed: list[Confirmation], epoch: int | None

@@ -21,8 +21,9 @@ from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
 from metroline.agents.stops.stop import Stop
 from metroline.agents.tables.latest import RecentEntries
-from metroline.agents.tables.line_table import LineTable, OwnedTable
+from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.live_rules import LiveRules
+from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.addresses import ARRIVALS, service_address
 from metroline.routing.journeys.deciders import ROUTERS
 

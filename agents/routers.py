@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metroline.agents.delivery.agent_loop import AgentLoop
-from metroline.agents.delivery.bus import Confirmation
+from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.journeys.deciders import Router, route
 from metroline.routing.messages.envelope import Envelope

@@ -11,9 +11,11 @@ from faust.streams import Stream
 from faust.types import EventT
 
 from metroline.agents.delivery.acknowledgements import AckTracker
-from metroline.agents.delivery.bus import Bus, Confirmation
+from metroline.agents.delivery.bus import Bus
+from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.tables.line_table import LineTable
-from metroline.agents.tables.live_rules import LiveRules, Publication
+from metroline.agents.tables.live_rules import LiveRules
+from metroline.agents.tables.publication import Publication
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from metroline.agents.delivery.bus import Bus, Confirmation
+from metroline.agents.delivery.bus import Bus
 from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.producer import Confirmation
 from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.journeys.dead_letters import malformed_message

@@ -11,7 +11,6 @@ from typing import Any
 
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Bus
-from metroline.routing.journeys.departures import Limits
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.kafka.faust_transport import Transport
 from metroline.agents.kafka.producer import KafkaProducer
@@ -31,6 +30,7 @@ from metroline.app.line_app import AppParts, LineApp, WorkerParts
 from metroline.app.provisioning import Provisioning
 from metroline.app.settings import Settings
 from metroline.app.views import add_views
+from metroline.routing.journeys.departures import Limits
 from metroline.routing.rules.table import RulesTable
 
 FETCH_BYTES = 128 * 1024
@@ -101,7 +101,9 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
     """Declare the tables and agents of the app's role, and make the services that run beside them."""
     settings, role, cluster = app.settings, app.role, app.cluster
     rules_table = _rules_table(app)
-    live_rules = LiveRules(from_file, rules_table, app.served_stops, settings.strategy, lambda: app.tables.actives_ready)
+    live_rules = LiveRules(
+        from_file, rules_table, app.served_stops, settings.strategy, lambda: app.tables.actives_ready
+    )
     agent_loop = AgentLoop(app.bus, live_rules.ready, time.time)
     app.transport = Transport(
         app.conf.broker_consumer,
@@ -109,7 +111,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         cluster=cluster,
         fetch_wait=settings.fetch_wait,
         drain=agent_loop.drain,
-        forget=agent_loop.reset,
+        reset=agent_loop.reset,
     )
     stop = partial(
         Stop,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metroline.routing.journeys.departures import Limits
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.app.settings import InvalidSettings, Settings
+from metroline.routing.journeys.departures import Limits
 
 
 @dataclass(frozen=True, slots=True)

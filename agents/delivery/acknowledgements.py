@@ -11,7 +11,7 @@ from functools import partial
 
 from faust.types import TP, EventT
 
-from metroline.agents.delivery.bus import Confirmation
+from metroline.agents.kafka.producer import Confirmation
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from faust.streams import Stream
 from faust.types import EventT
 
 from metroline.agents.delivery.acknowledgements import AckTracker
-from metroline.agents.delivery.bus import Bus, Confirmation
+from metroline.agents.delivery.bus import Bus
+from metroline.agents.kafka.producer import Confirmation
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MalformedEnvelope, MetrolineError
 from metroline.routing.journeys.dead_letters import is_malformed_message, malformed_message

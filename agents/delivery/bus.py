@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from metroline.agents.delivery.metrics import WorkerMetrics
-from metroline.agents.kafka.producer import NoTopic, TooLarge
+from metroline.agents.kafka.producer import Confirmation, NoTopic, TooLarge, all_of
 from metroline.agents.kafka.topics import Topics
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.dead_letters import too_large
 from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.messages.envelope import Envelope, pack
 from metroline.routing.outcome import Cause, Outcome
-
-Confirmation = asyncio.Future[None]
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 """First and longest wait between two attempts to send a message, in seconds."""
@@ -35,7 +33,7 @@ log = logging.getLogger(__name__)
 class Producer(Protocol):
     """The part of a producer that the bus uses."""
 
-    async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> asyncio.Future[None]: ...
+    async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> Confirmation: ...
 
 
 @dataclass(slots=True)
@@ -52,12 +50,19 @@ class _Shipment:
 class Bus:
     """Sends messages to given partitions, again and again until a broker confirms them, and counts them."""
 
-    def __init__(self, topics: Topics, limits: Limits, producer: Producer, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self, topics: Topics, limits: Callable[[], Limits], producer: Producer, metrics: WorkerMetrics
+    ) -> None:
         self.topics = topics
-        self.limits = limits
+        self._limits = limits
         self.metrics = metrics
         self._producer = producer
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of envelopes; see `LineApp` for why they may be known only once the app starts."""
+        return self._limits()
 
     def departures(self, envelope: Envelope) -> Departures:
         """Return the departures, none yet, of the records in an envelope."""
@@ -161,9 +166,3 @@ class Bus:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def all_of(confirmations: Iterable[Confirmation]) -> None:
-    """Wait until all confirmations are in."""
-    for confirmation in confirmations:
-        await confirmation

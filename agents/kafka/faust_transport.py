@@ -106,7 +106,7 @@ class Consumer(driver.Consumer):
             await self.commit()
         await super().on_partitions_revoked(revoked)
         self.budget.clear()
-        cast(Transport, self.transport).forget()
+        cast(Transport, self.transport).reset()
 
     async def wait_empty(self) -> None:
         """Wait up to `DRAIN_SECONDS` for open messages. The others come again, here or on another worker."""
@@ -126,7 +126,7 @@ class Consumer(driver.Consumer):
 class Transport(driver.Transport):
     """Faust's transport with our consumer. `fetch_wait` is in seconds.
 
-    `drain` is called with True when open messages should be finished soon, and with False afterwards. `forget` is
+    `drain` is called with True when open messages should be finished soon, and with False afterwards. `reset` is
     called when partitions, with all open messages, were revoked.
     """
 
@@ -141,10 +141,10 @@ class Transport(driver.Transport):
         cluster: Cluster,
         fetch_wait: float,
         drain: Callable[[bool], None],
-        forget: Callable[[], None],
+        reset: Callable[[], None],
     ) -> None:
         super().__init__(url, app, loop)
         self.cluster = cluster
         self.fetch_wait = fetch_wait
         self.drain = drain
-        self.forget = forget
+        self.reset = reset

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from metroline.agents.delivery.bus import Confirmation, all_of
+from metroline.agents.kafka.producer import Confirmation, all_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.records.fingerprints import fingerprint

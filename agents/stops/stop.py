@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 from metroline.agents.delivery.agent_loop import AgentLoop
-from metroline.agents.delivery.bus import Confirmation
+from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.services.service import Service
 from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun

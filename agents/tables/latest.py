@@ -20,7 +20,7 @@ class RecentEntries:
         self.table = table
         self._next: dict[int, int] = {}
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget the next slots, because partitions were reassigned."""
         self._next.clear()
 

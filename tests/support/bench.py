@@ -14,13 +14,16 @@ from faust.streams import Stream
 from faust.types import TP, EventT, Message
 
 from metroline.agents.delivery.agent_loop import AgentLoop
-from metroline.agents.delivery.bus import Bus, Confirmation
+from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.metrics import WorkerMetrics
+from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.service import Handler, Service
 from metroline.agents.stops.stop import Stop
-from metroline.agents.tables.line_table import LineGlobalTable, LineTable, OwnedTable
-from metroline.agents.tables.live_rules import LiveRules, Publication
+from metroline.agents.tables.line_table import LineGlobalTable, LineTable
+from metroline.agents.tables.live_rules import LiveRules
+from metroline.agents.tables.owned_table import OwnedTable
+from metroline.agents.tables.publication import Publication
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
@@ -162,6 +165,7 @@ class Bench:
     rule_tables: LiveRules
     agent_loop: AgentLoop
     served: set[str]
+    limits: Limits
     now: float = 1_000.0
 
     @classmethod
@@ -170,15 +174,14 @@ class Bench:
         app = faust.App("test", store="memory://", Table=OwnedTable, GlobalTable=LineGlobalTable)
         cast(Any, app).line_topics = topics
 
-        bus = Bus(topics, limits or Limits(), producer, WorkerMetrics())
+        bus = Bus(topics, lambda: bench.limits, producer, WorkerMetrics())
         table = app.GlobalTable("rules", partitions=1, key_type=bytes, value_type=bytes)
         assert isinstance(table, LineTable)
         served = {"a", "b", "c"}
         from_file = RulesTable.parse(rules)
         rule_tables = LiveRules(from_file, table, lambda: served, strategy_named(strategy), lambda: True)
-        bench = cls(
-            producer, topics, app, bus, table, rule_tables, AgentLoop(bus, rule_tables.ready, lambda: bench.now), served
-        )
+        agent_loop = AgentLoop(bus, rule_tables.ready, lambda: bench.now)
+        bench = cls(producer, topics, app, bus, table, rule_tables, agent_loop, served, limits or Limits())
         bench.publish(rules, 0)
         return bench
 

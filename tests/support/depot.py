@@ -14,9 +14,11 @@ from typing import Any
 import orjson
 from aiokafka import TopicPartition
 
-from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.membership.heartbeat import WorkerInfo, live_workers
+from metroline.agents.membership.heartbeat import live_workers
+from metroline.agents.membership.worker import WorkerInfo
 from metroline.app.compare.evidence import read_settled, read_topic
 from metroline.app.local.worker_process import LOCAL, WorkerProcess
 from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS
@@ -214,12 +216,12 @@ class Depot:
 
     async def create_source(self) -> None:
         """Creates the source topic if it does not exist."""
-        await self.cluster.create([TopicPlan(self.topics.source, self.partitions)])
+        await TopicAdmin(self.cluster).create([TopicPlan(self.topics.source, self.partitions)])
 
     async def push(self, messages: Iterable[bytes | None], topic: str | None = None) -> None:
         """Writes messages to the source topic, or another, partition after partition; returns once they are there."""
         await self.create_source()
-        async with self.cluster.producing(linger_ms=5) as producer:
+        async with self.cluster.producer(linger_ms=5) as producer:
             sent = [
                 await producer.send(topic or self.topics.source, message, partition=number % self.partitions)
                 for number, message in enumerate(messages)
@@ -304,7 +306,7 @@ class Depot:
         rooms = [
             TopicPartition(self.topics.at(room), number) for room in WAITING_ROOMS for number in range(self.partitions)
         ]
-        return any((await self.cluster.high_watermarks(rooms)).values())
+        return any((await TopicAdmin(self.cluster).high_watermarks(rooms)).values())
 
     async def has_letters(self, count: int) -> bool:
         """Whether there are so many dead letters."""
@@ -312,7 +314,7 @@ class Depot:
 
     async def holds_messages(self, *partitions: TopicPartition) -> bool:
         """Whether there is a message in each of these partitions."""
-        return all((await self.cluster.high_watermarks(partitions)).values())
+        return all((await TopicAdmin(self.cluster).high_watermarks(partitions)).values())
 
     async def alive(self) -> list[WorkerInfo]:
         """The workers that say that they are alive."""
@@ -320,7 +322,7 @@ class Depot:
 
     async def delete_topics(self) -> None:
         """Frees what the broker keeps of this line."""
-        await self.cluster.delete(await self.cluster.topics_below(self.prefix))
+        await TopicAdmin(self.cluster).delete(await TopicAdmin(self.cluster).topics_below(self.prefix))
 
 
 def check_ways(journeys: Iterable[Journey], numbers: Iterable[int]) -> None:

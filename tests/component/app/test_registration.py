@@ -8,10 +8,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from metroline.routing.journeys.departures import Limits
 from metroline.app.factory import create_app
 from metroline.app.line_app import LineApp
 from metroline.app.settings import Settings
+from metroline.routing.journeys.departures import Limits
 from metroline.routing.outcome import Ending
 from tests.support.bench import RULES, FakeProducer, endings_of, envelope
 

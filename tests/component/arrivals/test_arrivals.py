@@ -12,8 +12,8 @@ import pytest
 
 from metroline.agents.arrivals import Arrivals
 from metroline.agents.outcome_writer import MAX_SHOWN, OutcomeWriter
-from metroline.agents.tables.latest import SIZE, RecentEntries
-from metroline.agents.tables.line_table import OwnedTable
+from metroline.agents.tables.latest import SLOTS, RecentEntries
+from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Visit
@@ -269,17 +269,17 @@ async def test_a_stray_letter_of_another_topic_does_not_settle_a_record(desk: De
 
 async def test_the_latest_journeys_and_letters_are_shown_and_bounded(desk: Desk) -> None:
     desk.bench.now = 1_234.0
-    for number in range(SIZE + 5):
+    for number in range(SLOTS + 5):
         await desk.settle(numbered(1, first=number, outcome=DEAD, history=BEHIND_A, entered=900.0, hops=3))
 
     shown = list(desk.letters.latest(frozenset({0})))
-    assert len(shown) == SIZE
-    newest = next(entry for entry in shown if entry["id"] == f"source-0-{SIZE + 4}")
+    assert len(shown) == SLOTS
+    newest = next(entry for entry in shown if entry["id"] == f"source-0-{SLOTS + 4}")
     assert newest["stops"] == [{"stop": "a", "at": 950.0, "rule": "all begin at a", "by": "on-ramp", "version": 1}]
     assert (newest["outcome"], newest["reason"]) == ("dead", DEAD.reason)
     assert (newest["entered"], newest["settled"], newest["hops"]) == (900.0, 1_234.0, 3)
     assert orjson.loads(newest["record"]) == {"n": 0}
-    assert len(list(desk.journeys.latest(frozenset({0})))) == SIZE
+    assert len(list(desk.journeys.latest(frozenset({0})))) == SLOTS
 
 
 async def test_a_pack_of_letters_shows_some_of_them(desk: Desk) -> None:
@@ -289,14 +289,14 @@ async def test_a_pack_of_letters_shows_some_of_them(desk: Desk) -> None:
 
 
 async def test_a_ring_finds_its_place_again(desk: Desk) -> None:
-    for number in range(SIZE + 2):
+    for number in range(SLOTS + 2):
         await desk.settle(numbered(1, first=number, outcome=DELIVERED))
 
     after = desk.restarted()
     await after.settle(numbered(1, first=1_000, outcome=DELIVERED))
 
     ids = {entry["id"] for entry in after.journeys.latest(frozenset({0}))}
-    assert ids == {f"source-0-{number}" for number in (*range(3, SIZE + 2), 1_000)}
+    assert ids == {f"source-0-{number}" for number in (*range(3, SLOTS + 2), 1_000)}
 
 
 async def test_a_ring_of_another_partition_is_not_shown_nor_overwritten(desk: Desk) -> None:

@@ -9,7 +9,7 @@ import pytest
 from faust.types import EventT
 
 from metroline.agents.delivery.acknowledgements import AckTracker, PendingMessage
-from metroline.agents.delivery.bus import Confirmation
+from metroline.agents.kafka.producer import Confirmation
 from tests.support.bench import Mailbox, until
 
 

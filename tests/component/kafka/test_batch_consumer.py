@@ -1,4 +1,4 @@
-"""A reader that cannot take its partitions ends its worker; one whose partitions go away while it commits does not."""
+"""A consumer that cannot take its partitions ends its worker; one that loses them during a commit goes on."""
 
 from __future__ import annotations
 

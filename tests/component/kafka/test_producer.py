@@ -1,4 +1,4 @@
-"""The producer begins anew after a fatal error, as librdkafka tells of one (seen with its mock cluster)."""
+"""The producer replaces its client after a fatal error, as librdkafka reports one (seen with its mock cluster)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OnDelivery = Callable[[KafkaError | None, Any], None]
 
 
 class Client:
-    """One that confirms what it is given, unless it is broken: then it raises once and purges."""
+    """Confirms what it is given. The first one is broken: it raises once and purges."""
 
     made: list[Client]
 

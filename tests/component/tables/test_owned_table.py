@@ -1,4 +1,4 @@
-"""A table of which one worker at a time owns a partition: what a former owner writes late changes nothing."""
+"""An owned table: entries that a former owner of a partition writes late change nothing."""
 
 from __future__ import annotations
 
