@@ -41,7 +41,7 @@ class WaitingRooms(BatchConsumer):
         due = [partition for partition, until in self._closed.items() if until <= now]
         for partition in due:
             del self._closed[partition]
-            if partition in self._progress:
+            if partition in self.progress:
                 consumer.resume(partition)
         return max(0.0, min([IDLE_SECONDS, *(until - now for until in self._closed.values())]))
 

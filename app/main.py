@@ -1,4 +1,4 @@
-"""What `faust -A app.main worker` loads: the worker that the environment describes."""
+"""The worker that the environment describes, for `faust -A app.main worker`."""
 
 from metroline.app.factory import create_app
 from metroline.app.inputs.lookup_builds import prepare_lookups

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -16,6 +14,7 @@ from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.kafka.progress import Progress
 from metroline.agents.kafka.tansu import leave_only_stable_groups
 from metroline.routing.errors import MetrolineError
 
@@ -30,23 +29,6 @@ IDLE_SECONDS = 0.2
 
 FINISH_SECONDS = 5.0
 """Time that open batches have to be confirmed before their partitions are revoked."""
-
-
-@dataclass(slots=True)
-class _Progress:
-    """The open batches of a partition in order, each with the offset after its last message."""
-
-    batches: deque[tuple[int, asyncio.Future[Any]]] = field(default_factory=deque)
-    done: int | None = None
-    """The next offset to commit."""
-    committed: int | None = None
-
-    def advance(self) -> None:
-        """Advance `done` past the confirmed batches at the head."""
-        while self.batches and self.batches[0][1].done():
-            if self.batches[0][1].cancelled() or self.batches[0][1].exception() is not None:
-                return
-            self.done = self.batches.popleft()[0]
 
 
 class BatchConsumer(Service):
@@ -67,7 +49,8 @@ class BatchConsumer(Service):
         self.cluster = cluster
         self.clock = clock
         self._settings = settings
-        self._progress: dict[TopicPartition, _Progress] = {}
+        self.progress: dict[TopicPartition, Progress] = {}
+        """The progress of each assigned partition."""
         self._turn = asyncio.Lock()
 
     @abstractmethod
@@ -90,7 +73,7 @@ class BatchConsumer(Service):
     async def _run(self) -> None:
         async with self.cluster.consumer(group_id=self.group, **self._settings) as consumer:
             await leave_only_stable_groups(consumer, self.cluster)
-            consumer.subscribe(list(self.read), listener=_Listener(self, consumer))
+            consumer.subscribe(list(self.read), listener=RebalanceListener(self, consumer))
             try:
                 await self.prepare()
                 await self._take(consumer)
@@ -108,69 +91,65 @@ class BatchConsumer(Service):
                 for partition, messages in batches.items():
                     await self._pass_on(consumer, partition, messages)
             if self.clock() - committed_at >= COMMIT_SECONDS:
-                await self._commit(consumer)
+                await self.commit_confirmed(consumer)
                 committed_at = self.clock()
 
     async def _pass_on(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
     ) -> None:
-        progress = self._progress.get(partition)
+        progress = self.progress.get(partition)
         if progress is None:  # the partition was revoked after the fetch
             return
-        while len(progress.batches) >= MAX_OPEN_BATCHES:
-            await asyncio.wait([progress.batches[0][1]])
-            progress.advance()
+        await progress.wait_for_room(MAX_OPEN_BATCHES)
         next_offset, confirmations = await self.handle(consumer, partition, messages)
         if confirmations:
-            progress.batches.append((next_offset, asyncio.gather(*confirmations)))
+            progress.add(next_offset, confirmations)
 
     async def assigned(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
         """Begin to track partitions that were assigned to this worker."""
         await self.begin(consumer, partitions)
         for partition in partitions:
-            self._progress[partition] = _Progress()
+            self.progress[partition] = Progress()
 
     async def release(self, consumer: AIOKafkaConsumer) -> None:
         """Wait for open batches and commit them, before partitions are revoked."""
         async with self._turn:
             await self._finish(consumer)
-            self._progress.clear()
+            self.progress.clear()
 
     async def _finish(self, consumer: AIOKafkaConsumer) -> None:
-        open_batches = [future for progress in self._progress.values() for _, future in progress.batches]
+        open_batches = [future for progress in self.progress.values() for _, future in progress.batches]
         if open_batches:
             await asyncio.wait(open_batches, timeout=FINISH_SECONDS)
-        await self._commit(consumer)
+        await self.commit_confirmed(consumer)
 
-    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
-        offsets = {}
-        for partition, progress in self._progress.items():
-            progress.advance()
-            if progress.done is not None and progress.done != progress.committed:
-                offsets[partition] = progress.done
+    async def commit_confirmed(self, consumer: AIOKafkaConsumer) -> None:
+        """Commit, for each assigned partition, the offset up to which everything is confirmed."""
+        offsets = {
+            partition: offset
+            for partition, progress in self.progress.items()
+            if (offset := progress.to_commit()) is not None
+        }
         if not offsets:
             return
         try:
             await self.commit(consumer, offsets)
-        except (
-            CommitFailedError,
-            IllegalStateError,
-        ) as error:  # other members own the partitions now and read these again
+        except (CommitFailedError, IllegalStateError) as error:  # other members own the partitions and read these again
             self.log.info("offsets of %r could not be committed: %r", list(offsets), error)
             return
         except KafkaError as error:
             self.log.warning("offsets of %r could not be committed, trying again: %r", list(offsets), error)
             return
         for partition, offset in offsets.items():
-            if partition in self._progress:  # it may have been revoked meanwhile
-                self._progress[partition].committed = offset
+            if partition in self.progress:  # it may have been revoked meanwhile
+                self.progress[partition].committed = offset
 
     async def commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         """Commit the next offset of each partition."""
         await consumer.commit(offsets)
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
     """Tells a `BatchConsumer` about rebalances."""
 
     def __init__(self, batch_consumer: BatchConsumer, consumer: AIOKafkaConsumer) -> None:

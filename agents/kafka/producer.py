@@ -78,7 +78,7 @@ class KafkaProducer:
         self._room = asyncio.Event()
         self._answers: deque[Answer] = deque()
         self._is_awake = False
-        """Whether the event loop was woken to take the answers."""
+        """True from when the event loop is woken until it takes the answers."""
 
     async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> Confirmation:
         """Send a message. Wait before while too many bytes are unconfirmed.

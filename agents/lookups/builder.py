@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class BuildInfo:
-    """Where the entries of a lookup come from; see `Footer` for the fields."""
+    """The origin of a lookup's entries; see `Footer` for the fields."""
 
     key: str
     value: str | None

@@ -25,7 +25,7 @@ BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a lookup's file says about itself."""
+    """The metadata of a lookup."""
 
     entries: int
     """Number of entries."""

@@ -1,1 +1,1 @@
-"""Which workers are alive, and which part of the line each of them plays."""
+"""Workers: which of them are alive, and which parts of the line each one plays."""

@@ -1,4 +1,4 @@
-"""What workers announce about themselves, and which of them are alive."""
+"""The announcements of workers, and the workers that are alive by them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""State in Faust tables, and what is read back from their changelogs."""
+"""State in Faust tables, and reading their changelogs."""

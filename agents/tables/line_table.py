@@ -15,7 +15,7 @@ from metroline.agents.kafka.topics import Topics
 
 
 class _HasTopics(Protocol):
-    """What a table needs of its app besides Faust's."""
+    """A Faust app that knows the topics of its line."""
 
     line_topics: Topics
 

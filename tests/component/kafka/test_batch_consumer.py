@@ -9,8 +9,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import ConsumerRecord
 
-from metroline.agents.kafka.batch_consumer import BatchConsumer, _Listener, _Progress
+from metroline.agents.kafka.batch_consumer import BatchConsumer, RebalanceListener
 from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.kafka.progress import Progress
 
 PARTITION = TopicPartition("test.source", 0)
 
@@ -33,21 +34,21 @@ class Broken(BatchConsumer):
 
     async def commit(self, consumer: Any, offsets: dict[TopicPartition, int]) -> None:
         self.committed.append(offsets)
-        self._progress.clear()
+        self.progress.clear()
 
 
 async def test_what_keeps_a_reader_from_its_partitions_ends_the_worker() -> None:
     reader, consumer = Broken(), object()
 
-    await _Listener(reader, consumer).on_partitions_assigned({PARTITION})
+    await RebalanceListener(reader, consumer).on_partitions_assigned({PARTITION})
 
     assert isinstance(reader.crash_reason, KafkaTimeoutError)
 
 
 async def test_partitions_that_went_away_during_a_commit_are_not_missed() -> None:
     reader = Broken()
-    reader._progress[PARTITION] = _Progress(done=7)
+    reader.progress[PARTITION] = Progress(done=7)
 
-    await reader._commit(object())
+    await reader.commit_confirmed(object())
 
     assert reader.committed == [{PARTITION: 7}]

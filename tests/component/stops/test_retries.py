@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from metroline import Retry
-from metroline.agents.kafka.batch_consumer import _Progress
+from metroline.agents.kafka.progress import Progress
 from metroline.agents.services.service import Record
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.routing.addresses import WAITING_ROOMS
@@ -278,7 +278,7 @@ async def test_a_room_sends_on_what_is_due_and_closes_before_what_is_not(bench: 
         ("test.service.a", [{"n": 1}]),
     ]
     assert consumer.asked == [("seek", 2), ("pause", partition)]
-    waiting._progress[partition] = _Progress()
+    waiting.progress[partition] = Progress()
     assert waiting.resume(consumer) <= 0.2
     assert len(consumer.asked) == 2
     bench.now += 1.0
