@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -13,20 +12,15 @@ from types import TracebackType
 from typing import IO, Self
 
 import orjson
-from aiokafka import TopicPartition
-from aiokafka.structs import ConsumerRecord
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.tables.line_table import epoch_of
 from metroline.app.compare.comparison import Route
 from metroline.app.inputs.source_records import Sent
-from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.settlement import SettledBlock
-from metroline.routing.messages.envelope import Envelope
-from metroline.routing.messages.record_ids import RecordId, id_text
-from metroline.routing.messages.segment import Segment
+from metroline.routing.messages.envelope import Envelope, RecordId, Segment, id_text
+from metroline.routing.messages.itinerary import ARRIVALS
 from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.fingerprints import canonical
 
@@ -114,23 +108,6 @@ class ResultsFile:
                     output.write(lines[place - 1 : lines.find(b"\n", place - 1) + 1])
 
 
-async def read_topic(cluster: Cluster, topic: str) -> AsyncIterator[ConsumerRecord]:
-    """Every message of a topic, from its beginning to its end as it is now."""
-    count = (await cluster.partitions([topic])).get(topic, 0)
-    partitions = [TopicPartition(topic, number) for number in range(count)]
-    if not partitions:  # there is no such topic yet
-        return
-    ends = await cluster.high_watermarks(partitions)
-    async with cluster.consuming(fetch_max_wait_ms=10, max_partition_fetch_bytes=8 * 1024 * 1024) as consumer:
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        for partition in partitions:
-            while await consumer.position(partition) < ends[partition]:
-                for messages in (await consumer.getmany(partition, timeout_ms=1_000)).values():
-                    for message in messages:
-                        yield message
-
-
 async def read_outcomes(cluster: Cluster, topics: Topics, sent: Sent, results: ResultsFile | None = None) -> Evidence:
     """Reads what came to the arrivals; the first outcome of a record counts, as it does there."""
     evidence = Evidence(sent.records)
@@ -147,46 +124,6 @@ async def read_outcomes(cluster: Cluster, topics: Topics, sent: Sent, results: R
                 if evidence.add(index, way, segment.lines[place]) and results is not None:
                     results.add(index, segment, place, id_text(envelope.origin, record))
     return evidence
-
-
-@dataclass(slots=True)
-class Settled:
-    """What the arrivals counted, from the last value of each entry of their table."""
-
-    endings: Counter[Ending] = field(default_factory=Counter)
-    hops: int = 0
-    duplicates: int = 0
-
-
-async def read_settled(cluster: Cluster, topics: Topics) -> Settled:
-    """Reads the table `outcomes` from its changelog."""
-    settled = Settled()
-    for block in (await read_blocks(cluster, topics)).values():
-        for (_, ending, _), count in block.counts.items():
-            settled.endings[Ending(ending)] += count
-        settled.hops += block.hops
-        settled.duplicates += block.duplicates
-    return settled
-
-
-async def read_blocks(cluster: Cluster, topics: Topics) -> dict[tuple[int, str, int], SettledBlock]:
-    """What is settled of the source, by partition, the source's epoch and block: the last value of each entry."""
-    latest = await read_outcomes_table(cluster, topics)
-    keys = {key: key.decode().split("/") for key in latest}
-    return {
-        (int(partition), origin, int(number)): SettledBlock.decode(orjson.loads(latest[key]))
-        for key, (partition, origin, number) in keys.items()
-        if origin.startswith("source")
-    }
-
-
-async def read_outcomes_table(cluster: Cluster, topics: Topics) -> dict[bytes, bytes]:
-    """The entries of the table `outcomes`, from its changelog."""
-    latest: dict[bytes, bytes] = {}
-    async for message in read_topic(cluster, topics.changelog("outcomes")):
-        if epoch_of(message.value) >= epoch_of(latest.get(message.key)):
-            latest[message.key] = message.value
-    return latest
 
 
 async def read_delivered(

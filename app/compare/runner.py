@@ -17,8 +17,9 @@ from aiokafka.errors import KafkaError
 from metroline.agents.kafka.cluster import Cluster, ClusterError, TopicPlan
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.line import Line
+from metroline.agents.tables.outcomes import read_settled
 from metroline.app.compare.comparison import Comparison, Run
-from metroline.app.compare.evidence import Evidence, ResultsFile, read_delivered, read_outcomes, read_settled
+from metroline.app.compare.evidence import Evidence, ResultsFile, read_delivered, read_outcomes
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.inputs.row_files import UnreadableRecords
 from metroline.app.inputs.source_records import Sent, load, records_of

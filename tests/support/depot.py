@@ -15,9 +15,10 @@ import orjson
 from aiokafka import TopicPartition
 
 from metroline.agents.kafka.cluster import Cluster, TopicPlan
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import WorkerInfo, live_workers
-from metroline.app.compare.evidence import read_settled, read_topic
+from metroline.agents.tables.outcomes import read_settled
 from metroline.app.local.worker_process import LOCAL, WorkerProcess
 from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS
 from metroline.routing.errors import MalformedEnvelope
