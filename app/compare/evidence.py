@@ -16,9 +16,10 @@ from metroline.agents.kafka.topics import Topics
 from metroline.app.compare.comparison import Route
 from metroline.app.compare.results_file import ResultsFile
 from metroline.app.inputs.source_records import Sent
+from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
-from metroline.routing.messages.envelope import Envelope, RecordId, id_text
-from metroline.routing.messages.itinerary import ARRIVALS
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import RecordId, id_text
 from metroline.routing.outcome import Ending
 from metroline.routing.records.fingerprints import canonical
 

@@ -10,7 +10,7 @@ from typing import IO, Self
 
 import orjson
 
-from metroline.routing.messages.envelope import Segment
+from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending, Outcome
 
 

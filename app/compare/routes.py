@@ -9,9 +9,9 @@ from metroline.app.line_map.svg import draw
 from metroline.app.line_map.text import text_map
 from metroline.app.markup.html import Markup, tag
 from metroline.app.markup.numbers import count, percent
+from metroline.routing.addresses import SOURCE
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import SOURCE
 
 UNFOLDED, LISTED = 25, 1000
 """Routes that are shown at once, and routes that have a row of their own; the rest share one row."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct, convert
 
-from metroline.routing.messages.itinerary import ARRIVALS, Decider
+from metroline.routing.addresses import ARRIVALS
+from metroline.routing.messages.itinerary import Decider
 
 Clocks = tuple[float, float]
 """Seconds since the epoch, and CPU seconds of the process."""

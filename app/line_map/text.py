@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from metroline.app.line_map.graph import Station, sections_of
 from metroline.app.line_map.layers import assign_layers
 from metroline.app.markup.text import display_width, one_line, shorten
+from metroline.routing.addresses import SOURCE
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.table import SOURCE
-from metroline.routing.rules.toml_reader import Rule
+from metroline.routing.rules.rule import Rule
 
 NAME_MOST = 28
 CONDITION_MOST = 72

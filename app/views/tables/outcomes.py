@@ -20,8 +20,8 @@ from metroline.app.views.tables.totals import (
     largest_first,
     total,
 )
-from metroline.routing.journeys.dead_letters import STRAY
-from metroline.routing.journeys.settlement import BLOCK
+from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS
 from metroline.routing.outcome import Ending
 
 LISTED = 100
@@ -117,9 +117,9 @@ def parse_key(key: str) -> tuple[int, str, int]:
 
 def explain(key: str, block: StoredBlock) -> BlockEntry:
     """Return what a page says about a single block."""
-    first = parse_key(key)[2] * BLOCK
+    first = parse_key(key)[2] * BLOCK_OFFSETS
     counts = block.by_kind
-    return BlockEntry((first, first + BLOCK - 1), counts.total(), len(block.partial), largest_first(counts))
+    return BlockEntry((first, first + BLOCK_OFFSETS - 1), counts.total(), len(block.partial), largest_first(counts))
 
 
 def _content(totals: Iterable[Totals], blocks: list[ListedBlock]) -> OutcomesContent:
@@ -161,7 +161,10 @@ def show(content: OutcomesContent) -> Markup:
         + _counts(content.counts, content.settled)
         + (_show_malformed(content.strays) if content.strays.counts else "")
         + tag("h2", "Blocks")
-        + tag("p", f"Completed records are stored in blocks of {count(BLOCK)} offsets. The newest {LISTED} are listed.")
+        + tag(
+            "p",
+            f"Completed records are stored in blocks of {count(BLOCK_OFFSETS)} offsets. These are the newest {LISTED}:",
+        )
         + grid(["Partition / origin / block", "Completed#", "Duplicates#"], map(_block, content.blocks))
     )
 
@@ -175,7 +178,7 @@ def show_entry(entry: BlockEntry) -> Markup:
 
 
 def _show_malformed(malformed: MalformedMessages) -> Markup:
-    rows = [[one.origin.removeprefix(STRAY), one.reason, number(one.count)] for one in malformed.counts]
+    rows = [[one.origin.removeprefix(MALFORMED_ORIGIN), one.reason, number(one.count)] for one in malformed.counts]
     return Markup(
         tag("h2", "Malformed messages")
         + tag("p", "Messages on internal topics that were not envelopes. They are counted apart from source records.")

@@ -16,7 +16,7 @@ from metroline.app.markup.times import iso
 from metroline.app.views.tables.catalog import RULES
 from metroline.app.views.tables.table_list import TableView, blueprint
 from metroline.app.views.view import LineView
-from metroline.routing.rules.toml_reader import Rule
+from metroline.routing.rules.rule import Rule
 from metroline.routing.strategies import Strategy
 
 LISTED = 100

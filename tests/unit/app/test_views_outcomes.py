@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from metroline.app.views.tables import outcomes, totals
 from metroline.app.views.tables.outcomes import BlockEntry, OutcomesContent
 from metroline.app.views.tables.totals import OutcomeCount, StoredBlock
-from metroline.routing.journeys.settlement import BLOCK, OTHER
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, OTHER
 from metroline.routing.outcome import Ending
 from tests.support.html_reader import HtmlReader
 from tests.support.table_entries import Entries, block
@@ -118,7 +118,7 @@ async def test_reasons_without_end_are_counted_together(monkeypatch: pytest.Monk
 
 def test_a_single_block_says_which_offsets_it_is_about() -> None:
     entry = outcomes.explain("2/source-1/3", msgspec.convert(block(4, 1), StoredBlock))
-    assert entry.offsets == (3 * BLOCK, 4 * BLOCK - 1)
+    assert entry.offsets == (3 * BLOCK_OFFSETS, 4 * BLOCK_OFFSETS - 1)
     assert entry.settled == 5
     assert "5 records are completed" in HtmlReader(outcomes.show_entry(entry)).text
 
