@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 from aiohttp.web import Request as AiohttpRequest
@@ -13,11 +13,9 @@ from faust import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metroline.app.operations.dead_letters import Desk, DeskError, Replays, chosen, discarded, forecast, grouped
+from metroline.app.views.view import LineView
 from metroline.routing.errors import MetrolineError
 from metroline.routing.strategies import RuleTables
-
-if TYPE_CHECKING:
-    from metroline.app.factory import LineApp
 
 OVER_HTTP = "over HTTP"
 """Who replayed or discarded, in the history of a dead letter."""
@@ -55,12 +53,8 @@ Body = TypeVar("Body", bound=Selection)
 Answer = dict[str, object]
 
 
-class DeadLettersView(web.View):
-    """A page about dead letters."""
-
-    @property
-    def worker(self) -> LineApp:
-        return cast("LineApp", self.app)
+class DeadLettersView(LineView):
+    """A page about dead letters, for programs alone."""
 
     @property
     def desk(self) -> Desk:
