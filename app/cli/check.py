@@ -12,7 +12,7 @@ from metroline.agents.services.line import Line
 from metroline.app.cli import cli
 from metroline.app.cli.options import json_option, write_json
 from metroline.app.inputs.lookup_builds import prepare_lookups
-from metroline.app.line_map.svg import text_map
+from metroline.app.line_map.text import text_map
 from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.explain import explain as explain_way

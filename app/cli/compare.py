@@ -30,9 +30,10 @@ from metroline.app.cli.options import (
     write_json,
 )
 from metroline.app.cli.progress import progress_bars
-from metroline.app.compare.comparison import Comparison
+from metroline.app.compare.comparison import Comparison, Latency
+from metroline.app.compare.plan import Plan
 from metroline.app.compare.report import render
-from metroline.app.compare.runner import Comparing, Plan
+from metroline.app.compare.runner import ComparisonRun
 from metroline.app.settings import Settings
 from metroline.routing.rules.network import Network
 from metroline.routing.strategies import STRATEGIES, strategy_named
@@ -171,7 +172,7 @@ def _console(*, to_stderr: bool) -> Console:
 
 def _run(plan: Plan, reached: Reached, folder: Path, console: Console) -> Comparison:
     with progress_bars(console, MofNCompleteColumn()) as told:
-        return asyncio.run(Comparing(plan, reached.cluster, folder, told, reached.check).run())
+        return asyncio.run(ComparisonRun(plan, reached.cluster, folder, told, reached.check).run())
 
 
 def _report(comparison: Comparison, line: Line) -> str:
@@ -181,9 +182,7 @@ def _report(comparison: Comparison, line: Line) -> str:
         "Python": platform.python_version(),
         "broker": comparison.broker,
     }
-    return render(
-        comparison.as_json(), Network.of(line.book()), command, datetime.datetime.now(datetime.UTC), environment
-    )
+    return render(comparison, Network.of(line.book()), command, datetime.datetime.now(datetime.UTC), environment)
 
 
 def show(comparison: Comparison, console: Console) -> None:
@@ -207,10 +206,8 @@ def show(comparison: Comparison, console: Console) -> None:
             f"{run.bus_bytes_per_record:,.0f}",
             f"{run.cpu_seconds_per_10k:.2f}",
         ]
-        latency = run.latency_ms or {}
-        table.add_row(
-            run.strategy, *figures, *([f"{latency.get(key, 0):.1f}" for key in ("p50", "p99")] if with_latency else [])
-        )
+        latency = run.latency_ms or Latency(0.0, 0.0)
+        table.add_row(run.strategy, *figures, *([f"{latency.p50:.1f}", f"{latency.p99:.1f}"] if with_latency else []))
     console.print(table)
     for difference in comparison.differences:
         console.print(f"different: {difference}", style="red", markup=False)

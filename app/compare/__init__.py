@@ -1,1 +1,1 @@
-"""The side-by-side run: the same records under each strategy, what it cost, and the report of it."""
+"""Runs the same records under each strategy, and reports what each one cost."""

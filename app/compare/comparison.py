@@ -1,70 +1,71 @@
-"""What a comparison found: one run a strategy, and whether all of them did the same."""
+"""The result of a comparison: one run for each strategy, and where they differ."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from metroline.routing.outcome import Ending
 
 Route = tuple[str, ...]
-"""The stops that were visited, in order, without the source."""
+"""The stops that a record visited, in order, without the source."""
 
 
-@dataclass(slots=True)
-class Run:
+def route_name(route: Route) -> str:
+    """Return a route as the result writes it: `rating>archive`."""
+    return ">".join(route)
+
+
+def route_named(name: str) -> Route:
+    """Return the route with this name; the empty name belongs to records that visited no stop."""
+    return tuple(name.split(">")) if name else ()
+
+
+class Latency(Struct, frozen=True):
+    """Percentiles of the time from sending a record to writing it as delivered, in milliseconds."""
+
+    p50: float
+    p99: float
+
+
+class Run(Struct, frozen=True):
     """The figures of one strategy. Counts are distinct records; a hop is one record written to the bus once."""
 
     strategy: str
     sent: int
-    delivered: int = 0
-    dropped: int = 0
-    dead: int = 0
-    duplicates: int = 0
-    records_per_second: float = 0.0
-    latency_ms: dict[str, float] | None = None
-    hops_per_record: float = 0.0
-    bus_messages_per_record: float = 0.0
-    bus_bytes_per_record: float = 0.0
-    cpu_seconds_per_10k: float = 0.0
-    routes: dict[Route, Counter[Ending]] = field(default_factory=dict)
+    delivered: int
+    dropped: int
+    dead: int
+    duplicates: int
+    records_per_second: float
+    latency_ms: Latency | None
+    hops_per_record: float
+    bus_messages_per_record: float
+    bus_bytes_per_record: float
+    cpu_seconds_per_10k: float
+    routes: dict[str, dict[Ending, int]]
+    """Records by the name of their route and by ending, the most travelled route first."""
+
+    @property
+    def outcomes(self) -> dict[Ending, int]:
+        return {Ending.DELIVERED: self.delivered, Ending.DROPPED: self.dropped, Ending.DEAD: self.dead}
 
     @property
     def adds_up(self) -> bool:
-        return self.sent == self.delivered + self.dropped + self.dead
-
-    def as_json(self) -> dict[str, Any]:
-        """As `--json` writes it."""
-        figures = {name: getattr(self, name) for name in self.__slots__ if name != "routes"}
-        routes = {
-            ">".join(route): {ending.value: counts[ending] for ending in Ending}
-            for route, counts in self.routes.items()
-        }
-        return figures | {"routes": routes}
+        return self.sent == sum(self.outcomes.values())
 
 
-@dataclass(slots=True)
-class Comparison:
-    """All runs; `differences` names records that went another way, and sums that do not add up, one line each."""
+class Comparison(Struct, frozen=True):
+    """All runs. Each difference is one line: a record that fared differently, or a sum that does not add up."""
 
     line: str
     records: int
     broker: str
-    runs: list[Run] = field(default_factory=list)
-    differences: list[str] = field(default_factory=list)
-
-    @property
-    def same_outcome(self) -> bool:
-        return not self.differences
+    runs: list[Run]
+    same_outcome: bool
+    differences: list[str]
 
     def as_json(self) -> dict[str, Any]:
-        """As `--json` writes it."""
-        return {
-            "line": self.line,
-            "records": self.records,
-            "broker": self.broker,
-            "runs": [run.as_json() for run in self.runs],
-            "same_outcome": self.same_outcome,
-            "differences": self.differences,
-        }
+        """Return the JSON data that `metroline compare --json` writes."""
+        return dict(to_builtins(self))

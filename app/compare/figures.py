@@ -1,36 +1,27 @@
-"""The figures of a run: what each is called, how it is written, and what it means."""
+"""The figures of a run: how each is named, written and explained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from metroline.routing.outcome import Ending
+from metroline.app.compare.comparison import Run
 
-Run = Mapping[str, Any]
-ENDINGS = [ending.value for ending in Ending]
 NOT_MEASURED = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of a run: its key in the result, its name, its decimals, and what it means in one sentence."""
+    """One figure of a run: its name, its decimals, its meaning in a sentence, and how it is read from the run."""
 
-    key: str
     name: str
     decimals: int
     meaning: str
+    of: Callable[[Run], float | None]
+    """Returns the value, or None if it was not measured."""
     chart: str = ""
-    """The heading of its chart, for those that have one."""
+    """The heading of its chart, if it has one."""
     more_is_better: bool = False
-
-    def of(self, run: Run) -> float | None:
-        """The value, or None where it was not measured."""
-        found: Any = run
-        for part in self.key.split("."):
-            found = None if found is None else found.get(part)
-        return None if found is None else float(found)
 
     def written(self, run: Run) -> str:
         value = self.of(run)
@@ -38,57 +29,67 @@ class Figure:
 
 
 COUNTS = (
-    Figure("sent", "sent", 0, "Distinct records that were taken from the source topic."),
-    Figure("delivered", "delivered", 0, "Records that reached the end of the line."),
-    Figure("dropped", "dropped", 0, "Records that a rule or a service took off the line on purpose."),
-    Figure("dead", "dead", 0, "Records that could not go on; a dead letter of each says why."),
-    Figure("duplicates", "duplicates", 0, "Outcomes that came for a record that had one already; they do not count."),
+    Figure("sent", 0, "Distinct records that were taken from the source topic.", lambda run: run.sent),
+    Figure("delivered", 0, "Records that reached the end of the line.", lambda run: run.delivered),
+    Figure("dropped", 0, "Records that a rule or a service dropped on purpose.", lambda run: run.dropped),
+    Figure("dead", 0, "Records that became dead letters; each dead letter names its cause.", lambda run: run.dead),
+    Figure(
+        "duplicates",
+        0,
+        "Repeated outcomes of records that already had one. They do not count as outcomes.",
+        lambda run: run.duplicates,
+    ),
 )
 
 COSTS = (
     Figure(
-        "records_per_second",
         "records/s",
         0,
         "Records sent, divided by the time from the first source record taken to the last outcome.",
+        lambda run: run.records_per_second,
         "Records per second",
         more_is_better=True,
     ),
     Figure(
-        "latency_ms.p50",
         "p50 ms",
         1,
-        "Half of the records were delivered in so many milliseconds or fewer, from being sent to the source at a steady"
-        " rate to being written as delivered; measured in a run of its own.",
+        "Median latency in milliseconds: the time from sending a record to the source to writing it as delivered. It is"
+        " measured in a separate run at a steady rate.",
+        lambda run: run.latency_ms.p50 if run.latency_ms else None,
     ),
-    Figure("latency_ms.p99", "p99 ms", 1, "The same for 99 of 100 records."),
     Figure(
-        "hops_per_record",
+        "p99 ms",
+        1,
+        "The latency that 99 of 100 records do not exceed, in milliseconds.",
+        lambda run: run.latency_ms.p99 if run.latency_ms else None,
+    ),
+    Figure(
         "hops per record",
         2,
-        "A hop is one record written to the bus once, in a message of its own or packed with others.",
+        "A hop is one record written to the bus once, in a message of its own or together with others.",
+        lambda run: run.hops_per_record,
         "Hops per record",
     ),
     Figure(
-        "bus_messages_per_record",
         "messages per record",
         4,
-        "Messages written to the topics of stops, deciders and arrivals, divided by the records; a message may hold"
-        " hundreds of records.",
+        "Messages written to the topics of stops, deciders and the arrivals, divided by the number of records. One"
+        " message can hold hundreds of records.",
+        lambda run: run.bus_messages_per_record,
     ),
     Figure(
-        "bus_bytes_per_record",
         "bytes per record",
         0,
-        "Bytes of those messages, divided by the records.",
+        "Bytes of those messages, divided by the number of records.",
+        lambda run: run.bus_bytes_per_record,
         "Bytes on the bus per record",
     ),
     Figure(
-        "cpu_seconds_per_10k",
         "CPU seconds per 10,000",
         2,
-        "CPU time of the worker processes alone, from the first source record taken to the last outcome, for 10,000"
+        "CPU time of the worker processes alone, from the first source record taken to the last outcome, per 10,000"
         " records.",
+        lambda run: run.cpu_seconds_per_10k,
         "CPU seconds per 10,000 records",
     ),
 )

@@ -1,4 +1,4 @@
-"""The report of a comparison: one HTML file that stands alone, with charts and the map of the line."""
+"""The report of a comparison: one HTML file that needs no other, with charts and the map of the line."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from metroline.app.compare.charts import bars
-from metroline.app.compare.figures import COSTS, COUNTS, ENDINGS, Figure, Run
-from metroline.app.compare.routes import journeys
+from metroline.app.compare.comparison import Comparison, Run
+from metroline.app.compare.figures import COSTS, COUNTS, Figure
+from metroline.app.compare.routes import maps_and_routes
 from metroline.app.markup.html import Markup, tag
 from metroline.app.markup.numbers import count, percent
+from metroline.routing.outcome import Ending
 from metroline.routing.rules.network import Network
 from metroline.routing.strategies import STRATEGIES
 
+NUMBERS = {1: "one strategy", 2: "two strategies", 3: "three strategies", 4: "four strategies"}
+
 
 def render(
-    result: Mapping[str, Any], network: Network, command: str, when: datetime, environment: Mapping[str, str]
+    comparison: Comparison, network: Network, command: str, when: datetime, environment: Mapping[str, str]
 ) -> str:
-    """The whole document; `result` is what `metroline compare --json` writes."""
-    runs = result["runs"]
-    title = f"{result['line']}: {count(result['records'])} records under {_strategies(len(runs))}"
+    """Return the whole document. `environment` names facts about where it was measured, such as the machine."""
+    runs = comparison.runs
+    title = f"{comparison.line}: {count(comparison.records)} records under {_strategies(len(runs))}"
     body = tag(
         "body",
-        _head(result, when),
-        tag("main", _verdict(result), _table(runs), _charts(runs), journeys(runs, network)),
-        tag("footer", _measured(runs, command, when, environment)),
+        _header(comparison, when),
+        tag("main", _verdict(comparison), _table(runs), _charts(runs), maps_and_routes(runs, network)),
+        tag("footer", _measurement(runs, command, when, environment)),
     )
     head = tag(
         "head",
@@ -47,21 +50,19 @@ def _style() -> Markup:
 
 
 def _strategies(number: int) -> str:
-    return {1: "one strategy", 2: "two strategies", 3: "three strategies", 4: "four strategies"}.get(
-        number, f"{number} strategies"
-    )
+    return NUMBERS.get(number, f"{number} strategies")
 
 
-def _head(result: Mapping[str, Any], when: datetime) -> Markup:
-    broker = "the embedded broker" if result["broker"] == "embedded" else result["broker"]
+def _header(comparison: Comparison, when: datetime) -> Markup:
+    broker = "the embedded broker" if comparison.broker == "embedded" else comparison.broker
     return tag(
         "header",
         tag("p", "Metroline · the same records under each routing strategy", class_="eyebrow"),
-        tag("h1", result["line"]),
+        tag("h1", comparison.line),
         tag(
             "p",
-            tag("strong", f"{count(result['records'])} records"),
-            f" under {_strategies(len(result['runs']))}, on {broker}, ",
+            tag("strong", f"{count(comparison.records)} records"),
+            f" under {_strategies(len(comparison.runs))}, on {broker}, ",
             _moment(when),
         ),
     )
@@ -72,30 +73,33 @@ def _moment(when: datetime) -> Markup:
     return tag("time", f"{at:%Y-%m-%d %H:%M} UTC", datetime=f"{at:%Y-%m-%dT%H:%M:%SZ}")
 
 
-def _verdict(result: Mapping[str, Any]) -> Markup:
-    runs, differences = result["runs"], result["differences"]
-    if not result["same_outcome"]:
+def _verdict(comparison: Comparison) -> Markup:
+    alone = len(comparison.runs) == 1
+    if not comparison.same_outcome:
         return tag(
             "section",
-            tag("h2", "Not the same outcome under all strategies" if len(runs) > 1 else "The figures do not add up"),
-            tag("ul", [tag("li", difference) for difference in differences]),
+            tag("h2", "The figures do not add up" if alone else "The outcome differs between strategies"),
+            tag("ul", [tag("li", difference) for difference in comparison.differences]),
             class_="verdict bad",
         )
-    every = "Every record visited the same stops and had the same outcome and the same content at its end."
-    adds_up = "The sums add up: sent = delivered + dropped + dead, in every run."
-    alone = len(runs) == 1
+    agreement = (
+        "One strategy was run, so there is nothing to compare it with."
+        if alone
+        else "Under every strategy, each record visited the same stops, had the same outcome and ended with the same"
+        " content."
+    )
+    first = comparison.runs[0]
     return tag(
         "section",
         tag("h2", "Every record has its outcome" if alone else "Same outcome under all strategies"),
-        tag("p", "One strategy was run, so there is nothing to compare it with. " if alone else f"{every} ", adds_up),
-        tag("dl", [_tile(ending, runs[0]) for ending in ENDINGS], class_="tiles"),
+        tag("p", agreement, " In every run, sent = delivered + dropped + dead."),
+        tag("dl", [_tile(ending, number, first.sent) for ending, number in first.outcomes.items()], class_="tiles"),
         class_="verdict good",
     )
 
 
-def _tile(ending: str, run: Run) -> Markup:
-    number = run[ending]
-    share = tag("span", percent(number, run["sent"]))
+def _tile(ending: Ending, number: int, sent: int) -> Markup:
+    share = tag("span", percent(number, sent))
     return tag("div", tag("dt", ending), tag("dd", count(number), " ", share), class_=ending if number else "none")
 
 
@@ -115,15 +119,15 @@ def _table(runs: Sequence[Run]) -> Markup:
 
 
 def _row(run: Run, figures: Iterable[Figure], first: Run) -> Markup:
-    """The figures of one run; outcomes that are not those of the first run stand out."""
-    strategy = STRATEGIES.get(run["strategy"])
+    """Return the figures of one run; outcomes that differ from those of the first run stand out."""
+    strategy = STRATEGIES.get(run.strategy)
     about = (strategy.__doc__ or "").split("\n")[0] if strategy else ""
-    differing = {ending for ending in ENDINGS if run[ending] != first[ending]}
+    differing = {ending.value for ending, number in run.outcomes.items() if number != first.outcomes[ending]}
     cells = [
-        tag("td", figure.written(run), data_label=figure.name, class_="differs" if figure.key in differing else None)
+        tag("td", figure.written(run), data_label=figure.name, class_="differs" if figure.name in differing else None)
         for figure in figures
     ]
-    return tag("tr", tag("th", tag("code", run["strategy"]), tag("small", about), scope="row"), cells)
+    return tag("tr", tag("th", tag("code", run.strategy), tag("small", about), scope="row"), cells)
 
 
 def _charts(runs: Sequence[Run]) -> Markup:
@@ -139,13 +143,13 @@ def _charts(runs: Sequence[Run]) -> Markup:
     return tag("section", tag("div", charts, class_="charts"))
 
 
-def _measured(runs: Sequence[Run], command: str, when: datetime, environment: Mapping[str, str]) -> Markup:
+def _measurement(runs: Sequence[Run], command: str, when: datetime, environment: Mapping[str, str]) -> Markup:
     figures = [*COUNTS, *COSTS]
     meanings = [tag("div", tag("dt", figure.name), tag("dd", figure.meaning)) for figure in figures]
     facts = {**environment, "date": _moment(when)}
     unmeasured = None
-    if not any(run["latency_ms"] for run in runs):
-        unmeasured = tag("p", "Latency was not measured: ", tag("code", "--rate"), " does that.")
+    if not any(run.latency_ms for run in runs):
+        unmeasured = tag("p", "Latency was not measured. The option ", tag("code", "--rate"), " measures it.")
     return tag(
         "section",
         tag("h2", "How it was measured"),

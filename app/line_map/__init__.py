@@ -1,1 +1,1 @@
-"""Draws a network of stops as SVG or as text, in the stages of Sugiyama's method."""
+"""Draws a network as SVG or text, in the stages of Sugiyama's method. Knows no run and no broker."""

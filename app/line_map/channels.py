@@ -1,24 +1,26 @@
-"""The ways between two columns of a map: level, along an upright track of its own for each place, and level again."""
+"""Stage 5a, orthogonal routing: the upright tracks on which edges change their height between two layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from metroline.app.line_map.coordinates import Layout
-from metroline.app.line_map.ordering import Link, Place
+from metroline.app.line_map.coordinates import Coordinates
+from metroline.app.line_map.ordering import Link, Vertex
 
 RADIUS = 11.0
 MARGIN = RADIUS + 3
-"""What is kept free on either side of the tracks: a bend's radius and a bit."""
+"""Free width on either side of the tracks, in pixels: the radius of a bend and a little more."""
 TRACK_GAP = 8.0
-FEW = 12
-"""Up to so many tracks are tried in other orders."""
+REORDERED_MOST = 12
+"""Tracks in a channel up to which other orders of them are tried."""
+OVERLAP_COST = 100
+"""Crossings that are accepted to avoid two edges on top of each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """What comes to a track: a link from the left or a loop from its arc above."""
+    """An edge that comes to a track: a link from the left, or a loop from its arc above."""
 
     y: float
     records: int
@@ -32,9 +34,9 @@ class Join:
 
 @dataclass(eq=False, slots=True)
 class Track:
-    """The upright part of the ways to one place; `goal` None is the way up to the arc of a loop."""
+    """The upright part of all edges to one vertex. Without a goal it is the way of a loop up to its arc."""
 
-    goal: Place | None
+    goal: Vertex | None
     y: float
     joins: list[Join]
     x: float = 0.0
@@ -44,61 +46,64 @@ class Track:
         return sum(join.records for join in self.joins)
 
     @property
-    def from_the_left(self) -> list[float]:
-        """The heights of what lies at its left: sections that join it, or the arc that it climbs to."""
+    def left_heights(self) -> list[float]:
+        """The heights of the edges at its left: sections that join it, or the arc that it climbs to."""
         starts = [join.y for join in self.joins if not (join.is_loop and self.goal)]
         return starts if self.goal else [*starts, self.y]
 
     @property
-    def to_the_right(self) -> list[float]:
-        """The heights of what lies at its right: the place that it leads to, and arcs that come down here."""
+    def right_heights(self) -> list[float]:
+        """The heights of the edges at its right: the one to its goal, and arcs that come down here."""
         arcs = [join.y for join in self.joins if join.is_loop and self.goal]
         return [*arcs, self.y] if self.goal else arcs
 
-    def reaches(self, y: float) -> bool:
+    def crosses(self, y: float) -> bool:
         ends = [self.y, *(join.y for join in self.joins)]
         return min(ends) < y < max(ends)
 
     @property
     def is_straight(self) -> bool:
-        """Whether all comes in level already: it needs no track."""
+        """Return whether all its edges are level already, so that it takes no width."""
         return all(not join.is_loop and abs(join.y - self.y) < 0.5 for join in self.joins)
 
 
 class Channel:
-    """What lies between a column and the next: its tracks, in an order in which ways cross little and share nothing."""
+    """The space between a layer and the next, with its tracks in an order of few crossings and no overlaps."""
 
-    def __init__(self, layout: Layout, column: int) -> None:
-        self.layout = layout
-        self.tracks = [*self._climbs(column), *self._arrivals(column)]
+    def __init__(self, coordinates: Coordinates, layer: int) -> None:
+        self.coordinates = coordinates
+        self.tracks = [*self._climbs(layer), *self._arrivals(layer)]
         bent = [track for track in self.tracks if not track.is_straight]
         bent.sort(key=lambda track: (track.goal is not None, -track.y))
-        self.width = self._placed(self._improved(bent))
+        self.width = self._place(self._reorder(bent))
 
-    def _climbs(self, column: int) -> Iterator[Track]:
-        """The ways up to the arcs of the loops that begin here."""
-        for number, loop in enumerate(self.layout.grid.loops):
-            if self.layout.grid.layers[loop.start] == column:
-                leaves = Join(self.layout.loop_exit(number), loop.records, loop=number)
-                yield Track(None, self.layout.arcs[number], [leaves])
+    def _climbs(self, layer: int) -> Iterator[Track]:
+        """Yield the ways up to the arcs of the loops that begin in this layer."""
+        graph = self.coordinates.graph
+        for number, loop in enumerate(graph.loops):
+            if graph.layer_of[loop.start] == layer:
+                leaves = Join(self.coordinates.loop_exit(number), loop.records, loop=number)
+                yield Track(None, self.coordinates.arcs[number], [leaves])
 
-    def _arrivals(self, column: int) -> Iterator[Track]:
-        """The ways to each place of the next column, from links and from arcs."""
-        layout, grid = self.layout, self.layout.grid
-        for place in grid.places:
-            if place[1] == column + 1:
-                links = [Join(layout.exit_of(link), link.records, link) for link in grid.coming.get(place, [])]
+    def _arrivals(self, layer: int) -> Iterator[Track]:
+        """Yield the ways to each vertex of the next layer, from links and from arcs."""
+        coordinates, graph = self.coordinates, self.coordinates.graph
+        for vertex in graph.vertices:
+            if vertex[1] == layer + 1:
+                links = [Join(coordinates.exit_of(link), link.records, link) for link in graph.incoming.get(vertex, [])]
                 loops = [
-                    Join(layout.arcs[number], loop.records, loop=number)
-                    for number, loop in enumerate(grid.loops)
-                    if grid.is_station(place) and loop.end == place[0]
+                    Join(coordinates.arcs[number], loop.records, loop=number)
+                    for number, loop in enumerate(graph.loops)
+                    if graph.is_station(vertex) and loop.end == vertex[0]
                 ]
                 if links or loops:
-                    yield Track(place, layout.stands[place].y, [*links, *loops])
+                    yield Track(vertex, coordinates.shapes[vertex].y, [*links, *loops])
 
-    def _improved(self, tracks: list[Track]) -> list[Track]:
-        """The order after swapping neighbours for as long as that helps."""
-        cost, better = self._cost(tracks), len(tracks) <= FEW
+    def _reorder(self, tracks: list[Track]) -> list[Track]:
+        """Return the tracks after swapping neighbours for as long as that lowers the cost."""
+        if len(tracks) > REORDERED_MOST:
+            return tracks
+        cost, better = self._cost(tracks), True
         while better:
             better = False
             for index in range(len(tracks) - 1):
@@ -108,23 +113,24 @@ class Channel:
         return tracks
 
     def _cost(self, tracks: list[Track]) -> int:
-        """Crossings, and a hundred for each two ways that would lie upon each other."""
         return sum(
-            sum(left.reaches(y) for y in right.from_the_left)
-            + sum(right.reaches(y) for y in left.to_the_right)
-            + 100 * sum(abs(a - b) < self._touch(left, right) for a in right.from_the_left for b in left.to_the_right)
+            sum(left.crosses(y) for y in right.left_heights)
+            + sum(right.crosses(y) for y in left.right_heights)
+            + OVERLAP_COST * self._overlaps(left, right)
             for index, left in enumerate(tracks)
             for right in tracks[index + 1 :]
         )
 
-    def _touch(self, left: Track, right: Track) -> float:
-        return (self.layout.width(left.records) + self.layout.width(right.records)) / 2 + 2
+    def _overlaps(self, left: Track, right: Track) -> int:
+        thickness = self.coordinates.sizes.thickness
+        touching = (thickness(left.records) + thickness(right.records)) / 2 + 2
+        return sum(abs(a - b) < touching for a in right.left_heights for b in left.right_heights)
 
-    def _placed(self, tracks: list[Track]) -> float:
-        """Sets where the tracks are, from the channel's left, and returns its width."""
+    def _place(self, tracks: list[Track]) -> float:
+        """Set the `x` of each track, from the left end of the channel, and return the channel's width."""
         x, before = MARGIN, 0.0
         for track in tracks:
-            half = self.layout.width(track.records) / 2
+            half = self.coordinates.sizes.thickness(track.records) / 2
             x += half + before + (TRACK_GAP if before else 0)
             track.x, before = x, half
         return x + before + MARGIN

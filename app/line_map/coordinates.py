@@ -1,196 +1,140 @@
-"""The heights of a map: of its stations, of the sections that leave them, of the lanes between and the arcs above."""
+"""Stage 4 of Sugiyama's method: assign the vertical coordinates, so that busy and long edges run straight."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
 from metroline.app.line_map.graph import DEAD, DROPPED, Section
-from metroline.app.line_map.isotonic import nearest
-from metroline.app.line_map.ordering import Grid, Link, Place
+from metroline.app.line_map.isotonic import fit_positions
+from metroline.app.line_map.ordering import LayeredGraph, Link, Vertex
+from metroline.app.line_map.shapes import Shape, Sizes
 
-NAME_ROOM = 24.0
-"""What a station's name takes above it, in pixels as all that follows."""
-NUMBER_ROOM = 17.0
-"""What the number on a section takes above it."""
-ROW_GAP, LANE_GAP, TRUNK_GAP, ARC_GAP = 12.0, 14.0, 38.0, 8.0
-THINNEST, THICKEST, IDLE = 2.5, 13.0, 1.5
-BENT_MOST = 22.0
-"""A section that would bend by less is made straight, where there is room."""
+TERMINAL_GAP, ARC_GAP = 38.0, 8.0
+STRAIGHTEN_BELOW = 22.0
+"""A section that would bend by less becomes straight, where there is room."""
 SWEEPS, PASSES = 9, 2
 
 
-@dataclass(slots=True)
-class Stand:
-    """Where a place stands, `y`; relative to that: the heights at which sections leave it, its upper and lower end."""
+class Coordinates:
+    """The heights of all vertices, of the sections that leave them, and of the arcs of loops, in pixels."""
 
-    exits: list[float]
-    top: float
-    bottom: float
-    room: float = 0.0
-    """What it takes above its upper end."""
-    y: float = 0.0
-
-    @property
-    def above(self) -> float:
-        return self.y + self.top - self.room
-
-    @property
-    def below(self) -> float:
-        return self.y + self.bottom
-
-
-class Layout:
-    """The heights of all places of a grid; what leaves a place goes first by its loops, then by its links."""
-
-    def __init__(self, grid: Grid) -> None:
-        self.grid = grid
-        loads = [*map(grid.load, grid.places), *(loop.records for loop in grid.loops)]
-        self._peak = max([1, *loads])
-        self.stands = {place: self._stand(place) for place in grid.places}
+    def __init__(self, graph: LayeredGraph) -> None:
+        self.graph = graph
+        self.sizes = Sizes(graph)
+        self.shapes: dict[Vertex, Shape] = {vertex: self.sizes.shape(vertex) for vertex in graph.vertices}
         self._stack()
         self._settle()
-        for place in grid.ranks:
-            self._straighten(place)
+        for vertex in graph.ranks:
+            self._straighten(vertex)
         self._settle()
         for _ in range(PASSES):
-            for station in grid.layers:
-                self._level([place for place in grid.ranks if place[0] == station and not grid.is_station(place)])
-        for place in grid.ranks:
-            self._straighten(place, in_its_room=True)
-        self._lay_trunks()
+            for station in graph.layer_of:
+                self._align([each for each in graph.ranks if each[0] == station and not graph.is_station(each)])
+        for vertex in graph.ranks:
+            self._straighten(vertex, keep_room=True)
+        self._place_terminals()
         self.arcs = self._arcs()
 
-    def width(self, records: int) -> float:
-        """How thick a section is drawn."""
-        return THINNEST + (THICKEST - THINNEST) * min(1.0, records / self._peak) if records else IDLE
-
     def exit_of(self, link: Link) -> float:
-        """The height at which a link leaves its place."""
-        stand = self.stands[link.start]
-        index = len(self.grid.loops_from(link.start)) + self.grid.leaving[link.start].index(link)
-        return stand.y + stand.exits[index]
+        """Return the height at which a link leaves its vertex."""
+        shape = self.shapes[link.start]
+        index = len(self.graph.loops_from(link.start)) + self.graph.outgoing[link.start].index(link)
+        return shape.y + shape.exits[index]
 
     def loop_exit(self, loop: int) -> float:
-        """The height at which a loop leaves its place."""
-        section = self.grid.loops[loop]
-        place = (section.start, self.grid.layers[section.start])
-        return self.stands[place].y + self.stands[place].exits[self.grid.loops_from(place).index(section)]
+        """Return the height at which a loop leaves its station."""
+        section = self.graph.loops[loop]
+        vertex = (section.start, self.graph.layer_of[section.start])
+        return self.shapes[vertex].y + self.shapes[vertex].exits[self.graph.loops_from(vertex).index(section)]
 
-    def begun(self, place: Place) -> list[tuple[Section, float]]:
-        """The sections that begin at a place and the heights at which they leave it."""
-        begun = [*self.grid.loops_from(place), *(link.section for link in self.grid.leaving.get(place, []))]
-        heights = [self.stands[place].y + exit_ for exit_ in self.stands[place].exits]
+    def sections_from(self, vertex: Vertex) -> list[tuple[Section, float]]:
+        """Return the sections that begin at a vertex, each with the height at which it leaves."""
+        links = self.graph.outgoing.get(vertex, [])
+        begun = [*self.graph.loops_from(vertex), *(link.section for link in links)]
+        heights = [self.shapes[vertex].y + exit_ for exit_ in self.shapes[vertex].exits]
         return [(section, y) for section, y in zip(begun, heights, strict=True) if section is not None]
 
-    def _stand(self, place: Place) -> Stand:
-        """The section with the most records goes straight through a station, the others leave above and below it."""
-        if not self.grid.is_station(place):
-            half = self.width(self.grid.load(place)) / 2
-            return Stand([0.0], -half, half)
-        if place[0].is_terminal:
-            return Stand([], -10.0, 10.0, room=8.0)
-        loads = self._loads(place)
-        exits = [0.0]
-        for upper, lower in pairwise(loads):
-            exits.append(exits[-1] + self._apart(upper, lower))
-        straight = exits[loads.index(max(loads))] if loads else 0.0
-        return self._around(place, [exit_ - straight for exit_ in exits[: len(loads)]], 0.0)
-
-    def _loads(self, place: Place) -> list[int]:
-        links = self.grid.leaving.get(place, [])
-        return [each.records for each in self.grid.loops_from(place)] + [each.records for each in links]
-
-    def _apart(self, upper: int, lower: int) -> float:
-        """How far apart two sections leave a station, the number of the lower one between them."""
-        return self.width(upper) / 2 + NUMBER_ROOM + self.width(lower) / 2
-
-    def _around(self, place: Place, exits: list[float], y: float) -> Stand:
-        half = max(map(self.width, [self.grid.load(place), *self._loads(place)])) / 2 + 9
-        return Stand(exits, min([0.0, *exits]) - half, max([0.0, *exits]) + half, NAME_ROOM, y)
+    def _gap(self, upper: Vertex, lower: Vertex) -> float:
+        return self.sizes.gap((upper, self.shapes[upper]), (lower, self.shapes[lower]))
 
     def _stack(self) -> None:
-        for row in self.grid.rows:
-            for upper, place in pairwise(row):
-                self.stands[place].y = self.stands[upper].y + self._gap(upper, place)
+        """Start with each layer packed from the top."""
+        for layer in self.graph.layers:
+            for upper, vertex in pairwise(layer):
+                self.shapes[vertex].y = self.shapes[upper].y + self._gap(upper, vertex)
 
     def _settle(self) -> None:
-        """Heights at which links run straight, those with many records and long ones first."""
+        """Move the vertices, layer by layer there and back, to where their links run straight."""
         for sweep in range(SWEEPS):
-            for row in self.grid.rows if sweep % 2 == 0 else reversed(self.grid.rows):
-                wishes = [self._wishes(place, ahead=sweep > 0) for place in row]
-                gaps = [self._gap(upper, lower) for upper, lower in pairwise(row)]
-                for place, y in zip(row, nearest(wishes, gaps), strict=True):
-                    self.stands[place].y = y
+            for layer in self.graph.layers if sweep % 2 == 0 else reversed(self.graph.layers):
+                wishes = [self._wishes(vertex, ahead=sweep > 0) for vertex in layer]
+                gaps = [self._gap(upper, lower) for upper, lower in pairwise(layer)]
+                for vertex, y in zip(layer, fit_positions(wishes, gaps), strict=True):
+                    self.shapes[vertex].y = y
 
-    def _gap(self, upper: Place, lower: Place) -> float:
-        above, below = self.stands[upper], self.stands[lower]
-        queues = not self.grid.is_station(upper) and not self.grid.is_station(lower)
-        return above.bottom + (LANE_GAP if queues else ROW_GAP) + below.room - below.top
-
-    def _wishes(self, place: Place, *, ahead: bool) -> list[tuple[float, float]]:
-        """The heights at which a link of this place would be straight, each with how much that matters."""
-        stand = self.stands[place]
-        wishes = [(self.exit_of(link), self._weight(link)) for link in self.grid.coming.get(place, [])]
-        for link in self.grid.leaving.get(place, []) if ahead else []:
-            if link.end in self.grid.ranks:
-                wishes.append((self.stands[link.end].y - self.exit_of(link) + stand.y, self._weight(link)))
-        return wishes or [(stand.y, 1.0)]
+    def _wishes(self, vertex: Vertex, *, ahead: bool) -> list[tuple[float, float]]:
+        """Return the heights at which a link of this vertex would be straight, each with its weight."""
+        shape = self.shapes[vertex]
+        wishes = [(self.exit_of(link), self._weight(link)) for link in self.graph.incoming.get(vertex, [])]
+        for link in self.graph.outgoing.get(vertex, []) if ahead else []:
+            if link.end in self.graph.ranks:
+                wishes.append((self.shapes[link.end].y - self.exit_of(link) + shape.y, self._weight(link)))
+        return wishes or [(shape.y, 1.0)]
 
     def _weight(self, link: Link) -> float:
-        queues = (not self.grid.is_station(link.start)) + (not self.grid.is_station(link.end))
-        return (1 + 40 * (link.records / self._peak) ** 2) * (1, 2, 6)[queues]
+        dummies = (not self.graph.is_station(link.start)) + (not self.graph.is_station(link.end))
+        return (1 + 40 * (link.records / self.sizes.peak) ** 2) * (1, 2, 6)[dummies]
 
-    def _straighten(self, place: Place, *, in_its_room: bool = False) -> None:
-        """Moves the exits of a station by a little to where they lead, as far as the numbers between them allow."""
-        stand, links = self.stands[place], self.grid.leaving.get(place, [])
-        if not links or not self.grid.is_station(place):
+    def _straighten(self, vertex: Vertex, *, keep_room: bool = False) -> None:
+        """Move the exits of a station a little towards where they lead; with `keep_room`, only if it still fits."""
+        shape, links = self.shapes[vertex], self.graph.outgoing.get(vertex, [])
+        if not links or not self.graph.is_station(vertex):
             return
-        loads, first = self._loads(place), len(self.grid.loops_from(place))
-        wishes = [(exit_, 0.1) for exit_ in stand.exits]
+        first = len(self.graph.loops_from(vertex))
+        wishes = [(exit_, 0.1) for exit_ in shape.exits]
         for index, link in enumerate(links, first):
-            wish = self.stands[link.end].y - stand.y
-            if link.end in self.grid.ranks and abs(wish - stand.exits[index]) < BENT_MOST:
+            wish = self.shapes[link.end].y - shape.y
+            if link.end in self.graph.ranks and abs(wish - shape.exits[index]) < STRAIGHTEN_BELOW:
                 wishes[index] = (wish, self._weight(link))
-        exits = nearest([[wish] for wish in wishes], [self._apart(*pair) for pair in pairwise(loads)])
-        self.stands[place] = self._around(place, exits, stand.y)
-        if in_its_room and not self._fits(place, stand.y):
-            self.stands[place] = stand
+        exits = fit_positions([[wish] for wish in wishes], self.sizes.exit_gaps(vertex))
+        self.shapes[vertex] = self.sizes.around(vertex, exits, shape.y)
+        if keep_room and not self._fits(vertex, shape.y):
+            self.shapes[vertex] = shape
 
-    def _level(self, queues: list[Place]) -> None:
-        """Gives all lanes that lead to one station one height, one that some have already, if there is room for it."""
-        heights = sorted({self.stands[queue].y for queue in queues})
+    def _align(self, dummies: list[Vertex]) -> None:
+        """Put all dummies that lead to one station at the height of one of them, if there is room for it."""
+        heights = sorted({self.shapes[dummy].y for dummy in dummies})
         for y in heights if len(heights) > 1 else []:
-            if all(self._fits(queue, y) for queue in queues):
-                for queue in queues:
-                    self.stands[queue].y = y
+            if all(self._fits(dummy, y) for dummy in dummies):
+                for dummy in dummies:
+                    self.shapes[dummy].y = y
                 return
 
-    def _fits(self, place: Place, y: float) -> bool:
-        row, rank = self.grid.rows[place[1]], self.grid.ranks[place]
-        upper, lower = row[rank - 1 : rank] if rank else [], row[rank + 1 : rank + 2]
-        return all(self.stands[each].y + self._gap(each, place) <= y + 0.01 for each in upper) and all(
-            y + self._gap(place, each) <= self.stands[each].y + 0.01 for each in lower
+    def _fits(self, vertex: Vertex, y: float) -> bool:
+        layer, rank = self.graph.layers[vertex[1]], self.graph.ranks[vertex]
+        upper, lower = layer[rank - 1 : rank] if rank else [], layer[rank + 1 : rank + 2]
+        return all(self.shapes[each].y + self._gap(each, vertex) <= y + 0.01 for each in upper) and all(
+            y + self._gap(vertex, each) <= self.shapes[each].y + 0.01 for each in lower
         )
 
-    def _lay_trunks(self) -> None:
-        """The lanes to dropped and dead run level below all else."""
-        y = max(self.stands[place].below for row in self.grid.rows for place in row)
+    def _place_terminals(self) -> None:
+        """Put the vertices of dropped and dead on a level each, below everything else."""
+        y = max(self.shapes[vertex].below for layer in self.graph.layers for vertex in layer)
         for terminal in (DROPPED, DEAD):
-            trunk = [place for place in self.grid.places if place[0] == terminal]
-            y += TRUNK_GAP if trunk else 0
-            for place in trunk:
-                self.stands[place].y = y
+            vertices = [vertex for vertex in self.graph.vertices if vertex[0] == terminal]
+            y += TERMINAL_GAP if vertices else 0
+            for vertex in vertices:
+                self.shapes[vertex].y = y
 
     def _arcs(self) -> list[float]:
-        """The height of the arc of each loop: above all that stands in the columns that it spans."""
-        tops = [min([inf, *(self.stands[place].above for place in row)]) for row in self.grid.rows]
+        """Return the height of the arc of each loop, above everything in the layers that the loop spans."""
+        tops = [min([inf, *(self.shapes[vertex].above for vertex in layer)]) for layer in self.graph.layers]
         arcs: list[float] = []
-        for loop in self.grid.loops:
-            span = range(self.grid.layers[loop.end], self.grid.layers[loop.start] + 1)
-            half = self.width(loop.records) / 2
-            arcs.append(min(tops[column] for column in span) - ARC_GAP - half)
-            for column in span:
-                tops[column] = arcs[-1] - half
+        for loop in self.graph.loops:
+            span = range(self.graph.layer_of[loop.end], self.graph.layer_of[loop.start] + 1)
+            half = self.sizes.thickness(loop.records) / 2
+            arcs.append(min(tops[layer] for layer in span) - ARC_GAP - half)
+            for layer in span:
+                tops[layer] = arcs[-1] - half
         return arcs

@@ -1,8 +1,8 @@
-"""What travels where: the sections between a line's stations, by its rules and by the routes that records took."""
+"""The graph that is drawn: stations, and the sections between them that rules and records lead along."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,10 +11,13 @@ from metroline.routing.outcome import Ending
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.rule import Rule
 
+Traffic = Mapping[tuple[str, ...], Mapping[Ending, int]]
+"""Records by route and ending. A route is the stops that a record visited, in order, without the source."""
+
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """The source, a stop, or a terminal, where journeys end. A stop may be named as a terminal is."""
+    """The source, a stop, or a terminal, where journeys end. A stop may have the name of a terminal."""
 
     name: str
     is_terminal: bool = False
@@ -27,7 +30,7 @@ TERMINALS = (DELIVERED, DROPPED, DEAD)
 
 @dataclass(slots=True)
 class Section:
-    """The way from one station to the next: the rules that lead along it and the records that took it."""
+    """An edge from one station to another: the rules that lead along it and the number of records that took it."""
 
     start: Station
     end: Station
@@ -35,11 +38,8 @@ class Section:
     records: int = 0
 
 
-def sections_of(network: Network, traffic: Mapping[str, Mapping[str, int]]) -> list[Section]:
-    """Every section that a rule or a record leads along, those of the table first, in its order.
-
-    `traffic` counts outcomes by route: `{"contact_point>log": {"delivered": 3, "dropped": 0, "dead": 0}}`.
-    """
+def sections_of(network: Network, traffic: Traffic) -> list[Section]:
+    """Return every section that a rule or a record leads along, those of the rules first, in their order."""
     found: dict[tuple[Station, Station], Section] = {}
 
     def section(start: Station, end: Station) -> Section:
@@ -51,56 +51,10 @@ def sections_of(network: Network, traffic: Mapping[str, Mapping[str, int]]) -> l
         if stop not in network.edges:
             section(Station(stop), DELIVERED)
     for route, outcomes in traffic.items():
-        stations = [START, *(Station(stop) for stop in stops_of(route))]
+        stations = [START, *map(Station, route)]
         for start, end in pairwise(stations):
             section(start, end).records += sum(outcomes.values())
-        for terminal in TERMINALS:
-            if outcomes.get(terminal.name):
-                section(stations[-1], terminal).records += outcomes[terminal.name]
+        for ending, terminal in zip(Ending, TERMINALS, strict=True):
+            if outcomes.get(ending):
+                section(stations[-1], terminal).records += outcomes[ending]
     return list(found.values())
-
-
-def stops_of(route: str) -> list[str]:
-    """The stops of a route, which is written as `a>b>c`; an empty one visited none."""
-    return route.split(">") if route else []
-
-
-def layers_of(sections: Iterable[Section]) -> dict[Station, int]:
-    """How far each station is from the source: the longest way there that does not loop; terminals come last."""
-    ahead: dict[Station, list[Station]] = {START: []}
-    for section in sections:
-        ahead.setdefault(section.start, []).append(section.end)
-        ahead.setdefault(section.end, [])
-    order, loops = _explored(ahead)
-    layers = dict.fromkeys(ahead, 1) | {START: 0}
-    for start in order:
-        for end in ahead[start]:
-            if (start, end) not in loops:
-                layers[end] = max(layers[end], layers[start] + 1)
-    last = max(layer for station, layer in layers.items() if not station.is_terminal) + 1
-    return {station: last if station.is_terminal else layer for station, layer in layers.items()}
-
-
-def _explored(ahead: Mapping[Station, list[Station]]) -> tuple[list[Station], set[tuple[Station, Station]]]:
-    """All stations, each before those that it leads to, and the sections left out for that: they close a loop."""
-    left: list[Station] = []
-    loops: set[tuple[Station, Station]] = set()
-    seen: set[Station] = set()
-    for root in ahead:
-        way = [] if root in seen else [(root, iter(ahead[root]))]
-        seen.add(root)
-        on_the_way = {root}
-        while way:
-            station, ends = way[-1]
-            end = next(ends, None)
-            if end is None:
-                way.pop()
-                on_the_way.discard(station)
-                left.append(station)
-            elif end in on_the_way:
-                loops.add((station, end))
-            elif end not in seen:
-                seen.add(end)
-                on_the_way.add(end)
-                way.append((end, iter(ahead[end])))
-    return left[::-1], loops

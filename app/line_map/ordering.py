@@ -1,4 +1,4 @@
-"""Which station of a map stands in which column, and in which order, so that sections cross little."""
+"""Stage 3 of Sugiyama's method: insert dummy vertices, then order each layer so that few edges cross."""
 
 from __future__ import annotations
 
@@ -7,113 +7,116 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from metroline.app.line_map.graph import DEAD, DROPPED, Section, Station, layers_of
+from metroline.app.line_map.graph import DEAD, DROPPED, Section, Station
+from metroline.app.line_map.layers import assign_layers
 
-Place = tuple[Station, int]
-"""A station and a column: its own, where it stands, or one before it, where a lane leads to it."""
+Vertex = tuple[Station, int]
+"""A station and a layer: the station's own, or an earlier one, where a dummy vertex leads on to the station."""
 
 SWEEPS = 8
 
 
 @dataclass(eq=False, slots=True)
 class Link:
-    """What leads from a place to one in the next column: a section, or a lane that all share who come from further."""
+    """An edge between vertices of adjacent layers: a section, or the shared rest of sections from further left."""
 
-    start: Place
-    end: Place
+    start: Vertex
+    end: Vertex
     records: int
     section: Section | None
     """The section that begins here."""
 
 
-class Grid:
-    """The places of a map by column, from top to bottom, and the links between them.
+class LayeredGraph:
+    """The vertices by layer, each layer from top to bottom, and the links between adjacent layers.
 
-    A loop leads back to a column before, or to its own. The ways to dropped and dead are no part of the rows: they run
-    below all else.
+    Back edges (`loops`) lead to an earlier layer or to their own. The dummy vertices on the way to dropped and dead
+    take no part in the ordering: they run below everything else.
     """
 
     def __init__(self, sections: Sequence[Section]) -> None:
-        self.layers = layers_of(sections)
-        self.columns = max(self.layers.values()) + 1
-        loops = [each for each in sections if self.layers[each.end] <= self.layers[each.start]]
-        self.loops = sorted(loops, key=lambda each: self.layers[each.start] - self.layers[each.end])
-        self.leaving: dict[Place, list[Link]] = {}
-        self.coming: dict[Place, list[Link]] = {}
-        self._link(sections)
-        self.places: list[Place] = list(dict.fromkeys([*self.layers.items(), *self.coming]))
-        self.rows = self._ordered()
-        self.ranks = {place: rank for row in self.rows for rank, place in enumerate(row)}
-        for links in self.leaving.values():
-            links.sort(key=self._leaves_at)
+        self.layer_of = assign_layers(sections)
+        self.layer_count = max(self.layer_of.values()) + 1
+        loops = [each for each in sections if self.layer_of[each.end] <= self.layer_of[each.start]]
+        self.loops = sorted(loops, key=lambda each: self.layer_of[each.start] - self.layer_of[each.end])
+        self.outgoing: dict[Vertex, list[Link]] = {}
+        self.incoming: dict[Vertex, list[Link]] = {}
+        self._insert_dummies(sections)
+        self.vertices: list[Vertex] = list(dict.fromkeys([*self.layer_of.items(), *self.incoming]))
+        self.layers = self._minimize_crossings()
+        self.ranks = {vertex: rank for layer in self.layers for rank, vertex in enumerate(layer)}
+        for links in self.outgoing.values():
+            links.sort(key=self._rank_of_end)
 
-    def is_station(self, place: Place) -> bool:
-        return self.layers[place[0]] == place[1]
+    def is_station(self, vertex: Vertex) -> bool:
+        """Return whether a vertex is a station and not a dummy."""
+        return self.layer_of[vertex[0]] == vertex[1]
 
-    def load(self, place: Place) -> int:
-        """How many records come to a place from the column before."""
-        return sum(link.records for link in self.coming.get(place, []))
+    def load(self, vertex: Vertex) -> int:
+        """Return the number of records that come to a vertex from the layer before."""
+        return sum(link.records for link in self.incoming.get(vertex, []))
 
-    def loops_from(self, place: Place) -> list[Section]:
-        return [loop for loop in self.loops if self.is_station(place) and loop.start == place[0]]
+    def loops_from(self, vertex: Vertex) -> list[Section]:
+        return [loop for loop in self.loops if self.is_station(vertex) and loop.start == vertex[0]]
 
-    def _link(self, sections: Iterable[Section]) -> None:
-        queues: dict[Place, Link] = {}
+    def _insert_dummies(self, sections: Iterable[Section]) -> None:
+        """Split each section into links from layer to layer; from the second on, sections to one station share them."""
+        shared: dict[Vertex, Link] = {}
         for section in sections:
-            first = self.layers[section.start]
-            for column in range(first, self.layers[section.end]):
-                begins = column == first
-                start = (section.start if begins else section.end, column)
-                if not begins and start in queues:
-                    queues[start].records += section.records
+            first = self.layer_of[section.start]
+            for layer in range(first, self.layer_of[section.end]):
+                begins = layer == first
+                start = (section.start if begins else section.end, layer)
+                if not begins and start in shared:
+                    shared[start].records += section.records
                     continue
-                link = Link(start, (section.end, column + 1), section.records, section if begins else None)
+                link = Link(start, (section.end, layer + 1), section.records, section if begins else None)
                 if not begins:
-                    queues[start] = link
-                self.leaving.setdefault(link.start, []).append(link)
-                self.coming.setdefault(link.end, []).append(link)
+                    shared[start] = link
+                self.outgoing.setdefault(link.start, []).append(link)
+                self.incoming.setdefault(link.end, []).append(link)
 
-    def _ordered(self) -> list[list[Place]]:
-        """The rows of least crossings among those that sweeping over the columns, there and back, comes to."""
-        rows: list[list[Place]] = [[] for _ in range(self.columns)]
-        for place in self.places:
-            if place[0] not in (DROPPED, DEAD):
-                rows[place[1]].append(place)
-        best, fewest = rows, self._crossings(rows)
+    def _minimize_crossings(self) -> list[list[Vertex]]:
+        """Return the layers in the best order that alternating barycenter sweeps come to."""
+        layers: list[list[Vertex]] = [[] for _ in range(self.layer_count)]
+        for vertex in self.vertices:
+            if vertex[0] not in (DROPPED, DEAD):
+                layers[vertex[1]].append(vertex)
+        best, fewest = layers, self._crossings(layers)
         for sweep in range(SWEEPS):
-            rows = self._swept(rows, to_the_right=sweep % 2 == 0)
-            crossings = self._crossings(rows)
+            layers = self._sweep(layers, to_the_right=sweep % 2 == 0)
+            crossings = self._crossings(layers)
             if crossings < fewest:
-                best, fewest = rows, crossings
+                best, fewest = layers, crossings
         return best
 
-    def _swept(self, rows: list[list[Place]], *, to_the_right: bool) -> list[list[Place]]:
-        """Each column sorted by where what it is linked with in the column before, in this direction, is on average."""
-        swept = [list(row) for row in rows]
-        columns = range(1, self.columns) if to_the_right else range(self.columns - 2, -1, -1)
-        for column in columns:
-            beside = {place: index for index, place in enumerate(swept[column - 1 if to_the_right else column + 1])}
-            wished: dict[Place, float] = {}
-            for index, place in enumerate(swept[column]):
-                linked = self.coming.get(place, []) if to_the_right else self.leaving.get(place, [])
-                others = [link.start if to_the_right else link.end for link in linked]
-                found = [beside[other] for other in others if other in beside]
-                wished[place] = sum(found) / len(found) if found else index
-            swept[column].sort(key=wished.__getitem__)
+    def _sweep(self, layers: list[list[Vertex]], *, to_the_right: bool) -> list[list[Vertex]]:
+        """Sort each layer by the barycenter of each vertex: the mean rank of its neighbours in the layer before it."""
+        swept = [list(layer) for layer in layers]
+        numbers = range(1, self.layer_count) if to_the_right else range(self.layer_count - 2, -1, -1)
+        for number in numbers:
+            beside = {vertex: rank for rank, vertex in enumerate(swept[number - 1 if to_the_right else number + 1])}
+            barycenters: dict[Vertex, float] = {}
+            for rank, vertex in enumerate(swept[number]):
+                links = self.incoming.get(vertex, []) if to_the_right else self.outgoing.get(vertex, [])
+                neighbours = [link.start if to_the_right else link.end for link in links]
+                ranks = [beside[neighbour] for neighbour in neighbours if neighbour in beside]
+                barycenters[vertex] = sum(ranks) / len(ranks) if ranks else rank
+            swept[number].sort(key=barycenters.__getitem__)
         return swept
 
-    def _crossings(self, rows: list[list[Place]]) -> int:
+    def _crossings(self, layers: list[list[Vertex]]) -> int:
         crossings = 0
-        for left, right in pairwise(rows):
-            index = {place: number for number, place in enumerate(right)}
+        for left, right in pairwise(layers):
+            ranks = {vertex: rank for rank, vertex in enumerate(right)}
             passed: list[int] = []
-            for place in left:
-                ends = sorted(index[link.end] for link in self.leaving.get(place, []) if link.end in index)
+            for vertex in left:
+                ends = sorted(ranks[link.end] for link in self.outgoing.get(vertex, []) if link.end in ranks)
                 crossings += sum(len(passed) - bisect(passed, end) for end in ends)
                 for end in ends:
                     insort(passed, end)
         return crossings
 
-    def _leaves_at(self, link: Link) -> float:
-        """The order of links from top to bottom: that of where they lead; dropped and dead last."""
+    def _rank_of_end(self, link: Link) -> float:
+        """Return the place of a link among those of its vertex, from the top; dropped and dead come last."""
         return self.ranks.get(link.end, len(self.ranks) + (link.end[0] == DEAD))

@@ -1,49 +1,50 @@
-"""The map of a line in plain text, for terminals: each stop with its rules in order, from the source on."""
+"""Draws a line as plain text for terminals: each stop with its rules in order, from the source on."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 
-from metroline.app.line_map.graph import Station, layers_of, sections_of
-from metroline.app.markup.numbers import cells, one_line, shortened
+from metroline.app.line_map.graph import Station, sections_of
+from metroline.app.line_map.layers import assign_layers
+from metroline.app.markup.text import display_width, one_line, shorten
 from metroline.routing.addresses import SOURCE
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.rule import Rule
 
 NAME_MOST = 28
 CONDITION_MOST = 72
-"""Columns that a condition may take; `metroline rules show` has it whole."""
+"""Width of a condition, in terminal columns; `metroline rules show` prints all of it."""
 
 Row = tuple[str, str, str, str]
-"""The stop, a branch, the condition, and where it leads."""
+"""The stop, the branch, the condition, and where it leads."""
 
 
 def text_map(network: Network) -> str:
-    """The network in lines of three columns: stop, condition, and where it leads.
+    """Return the network as lines of three columns: stop, condition, and where it leads.
 
-    `→ stop` leads on and `↺ stop` back, `✕ reason` drops, `■ end` is the end of the line, and `? unroutable` is what
-    becomes of records for which no rule holds: a dead letter.
+    `→ stop` leads on, `↺ stop` leads back, `✕ reason` drops, and `■ end` is the end of the line. A record for which no
+    rule holds becomes a dead letter: `? unroutable`.
     """
-    layers = layers_of(sections_of(network, {}))
+    layers = assign_layers(sections_of(network, {}))
     stops = sorted([SOURCE, *network.stops], key=lambda stop: layers.get(Station(stop), 0))
     rows = [row for stop in stops for row in _rows(network, stop, layers)]
-    widths = [max(cells(row[column]) for row in rows) for column in range(3)]
+    widths = [max(display_width(row[column]) for row in rows) for column in range(3)]
     return "\n".join(_line(row, widths) for row in rows)
 
 
 def _rows(network: Network, stop: str, layers: dict[Station, int]) -> Iterator[Row]:
-    name = shortened(one_line(stop), NAME_MOST)
+    name = shorten(one_line(stop), NAME_MOST)
     rules = network.edges.get(stop, [])
-    ways = [(_condition(rule, alone=len(rules) == 1), _goal(rule, layers)) for rule in rules]
+    branches = [(_condition(rule, alone=len(rules) == 1), _goal(rule, layers)) for rule in rules]
     if not rules:
         yield name, "■", "end", ""
         return
     if not rules[-1].is_unconditional:
-        ways.append(("otherwise", "? unroutable"))
-    for index, (condition, goal) in enumerate(ways):
-        branch = "─" if len(ways) == 1 else "┬" if index == 0 else "└" if index + 1 == len(ways) else "├"
-        yield name if index == 0 else "", branch, condition, goal
+        branches.append(("otherwise", "? unroutable"))
+    for index, (condition, goal) in enumerate(branches):
+        sign = "─" if len(branches) == 1 else "┬" if index == 0 else "└" if index + 1 == len(branches) else "├"
+        yield name if index == 0 else "", sign, condition, goal
 
 
 def _condition(rule: Rule, *, alone: bool) -> str:
@@ -51,7 +52,7 @@ def _condition(rule: Rule, *, alone: bool) -> str:
         return "always" if alone else "otherwise"
     equal = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in rule.match.items())
     parts = [f"match {equal}" if equal else "", f"when {rule.when}" if rule.when else ""]
-    return shortened(one_line(" ".join(parts)), CONDITION_MOST)
+    return shorten(one_line(" ".join(parts)), CONDITION_MOST)
 
 
 def _goal(rule: Rule, layers: dict[Station, int]) -> str:
@@ -62,5 +63,5 @@ def _goal(rule: Rule, layers: dict[Station, int]) -> str:
 
 
 def _line(row: Row, widths: list[int]) -> str:
-    padded = [cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=False)]
+    padded = [cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=False)]
     return " ".join([*padded, row[3]]).rstrip()

@@ -1,1 +1,1 @@
-"""Text, numbers and times as people read them, and HTML that escapes."""
+"""Text, numbers and times as people read them, and HTML that escapes. Imports nothing of ours."""

@@ -4,40 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from metroline.app.markup.numbers import text
+from metroline.app.markup.escaping import escape
+from metroline.app.markup.numbers import count
 
-VOID = frozenset({"meta", "link"})
+VOID_ELEMENTS = frozenset({"meta", "link"})
 
 
 class Markup(str):
-    """HTML that is safe as it stands."""
+    """HTML that needs no escaping."""
 
     __slots__ = ()
 
 
 def markup(part: object) -> Markup:
-    """Anything as HTML: text is escaped, of several things each is, None is nothing."""
+    """Return anything as HTML: text is escaped, the parts of an iterable are joined, and None is empty."""
     if isinstance(part, Markup):
         return part
     if part is None:
         return Markup()
     if isinstance(part, Iterable) and not isinstance(part, str):
         return Markup("".join(map(markup, part)))
-    return Markup(text(part))
+    return Markup(escape(part))
 
 
 def tag(name: str, *parts: object, **attributes: object) -> Markup:
-    """An element; `_` is `-` in an attribute, nothing at its end, and one that is None is left out."""
+    """Return an element.
+
+    In the name of an attribute, `_` stands for `-`, and one at the end is dropped: `class_`, `data_label`. An attribute
+    whose value is None is left out.
+    """
     named = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
-    given = "".join(f' {key}="{text(value)}"' for key, value in named.items())
-    return Markup(f"<{name}{given}>" + ("" if name in VOID else f"{markup(parts)}</{name}>"))
+    written = "".join(f' {key}="{escape(value)}"' for key, value in named.items())
+    return Markup(f"<{name}{written}>" + ("" if name in VOID_ELEMENTS else f"{markup(parts)}</{name}>"))
 
 
 def grid(heads: Iterable[str], rows: Iterable[Iterable[object]], **attributes: object) -> Markup:
-    """A table, which scrolls sideways where it is too wide. The head of a column of numbers ends in `#`."""
+    """Return a table that scrolls sideways where it is too wide. The head of a column of numbers ends in `#`."""
     body = [tag("tr", [_cell(cell) for cell in row]) for row in rows]
     head = tag("thead", tag("tr", map(_head, heads)))
     return tag("div", tag("table", head, tag("tbody", body), **attributes), class_="wide")
+
+
+def moment(at: str | None) -> Markup:
+    """Return a `time` element for a time in ISO 8601 and UTC."""
+    if at is None:
+        return markup("unknown time")
+    return tag("time", at.replace("T", " ").replace("Z", " UTC"), datetime=at)
+
+
+def number(value: int | str | None) -> Markup:
+    """Return a right-aligned cell with a number, or with text in its place; None leaves the cell empty."""
+    return tag("td", count(value) if isinstance(value, int) else value, class_="number")
 
 
 def _head(head: str) -> Markup:
@@ -46,15 +63,3 @@ def _head(head: str) -> Markup:
 
 def _cell(cell: object) -> Markup:
     return cell if isinstance(cell, Markup) and cell.startswith("<td") else tag("td", cell)
-
-
-def moment(at: str | None) -> Markup:
-    """A time in ISO 8601 and UTC, as a person reads it."""
-    if at is None:
-        return markup("at no time")
-    return tag("time", at.replace("T", " ").replace("Z", " UTC"), datetime=at)
-
-
-def number(count: object) -> Markup:
-    """A cell with a number, or with what stands for one; empty for None."""
-    return tag("td", f"{count:,}" if isinstance(count, int) else count, class_="number")

@@ -1,4 +1,4 @@
-"""Times as a person reads them."""
+"""Times as ISO 8601 in UTC."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 
 
 def iso(at: float | None) -> str | None:
-    """Seconds since the epoch as ISO 8601 in UTC, to the millisecond; None for what is no time."""
+    """Return seconds since the epoch as ISO 8601 in UTC, to the millisecond.
+
+    None stays None, and so does a number that no calendar has: publishers set their own clocks.
+    """
     try:
         moment = datetime.fromtimestamp(float(at or 0), UTC)
-    except (OverflowError, ValueError, OSError):  # publishers set their own clocks
+    except (OverflowError, ValueError, OSError):
         return None
     return None if at is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import Topics
-from metroline.app.compare.evidence import read_outcomes_table, read_topic
+from metroline.agents.tables.outcomes import read_outcomes_table
 from metroline.routing.addresses import ARRIVALS, SOURCE, SWITCH
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import orjson
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
 from metroline.agents.tables.publication import Publication
-from metroline.app.compare.evidence import read_topic
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The pages of a worker's web server: where it stands, its tables, and what it sent."""
+"""The pages of a worker. They read the running app, and write nothing but replays and discards of dead letters."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ from typing import TYPE_CHECKING, cast
 
 from faust.web.drivers.aiohttp import Web
 
-from metroline.app.views import dead_letters as failures
-from metroline.app.views.index import StartView
-from metroline.app.views.tables import pages as gathered
-from metroline.app.views.tables import versions
-from metroline.app.views.tables.scatter_gather import Gathering
-from metroline.app.views.tables.table_list import GATHERING, TableList, blueprint
+from metroline.app.views import dead_letters
+from metroline.app.views.index import IndexView
+from metroline.app.views.tables import pages, rules
+from metroline.app.views.tables.scatter_gather import ScatterGather
+from metroline.app.views.tables.table_list import SCATTER_GATHER, TableList, blueprint
 from metroline.app.views.traffic import TrafficView
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
 
-__all__ = ["add_views", "gathered", "versions"]
+__all__ = ["add_views", "pages", "rules"]
 
 
 def add_views(app: LineApp) -> None:
-    """Adds our pages to the worker's web server."""
-    cast(Web, app.web).web_app[GATHERING] = Gathering(app)
-    app.page("/")(StartView)  # before Faust's own, whose answer to programs it gives
+    """Add our pages to the web server of a worker."""
+    cast(Web, app.web).web_app[SCATTER_GATHER] = ScatterGather(app)
+    app.page("/")(IndexView)  # before Faust's own index, whose answer to programs it keeps
     app.page("/traffic/")(TrafficView)
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)
-    app.web.blueprints.add("/dead-letters", failures.blueprint)
+    app.web.blueprints.add("/dead-letters", dead_letters.blueprint)

@@ -1,11 +1,11 @@
-"""The failure desk over HTTP, as JSON: `/dead-letters/` lists, `replay/` and `discard/` below it write."""
+"""Dead letters over HTTP, as JSON: `/dead-letters/` lists them; `replay/` and `discard/` below it write."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 from aiohttp.web import Request as AiohttpRequest
@@ -13,107 +13,108 @@ from faust import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metroline.app.operations.dead_letters import Desk, DeskError, Replays, chosen, discarded, forecast, grouped
+from metroline.app.views.view import LineView
 from metroline.routing.errors import MetrolineError
 from metroline.routing.strategies import RuleTables
 
-if TYPE_CHECKING:
-    from metroline.app.line_app import LineApp
-
 OVER_HTTP = "over HTTP"
-"""Who asked, as a letter's history has it."""
+"""Who replayed or discarded, in the history of a dead letter."""
 
-blueprint = web.Blueprint("failure_desk")
+blueprint = web.Blueprint("dead_letters")
 
 
-class Asked(BaseModel):
-    """What a request to write holds: letters by their ids, or all of a group."""
+class Selection(BaseModel):
+    """The dead letters that a request is about, by their ids or their group."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     ids: list[str] = []
     group: str | None = None
     rate: float = Field(100.0, gt=0)
-    """Letters a second."""
+    """Dead letters a second. Default 100."""
 
 
-class AskedToReplay(Asked):
+class ReplayBody(Selection):
+    """The body of a request to replay, with what is to change before."""
+
     fields: dict[str, Any] = Field({}, alias="set")
     record: dict[str, Any] | None = None
     to: str | None = None
     dry_run: bool = False
 
 
-class AskedToDiscard(Asked):
+class DiscardBody(Selection):
+    """The body of a request to discard."""
+
     reason: str = Field(min_length=1)
 
 
-class DeskView(web.View):
-    """What the desk's pages share."""
+Body = TypeVar("Body", bound=Selection)
+Answer = dict[str, object]
 
-    @property
-    def worker(self) -> LineApp:
-        return cast("LineApp", self.app)
+
+class DeadLettersView(LineView):
+    """A page about dead letters, for programs alone."""
 
     @property
     def desk(self) -> Desk:
         return Desk(self.worker.cluster, self.worker.line_topics)
 
-    def told(self, data: Any, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    def respond(self, data: object, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
         return self.bytes(orjson.dumps(data), content_type="application/json", status=status)
 
-    def refused(self, status: HTTPStatus, error: str) -> web.Response:
-        return self.told({"error": error}, status)
+    def refuse(self, status: HTTPStatus, error: str) -> web.Response:
+        return self.respond({"error": error}, status)
 
-    async def write(self, request: web.Request, kind: type[Asked], act: Callable[[Any], Any]) -> web.Response:
-        """Carries out what was asked for, by who has the token."""
+    async def write(
+        self, request: web.Request, body: type[Body], act: Callable[[Body], Awaitable[Answer]]
+    ) -> web.Response:
+        """Carry out a request to write that bears the token; refuse any other."""
         token = self.worker.settings.metroline_token
         if token is None:
-            return self.refused(HTTPStatus.FORBIDDEN, "writing over HTTP is off: set METROLINE_TOKEN to allow it")
+            return self.refuse(HTTPStatus.FORBIDDEN, "writing over HTTP is off: set METROLINE_TOKEN to allow it")
         given = request.headers.get("Authorization", "")
         if not secrets.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            return self.refused(HTTPStatus.UNAUTHORIZED, "the header Authorization: Bearer TOKEN is missing or wrong")
+            return self.refuse(HTTPStatus.UNAUTHORIZED, "the header Authorization: Bearer TOKEN is missing or wrong")
         try:
-            asked = kind.model_validate_json(await cast(AiohttpRequest, request).read())
+            asked = body.model_validate_json(await cast(AiohttpRequest, request).read())
             if bool(asked.ids) == bool(asked.group):
-                raise DeskError("name letters by their ids, or all of a cause by their group")
-            return self.told(await act(asked))
+                raise DeskError("select dead letters either by their ids or by their group")
+            return self.respond(await act(asked))
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
-            return self.refused(HTTPStatus.BAD_REQUEST, wrong)
+            problems = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
+            return self.refuse(HTTPStatus.BAD_REQUEST, problems)
         except MetrolineError as error:
-            return self.refused(HTTPStatus.CONFLICT, str(error))
+            return self.refuse(HTTPStatus.CONFLICT, str(error))
 
 
 @blueprint.route("/", name="list")
-class Groups(DeskView):
-    """The dead letters by cause."""
+class DeadLetters(DeadLettersView):
+    """The groups of dead letters by cause or, with `?group=` or `?id=`, the dead letters themselves."""
 
     async def get(self, request: web.Request) -> web.Response:
-        """Groups or, with `?group=` or `?id=`, letters."""
         letters = await self.desk.letters()
         group, one = request.query.get("group"), request.query.get("id")
         try:
             if group or one:
-                return self.told([letter.as_json() for letter in chosen(letters, [one] if one else [], group)])
+                return self.respond([letter.as_json() for letter in chosen(letters, [one] if one else [], group)])
         except MetrolineError as error:
-            return self.refused(HTTPStatus.NOT_FOUND, str(error))
-        return self.told([found.as_json() for found in grouped(letters)])
+            return self.refuse(HTTPStatus.NOT_FOUND, str(error))
+        return self.respond([found.as_json() for found in grouped(letters)])
 
 
 @blueprint.route("/replay/", name="replay")
-class Replay(DeskView):
-    """Sends letters on their way again."""
+class Replay(DeadLettersView):
+    """Sends dead letters on their way again; returns their number or, for a dry run, where each would go."""
 
     async def post(self, request: web.Request) -> web.Response:
-        """What came of it: how many were sent or, for a dry run, where each would go."""
-        return await self.write(request, AskedToReplay, self._replay)
+        return await self.write(request, ReplayBody, self._replay)
 
-    async def _replay(self, asked: AskedToReplay) -> Any:
+    async def _replay(self, asked: ReplayBody) -> Answer:
         worker, desk = self.worker, self.desk
         if asked.to is not None and asked.to not in worker.served_stops():
-            raise DeskError(
-                f"nobody serves the stop {asked.to!r}; there are {', '.join(sorted(worker.served_stops()))}"
-            )
+            served = ", ".join(sorted(worker.served_stops()))
+            raise DeskError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
         letters = chosen(await desk.letters(), asked.ids, asked.group)
         record = None if asked.record is None else orjson.dumps(asked.record)
         replays = Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP)
@@ -126,14 +127,13 @@ class Replay(DeskView):
 
 
 @blueprint.route("/discard/", name="discard")
-class Discard(DeskView):
-    """Counts letters as dropped on purpose."""
+class Discard(DeadLettersView):
+    """Counts dead letters as dropped on purpose; returns their number."""
 
     async def post(self, request: web.Request) -> web.Response:
-        """How many were."""
-        return await self.write(request, AskedToDiscard, self._discard)
+        return await self.write(request, DiscardBody, self._discard)
 
-    async def _discard(self, asked: AskedToDiscard) -> Any:
+    async def _discard(self, asked: DiscardBody) -> Answer:
         letters = chosen(await self.desk.letters(), asked.ids, asked.group)
         requests = [discarded(letter, asked.reason, OVER_HTTP) for letter in letters]
         return {"discarded": [number async for number in self.desk.send(requests, asked.rate)][-1]}

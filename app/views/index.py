@@ -1,4 +1,4 @@
-"""The first page: which worker this is and who else is alive. Programs get the sign of life that Faust gives."""
+"""The first page: this worker, and the live workers of its line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from metroline.app.markup.times import iso
 from metroline.app.views.view import LineView, wants_html
 
 
-class StartView(LineView, Index):
-    """A page for browsers, `{"status": "OK"}` for health checks."""
+class IndexView(LineView, Index):
+    """A page for browsers, and Faust's own `{"status": "OK"}` for health checks."""
 
     async def get(self, request: web.Request) -> web.Response:
         if not wants_html(request):
@@ -25,7 +25,7 @@ class StartView(LineView, Index):
         worker, now = self.worker, time.time()
         facts = {
             "role": worker.role.name,
-            "new journeys go by": worker.settings.routing_strategy,
+            "strategy for new journeys": worker.settings.routing_strategy,
             "rules": f"version {worker.live_rules.version}" if worker.live_rules.current else "none yet",
         }
         alive = sorted(worker.workers.alive(now), key=lambda one: (one.group, one.url))
@@ -33,11 +33,11 @@ class StartView(LineView, Index):
         return Markup(
             tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()])
             + tag("h2", "Workers of this line")
-            + grid(["Worker", "Group", "Plays", "Strategy", "Rules#", "Up since", "Heard of"], rows)
+            + grid(["Worker", "Group", "Roles", "Strategy", "Rules#", "Up since", "Last seen"], rows)
         )
 
 
 def _row(worker: WorkerInfo, now: float) -> list[object]:
-    who = [tag("a", worker.url, href=worker.url), worker.group, ", ".join(worker.parts)]
-    heard = f"{max(0.0, now - worker.at):.0f} s ago"
-    return [*who, worker.strategy, number(worker.version), moment(iso(worker.started)), heard]
+    identity = [tag("a", worker.url, href=worker.url), worker.group, ", ".join(worker.parts)]
+    last_seen = f"{max(0.0, now - worker.at):.0f} s ago"
+    return [*identity, worker.strategy, number(worker.version), moment(iso(worker.started)), last_seen]

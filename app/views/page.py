@@ -1,4 +1,4 @@
-"""What stands around every HTML page: its head, the links to the other pages, its foot."""
+"""The frame of every HTML page: its head, the links to the other pages, and its footer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from importlib.resources import files
 
 from metroline.app.markup.html import Markup, tag
 
-SPACED = " · "
-AS_JSON = tag("a", "as JSON", href="?format=json")
+SEPARATOR = " · "
 
 LINKS = {
     "/": "Worker",
@@ -21,30 +20,20 @@ LINKS = {
 }
 
 
-def frame(title: str, line: str, worker: str, path: str, body: Markup) -> str:
-    """A whole document; `worker` is the address of the worker that answers, `path` the page's own."""
-    here = max((to for to in LINKS if path.startswith(to)), key=len, default="/")
-    links = [tag("a", name, href=to, aria_current="page" if to == here else None) for to, name in LINKS.items()]
+def document(title: str, line: str, worker: str, path: str, body: Markup) -> str:
+    """Return a whole HTML document. `worker` is the address of the worker that answers, `path` that of the page."""
     return "<!DOCTYPE html>\n" + tag(
         "html",
-        tag(
-            "head",
-            tag("meta", charset="utf-8"),
-            tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-            tag("meta", name_="color-scheme", content="light dark"),
-            tag("link", rel="icon", href="data:,"),
-            tag("title", f"{title}{SPACED}{line}"),
-            tag("style", style()),
-        ),
+        _head(f"{title}{SEPARATOR}{line}"),
         tag(
             "body",
-            tag("header", tag("a", line, class_="line", href="/"), tag("nav", links)),
+            tag("header", tag("a", line, class_="line", href="/"), tag("nav", _links(path))),
             tag("main", tag("h1", title), body),
             tag(
                 "footer",
-                "Answered by ",
+                "Served by ",
                 tag("a", worker, href=worker),
-                SPACED,
+                SEPARATOR,
                 tag("a", "as JSON", href="?format=json"),
             ),
         ),
@@ -52,7 +41,24 @@ def frame(title: str, line: str, worker: str, path: str, body: Markup) -> str:
     )
 
 
+def _head(title: str) -> Markup:
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name_="color-scheme", content="light dark"),
+        tag("link", rel="icon", href="data:,"),
+        tag("title", title),
+        tag("style", _style()),
+    )
+
+
+def _links(path: str) -> list[Markup]:
+    here = max((to for to in LINKS if path.startswith(to)), key=len, default="/")
+    return [tag("a", name, href=to, aria_current="page" if to == here else None) for to, name in LINKS.items()]
+
+
 @cache
-def style() -> Markup:
-    """The style sheet, which every page carries itself."""
+def _style() -> Markup:
+    """Return the style sheet, which every page carries itself."""
     return Markup(files(__package__).joinpath("page.css").read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""What this worker sent to the bus."""
+"""The traffic of this worker, for programs: what it sent to the bus."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from metroline.app.views.view import LineView
 
 
 class TrafficView(LineView):
-    """What this worker sent to the bus, by address, and its clocks."""
+    """Messages, records and bytes by address, with the clocks of this worker, as JSON."""
 
     async def get(self, request: web.Request) -> web.Response:
-        """JSON."""
         return self.json(self.worker.bus.metrics.as_json())

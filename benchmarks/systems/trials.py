@@ -19,7 +19,7 @@ from benchmarks.systems.systems import Job, Running, Strategy, System
 from benchmarks.systems.topic_watch import PARTITIONS, Sender, Watch, count_written
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.kafka.topics import Topics
-from metroline.app.compare.evidence import Settled, read_settled
+from metroline.agents.tables.outcomes import Settled, read_settled
 from metroline.routing.errors import MetrolineError
 
 Figures = dict[str, Any]

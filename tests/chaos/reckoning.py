@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import orjson
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import Topics
-from metroline.app.compare.evidence import read_blocks, read_topic
+from metroline.agents.tables.outcomes import read_blocks
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import RecordId

@@ -16,10 +16,11 @@ from aiokafka import TopicPartition
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.worker import WorkerInfo
-from metroline.app.compare.evidence import read_settled, read_topic
+from metroline.agents.tables.outcomes import read_settled
 from metroline.app.local.worker_process import LOCAL, WorkerProcess
 from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS
 from metroline.routing.errors import MalformedEnvelope

@@ -1,1 +1,1 @@
-"""Pages that are gathered from the tables of all workers."""
+"""The pages of a line's tables, put together from what each worker holds."""

@@ -1,73 +1,102 @@
-"""The tables of a line as its pages know them."""
+"""The tables of a line whose entries lie with several workers, and what their pages need to know about each."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct, convert
 
 from metroline.agents.registration import Tables
 from metroline.agents.tables.line_table import LineTable
 from metroline.app.markup.html import Markup
 from metroline.app.views.tables import journeys, outcomes
+from metroline.app.views.tables.journeys import JourneysContent, StoredEntry
+from metroline.app.views.tables.outcomes import BlockEntry, OutcomesContent
+from metroline.app.views.tables.totals import StoredBlock
 
-Page = dict[str, Any]
+Content = TypeVar("Content", bound=Struct)
+Stored = TypeVar("Stored", bound=Struct)
+Explained = TypeVar("Explained", bound=Struct)
 
 RULES = "rules"
-RULES_HELP = "The rules table: the version in force, those before it, and what was refused."
+RULES_DESCRIPTION = "The rules: the current version, earlier versions, and versions that this worker refused."
 
-ROLE = "arrivals"
-"""The role that keeps every table but the rules, which all workers hold."""
+OWNER = "arrivals"
+"""The role whose workers hold every table but the rules, which all workers hold."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """A table whose entries lie with several workers: how a page of it is read here and put together from all."""
+class GatheredTable(Generic[Content, Stored, Explained]):
+    """A table: how the content of its page is read on one worker, merged from several, and shown."""
 
     name: str
-    help: str
+    description: str
     table: Callable[[Tables], LineTable | None]
-    read: Callable[[LineTable, frozenset[int]], Awaitable[Page]]
-    merge: Callable[[Iterable[Page]], Page]
-    show: Callable[[Page], Markup]
-    explain: Callable[[str, Any], Page]
-    show_entry: Callable[[Page], Markup]
+    """Returns the table on this worker; None if the worker does not have the role of its owner."""
+    content: type[Content]
+    stored: type[Stored]
+    """The shape of an entry in the table."""
+    read: Callable[[LineTable, frozenset[int]], Awaitable[Content]]
+    merge: Callable[[Iterable[Content]], Content]
+    show: Callable[[Content], Markup]
+    explain: Callable[[str, Stored], Explained]
+    """Returns what a page says about an entry, from its key and its value."""
+    show_entry: Callable[[Explained], Markup]
+
+    def explained(self, key: str, value: object) -> Explained:
+        """Explain an entry as decoded from JSON; raise `msgspec.ValidationError` if it has another shape."""
+        return self.explain(key, convert(value, self.stored))
 
 
-SHELVES = {
-    shelf.name: shelf
-    for shelf in (
-        Shelf(
-            "outcomes",
-            "How journeys ended, counted by last stop, ending and reason. Each record counts once.",
-            lambda tables: tables.outcomes,
-            outcomes.read,
-            outcomes.merge,
-            outcomes.show,
-            outcomes.explain,
-            outcomes.show_entry,
-        ),
-        Shelf(
+AnyTable = GatheredTable[Any, Any, Any]
+"""A table that is picked by its name."""
+
+
+def _journeys(name: str, description: str, table: Callable[[Tables], LineTable | None]) -> AnyTable:
+    return GatheredTable(
+        name,
+        description,
+        table,
+        JourneysContent,
+        StoredEntry,
+        journeys.read,
+        journeys.merge,
+        journeys.show,
+        journeys.explain,
+        journeys.show,
+    )
+
+
+OUTCOMES: GatheredTable[OutcomesContent, StoredBlock, BlockEntry] = GatheredTable(
+    "outcomes",
+    "Completed journeys, counted by last stop, outcome and reason. Each record counts once.",
+    lambda tables: tables.outcomes,
+    OutcomesContent,
+    StoredBlock,
+    outcomes.read,
+    outcomes.merge,
+    outcomes.show,
+    outcomes.explain,
+    outcomes.show_entry,
+)
+
+TABLES: dict[str, AnyTable] = {
+    table.name: table
+    for table in (
+        OUTCOMES,
+        _journeys(
             "journeys",
-            "The latest journeys, stop by stop. A sample: a few of each message that arrived.",
+            "The latest journeys, stop by stop. This is a sample: a few from each message that arrived.",
             lambda tables: None if tables.journeys is None else tables.journeys.table,
-            journeys.read,
-            journeys.merge,
-            journeys.show,
-            journeys.explain,
-            journeys.show,
         ),
-        Shelf(
+        _journeys(
             "dead_letters",
-            "The latest records that could not go on, and why. All of them are on the dead-letters topic.",
+            "The latest dead letters and their causes. The dead-letters topic holds all of them.",
             lambda tables: None if tables.letters is None else tables.letters.table,
-            journeys.read,
-            journeys.merge,
-            journeys.show,
-            journeys.explain,
-            journeys.show,
         ),
     )
 }
 
-NAMES = [RULES, *SHELVES]
+NAMES = [RULES, *TABLES]

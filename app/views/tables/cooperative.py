@@ -1,4 +1,4 @@
-"""Reading much without holding the worker's event loop, on which its records travel, for long."""
+"""Iterates over many items without blocking the worker's event loop, which also carries its records."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-AT_ONCE = 32
-"""Entries that are decoded before others have a turn."""
+BATCH = 32
+"""Items between two turns of other tasks."""
 
 
-async def spread(items: Iterable[T]) -> AsyncIterator[T]:
-    """The same items, with a pause for others now and then."""
-    for place, item in enumerate(items, 1):
+async def cooperatively(items: Iterable[T]) -> AsyncIterator[T]:
+    """Yield the items; after every batch, other tasks have a turn."""
+    for number, item in enumerate(items, 1):
         yield item
-        if place % AT_ONCE == 0:
+        if number % BATCH == 0:
             await asyncio.sleep(0)

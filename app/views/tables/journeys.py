@@ -1,83 +1,147 @@
-"""The tables `journeys` and `dead_letters` as data: the latest journeys, newest first."""
+"""The pages of the tables `journeys` and `dead_letters`: the latest journeys, newest first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import orjson
+from msgspec import Struct, convert
 
 from metroline.agents.tables.line_table import LineTable
 from metroline.app.markup.html import Markup, moment, tag
 from metroline.app.markup.times import iso
-from metroline.app.views.tables.cooperative import spread
+from metroline.app.views.tables.cooperative import cooperatively
 
 LISTED = 100
 """Journeys on a page."""
 
 
-async def read(table: LineTable, partitions: frozenset[int]) -> dict[str, Any]:
-    """The latest journeys in the entries of these partitions."""
-    latest: list[dict[str, Any]] = []
-    async for _, value in spread(table.entries(partitions)):
-        latest = sorted([*latest, *value["entries"]], key=lambda one: float(one["settled"]), reverse=True)[:LISTED]
-    return {"journeys": [shown(journey) for journey in latest]}
+class StoredVisit(Struct, frozen=True):
+    """A stop of a stored journey; `at` is in seconds since the epoch."""
+
+    stop: str
+    at: float
+    rule: str | None
+    by: str
+    version: int
 
 
-def merge(pages: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The latest journeys of several pages; one that two pages tell of stands once."""
-    journeys = {(one["id"], one["settled"]): one for page in pages for one in page["journeys"]}
-    return {"journeys": sorted(journeys.values(), key=_settled_and_id, reverse=True)[:LISTED]}
+class StoredJourney(Struct, frozen=True):
+    """A journey as the arrivals store it; `entered` and `settled` are in seconds since the epoch."""
+
+    id: str
+    outcome: str | None
+    reason: str | None
+    rule: str | None
+    entered: float
+    settled: float
+    hops: int
+    stops: list[StoredVisit]
+    record: str
 
 
-def explain(key: str, value: dict[str, Any]) -> dict[str, Any]:
-    """What a single entry says, beside the entry itself: the journeys that one message brought."""
-    return {"journeys": [shown(journey) for journey in value["entries"]]}
+class StoredEntry(Struct, frozen=True):
+    """An entry of either table: the journeys that one message brought."""
+
+    entries: list[StoredJourney]
 
 
-def shown(journey: dict[str, Any]) -> dict[str, Any]:
-    """A journey with times that a person reads, and how many seconds it took."""
-    took = journey["settled"] - journey["entered"]
-    return {
-        **{name: journey[name] for name in ("id", "outcome", "reason", "rule")},
-        "entered": iso(journey["entered"]),
-        "settled": iso(journey["settled"]),
-        "seconds": round(took, 6),
-        "hops": journey["hops"],
-        "stops": [visit | {"at": iso(visit["at"])} for visit in journey["stops"]],
-        "record": journey["record"],
-    }
+class Visit(Struct, frozen=True):
+    """A stop of a journey: when the record left it, and the rule, decider and version that chose it."""
+
+    stop: str
+    at: str | None
+    rule: str | None
+    by: str
+    version: int
 
 
-def show(page: dict[str, Any]) -> Markup:
-    """As HTML: a row a journey."""
-    return tag("ol", map(_row, page["journeys"]), class_="journeys") if page["journeys"] else tag("p", "None so far.")
+class Journey(Struct, frozen=True):
+    """A journey as pages show it, with times in ISO 8601."""
+
+    id: str
+    outcome: str | None
+    reason: str | None
+    rule: str | None
+    entered: str | None
+    settled: str | None
+    seconds: float
+    hops: int
+    stops: list[Visit]
+    record: str
+
+    @classmethod
+    def of(cls, stored: StoredJourney) -> Journey:
+        return cls(
+            stored.id,
+            stored.outcome,
+            stored.reason,
+            stored.rule,
+            iso(stored.entered),
+            iso(stored.settled),
+            round(stored.settled - stored.entered, 6),
+            stored.hops,
+            [Visit(visit.stop, iso(visit.at), visit.rule, visit.by, visit.version) for visit in stored.stops],
+            stored.record,
+        )
 
 
-def _settled_and_id(journey: dict[str, Any]) -> tuple[str, str]:
-    """The same order on every worker, whosever part came first."""
-    return journey["settled"] or "", journey["id"]
+class JourneysContent(Struct, frozen=True):
+    """The content of a page, of one worker or merged from several."""
+
+    journeys: list[Journey]
 
 
-def _row(journey: dict[str, Any]) -> Markup:
-    ending = journey["outcome"]
-    hops = "1 hop" if journey["hops"] == 1 else f"{journey['hops']} hops"
-    facts = [hops, f"{journey['seconds']:,.3f} s", moment(journey["settled"])]
-    end = tag("b", ending, class_=f"ending {ending}", title=_by_rule(journey["rule"]))
+async def read(table: LineTable, partitions: frozenset[int]) -> JourneysContent:
+    """Return the latest journeys in the entries of these partitions."""
+    latest: list[StoredJourney] = []
+    async for _, value in cooperatively(table.entries(partitions)):
+        journeys = [*latest, *convert(value, StoredEntry).entries]
+        latest = sorted(journeys, key=lambda journey: journey.settled, reverse=True)[:LISTED]
+    return JourneysContent(list(map(Journey.of, latest)))
+
+
+def merge(parts: Iterable[JourneysContent]) -> JourneysContent:
+    """Return the latest journeys of several workers, each of them once."""
+    journeys = {(journey.id, journey.settled): journey for part in parts for journey in part.journeys}
+    return JourneysContent(sorted(journeys.values(), key=_settled_and_id, reverse=True)[:LISTED])
+
+
+def explain(_key: str, entry: StoredEntry) -> JourneysContent:
+    """Return the journeys of a single entry."""
+    return JourneysContent(list(map(Journey.of, entry.entries)))
+
+
+def show(content: JourneysContent) -> Markup:
+    """Return a list of journeys as HTML."""
+    if not content.journeys:
+        return tag("p", "Nothing so far.")
+    return tag("ol", map(_row, content.journeys), class_="journeys")
+
+
+def _settled_and_id(journey: Journey) -> tuple[str, str]:
+    """Return a key that gives journeys the same order on every worker."""
+    return journey.settled or "", journey.id
+
+
+def _row(journey: Journey) -> Markup:
+    hops = "1 hop" if journey.hops == 1 else f"{journey.hops} hops"
+    facts = [hops, f"{journey.seconds:,.3f} s", moment(journey.settled)]
+    end = tag("b", journey.outcome, class_=f"ending {journey.outcome}", title=_by_rule(journey.rule))
     return tag(
         "li",
-        tag("div", _chain(journey), end, tag("span", journey["reason"], class_="reason"), class_="way"),
+        tag("div", _chain(journey), end, tag("span", journey.reason, class_="reason"), class_="way"),
         tag("div", [tag("span", fact) for fact in facts], class_="facts"),
-        tag("details", tag("summary", "record ", tag("code", journey["id"])), tag("pre", _record(journey["record"]))),
+        tag("details", tag("summary", "record ", tag("code", journey.id)), tag("pre", _indented(journey.record))),
     )
 
 
-def _chain(journey: dict[str, Any]) -> Markup:
-    """The stops with arrows between them; a stop's title says which rule led there, by whose decision and when."""
-    stops = [tag("span", "source", class_="stop", title=f"came in {journey['entered']}")]
-    for visit in journey["stops"]:
-        title = f"{_by_rule(visit['rule'])}\ndecided by {visit['by']}, version {visit['version']}\nleft {visit['at']}"
-        stops += [Markup(" → "), tag("span", visit["stop"], class_="stop", title=title)]
+def _chain(journey: Journey) -> Markup:
+    """Return the stops with arrows between them; the title of a stop names the rule and the decider that chose it."""
+    stops = [tag("span", "source", class_="stop", title=f"entered {journey.entered}")]
+    for visit in journey.stops:
+        title = f"{_by_rule(visit.rule)}\ndecided by {visit.by}, version {visit.version}\nleft {visit.at}"
+        stops += [Markup(" → "), tag("span", visit.stop, class_="stop", title=title)]
     return tag("span", stops, Markup(" → "), class_="chain")
 
 
@@ -85,8 +149,9 @@ def _by_rule(rule: str | None) -> str:
     return f"rule: {rule}" if rule else "no rule"
 
 
-def _record(record: str) -> str:
+def _indented(record: str) -> str:
+    """Return a record as indented JSON; one that is no JSON, or was cut, stays as it is."""
     try:
         return orjson.dumps(orjson.loads(record), option=orjson.OPT_INDENT_2).decode()
-    except ValueError:  # it is no JSON, or it was cut
+    except ValueError:
         return record

@@ -1,143 +1,201 @@
-"""The table `outcomes` as data: counts by last stop, ending and reason, summed over blocks and partitions."""
+"""The page of the table `outcomes`: completed records by last stop, outcome and reason, over all partitions."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct, convert
 
 from metroline.agents.tables.line_table import LineTable
 from metroline.app.markup.html import Markup, grid, number, tag
-from metroline.app.markup.numbers import percent
-from metroline.app.views.tables.cooperative import spread
-from metroline.app.views.tables.totals import Sums, rows
-from metroline.routing.journeys.settlement import BLOCK_OFFSETS, OutcomeKey
+from metroline.app.markup.numbers import count, percent
+from metroline.app.views.tables.cooperative import cooperatively
+from metroline.app.views.tables.totals import (
+    OriginTotals,
+    OutcomeCount,
+    StoredBlock,
+    Totals,
+    is_source,
+    largest_first,
+    total,
+)
+from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS
 from metroline.routing.outcome import Ending
 
 LISTED = 100
 """Blocks that are listed, the newest ones."""
 
 
-async def read(table: LineTable, partitions: frozenset[int]) -> dict[str, Any]:
-    """The page's data from the entries of these partitions."""
-    sums: dict[tuple[str, int], Sums] = {}
+class ListedBlock(Struct, frozen=True):
+    """A block in the list of a page, by its key."""
+
+    key: str
+    settled: int
+    duplicates: int
+
+
+class MalformedCount(Struct, frozen=True):
+    """The number of malformed messages with one outcome on one internal topic."""
+
+    origin: str
+    stop: str
+    ending: str
+    reason: str
+    count: int
+
+
+class MalformedMessages(Struct, frozen=True):
+    """Messages on internal topics that were not envelopes."""
+
+    total: int
+    duplicates: int
+    counts: list[MalformedCount]
+
+
+class OutcomesContent(Struct, frozen=True):
+    """The content of the page, of one worker or merged from several. Sums are of source records alone."""
+
+    totals: dict[Ending, int]
+    settled: int
+    duplicates: int
+    hops: int
+    counts: list[OutcomeCount]
+    strays: MalformedMessages
+    origins: list[OriginTotals]
+    blocks: list[ListedBlock]
+
+
+class BlockEntry(Struct, frozen=True):
+    """One block in full, without its bitmaps."""
+
+    offsets: tuple[int, int]
+    """The first and the last one."""
+    settled: int
+    messages_in_part: int
+    counts: list[OutcomeCount]
+
+
+async def read(table: LineTable, partitions: frozenset[int]) -> OutcomesContent:
+    """Return the content from the entries of these partitions."""
+    totals: dict[tuple[str, int], Totals] = {}
     blocks = []
-    async for key, value in spread(table.entries(partitions)):
-        partition, origin, _ = place_of(key)
-        sums.setdefault((origin, partition), Sums(origin, partition)).add(value)
-        settled = sum(count for *_, count in value["counts"])
-        blocks.append({"key": key, "settled": settled, "duplicates": value["duplicates"]})
-    return _page(sums.values(), blocks)
+    async for key, value in cooperatively(table.entries(partitions)):
+        block = convert(value, StoredBlock)
+        partition, origin, _ = parse_key(key)
+        totals.setdefault((origin, partition), Totals(origin, partition)).add(block)
+        blocks.append(ListedBlock(key, block.by_kind.total(), block.duplicates))
+    return _content(totals.values(), blocks)
 
 
-def merge(pages: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """One page of several; where two tell of one partition, as while it changes hands, the fuller one counts."""
-    sums: dict[tuple[str, int], Sums] = {}
-    blocks: dict[str, dict[str, Any]] = {}
-    for page in pages:
-        for one in map(Sums.of_json, page["origins"]):
-            known = sums.setdefault((one.origin, one.partition), one)
+def merge(parts: Iterable[OutcomesContent]) -> OutcomesContent:
+    """Merge the content of several workers.
+
+    While a partition changes hands, two workers may report it; then the one that has seen more outcomes counts.
+    """
+    totals: dict[tuple[str, int], Totals] = {}
+    blocks: dict[str, ListedBlock] = {}
+    for part in parts:
+        for one in map(Totals.of_shown, part.origins):
+            known = totals.setdefault((one.origin, one.partition), one)
             if one.seen > known.seen:
-                sums[one.origin, one.partition] = one
-        for block in page["blocks"]:
-            known_block = blocks.setdefault(block["key"], block)
-            if block["settled"] > known_block["settled"]:
-                blocks[block["key"]] = block
-    return _page(sums.values(), list(blocks.values()))
+                totals[one.origin, one.partition] = one
+        for block in part.blocks:
+            known_block = blocks.setdefault(block.key, block)
+            if block.settled > known_block.settled:
+                blocks[block.key] = block
+    return _content(totals.values(), list(blocks.values()))
 
 
-def place_of(key: str) -> tuple[int, str, int]:
-    """The partition, the origin and the block's number in a key."""
+def parse_key(key: str) -> tuple[int, str, int]:
+    """Return the partition, the origin and the number of a block; raise ValueError for what is no key."""
     partition, _, rest = key.partition("/")
     origin, _, block = rest.rpartition("/")
     return int(partition), origin, int(block)
 
 
-def explain(key: str, block: dict[str, Any]) -> dict[str, Any]:
-    """What a single entry says, beside the entry itself."""
-    first = place_of(key)[2] * BLOCK_OFFSETS
-    counts = Counter({(stop, ending, reason): count for stop, ending, reason, count in block["counts"]})
-    return {
-        "offsets": [first, first + BLOCK_OFFSETS - 1],
-        "settled": counts.total(),
-        "messages_in_part": len(block["partial"]),
-        "counts": rows(counts),
-    }
+def explain(key: str, block: StoredBlock) -> BlockEntry:
+    """Return what a page says about a single block."""
+    first = parse_key(key)[2] * BLOCK_OFFSETS
+    counts = block.by_kind
+    return BlockEntry((first, first + BLOCK_OFFSETS - 1), counts.total(), len(block.partial), largest_first(counts))
 
 
-def _page(sums: Iterable[Sums], blocks: list[dict[str, Any]]) -> dict[str, Any]:
-    ordered = sorted(sums, key=lambda one: (one.is_stray, one.origin, one.partition))
-    records = [one for one in ordered if not one.is_stray]
-    strays = [one for one in ordered if one.is_stray]
-    counts = _total(records)
-    blocks.sort(key=lambda block: _newest_first(block["key"]))
-    return {
-        "totals": {ending.value: sum(n for kind, n in counts.items() if kind[1] == ending) for ending in Ending},
-        "settled": counts.total(),
-        "duplicates": sum(one.duplicates for one in records),
-        "hops": sum(one.hops for one in records),
-        "counts": rows(counts),
-        "strays": {
-            "total": _total(strays).total(),
-            "duplicates": sum(one.duplicates for one in strays),
-            "counts": [{"origin": one.origin} | row for one in strays for row in rows(one.counts)],
-        },
-        "origins": [one.as_json() for one in ordered],
-        "blocks": blocks[:LISTED],
-    }
-
-
-def _total(sums: Iterable[Sums]) -> Counter[OutcomeKey]:
-    total: Counter[OutcomeKey] = Counter()
-    for one in sums:
-        total.update(one.counts)
-    return total
-
-
-def _newest_first(key: str) -> tuple[bool, int, str, int]:
-    partition, origin, block = place_of(key)
-    return (not origin.startswith("source"), -block, origin, partition)
-
-
-def show(page: dict[str, Any]) -> Markup:
-    """As HTML: the totals, the counts with their shares, the blocks."""
-    cards = page["totals"] | {name: page[name] for name in ("duplicates", "hops")}
-    parts = [tag("dl", [tag("div", tag("dt", name), tag("dd", f"{n:,}"), class_=name) for name, n in cards.items()])]
-    parts.append(_counts(page["counts"], page["settled"]))
-    strays = page["strays"]["counts"]
-    if strays:
-        parts.append(tag("h2", "Strays"))
-        parts.append(tag("p", "Messages on inner topics that were no envelopes, so no source records: counted apart."))
-        found = [[row["origin"].removeprefix("stray:"), row["reason"], number(row["count"])] for row in strays]
-        parts.append(grid(["Found on", "Reason", "Messages#"], found))
-    parts.append(tag("h2", "Blocks"))
-    parts.append(
-        tag("p", f"What is settled is kept in blocks of {BLOCK_OFFSETS:,} offsets; the newest {LISTED} of them:")
+def _content(totals: Iterable[Totals], blocks: list[ListedBlock]) -> OutcomesContent:
+    ordered = sorted(totals, key=lambda one: (one.is_malformed, one.origin, one.partition))
+    records = [one for one in ordered if not one.is_malformed]
+    counts = total(records)
+    return OutcomesContent(
+        totals={ending: sum(n for kind, n in counts.items() if kind[1] == ending) for ending in Ending},
+        settled=counts.total(),
+        duplicates=sum(one.duplicates for one in records),
+        hops=sum(one.hops for one in records),
+        counts=largest_first(counts),
+        strays=_malformed([one for one in ordered if one.is_malformed]),
+        origins=[one.shown() for one in ordered],
+        blocks=sorted(blocks, key=_newest_first)[:LISTED],
     )
-    parts.append(grid(["Partition / origin / block", "Settled#", "Duplicates#"], map(_block, page["blocks"])))
-    return Markup("".join(parts))
 
 
-def show_entry(entry: dict[str, Any]) -> Markup:
-    """A block as HTML."""
-    first, last = entry["offsets"]
-    told = f"Offsets {first:,} to {last:,}: {entry['settled']:,} records have their outcome"
-    part = f", and {entry['messages_in_part']:,} messages are settled in part" if entry["messages_in_part"] else ""
-    return Markup(tag("p", told, part, ".") + _counts(entry["counts"], entry["settled"]))
+def _malformed(totals: list[Totals]) -> MalformedMessages:
+    counts = [
+        MalformedCount(one.origin, row.stop, row.ending, row.reason, row.count)
+        for one in totals
+        for row in largest_first(one.counts)
+    ]
+    return MalformedMessages(total(totals).total(), sum(one.duplicates for one in totals), counts)
 
 
-def _block(block: dict[str, Any]) -> list[Markup]:
-    link = tag("a", block["key"], href=f"/table/outcomes/{quote(block['key'])}/")
-    return [link, number(block["settled"]), number(block["duplicates"])]
+def _newest_first(block: ListedBlock) -> tuple[bool, int, str, int]:
+    partition, origin, number_ = parse_key(block.key)
+    return (not is_source(origin), -number_, origin, partition)
 
 
-def _counts(counts: list[dict[str, Any]], total: int) -> Markup:
-    cells = []
+def show(content: OutcomesContent) -> Markup:
+    """Return the totals, the counts with their shares, and the blocks as HTML."""
+    cards = {ending.value: n for ending, n in content.totals.items()}
+    cards |= {"duplicates": content.duplicates, "hops": content.hops}
+    return Markup(
+        tag("dl", [tag("div", tag("dt", name), tag("dd", count(n)), class_=name) for name, n in cards.items()])
+        + _counts(content.counts, content.settled)
+        + (_show_malformed(content.strays) if content.strays.counts else "")
+        + tag("h2", "Blocks")
+        + tag(
+            "p",
+            f"Completed records are stored in blocks of {count(BLOCK_OFFSETS)} offsets. These are the newest {LISTED}:",
+        )
+        + grid(["Partition / origin / block", "Completed#", "Duplicates#"], map(_block, content.blocks))
+    )
+
+
+def show_entry(entry: BlockEntry) -> Markup:
+    """Return a block as HTML."""
+    first, last = entry.offsets
+    completed = f"Offsets {count(first)} to {count(last)}: {count(entry.settled)} records are completed"
+    partly = f", and {count(entry.messages_in_part)} messages are completed in part" if entry.messages_in_part else ""
+    return Markup(tag("p", completed, partly, ".") + _counts(entry.counts, entry.settled))
+
+
+def _show_malformed(malformed: MalformedMessages) -> Markup:
+    rows = [[one.origin.removeprefix(MALFORMED_ORIGIN), one.reason, number(one.count)] for one in malformed.counts]
+    return Markup(
+        tag("h2", "Malformed messages")
+        + tag("p", "Messages on internal topics that were not envelopes. They are counted apart from source records.")
+        + grid(["Address", "Reason", "Messages#"], rows)
+    )
+
+
+def _block(block: ListedBlock) -> list[Markup]:
+    link = tag("a", block.key, href=f"/table/outcomes/{quote(block.key)}/")
+    return [link, number(block.settled), number(block.duplicates)]
+
+
+def _counts(counts: list[OutcomeCount], completed: int) -> Markup:
+    rows = []
     for row in counts:
-        share = 100 * row["count"] / max(total, 1)
-        bar = tag("span", class_=f"bar {row['ending']}", style=f"width:{share:.2f}%")
-        ending = tag("b", row["ending"], class_=f"ending {row['ending']}")
-        figures = [number(row["count"]), number(percent(row["count"], total)), bar]
-        cells.append([row["stop"], ending, row["reason"], *figures])
-    return grid(["Last stop", "Ending", "Reason", "Records#", "Share#", ""], cells, class_="counts")
+        share = 100 * row.count / max(completed, 1)
+        bar = tag("span", class_=f"bar {row.ending}", style=f"width:{share:.2f}%")
+        ending = tag("b", row.ending, class_=f"ending {row.ending}")
+        rows.append([row.stop, ending, row.reason, number(row.count), number(percent(row.count, completed)), bar])
+    return grid(["Last stop", "Outcome", "Reason", "Records#", "Share#", ""], rows, class_="counts")

@@ -1,4 +1,4 @@
-"""Which partitions' entries this worker holds now."""
+"""The partitions whose entries this worker holds and has recovered."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import faust
 from faust.types import TP
 
 
-class Held:
-    """The partitions that are assigned to this worker and of which it has read all entries back.
+class RecoveredPartitions:
+    """Tracks the partitions that are assigned to this worker and whose entries it has read back in full.
 
-    The memory store keeps what it has of a partition that was taken away. When that one comes back, its entries are
-    old until they are read again; those of a partition that stayed are right all the time.
+    The memory store keeps the entries of a partition that was taken away. When that partition comes back, its entries
+    are out of date until they are read again; those of a partition that stayed are valid all the time.
     """
 
     def __init__(self, app: faust.App) -> None:
@@ -22,7 +22,7 @@ class Held:
         app.on_rebalance_complete.connect(self._on_complete)
 
     def partitions(self, topic: str) -> frozenset[int]:
-        """The partitions of a changelog."""
+        """Return the partitions of a changelog."""
         return frozenset(tp.partition for tp in self._read_back & self._assigned if tp.topic == topic)
 
     @property

@@ -1,114 +1,160 @@
-"""Pages of tables whose entries lie with several workers, put together from what each of them holds."""
+"""Puts pages of tables together from the parts that several workers hold."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
-from metroline.app.views.tables.catalog import ROLE, Page, Shelf
-from metroline.app.views.tables.recovered import Held
+from msgspec import Struct, json, to_builtins
+
+from metroline.app.views.tables.catalog import OWNER, AnyTable, Content, Explained, GatheredTable, Stored
+from metroline.app.views.tables.recovered import RecoveredPartitions
 from metroline.app.views.tables.worker_client import Answers, ask
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
 
+T = TypeVar("T")
+
+
+class Share(Struct, frozen=True):
+    """The partitions of a table that a worker holds, and their number in all as far as it is known."""
+
+    partitions: list[int]
+    partitions_in_all: int
+
+
+class Coverage(Struct, frozen=True):
+    """The workers and partitions that a page covers, and those that are missing from it."""
+
+    workers: list[str]
+    missing: list[str]
+    partitions: list[int]
+    partitions_in_all: int
+    missing_partitions: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[Content]):
+    """What one worker holds of a page."""
+
+    share: Share
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class GatheredPage(Generic[Content]):
+    """A page, put together from its parts."""
+
+    coverage: Coverage
+    content: Content
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(to_builtins(self.coverage) | to_builtins(self.content))
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a table, None where nobody who answered has it, and who did not answer."""
+    """An entry of a table as decoded from JSON, None if no worker that answered has it."""
+
+    value: object | None
+    missing: list[str]
+    """Workers that gave no answer and may have it."""
+
+
+class EntryAnswer(Struct, frozen=True):
+    """Another worker's answer about an entry."""
 
     value: Any
-    missing: list[str]
 
 
-class Gathering:
-    """Reads tables here, and asks the other workers that hold entries of them."""
+class ScatterGather:
+    """Reads tables on this worker, and asks the other workers that hold entries of them."""
 
     def __init__(self, app: LineApp) -> None:
         self.app = app
-        self._held = Held(app)
+        self._recovered = RecoveredPartitions(app)
 
     @property
     def url(self) -> str:
-        """The address of this worker, as the others know it."""
+        """The address by which other workers know this one."""
         return str(self.app.conf.canonical_url)
 
-    def held(self, shelf: Shelf) -> frozenset[int]:
-        """The partitions of a table that this worker holds."""
-        return self._held.partitions(self._topic(shelf))
+    def partitions_here(self, table: AnyTable) -> frozenset[int]:
+        """Return the partitions of a table that this worker holds."""
+        return self._recovered.partitions(self._topic(table))
 
-    async def page(self, shelf: Shelf, *, local: bool) -> Page | None:
-        """The page of a table, of what is held here alone if `local`; None where nobody is alive who keeps it."""
-        others = [] if local else self._others(shelf)
-        if shelf.table(self.app.line_tables) is None and not others:
+    async def page(
+        self, table: GatheredTable[Content, Stored, Explained], *, local: bool
+    ) -> GatheredPage[Content] | None:
+        """Return the page of a table, with `local` from this worker alone; None if no live worker holds the table."""
+        others = [] if local else self._others(table)
+        if table.table(self.app.line_tables) is None and not others:
             return None
-        here, answers = await asyncio.gather(self._read(shelf), self._ask(others, f"/table/{shelf.name}/"))
-        pages = here | _usable(answers, lambda page: shelf.show(_merged(shelf, [page])))
-        gathered = {"workers": sorted(pages), "missing": sorted(answers.missing + answers.lacking)}
-        return gathered | _merged(shelf, pages.values())
 
-    async def entry(self, shelf: Shelf, key: str, *, local: bool) -> Entry | None:
-        """An entry by its key, from who holds its partition; None where nobody is alive who keeps the table."""
-        others = [] if local else self._others(shelf)
-        table = shelf.table(self.app.line_tables)
-        if table is None and not others:
+        def decode(body: bytes) -> Part[Content]:
+            return Part(json.decode(body, type=Share), json.decode(body, type=table.content))
+
+        here, answers = await asyncio.gather(self._read(table), self._ask(others, f"/table/{table.name}/", decode))
+        parts = here | answers.pages
+        shares = [part.share for part in parts.values()]
+        coverage = _coverage(parts, shares, answers.missing + answers.lacking)
+        return GatheredPage(coverage, table.merge(part.content for part in parts.values()))
+
+    async def entry(self, table: GatheredTable[Content, Stored, Explained], key: str, *, local: bool) -> Entry | None:
+        """Return an entry from the worker that holds its partition; None if no live worker holds the table."""
+        others = [] if local else self._others(table)
+        stored = table.table(self.app.line_tables)
+        if stored is None and not others:
             return None
-        number, _, _ = key.partition("/")
-        if table is not None and number in map(str, self.held(shelf)):
-            return Entry(table.read(key.encode(errors="replace")), [])
-        answers = await self._ask(others, f"/table/{shelf.name}/{quote(key)}/")
-        pages = _usable(answers, lambda page: shelf.show_entry(shelf.explain(key, page["value"])))
-        return Entry(next((page["value"] for page in pages.values()), None), sorted(answers.missing))
+        partition, _, _ = key.partition("/")
+        if stored is not None and partition in map(str, self.partitions_here(table)):
+            return Entry(stored.read(key.encode(errors="replace")), [])
 
-    async def _read(self, shelf: Shelf) -> dict[str, Page]:
-        table, held = shelf.table(self.app.line_tables), self.held(shelf)
-        if table is None:
+        def decode(body: bytes) -> object:
+            value = json.decode(body, type=EntryAnswer).value
+            table.explained(key, value)  # raises for an entry of another shape
+            return value
+
+        answers = await self._ask(others, f"/table/{table.name}/{quote(key)}/", decode)
+        return Entry(next(iter(answers.pages.values()), None), sorted(answers.missing))
+
+    async def _read(self, table: GatheredTable[Content, Stored, Explained]) -> dict[str, Part[Content]]:
+        stored, partitions = table.table(self.app.line_tables), self.partitions_here(table)
+        if stored is None:
             return {}
-        known = {"partitions": sorted(held), "partitions_in_all": self._partitions_in_all(shelf)}
-        return {self.url: known | await shelf.read(table, held)}
+        share = Share(sorted(partitions), self._partition_count(table))
+        return {self.url: Part(share, await table.read(stored, partitions))}
 
-    async def _ask(self, workers: list[str], path: str) -> Answers:
-        return await ask(self.app.http_client, workers, path) if workers else Answers()
+    async def _ask(self, workers: list[str], path: str, decode: Callable[[bytes], T]) -> Answers[T]:
+        return await ask(self.app.http_client, workers, path, decode) if workers else Answers()
 
-    def _others(self, shelf: Shelf) -> list[str]:
-        """The group that shares a table knows who holds what; a worker of another role goes by who is alive."""
-        topic = self._topic(shelf)
+    def _others(self, table: AnyTable) -> list[str]:
+        """Return the other workers that hold entries.
+
+        Within the group that shares the table Faust knows them; a worker of another role asks all live owners.
+        """
+        topic = self._topic(table)
         known = {url for url, held in self.app.assignor.table_metadata(topic).items() if held.get(topic)}
         if not known:
-            known = {worker.url for worker in self.app.workers.alive(time.time()) if ROLE in worker.parts}
+            known = {worker.url for worker in self.app.heartbeat.workers.alive(time.time()) if OWNER in worker.parts}
         return sorted(known - {self.url})
 
-    def _partitions_in_all(self, shelf: Shelf) -> int:
-        """How many partitions a table has, as far as they were handed out: so it is seen when nobody told of one."""
-        topic = self._topic(shelf)
+    def _partition_count(self, table: AnyTable) -> int:
+        """Return the number of partitions that were assigned, so that one that no worker reports is noticed."""
+        topic = self._topic(table)
         shares = self.app.assignor.table_metadata(topic).values()
         return 1 + max((partition for share in shares for partition in share.get(topic, ())), default=-1)
 
-    def _topic(self, shelf: Shelf) -> str:
-        return self.app.line_topics.changelog(shelf.name)
+    def _topic(self, table: AnyTable) -> str:
+        return self.app.line_topics.changelog(table.name)
 
 
-def _merged(shelf: Shelf, pages: Iterable[Page]) -> Page:
-    pages = list(pages)
-    held = {int(partition) for page in pages for partition in page["partitions"]}
-    in_all = max((int(page["partitions_in_all"]) for page in pages), default=0)
-    missing = sorted({*range(in_all)} - held)
-    told = {"partitions": sorted(held), "partitions_in_all": in_all, "missing_partitions": missing}
-    return told | shelf.merge(pages)
-
-
-def _usable(answers: Answers, use: Callable[[Page], object]) -> dict[str, Page]:
-    """The pages that can be used; who sent another one, as another version of this program may, counts as missing."""
-    usable = {}
-    for worker, page in answers.pages.items():
-        try:
-            use(page)
-        except (LookupError, TypeError, ValueError, AttributeError):
-            answers.missing.append(worker)
-        else:
-            usable[worker] = page
-    return usable
+def _coverage(workers: Collection[str], shares: Collection[Share], missing: list[str]) -> Coverage:
+    held = {partition for share in shares for partition in share.partitions}
+    in_all = max((share.partitions_in_all for share in shares), default=0)
+    return Coverage(sorted(workers), sorted(missing), sorted(held), in_all, sorted({*range(in_all)} - held))

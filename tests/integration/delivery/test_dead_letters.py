@@ -14,7 +14,7 @@ import orjson
 import pytest
 from aiohttp import ClientSession
 
-from metroline.app.compare.evidence import read_topic
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import id_text
 from metroline.routing.outcome import Ending

@@ -10,8 +10,8 @@ from collections import Counter
 import orjson
 import pytest
 
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.tables.publication import Publication
-from metroline.app.compare.evidence import read_topic
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import InvalidRules, MalformedEnvelope
 from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
-from metroline.app.compare.evidence import read_topic
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.routing.outcome import Ending
 from tests.support.depot import Depot, check_ways, expected, numbered
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metroline.app.line_map.svg import draw
+from metroline.routing.outcome import Ending
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 
@@ -43,8 +44,12 @@ def rules(*ways: tuple[str, str | None]) -> Network:
     return network("".join(line + end for line, end in zip(lines, ends, strict=True)))
 
 
-def outcomes(delivered: int = 0, dropped: int = 0, dead: int = 0) -> dict[str, int]:
-    return {"delivered": delivered, "dropped": dropped, "dead": dead}
+def outcomes(delivered: int = 0, dropped: int = 0, dead: int = 0) -> dict[Ending, int]:
+    return {Ending.DELIVERED: delivered, Ending.DROPPED: dropped, Ending.DEAD: dead}
+
+
+Routes = dict[str, dict[Ending, int]]
+"""Outcomes by route, which is written as `a>b>c`."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,8 @@ class Box:
 class Map:
     """A drawn map as a reader finds it."""
 
-    def __init__(self, network: Network, traffic: dict[str, dict[str, int]]) -> None:
-        self.svg = draw(network, traffic)
+    def __init__(self, network: Network, traffic: Routes) -> None:
+        self.svg = draw(network, {tuple(filter(None, route.split(">"))): ended for route, ended in traffic.items()})
         self.root = ET.fromstring(self.svg)
         groups = [each for each in self.root.iter(f"{SVG}g") if each.get("class") == "section"]
         self.sections = {(each.get("data-from"), each.get("data-to")): each for each in groups}
@@ -249,14 +254,14 @@ def test_fifteen_stops_with_cycles_drops_and_dead_letters_do_not_overlap() -> No
 
 
 @st.composite
-def lines(draw: st.DrawFn) -> tuple[Network, dict[str, dict[str, int]]]:
+def lines(draw: st.DrawFn) -> tuple[Network, Routes]:
     """A network of up to 15 stops, with loops and ends anywhere, and records on some of its ways."""
     stops = FIFTEEN[: draw(st.integers(1, 15))]
     ways: list[tuple[str, str | None]] = [("source", stops[0])]
     for after in ("source", *stops):
         ways += [(after, to) for to in draw(st.lists(st.sampled_from([*stops, None]), max_size=4))]
     drawn = rules(*ways)
-    traffic: dict[str, dict[str, int]] = {}
+    traffic: Routes = {}
     for _ in range(draw(st.integers(0, 4))):
         at, route = "source", []
         for choice in draw(st.lists(st.integers(0, 9), max_size=12)):
@@ -271,7 +276,7 @@ def lines(draw: st.DrawFn) -> tuple[Network, dict[str, dict[str, int]]]:
 
 @settings(max_examples=60, deadline=None)
 @given(lines())
-def test_no_line_is_drawn_with_overlaps(line: tuple[Network, dict[str, dict[str, int]]]) -> None:
+def test_no_line_is_drawn_with_overlaps(line: tuple[Network, Routes]) -> None:
     nothing_overlaps(Map(*line))
 
 
@@ -308,11 +313,11 @@ def test_a_stop_that_only_records_know_is_drawn() -> None:
     nothing_overlaps(drawn)
 
 
-def test_it_scales_and_is_told_in_words() -> None:
+def test_it_scales_and_is_described_in_words() -> None:
     drawn = Map(network(MAIL), {"contact>mail": outcomes(delivered=1_234)})
     assert drawn.root.get("width") is None
     assert drawn.root.get("role") == "img"
-    told = drawn.root.find(f"{SVG}desc")
-    assert told is not None
-    assert "contact to mail: 1,234 records" in (told.text or "")
+    description = drawn.root.find(f"{SVG}desc")
+    assert description is not None
+    assert "contact to mail: 1,234 records" in (description.text or "")
     assert "prefers-color-scheme: dark" in drawn.svg

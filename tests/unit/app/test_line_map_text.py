@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metroline.app.line_map.svg import text_map
+from metroline.app.line_map.text import text_map
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 

@@ -1,26 +1,35 @@
-"""What the page of the outcomes says: sums over blocks, partitions and workers."""
+"""The page of the outcomes: sums over blocks, partitions and workers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import orjson
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metroline.app.views.tables import outcomes
-from metroline.app.views.tables import totals as sums
+from metroline.app.views.tables import outcomes, totals
+from metroline.app.views.tables.outcomes import BlockEntry, OutcomesContent
+from metroline.app.views.tables.totals import OutcomeCount, StoredBlock
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, OTHER
+from metroline.routing.outcome import Ending
+from tests.support.html_reader import HtmlReader
 from tests.support.table_entries import Entries, block
 
 ALL = frozenset(range(4))
+EVIL = "<script>alert(1)</script>\"'&"
+
+
+async def content(entries: dict[str, Any], partitions: frozenset[int] = ALL) -> OutcomesContent:
+    """The content as it comes over the wire."""
+    read = await outcomes.read(Entries(entries).table, partitions)
+    return msgspec.json.decode(msgspec.json.encode(read), type=OutcomesContent)
 
 
 async def page(entries: dict[str, Any], partitions: frozenset[int] = ALL) -> dict[str, Any]:
-    """The page as it comes over the wire."""
-    read = await outcomes.read(Entries(entries).table, partitions)
-    return dict(orjson.loads(orjson.dumps(read)))
+    """The content as a program reads it."""
+    return dict(msgspec.to_builtins(await content(entries, partitions)))
 
 
 async def test_counts_are_summed_over_blocks_and_partitions() -> None:
@@ -47,9 +56,8 @@ async def test_all_epochs_of_the_source_count_and_strays_count_apart() -> None:
 
 
 async def test_an_empty_table_sums_to_nothing() -> None:
-    said = await page({})
-    assert said["totals"] == {"delivered": 0, "dropped": 0, "dead": 0}
-    assert "delivered" in outcomes.show(said)
+    assert (await page({}))["totals"] == {"delivered": 0, "dropped": 0, "dead": 0}
+    assert "delivered" in outcomes.show(await content({}))
 
 
 async def test_entries_of_partitions_that_are_not_held_do_not_count() -> None:
@@ -72,16 +80,19 @@ async def test_workers_parts_add_up() -> None:
         "2/stray:switch/0": block(0, 1),
         "3/source/9": block(1),
     }
-    parts = [await page(entries, frozenset({0, 2})), await page(entries, frozenset({1, 3}))]
-    assert outcomes.merge(parts) == await page(entries)
+    parts = [await content(entries, frozenset({0, 2})), await content(entries, frozenset({1, 3}))]
+    assert outcomes.merge(parts) == await content(entries)
 
 
-async def test_a_partition_that_two_workers_tell_of_counts_once_with_what_is_newer() -> None:
-    older, newer = await page({"1/source/0": block(3)}), await page({"1/source/0": block(5), "0/source/0": block(1)})
+async def test_a_partition_that_two_workers_report_counts_once_with_what_is_newer() -> None:
+    older, newer = (
+        await content({"1/source/0": block(3)}),
+        await content({"1/source/0": block(5), "0/source/0": block(1)}),
+    )
     for parts in ([older, newer], [newer, older]):
         merged = outcomes.merge(parts)
-        assert merged["totals"]["delivered"] == 6
-        assert {listed["key"]: listed["settled"] for listed in merged["blocks"]} == {"0/source/0": 1, "1/source/0": 5}
+        assert merged.totals[Ending.DELIVERED] == 6
+        assert {listed.key: listed.settled for listed in merged.blocks} == {"0/source/0": 1, "1/source/0": 5}
 
 
 @given(
@@ -96,22 +107,37 @@ async def test_however_partitions_are_shared_the_merged_page_is_the_whole_one(
     drawn: dict[tuple[int, str, int], tuple[int, int, int]], mine: frozenset[int]
 ) -> None:
     entries = {"/".join(map(str, key)): block(*counts) for key, counts in drawn.items()}
-    assert outcomes.merge([await page(entries, mine), await page(entries, ALL - mine)]) == await page(entries)
+    assert outcomes.merge([await content(entries, mine), await content(entries, ALL - mine)]) == await content(entries)
 
 
 async def test_reasons_without_end_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sums, "MOST_KINDS", 2)
+    monkeypatch.setattr(totals, "KINDS_MOST", 2)
     said = await page({f"0/source/{number}": block(0, 1, reason=f"reason {number}") for number in range(5)})
     assert {row["reason"]: row["count"] for row in said["counts"]} == {"reason 0": 1, "reason 1": 1, OTHER: 3}
 
 
 def test_a_single_block_says_which_offsets_it_is_about() -> None:
-    said = outcomes.explain("2/source-1/3", block(4, 1))
-    assert said["offsets"] == [3 * BLOCK_OFFSETS, 4 * BLOCK_OFFSETS - 1]
-    assert said["settled"] == 5
+    entry = outcomes.explain("2/source-1/3", msgspec.convert(block(4, 1), StoredBlock))
+    assert entry.offsets == (3 * BLOCK_OFFSETS, 4 * BLOCK_OFFSETS - 1)
+    assert entry.settled == 5
+    assert "5 records are completed" in HtmlReader(outcomes.show_entry(entry)).text
 
 
 @pytest.mark.parametrize("broken", [{}, {"origins": 3}, {"origins": [{"origin": "source"}], "blocks": []}])
 def test_a_page_of_another_shape_is_refused(broken: dict[str, Any]) -> None:
-    with pytest.raises((LookupError, TypeError)):
-        outcomes.merge([broken])
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(broken, OutcomesContent)
+
+
+def test_a_drop_whose_reason_is_markup_is_counted_as_text() -> None:
+    counts = [OutcomeCount(EVIL, "dropped", EVIL, 3)]
+    read = HtmlReader(outcomes.show_entry(BlockEntry((0, 9), settled=3, messages_in_part=1, counts=counts)))
+    assert "script" not in read.names
+    assert read.text.count(EVIL) == 2
+
+
+async def test_malformed_messages_stand_apart_with_their_address() -> None:
+    entries = {"0/source/0": block(1), "0/stray:service.log/0": block(0, 4, reason=EVIL)}
+    text = HtmlReader(outcomes.show(await content(entries))).words
+    assert "Malformed messages Messages on internal topics that were not envelopes" in text
+    assert f"service.log {EVIL} 4" in text

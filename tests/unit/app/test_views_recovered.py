@@ -1,4 +1,4 @@
-"""Which partitions a worker may tell of: those that are its own and that it has read back."""
+"""The partitions that a worker reports: those that are assigned to it and that it has read back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import faust
 from faust.types import TP
 from mode.signals import Signal
 
-from metroline.app.views.tables.recovered import Held
+from metroline.app.views.tables.recovered import RecoveredPartitions
 
 TABLE, OTHER = "line.table.outcomes", "line.table.journeys"
 
@@ -23,7 +23,7 @@ class Group:
             name: Signal(name=name, default_sender=self) for name in ("on_partitions_assigned", "on_rebalance_complete")
         }
         self.app = SimpleNamespace(assignor=SimpleNamespace(assigned_actives=lambda: set(self.mine)), **signals)
-        self.held = Held(cast(faust.App, self.app))
+        self.recovered = RecoveredPartitions(cast(faust.App, self.app))
 
     async def assign(self, *partitions: int) -> None:
         self.mine = {TP(topic, partition) for topic in (TABLE, OTHER) for partition in partitions}
@@ -34,7 +34,7 @@ class Group:
 
     @property
     def partitions(self) -> set[int]:
-        return set(self.held.partitions(TABLE))
+        return set(self.recovered.partitions(TABLE))
 
 
 async def test_a_partition_counts_once_its_entries_were_read() -> None:
@@ -45,7 +45,7 @@ async def test_a_partition_counts_once_its_entries_were_read() -> None:
     assert group.partitions == {0, 1}
 
 
-async def test_what_stays_is_told_of_while_other_partitions_move() -> None:
+async def test_a_partition_that_stays_is_reported_while_others_move() -> None:
     group = Group()
     await group.assign(0, 1)
     await group.complete()
@@ -66,7 +66,7 @@ async def test_one_that_went_and_came_back_is_old_until_it_was_read_again() -> N
     assert group.partitions == {0, 1}
 
 
-async def test_one_that_is_gone_is_not_told_of_even_before_faust_says_so() -> None:
+async def test_one_that_is_gone_is_not_reported_even_before_faust_says_so() -> None:
     group = Group()
     await group.assign(0)
     await group.complete()
@@ -74,9 +74,9 @@ async def test_one_that_is_gone_is_not_told_of_even_before_faust_says_so() -> No
     assert group.partitions == set()
 
 
-async def test_tables_are_told_apart() -> None:
+async def test_tables_are_kept_apart() -> None:
     group = Group()
     group.mine = {TP(OTHER, 5)}
     await group.complete()
     assert group.partitions == set()
-    assert group.held.partitions(OTHER) == {5}
+    assert group.recovered.partitions(OTHER) == {5}

@@ -1,0 +1,26 @@
+"""The first page, and the traffic of a worker."""
+
+from __future__ import annotations
+
+from tests.support.html_reader import HtmlReader
+from tests.support.web_worker import HTML, Start
+
+
+async def test_programs_get_the_sign_of_life_that_faust_gives(start: Start) -> None:
+    one = await start()
+    assert await one.json("/") == {"status": "OK"}
+
+
+async def test_browsers_see_the_worker_and_the_live_workers_of_its_line(start: Start) -> None:
+    one = await start()
+    one.hear("http://other:6066", "arrivals", "on-ramp")
+    text = HtmlReader(await (await one.get("/", HTML)).text()).words
+    assert "strategy for new journeys signpost" in text
+    assert "Worker Group Roles Strategy Rules Up since Last seen" in text
+    assert "http://other:6066 metrobus@arrivals arrivals, on-ramp signpost 1" in text
+
+
+async def test_traffic_is_what_the_meter_says(start: Start) -> None:
+    one = await start()
+    one.app.bus.metrics.sent("arrivals", 3, 100)
+    assert (await one.json("/traffic/"))["traffic"] == {"arrivals": {"messages": 1, "records": 3, "bytes": 100}}

@@ -1,0 +1,89 @@
+"""Pages gathered from several workers over HTTP: who is asked, who is missing, and what is said then."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.support.table_entries import block
+from tests.support.web_worker import HTML, Start, share, two_workers
+
+
+async def test_a_page_is_the_same_on_every_worker_and_leaves_out_what_a_worker_has_lost(start: Start) -> None:
+    one, other = await two_workers(start)
+    page = await one.json("/table/outcomes/")
+    assert page == await other.json("/table/outcomes/")
+    assert page["totals"] == {"delivered": 12, "dropped": 2, "dead": 0}
+    assert page["workers"] == sorted([one.url, other.url])
+    assert (page["partitions"], page["missing"], page["missing_partitions"]) == ([0, 1], [], [])
+
+
+async def test_local_asks_nobody(start: Start) -> None:
+    one, _ = await two_workers(start)
+    page = await one.json("/table/outcomes/?local=true")
+    assert page["totals"]["delivered"] == 5
+    assert page["workers"] == [one.url]
+    assert page["missing_partitions"] == [1]
+
+
+@pytest.mark.parametrize("path", ["/table/outcomes/", "/table/journeys/", "/table/dead_letters/"])
+async def test_who_does_not_answer_is_missing_and_nobody_waits_for_long(
+    start: Start, silent: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metroline.app.views.tables.worker_client.TIMEOUT_SECONDS", 0.2)
+    one = await start()
+    gone = "http://127.0.0.1:1"
+    one.put(one.outcomes, {"0/source/0": block(5)})
+    await share({one: {0}, silent: {1}, gone: {2}})
+    began = time.monotonic()
+    page = await one.json(path)
+    assert time.monotonic() - began < 1.5
+    assert page["missing"] == sorted([silent, gone])
+    assert page["missing_partitions"] == [1, 2]
+    shown = await (await one.get(path, HTML)).text()
+    assert silent in shown
+    assert gone in shown
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(text="[1]"),
+        web.Response(text="{}"),
+        web.Response(text="no JSON"),
+        web.Response(status=500),
+        web.Response(status=302, headers={"Location": "/"}),
+        web.Response(text='{"partitions": [1], "partitions_in_all": 2, "origins": [{}], "blocks": []}'),
+    ],
+)
+async def test_an_answer_that_cannot_be_used_is_no_answer(start: Start, answer: web.Response) -> None:
+    app = web.Application()
+
+    async def give(_: web.Request) -> web.Response:
+        return web.Response(text=answer.text, status=answer.status, headers=answer.headers)
+
+    app.router.add_get("/{path:.*}", give)
+    async with TestServer(app) as server:
+        strange = str(server.make_url("")).rstrip("/")
+        one = await start()
+        await share({one: {0}, strange: {1}})
+        assert (await one.json("/table/outcomes/"))["missing"] == [strange]
+        response = await one.get("/table/outcomes/1/source/0/")
+        assert response.status == 404
+        assert (await response.json())["missing"] == [strange]
+
+
+async def test_another_role_asks_the_workers_that_announce_its_role(start: Start) -> None:
+    owner, router = await start("arrivals"), await start("router")
+    owner.put(owner.outcomes, {"0/source/0": block(4)})
+    await share({owner: {0}})
+    router.hear(owner.url, "arrivals")
+    router.hear("http://127.0.0.1:1", "router")
+    page = await router.json("/table/outcomes/")
+    assert page["totals"]["delivered"] == 4
+    assert page["workers"] == [owner.url]
+    assert page["missing"] == []
+    assert (await router.json("/table/outcomes/0/source/0/"))["settled"] == 4
