@@ -28,7 +28,7 @@ from metroline.agents.stops.stop import Stop
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager, OwnedTable
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
-from metroline.app.provisioning import prepare
+from metroline.app.provisioning import provision
 from metroline.app.settings import Settings
 from metroline.app.views import add_views
 from metroline.routing.journeys.departures import Limits
@@ -63,8 +63,7 @@ class LineApp(faust.App):
     async def on_start(self) -> None:
         """Topics are created, and other cuts looked for, before anything subscribes."""
         await super().on_start()
-        preparation = await prepare(self.settings, self.line)
-        self.bus.limits = preparation.limits
+        self.bus.limits = await provision(self.settings, self.line)
         await self.add_runtime_dependency(self.heartbeat)
         for reader in (self.on_ramp, self.waiting):
             if reader is not None:

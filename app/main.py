@@ -1,4 +1,4 @@
-"""What `faust -A app.main worker` loads: the worker that the environment describes."""
+"""The app that `faust -A metroline.app.main worker` loads, with the settings of the environment."""
 
 from metroline.app.factory import create_app
 from metroline.app.inputs.lookup_builds import prepare_lookups

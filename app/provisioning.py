@@ -1,38 +1,39 @@
-"""What is done before a worker subscribes to anything: topics are created and other cuts of roles are looked for."""
+"""Creates the topics of a line before a worker subscribes to any of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from metroline.agents.kafka.cluster import ClusterError, TopicPlan
+from metroline.agents.kafka.cluster import Cluster, ClusterError, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.app.settings import InvalidSettings, Settings
 from metroline.routing.journeys.departures import Limits
 
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What was found out about the source topic."""
-
-    partitions: int
-    limits: Limits
+OVERHEAD_BYTES = 1_024
+"""Bytes of a message that are left to its headers and its batch."""
 
 
-async def prepare(settings: Settings, line: Line) -> Preparation:
-    """Creates the line's topics with the partitions of its source; raises `ClusterError` or `InvalidSettings`."""
+async def provision(settings: Settings, line: Line) -> Limits:
+    """Create the topics that are missing, with as many partitions as the source. Return the limits of envelopes.
+
+    Raise `ClusterError` if a topic cannot be created or does not fit the others, and `InvalidSettings` if PACK_BYTES is
+    more than a message of the source topic may have.
+    """
     cluster, topics = settings.cluster(), settings.topics(line)
-    found = await cluster.partitions([topics.source])
-    if topics.source not in found:
-        await cluster.create([TopicPlan(topics.source, settings.source_partitions)], settings.topic_replication_factor)
-        found = await cluster.partitions([topics.source])
-    partitions = found.get(topics.source, 0)
-    if not partitions:
-        raise ClusterError(f"the source topic {topics.source} has no partitions")
+    partitions = await _source_partitions(cluster, topics.source, settings)
     message_bytes = await cluster.message_bytes(topics.source)
     if settings.pack_bytes > message_bytes:
         raise InvalidSettings(
             f"PACK_BYTES: {settings.pack_bytes} is more than the {message_bytes} that a message may hold"
         )
     await cluster.create(topics.plans(partitions, line.stops, message_bytes), settings.topic_replication_factor)
-    limits = Limits(settings.pack_bytes, settings.pack_records, 2 * message_bytes - 1_024, settings.max_hops)
-    return Preparation(partitions, limits)
+    return Limits(settings.pack_bytes, settings.pack_records, 2 * message_bytes - OVERHEAD_BYTES, settings.max_hops)
+
+
+async def _source_partitions(cluster: Cluster, source: str, settings: Settings) -> int:
+    """Return the number of partitions of the source topic, which is created if it does not exist."""
+    found = await cluster.partitions([source])
+    if source not in found:
+        await cluster.create([TopicPlan(source, settings.source_partitions)], settings.topic_replication_factor)
+        found = await cluster.partitions([source])
+    if not (partitions := found.get(source, 0)):
+        raise ClusterError(f"the source topic {source} has no partitions")
+    return partitions

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError, UsageError
 
 
-class LookupMissing(MetrolineError):
+class LookupMissing(UsageError):
     """Raised when a lookup is read that was never built."""
 
 
@@ -17,5 +17,5 @@ class LookupNotBuilt(MetrolineError):
     """Raised when a lookup could not be built; what was there before is still there."""
 
 
-class InvalidLookup(MetrolineError):
+class InvalidLookup(UsageError):
     """Raised when a name, a folder or a key column cannot be a lookup's."""

@@ -10,7 +10,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.roles import PARTS, SERVICE, Role
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError, UsageError
 
 GROUP_MARK = "@"
 
@@ -19,7 +19,7 @@ class LineRuns(MetrolineError):
     """Raised when workers are alive while offsets are to be carried over."""
 
 
-class IncompleteCut(MetrolineError):
+class IncompleteCut(UsageError):
     """Raised when the new roles leave a part of the line out, or play one twice."""
 
 

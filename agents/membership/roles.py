@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import UsageError
 
 ALL = "all"
 PARTS = ("on-ramp", "router", "arrivals")
 SERVICE = "service:"
 
 
-class UnknownRole(MetrolineError):
+class UnknownRole(UsageError):
     """Raised when a role is named that does not exist."""
 
 

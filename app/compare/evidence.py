@@ -20,7 +20,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.line_table import epoch_of
 from metroline.app.compare.comparison import Route
-from metroline.app.inputs.source_records import Sent
+from metroline.app.inputs.source_loader import Sent
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.settlement import SettledBlock

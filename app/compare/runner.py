@@ -21,7 +21,8 @@ from metroline.app.compare.comparison import Comparison, Run
 from metroline.app.compare.evidence import Evidence, ResultsFile, read_delivered, read_outcomes, read_settled
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.inputs.row_files import UnreadableRecords
-from metroline.app.inputs.source_records import Sent, load, records_of
+from metroline.app.inputs.source_loader import Sent, load
+from metroline.app.inputs.source_records import records_of
 from metroline.app.local.worker_process import AT_LOAD, WorkerProcess, stop_all
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError

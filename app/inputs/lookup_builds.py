@@ -1,4 +1,4 @@
-"""Lookups for the command and for workers: made from a user's file, or of what a line's own code yields."""
+"""Builds lookups, from a user's file or from a line's own code, for the command and for workers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from metroline.agents.lookups.mapped_file import versions
 from metroline.agents.lookups.paths import checked, file_of, folder
 from metroline.agents.services.line import Line
 from metroline.agents.services.lookup_table import LookupTable
-from metroline.app.inputs import lookup_rows as entries
+from metroline.app.inputs import lookup_rows
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Tells nobody how far it has come."""
+def no_report(task: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
 
 
 def build_from_file(
@@ -28,38 +28,39 @@ def build_from_file(
     *,
     as_text: bool = False,
     allow_empty: bool = False,
-    told: Progress = silent,
+    report: Progress = no_report,
 ) -> Label:
-    """Makes the lookup `name` of the rows of a file; raises a `MetrolineError`, and then the old version stays."""
+    """Build the lookup `name` from the rows of a file. Raise a `MetrolineError` and keep the old version on failure."""
     where = folder()
     with alone(checked(name), where, wait=False):
-        rows = entries.of_file(file, key, value, told, as_text=as_text, allow_empty=allow_empty)
-        return build(name, where, rows, Origin(key, value, str(file.resolve())), told)
+        rows = lookup_rows.of_file(file, key, value, report, as_text=as_text, allow_empty=allow_empty)
+        return build(name, where, rows, Origin(key, value, str(file.resolve())), report)
 
 
-def build_of_line(line: Line, told: Progress = silent) -> Iterator[tuple[str, Label]]:
-    """Makes all lookups that a line makes itself, whether they are there or not."""
+def build_of_line(line: Line, report: Progress = no_report) -> Iterator[tuple[str, Label]]:
+    """Build every lookup that the line declares, whether it exists or not. Yield the name and label of each."""
     for table in line.tables:
         with alone(table.name, folder(), wait=True):
-            yield table.name, _build_table(line, table, told)
+            yield table.name, _build_table(line, table, report)
 
 
 def prepare_lookups(line: Line) -> None:
-    """Makes what the line makes itself and is missing, or older than its code and data; opens all that its code names.
+    """Build the line's own lookups that are missing or out of date, and open every lookup that its code names.
 
-    Raises a `MetrolineError` for one that cannot be made, is missing or damaged. Any number of processes may do this at
-    once. One that a user built from a file is left as it is.
+    Raise a `MetrolineError` for a lookup that cannot be built, is missing or is damaged. Any number of processes may
+    call this at once. A lookup that a user built from a file stays as it is.
     """
     for table in line.tables:
         if not _is_current(line, table):
             with alone(table.name, folder(), wait=True):
-                if not _is_current(line, table):  # another process may have made it meanwhile
-                    _build_table(line, table, silent)
+                if not _is_current(line, table):  # another process may have built it meanwhile
+                    _build_table(line, table, no_report)
     for name in sorted(line.lookups):
         lookup(name).open()
 
 
 def _is_current(line: Line, table: LookupTable) -> bool:
+    """Tell whether a lookup exists and was built by the line's present code and data, or by a user."""
     try:
         label = versions.at(file_of(table.name, folder())).label
     except (OSError, LookupDamaged):
@@ -74,6 +75,6 @@ def _is_current(line: Line, table: LookupTable) -> bool:
     return False
 
 
-def _build_table(line: Line, table: LookupTable, told: Progress) -> Label:
+def _build_table(line: Line, table: LookupTable, report: Progress) -> Label:
     origin = Origin(table.key, table.value, f"the line {line.name}", line.name, table.digest(line.code))
-    return build(table.name, folder(), entries.of_table(table, told), origin, told)
+    return build(table.name, folder(), lookup_rows.of_table(table, report), origin, report)

@@ -12,7 +12,9 @@ from aiohttp.web import Request as AiohttpRequest
 from faust import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from metroline.app.operations.dead_letters import Desk, DeskError, Replays, chosen, discarded, forecast, grouped
+from metroline.app.operations.dead_letters import DeadLetters, chosen, grouped
+from metroline.app.operations.letter import DeadLetterError
+from metroline.app.operations.replays import Replays, discard, forecast
 from metroline.routing.errors import MetrolineError
 from metroline.routing.strategies import RuleTables
 
@@ -55,8 +57,8 @@ class DeskView(web.View):
         return cast("LineApp", self.app)
 
     @property
-    def desk(self) -> Desk:
-        return Desk(self.worker.cluster, self.worker.line_topics)
+    def desk(self) -> DeadLetters:
+        return DeadLetters(self.worker.cluster, self.worker.line_topics)
 
     def told(self, data: Any, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
         return self.bytes(orjson.dumps(data), content_type="application/json", status=status)
@@ -75,7 +77,7 @@ class DeskView(web.View):
         try:
             asked = kind.model_validate_json(await cast(AiohttpRequest, request).read())
             if bool(asked.ids) == bool(asked.group):
-                raise DeskError("name letters by their ids, or all of a cause by their group")
+                raise DeadLetterError("name letters by their ids, or all of a cause by their group")
             return self.told(await act(asked))
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
@@ -90,7 +92,7 @@ class Groups(DeskView):
 
     async def get(self, request: web.Request) -> web.Response:
         """Groups or, with `?group=` or `?id=`, letters."""
-        letters = await self.desk.letters()
+        letters = await self.desk.read()
         group, one = request.query.get("group"), request.query.get("id")
         try:
             if group or one:
@@ -111,10 +113,10 @@ class Replay(DeskView):
     async def _replay(self, asked: AskedToReplay) -> Any:
         worker, desk = self.worker, self.desk
         if asked.to is not None and asked.to not in worker.served_stops():
-            raise DeskError(
+            raise DeadLetterError(
                 f"nobody serves the stop {asked.to!r}; there are {', '.join(sorted(worker.served_stops()))}"
             )
-        letters = chosen(await desk.letters(), asked.ids, asked.group)
+        letters = chosen(await desk.read(), asked.ids, asked.group)
         record = None if asked.record is None else orjson.dumps(asked.record)
         replays = Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP)
         rule_tables: RuleTables = worker.rule_tables.rule_tables
@@ -134,6 +136,6 @@ class Discard(DeskView):
         return await self.write(request, AskedToDiscard, self._discard)
 
     async def _discard(self, asked: AskedToDiscard) -> Any:
-        letters = chosen(await self.desk.letters(), asked.ids, asked.group)
-        requests = [discarded(letter, asked.reason, OVER_HTTP) for letter in letters]
+        letters = chosen(await self.desk.read(), asked.ids, asked.group)
+        requests = [discard(letter, asked.reason, OVER_HTTP) for letter in letters]
         return {"discarded": [number async for number in self.desk.send(requests, asked.rate)][-1]}
