@@ -11,7 +11,6 @@ from typing import Any, overload
 
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.records.service_view import SelectedFields
 
 Record = dict[str, Any]
 Handler = Callable[..., Any]
@@ -59,6 +58,8 @@ class Service:
         """
         if self.reads is None or self.is_async:
             return self.handler_of(id)
+        from metroline.routing.records.service_view import SelectedFields  # loads msgspec, which takes long
+
         part, handler = SelectedFields(self.reads), self.handler_of(id)
 
         def laid_over(record: Record) -> Any:
