@@ -1,4 +1,4 @@
-"""Faust's worker, which says in one line why it does not run."""
+"""Faust's worker, with one line that says why it cannot run."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import faust
 from metroline.routing.errors import MetrolineError
 
 CRASHED = "We experienced a crash!"
-"""How Faust announces the error that it raises in the end."""
-
+"""The beginning of Faust's announcement of the error that ends a worker."""
 
 STOP_SECONDS = 9.5
-"""How long a worker that is asked to stop may take; Docker kills what has not ended after ten seconds."""
+"""Time that a worker has to stop, in seconds. Docker kills a container after ten."""
 
 log = logging.getLogger(__name__)
 
 
-class Process(faust.Worker):
-    """Keeps the error for a person that ended it, in place of the tracebacks and the shutdown that Faust logs."""
+class FaustWorker(faust.Worker):
+    """Keeps the `MetrolineError` that ended it, and silences the tracebacks and the shutdown that Faust logs then."""
 
     refusal: MetrolineError | None = None
+    """The error that ended the worker, for its caller to report."""
 
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
-        """Called for SIGTERM and Ctrl-C: what has not ended by then waits for brokers that do not answer."""
+        """Handle SIGTERM and Ctrl-C. A worker that does not stop in time waits for brokers that do not answer."""
         timer = threading.Timer(STOP_SECONDS, _give_up)
         timer.daemon = True
         timer.start()
@@ -49,7 +49,7 @@ class Process(faust.Worker):
 
 
 def _give_up() -> None:
-    """Ends this process as it stands; nothing is lost by that, since what is not acknowledged comes again."""
+    """End this process at once. Nothing is lost, since messages that are not acknowledged are delivered again."""
     log.warning("not stopped within %g s: ends here, and what is at hand comes again", STOP_SECONDS)
     logging.shutdown()
     os._exit(1)

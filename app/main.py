@@ -1,4 +1,4 @@
-"""The worker that the environment describes, for `faust -A app.main worker`."""
+"""The app that `faust -A metroline.app.main worker` loads, with the settings of the environment."""
 
 from metroline.app.factory import create_app
 from metroline.app.inputs.lookup_builds import prepare_lookups

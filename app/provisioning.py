@@ -1,46 +1,45 @@
-"""Creates the topics of a line before a worker subscribes to anything."""
+"""Creates the topics of a line before a worker subscribes to any of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.app.settings import InvalidSettings, Settings
 from metroline.routing.journeys.departures import Limits
 
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What was found out about the source topic."""
-
-    partitions: int
-    limits: Limits
+OVERHEAD_BYTES = 1_024
+"""Bytes of a message that are left to its headers and its batch."""
 
 
-async def prepare(settings: Settings, line: Line) -> Preparation:
-    """Creates the line's topics with the partitions of its source; raises `ClusterError` or `InvalidSettings`."""
+async def provision(settings: Settings, line: Line) -> Limits:
+    """Create the topics that are missing, with as many partitions as the source. Return the limits of envelopes.
+
+    Raise `ClusterError` if a topic cannot be created or does not fit the others, and `InvalidSettings` if PACK_BYTES is
+    more than a message of the source topic may have.
+    """
     cluster, topics = settings.cluster(), settings.topics(line)
-    found = await TopicAdmin(cluster).partitions([topics.source])
-    if topics.source not in found:
-        await TopicAdmin(cluster).create(
-            [TopicPlan(topics.source, settings.source_partitions)], settings.topic_replication_factor
-        )
-        found = await TopicAdmin(cluster).partitions([topics.source])
-    partitions = found.get(topics.source, 0)
-    if not partitions:
-        raise ClusterError(f"the source topic {topics.source} has no partitions")
-    message_bytes = await TopicAdmin(cluster).message_bytes(topics.source)
+    partitions = await _source_partitions(cluster, topics.source, settings)
+    admin, replication = TopicAdmin(cluster), settings.topic_replication_factor
+    message_bytes = await admin.message_bytes(topics.source)
     if settings.pack_bytes > message_bytes:
         raise InvalidSettings(
             f"PACK_BYTES: {settings.pack_bytes} is more than the {message_bytes} that a message may hold"
         )
-    await TopicAdmin(cluster).create(
-        topics.plans(partitions, line.stops, message_bytes), settings.topic_replication_factor
-    )
-    limits = Limits(settings.pack_bytes, settings.pack_records, 2 * message_bytes - 1_024, settings.max_hops)
-    return Preparation(partitions, limits)
+    await admin.create(topics.plans(partitions, line.stops, message_bytes), replication)
+    return Limits(settings.pack_bytes, settings.pack_records, 2 * message_bytes - OVERHEAD_BYTES, settings.max_hops)
+
+
+async def _source_partitions(cluster: Cluster, source: str, settings: Settings) -> int:
+    """Return the number of partitions of the source topic, which is created if it does not exist."""
+    admin = TopicAdmin(cluster)
+    found = await admin.partitions([source])
+    if source not in found:
+        await admin.create([TopicPlan(source, settings.source_partitions)], settings.topic_replication_factor)
+        found = await admin.partitions([source])
+    if not (partitions := found.get(source, 0)):
+        raise ClusterError(f"the source topic {source} has no partitions")
+    return partitions
 
 
 class Provisioning:
@@ -55,7 +54,7 @@ class Provisioning:
     async def run(self) -> None:
         """Provision the topics unless that is done; raise `ClusterError` or `InvalidSettings`."""
         if self._limits is None:
-            self._limits = (await prepare(self._settings, self._line)).limits
+            self._limits = await provision(self._settings, self._line)
 
     def limits(self) -> Limits:
         """Return the limits of envelopes."""

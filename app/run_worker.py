@@ -11,37 +11,37 @@ from contextlib import suppress
 
 from metroline.agents.services.line import Line
 from metroline.app.inputs.lookup_builds import prepare_lookups
-from metroline.app.local.broker_probe import check_free
-from metroline.app.provisioning import prepare
+from metroline.app.local.ports import check_free
+from metroline.app.provisioning import provision
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 
-YOUNG = 50_000
-"""Objects made before the garbage collector looks at the young ones: records have no cycles and are freed at once."""
+COLLECT_AFTER = (50_000, 20, 50)
+"""Thresholds of the garbage collector. Records have no cycles and are freed at once, so it need not look often."""
 
 M_ARENA_MAX = -8
-"""The parameter of glibc's `mallopt` that says how many heaps there may be (malloc.h)."""
+"""The parameter of glibc's `mallopt` that limits the number of heaps (malloc.h)."""
 
 
 def run_worker(settings: Settings) -> None:
-    """Runs until SIGTERM or Ctrl-C; raises a `MetrolineError` for what would keep it from starting."""
+    """Run until SIGTERM or Ctrl-C. Raise a `MetrolineError` if the worker cannot start."""
     _share_one_heap()
     check_free(settings.web_bind, settings.web_port, "WEB_PORT: the port")
     line = Line.load(settings.line)
     if settings.played(line).stops:
         prepare_lookups(line)
-    preparation = asyncio.run(prepare(settings, line))
+    limits = asyncio.run(provision(settings, line))
     if sys.platform != "win32":
-        import uvloop  # there is none on Windows
+        import uvloop  # not available on Windows
 
         uvloop.install()
-    from metroline.app.factory import create_app  # Faust is slow to import: after what can fail at once
-    from metroline.app.faust_worker import Process
+    from metroline.app.factory import create_app  # Faust takes long to import: only after all that can fail at once
+    from metroline.app.faust_worker import FaustWorker
 
-    app = create_app(settings, preparation.limits)
+    app = create_app(settings, limits)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     _calm_garbage_collection()
-    worker = Process(app, loglevel=settings.log_level.upper(), quiet=True, redirect_stdouts=False)
+    worker = FaustWorker(app, loglevel=settings.log_level.upper(), quiet=True, redirect_stdouts=False)
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
@@ -52,16 +52,17 @@ def run_worker(settings: Settings) -> None:
 
 
 def _calm_garbage_collection() -> None:
-    """What is loaded by now stays for good, and need not be looked at again."""
+    """Exempt from garbage collection what is loaded by now: it stays for good."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, 20, 50)
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _share_one_heap() -> None:
-    """Lets all threads take memory from one heap where the C library is glibc, which gives each thread its own.
+    """Let all threads allocate from one heap. By default, glibc has a heap for each thread.
 
-    What one thread takes another gives back here, so that several heaps hold more: about 25 MB in a worker under load.
+    One thread frees here what another has allocated, so that several heaps hold more: about 25 MB in a worker under
+    load. Other C libraries are left as they are.
     """
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)

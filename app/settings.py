@@ -1,6 +1,6 @@
-"""The one place where the environment is read: every variable with its default, validated.
+"""The settings of a worker and of the command, read from the environment and validated.
 
-Variables of Kafka, tables and the web server keep Faust's names, since Faust reads them too.
+The variables of Kafka, tables and the web server have Faust's names, since Faust reads them too.
 """
 
 from __future__ import annotations
@@ -8,10 +8,8 @@ from __future__ import annotations
 import socket
 import ssl
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import faust
-from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,13 +18,21 @@ from metroline.agents.kafka.tls import tls_context
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.roles import Role, UnknownRole
 from metroline.agents.services.line import Line
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError, UsageError
+from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.strategies import Strategy, strategy_named
 
+if TYPE_CHECKING:
+    from faust.types.auth import CredentialsT
+    from pydantic_core import ErrorDetails
 
-class InvalidSettings(MetrolineError):
-    """Raised when a variable of the environment has a value that cannot be used; it names the variable."""
+LIMITS = Limits()
+RETRY_POLICY = RetryPolicy()
+
+
+class InvalidSettings(UsageError):
+    """Raised when an environment variable has a value that cannot be used; it names the variable."""
 
 
 class Settings(BaseSettings):
@@ -53,26 +59,26 @@ class Settings(BaseSettings):
     """Parts of the line that this worker runs: `all`, or on-ramp, router, arrivals and service:NAME, separated by
     commas."""
 
-    pack_bytes: PositiveInt = 900 * 1024
+    pack_bytes: PositiveInt = LIMITS.pack_bytes
     """Maximum size of an envelope, in bytes. A single record that is larger travels in an envelope of its own."""
-    pack_records: PositiveInt = 1_000
+    pack_records: PositiveInt = LIMITS.pack_records
     """Maximum number of records in an envelope."""
     pack_seconds: PositiveFloat = 5.0
     """Time in seconds after which a stop sends the unprocessed rest of an envelope back to its own topic."""
-    max_hops: PositiveInt = 64
+    max_hops: PositiveInt = LIMITS.max_hops
     """Maximum number of stops in a journey. A record that would visit one more becomes a dead letter."""
     max_age: PositiveFloat | None = None
     """Maximum age of a journey, in seconds. An older record becomes a dead letter at its next stop. Default: no
     limit."""
 
-    service_attempts: PositiveInt = 5
+    service_attempts: PositiveInt = RETRY_POLICY.attempts
     """Number of attempts per record, the first included. A service can override it."""
-    service_backoff: PositiveFloat = 0.5
+    service_backoff: PositiveFloat = RETRY_POLICY.backoff
     """Upper bound of the wait before the first retry, in seconds. It doubles with each further retry. A service
     can override it."""
-    service_backoff_max: PositiveFloat = 60.0
+    service_backoff_max: PositiveFloat = RETRY_POLICY.backoff_max
     """Upper bound of the wait before any retry, in seconds. A service can override it."""
-    service_timeout: PositiveFloat = 30.0
+    service_timeout: PositiveFloat = RETRY_POLICY.timeout
     """Time that one call of an async or blocking service may take, in seconds. A service can override it."""
 
     broker_url: str = "kafka://127.0.0.1:9092"
@@ -119,12 +125,14 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls, **overrides: Any) -> Self:
-        """Reads the environment; raises `InvalidSettings` that names each variable with a wrong value."""
+        """Read the environment. An override that is not None takes the place of its variable.
+
+        Raise `InvalidSettings`, which names each variable with a wrong value.
+        """
         try:
-            return cls(**overrides)
+            return cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
-            told = [f"{'.'.join(map(str, one['loc'])).upper() or 'settings'}: {_told(one)}" for one in error.errors()]
-            raise InvalidSettings("; ".join(told)) from error
+            raise InvalidSettings("; ".join(map(_described, error.errors()))) from error
 
     @field_validator("routing_strategy")
     @classmethod
@@ -179,7 +187,7 @@ class Settings(BaseSettings):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """How services are tried that do not say so themselves."""
+        """The policy of services that declare none."""
         return RetryPolicy(self.service_attempts, self.service_backoff, self.service_backoff_max, self.service_timeout)
 
     @property
@@ -191,16 +199,18 @@ class Settings(BaseSettings):
         return Topics(prefix, self.source or f"{prefix}.source")
 
     def played(self, line: Line) -> Role:
-        """The role, whose services must be the line's."""
+        """Return the role of this worker. Raise `InvalidSettings` if the line does not have it."""
         try:
             return Role.parse(self.role, line.stops)
         except UnknownRole as error:
             raise InvalidSettings(f"ROLE: {error}") from error
 
-    def credentials(self) -> Any:
-        """What Faust needs to log in; None for a plain connection."""
+    def credentials(self) -> CredentialsT | None:
+        """Return the credentials in Faust's form, or None for a connection without TLS and login."""
         if self.broker_security == "PLAINTEXT":
             return None
+        import faust  # takes long to import, and most commands have no use for it
+
         context = tls_context(self.broker_ca_file) if self.broker_security.endswith("SSL") else None
         if self.broker_security == "SSL":
             return faust.SSLCredentials(context)
@@ -212,12 +222,20 @@ class Settings(BaseSettings):
         )
 
     def cluster(self) -> Cluster:
-        access = dict(credentials_to_aiokafka_auth(self.credentials()))
-        return Cluster.at(self.broker_url, access, str(self.broker_ca_file) if self.broker_ca_file else None)
+        """Return the cluster at BROKER_URL, with what its clients need to log in."""
+        return Cluster.at(self.broker_url, self._access(), str(self.broker_ca_file) if self.broker_ca_file else None)
+
+    def _access(self) -> dict[str, Any]:
+        """Return how to log in, as parameters of aiokafka's clients."""
+        if (credentials := self.credentials()) is None:
+            return {"security_protocol": "PLAINTEXT"}
+        from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+
+        return dict(credentials_to_aiokafka_auth(credentials))
 
     @property
     def host(self) -> str:
-        """The name under which other workers reach this one's pages."""
+        """The host name under which other workers reach the web server of this one."""
         if self.web_host:
             return self.web_host
         return (
@@ -225,8 +243,11 @@ class Settings(BaseSettings):
         )
 
 
-def _told(error: Any) -> str:
-    """What is wrong with a variable, and its value unless that is said already."""
-    said, value = str(error["msg"]).removeprefix("Value error, "), error["input"]
-    is_said = error["type"] == "value_error" and (repr(value) in said or f" {value} " in f"{said} ")
-    return said if is_said or not error["loc"] else f"{said} (it is {value!r})"
+def _described(error: ErrorDetails) -> str:
+    """Name a variable and what is wrong with it, with its value unless the message has the value already."""
+    variable = ".".join(map(str, error["loc"])).upper()
+    problem, value = error["msg"].removeprefix("Value error, "), error["input"]
+    is_named = error["type"] == "value_error" and (repr(value) in problem or f" {value} " in f"{problem} ")
+    if not variable:
+        return f"settings: {problem}"
+    return f"{variable}: {problem}" if is_named else f"{variable}: {problem} (it is {value!r})"

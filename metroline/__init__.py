@@ -2,7 +2,7 @@
 
 from metroline.agents.lookups import lookup
 from metroline.agents.services.lookup_table import lookup_table
-from metroline.agents.services.service import service
+from metroline.agents.services.service import Record, service
 from metroline.routing.outcome import Drop, Retry
 
-__all__ = ["Drop", "Retry", "lookup", "lookup_table", "service"]
+__all__ = ["Drop", "Record", "Retry", "lookup", "lookup_table", "service"]

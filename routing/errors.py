@@ -1,10 +1,19 @@
-"""What can go wrong: one base, one line each."""
+"""The errors of Metroline: one base class, with the exit code of the command, and the errors of `routing`."""
 
 from __future__ import annotations
 
 
 class MetrolineError(Exception):
-    """Base of every error of this project; its text is one line for a person, saying what to do."""
+    """Base of every error of this project. Its text is one line for a person and says what to do."""
+
+    exit_code = 1
+    """Exit code of a command that ends with this error: the work failed."""
+
+
+class UsageError(MetrolineError):
+    """Base of the errors that the user corrects in a command, a setting or a line before anything can run."""
+
+    exit_code = 2
 
 
 class MalformedEnvelope(MetrolineError):
@@ -35,9 +44,9 @@ class ConditionError(MetrolineError):
     """Raised when a condition could not be decided for a record."""
 
 
-class UnknownStrategy(MetrolineError):
+class UnknownStrategy(UsageError):
     """Raised when a strategy is named that does not exist."""
 
 
-class InvalidLine(MetrolineError):
+class InvalidLine(UsageError):
     """Raised when a line's folder, services or rules cannot be used."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metroline.app.local.broker_probe import HOST, free_port
+from metroline.app.local.ports import HOST, free_port
 
 LOGGED = 15
 """Lines of its log that a container leaves when the test fails."""

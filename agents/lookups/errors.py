@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError, UsageError
 
 
-class LookupMissing(MetrolineError):
+class LookupMissing(UsageError):
     """Raised when a lookup is read that was not built."""
 
 
@@ -17,5 +17,5 @@ class LookupNotBuilt(MetrolineError):
     """Raised when a lookup could not be built. Its previous version is still there."""
 
 
-class InvalidLookup(MetrolineError):
+class InvalidLookup(UsageError):
     """Raised when a name, folder, key or key column cannot be used for a lookup."""

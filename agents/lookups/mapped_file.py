@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from weakref import WeakValueDictionary
-
-import lmdb
 
 from metroline.agents.lookups.errors import LookupDamaged
 from metroline.agents.lookups.footer import Footer
+
+if TYPE_CHECKING:
+    import lmdb
 
 Identity = tuple[int, int, int, int]
 """Distinguishes files under the same name: device, inode, size in bytes, and time of the last change in ns."""
@@ -90,6 +91,8 @@ def _checked(file: IO[bytes]) -> Footer:
 
 
 def _mapped(path: Path) -> lmdb.Environment:
+    import lmdb  # only for a lookup that is opened: a line without lookups does not load it
+
     try:
         return lmdb.open(str(path), subdir=False, readonly=True, create=False, lock=False, readahead=False)
     except lmdb.Error as error:

@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
-from lmdb import BadValsizeError
 from orjson import loads
 
 from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
@@ -70,7 +69,7 @@ class Lookup:
                 found = self._reader.get(name)
             else:
                 return default
-        except (BadValsizeError, ValueError):  # too long for a key, or half of a surrogate pair
+        except _refused_keys():
             return default
         return default if found is None else loads(found)
 
@@ -169,6 +168,16 @@ class Lookup:
         """Replace the lock in a child: the thread that held it does not exist there."""
         self._checking = threading.Lock()
         self._seen = None
+
+
+def _refused_keys() -> tuple[type[Exception], ...]:
+    """Return the errors for a key that is too long or has half of a surrogate pair.
+
+    It is called when an error is raised, so that importing this module does not load LMDB.
+    """
+    from lmdb import BadValsizeError
+
+    return BadValsizeError, ValueError
 
 
 def _identity_at(path: Path) -> Identity | None:

@@ -11,7 +11,7 @@ from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.roles import Role, group_prefix, parts_of
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError, UsageError
 
 Offsets = dict[TopicPartition, int]
 
@@ -20,7 +20,7 @@ class LineRuns(MetrolineError):
     """Raised when workers of the line are alive during a hand-over."""
 
 
-class IncompleteAssignment(MetrolineError):
+class IncompleteAssignment(UsageError):
     """Raised when roles leave a part of the line out or play a part twice."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import UsageError
 
 ALL = "all"
 ON_RAMP = "on-ramp"
@@ -14,7 +14,7 @@ SERVICE = "service:"
 GROUP_SEPARATOR = "@"
 
 
-class UnknownRole(MetrolineError):
+class UnknownRole(UsageError):
     """Raised when a role names a part that the line does not have."""
 
 

@@ -7,35 +7,47 @@ import importlib.util
 import os
 import sys
 from collections import Counter
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import cast
 
 from metroline.agents.lookups.reader import Lookup
 from metroline.agents.services.lookup_table import LookupTable
+from metroline.agents.services.renamed_package import advice_on_import, advice_on_line
 from metroline.agents.services.service import Service
 from metroline.routing.errors import InvalidLine
 
+NO_PARENT = "attempted relative import with no known parent package"
+"""The message of Python for a relative import in a module that is in no package."""
+
 
 def locate(where: str) -> tuple[Path, str | None]:
-    """The folder of a line and, when it is named by a dotted package, that package."""
+    """Return the folder of a line and, if the line is named by a dotted package, that package.
+
+    Raise `InvalidLine` if there is no such folder or package.
+    """
     folder = Path(where).expanduser()
     if folder.is_dir():
         return folder.resolve(), None
-    if "/" not in where and "\\" not in where:
-        try:
-            spec = importlib.util.find_spec(where)
-        except (ImportError, ValueError):
-            spec = None
-        if spec is not None and spec.submodule_search_locations:
-            return Path(next(iter(spec.submodule_search_locations))), where
-    raise InvalidLine(
-        f"there is no line {where!r}: name a package (agents.lines.metrobus) or a folder with services.py and "
-        "routes.toml"
+    spec = _package(where) if "/" not in where and "\\" not in where else None
+    if spec is not None and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))), where
+    hint = advice_on_line(where) or (
+        "name a package (metroline.agents.lines.metrobus) or a folder with services.py and routes.toml"
     )
+    raise InvalidLine(f"there is no line {where!r}: {hint}")
+
+
+def _package(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
 
 
 def import_module_of(folder: Path, package: str | None, module: str) -> ModuleType:
+    """Import a module of a line. Raise `InvalidLine` if it is missing or raises, with what to do."""
     file = folder / f"{module}.py"
     if not file.is_file():
         raise InvalidLine(f"{file} is missing; it holds the line's services")
@@ -46,11 +58,19 @@ def import_module_of(folder: Path, package: str | None, module: str) -> ModuleTy
     except InvalidLine:
         raise
     except Exception as error:  # a user's module may raise anything; it becomes one line
-        raise InvalidLine(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+        raise InvalidLine(_refusal(file, error)) from error
+
+
+def _refusal(file: Path, error: Exception) -> str:
+    if advice := advice_on_import(error):
+        return advice
+    if str(error) == NO_PARENT:
+        return f"{file} has relative imports: name the line by its package (--line PACKAGE.{file.parent.name})"
+    return f"{file} cannot be imported: {type(error).__name__}: {error}"
 
 
 def _import_file(file: Path, name: str) -> ModuleType:
-    """Imports a file of a line that is in no package; files beside it can be imported by their name."""
+    """Import a file of a line that is in no package. It can import the files beside it by their name."""
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
     spec = importlib.util.spec_from_file_location(name, file)
@@ -63,6 +83,7 @@ def _import_file(file: Path, name: str) -> ModuleType:
 
 
 def services_of(module: ModuleType) -> dict[str, Service]:
+    """Return the services of a module by their stops. Raise `InvalidLine` if two have the same name."""
     found: dict[str, Service] = {}
     for value in vars(module).values():
         mark = cast("Service | None", getattr(value, "__metroline__", None))
@@ -75,6 +96,7 @@ def services_of(module: ModuleType) -> dict[str, Service]:
 
 
 def tables_of(module: ModuleType) -> tuple[LookupTable, ...]:
+    """Return the lookups that a module declares. Raise `InvalidLine` if two have the same name."""
     marks = (getattr(value, "__lookup__", None) for value in vars(module).values())
     found = tuple(dict.fromkeys(mark for mark in marks if isinstance(mark, LookupTable)))
     for name, times in Counter(table.name for table in found).items():
@@ -84,7 +106,7 @@ def tables_of(module: ModuleType) -> tuple[LookupTable, ...]:
 
 
 def lookups_of(folder: Path) -> frozenset[str]:
-    """What is named by the modules of a line, as far as they are imported."""
+    """Return the names of the lookups that the imported modules of a line use."""
     modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
     within = [module for module in modules if _is_within(vars(module).get("__file__"), folder)]
     return frozenset(value.name for module in within for value in vars(module).values() if isinstance(value, Lookup))

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.records.service_view import SelectedFields
+from metroline.routing.outcome import Drop, Retry
 
 Record = dict[str, Any]
 Handler = Callable[..., Any]
 """Takes a record and, if it has a parameter `id`, the record's id."""
+
+Answer = Mapping[str, Any] | Drop | Retry
+"""What a service may return: a dict, which may be typed as a `TypedDict`, or `Drop` or `Retry`."""
+ServiceFunction = TypeVar("ServiceFunction", bound=Callable[..., Answer | Coroutine[Any, Any, Answer]])
+"""A plain or async function that can be a service; `@service` keeps its type."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 RESERVED = frozenset({"source", "record", "all"})
@@ -59,6 +64,8 @@ class Service:
         """
         if self.reads is None or self.is_async:
             return self.handler_of(id)
+        from metroline.routing.records.service_view import SelectedFields  # loads msgspec, which takes long
+
         part, handler = SelectedFields(self.reads), self.handler_of(id)
 
         def laid_over(record: Record) -> Any:
@@ -73,7 +80,7 @@ class Service:
 
 
 @overload
-def service(handler: Handler, /) -> Handler: ...
+def service(handler: ServiceFunction, /) -> ServiceFunction: ...
 @overload
 def service(
     *,
@@ -87,7 +94,7 @@ def service(
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
-) -> Callable[[Handler], Handler]: ...
+) -> Callable[[ServiceFunction], ServiceFunction]: ...
 def service(
     handler: Handler | None = None,
     /,

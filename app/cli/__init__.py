@@ -1,4 +1,4 @@
-"""The command `metroline`: errors are one line that says what to do, never a traceback.
+"""The command `metroline`. An error is one line that says what to do.
 
 Exit codes: 0 done, 1 the work failed, 2 wrong use.
 """
@@ -7,62 +7,85 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
+from dataclasses import dataclass
 from typing import Any
 
 import click
-from aiokafka.errors import KafkaError
 
-from metroline.agents.lookups.errors import InvalidLookup, LookupMissing
-from metroline.app.settings import InvalidSettings
-from metroline.routing.errors import InvalidLine, InvalidRules, MetrolineError, UnknownStrategy
-
-WRONG_USE = (InvalidLine, InvalidLookup, InvalidSettings, LookupMissing, UnknownStrategy)
+from metroline.routing.errors import InvalidRules, MetrolineError
 
 
-MODULES = {
-    "demo": "compare",
-    "compare": "compare",
-    "up": "up",
-    "worker": "up",
-    "broker": "up",
-    "push": "up",
-    "check": "check",
-    "explain": "check",
-    "rules": "rules",
-    "dead-letters": "dead_letters",
-    "lookup": "lookup",
-    "hand-over": "up",
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command as `metroline --help` lists it, without loading its module."""
+
+    module: str
+    summary: str
+    """First sentence of the command's own help."""
+
+
+COMMANDS = {
+    "demo": Entry("compare", "Compare the four strategies on the example line."),
+    "compare": Entry("compare", "Compare the cost of the strategies on the same records."),
+    "up": Entry("up", "Run a live line on this machine until Ctrl-C."),
+    "worker": Entry("worker", "Run one worker process, as it is deployed."),
+    "broker": Entry("broker", "Run the embedded broker alone until Ctrl-C."),
+    "push": Entry("push", "Write records to the source topic of a line."),
+    "check": Entry("check", "Validate the rules table in FILE and draw its network."),
+    "explain": Entry("check", "Explain the way of one record, rule by rule."),
+    "rules": Entry("rules", "Show, compare and publish the live rules table."),
+    "dead-letters": Entry("dead_letters", "List, show, replay and discard dead letters."),
+    "lookup": Entry("lookup", "Build and read the tables that services look things up in."),
+    "hand-over": Entry("worker", "Hand over the offsets of a stopped line to other roles."),
 }
-"""The module of each command: a worker does not load what only a comparison needs."""
 
 
 class Commands(click.Group):
-    """Loads commands when they are called, and turns every error that a person can do something about into one line."""
+    """Loads a command's module when the command runs, and reports an error as one line with its exit code."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(MODULES)
+        return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name in MODULES:
-            importlib.import_module(f"{__name__}.{MODULES[name]}")
-        return super().get_command(context, name)
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{COMMANDS[name].module}")
+        command = getattr(module, name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from `COMMANDS`: `--help` loads none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except InvalidRules as error:
-            for problem in error.problems:
-                click.echo(problem, err=True)
-            context.exit(1)
+            _end(context, error.exit_code, *error.problems)
         except MetrolineError as error:
-            click.echo(f"error: {error}", err=True)
-            context.exit(2 if isinstance(error, WRONG_USE) else 1)
-        except KafkaError as error:
-            click.echo(f"error: Kafka says {type(error).__name__}: {error}", err=True)
-            context.exit(1)
+            _end(context, error.exit_code, f"error: {error}")
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
-            context.exit(1)
+            _end(context, 1, "stopped")
+        except _kafka_errors() as error:
+            _end(context, 1, f"error: Kafka says {type(error).__name__}: {error}")
+
+
+def _end(context: click.Context, code: int, *lines: str) -> None:
+    for line in lines:
+        click.echo(line, err=True)
+    context.exit(code)
+
+
+def _kafka_errors() -> tuple[type[Exception], ...]:
+    """Return the base of aiokafka's errors; none if aiokafka, which takes long to import, is not loaded."""
+    if "aiokafka" not in sys.modules:
+        return ()
+    from aiokafka.errors import KafkaError
+
+    return (KafkaError,)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,11 +95,11 @@ def cli() -> None:
 
     \b
     Example: metroline demo
-    Each command says more, with an example: metroline check --help
+    Every command has an example: metroline check --help
     """
 
 
 def main() -> None:
-    """The console script."""
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it says of a failure, the error says
+    """Run the command. This is the console script."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the error has what aiokafka logs of a failure
     cli(prog_name="metroline")

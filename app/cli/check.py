@@ -1,4 +1,4 @@
-"""`metroline check` and `metroline explain`: what a rules table says, without a broker."""
+"""`metroline check` and `metroline explain`: a rules table without a broker."""
 
 from __future__ import annotations
 
@@ -9,44 +9,30 @@ import click
 import orjson
 
 from metroline.agents.services.line import Line
-from metroline.app.cli import cli
-from metroline.app.cli.options import json_option, write_json
+from metroline.app.cli.options import FILE, UnreadableFile, json_option, read_text, write_json
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.line_map.text import text_map
-from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.departures import Limits
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.explain import explain as explain_way
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-
-class UnreadableFile(MetrolineError):
-    """Raised when a file on the command line cannot be read."""
-
-
-def read_text(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableFile(f"{file} cannot be read: {error}") from error
-
-
-@cli.command()
+@click.command()
 @click.argument("file", type=FILE)
 @click.option(
     "--line",
     "line",
     metavar="LINE",
-    help="The line, a package or a folder, whose services must serve the table's stops. Default: the folder of FILE, "
-    "if there is a services.py in it.",
+    help="The line, a package or a folder, whose services must serve the stops of the table. Default: the folder of "
+    "FILE, if it has a services.py.",
 )
 @json_option("the rules, the stops and the warnings")
 def check(file: Path, line: str | None, json_file: Path | None) -> None:
-    """Validates the rules table in FILE and draws its network.
+    """Validate the rules table in FILE and draw its network.
 
-    It needs no broker. A table with problems is not drawn: each problem is told with its line, and it exits with 1.
+    No broker is needed. If the table is invalid, every problem is listed with its line, and the exit code is 1.
 
     \b
     Example: metroline check agents/lines/metrobus/routes.toml
@@ -65,7 +51,7 @@ def check(file: Path, line: str | None, json_file: Path | None) -> None:
 
 
 def _line_around(file: Path) -> str | None:
-    """The folder of a table, if services are in it."""
+    """Return the folder of a table if it has services."""
     folder = file.resolve().parent
     return str(folder) if (folder / "services.py").is_file() else None
 
@@ -77,39 +63,44 @@ def _unchecked(file: Path) -> str:
     )
 
 
-@cli.command()
+@click.command()
 @click.argument("file", type=FILE)
 @click.argument("record", type=FILE)
 @click.option(
     "--line",
     "line",
     metavar="LINE",
-    help="Runs the services of this line, a package or a folder, at the stops. Without it none runs: the record stays "
-    "as it is.",
+    help="Run the services of this line, a package or a folder, at the stops. Default: no service runs, and the record "
+    "stays as it is.",
 )
 @json_option("the way")
 def explain(file: Path, record: Path, line: str | None, json_file: Path | None) -> None:
-    """Shows the way of one record, rule by rule.
+    """Explain the way of one record, rule by rule.
 
-    FILE is a rules table, RECORD a file with one JSON object. After each stop it shows what the service set, the rules
-    that were tried, what they read, and which one held. It needs no broker, and ends with 0 wherever the record ends.
+    FILE is a rules table, RECORD a file with one JSON object. For each stop, the output has the fields that the service
+    set, the rules that were tried with the fields that they read, and the rule that held. No broker is needed. The exit
+    code is 0 however the way of the record ends.
 
     \b
     Example: metroline explain orders/routes.toml orders/one.json --line orders
     """
-    book = RulesTable.parse(read_text(file), file=str(file))
-    try:
-        value = orjson.loads(record.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise UnreadableFile(f"{record} holds no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UnreadableFile(f"{record} holds no JSON object: a record is one")
-    steps = explain_way(book, value, _handlers(line))
+    table = RulesTable.parse(read_text(file), file=str(file))
+    steps = explain_way(table, _read_record(record), _handlers(line), Limits().max_hops)
     if json_file is not None:
         write_json([step.as_json() for step in steps], json_file)
         return
     for step in steps:
         _print(step)
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    try:
+        record = orjson.loads(file.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise UnreadableFile(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise UnreadableFile(f"{file} does not hold a JSON object, as a record must be")
+    return record
 
 
 def _handlers(line: str | None) -> dict[str, Any]:

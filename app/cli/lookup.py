@@ -1,4 +1,4 @@
-"""`metroline lookup build | get | list`: what services look things up in."""
+"""`metroline lookup build | get | list`: the tables that services look things up in."""
 
 from __future__ import annotations
 
@@ -13,54 +13,48 @@ from rich.markup import escape
 from rich.progress import TaskProgressColumn
 from rich.table import Table
 
-from metroline.agents.lookups import lookup
+from metroline.agents.lookups import lookup as open_lookup
 from metroline.agents.lookups.errors import LookupDamaged
 from metroline.agents.lookups.footer import Footer
 from metroline.agents.lookups.paths import file_of, folder, names_in
 from metroline.agents.services.line import Line
-from metroline.app.cli import cli
-from metroline.app.cli.check import FILE
-from metroline.app.cli.options import json_option, write_json
+from metroline.app.cli.options import FILE, json_option, write_json
 from metroline.app.cli.progress import progress_bars
 from metroline.app.inputs.lookup_builds import build_from_file, build_of_line
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 
 WIDTH = 140
-"""Of a table that does not go to a terminal."""
+"""Characters in a line of a table that does not go to a terminal."""
 
 
 class KeyMissing(MetrolineError):
     """Raised when a key is asked for that is not in a lookup."""
 
 
-@cli.group("lookup")
-def lookups() -> None:
-    """Builds and reads the tables that services look things up in.
+@click.group()
+def lookup() -> None:
+    """Build and read the tables that services look things up in.
 
-    They are files in the folder LOOKUP_DIR, which all workers of a machine read from one copy in memory.
+    Lookups are files in the folder LOOKUP_DIR. All workers of a machine share one copy in memory.
 
     \b
     Example: metroline lookup build accounts accounts.csv --key account_number
     """
-    Settings.read()  # says what is wrong with LOOKUP_DIR
+    Settings.read()  # reports a LOOKUP_DIR that cannot be used
 
 
-@lookups.command("build")
+@lookup.command("build")
 @click.argument("name", required=False)
 @click.argument("file", required=False, type=FILE)
+@click.option("--key", metavar="COLUMN", help="Column to look up by. Its values must be unique.")
+@click.option("--value", metavar="COLUMN", help="Column that a lookup returns. Default: all other columns, as a dict.")
+@click.option("--text", is_flag=True, help="Keep the fields of a CSV as text. Default: numbers are read as numbers.")
 @click.option(
-    "--key", metavar="COLUMN", help="The column that it is looked up by; no two rows may have the same there."
+    "--allow-empty", is_flag=True, help="Accept a FILE without rows. Default: refuse it and keep the current version."
 )
 @click.option(
-    "--value", metavar="COLUMN", help="The column whose value is given for a key. Default: all others, as a dict."
-)
-@click.option("--text", is_flag=True, help="Keeps the fields of a CSV as text. Default: numbers are read as numbers.")
-@click.option(
-    "--allow-empty", is_flag=True, help="Takes a FILE without rows. Default: the version that is there stays."
-)
-@click.option(
-    "--line", metavar="LINE", help="Builds what this line, a package or a folder, makes itself in lookups.py."
+    "--line", metavar="LINE", help="Build the lookups that this line, a package or a folder, declares in lookups.py."
 )
 def build(
     name: str | None,
@@ -71,53 +65,50 @@ def build(
     allow_empty: bool,
     line: str | None,
 ) -> None:
-    """Builds the lookup NAME of the rows of FILE.
+    """Build the lookup NAME from the rows of FILE.
 
-    FILE holds JSON lines, or CSV with commas and a header; also .gz. The lookup is written beside the version that is
-    there, and takes its place at once when it is whole; workers read it about a second later. Where something is wrong
-    with a row, or the disk is full, the version that is there stays.
+    FILE holds JSON lines, or CSV with commas and a header; either can be gzipped (.gz). The new version replaces the
+    current one in one step when it is complete, and workers read it about a second later. If a row is invalid or the
+    disk is full, the current version stays.
 
     \b
     Example: metroline lookup build accounts accounts.csv.gz --key account_number --value email
     """
-    console = Console(stderr=True)
-    with progress_bars(console, TaskProgressColumn()) as told:
+    with progress_bars(Console(stderr=True), TaskProgressColumn()) as report:
         if line is not None:
             if name or file or key or value or text or allow_empty:
-                raise click.UsageError(
-                    "--line builds what the line makes itself: it takes no NAME, FILE or other option"
-                )
-            built = list(build_of_line(Line.load(line), told))
+                raise click.UsageError("--line builds the line's own lookups: it takes no NAME, FILE or other option")
+            built = list(build_of_line(Line.load(line), report))
         elif name is None or file is None or key is None:
             raise click.UsageError("NAME, FILE and --key are needed, or --line")
         else:
-            label = build_from_file(name, file, key, value, as_text=text, allow_empty=allow_empty, told=told)
+            label = build_from_file(name, file, key, value, as_text=text, allow_empty=allow_empty, report=report)
             built = [(name, label)]
     for made, label in built:
         click.echo(f"{made}: {label.entries} entries, {label.size} bytes: {file_of(made, folder())}")
     if not built:
-        click.echo("this line makes no lookups itself")
+        click.echo("this line declares no lookups of its own")
 
 
-@lookups.command("get")
+@lookup.command("get")
 @click.argument("name")
 @click.argument("key")
 def get(name: str, key: str) -> None:
-    """Prints what the lookup NAME has for KEY, as JSON. It exits with 1 if there is no such key.
+    """Print the value of KEY in the lookup NAME, as JSON. The exit code is 1 if there is no such key.
 
     \b
     Example: metroline lookup get accounts 40000001
     """
-    table = lookup(name)
+    table = open_lookup(name)
     if key not in table:
         raise KeyMissing(f"lookup {name} has no key {key!r}")
     click.echo(orjson.dumps(table.get(key)).decode())
 
 
-@lookups.command("list")
-@json_option("them")
+@lookup.command("list")
+@json_option("the list")
 def show_list(json_file: Path | None) -> None:
-    """Lists the lookups that are there.
+    """List the lookups of this machine.
 
     \b
     Example: metroline lookup list --json -
@@ -125,11 +116,15 @@ def show_list(json_file: Path | None) -> None:
     where = folder()
     found = {name: _label(file_of(name, where)) for name in names_in(where)}
     if json_file is not None:
-        write_json([_told(name, file_of(name, where), label) for name, label in found.items()], json_file)
-        return
-    if not found:
+        write_json([_as_json(name, file_of(name, where), label) for name, label in found.items()], json_file)
+    elif not found:
         click.echo(f"there are no lookups in {where}")
-        return
+    else:
+        console = Console()
+        (console if console.is_terminal else Console(width=WIDTH)).print(_table(found, where))
+
+
+def _table(found: dict[str, Footer | str], where: Path) -> Table:
     table = Table(title=f"lookups in {where}", box=None)
     for head in ("name", "entries", "bytes", "built at"):
         table.add_column(head, no_wrap=True, justify="right" if head in ("entries", "bytes") else "left")
@@ -143,12 +138,11 @@ def show_list(json_file: Path | None) -> None:
             )
         else:
             table.add_row(name, "", "", "", "", "", escape(f"damaged: {label}"))
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+    return table
 
 
 def _label(file: Path) -> Footer | str:
-    """What a file says of itself, or why it says nothing."""
+    """Return the label of a lookup's file, or the reason why it cannot be read."""
     try:
         with file.open("rb") as opened:
             return Footer.read(opened)
@@ -156,7 +150,7 @@ def _label(file: Path) -> Footer | str:
         return str(error)
 
 
-def _told(name: str, file: Path, label: Footer | str) -> dict[str, Any]:
+def _as_json(name: str, file: Path, label: Footer | str) -> dict[str, Any]:
     if isinstance(label, str):
         return {"name": name, "file": str(file), "problem": label}
     return {"name": name, "file": str(file), **asdict(label)}

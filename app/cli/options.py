@@ -1,42 +1,35 @@
-"""Options that several commands have, and the broker behind `--broker`."""
+"""Options and files that several commands share."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from aiokafka.errors import KafkaError
 
-from metroline.agents.kafka.cluster import Cluster
-from metroline.app.local.embedded_broker import EmbeddedBroker
-from metroline.app.local.worker_process import LOCAL
-from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 
-EMBEDDED = "embedded"
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 line_option = click.option(
     "--line",
     "line",
     metavar="LINE",
-    help="The line: a package (agents.lines.flights) or a folder. Default: LINE in the environment, or the example "
-    "line.",
+    help="The line: a package (metroline.agents.lines.flights) or a folder. Default: LINE in the environment, or the "
+    "example line.",
 )
 broker_option = click.option(
     "--broker",
     "broker",
     metavar="URL",
-    help="A Kafka, as kafka://host:port. Default: BROKER_URL in the environment, or the embedded broker.",
+    help="Kafka cluster, as kafka://host:port. Default: BROKER_URL in the environment, or the embedded broker.",
 )
 seed_option = click.option(
-    "--seed", default=1, show_default=True, help="Another number makes other records, where they are the line's own."
+    "--seed", default=1, show_default=True, help="Seed of the line's own records. Another seed makes other records."
 )
 
 
@@ -46,53 +39,31 @@ def records_option(default: str) -> Callable[[Any], Any]:
         metavar="N|FILE",
         default=default,
         show_default=True,
-        help="So many of the line's own, or those in a file: JSON lines, or CSV with commas and a header; also .gz.",
+        help="Number of the line's own records, or a file: JSON lines, or CSV with commas and a header. Either can be "
+        "gzipped (.gz).",
     )
 
 
 def json_option(what: str) -> Callable[[Any], Any]:
     return click.option(
-        "--json",
-        "json_file",
-        type=click.Path(dir_okay=False, writable=True, path_type=Path),
-        help=f"Writes {what} to this file as JSON; - is the standard output.",
+        "--json", "json_file", type=NEW_FILE, help=f"Write {what} to this file as JSON; - is the standard output."
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A broker to work with: where it is, what it is called, and what suits it."""
-
-    url: str
-    name: str
-    cluster: Cluster
-    environment: dict[str, str]
-    embedded: EmbeddedBroker | None = None
-
-    def check(self) -> None:
-        """Raises `BrokerDied` if it is an embedded one that is gone."""
-        if self.embedded is not None:
-            self.embedded.check()
+class UnreadableFile(MetrolineError):
+    """Raised when a file named on the command line cannot be read."""
 
 
-@contextmanager
-def reached_broker(url: str | None) -> Iterator[Reached]:
-    """The broker that `--broker` or BROKER_URL names, or the embedded one for as long as the block runs."""
-    named = url or os.environ.get("BROKER_URL")
-    if named:
-        settings = Settings.read(broker_url=named)
-        yield Reached(named, named, settings.cluster(), {})
-        return
-    with EmbeddedBroker.start() as broker:
-        try:
-            yield Reached(broker.url, EMBEDDED, Cluster.at(broker.url), LOCAL, broker)
-        except (KafkaError, MetrolineError):
-            broker.check()  # if it is gone, that is what happened
-            raise
+def read_text(file: Path) -> str:
+    """Return the UTF-8 text of a file. Raise `UnreadableFile` if it cannot be read."""
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableFile(f"{file} cannot be read: {error}") from error
 
 
 def write_json(data: Any, file: Path) -> None:
-    """Writes what a program reads; `-` is the standard output."""
+    """Write JSON for a program to read; `-` is the standard output."""
     text = json.dumps(data, indent=2) + "\n"
     if str(file) == "-":
         sys.stdout.write(text)

@@ -1,4 +1,4 @@
-"""Progress bars, which are silent when not on a terminal."""
+"""Progress bars, shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-Told = Callable[[str, int, int], None]
-"""Told what goes on, how far it has come, and how far it goes (0: not known)."""
+ReportProgress = Callable[[str, int, int], None]
+"""Takes the name of a task, how much of it is done, and its total (0: not known)."""
 
 
 @contextmanager
-def progress_bars(console: Console, figures: ProgressColumn) -> Iterator[Told]:
-    """Shows what it is told for as long as the block runs; `figures` says how a bar's figures are written."""
+def progress_bars(console: Console, figures: ProgressColumn) -> Iterator[ReportProgress]:
+    """Show the progress that is reported while the block runs; `figures` is the column with a bar's figures."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), figures, TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield telling(progress)
+        yield bar_per_task(progress)
 
 
-def telling(progress: Progress) -> Told:
-    """Shows what goes on, one bar for each; one whose total is not known (0) pulses until it is."""
+def bar_per_task(progress: Progress) -> ReportProgress:
+    """Return a function that shows one bar for each task. A bar pulses as long as its total is not known (0)."""
     tasks: dict[str, TaskID] = {}
 
-    def told(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = progress.add_task(what, total=None)
-        progress.update(tasks[what], completed=done, total=total or None)
+    def report(task: str, done: int, total: int) -> None:
+        if task not in tasks:
+            tasks[task] = progress.add_task(task, total=None)
+        progress.update(tasks[task], completed=done, total=total or None)
 
-    return told
+    return report

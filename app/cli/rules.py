@@ -1,4 +1,4 @@
-"""`metroline rules publish | show | diff`: the live table."""
+"""`metroline rules publish | show | diff`: the live rules table."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.services.line import Line
 from metroline.agents.tables.publication import Publication
-from metroline.app.cli import cli
-from metroline.app.cli.check import FILE, read_text
-from metroline.app.cli.options import json_option, line_option, write_json
-from metroline.app.operations.rules_topic import Published, read_published
+from metroline.app.cli.options import FILE, json_option, line_option, read_text, write_json
+from metroline.app.operations.rules_topic import PublishedRules, read_published
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
@@ -29,25 +27,25 @@ from metroline.routing.strategies import STRATEGIES
 
 
 class NotPublished(MetrolineError):
-    """Raised when a table was not published, or when none was."""
+    """Raised when a table could not be published, or when a line has no published table."""
 
 
 SHOWN = re.compile(r"# version \d+, published by .*\n")
-"""The line that `rules show` puts before a table."""
+"""The line that `rules show` prints before a table."""
 
 
 def read_table(file: Path) -> str:
-    """The table in a file, also where it is what `rules show` printed."""
+    """Return the table in a file, without the first line that `rules show` adds."""
     text = read_text(file)
     shown = SHOWN.match(text)
     return text[shown.end() :] if shown else text
 
 
-@cli.group()
+@click.group()
 def rules() -> None:
-    """Shows, compares and publishes the live rules table.
+    """Show, compare and publish the live rules table.
 
-    That is the table of a line which runs on the Kafka at BROKER_URL.
+    The commands work on a running line in the Kafka cluster at BROKER_URL.
 
     \b
     Example: metroline rules show > routes.toml       # edit it
@@ -63,28 +61,27 @@ def rules() -> None:
     "--replaces",
     metavar="VERSION",
     type=int,
-    help="The version that the table was made from. Default: whichever is current.",
+    help="Version that the table was made from. Default: the current version, whichever it is.",
 )
 def publish(file: Path, line: str | None, replaces: int | None) -> None:
-    """Publishes the table in FILE: the records that follow go by it.
+    """Publish the table in FILE for the records that follow.
 
-    No restart is needed. A table is refused if it does not validate, if it names a stop that no live worker serves, or
-    if the version of --replaces is not the current one any more.
+    No restart is needed. A table is refused if it is not valid, if it names a stop that no live worker serves, or if
+    the version of --replaces is no longer the current one.
 
     \b
     Example: metroline rules publish routes.toml --replaces 3
     """
-    book = RulesTable.parse(read_table(file), file=str(file))
-    settings = Settings.read(line=line) if line else Settings.read()
-    asyncio.run(_publish(settings, book, str(file), replaces))
+    table = RulesTable.parse(read_table(file), file=str(file))
+    asyncio.run(_publish(Settings.read(line=line), table, str(file), replaces))
 
 
-async def _publish(settings: Settings, book: RulesTable, file: str, replaces: int | None) -> None:
+async def _publish(settings: Settings, table: RulesTable, file: str, replaces: int | None) -> None:
     cluster, topics = settings.cluster(), settings.topics(Line.load(settings.line))
     workers = await live_workers(cluster, topics.workers)
     if not workers.alive(time.time()):
         raise NotPublished(f"no worker of the line {topics.prefix!r} is alive at {settings.broker_url}: start it first")
-    Network.of(book).validate(workers.stops(time.time()), file)
+    Network.of(table).validate(workers.stops(time.time()), file)
     current = await read_published(cluster, topics)
     if current is None:
         raise NotPublished("there is no first version yet: a worker publishes the line's file when it starts")
@@ -93,19 +90,19 @@ async def _publish(settings: Settings, book: RulesTable, file: str, replaces: in
             f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
             "`metroline rules diff`, then publish again"
         )
-    made = Publication(book.text, current.version, getpass.getuser(), time.time())
-    version = await publish_rules(cluster, topics, made)
+    publication = Publication(table.text, current.version, getpass.getuser(), time.time())
+    version = await publish_rules(cluster, topics, publication)
     won = await read_published(cluster, topics)
     if won is None or won.version != version:
         raise NotPublished(
             "somebody else published at the same moment: look at `metroline rules diff`, then publish again"
         )
     click.echo(f"version {version} is published; it replaces {current.version}")
-    await _follow(workers, version)
+    _warn_of_fixed_rules(workers)
 
 
-async def _follow(workers: LiveWorkers, version: int) -> None:
-    """Says which workers do not go by published tables."""
+def _warn_of_fixed_rules(workers: LiveWorkers) -> None:
+    """Name the workers whose strategy does not use published tables."""
     urls = sorted({worker.url for worker in workers.alive(time.time()) if not STRATEGIES[worker.strategy].needs_live})
     if urls:
         click.echo(
@@ -118,40 +115,41 @@ async def _follow(workers: LiveWorkers, version: int) -> None:
 @line_option
 @json_option("the table with its version and who published it")
 def show(line: str | None, json_file: Path | None) -> None:
-    """Prints the current version of the live table.
+    """Print the current version of the live table.
 
     \b
     Example: metroline rules show > routes.toml
     """
-    published = _current(line)
+    current = _current(line)
+    publication = current.publication
     if json_file is not None:
-        write_json({"version": published.version} | published.publication.as_json(), json_file)
+        write_json({"version": current.version} | publication.as_json(), json_file)
         return
-    at = datetime.datetime.fromtimestamp(published.publication.at, datetime.UTC).isoformat(timespec="seconds")
-    click.echo(f"# version {published.version}, published by {published.publication.by} at {at}")
-    click.echo(published.publication.text, nl=False)
+    at = datetime.datetime.fromtimestamp(publication.at, datetime.UTC).isoformat(timespec="seconds")
+    click.echo(f"# version {current.version}, published by {publication.by} at {at}")
+    click.echo(publication.text, nl=False)
 
 
 @rules.command("diff")
 @click.argument("file", type=FILE)
 @line_option
 def diff(file: Path, line: str | None) -> None:
-    """Shows what publishing FILE would change.
+    """Show the changes that publishing FILE would make.
 
-    It exits with 0, whether something would change or not.
+    The exit code is 0 with or without changes.
 
     \b
     Example: metroline rules diff routes.toml
     """
-    published = _current(line)
-    name = f"version {published.version}"
-    before, after = published.publication.text.splitlines(), read_table(file).splitlines()
+    current = _current(line)
+    name = f"version {current.version}"
+    before, after = current.publication.text.splitlines(), read_table(file).splitlines()
     lines = list(difflib.unified_diff(before, after, name, str(file), lineterm=""))
-    click.echo("\n".join(lines) if lines else f"{file} is {name}")
+    click.echo("\n".join(lines) if lines else f"{file} is the same as {name}")
 
 
-def _current(line: str | None) -> Published:
-    settings = Settings.read(line=line) if line else Settings.read()
+def _current(line: str | None) -> PublishedRules:
+    settings = Settings.read(line=line)
     topics = settings.topics(Line.load(settings.line))
     found = asyncio.run(read_published(settings.cluster(), topics))
     if found is None:

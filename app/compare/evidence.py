@@ -15,7 +15,7 @@ from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import Topics
 from metroline.app.compare.comparison import Route
 from metroline.app.compare.results_file import ResultsFile
-from metroline.app.inputs.source_records import Sent
+from metroline.app.inputs.source_loader import Sent
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
 from metroline.routing.messages.envelope import Envelope

@@ -21,7 +21,8 @@ from metroline.app.compare.plan import Plan, Progress
 from metroline.app.compare.strategy_run import StrategyRun
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.inputs.row_files import UnreadableRecords
-from metroline.app.inputs.source_records import Sent, load, records_of
+from metroline.app.inputs.source_loader import Sent, load
+from metroline.app.inputs.source_records import records_of
 
 LATENCY_SECONDS = 10
 """Longest time that the latency is measured for."""

@@ -19,7 +19,7 @@ from metroline.app.compare.evidence import Evidence, read_delivery_times, read_o
 from metroline.app.compare.plan import Plan, Progress, RunFailed
 from metroline.app.compare.results_file import ResultsFile
 from metroline.app.compare.worker_reports import WorkerReport, cpu_seconds, elapsed
-from metroline.app.inputs.source_records import Sent, load
+from metroline.app.inputs.source_loader import Sent, load
 from metroline.app.local.worker_process import AT_LOAD, WorkerProcess, stop_all
 from metroline.routing.outcome import Ending
 

@@ -1,1 +1,1 @@
-"""Users' files become records, source messages and rows of lookups."""
+"""Reads users' files: their rows become records, source messages and entries of lookups."""

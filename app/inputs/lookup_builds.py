@@ -1,4 +1,4 @@
-"""Lookups for the command and for workers: made from a user's file, or of what a line's own code yields."""
+"""Builds lookups, from a user's file or from a line's own code, for the command and for workers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from metroline.agents.lookups.mapped_file import mapped_files
 from metroline.agents.lookups.paths import check_name, file_of, folder
 from metroline.agents.services.line import Line
 from metroline.agents.services.lookup_table import LookupTable
-from metroline.app.inputs import lookup_rows as entries
+from metroline.app.inputs import lookup_rows
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Tells nobody how far it has come."""
+def no_report(task: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
 
 
 def build_from_file(
@@ -28,52 +28,53 @@ def build_from_file(
     *,
     as_text: bool = False,
     allow_empty: bool = False,
-    told: Progress = silent,
+    report: Progress = no_report,
 ) -> Footer:
-    """Makes the lookup `name` of the rows of a file; raises a `MetrolineError`, and then the old version stays."""
+    """Build the lookup `name` from the rows of a file. Raise a `MetrolineError` and keep the old version on failure."""
     where = folder()
     with lock(check_name(name), where, wait=False):
-        rows = entries.of_file(file, key, value, told, as_text=as_text, allow_empty=allow_empty)
-        return build(name, where, rows, BuildInfo(key, value, str(file.resolve())), told)
+        rows = lookup_rows.of_file(file, key, value, report, as_text=as_text, allow_empty=allow_empty)
+        return build(name, where, rows, BuildInfo(key, value, str(file.resolve())), report)
 
 
-def build_of_line(line: Line, told: Progress = silent) -> Iterator[tuple[str, Footer]]:
-    """Makes all lookups that a line makes itself, whether they are there or not."""
+def build_of_line(line: Line, report: Progress = no_report) -> Iterator[tuple[str, Footer]]:
+    """Build every lookup that the line declares, whether it exists or not. Yield the name and footer of each."""
     for table in line.tables:
         with lock(table.name, folder(), wait=True):
-            yield table.name, _build_table(line, table, told)
+            yield table.name, _build_table(line, table, report)
 
 
 def prepare_lookups(line: Line) -> None:
-    """Makes what the line makes itself and is missing, or older than its code and data; opens all that its code names.
+    """Build the line's own lookups that are missing or out of date, and open every lookup that its code names.
 
-    Raises a `MetrolineError` for one that cannot be made, is missing or damaged. Any number of processes may do this at
-    once. One that a user built from a file is left as it is.
+    Raise a `MetrolineError` for a lookup that cannot be built, is missing or is damaged. Any number of processes may
+    call this at once. A lookup that a user built from a file stays as it is.
     """
     for table in line.tables:
         if not _is_current(line, table):
             with lock(table.name, folder(), wait=True):
-                if not _is_current(line, table):  # another process may have made it meanwhile
-                    _build_table(line, table, silent)
+                if not _is_current(line, table):  # another process may have built it meanwhile
+                    _build_table(line, table, no_report)
     for name in sorted(line.lookups):
         lookup(name).open()
 
 
 def _is_current(line: Line, table: LookupTable) -> bool:
+    """Tell whether a lookup exists and was built by the line's present code and data, or by a user."""
     try:
-        label = mapped_files.at(file_of(table.name, folder())).footer
+        footer = mapped_files.at(file_of(table.name, folder())).footer
     except (OSError, LookupDamaged):
         return False
-    if not label.maker or label.digest == table.digest(line.code):
+    if not footer.maker or footer.digest == table.digest(line.code):
         return True
-    if label.maker != line.name:
+    if footer.maker != line.name:
         raise InvalidLookup(
-            f"the lines {label.maker} and {line.name} both make the lookup {table.name}: rename one, or "
+            f"the lines {footer.maker} and {line.name} both make the lookup {table.name}: rename one, or "
             "give each line a LOOKUP_DIR of its own"
         )
     return False
 
 
-def _build_table(line: Line, table: LookupTable, told: Progress) -> Footer:
+def _build_table(line: Line, table: LookupTable, report: Progress) -> Footer:
     origin = BuildInfo(table.key, table.value, f"the line {line.name}", line.name, table.digest(line.code))
-    return build(table.name, folder(), entries.of_table(table, told), origin, told)
+    return build(table.name, folder(), lookup_rows.of_table(table, report), origin, report)

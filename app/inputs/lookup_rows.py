@@ -1,4 +1,4 @@
-"""The entries of a lookup: the rows of a user's file, or those that a line's own code yields."""
+"""The entries of a lookup: the rows of a user's file, or the rows that a line's own code yields."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from metroline.agents.lookups.errors import InvalidLookup, LookupNotBuilt
 from metroline.agents.lookups.external_sort import Entry
 from metroline.agents.lookups.keys import require_key
 from metroline.agents.services.lookup_table import LookupTable
-from metroline.app.inputs.row_files import Source, UnreadableRecords, csv_rows, json_lines, opened, value_of
+from metroline.app.inputs.row_files import RowFile, UnreadableRecords, csv_rows, json_lines, opened, value_of
 from metroline.routing.errors import MetrolineError
 from metroline.routing.records.source_messages import read_message
 
-EVERY = 10_000
-"""Rows between two words of how far it has come."""
+REPORT_ROWS = 10_000
+"""Rows between two reports of progress."""
 
 Row = tuple[int, dict[str, Any]]
+"""The line where a row begins, and the row."""
 
 
 def of_file(
-    file: Path, key: str, value: str | None, told: Progress, *, as_text: bool = False, allow_empty: bool = False
+    file: Path, key: str, value: str | None, report: Progress, *, as_text: bool = False, allow_empty: bool = False
 ) -> Iterator[Entry]:
-    """The rows of a file by their column `key`; raises `UnreadableRecords` with the line of what cannot be one."""
+    """Yield the rows of a file by their column `key`.
+
+    Raise `UnreadableRecords` with the file and line of a row that cannot be an entry.
+    """
     with opened(file) as source:
         total = file.stat().st_size
         rows = _of_csv(source, key, value, str if as_text else value_of) if source.is_csv else _of_json(source)
@@ -36,21 +40,21 @@ def of_file(
                 yield _entry(row, key, value, line)
             except InvalidLookup as error:
                 raise UnreadableRecords(f"{file}:{line}: {error}") from error
-            if number % EVERY == 0:
-                told("reading", source.done(), total)
+            if number % REPORT_ROWS == 0:
+                report("reading", source.done(), total)
         if not number and not allow_empty:
             raise UnreadableRecords(f"{file}: there is no row in it; --allow-empty makes a lookup without entries")
-        told("reading", total, total)
+        report("reading", total, total)
 
 
-def of_table(table: LookupTable, told: Progress) -> Iterator[Entry]:
-    """The rows of a line's own lookup; raises `LookupNotBuilt` for what cannot be one."""
+def of_table(table: LookupTable, report: Progress) -> Iterator[Entry]:
+    """Yield the rows of a line's own lookup. Raise `LookupNotBuilt` for a row that cannot be an entry."""
     number = 0
     try:
         for number, row in enumerate(table.rows(), start=1):
             yield _entry(dict(row), table.key, table.value, number)
-            if number % EVERY == 0:
-                told(table.name, number, 0)
+            if number % REPORT_ROWS == 0:
+                report(table.name, number, 0)
     except InvalidLookup as error:
         raise LookupNotBuilt(f"lookup {table.name}: row {number}: {error}") from error
     except MetrolineError:
@@ -59,12 +63,12 @@ def of_table(table: LookupTable, told: Progress) -> Iterator[Entry]:
         raise LookupNotBuilt(f"lookup {table.name}: after row {number}: {type(error).__name__}: {error}") from error
 
 
-def _of_csv(source: Source, key: str, value: str | None, convert: Callable[[str], object]) -> Iterator[Row]:
-    """A key stays the text that stands there, be it 007 or 1e3."""
+def _of_csv(source: RowFile, key: str, value: str | None, convert: Callable[[str], object]) -> Iterator[Row]:
+    """Yield the rows of a CSV. A key stays text as it is written, such as 007 or 1e3."""
     rows = csv_rows(source)
     line, names = next(rows)
     if not names:
-        raise UnreadableRecords(f"{source.file}: there is nothing in it")
+        raise UnreadableRecords(f"{source.file}: the file is empty")
     for name in (key, key if value is None else value):
         if name not in names:
             raise UnreadableRecords(f"{source.file}:{line}: {_no_column(name, names)}")
@@ -76,8 +80,8 @@ def _of_csv(source: Source, key: str, value: str | None, convert: Callable[[str]
         yield line, row
 
 
-def _of_json(source: Source) -> Iterator[Row]:
-    """Values keep their types; what could not be a record cannot be a row either."""
+def _of_json(source: RowFile) -> Iterator[Row]:
+    """Yield the rows of JSON lines. Values keep their types; a line that could not be a record is not a row."""
     for line, text in json_lines(source):
         [read] = read_message(text)
         if read.record is None:
@@ -92,7 +96,7 @@ def _entry(row: dict[str, Any], key: str, value: str | None, line: int) -> Entry
     kept = require_key(row[key])
     if value is None:
         del row[key]
-    # a copy, since what orjson gives holds on to a kilobyte, which millions of entries cannot have
+    # a copy: orjson's own bytes hold on to a kilobyte each, too much for millions of entries
     return kept, line, bytes(memoryview(orjson.dumps(row if value is None else row[value])))
 
 

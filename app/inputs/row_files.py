@@ -1,4 +1,4 @@
-"""The rows of a file that a user has: JSON lines, or CSV with commas and a header; also .gz."""
+"""Rows of a user's file: JSON lines, or CSV with commas and a header; either may be gzipped."""
 
 from __future__ import annotations
 
@@ -25,43 +25,44 @@ class UnreadableRecords(MetrolineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RowFile:
     """An open file of rows."""
 
     file: Path
     raw: BinaryIO
     content: BinaryIO
-    """What is in it, unpacked."""
+    """The content, decompressed."""
     is_csv: bool
 
     def done(self) -> int:
-        """How many bytes of the file were read so far; 0 if it is a pipe."""
+        """Return the number of bytes of the file that were read so far; 0 for a pipe."""
         return self.raw.tell() if self.raw.seekable() else 0
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Source]:
-    """The file, for as long as the block runs; raises `UnreadableRecords` for what goes wrong with it in there."""
+def opened(file: Path) -> Iterator[RowFile]:
+    """Open a file while the block runs. Raise `UnreadableRecords` if reading it fails in the block."""
     packed = file.suffix == ".gz"
     kind = Path(file.stem).suffix if packed else file.suffix
     try:
         with file.open("rb") as raw, gzip.GzipFile(fileobj=raw) if packed else raw as content:
-            yield Source(file, raw, cast("BinaryIO", content), kind.lower() == ".csv")
+            yield RowFile(file, raw, cast("BinaryIO", content), kind.lower() == ".csv")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UnreadableRecords(f"{file} cannot be read: {error}") from error
 
 
-def json_lines(source: Source) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their numbers."""
+def json_lines(source: RowFile) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank, with their numbers."""
     for number, line in enumerate(source.content, start=1):
         if line.strip():
             yield number, line.rstrip(b"\r\n")
 
 
-def csv_rows(source: Source) -> Iterator[tuple[int, list[str]]]:
-    """The header and the rows of a CSV, as text, with the line where each begins.
+def csv_rows(source: RowFile) -> Iterator[tuple[int, list[str]]]:
+    """Yield the header and the rows of a CSV as text, each with the line where it begins.
 
-    Raises `UnreadableRecords` for one with more or fewer fields than the header, and for two columns of one name.
+    Raise `UnreadableRecords` for a row with more or fewer fields than the header, and for a column name that occurs
+    twice.
     """
     with io.TextIOWrapper(source.content, "utf-8-sig", newline="") as text:
         yield from _rows(text, source.file)
@@ -86,7 +87,10 @@ def _rows(text: Iterable[str], file: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _not_blank(rows: Any, file: Path) -> Iterator[tuple[int, list[str]]]:
-    """What a `csv.reader` gives, with the line where each row begins: a quote that is never closed is told by it."""
+    """Yield the rows of a `csv.reader`, each with the line where it begins.
+
+    An error, such as a quote that is never closed, names the line where its row begins.
+    """
     begun = 1
     try:
         for row in rows:
@@ -102,15 +106,15 @@ def _counted(number: int, what: str) -> str:
 
 
 def value_of(text: str) -> object:
-    """A CSV field as JSON: empty is null, a number is a number, anything else is text.
+    """Return a CSV field as a JSON value: null if it is empty, a number if it is written as one, otherwise text.
 
-    A number has no leading zeros, no more than 64 bits, and an exponent only with its sign, as programs write it: codes
-    such as 007 and 12e4 are text.
+    A number has no leading zeros and at most 64 bits, and its exponent has a sign, as programs write it. Codes such as
+    007 and 12e4 stay text.
     """
     if text == "":
         return None
     if not (text[0].isdigit() or text[0] in "-."):
-        return text  # most are, and trying is slow
+        return text  # most fields are text, and matching is slow
     if NUMBER.fullmatch(text) is None:
         return text
     number = int(text) if text.lstrip("-").isdigit() else float(text)

@@ -1,4 +1,4 @@
-"""A child process that never outlives this one: the embedded broker, and whatever else a command starts."""
+"""Child processes that never outlive this one, such as the embedded broker and workers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-# The guard waits for the end of a pipe that this process alone holds open. However this process ends, kill -9 included,
-# the pipe ends, and the guard kills its process group: itself, the child, and what the child started. That works from
-# any thread and on every POSIX system; Linux's PR_SET_PDEATHSIG does neither.
+# The guard reads from a pipe that only this process holds open. When this process ends, even by kill -9, the pipe is
+# closed and the guard kills its process group: itself, the child, and the processes that the child started. This works
+# from any thread and on every POSIX system, unlike Linux's PR_SET_PDEATHSIG.
 GUARD = ["/bin/sh", "-c", "read -r _; kill -9 0"]
 
 
 class Child:
-    """A process in a group of its own: Ctrl-C reaches this process only, which then stops its children in order."""
+    """A process in its own group. Ctrl-C reaches only this process, which then stops its children in order."""
 
     def __init__(self, process: subprocess.Popen[bytes], guard: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
@@ -31,7 +31,7 @@ class Child:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Self:
-        """Starts `command` in `folder`; what it prints goes to the file `log`, which is begun anew. Raises OSError."""
+        """Start `command` in `folder`. Its output overwrites the file `log`. Raise OSError on failure."""
         guard = subprocess.Popen(GUARD, stdin=subprocess.PIPE, process_group=0)
         try:
             with log.open("wb") as output:
@@ -51,16 +51,16 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process id."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative, as in `subprocess`, if a signal ended it."""
+        """None while the process runs; negative, as in `subprocess`, if a signal ended it."""
         return self._process.poll()
 
     def last_words(self, lines: int = 3) -> str:
-        """How it ended and the last lines of its log, in one line."""
+        """Describe in one line how the process ended, with the last lines of its log."""
         code = self.exit_code
         how = "still running" if code is None else f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         text = self.log.read_text("utf-8", "replace") if self.log.is_file() else ""
@@ -68,15 +68,15 @@ class Child:
         return f"{how}; log: {' | '.join(said[-lines:]) or 'empty'}"
 
     def terminate(self) -> None:
-        """Asks it to end (SIGTERM) and does not wait."""
+        """Ask the process to end (SIGTERM), without waiting."""
         self._process.terminate()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Asks it to end (SIGTERM), kills it and what it started after `timeout` seconds; may be called again."""
+        """Ask the process to end (SIGTERM); after `timeout` seconds kill it and all that it started. Idempotent."""
         try:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout)
         finally:
-            self._guard.communicate()  # ends the guard's pipe, and with it the group
+            self._guard.communicate()  # closes the guard's pipe, which ends the group
             self._process.wait()

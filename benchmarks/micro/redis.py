@@ -17,7 +17,7 @@ import psutil
 import redis
 
 from benchmarks.micro.lookup_readers import drawn, nanoseconds, value_of
-from metroline.app.local.broker_probe import HOST, free_port
+from metroline.app.local.ports import HOST, free_port
 
 TOGETHER = 100
 """Keys that are asked for at once."""

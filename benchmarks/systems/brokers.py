@@ -14,8 +14,8 @@ import pytest
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin
-from metroline.app.local.broker_probe import HOST, free_port
 from metroline.app.local.child_process import Child
+from metroline.app.local.ports import HOST, free_port
 from metroline.app.local.worker_process import AT_LOAD, LOCAL
 from metroline.routing.errors import MetrolineError
 from tests.support.brokers import Broker, running_embedded, running_kafka

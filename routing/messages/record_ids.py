@@ -7,7 +7,7 @@ import re
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.messages.header_checks import natural
 from metroline.routing.records.fingerprints import EXACT
 
@@ -54,10 +54,10 @@ def _id(encoded: Any) -> RecordId:
 
 
 def id_of(name: str) -> tuple[Origin, int, int | None]:
-    """What `id_text` says: origin, offset and, in a packed message, the place in it; raises `MetrolineError`."""
+    """What `id_text` says: origin, offset and, in a packed message, the place in it; raises `UsageError`."""
     found = ID.fullmatch(name)
     if found is None:
-        raise MetrolineError(f"{name!r} is no record's id: it looks like source-0-17 or source-0-17.3")
+        raise UsageError(f"{name!r} is no record's id: it looks like source-0-17 or source-0-17.3")
     index = found["index"]
     return Origin(found["name"], int(found["partition"])), int(found["offset"]), None if index is None else int(index)
 

@@ -17,8 +17,6 @@ from metroline.routing.rules.stop_rules import StopRules
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.service_errors import describe_error
 
-MOST_STOPS = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -52,11 +50,14 @@ class Explained:
 
 
 def explain(
-    book: RulesTable, record: dict[str, Any], handlers: Mapping[str, Callable[[dict[str, Any]], Any]]
+    book: RulesTable, record: dict[str, Any], handlers: Mapping[str, Callable[[dict[str, Any]], Any]], max_hops: int
 ) -> Iterator[Explained]:
-    """Follows a record through a table; at a stop with a handler that is no coroutine, the handler runs."""
+    """Follow a record through a table, for at most `max_hops` stops.
+
+    At a stop with a handler that is not a coroutine function, the handler runs.
+    """
     after, before = SOURCE, record
-    for _ in range(MOST_STOPS):
+    for _ in range(max_hops):
         decision = book.decide(after, record)
         trials = tuple(_trials(book.stop_rules(after), record))
         changes = _changes(before, record)
@@ -73,7 +74,7 @@ def explain(
             if end is not None:
                 yield Explained(stop, (), end)
                 return
-    yield Explained(after, (), f"dead: too_many_hops: {MOST_STOPS} stops behind it")
+    yield Explained(after, (), f"dead: too_many_hops: {max_hops} stops behind it")
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:

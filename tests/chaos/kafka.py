@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 
-from metroline.app.local.broker_probe import HOST, free_port, wait_until_it_answers
+from metroline.app.local.broker_probe import wait_until_it_answers
 from metroline.app.local.child_process import Child
+from metroline.app.local.ports import HOST, free_port
 from tests.support.brokers import CLUSTER, HERE, JAVA, Broker, kafka_jars
 
 STOP_SECONDS = 20.0

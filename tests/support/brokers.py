@@ -16,9 +16,10 @@ from typing import NoReturn
 
 import pytest
 
-from metroline.app.local.broker_probe import HOST, free_port, wait_until_it_answers
+from metroline.app.local.broker_probe import wait_until_it_answers
 from metroline.app.local.child_process import Child
 from metroline.app.local.embedded_broker import EmbeddedBroker
+from metroline.app.local.ports import HOST, free_port
 from tests.support.project import ROOT
 
 HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ from tests.support.project import ROOT
 REFUSED = """
 import logging, sys
 import faust
-from metroline.app.faust_worker import Process
+from metroline.app.faust_worker import FaustWorker
 from metroline.routing.errors import MetrolineError
 
 class Refused(faust.App):
@@ -31,7 +31,7 @@ class Refused(faust.App):
         logging.getLogger("mine").warning("something was lost")
 
 app = Refused("test", store="memory://", web_enabled=False, datadir=sys.argv[1])
-worker = Process(app, loglevel="INFO", quiet=True, redirect_stdouts=False)
+worker = FaustWorker(app, loglevel="INFO", quiet=True, redirect_stdouts=False)
 try:
     worker.execute_from_commandline()
 except SystemExit:

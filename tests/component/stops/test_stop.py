@@ -93,7 +93,8 @@ async def test_a_service_that_asks_for_it_is_handed_the_records_id(bench: Bench,
         seen[record["n"]] = id
         return record
 
-    mark = (note_later if way == "async" else note).__metroline__  # type: ignore[attr-defined]
+    function: Any = note_later if way == "async" else note
+    mark = function.__metroline__
     incoming = envelope({"n": 1}, {"n": 2})
     packed = replace(incoming.segments[0], ids=(4, (5, 3, 9)))
     await confirmed(

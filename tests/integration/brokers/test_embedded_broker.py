@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from metroline.app.local.broker_probe import BrokerDied, PortInUse, free_port
+from metroline.app.local.broker_probe import BrokerDied
 from metroline.app.local.embedded_broker import BrokerMissing, EmbeddedBroker
+from metroline.app.local.ports import PortInUse, free_port
 from tests.support.waiting import children, is_open, is_running, wait_until
 
 STARTS_A_BROKER = """

@@ -11,8 +11,8 @@ from metroline.agents.kafka import producer as producing
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.producer import KafkaProducer, NotSent, TooLarge
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
-from metroline.app.local.broker_probe import HOST, free_port
 from metroline.app.local.embedded_broker import EmbeddedBroker
+from metroline.app.local.ports import HOST, free_port
 from tests.support.brokers import Broker
 
 LIMIT = 8 * 1024 * 1024

@@ -17,7 +17,7 @@ import uvloop
 from aiokafka.conn import create_conn
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from metroline.app.local.broker_probe import HOST, free_port
+from metroline.app.local.ports import HOST, free_port
 from metroline.app.settings import Settings
 from tests.support.brokers import HERE, Broker, kafka_jars, run, running_kafka, unavailable
 from tests.support.depot import Depot, check_ways, numbered

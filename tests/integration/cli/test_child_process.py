@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from metroline.app.local.broker_probe import BrokerSilent, free_port, wait_until_it_answers
+from metroline.app.local.broker_probe import BrokerSilent, wait_until_it_answers
 from metroline.app.local.child_process import Child
+from metroline.app.local.ports import free_port
 from tests.support.waiting import children, is_running, wait_until
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from metroline.app.local.broker_probe import free_port
+from metroline.app.local.ports import free_port
 from metroline.app.local.worker_process import LOCAL
 from tests.support.brokers import Broker
 from tests.support.project import ROOT
@@ -211,7 +211,7 @@ def test_ctrl_c_ends_a_comparison_with_all_that_it_started(tmp_path: Path) -> No
     ("arguments", "said", "code"),
     [
         (["--line", "no.such.line"], "there is no line 'no.such.line'", 2),
-        (["--records", "nothing.jsonl"], "neither a number nor a file", 1),
+        (["--records", "nothing.jsonl"], "neither a number nor a file", 2),
         (["--strategies", "zigzag"], "there is no strategy 'zigzag'; there are hard_wired, conductor", 2),
         (["--broker", "kafka://127.0.0.1:1"], "no Kafka broker answers at 127.0.0.1:1", 1),
     ],

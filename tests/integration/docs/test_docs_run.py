@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from metroline.app.local.broker_probe import free_port
+from metroline.app.local.ports import free_port
 from tests.support.pages import PAGES, Block, Page
 from tests.support.waiting import wait_until
 

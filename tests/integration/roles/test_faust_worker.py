@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from metroline.app.local.broker_probe import HOST, free_port
 from metroline.app.local.child_process import Child
+from metroline.app.local.ports import HOST, free_port
 from metroline.app.local.worker_process import WorkerProcess
 from tests.support.depot import Depot, check_ways, numbered
 from tests.support.project import ROOT

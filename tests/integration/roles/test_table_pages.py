@@ -20,8 +20,8 @@ import pytest
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.services.line import Line
-from metroline.app.local.broker_probe import HOST, free_port
 from metroline.app.local.child_process import Child
+from metroline.app.local.ports import HOST, free_port
 from tests.support.brokers import Broker
 from tests.support.waiting import wait_until
 

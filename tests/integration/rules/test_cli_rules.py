@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from metroline.agents.services.line import Line
-from metroline.app.local.broker_probe import free_port
+from metroline.app.local.ports import free_port
 from tests.integration.cli.test_compare import metroline, running
 from tests.support.waiting import wait_until
 

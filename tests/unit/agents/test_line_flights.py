@@ -115,8 +115,8 @@ def test_a_number_written_with_an_exponent_is_a_number() -> None:
 
 
 def test_the_carrier_is_named() -> None:
-    assert services.agent_loop({"carrier": "HA"})["carrier_name"] == "Hawaiian Airlines Inc."
-    assert services.agent_loop({"carrier": "ZZ"})["carrier_name"] is None
+    assert services.carrier({"carrier": "HA"})["carrier_name"] == "Hawaiian Airlines Inc."
+    assert services.carrier({"carrier": "ZZ"})["carrier_name"] is None
 
 
 def test_an_aircraft_that_is_not_registered_is_null_and_keeps_the_year_of_the_flight() -> None:
@@ -182,8 +182,8 @@ def test_a_claim_is_worth_what_the_delay_cost(arr_delay: int | None, seats: int 
 
 
 def test_a_regional_partner_has_a_desk_of_its_own() -> None:
-    assert claim(agent_loop="EV")["desk"] == "partner"
-    assert claim(agent_loop="UA")["desk"] == "carrier"
+    assert claim(carrier="EV")["desk"] == "partner"
+    assert claim(carrier="UA")["desk"] == "carrier"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from metroline.agents.lookups import builder as writer
 from metroline.agents.lookups import external_sort as sorting
 from metroline.agents.lookups.errors import LookupNotBuilt
 from metroline.agents.lookups.paths import file_of
-from metroline.app.inputs import lookup_rows as entries
+from metroline.app.inputs import lookup_rows
 from metroline.app.inputs.lookup_builds import build_from_file
 from metroline.app.inputs.row_files import UnreadableRecords, value_of
 from metroline.routing.errors import MetrolineError
@@ -91,7 +91,7 @@ KEPT = {"a": "the old version"}
         ("a.csv", "account,n\n1,2\n,3\n", ":3: there is no key"),
         ("a.csv", "account,n\n1,2\n1,2,3\n", ":3: 3 fields, but the header names 2 columns"),
         ("a.csv", "account;n\n1;2\n", ":1: the header 'account;n' is one column: separate columns"),
-        ("a.csv", "", ": there is nothing in it"),
+        ("a.csv", "", ": the file is empty"),
         ("a.csv", "account,n\n", ": there is no row in it; --allow-empty makes a lookup without entries"),
         ("a.csv", 'account,n\n1,2\n3,"4\n5,6\n7,8\n', ":3: unexpected end of data"),
         ("a.csv", 'account,n\n1,"2"3\n', ":2: ',' expected after '\"'"),
@@ -148,7 +148,7 @@ def test_a_packed_file_with_a_wrong_byte_is_refused(folder: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
 def test_rows_may_come_out_of_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entries, "EVERY", 1)
+    monkeypatch.setattr(lookup_rows, "REPORT_ROWS", 1)
     pipe = folder / "rows.jsonl"
     os.mkfifo(pipe)
     writing = threading.Thread(target=pipe.write_text, args=(JSON,))

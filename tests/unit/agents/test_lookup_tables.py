@@ -15,7 +15,7 @@ from metroline.agents.lookups.paths import file_of
 from metroline.agents.services.line import Line
 from metroline.app.cli import cli
 from metroline.app.inputs.lookup_builds import prepare_lookups
-from metroline.app.local.broker_probe import free_port
+from metroline.app.local.ports import free_port
 from metroline.app.run_worker import run_worker
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidLine

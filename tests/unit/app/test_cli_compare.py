@@ -7,12 +7,12 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
-from metroline.app.cli.progress import telling
+from metroline.app.cli.progress import bar_per_task
 
 
 def test_a_bar_whose_total_is_known_at_its_end_is_done_then() -> None:
     progress = Progress(console=Console(file=io.StringIO()))
-    told = telling(progress)
+    told = bar_per_task(progress)
 
     told("loading the source", 2_000, 0)
     (bar,) = progress.tasks

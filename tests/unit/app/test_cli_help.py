@@ -1,4 +1,4 @@
-"""`--help`: every command has an example, and says what each of its options is for."""
+"""`--help`: every command has an example and describes its options; the list of commands loads none of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from metroline.app.cli import cli
+from metroline.app.cli import COMMANDS, cli
 
 
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
@@ -40,3 +40,17 @@ def test_every_option_says_what_it_is_for(names: tuple[str, ...]) -> None:
         assert below is not None
         command = below
     assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_has_the_first_sentence_of_the_commands_own_help(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.name == name
+    assert command.get_short_help_str(limit=200) == COMMANDS[name].summary
+
+
+def test_the_list_of_commands_is_complete_and_in_one_line_each() -> None:
+    listed = CliRunner().invoke(cli, ["--help"]).output.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == list(COMMANDS)
+    assert all(line.endswith(COMMANDS[name].summary) for name, line in zip(COMMANDS, listed, strict=True))

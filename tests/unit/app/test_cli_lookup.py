@@ -73,7 +73,7 @@ def test_a_key_that_is_not_there_exits_with_1(folder: Path) -> None:
         (
             ["build", "x", "--line", "metroline.agents.lines.metrobus"],
             2,
-            "Error: --line builds what the line makes itself",
+            "Error: --line builds the line's own lookups",
         ),
         (["build", "--line", "no.such.line"], 2, "error: there is no line 'no.such.line'"),
     ],

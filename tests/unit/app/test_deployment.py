@@ -15,7 +15,7 @@ import pytest
 
 from metroline.agents.membership.roles import PARTS, SERVICE
 from metroline.agents.services.line import Line
-from metroline.app.local.broker_probe import free_port
+from metroline.app.local.ports import free_port
 from metroline.app.settings import Settings
 from tests.support.project import ROOT
 

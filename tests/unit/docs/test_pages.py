@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metroline.app.cli import MODULES
+from metroline.app.cli import COMMANDS
 from metroline.app.settings import Settings
 from metroline.routing.outcome import Cause
 from metroline.routing.strategies import STRATEGIES
@@ -30,7 +30,7 @@ def test_every_strategy_is_described(strategy: str) -> None:
     assert f"\n- **`{strategy}`**" in PAGES["strategies.md"] or f"**Start with `{strategy}`**" in PAGES["strategies.md"]
 
 
-@pytest.mark.parametrize("command", MODULES)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_mentioned(command: str) -> None:
     pages = [*PAGES.values(), (PROJECT / "README.md").read_text("utf-8")]
     assert any(re.search(rf"(metroline|make) {command}\b", page) for page in pages)
@@ -40,7 +40,7 @@ def test_every_command_is_mentioned(command: str) -> None:
 def test_a_page_names_only_verbs_and_commands_that_exist(name: str) -> None:
     code = "\n".join(block or inline for block, inline in CODE.findall(PAGES[name]))
     assert set(re.findall(r"(?:^|[ =])make ([a-z][a-z-]*)", code, re.MULTILINE)) <= VERBS
-    assert set(re.findall(r"(?:^|[ =])metroline ([a-z][a-z-]*)", code, re.MULTILINE)) <= set(MODULES)
+    assert set(re.findall(r"(?:^|[ =])metroline ([a-z][a-z-]*)", code, re.MULTILINE)) <= set(COMMANDS)
 
 
 def test_the_pages_for_operators_name_only_settings_that_exist() -> None:

@@ -30,7 +30,7 @@ def raised(call: Callable[[], Any]) -> str:
 
 def end(handler: Callable[[dict[str, Any]], Any]) -> str:
     """The last thing that `explain` says of a record with this service at its only stop."""
-    return [step.verdict for step in explain(RulesTable.parse(TABLE), {"amount": "3"}, {"price": handler})][-1]
+    return [step.verdict for step in explain(RulesTable.parse(TABLE), {"amount": "3"}, {"price": handler}, 64)][-1]
 
 
 def line_here() -> int:

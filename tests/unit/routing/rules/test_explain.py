@@ -17,7 +17,7 @@ from tests.support.worlds import Handler, Record, Sketch, examples, records, ser
 def test_the_rule_that_explain_says_holds_is_the_one_that_decides(rules: tuple[Sketch, ...], record: Record) -> None:
     book = RulesTable.parse(table(rules))
     decision = book.decide(SOURCE, record)
-    first = next(iter(explain(book, record, {})))
+    first = next(iter(explain(book, record, {}, 64)))
     tried = [trial.rule for trial in first.trials]
     assert tried == [rule.name for rule in rules if rule.after == SOURCE][: len(tried)]
     held = [trial.rule for trial in first.trials if trial.holds]
@@ -37,7 +37,7 @@ def test_explain_follows_a_record_from_stop_to_stop_to_its_end(
     rules: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record
 ) -> None:
     book = RulesTable.parse(table(rules))
-    told = list(explain(book, record, handlers))
+    told = list(explain(book, record, handlers, 64))
     assert told[0].after == SOURCE
     for before, behind in pairwise(told):
         assert before.verdict == behind.after
@@ -53,7 +53,7 @@ def test_explain_tells_what_each_service_did_to_the_record() -> None:
         record["same"].append(2)
         return record | {"n": 1.0, "new": "x"}
 
-    told = list(explain(book, before, {"a": change, "b": lambda record: record}))
+    told = list(explain(book, before, {"a": change, "b": lambda record: record}, 64))
     assert [(step.after, step.sets, step.removes) for step in told] == [
         ("source", {}, ()),
         ("a", {"n": "1.0", "same": "[1,2]", "new": '"x"'}, ("gone",)),

@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from click.testing import CliRunner
 
 from metroline.app.cli import cli
-from metroline.app.cli import up as living
+from metroline.app.cli import worker as living
 
 ROLES = ["--to", "on-ramp,router,arrivals", "--to", "service:contact_point,service:allow_list,service:log"]
 
@@ -19,9 +19,9 @@ ROLES = ["--to", "on-ramp,router,arrivals", "--to", "service:contact_point,servi
     [
         (
             {"line@all": {TopicPartition("line.arrivals", 0): 7, TopicPartition("line.arrivals", 1): 5}},
-            "line@all: reads on after the 12 messages (packs of records) that were read, in 2 partitions\n",
+            "line@all: continues after the 12 messages that were read, in 2 partitions\n",
         ),
-        ({}, "no messages were read yet: the new workers begin with the first ones\n"),
+        ({}, "no messages were read yet: the new workers start with the first ones\n"),
     ],
 )
 def test_hand_over_says_where_each_group_reads_on(

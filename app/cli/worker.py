@@ -1,0 +1,60 @@
+"""`metroline worker` and `metroline hand-over`: workers as they are deployed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import click
+
+from metroline.agents.membership.hand_over import hand_over as hand_over_offsets
+from metroline.agents.membership.roles import Role
+from metroline.agents.services.line import Line
+from metroline.app.cli.options import line_option
+from metroline.app.run_worker import run_worker
+from metroline.app.settings import Settings
+
+
+@click.command()
+def worker() -> None:
+    """Run one worker process, as it is deployed.
+
+    All settings come from environment variables; docs/settings.md lists them. SIGTERM or Ctrl-C ends the worker.
+
+    \b
+    Example: BROKER_URL=kafka://kafka:9092 LINE=lines/orders ROLE=router metroline worker
+    """
+    run_worker(Settings.read())
+
+
+@click.command("hand-over")
+@line_option
+@click.option(
+    "--to",
+    "roles",
+    metavar="ROLE",
+    multiple=True,
+    required=True,
+    help="ROLE of one of the new workers; repeat it for each. Together the roles must cover the whole line.",
+)
+def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
+    """Hand over the offsets of a stopped line to other roles.
+
+    Each role has its own consumer group. When a line is divided into roles in another way, this command commits for
+    each new group the offsets up to which its topics were read. Stop the line first, and start the new workers
+    afterwards.
+
+    \b
+    Example: metroline hand-over --to on-ramp,router,arrivals --to service:price,service:ship
+    """
+    settings = Settings.read(line=line)
+    loaded = Line.load(settings.line)
+    division = [Role.parse(role, loaded.stops) for role in roles]
+    moved = asyncio.run(
+        hand_over_offsets(settings.cluster(), settings.topics(loaded), division, loaded.stops, time.time())
+    )
+    for group, offsets in moved.items():
+        read, partitions = sum(offsets.values()), len(offsets)
+        click.echo(f"{group}: continues after the {read} messages that were read, in {partitions} partitions")
+    if not moved:
+        click.echo("no messages were read yet: the new workers start with the first ones")

@@ -1,0 +1,88 @@
+"""Loads records into a source topic, and remembers which record went where."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from metroline.agents.kafka.cluster import Cluster
+from metroline.app.inputs.source_records import packed
+from metroline.routing.messages.record_ids import RecordId
+
+MAX_UNCONFIRMED = 2_000
+"""Messages that may be unconfirmed while the source is loaded."""
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+THROUGHPUT = {"linger_ms": 5, "max_batch_size": 256 * 1024}
+"""Producer settings for a load without a rate."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """The records that were sent: the index in the input of the first record at each (partition, offset)."""
+
+    pack: int = 1
+    """Records in a message; the last one may hold fewer."""
+    records: int = 0
+    times: array[float] = field(default_factory=lambda: array("d"))
+    """When each record was sent, in seconds since the epoch."""
+    _places: list[dict[int, int]] = field(default_factory=list)
+
+    def note(self, partition: int, offset: int, index: int) -> None:
+        """Remember where the message begins that holds the record of this index first."""
+        while len(self._places) <= partition:
+            self._places.append({})
+        self._places[partition][offset] = index
+
+    def index(self, partition: int, record: RecordId) -> int:
+        """Return the index in the input of a record by its id."""
+        if isinstance(record, int):
+            return self._places[partition][record]
+        return self._places[partition][record[0]] + (record[1] if self.pack > 1 else 0)
+
+
+async def load(
+    cluster: Cluster,
+    topic: str,
+    records: Iterator[bytes],
+    partitions: int,
+    rate: float | None = None,
+    pack: int = 1,
+) -> AsyncIterator[Sent]:
+    """Send the records, `rate` per second and `pack` in a message; without a rate, as fast as possible.
+
+    Yield the confirmed records now and then, and at the end.
+    """
+    sent = Sent(pack)
+    waiting: list[tuple[int, Any]] = []
+    settings = {} if rate else THROUGHPUT
+    async with cluster.producer(max_request_size=MAX_REQUEST_BYTES, **settings) as producer:
+        started = time.monotonic()
+        for number, (message, count) in enumerate(packed(records, pack)):
+            index = sent.records
+            if rate:
+                await _pace(started + index / rate)
+            sent.times.extend([time.time()] * count)
+            waiting.append((index, await producer.send(topic, message, partition=number % partitions)))
+            sent.records += count
+            if len(waiting) >= MAX_UNCONFIRMED:
+                await _confirm(sent, waiting)
+                yield sent
+        await _confirm(sent, waiting)
+    yield sent
+
+
+async def _confirm(sent: Sent, waiting: list[tuple[int, Any]]) -> None:
+    for index, confirmation in waiting:
+        message = await confirmation
+        sent.note(message.partition, message.offset, index)
+    waiting.clear()
+
+
+async def _pace(due: float) -> None:
+    wait = due - time.monotonic()
+    if wait > 0:
+        await asyncio.sleep(wait)

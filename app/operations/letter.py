@@ -1,0 +1,116 @@
+"""One dead letter as an operator sees it, and its group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import RecordId, id_text
+from metroline.routing.outcome import Cause, Ending, Outcome
+
+
+class DeadLetterError(MetrolineError):
+    """Raised when a dead letter cannot be found, or cannot be replayed or discarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter: an envelope with one record, and the time when it was settled (seconds since the epoch)."""
+
+    envelope: Envelope
+    settled: float
+
+    @property
+    def id(self) -> str:
+        return id_text(self.envelope.origin, self.record_id)
+
+    @property
+    def record_id(self) -> RecordId:
+        return self.envelope.segments[0].ids[0]
+
+    @property
+    def line(self) -> bytes:
+        """The record as a line of JSON."""
+        return self.envelope.segments[0].lines[0]
+
+    @property
+    def reason(self) -> str:
+        outcome = self.envelope.segments[0].outcome
+        return (outcome and outcome.reason) or ""
+
+    @property
+    def cause(self) -> tuple[str, ...]:
+        """The stop, the kind and, if a service raised, the exception's type and place. Letters are grouped by it."""
+        segment = self.envelope.segments[0]
+        outcome = segment.outcome or Outcome(Ending.DEAD)
+        cause = (segment.last_stop, outcome.cause or "")
+        if outcome.error is not None:
+            return (*cause, outcome.error.type, outcome.error.place)
+        return (*cause, outcome.rule or "") if outcome.cause is Cause.RULE_ERROR else cause
+
+    @property
+    def group(self) -> str:
+        """The id of the letter's group: six hexadecimal digits."""
+        return blake2b("\0".join(self.cause).encode(), digest_size=3).hexdigest()
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether the letter is a record. A message that was not an envelope is not one."""
+        return not self.envelope.origin.name.startswith(MALFORMED_ORIGIN)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the letter keeps only a part of bytes that were not a record, or were too large."""
+        record = orjson.loads(self.line)
+        return isinstance(record, dict) and record.keys() == {"raw"}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything that is known about the letter."""
+        segment = self.envelope.segments[0]
+        return {
+            "id": self.id,
+            "group": self.group,
+            "reason": self.reason,
+            "rule": segment.outcome and segment.outcome.rule,
+            "settled": self.settled,
+            "entered": segment.entered,
+            "strategy": self.envelope.strategy,
+            "generation": segment.generation,
+            "hops": segment.hops,
+            "stops": [visit._asdict() for visit in segment.history],
+            "attempts": list(segment.attempts.causes) if segment.attempts else [],
+            "replays": [replay._asdict() for replay in segment.replays],
+            "record": orjson.loads(self.line),
+        }
+
+
+@dataclass(slots=True)
+class Group:
+    """Dead letters with the same cause."""
+
+    id: str
+    cause: tuple[str, ...]
+    reason: str
+    """Reason of the first letter."""
+    letters: list[Letter] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        times = [letter.settled for letter in self.letters]
+        stop, kind, *more = self.cause
+        return {
+            "group": self.id,
+            "stop": stop,
+            "kind": kind,
+            "where": " at ".join(filter(None, more)),
+            "count": len(self.letters),
+            "first": min(times),
+            "last": max(times),
+            "example": self.letters[0].id,
+            "reason": self.reason,
+        }

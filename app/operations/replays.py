@@ -1,0 +1,101 @@
+"""Replays and discards of dead letters: edited records, requests to the arrivals, and a forecast of the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from metroline.app.operations.letter import DeadLetterError, Letter
+from metroline.routing.addresses import SOURCE, SWITCH
+from metroline.routing.errors import UsageError
+from metroline.routing.journeys.departures import Departures
+from metroline.routing.journeys.replay import begin_anew, discard_request, replay_request
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.itinerary import Decider, Decision
+from metroline.routing.messages.segment import Replay
+from metroline.routing.records.source_messages import read_message
+from metroline.routing.rules.table import RulesTable
+from metroline.routing.strategies import RuleTables
+
+NO_LIMIT = 1_000_000
+"""Hops of a journey that has only begun: far above any limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """Letters to replay, each with its record as a line of JSON, and the requests to the arrivals."""
+
+    lines: list[tuple[Letter, bytes]]
+    requests: list[Envelope]
+
+    @classmethod
+    def of(
+        cls, letters: Sequence[Letter], fields: dict[str, Any], record: bytes | None, stop: str | None, by: str
+    ) -> Replays:
+        """Edit the records, as `edited` does. Raise `UsageError` if one record is given for several letters."""
+        if record is not None and len(letters) != 1:
+            raise UsageError(f"a record replaces that of one letter, and {len(letters)} letters are named")
+        lines = [(letter, edited(letter, fields, record)) for letter in letters]
+        return cls(lines, [_replay(letter, line, stop, by) for letter, line in lines])
+
+    def check(self, rule_tables: RuleTables) -> None:
+        """Raise the error with which the arrivals would answer one of the requests."""
+        for request in self.requests:
+            departures = Departures(request.strategy, request.origin, max_hops=NO_LIMIT)
+            for segment in request.segments:
+                begin_anew(departures, rule_tables, segment, time.time())
+
+
+def edited(letter: Letter, fields: dict[str, Any], record: bytes | None = None) -> bytes:
+    """Return the letter's record, or `record` in its place, with these fields set, as a line of JSON.
+
+    Raise `DeadLetterError` for a letter without a record, and `UsageError` if `record` is not one record.
+    """
+    if not letter.is_replayable:
+        raise DeadLetterError(
+            f"{letter.id} is no record but a message that could not be read: look at it, then discard it"
+        )
+    if record is not None:
+        return _given(letter, fields, record)
+    if letter.is_cut:
+        raise DeadLetterError(
+            f"{letter.id} holds no record but what was kept of bytes that are none: give one with --record"
+        )
+    return orjson.dumps(orjson.loads(letter.line) | fields) if fields else letter.line
+
+
+def _given(letter: Letter, fields: dict[str, Any], record: bytes) -> bytes:
+    (line, *more) = read_message(record)
+    if line.record is None or more:
+        raise UsageError(f"the record for {letter.id} is not valid: {line.problem or 'there are several'}")
+    return orjson.dumps(line.record | fields) if fields else line.line
+
+
+def _replay(letter: Letter, line: bytes, stop: str | None, by: str) -> Envelope:
+    before = letter.line.decode(errors="replace") if line != letter.line else None
+    return replay_request(letter.envelope, Replay(time.time(), by, letter.reason, before), stop, line)
+
+
+def discard(letter: Letter, reason: str, by: str) -> Envelope:
+    """Return the request to count a letter as dropped for this reason."""
+    return discard_request(letter.envelope, Replay(time.time(), by, letter.reason), reason)
+
+
+def forecast(table: RulesTable, line: bytes, stop: str | None) -> str:
+    """Describe the way of a record by the current rules, as far as it is known before services change the record."""
+    first = [f"{stop} (as asked)"] if stop else []
+    plan = table.plan(stop or SOURCE, orjson.loads(line))
+    legs = [plan] if isinstance(plan, Decision) else plan.legs
+    return " -> ".join([*first, *map(_described, legs)])
+
+
+def _described(leg: Decision | Decider) -> str:
+    if isinstance(leg, Decider):
+        return "then as its content will be" if leg.value == SWITCH else leg.value
+    if leg.outcome is None:
+        return f"{leg.stop} ({leg.rule})"
+    return f"{leg.outcome.ending}{f': {leg.outcome.reason}' if leg.outcome.reason else ''}"

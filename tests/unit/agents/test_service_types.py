@@ -1,0 +1,101 @@
+"""A type checker sees a service as the function that it is, and refuses a function that cannot be one."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from mypy import api
+
+from tests.support.project import ROOT
+
+BEGIN = """
+from typing import Any, TypedDict, assert_type
+
+from metroline import Drop, Record, Retry, service
+
+
+class Order(TypedDict):
+    amount: int
+"""
+
+SERVICES = """
+@service
+def price(record: Record) -> Record | Drop | Retry:
+    return record if record else Drop("empty")
+
+@service(reads=["amount"], attempts=3)
+async def ship(record: Record, id: str) -> Record:
+    return record
+
+@service(blocking=True)
+def typed(order: Order) -> Order:
+    return order
+
+@service
+def untyped(record):  # type: ignore[no-untyped-def]
+    return record
+
+assert_type(price({}), Record | Drop | Retry)
+assert_type(typed({"amount": 1}), Order)
+
+async def use() -> None:
+    assert_type(await ship({}, "source-0-17"), Record)
+"""
+
+
+def checked(folder: Path, code: str) -> list[str]:
+    """Return what mypy says of a line's module in strict mode, one error a line."""
+    module = folder / "services.py"
+    module.write_text(BEGIN + textwrap.dedent(code))
+    cache = ROOT / ".mypy_cache" / "services"
+    said, problems, _ = api.run(["--strict", "--no-error-summary", "--cache-dir", str(cache), str(module)])
+    assert problems == ""
+    return [line for line in said.splitlines() if ": error: " in line]
+
+
+@pytest.fixture(autouse=True)
+def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the project are not those of a user."""
+    monkeypatch.setenv("MYPYPATH", str(ROOT))
+
+
+def test_services_keep_their_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert checked(tmp_path, SERVICES) == []
+
+
+def test_what_cannot_be_a_service_and_wrong_calls_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = """
+        @service
+        def number(record: Record) -> int:
+            return 3
+
+        @service(concurrency=2)
+        async def nothing(record: Record) -> None:
+            pass
+
+        @service
+        def some_day(record: Record) -> list[Record]:
+            return [record]
+
+        @service
+        def price(record: Record) -> Record:
+            return record
+
+        price(3)
+        price({}).reason
+    """
+    errors = checked(tmp_path, code)
+
+    assert [error.partition(" error: ")[2].partition("  [")[0] for error in errors] == [
+        'Value of type variable "ServiceFunction" of "service" cannot be "Callable[[dict[str, Any]], int]"',
+        'Value of type variable "ServiceFunction" of function cannot be '
+        '"Callable[[dict[str, Any]], Coroutine[Any, Any, None]]"',
+        'Value of type variable "ServiceFunction" of "service" cannot be '
+        '"Callable[[dict[str, Any]], list[dict[str, Any]]]"',
+        'Argument 1 to "price" has incompatible type "int"; expected "dict[str, Any]"',
+        '"dict[str, Any]" has no attribute "reason"',
+    ]

@@ -1,0 +1,184 @@
+"""Exit codes: 2 for wrong use, in every command that can be used so; 1 where the work itself failed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from metroline.app.cli import COMMANDS, cli
+from metroline.app.local.ports import free_port
+from metroline.routing.errors import MetrolineError, UsageError
+from tests.support.project import ROOT
+
+TABLE = ROOT / "agents" / "lines" / "metrobus" / "routes.toml"
+LINE = "metroline.agents.lines.metrobus"
+
+COMPLETE: dict[str, list[str]] = {
+    "demo": [],
+    "compare": ["--records", "1"],
+    "up": [],
+    "worker": [],
+    "broker": [],
+    "push": ["--records", "1"],
+    "check": [str(TABLE)],
+    "explain": [str(TABLE), "record.json"],
+    "rules show": [],
+    "rules diff": [str(TABLE)],
+    "rules publish": [str(TABLE)],
+    "dead-letters list": [],
+    "dead-letters show": ["source-0-1"],
+    "dead-letters replay": ["source-0-1"],
+    "dead-letters discard": ["source-0-1", "--reason", "a test"],
+    "lookup build": ["--line", LINE],
+    "lookup get": ["metrobus.addresses", "1"],
+    "lookup list": [],
+    "hand-over": ["--to", "all"],
+}
+"""Arguments with which each command can run; `--help` lists the commands."""
+
+READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "explain", "broker"}]
+HAS_LINE = [name for name in COMPLETE if name not in {"demo", "worker", "broker", "lookup get", "lookup list"}]
+TALKS_TO_KAFKA = [
+    *("compare", "demo", "worker", "push", "hand-over"),
+    *(name for name in COMPLETE if name.startswith(("rules", "dead-letters"))),
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with one record, and no Kafka anywhere near."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("BROKER_URL", f"kafka://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("WEB_PORT", str(free_port()))
+    Path("record.json").write_text('{"n": 1}')
+    return tmp_path
+
+
+def metroline(name: str, *more: str) -> Result:
+    return CliRunner().invoke(cli, [*name.split(), *COMPLETE[name], *more])
+
+
+def assert_ends(result: Result, code: int, words: str) -> None:
+    """The command ends with this code, prints nothing, and its last line says why, without a traceback."""
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    assert words in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+def test_every_command_is_in_the_table() -> None:
+    assert {name.split()[0] for name in COMPLETE} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_an_unknown_option_is_wrong_use(name: str) -> None:
+    assert_ends(metroline(name, "--nonsense"), 2, "No such option: --nonsense")
+
+
+@pytest.mark.parametrize("name", READS_SETTINGS)
+def test_a_setting_that_cannot_be_used_is_wrong_use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_HOPS", "many")
+    assert_ends(metroline(name), 2, "error: MAX_HOPS: ")
+
+
+@pytest.mark.parametrize("name", HAS_LINE)
+def test_a_line_that_does_not_exist_is_wrong_use(name: str) -> None:
+    assert_ends(metroline(name, "--line", "no.such.line"), 2, "error: there is no line 'no.such.line'")
+
+
+def test_a_line_in_the_environment_that_does_not_exist_is_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINE", "no.such.line")
+    for name in ("worker", "compare", "up", "push", "rules show", "dead-letters list", "hand-over"):
+        assert_ends(metroline(name), 2, "error: there is no line 'no.such.line'")
+
+
+def test_a_role_that_does_not_exist_is_wrong_use_wherever_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_ends(metroline("hand-over", "--to", "nonsense"), 2, "this line has no role 'nonsense'")
+    monkeypatch.setenv("ROLE", "nonsense")
+    assert_ends(metroline("worker"), 2, "error: ROLE: this line has no role 'nonsense'")
+
+
+def test_a_strategy_that_does_not_exist_is_wrong_use_wherever_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_ends(metroline("compare", "--strategies", "teleport"), 2, "there is no strategy 'teleport'")
+    monkeypatch.setenv("ROUTING_STRATEGY", "teleport")
+    assert_ends(metroline("worker"), 2, "error: ROUTING_STRATEGY: there is no strategy 'teleport'")
+
+
+@pytest.mark.parametrize("broker", ["http://127.0.0.1:9092", "kafka://nowhere:port"])
+@pytest.mark.parametrize("name", ["compare", "up"])
+def test_an_address_that_is_no_kafka_is_wrong_use_wherever_it_is_named(
+    name: str, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_ends(
+        metroline(name, "--port", str(free_port()), "--broker", broker)
+        if name == "up"
+        else metroline(name, "--broker", broker),
+        2,
+        "error: BROKER_URL: write kafka://host:port",
+    )
+    monkeypatch.setenv("BROKER_URL", broker)
+    assert_ends(metroline("rules show"), 2, "error: BROKER_URL: write kafka://host:port")
+
+
+@pytest.mark.parametrize("name", ["dead-letters show", "dead-letters replay", "dead-letters discard"])
+def test_letters_that_are_named_twice_are_wrong_use(name: str) -> None:
+    assert_ends(metroline(name, "--group", "4be3b2"), 2, "error: name dead letters by their ids, or all of a group")
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("push", ["--records", "nothing.jsonl"], "error: --records nothing.jsonl: neither a number nor a file"),
+        ("compare", ["--records", "nothing.jsonl"], "error: --records nothing.jsonl: neither a number nor a file"),
+        ("dead-letters replay", ["--set", "amount"], "error: --set amount: write FIELD=VALUE"),
+        ("dead-letters replay", ["--record", "nothing.json"], "File 'nothing.json' does not exist"),
+        ("lookup get", ["another"], "unexpected extra argument"),
+        ("broker", ["--port", "70000"], "70000 is not in the range"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_wrong_use(name: str, more: list[str], words: str) -> None:
+    assert_ends(metroline(name, *more), 2, words)
+
+
+@pytest.mark.parametrize("name", TALKS_TO_KAFKA)
+def test_a_kafka_that_does_not_answer_is_work_that_failed(name: str) -> None:
+    assert_ends(metroline(name), 1, "error: no Kafka broker answers at 127.0.0.1:")
+
+
+def test_a_table_that_is_not_valid_is_what_check_reports_with_1(folder: Path) -> None:
+    table = folder / "routes.toml"
+    table.write_text('[[rules]]\nafter = "source"\n')
+    for name in ("check", "explain"):
+        ended = CliRunner().invoke(cli, [name, str(table), *(["record.json"] if name == "explain" else [])])
+        assert_ends(ended, 1, f"{table}:1: rule 1")
+
+
+def test_a_record_that_is_not_json_is_work_that_failed(folder: Path) -> None:
+    (folder / "record.json").write_text("{")
+    assert_ends(metroline("explain"), 1, "error: record.json is not valid JSON")
+
+
+def test_every_error_has_an_exit_code_of_its_base() -> None:
+    assert MetrolineError.exit_code == 1
+    assert UsageError.exit_code == 2
+
+
+def test_ctrl_c_exits_with_1_and_one_word() -> None:
+    stopped = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import metroline.app.cli.broker as module, metroline.app.cli as cli\n"
+            "def interrupt(port): raise KeyboardInterrupt\n"
+            "module.broker.callback = interrupt\n"
+            "import sys; sys.argv[1:] = ['broker']; cli.main()",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (stopped.returncode, stopped.stdout, stopped.stderr.strip()) == (1, "", "stopped")
