@@ -27,12 +27,12 @@ from metroline.app.cli.options import (
     write_json,
 )
 from metroline.app.cli.progress import progress_bars
+from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.compare.comparison import Comparison
 from metroline.app.compare.plan import Plan
 from metroline.app.compare.report import render
 from metroline.app.compare.runner import ComparisonRun
 from metroline.app.inputs.source_records import check_records
-from metroline.app.local.target_broker import TargetBroker, target_broker
 from metroline.app.settings import Settings
 from metroline.routing.rules.network import Network
 from metroline.routing.strategies import STRATEGIES, strategy_named

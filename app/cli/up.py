@@ -15,12 +15,12 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.services.line import Line
 from metroline.app.cli.options import broker_option, line_option, seed_option
+from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.inputs.source_loader import load
 from metroline.app.inputs.source_records import records_of
 from metroline.app.local.ports import HOST, check_free
 from metroline.app.local.stop_signal import stop_signal
-from metroline.app.local.target_broker import TargetBroker, target_broker
 from metroline.app.local.worker_process import WorkerProcess, stop_all
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
