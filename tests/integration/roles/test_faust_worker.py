@@ -1,7 +1,8 @@
-"""`faust -A app.main worker` is a worker as well, under every strategy."""
+"""Faust's own command runs a worker as well: in a checkout by `app.main`, and from anywhere by its installed name."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from dataclasses import replace
@@ -16,27 +17,33 @@ from tests.support.depot import Depot, check_ways, numbered
 from tests.support.project import ROOT
 
 
-def start_faust(line: Depot, strategy: str) -> WorkerProcess:
-    """Starts Faust's own command as the README says, in the repository's folder."""
+def start_faust(line: Depot, strategy: str, app: str, folder: Path) -> WorkerProcess:
+    """Start Faust's own command with this app in this folder."""
     port = free_port()
     told = line.environment(ROUTING_STRATEGY=strategy, WEB_PORT=str(port), WEB_BIND=HOST)
-    command = [str(Path(sys.executable).with_name("faust")), "-A", "app.main", "worker", "-l", "info"]
-    child = Child.start(command, line.logs / f"faust-{strategy}.log", ROOT, {**os.environ, **told})
+    command = [str(Path(sys.executable).with_name("faust")), "-A", app, "worker", "-l", "info"]
+    child = Child.start(command, line.logs / f"faust-{strategy}.log", folder, {**os.environ, **told})
     line.workers.append(WorkerProcess(child, port))
     return line.workers[-1]
 
 
+def places(elsewhere: Path) -> dict[str, tuple[str, Path]]:
+    """Return the app and the folder for each strategy: `app.main` in a checkout, the installed name elsewhere."""
+    return {"conductor": ("app.main", ROOT), "map_maker": ("metroline.app.main", elsewhere)}
+
+
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what differs is how it starts
-async def test_fausts_own_command_runs_a_worker_by_conductor_and_by_map_maker(depot: Depot) -> None:
+async def test_fausts_own_command_runs_a_worker_in_a_checkout_and_anywhere_else(depot: Depot, tmp_path: Path) -> None:
     await depot.create_source()
     lines = {name: replace(depot, prefix=f"{depot.prefix}.{name}") for name in ("conductor", "map_maker")}
     workers = {}
     for strategy, line in lines.items():
         line.variables = {"SOURCE": depot.topics.source}
-        workers[strategy] = start_faust(line, strategy)
+        workers[strategy] = start_faust(line, strategy, *places(tmp_path)[strategy])
     await depot.push(numbered(range(100)))
 
     for strategy, line in lines.items():
+        await asyncio.to_thread(workers[strategy].wait_until_ready)
         await line.settled(100)
         journeys = (await line.journeys()).values()
         check_ways(journeys, range(100))
