@@ -1,0 +1,63 @@
+"""Requests to replay or discard over HTTP: only those with the token and a body that makes sense are carried out."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from tests.support.web_worker import Start, WebWorker
+
+TOKEN = "a secret"
+GIVEN = {"Authorization": f"Bearer {TOKEN}"}
+
+
+async def post(worker: WebWorker, what: str, body: Any, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    url = f"{worker.url}/dead-letters/{what}/"
+    async with worker.client.post(url, json=body, headers=headers) as response:
+        return response.status, str((await response.json())["error"])
+
+
+async def writable(start: Start) -> WebWorker:
+    worker = await start()
+    worker.app.settings = worker.app.settings.model_copy(update={"metroline_token": TOKEN})
+    return worker
+
+
+@pytest.mark.parametrize("what", ["replay", "discard"])
+async def test_without_a_token_in_the_settings_nobody_can_write(start: Start, what: str) -> None:
+    status, error = await post(await start(), what, {"ids": ["source-0-1"]}, GIVEN)
+    assert status == HTTPStatus.FORBIDDEN
+    assert "METROLINE_TOKEN" in error
+
+
+@pytest.mark.parametrize("headers", [None, {"Authorization": "Bearer another"}, {"Authorization": TOKEN}])
+async def test_another_token_is_refused(start: Start, headers: dict[str, str] | None) -> None:
+    status, error = await post(await writable(start), "replay", {"ids": ["source-0-1"]}, headers)
+    assert status == HTTPStatus.UNAUTHORIZED
+    assert "Authorization: Bearer TOKEN" in error
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "problem"),
+    [
+        ("replay", {"ids": ["x"], "colour": 1}, "colour"),
+        ("replay", {"ids": ["x"], "rate": 0}, "rate"),
+        ("discard", {"ids": ["x"]}, "reason"),
+        ("replay", [], "body"),
+    ],
+)
+async def test_a_body_of_another_shape_is_refused_with_what_is_wrong(
+    start: Start, what: str, body: Any, problem: str
+) -> None:
+    status, error = await post(await writable(start), what, body, GIVEN)
+    assert status == HTTPStatus.BAD_REQUEST
+    assert problem in error
+
+
+@pytest.mark.parametrize("body", [{}, {"ids": ["x"], "group": "abc"}])
+async def test_dead_letters_are_selected_by_ids_or_by_group(start: Start, body: dict[str, Any]) -> None:
+    status, error = await post(await writable(start), "replay", body, GIVEN)
+    assert status == HTTPStatus.CONFLICT
+    assert "either by their ids or by their group" in error
