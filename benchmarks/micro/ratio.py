@@ -19,7 +19,7 @@ Job = Callable[[], Iterator[Run]]
 
 REPEATS = 15
 BURST = 3
-"""Repeats of a job in a row. The first brings its code and its data into the cache, which the other jobs have emptied."""
+"""Repeats of a job in a row. The first brings its code and data into the cache, which the other jobs have emptied."""
 
 
 @dataclass(frozen=True, slots=True)

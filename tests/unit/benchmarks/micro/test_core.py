@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from benchmarks.micro import core
 from benchmarks.micro.core_cases import LONG_HISTORY, MANY_CONDITIONS, MANY_MATCHES, cases
-from benchmarks.micro.ratio import Case, Job, Run, Stopwatch, measure
+from benchmarks.micro.ratio import Case, Figure, Job, Run, Stopwatch, measure
 
 
 @pytest.fixture(scope="module")
@@ -82,16 +82,28 @@ def test_an_interrupted_part_does_not_count() -> None:
 def test_the_command_fails_where_a_target_is_missed(
     slowness: int, code: int, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def few() -> Iterator[Case]:
-        for step in (MANY_MATCHES, MANY_CONDITIONS, LONG_HISTORY):
-            yield Case(step, 1, 10_000, spinning(20_000 * slowness), "spinning", spinning(20_000), bound=1_000)
-
-    monkeypatch.setattr(core, "cases", few)
+    figures = [
+        Figure(step, 1, 0.5 * slowness, "spinning", 0.5, bound=1_000)
+        for step in (MANY_MATCHES, MANY_CONDITIONS, LONG_HISTORY)
+    ]
+    monkeypatch.setattr(core, "measure", lambda cases, repeats: figures)
     file = tmp_path / "core.json"
     result = CliRunner().invoke(core.main, ["--json", str(file)])
     assert result.exit_code == code, result.output
     assert f"{verdict}: 10,000 match rules against 10" in result.output
     written = json.loads(file.read_text())
     assert [figure["step"] for figure in written["figures"]] == [MANY_MATCHES, MANY_CONDITIONS, LONG_HISTORY]
-    assert written["figures"][0]["ratio"] == pytest.approx(slowness, rel=0.5)
+    assert written["figures"][0]["ratio"] == slowness
     assert written["targets"][0]["met"] is (code == 0)
+
+
+def test_the_command_fails_where_a_step_is_out_of_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = [
+        Figure(step, 1, 0.6, "spinning", 0.5, bound=1.1 if step is MANY_CONDITIONS else 2)
+        for step in (MANY_MATCHES, MANY_CONDITIONS, LONG_HISTORY)
+    ]
+    monkeypatch.setattr(core, "measure", lambda cases, repeats: figures)
+    result = CliRunner().invoke(core.main)
+    assert result.exit_code == 1
+    assert f"{MANY_CONDITIONS}, packs of 1: 1.20 x spinning; the bound is 1.1" in result.output
+    assert "MISSED" not in result.output
