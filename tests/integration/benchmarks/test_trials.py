@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.systems import trial, trials
 from benchmarks.systems.brokers import Testbed
-from benchmarks.systems.expected import Expected, make_workload
+from benchmarks.systems.expected import Expected, Workload, make_workload
 from benchmarks.systems.strategy import Strategy
 from benchmarks.systems.system import System
 from benchmarks.systems.systems import SYSTEMS
