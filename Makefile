@@ -70,7 +70,7 @@ bench: install-dev $(PEERS)/.installed  ## compare the strategies with other sys
 	  $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(SECTIONS),--sections $(SECTIONS)) $(ARGS)
 
 bench-report: install-dev  ## render benchmarks/RESULTS.md from the raw results
-	@$(BIN)/python -m benchmarks.report.report
+	@$(BIN)/python -m benchmarks.report
 
 bench-memory: install-dev  ## measure a worker's memory with 2 million waiting records and over 10 million, on Apache Kafka; takes half an hour
 	@$(BIN)/python -m benchmarks.memory $(ARGS)

@@ -1,1 +1,1 @@
-"""What Metroline costs: measured beside other ways to do the same work, never asserted from memory."""
+"""Measures the cost of Metroline beside other ways to do the same work."""

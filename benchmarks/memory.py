@@ -1,6 +1,6 @@
-"""`make bench-memory`: a worker's memory with a backlog behind it, and over many records, on an Apache Kafka.
+"""`make bench-memory`: measures a worker's memory with a backlog, and over many records, on Apache Kafka.
 
-Topics keep only what was written last, so that the disk does not fill; the backlog's source keeps all.
+Topics keep only their last 128 MiB per partition, so that the disk does not fill; the source of the backlog keeps all.
 """
 
 from __future__ import annotations
@@ -17,130 +17,141 @@ from dataclasses import dataclass
 import click
 import orjson
 
+from benchmarks.report.machine import describe_machine
 from benchmarks.report.report import render
-from benchmarks.report.results import Results, made
-from benchmarks.systems.brokers import Place, running
-from benchmarks.systems.expected import make_work
-from benchmarks.systems.process_usage import Gauge
-from benchmarks.systems.systems import Job, Strategy, Worker
-from benchmarks.systems.topic_watch import PARTITIONS, Sender
-from benchmarks.systems.trials import STALL, TrialFailed
+from benchmarks.report.results import Results, new_entry
+from benchmarks.systems.brokers import Testbed, running_testbed
+from benchmarks.systems.expected import make_workload
+from benchmarks.systems.process_usage import UsageSampler
+from benchmarks.systems.source_producer import PARTITIONS, SourceProducer
+from benchmarks.systems.strategy import RunningWorker, Strategy
+from benchmarks.systems.system import RunConfig
+from benchmarks.systems.trial import STALL_SECONDS, TrialFailed
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.routing.strategies import STRATEGIES
 
-SHORT_MEMORY = """
+SHORT_RETENTION = """
 log.retention.bytes=134217728
 log.segment.bytes=33554432
 log.retention.check.interval.ms=3000
 log.segment.delete.delay.ms=1000
 """
-"""Settings of the broker: 128 MiB a partition."""
+"""Broker settings that keep 128 MiB per partition."""
 
-DISTINCT = 20_000
-"""Records that are made; they are sent again and again."""
-AHEAD = 300_000
-"""Records that may wait in the source while many are sent."""
-SETTLED_EVERY = 0.25
+DISTINCT_RECORDS = 20_000
+"""Number of distinct records; they are sent repeatedly."""
+MAX_WAITING_RECORDS = 300_000
+"""Number of records that may wait in the source while more are sent."""
+POLL_SECONDS = 0.25
+SESSION_SECONDS = 30.0
 MARKS = 10
-"""How often memory is noted over many records."""
+"""Number of times that memory is read over many records."""
 
 
 @dataclass(slots=True)
-class Watched:
-    """A worker whose settled records are counted, and its memory."""
+class WatchedWorker:
+    """A running worker, its settled records and its memory."""
 
-    worker: Worker
-    gauge: Gauge
+    worker: RunningWorker
+    usage: UsageSampler
     settled: int = 0
-    moved: float = 0.0
+    last_settled_at: float = 0.0
+    """Time at which `settled` last rose, on the monotonic clock."""
 
-    def look(self) -> int:
-        """Records that have their outcome; raises `TrialFailed` if none came for a while, or the worker ended."""
+    def count_settled(self) -> int:
+        """Return the number of settled records. Raise `TrialFailed` if it has not risen for a while."""
         self.worker.process.check()
-        told = self.worker.process.get("/traffic/")
-        now = sum(told["settled"].values()) if told else self.settled
-        if now > self.settled or not self.moved:
-            self.settled, self.moved = now, time.monotonic()
-        if time.monotonic() - self.moved > STALL:
-            raise TrialFailed(f"{self.settled} records have an outcome, none came for {STALL:g} s")
+        traffic = self.worker.process.get("/traffic/")
+        now = sum(traffic["settled"].values()) if traffic else self.settled
+        if now > self.settled or not self.last_settled_at:
+            self.settled, self.last_settled_at = now, time.monotonic()
+        if time.monotonic() - self.last_settled_at > STALL_SECONDS:
+            raise TrialFailed(f"{self.settled} records are settled, none for {STALL_SECONDS:g} s")
         return self.settled
 
     def wait_for(self, records: int) -> None:
-        while self.look() < records:
-            time.sleep(SETTLED_EVERY)
+        while self.count_settled() < records:
+            time.sleep(POLL_SECONDS)
 
 
 @contextmanager
-def working(place: Place, strategy: str, prefix: str) -> Iterator[Watched]:
-    """A worker of the line metrobus."""
-    running_worker = Strategy(strategy).start(Job(place, prefix, session=30.0, at_load=True))
-    assert isinstance(running_worker, Worker)
+def running_worker(testbed: Testbed, strategy: str, prefix: str) -> Iterator[WatchedWorker]:
+    """Run a worker of the line metrobus while the block runs; then delete its topics."""
+    worker = Strategy(strategy).start(RunConfig(testbed, prefix, SESSION_SECONDS, at_load=True))
+    assert isinstance(worker, RunningWorker)
     try:
-        with Gauge(running_worker.child.pid) as gauge:
-            yield Watched(running_worker, gauge)
+        with UsageSampler(worker.child.pid) as usage:
+            yield WatchedWorker(worker, usage)
     finally:
-        running_worker.stop()
-        place.delete(prefix)
+        worker.stop()
+        testbed.delete(prefix)
 
 
-def create_source(place: Place, prefix: str, config: dict[str, str]) -> Sender:
+def create_source(testbed: Testbed, prefix: str, config: dict[str, str]) -> SourceProducer:
     source = f"{prefix}-source"
-    asyncio.run(TopicAdmin(place.cluster).create([TopicPlan(source, PARTITIONS, config)]))
-    return Sender(place.broker.bootstrap, source)
+    asyncio.run(TopicAdmin(testbed.cluster).create([TopicPlan(source, PARTITIONS, config)]))
+    return SourceProducer(testbed.broker.bootstrap, source)
 
 
-def with_a_backlog(place: Place, strategy: str, records: int) -> dict[str, object]:
-    """The most memory that a worker holds which finds so many records of 1.2 kB waiting."""
-    sender = create_source(place, "backlog", {"retention.bytes": "-1"})
-    messages = make_work(DISTINCT).messages
-    sender.load(itertools.islice(itertools.cycle(messages), records))
-    with working(place, strategy, "backlog") as watched:
+def with_backlog(testbed: Testbed, strategy: str, records: int) -> dict[str, object]:
+    """Return the peak memory of a worker that finds `records` records of 1.2 kB waiting."""
+    source = create_source(testbed, "backlog", {"retention.bytes": "-1"})
+    messages = make_workload(DISTINCT_RECORDS).messages
+    source.load(itertools.islice(itertools.cycle(messages), records))
+    with running_worker(testbed, strategy, "backlog") as watched:
         watched.wait_for(records)
         return {
             "records": records,
             "strategy": strategy,
             "bytes_per_record": sum(map(len, messages)) / len(messages),
-            "peak_megabytes": round(watched.gauge.peak_bytes / 1e6, 1),
+            "peak_megabytes": round(watched.usage.peak_bytes / 1e6, 1),
         }
 
 
-def over_many(place: Place, strategy: str, records: int) -> dict[str, object]:
-    """The memory of one worker each time that a tenth more of so many small records is settled."""
-    sender = create_source(place, "long", {})
+def over_many(testbed: Testbed, strategy: str, records: int) -> dict[str, object]:
+    """Return the memory of one worker after each tenth of `records` small records."""
+    source = create_source(testbed, "long", {})
     small = [
         orjson.dumps({key: record[key] for key in ("message_id", "message_type_code", "account_number")})
-        for record in map(orjson.loads, make_work(DISTINCT).messages)
+        for record in map(orjson.loads, make_workload(DISTINCT_RECORDS).messages)
     ]
     endless = itertools.cycle(small)
     sent, step = 0, records // MARKS
     sizes: dict[str, float] = {}
-    with working(place, strategy, "long") as watched:
+    with running_worker(testbed, strategy, "long") as watched:
         for mark in range(step, step * MARKS + 1, step):
-            while (settled := watched.look()) < mark:
-                batch = min(mark - sent, settled + AHEAD - sent, AHEAD // 4)
+            while (settled := watched.count_settled()) < mark:
+                batch = min(mark - sent, settled + MAX_WAITING_RECORDS - sent, MAX_WAITING_RECORDS // 4)
                 if batch > 0:
-                    sender.load(itertools.islice(endless, batch))
+                    source.load(itertools.islice(endless, batch))
                     sent += batch
                 else:
-                    time.sleep(SETTLED_EVERY)
-            sizes[str(mark)] = round(watched.gauge.memory() / 1e6, 1)
+                    time.sleep(POLL_SECONDS)
+            sizes[str(mark)] = round(watched.usage.memory() / 1e6, 1)
             click.echo(f"{mark:,} records: {sizes[str(mark)]} MB")
     return {"records": step * MARKS, "strategy": strategy, "megabytes": sizes}
 
 
 @click.command()
-@click.option("--backlog", default=2_000_000, show_default=True, help="Records that wait; 0 leaves this out.")
-@click.option("--records", default=10_000_000, show_default=True, help="Records for one worker; 0 leaves this out.")
+@click.option(
+    "--backlog", default=2_000_000, show_default=True, help="Number of waiting records; 0 skips this measurement."
+)
+@click.option(
+    "--records",
+    default=10_000_000,
+    show_default=True,
+    help="Number of records for one worker; 0 skips this measurement.",
+)
 @click.option("--strategy", type=click.Choice(list(STRATEGIES)), default="signpost", show_default=True)
 def memory(backlog: int, records: int, strategy: str) -> None:
-    """Measures a worker's memory and renders benchmarks/RESULTS.md anew."""
+    """Measure a worker's memory and render benchmarks/RESULTS.md."""
     results = Results()
-    results.write_machine()
-    entry = made(shlex.join(["python", "-m", "benchmarks.memory", *sys.argv[1:]]))
-    with running("kafka", SHORT_MEMORY) as place:
-        for name, measure, count in (("backlog", with_a_backlog, backlog), ("long", over_many, records)):
+    results.write_machine(describe_machine())
+    entry = new_entry(shlex.join(["python", "-m", "benchmarks.memory", *sys.argv[1:]]))
+    with running_testbed("kafka", SHORT_RETENTION) as testbed:
+        for name, measure, count in (("backlog", with_backlog, backlog), ("long", over_many, records)):
             if count:
-                figures = measure(place, strategy, count)
+                figures = measure(testbed, strategy, count)
                 click.echo(f"{name}: {figures}")
                 results.write("memory", "kafka", name, entry | {"rounds": [figures]})
     click.echo(f"written: {render(results)}")

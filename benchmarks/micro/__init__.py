@@ -1,1 +1,1 @@
-"""What one step of the routing core, or one lookup, costs."""
+"""Measures the cost of one step of the routing core, and of one lookup."""

@@ -1,8 +1,8 @@
-"""The work that is measured of the routing core, and the same work of orjson and CEL alone."""
+"""The steps of the routing core that are measured, and the same work done by orjson or CEL alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import cel
 import orjson
 
-from benchmarks.micro.ratio import Job, Run, each
+from benchmarks.micro.ratio import Job, Run, in_parts
 from metroline.agents.lines import metrobus
 from metroline.agents.lines.metrobus.records import records
 from metroline.routing.addresses import SOURCE
@@ -25,10 +25,14 @@ from metroline.routing.rules.stop_rules import StopRules
 from metroline.routing.rules.table import RulesTable
 
 Item = TypeVar("Item")
+Input = TypeVar("Input")
 Record = dict[str, Any]
 
 RECORDS = 500
-"""How many records one run handles, as nearly as whole packs allow."""
+"""Number of records that one run handles, or slightly fewer where packs do not divide it."""
+
+RECORDS_PER_PART = 50
+"""Number of records that are timed together, unless a single pack has more."""
 
 LINES = [orjson.dumps(record) for record in records(RECORDS, seed=7)]
 METROBUS = RulesTable.parse((Path(metrobus.__file__).parent / "routes.toml").read_text(), version=1)
@@ -36,111 +40,115 @@ ORIGIN = Origin("source", 0)
 
 
 def in_packs(items: Sequence[Item], size: int) -> list[list[Item]]:
-    """Whole packs of this size, out of as many of the items as there are records."""
+    """Return `RECORDS` items in packs of this size; an incomplete last pack is left out."""
     return [list(items[first : first + size]) for first in range(0, RECORDS // size * size, size)]
 
 
+def on_packs(size: int, step: Callable[[Input], object], packs: Callable[[], Iterable[Input]]) -> Job:
+    """Return a job that takes the step with each pack; `packs` is called for each run."""
+    return lambda: in_parts(step, packs(), max(1, RECORDS_PER_PART // size))
+
+
 def on_lines(size: int, step: Callable[[list[bytes]], object]) -> Job:
-    """Takes the step with the JSON lines of one pack after the other."""
-    return lambda: each(step, in_packs(LINES, size))
+    """Return a job that takes the step with the JSON lines of each pack."""
+    return on_packs(size, step, lambda: in_packs(LINES, size))
 
 
 def loads(size: int) -> Job:
-    """What reading the records costs with orjson alone."""
+    """Return a job that reads the records with orjson alone.
+
+    Other processes, which share the caches, hardly change its time. That of writing the records varies fourfold.
+    """
 
     def read(lines: list[bytes]) -> None:
         for line in lines:
             orjson.loads(line)
 
-    return on_lines(size, read)
+    return on_lines(min(size, RECORDS_PER_PART), read)
 
 
-def dumps(size: int) -> Job:
-    """What writing them costs with orjson alone."""
-
-    def write(found: list[Record]) -> None:
-        for record in found:
-            orjson.dumps(record)
-
-    return lambda: each(write, in_packs([orjson.loads(line) for line in LINES], size))
-
-
-def handle(size: int, handling: ServiceView) -> Job:
-    """What a stop does with records beside carrying them: a service adds a field to each."""
+def serve(size: int, view: ServiceView) -> Job:
+    """Return a job that hands records to a service, which adds a field, and takes them back."""
 
     def run(lines: list[bytes]) -> None:
-        for line, (known, handed) in zip(lines, handling.open_all(lines), strict=True):
-            handed["email"] = "customer@bank.example"
-            handling.close(line, known, handed)
+        for line, (known, record) in zip(lines, view.open_all(lines), strict=True):
+            record["email"] = "customer@bank.example"
+            view.close(line, known, record)
 
     return on_lines(size, run)
 
 
-def evaluate(size: int, texts: Sequence[str]) -> Job:
-    """CEL alone: each of the conditions on each record, handed the one field or two that it reads."""
-    programs = [cel.compile(text) for text in texts]
+def evaluate(size: int, conditions: Sequence[str]) -> Job:
+    """Return a job that evaluates each condition on each record with CEL alone, given only the fields it reads."""
+    programs = [cel.compile(condition) for condition in conditions]
     names = programs[0].variables()
+    fields = [{name: record[name] for name in names} for record in map(orjson.loads, LINES)]
 
     def run(found: list[Record]) -> None:
         for variables in found:
             for program in programs:
                 program.execute(variables)
 
-    fields = [{name: record[name] for name in names} for record in map(orjson.loads, LINES)]
-    return lambda: each(run, in_packs(fields, size))
+    small = min(size, RECORDS_PER_PART)
+    return on_packs(small, run, lambda: in_packs(fields, small))
 
 
-def decide(size: int, book: RulesTable) -> Job:
-    """Decides at the source on what its rules read, as it was just read from the lines."""
-    stop_rules = book.stop_rules(SOURCE)
-    return lambda: each(stop_rules.decide, in_packs(stop_rules.reader.read_all(LINES), size))
+def decide(size: int, table: RulesTable) -> Job:
+    """Return a job that decides at the source, given the fields that its rules read."""
+    return _decide(size, table.stop_rules(SOURCE), lambda: LINES)
 
 
-def decide_anew(size: int, texts: Sequence[str]) -> Job:
-    """The same by a table that remembers nothing yet; each record has an account of its own."""
+def decide_with_new_table(size: int, conditions: Sequence[str]) -> Job:
+    """Return a job that decides with a table that has decided nothing before; each record has its own account."""
 
-    def prepare() -> Run:
-        return decide(size, conditional(texts))()
+    def parts() -> Iterator[Run]:
+        return decide(size, table_of(conditions))()
 
-    return prepare
+    return parts
 
 
 def decide_one_of(size: int, count: int) -> Job:
-    """Decides by so many `match` rules, each record by another of them."""
-    stop_rules, lines = one_of(count)
-    return lambda: each(stop_rules.decide, in_packs(stop_rules.reader.read_all(lines()), size))
+    """Return a job that decides with `count` rules of type `match`, a random one of which holds for each record."""
+    return _decide(size, *match_rules(count))
 
 
 def read_and_decide_one_of(size: int, count: int) -> Job:
-    """The same from the lines of whole records on, as whoever decides does."""
-    stop_rules, lines = one_of(count)
+    """Return a job that reads the fields of whole records and decides with `count` rules of type `match`."""
+    stop_rules, lines = match_rules(count)
 
-    def run(lines: list[bytes]) -> object:
-        return stop_rules.decide(stop_rules.reader.read_all(lines))
+    def run(pack: list[bytes]) -> object:
+        return stop_rules.decide(stop_rules.reader.read_all(pack))
 
-    return lambda: each(run, in_packs(lines(), size))
+    return on_packs(size, run, lambda: in_packs(lines(), size))
+
+
+def _decide(size: int, stop_rules: StopRules, lines: Callable[[], list[bytes]]) -> Job:
+    return on_packs(size, stop_rules.decide, lambda: map(stop_rules.reader.read_all, in_packs(lines(), size)))
 
 
 @cache
-def one_of(count: int) -> tuple[StopRules, Callable[[], list[bytes]]]:
-    """So many `match` rules, and what makes records that go by one or another of them."""
+def match_rules(count: int) -> tuple[StopRules, Callable[[], list[bytes]]]:
+    """Return `count` rules of type `match`, and a function that makes records for random ones of them."""
     rules = (f'[[rules]]\nafter = "source"\nmatch = {{ code = "C{one}" }}\nto = "s{one % 9}"\n' for one in range(count))
-    jitter = Random(count)
+    random = Random(count)
 
     def lines() -> list[bytes]:
-        return [b'{"code":"C%d",%b' % (jitter.randrange(count), line[1:]) for line in LINES]
+        return [b'{"code":"C%d",%b' % (random.randrange(count), line[1:]) for line in LINES]
 
     return RulesTable.parse("\n".join(rules)).stop_rules(SOURCE), lines
 
 
-def conditional(texts: Sequence[str]) -> RulesTable:
-    """A table with a rule at the source for each of these conditions."""
-    rules = (f'[[rules]]\nafter = "source"\nwhen = "{text}"\nto = "s{place % 9}"\n' for place, text in enumerate(texts))
+def table_of(conditions: Sequence[str]) -> RulesTable:
+    """Return a table with a rule at the source for each condition."""
+    rules = (
+        f'[[rules]]\nafter = "source"\nwhen = "{condition}"\nto = "s{number % 9}"\n'
+        for number, condition in enumerate(conditions)
+    )
     return RulesTable.parse("\n".join(rules))
 
 
 def regroup(size: int) -> Job:
-    """Splits packs by where their records go and packs those again that go the same way."""
+    """Return a job that splits packs by destination and packs the records of each destination again."""
     stop_rules = METROBUS.stop_rules(SOURCE)
     next_steps: list[NextStep] = [*stop_rules.decide([orjson.loads(line) for line in LINES])]
     segments = [segment_of(lines, 2) for lines in in_packs(LINES, size)]
@@ -151,31 +159,47 @@ def regroup(size: int) -> Job:
         for segments in departures.by_address.values():
             list(pack("signpost", ORIGIN, segments, 900 * 1024, 1_000))
 
-    return lambda: each(run, list(zip(segments, in_packs(next_steps, size), strict=True)))
+    return on_packs(size, run, lambda: zip(segments, in_packs(next_steps, size), strict=True))
 
 
-def segment_of(lines: Sequence[bytes], stops: int) -> Segment:
-    """These records with so many stops behind them."""
-    history = [Visit(f"stop-{place}", 1.7e9 + place / 8, f"the rule {place}", "signpost", 1) for place in range(stops)]
+def encode(size: int) -> Job:
+    """Return a job that encodes an envelope for each pack."""
+    envelopes = _envelopes(size)
+    return on_packs(size, Envelope.encode, lambda: envelopes)
+
+
+def decode(size: int) -> Job:
+    """Return a job that decodes an envelope for each pack."""
+    encoded = [envelope.encode() for envelope in _envelopes(size)]
+    return on_packs(size, Envelope.decode, lambda: encoded)
+
+
+def _envelopes(size: int) -> list[Envelope]:
+    return [Envelope("signpost", ORIGIN, (segment_of(lines, 2),)) for lines in in_packs(LINES, size)]
+
+
+def segment_of(lines: Sequence[bytes], visits: int) -> Segment:
+    """Return a segment of these records after `visits` stops."""
+    history = [Visit(f"stop-{place}", 1.7e9 + place / 8, f"the rule {place}", "signpost", 1) for place in range(visits)]
     return Segment(tuple(range(len(lines))), tuple(lines), 1.7e9, tuple(history), Provenance("the rule", "signpost", 1))
 
 
-def at_stop(stops: int) -> Job:
-    """What a stop does with an envelope of one record, beside its service."""
-    raw = Envelope("signpost", ORIGIN, (segment_of(LINES[:1], stops),)).encode()
-    move = Hop("service.next", Provenance("the next rule", "signpost", 1))
+def pass_stop(visits: int) -> Job:
+    """Return a job that takes an envelope of one record through a stop without its service."""
+    raw = Envelope("signpost", ORIGIN, (segment_of(LINES[:1], visits),)).encode()
+    hop = Hop("service.next", Provenance("the next rule", "signpost", 1))
 
-    def handle(raw: bytes) -> bytes:
+    def run(raw: bytes) -> bytes:
         envelope = Envelope.decode(raw)
-        departures = Departures(envelope.strategy, envelope.origin, max_hops=stops + 2)
-        departures.add(envelope.segments[0].visited("stop", 1.7e9), move)
+        departures = Departures(envelope.strategy, envelope.origin, max_hops=visits + 2)
+        departures.add(envelope.segments[0].visited("stop", 1.7e9), hop)
         [[moved]] = departures.by_address.values()
         return Envelope(envelope.strategy, envelope.origin, (moved,)).encode()
 
-    return lambda: each(handle, [raw] * RECORDS)
+    return on_packs(1, run, lambda: [raw] * RECORDS)
 
 
-def header_alone(stops: int) -> Job:
-    """What reading and writing such an envelope's header costs with orjson alone."""
-    header = Envelope("signpost", ORIGIN, (segment_of(LINES[:1], stops),)).encode().partition(b"\n")[0]
-    return lambda: each(lambda raw: orjson.dumps(orjson.loads(raw)), [header] * RECORDS)
+def header_alone(visits: int) -> Job:
+    """Return a job that reads and writes the header of such an envelope with orjson alone."""
+    header = Envelope("signpost", ORIGIN, (segment_of(LINES[:1], visits),)).encode().partition(b"\n")[0]
+    return on_packs(1, lambda raw: orjson.dumps(orjson.loads(raw)), lambda: [header] * RECORDS)

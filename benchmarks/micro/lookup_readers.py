@@ -1,4 +1,4 @@
-"""A process that reads a table, is timed at it, and stays until its memory was looked at."""
+"""Reader processes: each times lookups in a table, and stays until its memory has been measured."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import psutil
 from metroline import lookup
 
 ROUNDS = 5
-EVERY = 16
-"""A page holds more entries than that: who reads each 16th has touched all pages."""
+KEYS_PER_TOUCH = 16
+"""A page holds more entries than this, so reading every 16th touches all pages."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A reader that was timed and is still there."""
+class Reader:
+    """A running reader with its timings, in nanoseconds per lookup."""
 
     process: psutil.Process
     figures: dict[str, float]
@@ -33,36 +33,39 @@ class Reading:
         return _mb(self.process.memory_info().rss)
 
     def pss_mb(self, file: Path) -> dict[str, float]:
-        """Its share of its memory, and of the pages of a file: what two processes share counts half for each."""
+        """Return the proportional set size of the process and of its pages of a file, in MB.
+
+        A page that two processes share counts half for each.
+        """
         maps = [one for one in self.process.memory_maps(grouped=True) if one.path == str(file)]
         return {"process": _mb(self.process.memory_full_info().pss), "file": _mb(sum(one.pss for one in maps))}
 
 
 @contextmanager
-def reading(kind: str, what: str, first: int, keys: int, hits: int) -> Iterator[Reading]:
-    """A reader in a new process that shares nothing with this one."""
+def running_reader(kind: str, table: str, first: int, keys: int, hits: int) -> Iterator[Reader]:
+    """Run a reader in a new process that shares no memory with this one."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_read, args=(KINDS[kind], theirs, what, first, keys, hits), daemon=True)
+    process = context.Process(target=_read, args=(KINDS[kind], theirs, table, first, keys, hits), daemon=True)
     process.start()
     try:
-        yield Reading(psutil.Process(process.pid), ours.recv())
+        yield Reader(psutil.Process(process.pid), ours.recv())
         ours.send("end")
         process.join()
     finally:
         process.kill()
 
 
-def _read(time_it: Callable[..., dict[str, float]], pipe: Connection, what: str, *size: int) -> None:
-    pipe.send(time_it(what, *size))
+def _read(time_it: Callable[..., dict[str, float]], pipe: Connection, table: str, *size: int) -> None:
+    pipe.send(time_it(table, *size))
     pipe.recv()
 
 
 def _time_lookup(name: str, first: int, keys: int, hits: int) -> dict[str, float]:
-    table, probe = lookup(name), drawn(first, keys, hits)
+    table, probe = lookup(name), random_keys(first, keys, hits)
     if len(table) != keys or table.get(probe[0]) != value_of(probe[0]):
-        raise SystemExit(f"lookup {name} is not what was written")
-    for key in range(first, first + keys, EVERY):
+        raise SystemExit(f"lookup {name} does not hold the entries that were written")
+    for key in range(first, first + keys, KEYS_PER_TOUCH):
         table.get(key)
     texts, others = list(map(str, probe)), [key + keys for key in probe]
     return {
@@ -78,15 +81,15 @@ def _time_dict(file: str, first: int, keys: int, hits: int) -> dict[str, float]:
         rows = csv.reader(text)
         next(rows)
         table = {int(key): value for key, value in rows}
-    figures = {"hit_ns": nanoseconds(table.get, drawn(first, keys, hits))}
+    figures = {"hit_ns": nanoseconds(table.get, random_keys(first, keys, hits))}
     _kept.append(table)
     return figures
 
 
-def drawn(first: int, keys: int, hits: int) -> list[int]:
-    """Keys by chance."""
-    jitter = random.Random(1)
-    return [first + int(jitter.random() * keys) for _ in range(hits)]
+def random_keys(first: int, keys: int, hits: int) -> list[int]:
+    """Return random keys, the same on each call."""
+    source = random.Random(1)
+    return [first + int(source.random() * keys) for _ in range(hits)]
 
 
 def value_of(key: int) -> str:
@@ -94,7 +97,7 @@ def value_of(key: int) -> str:
 
 
 def nanoseconds(get: Callable[[Any], Any], probe: Sequence[Any]) -> float:
-    """How long one takes, the loop included: the best of some rounds, which other work disturbed least."""
+    """Return the time of one call, including the loop: that of the fastest round, the least disturbed one."""
     best = float("inf")
     for _ in range(ROUNDS):
         started = time.perf_counter_ns()
@@ -109,6 +112,6 @@ def _mb(size: float) -> float:
 
 
 _kept: list[Any] = []
-"""What has to be there when memory is looked at."""
+"""Keeps a table alive until the memory of the process has been measured."""
 
 KINDS = {"lookup": _time_lookup, "dict": _time_dict}

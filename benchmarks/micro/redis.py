@@ -1,4 +1,4 @@
-"""A Redis on this machine, in memory only, and what it does with the same keys."""
+"""A Redis on this machine, without persistence, that is measured with the same keys."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from typing import Any, Self
 import psutil
 import redis
 
-from benchmarks.micro.lookup_readers import drawn, nanoseconds, value_of
+from benchmarks.micro.lookup_readers import nanoseconds, random_keys, value_of
 from metroline.app.local.ports import HOST, free_port
 
-TOGETHER = 100
-"""Keys that are asked for at once."""
-LOADED = 5_000
-"""Keys that are written at once."""
+KEYS_PER_READ = 100
+"""Number of keys in a pipeline or an MGET."""
+KEYS_PER_WRITE = 5_000
+"""Number of keys in an MSET."""
+MAX_HITS = 100_000
 START_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class RedisPeer:
-    """A running server, with a client whose answers are parsed by hiredis, the fastest there is for Python."""
+    """A running server and a client, which parses answers with hiredis, the fastest parser for Python."""
 
     client: redis.Redis
     process: psutil.Process
@@ -36,10 +37,10 @@ class RedisPeer:
     @classmethod
     @contextmanager
     def started(cls, folder: Path) -> Iterator[Self]:
-        """Keeps nothing on disk, and is gone at the end."""
+        """Run a server without persistence while the block runs."""
         server = shutil.which("redis-server")
         if server is None:
-            raise SystemExit("there is no redis-server: install the package of that name (Debian)")
+            raise SystemExit("redis-server is not installed (Debian: apt install redis-server)")
         port = free_port()
         command = [
             server,
@@ -63,23 +64,23 @@ class RedisPeer:
                 running.terminate()
 
     def measured(self, rows: Path, first: int, keys: int, hits: int) -> dict[str, float]:
-        """Loads all, then times one connection: a key at a time, in pipelines, and with MGET."""
+        """Load all rows, then time one connection: single keys, pipelines and MGET. Times are nanoseconds per key."""
         started = time.perf_counter()
         with rows.open(encoding="ascii", newline="") as text:
             lines = csv.reader(text)
             next(lines)
-            while batch := dict(islice(lines, LOADED)):
+            while batch := dict(islice(lines, KEYS_PER_WRITE)):
                 self.client.mset(batch)
         loading = time.perf_counter() - started
-        probe = drawn(first, keys, min(hits, 100_000))
+        probe = random_keys(first, keys, min(hits, MAX_HITS))
         if self.client.dbsize() != keys or self.client.get(str(probe[0])) != value_of(probe[0]):
-            raise SystemExit("Redis does not have what was written")
-        packs = [probe[start : start + TOGETHER] for start in range(0, len(probe), TOGETHER)]
+            raise SystemExit("Redis does not hold the entries that were written")
+        packs = [probe[start : start + KEYS_PER_READ] for start in range(0, len(probe), KEYS_PER_READ)]
         return {
             "load_seconds": round(loading, 1),
             "get_ns": nanoseconds(self.client.get, probe),
-            "pipelined_ns": self._of_each(self._pipelined, packs),
-            "mget_ns": self._of_each(self.client.mget, packs),
+            "pipelined_ns": self._per_key(self._pipelined, packs),
+            "mget_ns": self._per_key(self.client.mget, packs),
             "rss_mb": round(self.process.memory_info().rss / 1e6, 1),
         }
 
@@ -89,8 +90,8 @@ class RedisPeer:
             pipeline.get(str(key))
         pipeline.execute()
 
-    def _of_each(self, get: Callable[[Any], Any], packs: Sequence[Sequence[int]]) -> float:
-        return round(nanoseconds(get, packs) / TOGETHER, 1)
+    def _per_key(self, get: Callable[[Any], Any], packs: Sequence[Sequence[int]]) -> float:
+        return round(nanoseconds(get, packs) / KEYS_PER_READ, 1)
 
 
 def _wait(client: redis.Redis) -> None:

@@ -1,1 +1,1 @@
-"""The peers: the line metrobus once more in each system's own idiom, one file each, run as a process of its own."""
+"""The peers: other systems that do the work of the line metrobus, one file each, each run as a process of its own."""

@@ -1,4 +1,4 @@
-"""FastStream with batches: a subscriber a stop, which commits after what it published is confirmed."""
+"""FastStream with batches: one subscriber per stop, which commits after what it published is confirmed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from benchmarks.peers.stops import (
     REBALANCE_MS,
     SESSION_MS,
     STOPS,
-    Work,
-    tell_at_the_end,
+    Handler,
+    report_drops_at_exit,
     topic,
 )
 
 broker = KafkaBroker(BROKER, apply_types=False, log_level=30, max_batch_size=512 * 1024, acks="all")
 PER_CALL = 300
-"""Records that are published together: what `max_batch_size` holds of them, with room for those that grow."""
+"""Number of records published together: as many as `max_batch_size` holds, with room for records that grow."""
 
 
-def stop(name: str, work: Work, following: str) -> None:
-    """Makes the subscriber of a stop."""
+def stop(name: str, handler: Handler, following: str) -> None:
+    """Create the subscriber of a stop."""
 
     @broker.subscriber(
         topic(name),
@@ -44,7 +44,7 @@ def stop(name: str, work: Work, following: str) -> None:
         max_records=5_000,
     )
     async def handle(records: list[dict[str, Any]]) -> None:
-        kept = [record for record in map(work, records) if record is not None]
+        kept = [record for record in map(handler, records) if record is not None]
         calls = [kept[start : start + PER_CALL] for start in range(0, len(kept), PER_CALL)]
         await asyncio.gather(*[broker.publish_batch(*call, topic=following) for call in calls])
 
@@ -53,5 +53,5 @@ for each, (does, goes_to) in STOPS.items():
     stop(each, does, topic(goes_to))
 
 if __name__ == "__main__":
-    tell_at_the_end()
+    report_drops_at_exit()
     uvloop.run(FastStream(broker).run(log_level=30))

@@ -1,6 +1,6 @@
-"""FastStream one by one: a subscriber a stop, which commits by time, as it does unless told otherwise.
+"""FastStream one by one: one subscriber per stop, which commits on a timer, the default.
 
-With `AckPolicy.ACK` it would commit each record after what was published is confirmed, for twice the CPU time.
+With `AckPolicy.ACK` it would commit each record after what it published is confirmed, for twice the CPU time.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from benchmarks.peers.stops import (
     REBALANCE_MS,
     SESSION_MS,
     STOPS,
-    Work,
-    tell_at_the_end,
+    Handler,
+    report_drops_at_exit,
     topic,
 )
 
 broker = KafkaBroker(BROKER, apply_types=False, log_level=30, acks="all")
 
 
-def stop(name: str, work: Work, following: str) -> None:
-    """Makes the subscriber of a stop."""
+def stop(name: str, handler: Handler, following: str) -> None:
+    """Create the subscriber of a stop."""
 
     @broker.subscriber(
         topic(name),
@@ -42,7 +42,7 @@ def stop(name: str, work: Work, following: str) -> None:
         rebalance_timeout_ms=REBALANCE_MS,
     )
     async def handle(record: dict[str, Any]) -> None:
-        passed = work(record)
+        passed = handler(record)
         if passed is not None:
             await broker.publish(passed, topic=following)
 
@@ -51,5 +51,5 @@ for each, (does, goes_to) in STOPS.items():
     stop(each, does, topic(goes_to))
 
 if __name__ == "__main__":
-    tell_at_the_end()
+    report_drops_at_exit()
     uvloop.run(FastStream(broker).run(log_level=30))

@@ -1,4 +1,4 @@
-"""Installs the peers' packages one by one, where they could not be installed together: what fails is named.
+"""Installs the peers' packages one by one, if they could not be installed together, and names those that fail.
 
 A peer that lacks one of its packages is left out of the run, with the reason.
 """
@@ -15,7 +15,7 @@ LOCKED = Path(__file__).parents[2] / "requirements-bench.txt"
 
 
 def packages(text: str) -> Iterator[str]:
-    """Each package of a file of requirements, with its version, its hashes and nothing else."""
+    """Yield each package of a requirements file with its version and its hashes, without comments."""
     block: list[str] = []
     for line in text.splitlines():
         if line[:1].strip() and not line.startswith("#"):
@@ -29,7 +29,7 @@ def packages(text: str) -> Iterator[str]:
 
 
 def install(pip: str) -> None:
-    """With this pip, in the versions that are locked and no others."""
+    """Install each locked package with the given pip; print those that cannot be installed."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "requirements.txt"
         for package in packages(LOCKED.read_text("utf-8")):

@@ -1,7 +1,7 @@
-"""Metrobus 0.0.23: a MetroStop a stop, here in threads; the bus driver writes the route into each message.
+"""Metrobus 0.0.23: one MetroStop per stop, each in a thread; the bus driver writes the route into each message.
 
-It counts every message in a Redis, commits by time what it has read, and waits for no confirmation. Where its producer
-looks for a broker is fixed in its code (`kafka:9092`); that is changed here, and the waits are.
+Metrobus counts every message in a Redis, commits on a timer what it has read, and waits for no confirmation. Its code
+fixes the address of the producer's broker (`kafka:9092`); this module replaces the address and the timeouts.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from benchmarks.peers.stops import (
     LINGER_MS,
     SESSION_MS,
     STOPS,
-    Work,
-    tell_at_the_end,
+    Handler,
+    report_drops_at_exit,
     topic,
 )
 
-WAY = [topic(stop) for stop in ("contact_point", "allow_list", "log", "delivered")]
+ROUTE = [topic(stop) for stop in ("contact_point", "allow_list", "log", "delivered")]
 Message = dict[str, Any]
 
 
 class Producer(metrobus.KafkaProducer):  # type: ignore[misc]
-    """kafka-python's, at our broker."""
+    """A producer of kafka-python that connects to the broker of the run."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings | {"bootstrap_servers": [BROKER], "linger_ms": LINGER_MS})
 
 
-def bus_driver(record: Message, work: Work, full_message: Message) -> Message | None:
-    """Gives a new record its route; the framework takes the next stop from its end."""
-    if work(record) is None:
+def bus_driver(record: Message, handler: Handler, full_message: Message) -> Message | None:
+    """Return a message with the record and its route; the framework takes the next stop from the end of the route."""
+    if handler(record) is None:
         return None
-    route = WAY[::-1]
+    route = ROUTE[::-1]
     header = {"route": route, "original_route": list(route), "historical_route": []}
     return {"header": header, "payload": record}
 
 
-def handle(record: Message, work: Work, full_message: Message) -> Message | None:
-    return work(record)
+def handle(record: Message, handler: Handler, full_message: Message) -> Message | None:
+    return handler(record)
 
 
 def run() -> None:
@@ -59,11 +59,11 @@ def run() -> None:
         heartbeat_interval_ms=HEARTBEAT_MS,
     )
     stops = []
-    for name, (work, _) in STOPS.items():
+    for name, (handler, _) in STOPS.items():
         os.environ["CONSUMER_GROUP"] = f"{GROUP}.{name}"
-        callback = partial(bus_driver if name == "source" else handle, work=work)
+        callback = partial(bus_driver if name == "source" else handle, handler=handler)
         stop = metrobus.MetroStop(callback, in_topic=topic(name))
-        stop.get_consumer()  # which reads the group's name from the environment
+        stop.get_consumer()  # reads the group's name from the environment
         stops.append(stop)
     threads = [Thread(target=stop.start, daemon=True) for stop in stops]
     for thread in threads:
@@ -73,5 +73,5 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    tell_at_the_end()
+    report_drops_at_exit()
     run()

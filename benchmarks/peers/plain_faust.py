@@ -1,4 +1,4 @@
-"""Plain Faust: one agent a stop; what an agent is done with is committed every second."""
+"""Plain Faust: one agent per stop; offsets of processed records are committed every second."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from benchmarks.peers.stops import (
     REBALANCE_MS,
     SESSION_MS,
     STOPS,
-    Work,
-    tell_at_the_end,
+    Handler,
+    report_drops_at_exit,
     topic,
 )
 
@@ -41,14 +41,14 @@ app = faust.App(
 )
 
 
-def agent(name: str, work: Work, following: str) -> None:
-    """Makes the agent of a stop."""
+def agent(name: str, handler: Handler, following: str) -> None:
+    """Create the agent of a stop."""
     goes_to = app.topic(topic(following), value_serializer="json")
 
     @app.agent(app.topic(topic(name), value_serializer="json"), name=name)
     async def handle(records: Any) -> None:
         async for record in records:
-            passed = work(record)
+            passed = handler(record)
             if passed is not None:
                 await goes_to.send(value=passed)
 
@@ -57,8 +57,11 @@ for each, (does, next_stop) in STOPS.items():
     agent(each, does, next_stop)
 
 
-def wait_for_fetches_as_told() -> None:
-    """Faust asks a broker to wait 1.5 s for data, without a setting; the embedded broker does not wake on data."""
+def set_fetch_wait() -> None:
+    """Set the time that a fetch waits for data: Faust has no setting for its 1.5 s.
+
+    The embedded broker does not answer a waiting fetch when data arrives.
+    """
     create = driver.AIOKafkaConsumerThread._create_worker_consumer
 
     def created(thread: Any, transport: Any) -> Any:
@@ -70,7 +73,7 @@ def wait_for_fetches_as_told() -> None:
 
 
 if __name__ == "__main__":
-    tell_at_the_end()
+    report_drops_at_exit()
     if "FETCH_WAIT" in os.environ:
-        wait_for_fetches_as_told()
+        set_fetch_wait()
     faust.Worker(app, loglevel="WARNING", quiet=True, redirect_stdouts=False).execute_from_commandline()

@@ -1,4 +1,4 @@
-"""Quix Streams: a streaming dataframe a stop, all in one application; it flushes its producer before it commits."""
+"""Quix Streams: one streaming dataframe per stop in one application, which flushes its producer before it commits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.peers.stops import (
     SESSION_MS,
     STOPS,
     Record,
-    tell_at_the_end,
+    report_drops_at_exit,
     topic,
 )
 
@@ -48,12 +48,12 @@ def kept(record: Record | None) -> bool:
 
 def run() -> None:
     topics: dict[str, Any] = {name: app.topic(topic(name)) for name in [*STOPS, "delivered"]}
-    for name, (work, following) in STOPS.items():
-        frame = app.dataframe(topics[name]).apply(cast("Any", work)).filter(kept)
+    for name, (handler, following) in STOPS.items():
+        frame = app.dataframe(topics[name]).apply(cast("Any", handler)).filter(kept)
         frame.to_topic(topics[following], key=lambda _: None)
     app.run()
 
 
 if __name__ == "__main__":
-    tell_at_the_end()
+    report_drops_at_exit()
     run()

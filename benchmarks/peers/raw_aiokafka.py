@@ -1,4 +1,4 @@
-"""aiokafka by hand, on uvloop: one consumer of all topics; offsets are committed after batches are confirmed."""
+"""An aiokafka loop on uvloop: one consumer of all topics, which commits offsets after batches are confirmed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.peers.stops import (
     HEARTBEAT_MS,
     REBALANCE_MS,
     SESSION_MS,
-    tell_at_the_end,
+    report_drops_at_exit,
 )
 
 
@@ -61,12 +61,12 @@ async def run() -> None:
 async def _pass_on(
     partition: TopicPartition, messages: Iterable[ConsumerRecord], producer: AIOKafkaProducer
 ) -> list[asyncio.Future[None]]:
-    """Gives the confirmations to wait for."""
-    work, following = BY_TOPIC[partition.topic]
+    """Send the records on. Return the confirmations to wait for."""
+    handler, following = BY_TOPIC[partition.topic]
     sent = []
     batch = producer.create_batch()
     for message in messages:
-        record = work(orjson.loads(message.value))
+        record = handler(orjson.loads(message.value))
         if record is None:
             continue
         line = orjson.dumps(record)
@@ -80,5 +80,5 @@ async def _pass_on(
 
 
 if __name__ == "__main__":
-    tell_at_the_end()
+    report_drops_at_exit()
     uvloop.run(run())

@@ -1,4 +1,4 @@
-"""confluent-kafka by hand: one consumer of all topics; offsets are stored after a batch is confirmed."""
+"""A confluent-kafka loop: one consumer of all topics, which stores offsets after a batch is confirmed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from benchmarks.peers.stops import (
     HEARTBEAT_MS,
     REBALANCE_MS,
     SESSION_MS,
-    tell_at_the_end,
+    report_drops_at_exit,
 )
 
 BATCH = 10_000
-PATIENCE = 0.2
-"""Seconds to wait for a first message."""
-FILL = 0.2 if AT_LOAD else 0.0
-"""Seconds to wait for a full batch then: fewer and larger batches cost less."""
+FIRST_MESSAGE_SECONDS = 0.2
+FULL_BATCH_SECONDS = 0.2 if AT_LOAD else 0.0
+"""Time to wait for a full batch after the first message: fewer and larger batches cost less."""
 
 
 def run() -> None:
@@ -53,13 +52,13 @@ def run() -> None:
     consumer.subscribe(list(BY_TOPIC))
     try:
         while True:
-            messages = consumer.consume(1, PATIENCE)
+            messages = consumer.consume(1, FIRST_MESSAGE_SECONDS)
             if messages:
-                messages += consumer.consume(BATCH - 1, FILL)
+                messages += consumer.consume(BATCH - 1, FULL_BATCH_SECONDS)
                 _pass_on(messages, producer)
                 if producer.flush(30):
-                    raise SystemExit("the broker does not confirm")
-                consumer.store_offsets(offsets=_behind(messages))
+                    raise SystemExit("the broker does not confirm messages within 30 s")
+                consumer.store_offsets(offsets=_next_offsets(messages))
     finally:
         consumer.close()
 
@@ -68,18 +67,18 @@ def _pass_on(messages: list[Any], producer: Producer) -> None:
     for message in messages:
         if error := message.error():
             raise KafkaException(error)
-        work, following = BY_TOPIC[message.topic()]
-        record = work(orjson.loads(message.value()))
+        handler, following = BY_TOPIC[message.topic()]
+        record = handler(orjson.loads(message.value()))
         if record is not None:
             producer.produce(following, orjson.dumps(record), partition=message.partition())
 
 
-def _behind(messages: list[Any]) -> list[TopicPartition]:
-    """Where each partition goes on after these messages."""
+def _next_offsets(messages: list[Any]) -> list[TopicPartition]:
+    """Return the next offset of each partition after these messages."""
     last = {(message.topic(), message.partition()): message.offset() + 1 for message in messages}
     return [TopicPartition(topic, partition, offset) for (topic, partition), offset in last.items()]
 
 
 if __name__ == "__main__":
-    tell_at_the_end()
+    report_drops_at_exit()
     run()

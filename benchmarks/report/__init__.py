@@ -1,1 +1,1 @@
-"""Raw results become tables, charts and targets."""
+"""Turns raw results into tables, charts and verdicts on targets: `python -m benchmarks.report`."""

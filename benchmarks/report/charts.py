@@ -9,21 +9,21 @@ from html import escape
 
 ROW, BAR, LEFT, WIDTH, RIGHT = 26, 16, 190, 420, 90
 OURS, THEIRS = "#1f6f8b", "#b0b7bd"
-STEPS_PER_DECADE = 10
+MAX_LINEAR_RATIO = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A named value; ours stand out."""
+    """A named value with the label at its end; Metroline's own bars have a colour of their own."""
 
     name: str
     value: float
-    told: str
+    label: str
     is_ours: bool
 
 
 def bar_chart(title: str, bars: Sequence[Bar]) -> str:
-    """The chart as an SVG document; the shortest bar is a tenth of its decade."""
+    """Return the chart as an SVG document; on a logarithmic scale, the shortest bar is 0.3 decades long."""
     lengths = _lengths([bar.value for bar in bars])
     height = 34 + ROW * len(bars)
     parts = [
@@ -37,14 +37,14 @@ def bar_chart(title: str, bars: Sequence[Bar]) -> str:
         parts += [
             f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(bar.name)}</text>',
             f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" fill="{OURS if bar.is_ours else THEIRS}"/>',
-            f'<text x="{LEFT + length + 6:.1f}" y="{y + 13}">{escape(bar.told)}</text>',
+            f'<text x="{LEFT + length + 6:.1f}" y="{y + 13}">{escape(bar.label)}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def is_logarithmic(values: Sequence[float]) -> bool:
-    """Whether the largest is so far from the smallest that the small ones could not be told apart."""
-    return bool(values) and min(values) > 0 and max(values) / min(values) > STEPS_PER_DECADE
+    """Return True if the largest value is more than ten times the smallest, and small bars would look alike."""
+    return bool(values) and min(values) > 0 and max(values) / min(values) > MAX_LINEAR_RATIO
 
 
 def _lengths(values: Sequence[float]) -> list[float]:

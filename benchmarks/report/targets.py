@@ -1,26 +1,22 @@
-"""What Metroline set out to reach, and whether the results do."""
+"""The targets that Metroline set itself, and the verdict of the results on each."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Entries = Mapping[str, Mapping[str, Any]]
-"""The results of a section on a broker, by system."""
-Read = Callable[[str, str], Entries]
-"""Gives them by section and broker."""
+from benchmarks.report.results import Entries, ReadSection, median
 
 BROKERS = {"embedded": "embedded broker", "kafka": "Apache Kafka"}
 LEAN = ("map_maker", "signpost", "hard_wired")
 LIGHT = ("signpost", "map_maker")
 ALL = ("hard_wired", "conductor", "map_maker", "signpost")
 
-CPU_SINGLE = 0.25
-CPU_PACKED = 0.10
-CONDUCTOR = 1.6
-KAFKA_P50, KAFKA_P99, EMBEDDED_P99 = 10.0, 25.0, 50.0
+CPU_SINGLE_SECONDS = 0.25
+CPU_PACKED_SECONDS = 0.10
+CONDUCTOR_TIMES_MAP_MAKER = 1.6
+KAFKA_P50_MS, KAFKA_P99_MS, EMBEDDED_P99_MS = 10.0, 25.0, 50.0
 PACKING_MS = 1.0
 PER_STOP_PERCENT = 15.0
 FIRST_RECORD_SECONDS = 5.0
@@ -30,7 +26,7 @@ GROWTH_PERCENT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A target, the figure that was measured, and whether it is met; both are None where nothing was measured."""
+    """A target and its measured figure; `figure` and `is_met` are None where nothing was measured."""
 
     target: str
     limit: str
@@ -39,14 +35,8 @@ class Verdict:
     is_met: bool | None
 
 
-def median(entries: Entries, system: str, key: str) -> float | None:
-    """Of the rounds of a system; None where it was not measured."""
-    found = [round_[key] for round_ in entries.get(system, {}).get("rounds", []) if round_.get(key) is not None]
-    return statistics.median(found) if found else None
-
-
-def verdicts(read: Read, memory: Mapping[str, Any]) -> Iterator[Verdict]:
-    """All of them, broker by broker."""
+def verdicts(read: ReadSection, memory: Mapping[str, Any]) -> Iterator[Verdict]:
+    """Yield the verdict on each target, broker by broker, then those on memory."""
     for broker in BROKERS:
         yield from _costs(read, broker)
         yield from _latencies(read("latency", broker), broker)
@@ -58,34 +48,34 @@ def verdicts(read: Read, memory: Mapping[str, Any]) -> Iterator[Verdict]:
 
 
 def at_most(target: str, limit: float, unit: str, broker: str, figure: float | None, decimals: int = 2) -> Verdict:
-    """A figure that may not pass a limit."""
-    told = None if figure is None else f"{figure:.{decimals}f} {unit}".strip()
-    return Verdict(target, f"≤ {limit:g} {unit}".strip(), broker, told, None if figure is None else figure <= limit)
+    """Return the verdict on a figure that must not exceed a limit; the figure is shown with `decimals` decimals."""
+    shown = None if figure is None else f"{figure:.{decimals}f} {unit}".strip()
+    return Verdict(target, f"≤ {limit:g} {unit}".strip(), broker, shown, None if figure is None else figure <= limit)
 
 
-def _costs(read: Read, broker: str) -> Iterator[Verdict]:
+def _costs(read: ReadSection, broker: str) -> Iterator[Verdict]:
     single, packed = read("throughput", broker), read("packed", broker)
     for name in LEAN:
-        what = f"`{name}`: CPU-seconds per 10,000, one record a source message"
-        yield at_most(what, CPU_SINGLE, "", broker, median(single, name, "cpu_per_10k"), 3)
+        what = f"`{name}`: CPU-seconds per 10,000, one record per source message"
+        yield at_most(what, CPU_SINGLE_SECONDS, "", broker, median(single, name, "cpu_per_10k"), 3)
     for name in LEAN:
-        what = f"`{name}`: CPU-seconds per 10,000, 49 records a source message"
-        yield at_most(what, CPU_PACKED, "", broker, median(packed, name, "cpu_per_10k"), 3)
+        what = f"`{name}`: CPU-seconds per 10,000, 49 records per source message"
+        yield at_most(what, CPU_PACKED_SECONDS, "", broker, median(packed, name, "cpu_per_10k"), 3)
     conductor = median(single, "conductor", "cpu_per_10k")
     times = ratio(conductor, median(single, "map_maker", "cpu_per_10k"))
-    yield at_most("`conductor`: CPU-seconds, times those of `map_maker`", CONDUCTOR, "", broker, times)
+    yield at_most("`conductor`: CPU-seconds as a multiple of `map_maker`", CONDUCTOR_TIMES_MAP_MAKER, "", broker, times)
 
 
 def _latencies(entries: Entries, broker: str) -> Iterator[Verdict]:
     for name in LIGHT:
         p50, p99 = median(entries, name, "p50"), median(entries, name, "p99")
         if broker == "kafka":
-            yield at_most(f"`{name}`: latency at 100 records/s, p50", KAFKA_P50, "ms", broker, p50, 1)
-        limit = KAFKA_P99 if broker == "kafka" else EMBEDDED_P99
+            yield at_most(f"`{name}`: latency at 100 records/s, p50", KAFKA_P50_MS, "ms", broker, p50, 1)
+        limit = KAFKA_P99_MS if broker == "kafka" else EMBEDDED_P99_MS
         yield at_most(f"`{name}`: latency at 100 records/s, p99", limit, "ms", broker, p99, 1)
         unpacked = median(entries, f"{name}/unpacked", "p50")
         added = None if p50 is None or unpacked is None else p50 - unpacked
-        yield at_most(f"`{name}`: what packing adds to the p50 at 100 records/s", PACKING_MS, "ms", broker, added, 1)
+        yield at_most(f"`{name}`: latency that packing adds at 100 records/s, p50", PACKING_MS, "ms", broker, added, 1)
 
 
 def _per_stop(entries: Entries, broker: str) -> Iterator[Verdict]:
@@ -100,7 +90,7 @@ def _per_stop(entries: Entries, broker: str) -> Iterator[Verdict]:
 def _memory(memory: Mapping[str, Any]) -> Iterator[Verdict]:
     backlog = memory.get("backlog", {})
     records = f"{backlog.get('records', 2_000_000):,}"
-    what = f"memory of a worker with a backlog of {records} records behind it"
+    what = f"memory of a worker that finds {records} records waiting"
     yield at_most(what, BACKLOG_MEGABYTES, "MB", "kafka", backlog.get("peak_megabytes"), 0)
     long = memory.get("long", {})
     sizes = long.get("megabytes", {})
@@ -108,7 +98,7 @@ def _memory(memory: Mapping[str, Any]) -> Iterator[Verdict]:
     change = None if len(marks) < 2 else 100 * (sizes[marks[-1]] / sizes[marks[0]] - 1)
     first, last = (f"{int(mark):,}" for mark in (marks[0], marks[-1])) if marks else ("1,000,000", "10,000,000")
     yield Verdict(
-        f"memory after {last} records, against after {first}",
+        f"memory after {last} records, compared with {first}",
         f"± {GROWTH_PERCENT:g} %",
         "kafka",
         None if change is None else f"{change:+.1f} %",
@@ -117,5 +107,5 @@ def _memory(memory: Mapping[str, Any]) -> Iterator[Verdict]:
 
 
 def ratio(one: float | None, other: float | None) -> float | None:
-    """How many times the other one is; None where one of them is missing or the other is 0."""
+    """Return `one` as a multiple of `other`, or None where one of them is missing or `other` is 0."""
     return None if one is None or not other else one / other

@@ -1,1 +1,1 @@
-"""Whole systems run side by side on the same records."""
+"""Runs whole systems side by side on the same records."""

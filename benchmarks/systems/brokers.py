@@ -1,4 +1,4 @@
-"""The brokers of a run, what suits each of them, and the Redis that one of the peers wants."""
+"""The brokers of a run, the client settings that suit each, and the Redis that one of the peers needs."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ from tests.support.brokers import Broker, running_embedded, running_kafka
 
 REDIS = "redis-server"
 JOIN_SECONDS = "3"
-"""A first join to the embedded broker takes half of the rebalance timeout, and a group here has one process."""
+"""Rebalance timeout on the embedded broker: a first join takes half of it, and a group here has one process."""
 
 
 class BrokerUnavailable(MetrolineError):
     """Raised when a broker cannot be started on this machine."""
 
 
-AT_ONCE = """
+DELETE_FILES_AT_ONCE = """
 log.segment.delete.delay.ms=100
 """
-"""A Kafka deletes files a minute after their topic and stands still meanwhile, up to a second: that hit a later run."""
+"""By default, Kafka deletes files a minute after their topic and stalls for up to a second, during a later run."""
 
 
 @dataclass(slots=True)
-class Place:
-    """Where a run takes place."""
+class Testbed:
+    """A broker and a folder for one run of the benchmark."""
+
+    __test__ = False  # not a class of tests
 
     broker: Broker
     folder: Path
@@ -49,14 +51,14 @@ class Place:
     def cluster(self) -> Cluster:
         return Cluster.at(self.broker.url)
 
-    def waits(self, *, at_load: bool) -> dict[str, str]:
-        """How clients wait: the embedded broker does not wake on data; Apache Kafka does, and needs no setting."""
+    def client_settings(self, *, at_load: bool) -> dict[str, str]:
+        """Return how long clients wait. The embedded broker does not answer a waiting fetch when data arrives."""
         if self.broker.name != "embedded":
             return {}
         return LOCAL | {"BROKER_REBALANCE_TIMEOUT": JOIN_SECONDS} | ({"FETCH_WAIT": AT_LOAD} if at_load else {})
 
     def redis_port(self) -> int:
-        """Of a Redis that keeps nothing on disk, started when it is first asked for."""
+        """Return the port of a Redis without persistence; it is started on the first call."""
         if self._redis_port is None:
             self._redis_port = free_port()
             command = [REDIS, "--bind", HOST, "--port", str(self._redis_port), "--save", "", "--appendonly", "no"]
@@ -65,7 +67,7 @@ class Place:
         return self._redis_port
 
     def delete(self, prefix: str) -> None:
-        """Deletes the topics of a run."""
+        """Delete the topics of a run."""
         asyncio.run(_delete(self.cluster, prefix))
 
 
@@ -78,13 +80,15 @@ def has_redis() -> bool:
 
 
 @contextmanager
-def running(name: str, more: str = "") -> Iterator[Place]:
-    """The broker `embedded` or `kafka`, on a free port of this machine; `more` are settings of Apache Kafka."""
+def running_testbed(name: str, kafka_settings: str = "") -> Iterator[Testbed]:
+    """Run the broker `embedded` or `kafka` on a free port; `kafka_settings` are lines of server.properties."""
     with tempfile.TemporaryDirectory(prefix="metroline-bench-") as scratch, ExitStack() as resources:
         folder = Path(scratch)
-        start = running_embedded() if name == "embedded" else running_kafka(folder, AT_ONCE + more)
+        start = (
+            running_embedded() if name == "embedded" else running_kafka(folder, DELETE_FILES_AT_ONCE + kafka_settings)
+        )
         try:
             broker = resources.enter_context(start)
-        except pytest.skip.Exception as missing:
-            raise BrokerUnavailable(f"{name}: {missing}") from None
-        yield Place(broker, folder, resources)
+        except pytest.skip.Exception as skipped:
+            raise BrokerUnavailable(f"{name}: {skipped}") from None
+        yield Testbed(broker, folder, resources)

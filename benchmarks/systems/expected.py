@@ -1,4 +1,4 @@
-"""The records of a run, and what a plain evaluation of the line says must become of them."""
+"""The records of a run, and the result that a plain evaluation of the line expects for each."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from metroline.agents.lines.metrobus.records import records as notices
 from metroline.app.inputs.source_records import batched
 
 Record = dict[str, Any]
-Fate = Record | str
+RecordResult = Record | str
 """A record as it is delivered, or the reason why it is dropped."""
 
 WARM_UP = 50
-"""Records that a system takes before it is measured: the shares of the line's records are exact in any 50."""
+"""Number of records that warm a system up. In any 50 records, the shares of the line's records are exact."""
 
 
-def metrobus(record: Record) -> Fate:
-    """What the line metrobus does with a record."""
+def metrobus(record: Record) -> RecordResult:
+    """Return the result of the line metrobus for a record."""
     account = record["account_number"]
     email = address_of(account)
     if email is None:
@@ -35,16 +35,19 @@ def metrobus(record: Record) -> Fate:
 
 @dataclass(slots=True)
 class Expected:
-    """What must be delivered, as a digest by message id, and how many are dropped."""
+    """The records that must be delivered, as digests by message id, and the number of dropped ones by reason."""
 
     contents: dict[str, bytes] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
 
-    def add(self, record: Record, fate: Fate) -> None:
-        if isinstance(fate, str):
-            self.dropped[fate] += 1
+    def add(self, record: Record, result: RecordResult) -> None:
+        if isinstance(result, str):
+            self.dropped[result] += 1
         else:
-            self.contents[record["message_id"]] = digest(fate)
+            self.contents[record["message_id"]] = digest(result)
+
+    def __add__(self, other: Expected) -> Expected:
+        return Expected(self.contents | other.contents, self.dropped + other.dropped)
 
     @property
     def records(self) -> int:
@@ -53,7 +56,7 @@ class Expected:
 
 @dataclass(slots=True)
 class Delivered:
-    """What was delivered: a digest of each record's content by its id, and how often it came."""
+    """The delivered records: the digests of their contents by message id, and their total number."""
 
     contents: dict[str, set[bytes]] = field(default_factory=dict)
     total: int = 0
@@ -65,51 +68,57 @@ class Delivered:
 
     @property
     def repeated(self) -> int:
-        """Records that came again."""
+        """Return the number of copies after the first of each record."""
         return self.total - len(self.contents)
 
     def problems(self, expected: Expected, *, may_lose: bool = False) -> list[str]:
-        """What is not as it must be, one line a kind; empty if the same ids came with the same contents."""
+        """Return one line for each kind of difference; none if the same ids were delivered with the same contents."""
         lost = expected.contents.keys() - self.contents.keys()
-        strange = self.contents.keys() - expected.contents.keys()
+        unexpected = self.contents.keys() - expected.contents.keys()
         changed = [
             key
             for key, digests in self.contents.items()
             if key in expected.contents and digests != {expected.contents[key]}
         ]
-        found = {"lost": set() if may_lose else lost, "not expected": strange, "with another content": changed}
-        return [f"{len(keys)} records {what}, {min(keys)} for one" for what, keys in found.items() if keys]
+        found = {"lost": set() if may_lose else lost, "not expected": unexpected, "with different content": changed}
+        return [f"{len(keys)} records {problem}, for example {min(keys)}" for problem, keys in found.items() if keys]
 
 
 def digest(record: Record) -> bytes:
-    """Of a record's content, whatever the order of its fields."""
+    """Return a digest of a record's content that does not depend on the order of its fields."""
     return blake2b(orjson.dumps(record, option=orjson.OPT_SORT_KEYS), digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Records to be sent and what must become of them; the first `WARM_UP` of them warm a system up."""
+class Workload:
+    """Source messages and their expected result, with a few messages before them that warm a system up."""
 
     messages: list[bytes]
     expected: Expected
     warm_up: list[bytes]
-    warmed_up: Expected
+    warm_up_expected: Expected
+
+    @property
+    def all_expected(self) -> Expected:
+        """Return the expected result of the warm-up and of the other messages together."""
+        return self.warm_up_expected + self.expected
 
 
-def make_work(
+def make_workload(
     count: int,
     pack: int = 1,
-    fate: Callable[[Record], Fate] = metrobus,
-    more: Callable[[int], Mapping[str, Any]] = lambda _: {},
-) -> Work:
-    """Work of `count` records besides the warm-up, `pack` a source message; `more` adds fields by number."""
+    evaluate: Callable[[Record], RecordResult] = metrobus,
+    extra_fields: Callable[[int], Mapping[str, Any]] = lambda _: {},
+) -> Workload:
+    """Make `count` records after the warm-up, `pack` per source message; `extra_fields` gets each record's number."""
     lines: list[bytes] = []
-    warmed_up, expected = Expected(), Expected()
+    warm_up_expected, expected = Expected(), Expected()
     for number, notice in enumerate(notices(WARM_UP + count, seed=1)):
-        record = notice | dict(more(number))
+        record = notice | dict(extra_fields(number))
         lines.append(orjson.dumps(record))
-        (warmed_up if number < WARM_UP else expected).add(record, fate(record))
-    return Work(list(_packed(lines[WARM_UP:], pack)), expected, list(_packed(lines[:WARM_UP], pack)), warmed_up)
+        (warm_up_expected if number < WARM_UP else expected).add(record, evaluate(record))
+    warm_up, messages = list(_packed(lines[:WARM_UP], pack)), list(_packed(lines[WARM_UP:], pack))
+    return Workload(messages, expected, warm_up, warm_up_expected)
 
 
 def _packed(lines: Iterable[bytes], pack: int) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Lines that are made for a measurement: stops that pass on, many routes, services that fail, packs that split."""
+"""Lines generated for a measurement: stops that pass records on, many routes, failing services, packs that split."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.systems.expected import Fate, Record, Work, make_work
+from benchmarks.systems.expected import Record, RecordResult, Workload, make_workload
 
 HEAD = "from metroline import service\n"
-WAYS = ["".join(way) for way in permutations("abcd")]
-"""Twenty-four routes over four stops."""
+ROUTES = ["".join(route) for route in permutations("abcd")]
+"""The 24 routes over four stops."""
 CODES = ("ALTABC", "ALTBAL", "ALTCRD", "STMNEW")
-FAILING = 3
-"""Of ten records so many fail twice."""
+FAILING_OF_TEN = 3
+"""Number of records in ten that fail twice."""
 
 SPLIT = f"""{HEAD}
 @service
@@ -38,7 +38,7 @@ def before(record):
 @service(backoff=0.2, backoff_max=0.2)
 def flaky(record):
     number = record["number"]
-    if number % 10 < {FAILING} and tried.setdefault(number, 0) < 2:
+    if number % 10 < {FAILING_OF_TEN} and tried.setdefault(number, 0) < 2:
         tried[number] += 1
         raise ConnectionError("it does not answer")
     record["answered"] = True
@@ -52,36 +52,37 @@ def after(record):
 
 @dataclass(frozen=True, slots=True)
 class MadeLine:
-    """A line that is written into a folder when it is run, and what it does with a record."""
+    """A line whose files are written when it is run, and a function that evaluates it."""
 
     name: str
     title: str
     services: str
     rules: str
     first_stops: tuple[str, ...]
-    """Where its records may go at first."""
-    fate: Callable[[Record], Fate]
-    more: Callable[[int], Mapping[str, Any]] = lambda _: {}
-    """Fields of the records, by number, besides those of the line metrobus."""
+    """The stops to which a record can go first."""
+    evaluate: Callable[[Record], RecordResult]
+    """Returns the expected result for a record."""
+    extra_fields: Callable[[int], Mapping[str, Any]] = lambda _: {}
+    """Returns fields of a record, given its number, that are added to those of the line metrobus."""
 
     def write(self, folder: Path) -> Path:
-        """Gives the line's folder."""
+        """Write the line's files into a subfolder and return it."""
         line = folder / self.name
         line.mkdir(exist_ok=True)
         (line / "services.py").write_text(self.services, "utf-8")
         (line / "routes.toml").write_text(self.rules, "utf-8")
         return line
 
-    def work(self, count: int, pack: int = 1) -> Work:
-        return make_work(count, pack, self.fate, self.more)
+    def workload(self, count: int, pack: int = 1) -> Workload:
+        return make_workload(count, pack, self.evaluate, self.extra_fields)
 
 
 def passing(stops: int) -> MadeLine:
-    """So many stops, one after the other, each of which passes a record on."""
+    """Return a line of stops in a row that only pass records on."""
     names = [f"stop_{number}" for number in range(1, stops + 1)]
     return MadeLine(
         f"passing_{stops}",
-        f"{stops} stops that pass on",
+        f"{stops} stops that pass records on",
         HEAD + "".join(_service(name) for name in names),
         "".join(_rule(after, to) for after, to in pairwise(["source", *names])),
         (names[0],),
@@ -90,11 +91,11 @@ def passing(stops: int) -> MadeLine:
 
 
 def many_routes() -> MadeLine:
-    """Each record says which of twenty-four ways over four stops to the last one it takes; stops note themselves."""
+    """Return a line on which each record names one of 24 routes over four stops; stops note their visit."""
     rules = [
-        _rule(after, to, f'match = {{ way = "{way}" }}\n')
-        for way in WAYS
-        for after, to in pairwise(["source", *(f"stop_{letter}" for letter in way), "last"])
+        _rule(after, to, f'match = {{ route = "{route}" }}\n')
+        for route in ROUTES
+        for after, to in pairwise(["source", *(f"stop_{letter}" for letter in route), "last"])
     ]
     return MadeLine(
         "many_routes",
@@ -104,13 +105,13 @@ def many_routes() -> MadeLine:
         + _service("last"),
         "".join(rules),
         tuple(f"stop_{letter}" for letter in "abcd"),
-        lambda record: record | {"seen": record["way"]},
-        lambda number: {"way": WAYS[number % len(WAYS)], "seen": ""},
+        lambda record: record | {"seen": record["route"]},
+        lambda number: {"route": ROUTES[number % len(ROUTES)], "seen": ""},
     )
 
 
 def failing() -> MadeLine:
-    """Three stops, of which the second fails twice for 30 % of the records."""
+    """Return a line of three stops, the second of which fails twice for 30 % of the records."""
     return MadeLine(
         "failing",
         "30 % of the records fail twice",
@@ -123,7 +124,7 @@ def failing() -> MadeLine:
 
 
 def splitting() -> MadeLine:
-    """Packs split four ways after the first stop and meet again at the last."""
+    """Return a line on which packs split four ways after the first stop and meet again at the last."""
     queues = "".join(_service(f"lane_{code.lower()}", f'    record["lane"] = "{code}"\n') for code in CODES)
     rules = [_rule("source", "sorting")]
     for code in CODES:
@@ -142,8 +143,8 @@ def splitting() -> MadeLine:
 HARDER = (many_routes, failing, splitting)
 
 
-def _service(name: str, does: str = "") -> str:
-    return f"\n\n@service\ndef {name}(record):\n{does}    return record\n"
+def _service(name: str, body: str = "") -> str:
+    return f"\n\n@service\ndef {name}(record):\n{body}    return record\n"
 
 
 def _rule(after: str, to: str, condition: str = "") -> str:

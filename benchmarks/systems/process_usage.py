@@ -10,13 +10,13 @@ from typing import Self
 
 import psutil
 
-EVERY = 0.02
-FAMILY_EVERY = 25
-"""Samples after which it looks for new children: that reads all of /proc."""
+SAMPLE_SECONDS = 0.02
+SAMPLES_PER_SCAN = 25
+"""Number of samples between two scans for new children, which read all of /proc."""
 
 
-class Gauge:
-    """Samples while its `with` block runs."""
+class UsageSampler:
+    """Samples a process in a thread while its `with` block runs."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
@@ -27,33 +27,33 @@ class Gauge:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def cpu_at(self, moment: float) -> float:
-        """CPU-seconds of the process at a moment (seconds since the epoch), between two samples in proportion."""
-        place = bisect_left(self._times, moment)
-        if place == 0 or place == len(self._times):
-            return self._cpu[min(place, len(self._cpu) - 1)]
-        before, after = self._times[place - 1], self._times[place]
+        """Return the CPU-seconds used up to a moment, in epoch seconds, interpolated between two samples."""
+        index = bisect_left(self._times, moment)
+        if index == 0 or index == len(self._times):
+            return self._cpu[min(index, len(self._cpu) - 1)]
+        before, after = self._times[index - 1], self._times[index]
         share = (moment - before) / (after - before)
-        return self._cpu[place - 1] + share * (self._cpu[place] - self._cpu[place - 1])
+        return self._cpu[index - 1] + share * (self._cpu[index] - self._cpu[index - 1])
 
     def memory(self) -> int:
-        """Bytes resident in memory now."""
+        """Return the resident memory now, in bytes."""
         return int(self._process.memory_info().rss)
 
     def _run(self) -> None:
-        family: list[psutil.Process] = []
+        processes: list[psutil.Process] = []
         samples = 0
-        while not self._is_over.wait(EVERY):
+        while not self._is_over.wait(SAMPLE_SECONDS):
             try:
-                if samples % FAMILY_EVERY == 0:
-                    family = [self._process, *self._process.children(recursive=True)]
-                self._sample(family)
-            except psutil.Error:  # it ended, or a child did
-                family = family[:1]
+                if samples % SAMPLES_PER_SCAN == 0:
+                    processes = [self._process, *self._process.children(recursive=True)]
+                self._sample(processes)
+            except psutil.Error:  # the process or one of its children has ended
+                processes = processes[:1]
             samples += 1
 
-    def _sample(self, family: list[psutil.Process]) -> None:
+    def _sample(self, processes: list[psutil.Process]) -> None:
         cpu, size = 0.0, 0
-        for process in family:
+        for process in processes:
             with process.oneshot():
                 times = process.cpu_times()
                 cpu += times.user + times.system

@@ -1,4 +1,4 @@
-"""Where the time of a worker under load goes: py-spy's samples of its Python, the kernel's clocks of its threads."""
+"""Profiles a worker under load: py-spy samples its Python, and the kernel counts the CPU time of its threads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.systems import trials
-from benchmarks.systems.brokers import Place
-from benchmarks.systems.expected import Work
-from benchmarks.systems.systems import PEERS_PYTHON, System
+from benchmarks.systems.brokers import Testbed
+from benchmarks.systems.expected import Workload
+from benchmarks.systems.system import PEERS_PYTHON, System
 from metroline.routing.errors import MetrolineError
 
-SPY = PEERS_PYTHON.parent / "py-spy"
+PY_SPY = PEERS_PYTHON.parent / "py-spy"
 SAMPLES_PER_SECOND = 200
-MOST = 25
-"""Functions that are kept."""
+MAX_FUNCTIONS = 25
 OURS = re.compile(r".*/(?=(agents|app|routing)/)")
 ABOVE = re.compile(r".*/(site-packages|python3\.\d+|lib-dynload)/")
 IN_OURS = re.compile(r"\(((agents|app|routing)/[^()]+)\)$")
@@ -26,43 +25,43 @@ NOT_OURS = "none of ours"
 FRAME = re.compile(r"(?P<function>.+) \((?P<file>[^()]+?)(:\d+)?\)$")
 
 
-class NoProfile(MetrolineError):
+class ProfilingFailed(MetrolineError):
     """Raised when a worker cannot be sampled."""
 
 
-def profiled(system: System, place: Place, work: Work) -> trials.Figures:
-    """The figures of a run under load in which the worker was sampled, from the thaw to its end."""
-    if not SPY.is_file():
-        raise NoProfile("py-spy is not installed (`make bench` installs it into .venv-bench)")
-    output = place.folder / "profile.txt"
+def profile(system: System, testbed: Testbed, workload: Workload) -> trials.Figures:
+    """Return the figures of a run under load with a profile of the worker, from the thaw to its end."""
+    if not PY_SPY.is_file():
+        raise ProfilingFailed("py-spy is not installed (`make bench` installs it into .venv-bench)")
+    output = testbed.folder / "profile.txt"
     spies: list[subprocess.Popen[bytes]] = []
     before: dict[int, tuple[str, float]] = {}
     after: dict[int, tuple[str, float]] = {}
 
     def sample(pid: int) -> None:
         before.update(thread_times(pid))
-        command = [str(SPY), "record", "--pid", str(pid), "--format", "raw", "--output", str(output)]
+        command = [str(PY_SPY), "record", "--pid", str(pid), "--format", "raw", "--output", str(output)]
         command += ["--rate", str(SAMPLES_PER_SECOND), "--duration", "3600", "--nonblocking"]
         spies.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
 
-    def look(pid: int) -> None:
+    def read_threads(pid: int) -> None:
         after.update(thread_times(pid))
 
-    figures = trials.throughput(system, place, work, beside=sample, at_the_end=look)
+    figures = trials.throughput(system, testbed, workload, at_start=sample, at_end=read_threads)
     (spy,) = spies
     try:
-        _, told = spy.communicate(timeout=30)  # it ends with the worker
+        _, errors = spy.communicate(timeout=30)  # py-spy ends with the worker
     except subprocess.TimeoutExpired:
         spy.terminate()
-        _, told = spy.communicate()
+        _, errors = spy.communicate()
     if not output.is_file():
-        raise NoProfile(f"py-spy cannot look at the worker: {told.decode(errors='replace').strip()[-300:]}")
+        raise ProfilingFailed(f"py-spy cannot sample the worker: {errors.decode(errors='replace').strip()[-300:]}")
     stacks = read_stacks(output.read_text("utf-8").splitlines())
     return figures | shares(stacks) | {"threads": _thread_shares(before, after)}
 
 
 def thread_times(pid: int) -> dict[int, tuple[str, float]]:
-    """The name and the CPU-seconds of each thread of a process; empty where there is no /proc."""
+    """Return the name and the CPU-seconds of each thread of a process by its id; none where there is no /proc."""
     found = {}
     tasks = Path(f"/proc/{pid}/task")
     for task in tasks.iterdir() if tasks.is_dir() else ():
@@ -81,7 +80,7 @@ def _thread_shares(before: dict[int, tuple[str, float]], after: dict[int, tuple[
 
 
 def read_stacks(lines: Iterable[str]) -> list[tuple[list[str], int]]:
-    """Stacks, the outermost frame first, and how many samples had each, from py-spy's raw format."""
+    """Return the stacks of py-spy's raw format, outermost frame first, each with its number of samples."""
     found = []
     for line in lines:
         stack, _, count = line.rpartition(" ")
@@ -91,7 +90,7 @@ def read_stacks(lines: Iterable[str]) -> list[tuple[list[str], int]]:
 
 
 def _frame(frame: str) -> str:
-    """`function (folder/file.py)`: without the line and what lies above the package."""
+    """Return `function (folder/file.py)`, without the line number and the path above the package."""
     parts = FRAME.match(frame)
     if parts is None:
         return frame or "no Python"
@@ -100,9 +99,10 @@ def _frame(frame: str) -> str:
 
 
 def shares(stacks: list[tuple[list[str], int]]) -> dict[str, Any]:
-    """Percent of the samples by innermost function (`own`), with what these call (`within`), and by file of ours.
+    """Return the percentage of samples by function and by file of Metroline.
 
-    The innermost file of agents/, app/ or routing/ in a stack stands for it in `files`.
+    `own` counts the innermost function of a stack, `within` every function in it, and `files` the innermost file of
+    agents/, app/ or routing/.
     """
     total = sum(count for _, count in stacks) or 1
     own: Counter[str] = Counter()
@@ -113,10 +113,10 @@ def shares(stacks: list[tuple[list[str], int]]) -> dict[str, Any]:
         within.update(dict.fromkeys(stack, count))
         ours = [file[1] for frame in stack if (file := IN_OURS.search(frame))]
         files[ours[-1] if ours else NOT_OURS] += count
-    top = [frame for frame, _ in own.most_common(MOST)]
+    top = [frame for frame, _ in own.most_common(MAX_FUNCTIONS)]
     return {
         "samples": total,
         "own": {frame: round(100 * own[frame] / total, 1) for frame in top},
         "within": {frame: round(100 * within[frame] / total, 1) for frame in top},
-        "files": {file: round(100 * count / total, 1) for file, count in files.most_common(MOST)},
+        "files": {file: round(100 * count / total, 1) for file, count in files.most_common(MAX_FUNCTIONS)},
     }

@@ -1,4 +1,4 @@
-"""What the benchmark itself does on the bus: loads a source, watches what is delivered, counts what was written."""
+"""Watches the delivered topic of a system, and counts what it wrote to its topics."""
 
 from __future__ import annotations
 
@@ -7,101 +7,63 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
-PARTITIONS = 4
-SILENCE = 1.0
-"""Seconds without a message after which a topic counts as read to its end."""
+from benchmarks.systems.source_producer import PARTITIONS
 
-
-class Sender:
-    """Sends source messages, to each partition in turn."""
-
-    def __init__(self, bootstrap: str, topic: str, linger_ms: int = 20) -> None:
-        self.topic = topic
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "linger.ms": linger_ms,
-                "enable.idempotence": True,
-                "log_level": 3,
-                "queue.buffering.max.messages": 2_000_000,
-                "queue.buffering.max.kbytes": 2_000_000,
-                "delivery.report.only.error": True,
-                "on_delivery": _must_be_sent,
-            }
-        )
-        self._sent = 0
-
-    def send(self, message: bytes) -> None:
-        self._producer.produce(self.topic, message, partition=self._sent % PARTITIONS)
-        self._producer.poll(0)
-        self._sent += 1
-
-    def flush(self) -> None:
-        """Returns when all is confirmed."""
-        if left := self._producer.flush(60):
-            raise TimeoutError(f"{left} source messages are not confirmed")
-
-    def load(self, messages: Iterable[bytes]) -> None:
-        for message in messages:
-            self.send(message)
-        self.flush()
-
-
-def _must_be_sent(error: Any, message: Message) -> None:
-    if error is not None:
-        raise KafkaException(error)
+SILENCE_SECONDS = 1.0
+"""Time without a message after which a topic counts as read to its end."""
+METADATA_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A delivered message, and when it was seen here (epoch seconds).
+class Delivery:
+    """A delivered message and the time at which the harness saw it, in epoch seconds.
 
-    Its own time says little: some systems carry the time of the source message on.
+    The message's own timestamp is of no use: some systems copy that of the source message.
     """
 
-    seen: float
+    seen_at: float
     value: bytes
 
 
 @dataclass(slots=True)
-class Watch:
-    """Reads the delivered topic in a thread of its own, and notes when the first record was passed on."""
+class DeliveryWatch:
+    """Reads the delivered topic in a thread of its own, and notes when a system passed its first record on."""
 
     bootstrap: str
-    first_hops: Sequence[str]
-    """The topics to one of which a system writes what it took from the source."""
+    first_topics: Sequence[str]
+    """The topics to which a system can write a record that it took from the source."""
     delivered: str
-    records_in: Callable[[bytes], int]
-    """How many records a delivered message holds."""
-    arrivals: list[Arrival] = field(default_factory=list)
+    count_records: Callable[[bytes], int]
+    """Returns the number of records in a delivered message."""
+    deliveries: list[Delivery] = field(default_factory=list)
     records: int = 0
-    first: float | None = None
-    """When a record was seen there for the first time, epoch seconds."""
-    moved: float = 0.0
-    """When something was seen last, on the monotonic clock."""
+    first_seen_at: float | None = None
+    """Time of the first record in `first_topics`, in epoch seconds."""
+    last_seen_at: float = 0.0
+    """Time of the last message, on the monotonic clock."""
+    failure: Exception | None = None
     _is_over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
-    failure: Exception | None = None
 
     def _run(self) -> None:
-        consumer = reader(self.bootstrap)
+        consumer = new_consumer(self.bootstrap)
         try:
             self._watch(consumer)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the run that waits for it tells
+        except Exception as failure:  # noqa: BLE001 - the run that waits for deliveries reports any failure
             self.failure = failure
         finally:
             consumer.close()
 
     def _watch(self, consumer: Consumer) -> None:
-        topics = {self.delivered, *self.first_hops}
-        while not topics <= consumer.list_topics(timeout=10).topics.keys():
+        topics = {self.delivered, *self.first_topics}
+        while not topics <= consumer.list_topics(timeout=METADATA_SECONDS).topics.keys():
             if self._is_over.wait(0.1):
                 return
-        assign(consumer, topics)
+        read_from_beginning(consumer, topics)
         while not self._is_over.is_set():
             messages = consumer.consume(1, 0.02)
             if messages:
@@ -112,21 +74,21 @@ class Watch:
                     raise KafkaException(message.error())
                 self._take(message, now)
             if messages:
-                self.moved = time.monotonic()
-            if self.first is not None and len(topics) > 1:
+                self.last_seen_at = time.monotonic()
+            if self.first_seen_at is not None and len(topics) > 1:
                 consumer.incremental_unassign(partitions_of(topics - {self.delivered}))
                 topics = {self.delivered}
 
     def _take(self, message: Message, now: float) -> None:
         if message.topic() == self.delivered:
             value = message.value() or b""
-            self.arrivals.append(Arrival(now, value))
-            self.records += self.records_in(value)
-        elif self.first is None:
-            self.first = now
+            self.deliveries.append(Delivery(now, value))
+            self.records += self.count_records(value)
+        elif self.first_seen_at is None:
+            self.first_seen_at = now
 
     def __enter__(self) -> Self:
-        self.moved = time.monotonic()
+        self.last_seen_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
@@ -139,8 +101,8 @@ class Watch:
             self._thread.join()
 
 
-def reader(bootstrap: str) -> Consumer:
-    """A consumer without a group that sees at once what is there."""
+def new_consumer(bootstrap: str) -> Consumer:
+    """Return a consumer that commits nothing and fetches with little delay."""
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -156,35 +118,35 @@ def partitions_of(topics: Iterable[str]) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
 
 
-def assign(consumer: Consumer, topics: Iterable[str]) -> None:
-    """Reads these topics from their beginnings."""
-    wanted = partitions_of(topics)
-    for partition in wanted:
+def read_from_beginning(consumer: Consumer, topics: Iterable[str]) -> None:
+    """Assign all partitions of these topics, from their beginnings."""
+    partitions = partitions_of(topics)
+    for partition in partitions:
         partition.offset = OFFSET_BEGINNING
-    consumer.assign(wanted)
+    consumer.assign(partitions)
 
 
 def count_written(bootstrap: str, prefix: str) -> tuple[int, int]:
-    """Messages and bytes (keys and values) in all topics below a prefix."""
-    consumer = reader(bootstrap)
+    """Return the number of messages and of bytes (keys and values) in all topics whose names start with a prefix."""
+    consumer = new_consumer(bootstrap)
     messages = size = 0
     try:
-        described = consumer.list_topics(timeout=10).topics
+        topics = consumer.list_topics(timeout=METADATA_SECONDS).topics
         consumer.assign(
             [
                 TopicPartition(name, number, OFFSET_BEGINNING)
-                for name, topic in described.items()
+                for name, topic in topics.items()
                 if name.startswith(f"{prefix}.")
                 for number in topic.partitions
             ]
         )
-        heard = time.monotonic()
-        while time.monotonic() - heard < SILENCE:
+        last_seen_at = time.monotonic()
+        while time.monotonic() - last_seen_at < SILENCE_SECONDS:
             for message in consumer.consume(5_000, 0.1):
                 if message.error() is None:
                     messages += 1
                     size += len(message.value() or b"") + len(message.key() or b"")
-                    heard = time.monotonic()
+                    last_seen_at = time.monotonic()
     finally:
         consumer.close()
     return messages, size

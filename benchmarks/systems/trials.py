@@ -1,4 +1,4 @@
-"""The trials: one run of one system each, verified before its figures count."""
+"""The trials: throughput, latency and a kill, each verified before its figures count."""
 
 from __future__ import annotations
 
@@ -7,134 +7,34 @@ import os
 import signal
 import statistics
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from benchmarks.systems.brokers import Place
-from benchmarks.systems.expected import Delivered, Expected, Work
-from benchmarks.systems.process_usage import Gauge
-from benchmarks.systems.systems import Job, Running, Strategy, System
-from benchmarks.systems.topic_watch import PARTITIONS, Sender, Watch, count_written
-from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
+from benchmarks.systems.brokers import Testbed
+from benchmarks.systems.expected import Delivered, Expected, Workload
+from benchmarks.systems.strategy import Strategy
+from benchmarks.systems.system import System
+from benchmarks.systems.topic_watch import count_written
+from benchmarks.systems.trial import Trial, TrialFailed
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.outcomes import Settled, read_settled
-from metroline.routing.errors import MetrolineError
 
 Figures = dict[str, Any]
 
-STALL = 60.0
-"""Seconds without a delivered record after which a trial has failed."""
-CALM = 1.0
-"""Seconds without a delivered record after which nothing more is expected."""
-AFTERMATH = 3.0
-"""... after a kill: what was in hand may come again late."""
-LOST = 45.0
-"""... and after which what is missing is lost."""
-PATIENT_SESSION = 12.0
-"""Session timeout, seconds, where a process is frozen for a while."""
-SHORT_SESSION = 6.0
-"""... and where one is killed: its partitions are free after that."""
-
-
-class TrialFailed(MetrolineError):
-    """Raised when a system does not come to its end, or to another one than it should."""
-
-
-class Trial:
-    """One run: topics of its own, a process, a watch on what it delivers."""
-
-    def __init__(self, system: System, place: Place, *, session: float, at_load: bool) -> None:
-        self.system = system
-        self.job = Job(place, f"bench-{uuid.uuid4().hex[:10]}", session, at_load)
-        self.sender = Sender(place.broker.bootstrap, self.job.source, 20 if at_load else 0)
-        self.watch = Watch(
-            place.broker.bootstrap,
-            system.first_hops(self.job.prefix),
-            f"{self.job.prefix}.delivered",
-            system.records_in,
-        )
-        self.running: Running | None = None
-        self.dropped: int | None = None
-
-    @contextmanager
-    def topics(self) -> Iterator[None]:
-        """Makes the topics and the watch; afterwards nothing of the run is left."""
-        names = [self.job.source, *self.system.topics(self.job.prefix)]
-        asyncio.run(TopicAdmin(self.job.place.cluster).create([TopicPlan(name, PARTITIONS) for name in names]))
-        try:
-            with self.watch:
-                yield
-        finally:
-            self.job.place.delete(self.job.prefix)
-
-    @contextmanager
-    def process(self, *, asked_to_stop: bool = True) -> Iterator[Gauge]:
-        """The system at work."""
-        self.running = self.system.start(self.job)
-        try:
-            with Gauge(self.running.child.pid) as gauge:
-                yield gauge
-                if asked_to_stop:
-                    self.dropped = self.running.stop()
-        finally:
-            self.running.child.stop()
-
-    def wait_for(self, records: int, what: str) -> None:
-        """Returns when so many records are delivered; raises `TrialFailed` if they are not."""
-        self._wait(lambda: self.watch.records >= records, lambda: f"{self.watch.records} of {records} {what} delivered")
-
-    def _wait(self, holds: Callable[[], bool], told: Callable[[], str]) -> None:
-        self.watch.moved = time.monotonic()
-        while not holds():
-            if self.watch.failure:
-                raise TrialFailed(f"the watch failed: {self.watch.failure}")
-            if self.running is not None and self.running.child.exit_code is not None:
-                raise TrialFailed(f"it ended: {self.running.child.last_words()}")
-            if time.monotonic() - self.watch.moved > STALL:
-                words = self.running.child.last_words() if self.running else ""
-                raise TrialFailed(f"{told()}, none came for {STALL:g} s; {words}")
-            time.sleep(0.02)
-
-    def wait_for_calm(self) -> None:
-        """Returns when nothing was delivered for a while."""
-        while time.monotonic() - self.watch.moved < CALM:
-            time.sleep(0.05)
-
-    def warm_up(self, work: Work) -> None:
-        """Returns when the system has taken a few records through the line and rests."""
-        self.sender.load(work.warm_up)
-        self.wait_for(len(work.warmed_up.contents), "first records")
-        self.wait_for_calm()
-
-    def delivered(self) -> Delivered:
-        found = Delivered()
-        for arrival in self.watch.arrivals:
-            found.add(self.system.records_of(arrival.value))
-        return found
-
-    def verify(self, expected: Expected) -> None:
-        """Raises `TrialFailed` unless the same ids came with the same contents, once each, and the rest was dropped."""
-        delivered = self.delivered()
-        problems = delivered.problems(expected)
-        if delivered.repeated:
-            problems.append(f"{delivered.repeated} records came again, though nothing was killed")
-        if self.dropped != expected.dropped.total():
-            problems.append(f"{self.dropped} records are said to be dropped, not {expected.dropped.total()}")
-        if problems:
-            raise TrialFailed("; ".join(problems))
-
-
-def both(work: Work) -> Expected:
-    """What must become of the warm-up and of the rest."""
-    one, two = work.warmed_up, work.expected
-    return Expected(one.contents | two.contents, one.dropped + two.dropped)
+REPEATS_SECONDS = 3.0
+"""Time without a delivered record, after a kill, after which no repeats are expected any more."""
+LOST_SECONDS = 45.0
+"""Time without a delivered record, after a kill, after which missing records are lost."""
+FREEZE_SESSION_SECONDS = 12.0
+"""Session timeout where a process is frozen for a while."""
+KILL_SESSION_SECONDS = 6.0
+"""Session timeout where a process is killed: its partitions are free after that."""
 
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """The process stands still for as long as the block runs."""
+    """Suspend a process while the block runs."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -145,143 +45,159 @@ def frozen(pid: int) -> Iterator[None]:
 
 def throughput(
     system: System,
-    place: Place,
-    work: Work,
+    testbed: Testbed,
+    workload: Workload,
     *,
     counts_bus: bool = False,
-    beside: Callable[[int], None] = lambda _: None,
-    at_the_end: Callable[[int], None] = lambda _: None,
+    at_start: Callable[[int], None] = lambda _: None,
+    at_end: Callable[[int], None] = lambda _: None,
 ) -> Figures:
-    """CPU time, speed and memory of a process that finds a full source.
+    """Return the CPU time, speed and memory of a process that finds a full source.
 
-    It is warmed up, rests, and is frozen while the source is loaded; what it uses from the thaw until the last
-    delivered record is seen counts. `beside` and `at_the_end` are called with the process' number at the
-    thaw and after the last record.
+    The process is warmed up, rests, and is frozen while the source is loaded. The figures cover the time from the thaw
+    until the last delivered record is seen. `at_start` and `at_end` are called with the process id at both moments.
     """
-    trial = Trial(system, place, session=PATIENT_SESSION, at_load=True)
-    expected = both(work)
+    trial = Trial(system, testbed, session_seconds=FREEZE_SESSION_SECONDS, at_load=True)
+    expected, records = workload.all_expected, workload.expected.records
     with trial.topics():
-        with trial.process() as gauge:
-            trial.warm_up(work)
-            assert trial.running is not None
-            pid = trial.running.child.pid
-            with frozen(pid):
-                trial.sender.load(work.messages)
-                gauge.peak_bytes = 0
-                began = time.time()
-            beside(pid)
+        with trial.process() as usage:
+            trial.warm_up(workload)
+            with frozen(trial.pid):
+                trial.source.load(workload.messages)
+                usage.peak_bytes = 0
+                started_at = time.time()
+            at_start(trial.pid)
             trial.wait_for(len(expected.contents), "records")
-            at_the_end(pid)
-            trial.wait_for_calm()
+            at_end(trial.pid)
+            trial.wait_until_quiet()
         trial.verify(expected)
-        ended = max(arrival.seen for arrival in trial.watch.arrivals)
+        ended_at = max(delivery.seen_at for delivery in trial.watch.deliveries)
+        cpu = usage.cpu_at(ended_at) - usage.cpu_at(started_at)
         figures = {
-            "records": work.expected.records,
-            "records_per_second": round(work.expected.records / (ended - began), 1),
-            "cpu_per_10k": round((gauge.cpu_at(ended) - gauge.cpu_at(began)) / work.expected.records * 10_000, 4),
-            "peak_megabytes": round(gauge.peak_bytes / 1e6, 1),
+            "records": records,
+            "records_per_second": round(records / (ended_at - started_at), 1),
+            "cpu_per_10k": round(cpu / records * 10_000, 4),
+            "peak_megabytes": round(usage.peak_bytes / 1e6, 1),
         }
         if counts_bus:
-            messages, size = count_written(place.broker.bootstrap, trial.job.prefix)
+            messages, size = count_written(testbed.broker.bootstrap, trial.config.prefix)
             figures["messages_per_record"] = round(messages / expected.records, 4)
             figures["bytes_per_record"] = round(size / expected.records, 1)
         return figures
 
 
-def latency(system: System, place: Place, work: Work, rate: float) -> Figures:
-    """Milliseconds from sending a record to seeing it delivered, with `rate` records a second coming in."""
-    trial = Trial(system, place, session=PATIENT_SESSION, at_load=False)
-    sent: dict[str, float] = {}
+def latency(system: System, testbed: Testbed, workload: Workload, rate: float) -> Figures:
+    """Return percentiles of the time from sending a record to seeing it delivered, in milliseconds.
+
+    `rate` is the number of records sent per second.
+    """
+    trial = Trial(system, testbed, session_seconds=FREEZE_SESSION_SECONDS, at_load=False)
     with trial.topics():
         with trial.process():
-            trial.warm_up(work)
-            before = len(trial.watch.arrivals)
-            began = time.time()
-            for number, message in enumerate(work.messages):
-                time.sleep(max(0.0, began + number / rate - time.time()))
-                sent[_message_id(message)] = time.time()
-                trial.sender.send(message)
-            trial.sender.flush()
-            trial.wait_for(len(both(work).contents), "records")
-            trial.wait_for_calm()
-        trial.verify(both(work))
-        waits = [
-            1000 * (arrival.seen - sent[record["message_id"]])
-            for arrival in trial.watch.arrivals[before:]
-            for record in system.records_of(arrival.value)
+            trial.warm_up(workload)
+            before = len(trial.watch.deliveries)
+            sent_at = _send_at_rate(trial, workload, rate)
+            trial.wait_for(len(workload.all_expected.contents), "records")
+            trial.wait_until_quiet()
+        trial.verify(workload.all_expected)
+        latencies = [
+            1000 * (delivery.seen_at - sent_at[record["message_id"]])
+            for delivery in trial.watch.deliveries[before:]
+            for record in system.decode_records(delivery.value)
         ]
-    hundredths = statistics.quantiles(waits, n=100, method="inclusive")
-    return {"records": len(waits), "rate": rate, "p50": round(hundredths[49], 1), "p99": round(hundredths[98], 1)}
+    percentiles = statistics.quantiles(latencies, n=100, method="inclusive")
+    return {
+        "records": len(latencies),
+        "rate": rate,
+        "p50": round(percentiles[49], 1),
+        "p99": round(percentiles[98], 1),
+    }
+
+
+def _send_at_rate(trial: Trial, workload: Workload, rate: float) -> dict[str, float]:
+    """Send the records, `rate` per second. Return the time at which each was sent, by message id."""
+    sent_at: dict[str, float] = {}
+    started_at = time.time()
+    for number, message in enumerate(workload.messages):
+        time.sleep(max(0.0, started_at + number / rate - time.time()))
+        sent_at[_message_id(message)] = time.time()
+        trial.source.send(message)
+    trial.source.flush()
+    return sent_at
 
 
 def _message_id(message: bytes) -> str:
-    """Of a source message of one record, whose first field it is."""
+    """Return the id of a source message of one record, whose first field it is."""
     return message.split(b'"', 4)[3].decode()
 
 
-def killed(system: System, place: Place, work: Work) -> Figures:
-    """What comes twice and what is lost when the process is killed (SIGKILL) halfway and started again.
+def killed(system: System, testbed: Testbed, workload: Workload) -> Figures:
+    """Return what is repeated and what is lost when a process is killed (SIGKILL) halfway and started again.
 
-    The source is full before the first start, so this also tells how long a start takes until the first record is
-    passed on.
+    The source is full before the first start, so the figures also include the time from a start to the first record
+    that is passed on.
     """
-    trial = Trial(system, place, session=SHORT_SESSION, at_load=True)
-    expected = both(work)
+    trial = Trial(system, testbed, session_seconds=KILL_SESSION_SECONDS, at_load=True)
+    expected = workload.all_expected
     with trial.topics():
-        trial.sender.load([*work.warm_up, *work.messages])
-        started = time.time()
-        with trial.process(asked_to_stop=False):
+        trial.source.load([*workload.warm_up, *workload.messages])
+        started_at = time.time()
+        with trial.process(stops_in_order=False):
             trial.wait_for(len(expected.contents) // 2, "records before the kill")
-            assert trial.running is not None
-            os.kill(trial.running.child.pid, signal.SIGKILL)
-        first, again = trial.watch.first, time.time()
+            os.kill(trial.pid, signal.SIGKILL)
+        first_seen_at, restarted_at = trial.watch.first_seen_at, time.time()
         with trial.process():
-            found = _read_on(trial, expected)
+            found = _watch_until_complete(trial, expected)
             if isinstance(system, Strategy):
                 _wait_for_outcomes(trial, expected)
-        lost = len(expected.contents.keys() - found.contents.keys())
         if problems := found.problems(expected, may_lose=True):
             raise TrialFailed("; ".join(problems))
+        last_seen_at = max(delivery.seen_at for delivery in trial.watch.deliveries)
         figures = {
             "records": expected.records,
-            "first_record_seconds": None if first is None else round(first - started, 2),
-            "seconds_after_restart": max(0.0, round(max(a.seen for a in trial.watch.arrivals) - again, 1)),
+            "first_record_seconds": None if first_seen_at is None else round(first_seen_at - started_at, 2),
+            "seconds_after_restart": max(0.0, round(last_seen_at - restarted_at, 1)),
             "repeated": found.repeated,
-            "lost": lost,
+            "lost": len(expected.contents.keys() - found.contents.keys()),
         }
-        if isinstance(system, Strategy):
-            settled = _settled(trial)
-            figures["outcomes"] = settled.endings.total()
-            figures["duplicates"] = settled.duplicates
-            if settled.endings.total() != expected.records:
-                raise TrialFailed(f"{settled.endings.total()} outcomes are counted for {expected.records} records")
-        return figures
+        return figures | (_outcomes(trial, expected) if isinstance(system, Strategy) else {})
+
+
+def _outcomes(trial: Trial, expected: Expected) -> Figures:
+    """Return the numbers of outcomes and of duplicates; raise `TrialFailed` unless each record has one outcome."""
+    settled = _settled(trial)
+    outcomes = settled.endings.total()
+    if outcomes != expected.records:
+        raise TrialFailed(f"{outcomes} outcomes are counted for {expected.records} records")
+    return {"outcomes": outcomes, "duplicates": settled.duplicates}
 
 
 def _settled(trial: Trial) -> Settled:
-    return asyncio.run(read_settled(trial.job.place.cluster, Topics(trial.job.prefix, trial.job.source)))
+    return asyncio.run(read_settled(trial.config.testbed.cluster, Topics(trial.config.prefix, trial.config.source)))
 
 
 def _wait_for_outcomes(trial: Trial, expected: Expected) -> None:
-    """Returns when each record has its outcome, or after a while: all may be delivered by the process that was killed,
-    before it had counted them, and the dropped ones are not delivered at all."""
-    began = time.monotonic()
-    while _settled(trial).endings.total() < expected.records and time.monotonic() - began < LOST:
+    """Wait until each record has its outcome, for `LOST_SECONDS` at most.
+
+    The killed process may have delivered all records without counting them, and dropped records are never delivered.
+    """
+    started_at = time.monotonic()
+    while _settled(trial).endings.total() < expected.records and time.monotonic() - started_at < LOST_SECONDS:
         time.sleep(0.5)
 
 
-def _read_on(trial: Trial, expected: Expected) -> Delivered:
-    """What is delivered when every record is, or when nothing comes any more."""
+def _watch_until_complete(trial: Trial, expected: Expected) -> Delivered:
+    """Return what is delivered once all records are, or once the missing ones are lost."""
     found = Delivered()
     taken = 0
-    trial.watch.moved = time.monotonic()
-    is_calm = False
-    while not is_calm:
-        arrivals = trial.watch.arrivals[taken:]
-        taken += len(arrivals)
-        for arrival in arrivals:
-            found.add(trial.system.records_of(arrival.value))
-        wanted = LOST if expected.contents.keys() - found.contents.keys() else AFTERMATH
-        is_calm = time.monotonic() - trial.watch.moved > wanted and taken == len(trial.watch.arrivals)
+    trial.watch.last_seen_at = time.monotonic()
+    is_quiet = False
+    while not is_quiet:
+        deliveries = trial.watch.deliveries[taken:]
+        taken += len(deliveries)
+        for delivery in deliveries:
+            found.add(trial.system.decode_records(delivery.value))
+        wait = LOST_SECONDS if expected.contents.keys() - found.contents.keys() else REPEATS_SECONDS
+        is_quiet = time.monotonic() - trial.watch.last_seen_at > wait and taken == len(trial.watch.deliveries)
         time.sleep(0.1)
     return found
