@@ -1,14 +1,14 @@
-"""What can go wrong: one base, one line each."""
+"""The base class of all errors, and the errors of `routing`."""
 
 from __future__ import annotations
 
 
 class MetrolineError(Exception):
-    """Base of every error of this project; its text is one line for a person, saying what to do."""
+    """Base class of every error of this project. Its text is one line that says what is wrong and what to do."""
 
 
 class MalformedEnvelope(MetrolineError):
-    """Raised when bytes from the bus are no envelope of this format; `raw` keeps them."""
+    """Raised when a message on the bus is not an envelope in a supported format; `raw` holds its bytes."""
 
     def __init__(self, reason: str, raw: bytes) -> None:
         super().__init__(reason)
@@ -16,7 +16,7 @@ class MalformedEnvelope(MetrolineError):
 
 
 class MalformedRecord(MetrolineError):
-    """Raised when a line of a source message is no record; `raw` keeps its bytes."""
+    """Raised when a line is not a record, that is, not a JSON object; `raw` holds its bytes."""
 
     def __init__(self, reason: str, raw: bytes) -> None:
         super().__init__(reason)
@@ -24,7 +24,7 @@ class MalformedRecord(MetrolineError):
 
 
 class InvalidRules(MetrolineError):
-    """Raised when a rules table does not validate; `problems` lists every problem with its line."""
+    """Raised when a rules table is not valid; `problems` lists every problem with its file and line."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
@@ -32,12 +32,12 @@ class InvalidRules(MetrolineError):
 
 
 class ConditionError(MetrolineError):
-    """Raised when a condition could not be decided for a record."""
+    """Raised when a condition does not compile or cannot be evaluated for a record."""
 
 
 class UnknownStrategy(MetrolineError):
-    """Raised when a strategy is named that does not exist."""
+    """Raised when there is no strategy with the given name."""
 
 
 class InvalidLine(MetrolineError):
-    """Raised when a line's folder, services or rules cannot be used."""
+    """Raised when a line's folder, services, records or lookups cannot be used."""

@@ -46,7 +46,7 @@ class Departures:
         outcome, to = hop.outcome, hop.to
         visited = len(segment.history)
         if is_service(to) and visited >= self.max_hops:
-            outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{visited} stops behind it, {self.max_hops} are allowed")
+            outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{visited} stops visited, the maximum is {self.max_hops}")
             to = ARRIVALS
         moved = replace(
             segment,

@@ -226,7 +226,7 @@ async def test_a_journey_that_is_too_old_ends_before_its_next_stop(bench: Bench)
     letters = [one for one in sent if one.topic == "test.arrivals"]
     assert [one.records for one in letters] == [[{"n": 1}]]
     [(_, reason)] = endings_of(letters).values()
-    assert reason == "expired: 61 s old, 60 are allowed"
+    assert reason == "expired: the journey is 61 s old; at most 60 s are allowed"
     assert [one.records for one in sent if one.topic == "test.service.c"] == [[{"n": 2}]]
 
 
