@@ -106,7 +106,7 @@ class PartialDecode:
         self._unknown: set[str] = set()
 
     def grown(self) -> PartialDecode:
-        """Return a view that also looks for the fields that the service has added so far, or this one if there are none.
+        """Return a view that also looks for the fields that the service has added, or this view if there are none.
 
         A field can be appended to a line only if it is known to be absent, so the view has to look for it.
         """

@@ -332,7 +332,7 @@ async def test_what_is_no_envelope_that_waits_is_a_dead_letter(bench: Bench, val
     await confirmed(confirmations)
     [(ending, reason)] = endings_of(bench.producer.to("test.arrivals")).values()
     assert ending is Ending.DEAD
-    assert str(reason).startswith("malformed_envelope: waiting.1s[0]@3: no envelope")
+    assert str(reason).startswith("malformed_envelope: waiting.1s[0]@3: not an envelope")
 
 
 def test_rooms_are_known_by_their_times() -> None:
