@@ -106,7 +106,7 @@ class LineApp(faust.App):
 def create_app(settings: Settings) -> LineApp:
     """Assembles a worker; raises a `MetrolineError` for a line, rules or settings that cannot be used."""
     line = Line.load(settings.line)
-    from_file = line.book()
+    from_file = line.rules_table()
     topics, role, cluster = settings.topics(line), settings.played(line), settings.cluster()
     app = LineApp(
         role.group(topics.prefix),

@@ -63,9 +63,9 @@ class Line:
         """The files of this line's code, in the order of their names."""
         return sorted(self.rules_file.parent.rglob("*.py"))
 
-    def book(self) -> RulesTable:
+    def rules_table(self) -> RulesTable:
         """The rules table of the line's file, validated against its services; raises `InvalidRules`."""
-        return Network.read(self.rules_text, self.stops).book
+        return Network.read(self.rules_text, self.stops).table
 
     def records(self, count: int, seed: int = 1) -> Iterator[Record | bytes]:
         """Yields `count` of the line's own records."""

@@ -182,7 +182,7 @@ def _report(comparison: Comparison, line: Line) -> str:
         "broker": comparison.broker,
     }
     return render(
-        comparison.as_json(), Network.of(line.book()), command, datetime.datetime.now(datetime.UTC), environment
+        comparison.as_json(), Network.of(line.rules_table()), command, datetime.datetime.now(datetime.UTC), environment
     )
 
 

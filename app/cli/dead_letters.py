@@ -209,7 +209,7 @@ async def _live_book(desk: Desk, settings: Settings, stop: str | None) -> RulesT
         raise DeskError(f"--to {stop}: no live worker serves that stop; there are {', '.join(sorted(served))}")
     published = await read_published(desk.cluster, desk.topics)
     if published is None:
-        return Line.load(settings.line).book()
+        return Line.load(settings.line).rules_table()
     return RulesTable.parse(published.publication.text, published.version)
 
 

@@ -82,7 +82,7 @@ class Comparing:
 
     async def run(self) -> Comparison:
         """Runs all strategies; what went wrong with records is in the comparison, what failed is raised."""
-        self.line.book()
+        self.line.rules_table()
         prepare_lookups(self.line)
         source = f"{self.prefix}.source"
         try:

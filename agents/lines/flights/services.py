@@ -24,7 +24,7 @@ OLD = 20  # years
 
 
 @service
-def agent_loop(record: Record) -> Record:
+def carrier(record: Record) -> Record:
     """Adds the name of the airline."""
     record.update(airlines.get(record["carrier"], NO_AIRLINE))
     return record

@@ -25,7 +25,7 @@ from metroline.agents.lines.flights.records import DEPARTURES, records
 from metroline.app.inputs.lookup_builds import prepare_lookups
 
 LINE = Line.load("metroline.agents.lines.flights")
-BOOK = LINE.book()
+TABLE = LINE.rules_table()
 LOOKED_UP = ["carrier", "aircraft", "weather", "claims", "log"]
 
 
@@ -38,13 +38,13 @@ def lookups() -> None:
 def walk(record: Record) -> tuple[list[str], Outcome, Record]:
     """The stops of a record, its outcome and what became of it, by the line's own table and services."""
     stops: list[str] = []
-    decision = BOOK.decide("source", record)
+    decision = TABLE.decide("source", record)
     while decision.stop is not None:
         stops.append(decision.stop)
         answer = LINE.services[decision.stop].handler(record)
         assert not isinstance(answer, Drop), "no service of this line drops: its rules do"
         record = answer
-        decision = BOOK.decide(stops[-1], record)
+        decision = TABLE.decide(stops[-1], record)
     assert decision.outcome is not None
     return stops, decision.outcome, record
 
@@ -115,8 +115,8 @@ def test_a_number_written_with_an_exponent_is_a_number() -> None:
 
 
 def test_the_carrier_is_named() -> None:
-    assert services.agent_loop({"carrier": "HA"})["carrier_name"] == "Hawaiian Airlines Inc."
-    assert services.agent_loop({"carrier": "ZZ"})["carrier_name"] is None
+    assert services.carrier({"carrier": "HA"})["carrier_name"] == "Hawaiian Airlines Inc."
+    assert services.carrier({"carrier": "ZZ"})["carrier_name"] is None
 
 
 def test_an_aircraft_that_is_not_registered_is_null_and_keeps_the_year_of_the_flight() -> None:
@@ -182,8 +182,8 @@ def test_a_claim_is_worth_what_the_delay_cost(arr_delay: int | None, seats: int 
 
 
 def test_a_regional_partner_has_a_desk_of_its_own() -> None:
-    assert claim(agent_loop="EV")["desk"] == "partner"
-    assert claim(agent_loop="UA")["desk"] == "carrier"
+    assert claim(carrier="EV")["desk"] == "partner"
+    assert claim(carrier="UA")["desk"] == "carrier"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_every_flight_visits_the_stops_of_its_rules_and_none_is_dead(year: tuple
 def test_a_map_made_at_the_source_is_stale_only_where_a_claim_is_waived(year: tuple[int, list[Record]]) -> None:
     for flight in year[1]:
         forecast = list(expected_stops(flight))
-        planned = [BOOK.decide(stop, flight) for stop in ("source", *forecast)]
+        planned = [TABLE.decide(stop, flight) for stop in ("source", *forecast)]
         assert [decision.stop for decision in planned] == [*forecast, None]
         ahead = set[str]().union(*(decision.reads or () for decision in planned))
         _, _, settled = walk(dict(flight))
@@ -232,7 +232,7 @@ def test_a_map_made_at_the_source_is_stale_only_where_a_claim_is_waived(year: tu
 
 
 def test_the_table_has_a_rule_of_each_kind() -> None:
-    rules = BOOK.rules
+    rules = TABLE.rules
     assert len(rules) >= 8
     assert any((rule.when or "").count("&&") == 2 for rule in rules)
     assert any(rule.drop for rule in rules)

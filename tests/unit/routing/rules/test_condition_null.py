@@ -122,7 +122,7 @@ def test_an_answer_that_is_neither_true_nor_false_is_an_error(text: str, record:
 
 def test_a_comprehension_over_an_object_is_refused_since_its_entries_have_no_order() -> None:
     condition = Condition.compile("fees.exists(k, fees[k] > 100)")
-    with pytest.raises(ConditionError, match="goes over 'fees', an object"):
+    with pytest.raises(ConditionError, match="cannot iterate over 'fees': it is an object"):
         condition.holds({"fees": {"a": "waived", "b": 200}})
 
 
