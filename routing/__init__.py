@@ -1,1 +1,1 @@
-"""The routing core: pure functions and frozen data, without I/O or a clock."""
+"""Everything that can be decided without waiting: pure functions and frozen data, without I/O or a clock."""

@@ -18,7 +18,7 @@ from metroline.routing.addresses import ARRIVALS, SOURCE, SWITCH
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.journeys.replay import begin_anew, discard_request, replay_request
+from metroline.routing.journeys.replay import discard_request, replay_request, restart
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock, block_key, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision
@@ -230,7 +230,7 @@ class Replays:
         for request in self.requests:
             departures = Departures(request.strategy, request.origin, max_hops=1_000_000)
             for segment in request.segments:
-                begin_anew(departures, rule_tables, segment, time.time())
+                restart(departures, rule_tables, segment, time.time())
 
 
 def _replayed(letter: Letter, line: bytes, stop: str | None, by: str) -> Envelope:

@@ -71,7 +71,7 @@ class Network:
         return tuple(found)
 
     def _way(self, start: str, end: str) -> tuple[str, ...] | None:
-        """Return the stops on the shortest way between two stops, with `start` and without `end`; None without a way."""
+        """Return the stops on the shortest way from `start` to `end`, without `end`; None if there is no way."""
         waiting: list[tuple[str, ...]] = [(start,)]
         seen: set[str] = set()
         while waiting:
