@@ -1,1 +1,1 @@
-"""Faust and Kafka: take a message, ask `routing` once, send what comes of it, acknowledge."""
+"""Faust and Kafka: take a message, call `routing` once, send the result, acknowledge the message."""
