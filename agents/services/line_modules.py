@@ -1,4 +1,4 @@
-"""Finds and imports the modules of a line, and what they declare."""
+"""Finds and imports the modules of a line, and collects the services and lookups that they declare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from metroline.routing.errors import InvalidLine
 
 
 def locate(where: str) -> tuple[Path, str | None]:
-    """The folder of a line and, when it is named by a dotted package, that package."""
+    """Return the folder of a line and its package, which is None for a line that is named by its folder.
+
+    Raise `InvalidLine` if there is no such folder or package.
+    """
     folder = Path(where).expanduser()
     if folder.is_dir():
         return folder.resolve(), None
@@ -30,27 +33,28 @@ def locate(where: str) -> tuple[Path, str | None]:
         if spec is not None and spec.submodule_search_locations:
             return Path(next(iter(spec.submodule_search_locations))), where
     raise InvalidLine(
-        f"there is no line {where!r}: name a package (agents.lines.metrobus) or a folder with services.py and "
-        "routes.toml"
+        f"there is no line {where!r}: name a package, such as metroline.agents.lines.metrobus, or a folder with "
+        "services.py and routes.toml"
     )
 
 
 def import_module_of(folder: Path, package: str | None, module: str) -> ModuleType:
+    """Import a module of a line; raise `InvalidLine` if it is missing or raises an exception."""
     file = folder / f"{module}.py"
     if not file.is_file():
-        raise InvalidLine(f"{file} is missing; it holds the line's services")
+        raise InvalidLine(f"{file} is missing: create it with the {module} of the line")
     try:
         if package is not None:
             return importlib.import_module(f"{package}.{module}")
         return _import_file(file, f"_line_{folder.name}_{module}")
     except InvalidLine:
         raise
-    except Exception as error:  # a user's module may raise anything; it becomes one line
+    except Exception as error:  # a user's module may raise anything; the user sees one line
         raise InvalidLine(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _import_file(file: Path, name: str) -> ModuleType:
-    """Imports a file of a line that is in no package; files beside it can be imported by their name."""
+    """Import a file of a line that is not in a package; other files of its folder can be imported by name."""
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
     spec = importlib.util.spec_from_file_location(name, file)
@@ -63,28 +67,30 @@ def _import_file(file: Path, name: str) -> ModuleType:
 
 
 def services_of(module: ModuleType) -> dict[str, Service]:
+    """Return the services in a module by their stops; raise `InvalidLine` if two have the same stop."""
     found: dict[str, Service] = {}
     for value in vars(module).values():
         mark = cast("Service | None", getattr(value, "__metroline__", None))
         if mark is None or found.get(mark.name) is mark:
             continue
         if mark.name in found:
-            raise InvalidLine(f"two services are named {mark.name!r} in {module.__file__}")
+            raise InvalidLine(f"two services are named {mark.name!r} in {module.__file__}: rename one of them")
         found[mark.name] = mark
     return found
 
 
 def tables_of(module: ModuleType) -> tuple[LookupTable, ...]:
+    """Return the `@lookup_table` declarations in a module; raise `InvalidLine` if two have the same name."""
     marks = (getattr(value, "__lookup__", None) for value in vars(module).values())
     found = tuple(dict.fromkeys(mark for mark in marks if isinstance(mark, LookupTable)))
     for name, times in Counter(table.name for table in found).items():
         if times > 1:
-            raise InvalidLine(f"two lookups are named {name!r} in {module.__file__}")
+            raise InvalidLine(f"two lookups are named {name!r} in {module.__file__}: rename one of them")
     return found
 
 
 def lookups_of(folder: Path) -> frozenset[str]:
-    """What is named by the modules of a line, as far as they are imported."""
+    """Return the names of the lookups that the imported modules of a line use."""
     modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
     within = [module for module in modules if _is_within(vars(module).get("__file__"), folder)]
     return frozenset(value.name for module in within for value in vars(module).values() if isinstance(value, Lookup))

@@ -202,7 +202,7 @@ def test_what_is_read_may_come_from_a_generator() -> None:
 
 @pytest.mark.parametrize("reads", ["n", [1], [None]])
 def test_what_is_read_is_a_list_of_names(reads: Any) -> None:
-    with pytest.raises(InvalidLine, match="reads is a list of names"):
+    with pytest.raises(InvalidLine, match="reads must be a list of names"):
         service(reads=reads)(as_it_is)
 
 
