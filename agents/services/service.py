@@ -38,7 +38,7 @@ class Service:
     no_retry: tuple[type[BaseException], ...] = ()
     """Exceptions after which a record is not tried again."""
     ordered: bool | str = False
-    """Whether later records of a partition wait for a failed one; a string limits this to equal values of that field."""
+    """Whether later records of a partition wait for a failed one; a string limits this to one value of that field."""
     takes_id: bool = False
     """Whether the function has a parameter `id`."""
     reads: frozenset[str] | None = None

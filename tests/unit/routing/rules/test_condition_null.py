@@ -116,7 +116,7 @@ def test_what_is_of_the_wrong_type_cannot_be_decided(text: str, record: dict[str
     [("a", {"a": 1}, "int"), ("a", {}, "NoneType"), ("'x'", {}, "str"), ("[a]", {"a": True}, "list")],
 )
 def test_an_answer_that_is_neither_true_nor_false_is_an_error(text: str, record: dict[str, Any], kind: str) -> None:
-    with pytest.raises(ConditionError, match=f"gives {kind}, not true or false"):
+    with pytest.raises(ConditionError, match=f"evaluates to {kind}, not to true or false"):
         Condition.compile(text).holds(record)
 
 
