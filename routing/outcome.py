@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAX_DETAIL = 2_000
+MAX_DETAIL_CHARACTERS = 2_000
 """Maximum number of characters in the detail of an outcome."""
 
 
 def sendable(text: str) -> str:
-    """Return text from a service in a form that can be sent: at most `MAX_DETAIL` characters, no lone surrogates."""
-    return text[:MAX_DETAIL].encode(errors="replace").decode()
+    """Return text from a service that can be sent: at most `MAX_DETAIL_CHARACTERS` long, without lone surrogates."""
+    return text[:MAX_DETAIL_CHARACTERS].encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Outcome:
     cause: Cause | None = None
     """The cause of a dead letter; None for the other endings."""
     detail: str = ""
-    """The reason of a drop, or the details of a dead letter's cause; at most `MAX_DETAIL` characters."""
+    """The reason of a drop, or the details of a dead letter's cause; at most `MAX_DETAIL_CHARACTERS` long."""
     rule: str | None = None
     """Name of the rule that decided the outcome, if a rule did."""
     error: ServiceError | None = None

@@ -12,7 +12,7 @@ STANDARD_LIBRARY = traceback.__file__.removesuffix("traceback.py")
 HIDDEN = "__tracebackhide__"
 """A module that defines this global counts as a library. pytest uses the same name to hide frames."""
 INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]")
-MAX_TEXT = 1_000
+MAX_TEXT_CHARACTERS = 1_000
 """Maximum number of characters of an exception's text that are kept."""
 
 
@@ -26,7 +26,7 @@ def describe_error(error: BaseException, hint: str = "") -> ServiceError:
     own = [
         frame for frame, hides in zip(frames, hidden, strict=True) if not (hides or _is_library(frame.filename))
     ] or frames
-    text = sendable(str(error)[:MAX_TEXT] + hint)
+    text = sendable(str(error)[:MAX_TEXT_CHARACTERS] + hint)
     return ServiceError(type(error).__name__, text, _place(own[-1]) if own else "")
 
 

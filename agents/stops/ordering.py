@@ -95,7 +95,7 @@ class OrderedQueues:
                     held.envelope = made
                     continue
                 await all_of(made)
-            except Exception as error:  # a defect of Metroline: the message is not acknowledged and comes again
+            except Exception as error:  # a defect of Metroline: the message is not acknowledged and is handled again
                 log.exception("a record that waited in its queue could not be tried again; it is not acknowledged")
                 held.done.set_exception(error)
             else:

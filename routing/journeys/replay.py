@@ -45,7 +45,7 @@ def restart(departures: Departures, rule_tables: RuleTables, segment: Segment, n
     Records that are to be discarded end as dropped. Raise `MetrolineError` if the segment has no request.
     """
     request = segment.request
-    anew = replace(
+    restarted = replace(
         segment,
         entered=now,
         history=(),
@@ -58,12 +58,12 @@ def restart(departures: Departures, rule_tables: RuleTables, segment: Segment, n
         request=None,
     )
     if isinstance(request, DiscardRequest):
-        departures.end(replace(anew, history=segment.history), Outcome.dropped(f"discarded: {request.reason}"))
+        departures.end(replace(restarted, history=segment.history), Outcome.dropped(f"discarded: {request.reason}"))
     elif request is None:
         raise MetrolineError("this dead letter has no request to replay or discard it")
     elif request.stop is not None:
-        departures.add(anew, Hop(service_address(request.stop), Provenance(None, BY, rule_tables.live.version)))
+        departures.add(restarted, Hop(service_address(request.stop), Provenance(None, BY, rule_tables.live.version)))
     else:
         strategy = strategy_named(departures.strategy)
-        records = strategy.reader(rule_tables, SOURCE).read_all(anew.lines)
-        departures.add_each(anew, strategy.begin(rule_tables, records), BY)
+        records = strategy.reader(rule_tables, SOURCE).read_all(restarted.lines)
+        departures.add_each(restarted, strategy.begin(rule_tables, records), BY)

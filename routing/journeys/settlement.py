@@ -28,7 +28,7 @@ OTHER = "other reasons"
 
 EMPTY = BitMap()
 
-MAX_REASON = 200
+MAX_REASON_CHARACTERS = 200
 """Maximum number of characters of a drop's reason in an outcome key."""
 
 MAX_INDEX = 2**32 // BLOCK_OFFSETS - 1
@@ -77,7 +77,7 @@ def _are_offsets(ids: list[RecordId]) -> TypeGuard[list[int]]:
 def outcome_key(last_stop: str, outcome: Outcome) -> OutcomeKey:
     """Return the key under which an outcome is counted. Dead letters are counted by cause, as their details vary."""
     counted = outcome.reason or "" if outcome.cause is None else outcome.cause.value
-    return (last_stop, outcome.ending.value, counted[:MAX_REASON])
+    return (last_stop, outcome.ending.value, counted[:MAX_REASON_CHARACTERS])
 
 
 def block_key(origin: Origin, number: int) -> bytes:

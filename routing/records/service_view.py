@@ -97,11 +97,11 @@ class PartialDecode:
     decoded and rewritten only if the service changes or removes a field.
     """
 
-    def __init__(self, names: frozenset[str], beside: frozenset[str]) -> None:
-        """`names` are the fields for the service; `beside` are the fields for the rules, and others to look for."""
+    def __init__(self, names: frozenset[str], needed: frozenset[str]) -> None:
+        """`names` are the fields for the service; `needed` are the fields for the rules and others to look for."""
         self._part = SelectedFields(names)
-        self._fields = names | beside
-        self._beside = self._fields - names
+        self._fields = names | needed
+        self._withheld = self._fields - names
         self._reader = FieldReader(self._fields)
         self._unknown: set[str] = set()
 
@@ -121,9 +121,9 @@ class PartialDecode:
         return [(known, self._handed(known)) for known in self._reader.read_all(lines)]
 
     def _handed(self, known: Record) -> Record:
-        if self._beside.isdisjoint(known):
+        if self._withheld.isdisjoint(known):
             return known.copy()
-        return {name: value for name, value in known.items() if name not in self._beside}
+        return {name: value for name, value in known.items() if name not in self._withheld}
 
     def close(self, line: bytes, known: Record, result: Record) -> bytes:
         added = {}
@@ -133,21 +133,21 @@ class PartialDecode:
                 added[name] = value
                 is_new = is_new and name in self._fields
             elif value is not known[name] or type(value) not in UNCHANGING:
-                return self._anew(line, result)
+                return self._rewritten(line, result)
         if len(result) - len(added) < len(known) and not self._part.names.isdisjoint(known.keys() - result.keys()):
-            return self._anew(line, result)
+            return self._rewritten(line, result)
         if not added:
             return line
         if not is_new:
             if len(self._unknown) < MAX_FIELDS:
                 self._unknown.update(filter(_is_text, added.keys() - self._fields))
-            return self._anew(line, result)
+            return self._rewritten(line, result)
         return b"".join((line[:-1], b",", orjson.dumps(added)[1:]))
 
     def left(self, known: Record, result: Record) -> Record:
-        return result if self._beside.isdisjoint(known) else self._part.left(known, result)
+        return result if self._withheld.isdisjoint(known) else self._part.left(known, result)
 
-    def _anew(self, line: bytes, result: Record) -> bytes:
+    def _rewritten(self, line: bytes, result: Record) -> bytes:
         return self._part.close(line, self._part.open(line)[0], result)
 
 

@@ -50,7 +50,7 @@ class _Scope:
 
     name: str | None = None
     over: Path = (ANY,)
-    gives: Path | None = None
+    elements_of: Path | None = None
     """The path whose elements the value has once the bracket is closed; None if the value may not be a list."""
 
 
@@ -75,10 +75,10 @@ class FieldScan:
         while at < len(self._tokens):
             token = self._tokens[at]
             if token.text in ("(", "[", "{") and token.kind == "sign":
-                self._scopes.append(_Scope(gives=() if token.text == "[" and not self._is_index(at) else None))
+                self._scopes.append(_Scope(elements_of=() if token.text == "[" and not self._is_index(at) else None))
             elif token.text in (")", "]", "}") and token.kind == "sign" and self._scopes:
-                gives = self._scopes.pop().gives
-                last, listed = ((ANY,), False) if gives is None else (gives, True)
+                elements_of = self._scopes.pop().elements_of
+                last, listed = ((ANY,), False) if elements_of is None else (elements_of, True)
                 at += 1
                 continue
             elif token.kind == "name" and self._is_member(at):
