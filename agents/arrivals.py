@@ -1,4 +1,4 @@
-"""The arrivals: every outcome comes here, is settled once, and is written to the topic of its kind."""
+"""The agent of the arrivals, which settles every outcome once and has it written to the topic of its ending."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.messages.envelope import Envelope
 
 MAX_DECODED = 256
-"""Blocks that are kept decoded."""
+"""Maximum number of blocks that are kept decoded."""
 
 
 class Arrivals:
-    """Settles outcomes: the first one for a record wins, later ones are counted as duplicates."""
+    """Settles outcomes. The first outcome of a record counts; later ones are counted as duplicates."""
 
     def __init__(self, agent_loop: AgentLoop, rules: LiveRules, outcomes: OwnedTable, writer: OutcomeWriter) -> None:
         self.bus = agent_loop.bus
@@ -29,12 +29,15 @@ class Arrivals:
         self._blocks: OrderedDict[bytes, SettledBlock] = OrderedDict()
 
     def reset(self) -> None:
-        """Forget decoded blocks, which may be older than the table. Called when partitions change hands."""
+        """Discard the decoded blocks, which may be older than the table. Called when partitions are reassigned."""
         self._blocks.clear()
         self.writer.reset()
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
-        """Settle what an envelope brings; the next one is handled while its records and entries are written."""
+        """Settle the records of an envelope and return the confirmation that everything about them is written.
+
+        The next envelope is handled while the records and table entries of this one are being written.
+        """
         epoch = self.outcomes.epochs.get(envelope.origin.partition)
         departures = self.bus.departures(envelope)
         settlement = settle(envelope, self._block, departures, self.rules.rule_tables, self.clock())

@@ -1,6 +1,6 @@
-"""The on-ramp: source topic in, envelopes out (Messaging Gateway).
+"""The on-ramp, which reads the source topic and sends its records in envelopes (Messaging Gateway).
 
-It packs what is waiting and never waits for more, so a lone record leaves at once.
+It packs the records that are available and never waits for more, so a single record leaves at once.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from metroline.routing.journeys.entry import enter
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.strategies import Strategy
 
-MOST_RECORDS = 10_000
-"""Source messages taken at once: all that a fetch brought, so that packs are full."""
+MAX_MESSAGES = 10_000
+"""Maximum number of source messages handled at once: usually all that a fetch returned, so that packs are full."""
 
 
 FILL = 0.8
-"""Share of `pack_bytes` that first packs are filled to: services make records grow, and a full pack would be split."""
+"""Share of `pack_bytes` that the first packs use. Services make records larger, and a full pack would be split."""
 
 
 class SourceRenewed(MetrolineError):
-    """Raised when the source topic was created anew: records would be taken for old ones of the same offsets."""
+    """Raised when the source topic was deleted and created again, so that new records have the offsets of old ones."""
 
 
 def source_origin(epoch: int) -> str:
-    """The name under which the records of a source's epoch are settled."""
+    """Return the origin name of the records of a source epoch, which starts at 0."""
     return f"source-{epoch}" if epoch else "source"
 
 
 class OnRamp(BatchConsumer):
-    """Reads the source topic and sends its records on their way by one strategy."""
+    """Reads the source topic and sends its records on their way under one strategy."""
 
-    most_records = MOST_RECORDS
+    most_records = MAX_MESSAGES
 
     def __init__(
         self,
@@ -67,13 +67,13 @@ class OnRamp(BatchConsumer):
         self.read = [bus.topics.source]
 
     async def prepare(self) -> None:
-        """Waits for the rules table."""
+        """Wait until the rules table is available."""
         await self.rules.ready()
 
     async def handle(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
     ) -> tuple[int, list[Confirmation]]:
-        """Packs and sends the records of these messages."""
+        """Pack and send the records of these messages; return the offset to commit and the confirmations before it."""
         self.bus.metrics.tick()
         origin = Origin(source_origin(self.epoch), partition.partition)
         departures = Departures(self.strategy.name, origin, self.bus.limits.max_hops)
@@ -83,32 +83,35 @@ class OnRamp(BatchConsumer):
         return messages[-1].offset + 1, await self.bus.dispatch(departures, FILL)
 
     async def begin(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
-        """Called when partitions are given to this worker; they are fetched from once their ends are known."""
+        """Check newly assigned partitions; raise `SourceRenewed` if the source topic was created again.
+
+        Fetching is paused until the check is done.
+        """
         consumer.pause(*partitions)
         ends = await TopicAdmin(self.cluster).high_watermarks(partitions)
         for partition, end in ends.items():
             read, noted = await consumer.committed(partition), await consumer.committed(self._note(partition))
             if noted is not None and (read is None or noted > end):
                 raise SourceRenewed(
-                    f"{partition.topic}[{partition.partition}] was read up to {noted} and was created anew since: set "
-                    f"SOURCE_EPOCH to {self.epoch + 1}, so that its records are told from the old"
+                    f"{partition.topic}[{partition.partition}] was read up to offset {noted} and has been created "
+                    f"again since: set SOURCE_EPOCH to {self.epoch + 1} to distinguish its records from the old ones"
                 )
         consumer.resume(*partitions)
 
     async def commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
-        """Says how far the source is read, and notes it beside."""
+        """Commit the offsets of the source, and the same offsets as notes that outlive the topic."""
         await super().commit(consumer, offsets)
         await self._commit_notes(consumer, offsets)
 
     def _note(self, partition: TopicPartition) -> TopicPartition:
-        """Under whose name the group's progress is committed a second time.
+        """Return the partition of the arrivals under which the group's offset of a source partition is noted.
 
-        A broker forgets what was read of a topic when the topic is deleted: what stands here tells of it afterwards.
+        A broker discards the committed offsets of a topic when the topic is deleted. The note stays.
         """
         return TopicPartition(self.bus.topics.at(ARRIVALS), partition.partition)
 
     async def _commit_notes(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         notes = {self._note(partition): OffsetAndMetadata(offset, "") for partition, offset in offsets.items()}
-        assignment = consumer._subscription.subscription.assignment  # `commit` takes the group's own topics only
+        assignment = consumer._subscription.subscription.assignment  # `commit` accepts subscribed topics only
         if assignment is not None:
             await consumer._coordinator.commit_offsets(assignment, notes)

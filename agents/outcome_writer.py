@@ -1,4 +1,4 @@
-"""Writes settled records to their topics and, once these are confirmed, the table entries that count them."""
+"""Writes settled records to their topics and, once they are confirmed, the table entries that count them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
 
 MAX_SHOWN, MAX_SHOWN_DEAD = 3, 30
-"""Journeys, and dead letters, that the tables of the latest ones take at once."""
+"""Maximum number of journeys, and of dead letters, that are added to the tables of the latest ones at once."""
 
 OUTCOME_TOPICS = {Ending.DELIVERED: DELIVERED, Ending.DEAD: DEAD_LETTERS}
-"""The endings whose records are kept on a topic, and its address; what was dropped is only counted."""
+"""The addresses to which records are written, by ending. Dropped records are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """The settlement of one envelope on its way: its records are being written, its table entries come after them."""
+    """The settlement of one envelope whose records are being written and whose table entries are still to follow."""
 
     origin: Origin
     written: list[Confirmation]
@@ -36,14 +36,15 @@ class _Settled:
     sample: list[Segment]
     """Some of the records, for the tables of the latest journeys."""
     epoch: int | None
-    """The epoch of the table's partition in which it was settled; None where this worker did not own it."""
+    """Epoch of the table's partition at the time of the settlement; None if this worker did not own the partition."""
     recorded: Confirmation = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class OutcomeWriter:
-    """Writes what the arrivals settle: records first, their counts after them.
+    """Writes the records that the arrivals settle, and then their counts.
 
-    A crash in between repeats the records and counts them once; the other way round would lose them.
+    After a crash between the two, the records are written again and counted once. In the opposite order they would be
+    lost.
     """
 
     def __init__(
@@ -63,16 +64,17 @@ class OutcomeWriter:
         self._task: asyncio.Task[None] | None = None
 
     def reset(self) -> None:
-        """Forget where entries were put last. Called when partitions change hands."""
+        """Forget where the latest entries were put. Called when partitions are reassigned."""
         self.journeys.reset()
         self.letters.reset()
 
     async def write(
         self, envelope: Envelope, settlement: Settlement, replayed: list[Confirmation], epoch: int | None
     ) -> Confirmation:
-        """Begin to write what an envelope settled; the confirmation comes when its table entries are written.
+        """Start to write a settlement; return the confirmation that its table entries are written.
 
-        `replayed` are the confirmations of dead letters that began anew with it.
+        `replayed` are the confirmations of the dead letters that the envelope restarted. `epoch` is that of the
+        table's partition at the time of the settlement.
         """
         written = [
             await self._write_records(address, envelope, segments)
@@ -94,9 +96,9 @@ class OutcomeWriter:
         return await self.bus.produce(self.bus.topics.at(address), envelope.origin.partition, value)
 
     async def _record(self) -> None:
-        """Write the table entries of everything that waits once its records are written, until nothing waits.
+        """Write the table entries of all waiting settlements, each once its records are confirmed.
 
-        One write follows the other, so that no older entry is written after a newer one.
+        Writes follow one another, so that an older entry never replaces a newer one.
         """
         while self._waiting:
             settled, self._waiting = self._waiting, []
@@ -117,11 +119,11 @@ class OutcomeWriter:
                 one.recorded.set_result(None)
 
     def _is_current(self, settled: _Settled) -> bool:
-        """Whether its partition has stayed with this worker; otherwise its records are settled by the new owner."""
+        """Return whether this worker has owned the partition since; otherwise the new owner settles the records."""
         return settled.epoch is not None and settled.epoch == self.outcomes.epochs.get(settled.origin.partition)
 
     async def _show(self, origin: Origin, fresh: list[Segment]) -> list[Confirmation]:
-        """Put some of the settled records into the tables of the latest ones."""
+        """Add some of the settled records to the tables of the latest journeys and dead letters."""
         if not fresh:
             return []
         now = self.clock()
@@ -139,6 +141,6 @@ def _ending_as(ending: Ending, segments: list[Segment]) -> tuple[Segment, ...]:
 
 
 def _sample(segment: Segment) -> Segment:
-    """Return as many of a segment's records as may be shown."""
+    """Return the part of a segment that may be shown."""
     is_dead = segment.outcome is not None and segment.outcome.ending is Ending.DEAD
     return segment.part(range(min(len(segment.ids), MAX_SHOWN_DEAD if is_dead else 1)))

@@ -1,4 +1,4 @@
-"""The agents of a line, in the order in which a record meets them; a worker runs those of its role."""
+"""Registers the agents and tables of a line, in the order in which a record meets them. A role selects some of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Body = Callable[[Stream[bytes]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The tables that a worker of this role owns entries of; those of the arrivals are None elsewhere."""
+    """The tables of a worker. Those of the arrivals are None unless the worker's role includes the arrivals."""
 
     rules: LineTable
     outcomes: LineTable | None = None
@@ -41,7 +41,7 @@ class Tables:
 
 
 def looping_over(agent_loop: AgentLoop, handle: Handle) -> Body:
-    """Return the body of an agent that handles envelopes."""
+    """Return the body of an agent that runs `handle` on every envelope."""
     return lambda stream: agent_loop.run(stream, handle)
 
 
@@ -54,7 +54,10 @@ def register(
     role: Role,
     stop: Callable[[Service], Stop],
 ) -> Tables:
-    """Declare the agents and tables of a role; `stop` makes the stop of a service. Every worker follows the rules."""
+    """Register the agents and tables of a role with Faust.
+
+    `stop` creates the stop of a service. The agent of the rules belongs to every role.
+    """
     bus = agent_loop.bus
 
     def agent(address: str, body: Body, help: str) -> None:
@@ -94,7 +97,7 @@ def _arrivals(
         assert isinstance(created, OwnedTable)
         return created
 
-    outcomes = table("outcomes", "outcomes counted by last stop, ending and reason, with what is settled")
+    outcomes = table("outcomes", "outcomes counted by last stop, ending and reason, with the settled records")
     shown = table("journeys", "the latest journeys"), table("dead_letters", "the latest dead letters")
     journeys, letters = map(RecentEntries, shown)
     writer = OutcomeWriter(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock)

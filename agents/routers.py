@@ -1,4 +1,4 @@
-"""The agent of conductor, map maker and switch."""
+"""The agent of a router: the conductor, the map maker or the switch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metroline.routing.messages.envelope import Envelope
 
 
 class RouterAgent:
-    """Sends each record of an envelope where its router decides, packed with those that go the same way."""
+    """Sends each record of an envelope to the address that its router decides; records with one address stay packed."""
 
     def __init__(self, agent_loop: AgentLoop, rules: LiveRules, router: Router) -> None:
         self.bus = agent_loop.bus
@@ -18,7 +18,7 @@ class RouterAgent:
         self.router = router
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
-        """Decide on the records of an envelope and send them on."""
+        """Decide the next steps of the records of an envelope and send the records on."""
         departures = self.bus.departures(envelope)
         route(departures, self.router, envelope, self.rules.rule_tables.live)
         return await self.bus.dispatch(departures)

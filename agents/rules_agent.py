@@ -1,4 +1,4 @@
-"""Applies published rules to the GlobalTable `rules`, which every worker holds."""
+"""The agent that applies published rules to the GlobalTable `rules`, of which every worker has a copy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class RulesAgent:
-    """Takes each publication that replaces the version before it: two people cannot overwrite each other unseen."""
+    """Applies each publication that names the current version as the one it replaces.
+
+    Any other publication is ignored, so that two people cannot overwrite each other's changes unnoticed.
+    """
 
     def __init__(self, bus: Bus, table: LineTable, rules: LiveRules) -> None:
         self.bus = bus
@@ -29,7 +32,7 @@ class RulesAgent:
         self.rules = rules
 
     async def run(self, stream: Stream[bytes]) -> None:
-        """Applies what is published on the rules topic."""
+        """Apply every publication on the rules topic."""
         tracker = AckTracker()
         async for event in stream.noack().events():
             pending = await tracker.track(event)
@@ -41,14 +44,14 @@ class RulesAgent:
         try:
             publication = Publication.of_json(orjson.loads(event.message.value or b""))
         except (LookupError, TypeError, ValueError) as error:
-            log.error("the message at offset %d of the rules topic is no publication: %r", version - 1, error)
+            log.error("the message at offset %d of the rules topic is not a publication: %r", version - 1, error)
             return []
         latest = self.rules.latest
         if version <= latest:
             return []
         if publication.replaces != latest:
             log.warning(
-                "version %d of the rules table is ignored: it replaces %d, but %d is current",
+                "version %d of the rules table is ignored: it replaces version %d, but version %d is current",
                 version,
                 publication.replaces,
                 latest,
@@ -58,6 +61,6 @@ class RulesAgent:
 
 
 async def publish_first(bus: Bus, text: str, clock: Callable[[], float]) -> None:
-    """Publishes the line's file as the first version; of two workers that do, the second is ignored."""
+    """Publish the line's file as the first version. If several workers do so, the first publication counts."""
     publication = Publication(text, 0, "the line's file", clock())
     await (await bus.produce(bus.topics.rules, 0, orjson.dumps(publication.as_json()), key=uuid4().bytes))

@@ -1,4 +1,4 @@
-"""The waiting rooms: read by a consumer that lets each message stay for its room's time and then sends it on."""
+"""The waiting rooms (retry topics): keeps each message for the stay of its room and then sends it on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from metroline.routing.messages.envelope import Envelope
 
 
 class WaitingRooms(BatchConsumer):
-    """Sends each message on once it is due: to its stop or, for the rest of a long wait, to another room."""
+    """Sends each message on when it is due: to its stop or, if its wait is not over, to another waiting room."""
 
     most_records = 50
 
@@ -31,12 +31,12 @@ class WaitingRooms(BatchConsumer):
         self.group = bus.topics.waiting_group
         self.read = [bus.topics.at(room) for room in WAITING_ROOMS]
         self._closed: dict[TopicPartition, float] = {}
-        """Partitions that are paused until the message at their head is due."""
+        """Paused partitions, with the time at which their first message is due in seconds since the epoch."""
         self._heads: dict[TopicPartition, tuple[int, float]] = {}
-        """Per partition the offset of the message that was looked at last, and when it is due."""
+        """For each partition, the offset of the message examined last and the time at which it is due."""
 
     def resume(self, consumer: AIOKafkaConsumer) -> float:
-        """Opens the partitions whose next message is due."""
+        """Resume the partitions whose next message is due; return the seconds until the next call."""
         now = self.clock()
         due = [partition for partition, until in self._closed.items() if until <= now]
         for partition in due:
@@ -53,7 +53,10 @@ class WaitingRooms(BatchConsumer):
     async def handle(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
     ) -> tuple[int, list[Confirmation]]:
-        """Sends on what is due; closes the partition before the first message that is not."""
+        """Send on the messages that are due; pause the partition at the first message that is not.
+
+        Return the offset to commit and the confirmations before it.
+        """
         stay = WAITING_ROOMS[self.bus.topics.address(partition.topic)]
         confirmations: list[Confirmation] = []
         for message in messages:
@@ -67,7 +70,10 @@ class WaitingRooms(BatchConsumer):
         return messages[-1].offset + 1, confirmations
 
     def _due(self, partition: TopicPartition, message: ConsumerRecord, stay: float) -> float:
-        """When a message is due: at its room's time from now at the latest, however far ahead its sender's clock is."""
+        """Return the time at which a message is due, in seconds since the epoch.
+
+        It is at most one stay of the room from now, even if the clock of the sender is ahead.
+        """
         offset, until = self._heads.get(partition, (-1, 0.0))
         if offset != message.offset:
             until = min(message.timestamp / 1_000, self.clock()) + stay
@@ -79,7 +85,7 @@ class WaitingRooms(BatchConsumer):
         try:
             envelope = Envelope.decode(raw, partition.partition)
             if any(segment.attempts is None for segment in envelope.segments):
-                raise MalformedEnvelope("no envelope that waits: nobody says for what", raw)
+                raise MalformedEnvelope("not an envelope for a waiting room: it names no stop to return to", raw)
         except MalformedEnvelope as error:
             address = self.bus.topics.address(partition.topic)
             letter = malformed_message(raw, address, partition.partition, message.offset, str(error), now)

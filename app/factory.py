@@ -49,7 +49,7 @@ def create_app(settings: Settings, limits: Limits | None = None) -> LineApp:
     `limits` is what provisioning returned; None if the topics are yet to be provisioned, when the app starts.
     """
     line = Line.load(settings.line)
-    from_file = line.book()
+    from_file = line.rules_table()
     app = LineApp(_worker_parts(settings, line, limits), partial(_declare, from_file), **_faust_settings(settings))
     add_views(app)
     return app

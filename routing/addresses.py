@@ -1,12 +1,12 @@
-"""Addresses on the bus: the ends of the names of a line's topics."""
+"""Addresses on the bus: the part of each topic's name after the line's prefix."""
 
 from __future__ import annotations
 
 SOURCE = "source"
-"""Where every journey begins: the `after` of a journey's first rule."""
+"""The start of every journey: the value of `after` in the first rule that applies to it."""
 
 ARRIVALS = "arrivals"
-"""Where every journey ends."""
+"""The address at which every journey ends."""
 
 CONDUCTOR = "conductor"
 MAP_MAKER = "map-maker"
@@ -24,23 +24,20 @@ WAITING_ROOMS = {
     "waiting.30s": 30.0,
     "waiting.5m": 300.0,
 }
-"""The retry topics, each with the time that a record stays there, in seconds.
-
-A longer wait goes through several rooms, one after the other.
-"""
+"""The retry topics and the seconds that a record stays in each. A longer wait passes through several rooms in turn."""
 
 
 def service_address(stop: str) -> str:
-    """Return the address of a stop's service."""
+    """Return the address of the service at a stop."""
     return f"{SERVICE}{stop}"
 
 
 def is_service(address: str) -> bool:
-    """Whether an address is that of a stop's service."""
+    """Return whether an address belongs to the service of a stop."""
     return address.startswith(SERVICE)
 
 
 def waiting_room(seconds: float) -> str | None:
-    """Return the room with the longest stay of at most `seconds`; None where even the shortest is longer."""
+    """Return the room with the longest stay that does not exceed `seconds`; None if every stay does."""
     fitting = [address for address, stay in WAITING_ROOMS.items() if stay <= seconds]
     return max(fitting, key=WAITING_ROOMS.__getitem__, default=None)

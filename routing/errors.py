@@ -17,7 +17,7 @@ class UsageError(MetrolineError):
 
 
 class MalformedEnvelope(MetrolineError):
-    """Raised when bytes from the bus are no envelope of this format; `raw` keeps them."""
+    """Raised when a message on the bus is not an envelope in a supported format; `raw` holds its bytes."""
 
     def __init__(self, reason: str, raw: bytes) -> None:
         super().__init__(reason)
@@ -25,7 +25,7 @@ class MalformedEnvelope(MetrolineError):
 
 
 class MalformedRecord(MetrolineError):
-    """Raised when a line of a source message is no record; `raw` keeps its bytes."""
+    """Raised when a line is not a record, that is, not a JSON object; `raw` holds its bytes."""
 
     def __init__(self, reason: str, raw: bytes) -> None:
         super().__init__(reason)
@@ -33,7 +33,7 @@ class MalformedRecord(MetrolineError):
 
 
 class InvalidRules(MetrolineError):
-    """Raised when a rules table does not validate; `problems` lists every problem with its line."""
+    """Raised when a rules table is not valid; `problems` lists every problem with its file and line."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
@@ -41,7 +41,7 @@ class InvalidRules(MetrolineError):
 
 
 class ConditionError(MetrolineError):
-    """Raised when a condition could not be decided for a record."""
+    """Raised when a condition does not compile or cannot be evaluated for a record."""
 
 
 class UnknownStrategy(UsageError):

@@ -1,29 +1,32 @@
-"""Answers of a service other than the record itself, `Drop` and `Retry`, and the outcome of a journey."""
+"""`Drop` and `Retry`, the answers of a service other than a record, and the outcome of a journey."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAX_DETAIL = 2_000
-"""Characters of an outcome's detail that travel with the record."""
+MAX_DETAIL_CHARACTERS = 2_000
+"""Maximum number of characters in the detail of an outcome."""
 
 
 def sendable(text: str) -> str:
-    """Return somebody else's text as it can travel: cut to `MAX_DETAIL` and without halves of surrogate pairs."""
-    return text[:MAX_DETAIL].encode(errors="replace").decode()
+    """Return text from a service that can be sent: at most `MAX_DETAIL_CHARACTERS` long, without lone surrogates."""
+    return text[:MAX_DETAIL_CHARACTERS].encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Drop the record on purpose and count it under `reason` (Message Filter)."""
+    """Returned by a service to drop the record on purpose and count it under `reason` (Message Filter)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try the record again at this stop, not before `after` seconds have passed."""
+    """Returned by a service to try the record again at this stop.
+
+    `after` is the wait before the next attempt, in seconds; with 0 the retry policy decides.
+    """
 
     reason: str = "asked for"
     after: float = 0.0
@@ -33,42 +36,42 @@ class Ending(StrEnum):
     """The three outcomes of a journey."""
 
     DELIVERED = "delivered"
-    """It reached the end of the line."""
+    """The record reached the end of the line."""
     DROPPED = "dropped"
-    """A rule or a service took it off the line on purpose."""
+    """A rule or a service dropped the record on purpose."""
     DEAD = "dead"
-    """It could not go on; a dead letter says why."""
+    """The record could not continue; it is a dead letter whose cause says why."""
 
 
 class Cause(StrEnum):
     """The kinds of dead letters."""
 
     RULE_ERROR = "rule_error"
-    """A condition could not be decided."""
+    """A condition could not be evaluated."""
     UNROUTABLE = "unroutable"
-    """The stop has rules and none of them holds, or the next stop has no topic."""
+    """The stop has rules but none of them holds, or the next stop has no topic."""
     TOO_MANY_HOPS = "too_many_hops"
-    """The journey visited `max_hops` stops already."""
+    """The journey has already visited `max_hops` stops."""
     SERVICE_ERROR = "service_error"
-    """The service raised."""
+    """The service raised an exception."""
     BAD_RETURN = "bad_return"
     """The service returned neither a dict nor `Drop` nor `Retry`."""
     NOT_ENCODABLE = "not_encodable"
-    """The service returned a record that JSON cannot hold."""
+    """The service returned a record that cannot be encoded as JSON."""
     RETRIES_EXHAUSTED = "retries_exhausted"
-    """The service asked for another attempt and has none left."""
+    """The service returned `Retry` and no attempt is left."""
     TIMEOUT = "timeout"
     """The service took longer than its `timeout`."""
     EXPIRED = "expired"
     """The journey took longer than `max_age`."""
     MALFORMED_RECORD = "malformed_record"
-    """A line of a source message is no JSON object, or one that JSON in Python would change."""
+    """A line of a source message is not a JSON object, or is one that Python cannot read and write unchanged."""
     MALFORMED_ENVELOPE = "malformed_envelope"
-    """A message on an inner topic is no envelope."""
+    """A message on an inner topic is not an envelope."""
     TOO_LARGE = "too_large"
     """The record does not fit into a message."""
     INTERNAL_ERROR = "internal_error"
-    """A mistake of this program; the worker's log has the traceback."""
+    """A defect of Metroline; the worker's log has the traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,10 @@ class ServiceError:
     """An exception that a service raised."""
 
     type: str
-    """The name of its class."""
+    """Name of the exception's class."""
     text: str
     place: str = ""
-    """The last place in the author's own code, as `file.py:17 in function`; empty where there is none."""
+    """Last frame in the author's own code, as `file.py:17 in function`; empty if there is none."""
 
     def __str__(self) -> str:
         return f"{self.type}: {self.text}" + (f" ({self.place})" if self.place else "")
@@ -91,17 +94,17 @@ class Outcome:
 
     ending: Ending
     cause: Cause | None = None
-    """The kind of a dead letter; None for the other endings."""
+    """The cause of a dead letter; None for the other endings."""
     detail: str = ""
-    """The reason of a drop, or what is known about a dead letter beside its cause."""
+    """The reason of a drop, or the details of a dead letter's cause; at most `MAX_DETAIL_CHARACTERS` long."""
     rule: str | None = None
-    """The name of the rule that decided it."""
+    """Name of the rule that decided the outcome, if a rule did."""
     error: ServiceError | None = None
-    """The exception of the service, where one ended the journey."""
+    """The exception of the service, if one ended the journey."""
 
     @classmethod
     def dropped(cls, reason: str, rule: str | None = None) -> Outcome:
-        """Return the outcome of a record that was taken off the line on purpose."""
+        """Return the outcome of a record that a rule or a service dropped."""
         return cls(Ending.DROPPED, None, sendable(reason), rule)
 
     @classmethod
@@ -111,12 +114,12 @@ class Outcome:
 
     @classmethod
     def raised(cls, error: ServiceError) -> Outcome:
-        """Return the outcome of a record on which a service raised."""
+        """Return the outcome of a record for which a service raised an exception."""
         return cls(Ending.DEAD, Cause.SERVICE_ERROR, error=error)
 
     @property
     def reason(self) -> str | None:
-        """The reason as people read it: that of a drop or, for a dead letter, `cause: detail`; None if delivered."""
+        """The reason for display: the reason of a drop, `cause: detail` of a dead letter, or None if delivered."""
         if self.ending is Ending.DELIVERED:
             return None
         if self.cause is None:

@@ -1,4 +1,4 @@
-"""Describe an exception of a service by its type, its text and its place in the author's code."""
+"""Describes an exception of a service: its type, its text, and its place in the author's code."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from metroline.routing.outcome import ServiceError, sendable
 PATH_SEPARATOR = re.compile(r"[\\/]")
 STANDARD_LIBRARY = traceback.__file__.removesuffix("traceback.py")
 HIDDEN = "__tracebackhide__"
-"""A module with this name among its globals counts as a library, as in pytest."""
+"""A module that defines this global counts as a library. pytest uses the same name to hide frames."""
 INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]")
-MAX_TEXT = 1_000
-"""Characters of an exception's text that are kept."""
+MAX_TEXT_CHARACTERS = 1_000
+"""Maximum number of characters of an exception's text that are kept."""
 
 
 def describe_error(error: BaseException, hint: str = "") -> ServiceError:
-    """Return an exception as a value; `hint` is appended to its text.
+    """Return the description of an exception, with `hint` appended to its text.
 
-    Its place is the last frame outside of libraries, since that is where the author can change something.
+    Its place is the innermost frame outside of libraries, since that is the code that the author can change.
     """
     frames = traceback.extract_tb(error.__traceback__)
     hidden = [HIDDEN in frame.f_globals for frame, _ in traceback.walk_tb(error.__traceback__)]
     own = [
         frame for frame, hides in zip(frames, hidden, strict=True) if not (hides or _is_library(frame.filename))
     ] or frames
-    text = sendable(str(error)[:MAX_TEXT] + hint)
+    text = sendable(str(error)[:MAX_TEXT_CHARACTERS] + hint)
     return ServiceError(type(error).__name__, text, _place(own[-1]) if own else "")
 
 

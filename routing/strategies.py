@@ -1,7 +1,7 @@
-"""The routing strategies: one rules table, four places to decide. A class per strategy, and no other code asks which.
+"""The routing strategies: one class each. No other module asks which strategy is in use.
 
-A strategy is a property of the journey: the on-ramp stamps it on what it sends, and every worker carries each
-journey on as it began.
+Each strategy consults the rules table at another place. A strategy is a property of the journey: the on-ramp writes its
+name into every envelope, and every worker finishes a journey under the strategy with which it began.
 """
 
 from __future__ import annotations
@@ -21,48 +21,51 @@ from metroline.routing.rules.table import RulesTable
 
 @dataclass(frozen=True, slots=True)
 class RuleTables:
-    """The two tables that a worker holds: the line's file as it was at the start, and the live one."""
+    """The two rules tables that a worker holds: the line's file as read at start-up, and the live table."""
 
     from_file: RulesTable
     live: RulesTable
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Records of one segment that a stop has just handled and that now need a next step."""
+
+    stop: str
+    records: Sequence[dict[str, Any]]
+    """For each record the fields that the strategy's `reader` for this stop reads."""
+    itinerary: Itinerary | None
+    """The plan that the records carry, if any."""
+    changed: Sequence[bool]
+    """For each record, whether the stop changed one of the strategy's `plan_fields`."""
+
+
 class Strategy(ABC):
-    """Where and when the rules table is consulted."""
+    """Decides when the rules table is consulted, and by which part of the line."""
 
     name: ClassVar[str]
     needs_live: ClassVar[bool] = True
-    """Whether it waits for a published table; one that does not holds the line's file."""
+    """Whether the strategy waits for a published table; if not, it uses the line's file."""
 
     @abstractmethod
     def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
-        """Reads what the ways after this stop depend on; `source` is where all begin."""
+        """Return the reader of the fields on which the step after the stop `after` depends; `SOURCE` for the first."""
 
     @abstractmethod
     def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
-        """The ways of records that have just come in, as far as the on-ramp knows them."""
+        """Return the first step of each record that has just entered."""
 
     def plan_fields(self, itinerary: Itinerary | None) -> FieldSet:
-        """The fields whose change at a stop matters here."""
+        """Return the fields whose change at a stop makes the itinerary stale."""
         return NOTHING
 
     @abstractmethod
-    def leave(
-        self,
-        rule_tables: RuleTables,
-        stop: str,
-        records: Sequence[dict[str, Any]],
-        itinerary: Itinerary | None,
-        changed: Sequence[bool],
-    ) -> Sequence[NextStep]:
-        """The ways of records that a stop has just handled; `changed`: for which of them a watched field did.
-
-        Of the records there is what the strategy's reader for the stop reads.
-        """
+    def leave(self, rule_tables: RuleTables, leaving: Leaving) -> Sequence[NextStep]:
+        """Return the next step of each record that leaves a stop."""
 
 
 class HardWired(Strategy):
-    """On-ramp and services hold their own outgoing rules, from the line's file when the worker started."""
+    """On-ramp and services decide with their own outgoing rules, from the line's file as read at start-up."""
 
     name = "hard_wired"
     needs_live = False
@@ -73,19 +76,12 @@ class HardWired(Strategy):
     def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
         return rule_tables.from_file.stop_rules(SOURCE).decide(records)
 
-    def leave(
-        self,
-        rule_tables: RuleTables,
-        stop: str,
-        records: Sequence[dict[str, Any]],
-        itinerary: Itinerary | None,
-        changed: Sequence[bool],
-    ) -> Sequence[NextStep]:
-        return rule_tables.from_file.stop_rules(stop).decide(records)
+    def leave(self, rule_tables: RuleTables, leaving: Leaving) -> Sequence[NextStep]:
+        return rule_tables.from_file.stop_rules(leaving.stop).decide(leaving.records)
 
 
 class Conductor(Strategy):
-    """A conductor is asked at the start and after every stop (Process Manager)."""
+    """A conductor decides at the start and after every stop (Process Manager)."""
 
     name = "conductor"
 
@@ -95,19 +91,12 @@ class Conductor(Strategy):
     def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
         return [Decider.CONDUCTOR] * len(records)
 
-    def leave(
-        self,
-        rule_tables: RuleTables,
-        stop: str,
-        records: Sequence[dict[str, Any]],
-        itinerary: Itinerary | None,
-        changed: Sequence[bool],
-    ) -> Sequence[NextStep]:
-        return [Decider.CONDUCTOR] * len(records)
+    def leave(self, rule_tables: RuleTables, leaving: Leaving) -> Sequence[NextStep]:
+        return [Decider.CONDUCTOR] * len(leaving.records)
 
 
 class MapMaker(Strategy):
-    """A map maker plans the whole itinerary at the start (Routing Slip); a switch re-plans a stale one."""
+    """A map maker plans the whole itinerary at the start (Routing Slip); a switch replaces a stale one."""
 
     name = "map_maker"
 
@@ -120,21 +109,14 @@ class MapMaker(Strategy):
     def plan_fields(self, itinerary: Itinerary | None) -> FieldSet:
         return NOTHING if itinerary is None else itinerary.reads
 
-    def leave(
-        self,
-        rule_tables: RuleTables,
-        stop: str,
-        records: Sequence[dict[str, Any]],
-        itinerary: Itinerary | None,
-        changed: Sequence[bool],
-    ) -> Sequence[NextStep]:
-        if itinerary is None:
-            return [Decider.SWITCH] * len(records)
-        return [Decider.SWITCH if stale else itinerary for stale in changed]
+    def leave(self, rule_tables: RuleTables, leaving: Leaving) -> Sequence[NextStep]:
+        if leaving.itinerary is None:
+            return [Decider.SWITCH] * len(leaving.records)
+        return [Decider.SWITCH if stale else leaving.itinerary for stale in leaving.changed]
 
 
 class Signpost(Strategy):
-    """On-ramp and services decide from their own replica of the live table (hop-by-hop forwarding)."""
+    """On-ramp and services decide with their own replica of the live table (hop-by-hop forwarding)."""
 
     name = "signpost"
 
@@ -144,15 +126,8 @@ class Signpost(Strategy):
     def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
         return rule_tables.live.stop_rules(SOURCE).decide(records)
 
-    def leave(
-        self,
-        rule_tables: RuleTables,
-        stop: str,
-        records: Sequence[dict[str, Any]],
-        itinerary: Itinerary | None,
-        changed: Sequence[bool],
-    ) -> Sequence[NextStep]:
-        return rule_tables.live.stop_rules(stop).decide(records)
+    def leave(self, rule_tables: RuleTables, leaving: Leaving) -> Sequence[NextStep]:
+        return rule_tables.live.stop_rules(leaving.stop).decide(leaving.records)
 
 
 STRATEGIES: dict[str, Strategy] = {
@@ -161,7 +136,7 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def strategy_named(name: str) -> Strategy:
-    """The strategy of this name; raises `UnknownStrategy` with the list of those that exist."""
+    """Return the strategy with this name; raise `UnknownStrategy`, which lists all names, if there is none."""
     try:
         return STRATEGIES[name]
     except KeyError:

@@ -1,1 +1,1 @@
-"""Envelopes out until they are confirmed, messages in until they are acknowledged."""
+"""Delivery: sends envelopes until they are confirmed, and acknowledges messages once their results are confirmed."""

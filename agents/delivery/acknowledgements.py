@@ -1,4 +1,4 @@
-"""Acknowledges messages in order, each after everything that was made from it is confirmed."""
+"""Acknowledges messages in order, each once everything that was sent because of it is confirmed."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class PendingMessage:
-    """A message that is not acknowledged yet."""
+    """A message that is not yet acknowledged."""
 
     event: EventT[bytes]
     open: int = 1
-    """Confirmations that are still to come, and one more until all of them are known."""
+    """Number of outstanding confirmations, plus one until all of them are known."""
 
 
 class AckTracker:
-    """Acknowledges messages in order, per topic and partition, and bounds how many are open.
+    """Acknowledges the messages of each partition in order, and limits the number of pending messages.
 
-    Faust commits past a message that is still open (`Consumer._new_offset`), so no message is acknowledged before those
-    in front of it.
+    Faust may commit an offset beyond a message that is not acknowledged (`Consumer._new_offset`). A message is
+    therefore acknowledged only after all messages before it.
     """
 
     def __init__(self, limit: int = 32) -> None:
+        """`limit` is the maximum number of pending messages."""
         self._limit = limit
         self._count = 0
         self._resets = 0
@@ -41,10 +42,10 @@ class AckTracker:
         self._room.set()
 
     async def track(self, event: EventT[bytes]) -> PendingMessage | None:
-        """Note a message as open; wait while too many are open.
+        """Add a pending message, waiting while there are too many.
 
-        Return None where partitions changed hands meanwhile: the message comes again, after those that were open before
-        it.
+        Return None if partitions were reassigned meanwhile. The message is then delivered again, after the messages
+        that were pending before it.
         """
         resets = self._resets
         while self._count >= self._limit:
@@ -58,7 +59,7 @@ class AckTracker:
         return pending
 
     def complete(self, pending: PendingMessage, confirmations: Iterable[Confirmation]) -> None:
-        """Acknowledge the message once all of these confirmations are in."""
+        """Acknowledge the message as soon as all these confirmations have arrived."""
         for confirmation in confirmations:
             pending.open += 1
             confirmation.add_done_callback(partial(self._confirmed, pending))
@@ -67,13 +68,20 @@ class AckTracker:
     def _confirmed(self, pending: PendingMessage, confirmation: Confirmation) -> None:
         if confirmation.cancelled():
             return
-        if confirmation.exception() is not None:  # left open: the message comes again
-            log.error("a message of %s stays open", pending.event.message.topic, exc_info=confirmation.exception())
+        if confirmation.exception() is not None:  # not acknowledged, so that the message is delivered again
+            message = pending.event.message
+            log.error(
+                "the message at offset %d of %s[%d] is not acknowledged and will be handled again",
+                message.offset,
+                message.topic,
+                message.partition,
+                exc_info=confirmation.exception(),
+            )
             return
         self._close(pending)
 
     def reset(self) -> None:
-        """Forget every open message. Called when partitions change hands: all of them come again."""
+        """Discard all pending messages. Called when partitions are reassigned, as the messages are delivered again."""
         self._queues.clear()
         self._resets += 1
         self._count = 0

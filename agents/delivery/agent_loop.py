@@ -1,4 +1,4 @@
-"""The loop of all agents: take a message, handle it, send what comes of it, acknowledge once that is confirmed."""
+"""The loop of all agents: take a message, handle it, and acknowledge it once everything it caused is confirmed."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ log = logging.getLogger(__name__)
 
 
 class AgentLoop:
-    """Runs the handler of an agent over a stream; no record can make it raise."""
+    """Runs the handlers of agents over streams. No message can make it raise: records become dead letters instead."""
 
     def __init__(self, bus: Bus, ready: Callable[[], Awaitable[None]], clock: Callable[[], float]) -> None:
-        """`ready` returns once messages may be handled; `clock` tells seconds since the epoch."""
+        """`ready` returns once messages may be handled; `clock` returns seconds since the epoch."""
         self.bus = bus
         self.clock = clock
         self.is_draining = False
-        """Whether packs are to be cut soon: partitions are being taken away, or the worker stops."""
+        """Whether handlers should finish soon, since the worker is stopping or losing partitions."""
         self._ready = ready
         self._trackers: list[AckTracker] = []
 
     def drain(self, is_draining: bool) -> None:
-        """Begin, or end, to bring the work at hand to its end soon."""
+        """Set whether handlers should finish their current work soon."""
         self.is_draining = is_draining
 
     def reset(self) -> None:
-        """Forget every open message. Called when partitions change hands: all of them come again."""
+        """Discard all pending messages. Called when partitions are reassigned, as the messages are delivered again."""
         for tracker in self._trackers:
             tracker.reset()
 
     async def run(self, stream: Stream[bytes], handle: Handle) -> None:
-        """Handle every envelope of the stream, the next one while the last one's confirmations are under way."""
+        """Handle every envelope of the stream without waiting for the confirmations of the previous one."""
         tracker = AckTracker()
         self._trackers.append(tracker)
         await self._ready()
@@ -64,17 +64,20 @@ class AgentLoop:
             return await handle(envelope)
         except MetrolineError as error:
             return await self._dead_letter(event, envelope, Outcome.dead(Cause.MALFORMED_ENVELOPE, str(error)))
-        except Exception as error:  # a mistake of this program: the records become dead letters, the line goes on
+        except Exception as error:  # a defect of Metroline: the records become dead letters, and the line continues
             log.exception("an envelope on %s could not be handled", event.message.topic)
             outcome = Outcome.dead(Cause.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
             return await self._dead_letter(event, envelope, outcome)
 
     async def _dead_letter(self, event: EventT[bytes], envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
-        """End the journeys of an envelope's records; a message that the arrivals themselves refuse is malformed."""
+        """End the journeys of the records in an envelope.
+
+        A message that the arrivals reject becomes a dead letter itself, since its outcomes cannot be settled.
+        """
         if self.bus.topics.address(event.message.topic) != ARRIVALS:
             return await self.bus.end(envelope, outcome)
         if is_malformed_message(envelope.origin):
-            log.error("a malformed message of %s could not be settled: %s", event.message.topic, outcome.reason)
+            log.error("a malformed message on %s could not be settled: %s", event.message.topic, outcome.reason)
             return []
         return [await self._dead_letter_message(event, outcome.reason or "", event.message.value or b"")]
 

@@ -18,14 +18,14 @@ from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.messages.envelope import Envelope, pack
 from metroline.routing.outcome import Cause, Outcome
 
-FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
-"""First and longest wait between two attempts to send a message, in seconds."""
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
+"""First and longest wait between two attempts to send a message. The wait doubles with each attempt."""
 
 NO_TOPIC_ATTEMPTS = 3
-"""Attempts after which a missing topic counts as missing for good; the producer waits for it at each of them, too."""
+"""Failed attempts after which a missing topic is given up. The producer itself waits for the topic at each attempt."""
 
 Fallback = Callable[[BaseException], Awaitable[Confirmation]]
-"""Sends something else in place of a message that was refused for good."""
+"""Sends something else in place of a message that cannot be sent; receives the error."""
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class _Shipment:
 
 
 class Bus:
-    """Sends messages to given partitions, again and again until a broker confirms them, and counts them."""
+    """Sends messages, each to a given partition and repeatedly until a broker confirms it, and counts them."""
 
     def __init__(
         self, topics: Topics, limits: Callable[[], Limits], producer: Producer, metrics: WorkerMetrics
@@ -65,18 +65,21 @@ class Bus:
         return self._limits()
 
     def departures(self, envelope: Envelope) -> Departures:
-        """Return the departures, none yet, of the records in an envelope."""
+        """Return empty departures for the records of an envelope."""
         return Departures.of(envelope, self.limits)
 
     async def dispatch(self, departures: Departures, fill: float = 1.0) -> list[Confirmation]:
-        """Pack and send what departs; packs are filled to this share of `pack_bytes`.
+        """Pack and send the departures; return the confirmations of all envelopes.
 
-        The records of an origin's partition stay in that partition.
+        `fill` is the share of `pack_bytes` that an envelope may use. Records stay in the partition of their origin.
         """
         return [await self.send(address, envelope) for address, envelope in departures.packs(self.limits, fill)]
 
     async def send(self, address: str, envelope: Envelope) -> Confirmation:
-        """Send an envelope; split one that no message can hold, and cut a record short that is too large by itself."""
+        """Send an envelope; return its confirmation.
+
+        An envelope that does not fit into a message is split. A single record that does not fit becomes a dead letter.
+        """
         value = envelope.encode()
         if len(value) > self.limits.message_bytes:
             return await self._divide(address, envelope, len(value))
@@ -85,22 +88,22 @@ class Bus:
         return await self.produce(self.topics.at(address), envelope.origin.partition, value, on_refused=fallback)
 
     async def end(self, envelope: Envelope, outcome: Outcome) -> list[Confirmation]:
-        """End the journeys of the records in an envelope."""
+        """End the journeys of the records in an envelope with this outcome; return the confirmations."""
         departures = self.departures(envelope)
         for segment in envelope.segments:
             departures.end(segment, outcome)
         return await self.dispatch(departures)
 
     async def _send_fallback(self, address: str, value: bytes, error: BaseException) -> Confirmation:
-        """Send the parts of an envelope that is too large; end its records where their next stop has no topic."""
-        envelope = Envelope.decode(value)  # it is not kept until then: most are confirmed
+        """Divide an envelope that is too large for the broker; end the records of one whose topic does not exist."""
+        envelope = Envelope.decode(value)  # decoded again, as keeping every envelope for this rare case costs memory
         if isinstance(error, TooLarge):
             return await self._divide(address, envelope, len(value))
         outcome = Outcome.dead(Cause.UNROUTABLE, f"there is no topic {self.topics.at(address)}: {error}")
         return asyncio.create_task(all_of(await self.end(envelope, outcome)))
 
     async def _divide(self, address: str, envelope: Envelope, size: int) -> Confirmation:
-        """Send the halves of an envelope; a record that is too large by itself ends at the arrivals."""
+        """Send the halves of an envelope; send a single record that is too large to the arrivals as a dead letter."""
         if len(envelope) == 1:
             letter = too_large(envelope, size, self.limits.message_bytes)
             return await self.produce(self.topics.at(ARRIVALS), envelope.origin.partition, letter.encode())
@@ -117,7 +120,10 @@ class Bus:
         key: bytes | None = None,
         on_refused: Fallback | None = None,
     ) -> Confirmation:
-        """Send a message until a broker has it; return its confirmation."""
+        """Send a message repeatedly until a broker confirms it; return its confirmation.
+
+        If `on_refused` is given, it is called instead of another attempt once an error is permanent.
+        """
         confirmation: Confirmation = asyncio.get_running_loop().create_future()
         await self._attempt(_Shipment(topic, partition, key, value, confirmation, on_refused))
         return confirmation
@@ -141,14 +147,18 @@ class Bus:
             self._spawn(self._replace(shipment, shipment.on_refused(error)))
             return
         shipment.attempts += 1
-        wait = min(FIRST_WAIT * 2 ** (shipment.attempts - 1), LONGEST_WAIT)
+        wait = min(FIRST_WAIT_SECONDS * 2 ** (shipment.attempts - 1), MAX_WAIT_SECONDS)
         log.warning(
-            "%s did not take a message (%s), attempt %d in %.1f s", shipment.topic, error, shipment.attempts + 1, wait
+            "a message was not written to %s (%s); attempt %d follows in %.1f s",
+            shipment.topic,
+            error,
+            shipment.attempts + 1,
+            wait,
         )
         self._spawn(self._attempt_later(shipment, wait))
 
     def _is_refused_for_good(self, shipment: _Shipment, error: BaseException) -> bool:
-        """Whether another attempt would fail in the same way; the topic of the arrivals is always waited for."""
+        """Return whether an error is permanent; a missing topic of the arrivals never is, as all outcomes need it."""
         if isinstance(error, NoTopic):
             return shipment.attempts >= NO_TOPIC_ATTEMPTS and shipment.topic != self.topics.at(ARRIVALS)
         return isinstance(error, TooLarge)

@@ -1,4 +1,4 @@
-"""What this worker wrote to the bus and what that cost it."""
+"""Counts the messages that this worker wrote to the bus, and the time that it spent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Traffic:
-    """Messages, records and bytes that were sent to one address."""
+    """Number of messages, records and bytes sent to one address."""
 
     messages: int = 0
     records: int = 0
@@ -19,18 +19,19 @@ class Traffic:
 
 @dataclass(slots=True)
 class WorkerMetrics:
-    """Counts by address, and the worker's clocks since it first did something with a record."""
+    """Traffic by address, settled records by ending, and the times of the worker's first and last activity."""
 
     traffic: dict[str, Traffic] = field(default_factory=dict)
     settled: Counter[str] = field(default_factory=Counter)
-    """Records by ending, of those that this worker settled."""
+    """Number of records that this worker settled, by ending."""
     first: tuple[float, float] | None = None
-    """Seconds since the epoch and CPU-seconds of the process."""
+    """Time of the first activity, in seconds since the epoch, and the CPU seconds of the process until then."""
     _worked_at: float = 0.0
     _read_at: float = 0.0
     _cpu: float = 0.0
 
     def sent(self, address: str, records: int, size: int) -> None:
+        """Count a message with this number of records and this size in bytes."""
         traffic = self.traffic.setdefault(address, Traffic())
         traffic.messages += 1
         traffic.records += records
@@ -38,14 +39,17 @@ class WorkerMetrics:
         self.tick()
 
     def tick(self) -> None:
-        """Notes that the worker is at work."""
+        """Note that the worker is active now."""
         self._worked_at = time.time()
         if self.first is None:
             self.first = (self._worked_at, time.process_time())
 
     @property
     def last(self) -> tuple[float, float] | None:
-        """The clocks when it last did something; the CPU time is read when asked for: that is a call to the system."""
+        """Time of the last activity, in seconds since the epoch, and the CPU seconds of the process.
+
+        The CPU time is read here and not in `tick`, since reading it is a system call.
+        """
         if self._worked_at != self._read_at:
             self._read_at, self._cpu = self._worked_at, time.process_time()
         return None if self.first is None else (self._read_at, self._cpu)

@@ -1,1 +1,1 @@
-"""The lines that come with Metroline: one folder each, services.py and routes.toml."""
+"""The example lines, one folder each with `services.py` and `routes.toml`."""

@@ -1,1 +1,1 @@
-"""What the author of a line declares, and how a line is loaded. Knows no Kafka."""
+"""The declarations of a line's author, and the loading of lines. Knows nothing of Kafka."""

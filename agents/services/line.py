@@ -1,4 +1,4 @@
-"""A line: the services and the rules that a user writes, loaded from a package or a folder."""
+"""A line: services and rules written by a user, loaded from a package or a folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from metroline.routing.rules.table import RulesTable
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line as it is loaded: its services by stop, the text of its rules table, and where it came from.
+    """A loaded line: its services by stop, the text of its rules table, and its optional records and lookups.
 
-    The line's own records, for trying it out, come from an optional third file, `records.py`, with a function
-    `records(count, seed)` that yields records (dicts) or source messages (bytes). What the line looks things up in and
-    makes itself comes from another one, `lookups.py`, with `@lookup_table` functions.
+    The optional file `records.py` has a function `records(count, seed)` that yields records (dicts) or source messages
+    (bytes) for trying the line out. The optional file `lookups.py` declares the lookups that the line builds itself
+    with `@lookup_table`.
     """
 
     name: str
@@ -29,18 +29,18 @@ class Line:
     rules_text: str
     maker: Callable[[int, int], Iterable[Record | bytes]] | None = None
     tables: tuple[LookupTable, ...] = ()
-    """The lookups that it makes itself."""
+    """The lookups that the line builds itself."""
     lookups: frozenset[str] = frozenset()
-    """The lookups that its modules name, as `accounts = lookup("accounts")`."""
+    """Names of the lookups that the line's modules use, as in `accounts = lookup("accounts")`."""
 
     @classmethod
     def load(cls, where: str) -> Line:
-        """Loads the line named by a dotted package or by a folder; raises `InvalidLine` with what to do."""
+        """Return the line in a package (a dotted name) or a folder; raise `InvalidLine` if it cannot be loaded."""
         folder, package = locate(where)
         module = import_module_of(folder, package, "services")
         rules_file = folder / "routes.toml"
         if not rules_file.is_file():
-            raise InvalidLine(f"line {where!r}: {rules_file} is missing; it holds the rules table")
+            raise InvalidLine(f"line {where!r}: {rules_file} is missing: create it with the rules table of the line")
         services = services_of(module)
         if not services:
             raise InvalidLine(f"line {where!r}: {folder / 'services.py'} has no @service function")
@@ -60,18 +60,18 @@ class Line:
 
     @property
     def code(self) -> list[Path]:
-        """The files of this line's code, in the order of their names."""
+        """The Python files of this line, sorted by name."""
         return sorted(self.rules_file.parent.rglob("*.py"))
 
-    def book(self) -> RulesTable:
-        """The rules table of the line's file, validated against its services; raises `InvalidRules`."""
-        return Network.read(self.rules_text, self.stops).book
+    def rules_table(self) -> RulesTable:
+        """Return the rules table in the line's file; raise `InvalidRules` if it does not fit the line's services."""
+        return Network.read(self.rules_text, self.stops).table
 
     def records(self, count: int, seed: int = 1) -> Iterator[Record | bytes]:
-        """Yields `count` of the line's own records."""
+        """Return an iterator over `count` records of the line; raise `InvalidLine` if the line has none of its own."""
         if self.maker is None:
             raise InvalidLine(
-                f"line {self.name!r} has no records of its own: add records.py with records(count, seed), or give a "
-                "file (`up`: --rate 0)"
+                f"line {self.name!r} has no records of its own: add records.py with a function records(count, seed), "
+                "or name a file of records (`up`: --rate 0)"
             )
         return iter(self.maker(count, seed))

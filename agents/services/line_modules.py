@@ -1,4 +1,4 @@
-"""Finds and imports the modules of a line, and what they declare."""
+"""Finds and imports the modules of a line, and collects the services and lookups that they declare."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def import_module_of(folder: Path, package: str | None, module: str) -> ModuleTy
     """Import a module of a line. Raise `InvalidLine` if it is missing or raises, with what to do."""
     file = folder / f"{module}.py"
     if not file.is_file():
-        raise InvalidLine(f"{file} is missing; it holds the line's services")
+        raise InvalidLine(f"{file} is missing: create it with the {module} of the line")
     try:
         if package is not None:
             return importlib.import_module(f"{package}.{module}")
@@ -90,7 +90,7 @@ def services_of(module: ModuleType) -> dict[str, Service]:
         if mark is None or found.get(mark.name) is mark:
             continue
         if mark.name in found:
-            raise InvalidLine(f"two services are named {mark.name!r} in {module.__file__}")
+            raise InvalidLine(f"two services are named {mark.name!r} in {module.__file__}: rename one of them")
         found[mark.name] = mark
     return found
 
@@ -101,7 +101,7 @@ def tables_of(module: ModuleType) -> tuple[LookupTable, ...]:
     found = tuple(dict.fromkeys(mark for mark in marks if isinstance(mark, LookupTable)))
     for name, times in Counter(table.name for table in found).items():
         if times > 1:
-            raise InvalidLine(f"two lookups are named {name!r} in {module.__file__}")
+            raise InvalidLine(f"two lookups are named {name!r} in {module.__file__}: rename one of them")
     return found
 
 

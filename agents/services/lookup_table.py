@@ -1,4 +1,4 @@
-"""The optional third file of a line, `lookups.py`: what the line looks things up in and makes itself."""
+"""`@lookup_table`: declares a lookup that a line builds itself, in its optional file `lookups.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = Callable[[], Iterable[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class LookupTable:
-    """A lookup that a line makes itself, before its workers start."""
+    """A lookup that a line builds itself, before its workers start. See `lookup_table` for the fields."""
 
     name: str
     rows: Rows
@@ -26,7 +26,10 @@ class LookupTable:
     data: Callable[[], Iterable[Path | str]] | None = None
 
     def digest(self, code: Iterable[Path]) -> str:
-        """Of the line's code and of the data files that its rows come from: another one asks for a new version."""
+        """Return a digest of the line's code and of the data files; the lookup is built again when it changes.
+
+        Raise `LookupNotBuilt` if a file cannot be read.
+        """
         found = hashlib.blake2b(digest_size=16)
         for file in (*code, *self._files()):
             try:
@@ -37,14 +40,14 @@ class LookupTable:
         return found.hexdigest()
 
     def _files(self) -> list[Path]:
-        """The files that `data` names; raises `LookupNotBuilt` where it is no function that gives paths."""
+        """Return the files that `data` names; raise `LookupNotBuilt` if it does not return paths."""
         if self.data is None:
             return []
         try:
             return list(map(Path, self.data()))
-        except Exception as error:  # a line's own code may raise anything; it becomes one line
+        except Exception as error:  # a user's function may raise anything; the user sees one line
             raise LookupNotBuilt(
-                f"lookup {self.name}: data is a function without parameters that gives a list of files: "
+                f"lookup {self.name}: data must be a function without parameters that returns a list of files: "
                 f"{type(error).__name__}: {error}"
             ) from error
 
@@ -52,16 +55,22 @@ class LookupTable:
 def lookup_table(
     name: str, *, key: str, value: str | None = None, data: Callable[[], Iterable[Path | str]] | None = None
 ) -> Callable[[Rows], Rows]:
-    """Marks a function in a line's `lookups.py` that yields the rows (dicts) of the lookup `name`.
+    """Declare that a function in a line's `lookups.py` yields the rows (dicts) of a lookup.
 
-    It is looked up by the column `key`, and gives the column `value`, or all others as a dict. What a line makes itself
-    is built when a worker starts, and again when the line's code has changed, or one of the files that `data()` gives.
-    Raises `InvalidLine` for what names no columns or files.
+    The lookup is built when a worker starts, and again after the line's code or one of the data files has changed.
+
+    Args:
+        name: Name of the lookup, to be used in `lookup(name)`.
+        key: Column by whose values rows are found.
+        value: Column whose value `get` returns. Default: a dict with all columns but `key`.
+        data: Function without parameters that returns the files from which the rows are read. Default: no files.
+
+    Raises `InvalidLine` if a parameter has an invalid value.
     """
     if not isinstance(key, str) or not isinstance(value, str | None):
-        raise InvalidLine(f"lookup {name}: key and value are names of columns, not {key!r} and {value!r}")
+        raise InvalidLine(f"lookup {name}: key and value must be names of columns, not {key!r} and {value!r}")
     if data is not None and not callable(data):
-        raise InvalidLine(f"lookup {name}: data is a function that gives a list of files, not {data!r}")
+        raise InvalidLine(f"lookup {name}: data must be a function that returns a list of files, not {data!r}")
 
     def mark(rows: Rows) -> Rows:
         rows.__lookup__ = LookupTable(check_name(name), rows, key, value, data)  # type: ignore[attr-defined]

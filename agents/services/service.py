@@ -1,4 +1,4 @@
-"""`@service`: a plain function becomes the service of a stop."""
+"""`@service`: makes a function the service of a stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metroline.routing.outcome import Drop, Retry
 
 Record = dict[str, Any]
 Handler = Callable[..., Any]
-"""Takes a record and, if it has a parameter `id`, the record's id."""
+"""A function that takes a record and, if it has a parameter `id`, the id of the record."""
 
 Answer = Mapping[str, Any] | Drop | Retry
 """What a service may return: a dict, which may be typed as a `TypedDict`, or `Drop` or `Retry`."""
@@ -28,39 +28,41 @@ RESERVED = frozenset({"source", "record", "all"})
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What handles records at a stop, and how."""
+    """A function that handles the records of a stop, with the parameters of `@service`."""
 
     name: str
+    """Name of the stop."""
     handler: Handler
     concurrency: int = 1
-    """How many records it takes at once."""
+    """Maximum number of records handled at the same time."""
     is_async: bool = False
     is_blocking: bool = False
-    """Whether it is a plain function that waits for something: it runs in a thread."""
+    """Whether the function is called in a thread, since it waits for something."""
     retries: Mapping[str, Any] = field(default_factory=dict)
-    """The fields of `RetryPolicy` that it overrides."""
+    """The fields of `RetryPolicy` that the service overrides."""
     no_retry: tuple[type[BaseException], ...] = ()
-    """What is not tried again when it is raised."""
+    """Exceptions after which a record is not tried again."""
     ordered: bool | str = False
-    """Whether those behind a record that is tried again wait: all of its partition, or those equal in this field."""
+    """Whether later records of a partition wait for a failed one; a string limits this to one value of that field."""
     takes_id: bool = False
-    """Whether it asks for the record's id."""
+    """Whether the function has a parameter `id`."""
     reads: frozenset[str] | None = None
-    """The fields that it is handed; None for the whole record."""
+    """The top-level fields that the function receives; None for the whole record."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is called as it is: it answers at once."""
+        """Whether the function is called directly in the event loop: it is neither async nor blocking."""
         return not self.is_async and not self.is_blocking
 
     def handler_of(self, id: str) -> Callable[[Record], Any]:
-        """What is called with the record of this id."""
+        """Return the function to be called with the record that has this id."""
         return partial(self.handler, id=id) if self.takes_id else self.handler
 
     def handler_of_whole(self, id: str) -> Callable[[Record], Any]:
-        """What is called with a whole record, and gives one: it lays what the service made over the record.
+        """Return a function that takes the whole record with this id and returns the whole record.
 
-        For an async service, which cannot be called as it is, this is the service.
+        It passes only the fields `reads` to the service and merges the result into the record. For an async service,
+        return the service itself.
         """
         if self.reads is None or self.is_async:
             return self.handler_of(id)
@@ -68,14 +70,14 @@ class Service:
 
         part, handler = SelectedFields(self.reads), self.handler_of(id)
 
-        def laid_over(record: Record) -> Any:
+        def handle_whole(record: Record) -> Any:
             result = handler(part.handed(record))
             return part.left(record, result) if isinstance(result, dict) else result
 
-        return laid_over
+        return handle_whole
 
     def retry_policy_over(self, default: RetryPolicy) -> RetryPolicy:
-        """Return its retry policy, which takes from the default whatever the service does not override."""
+        """Return the retry policy of the service: the default with the fields that the service overrides."""
         return replace(default, **self.retries)
 
 
@@ -110,39 +112,62 @@ def service(
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
 ) -> Handler | Callable[[Handler], Handler]:
-    """Marks a function as the service of a stop; the stop's name is the function's unless `name` says otherwise.
+    """Make a function the service of a stop.
 
-    `concurrency` is how many records an async or blocking function handles at once (default 1: one after the other, in
-    order). `blocking=True` runs a plain function that waits for something in a thread. One that raises, returns
-    `Retry` or takes longer than `timeout` (seconds; async and blocking ones) is tried `attempts` times in all, with
-    waits that begin below `backoff` seconds and grow up to `backoff_max`; the settings have the defaults. What is
-    named in `no_retry` is not tried again. `ordered=True` lets those behind it in its source partition wait meanwhile,
-    `ordered="field"` those of them that are equal in that field. A function with a parameter `id` besides the record is
-    handed the record's id, which is the same whenever the record comes again: what it writes elsewhere can be written
-    once by it.
-    `reads` names the top-level fields that the function looks at: it is handed those alone (those that there are), and
-    what it returns is laid over the record. What it adds or changes is in the record afterwards, a field of `reads`
-    that it takes out is out, and all others travel on unread: that costs a fraction of reading and writing them.
-    The function stays what it is: calling it in a test calls it.
+    The function takes a record (a dict), which it may change, and returns one of these:
+
+    - a dict: the record continues with this content;
+    - `Drop(reason)`: the record leaves the line on purpose and is counted under the reason;
+    - `Retry(reason, after)`: the record is tried again at this stop, after at least `after` seconds.
+
+    Anything else makes the record a dead letter (`bad_return`), and so does a dict that cannot be encoded as JSON
+    (`not_encodable`). If the function raises an exception or exceeds its timeout, the record is tried again; after the
+    last attempt it is a dead letter with the cause of every attempt. No exception of a service stops the line. A record
+    that is tried again, dropped or dead is the record as it came to the stop.
+
+    If the function has a second parameter called `id`, it receives the id of the record. The id is the same each time
+    that the record is delivered, so that side effects can be made idempotent with it.
+
+    The decorator returns the function itself, so that tests can call it directly. It can be used without parameters.
+
+    Args:
+        name: Name of the stop: lower-case letters, digits and `_`. Default: the name of the function.
+        concurrency: Number of records handled at the same time; for async and blocking functions. Default: 1.
+        blocking: Whether a plain function is called in a thread, because it waits for something. Default: False.
+        attempts: Number of attempts per record, including the first one. Default: the setting `SERVICE_ATTEMPTS` (5).
+        backoff: Upper bound of the wait before the second attempt, in seconds; it doubles with each further attempt.
+            Default: the setting `SERVICE_BACKOFF` (0.5).
+        backoff_max: Upper bound of every wait, in seconds. Default: the setting `SERVICE_BACKOFF_MAX` (60).
+        timeout: Maximum time of an attempt, in seconds; for async and blocking functions.
+            Default: the setting `SERVICE_TIMEOUT` (30).
+        no_retry: Exception types after which a record is a dead letter at once. Default: none.
+        ordered: True to let all later records of the source partition wait while a record is tried again, or the name
+            of a top-level field to let those with the same value in it wait. Requires `concurrency=1`. Default: False.
+        reads: Names of the top-level fields that the function receives. Its result is merged into the record: fields
+            that it adds or changes are set, fields of `reads` that it removes are removed, and all other fields are
+            passed on without being decoded, which is much faster. Default: the whole record.
+
+    Raises `InvalidLine` if a parameter has an invalid value.
     """
-    said = {"attempts": attempts, "backoff": backoff, "backoff_max": backoff_max, "timeout": timeout}
-    retries = {key: value for key, value in said.items() if value is not None}
+    given = {"attempts": attempts, "backoff": backoff, "backoff_max": backoff_max, "timeout": timeout}
+    retries = {key: value for key, value in given.items() if value is not None}
 
     def mark(function: Handler) -> Handler:
         stop = str(name or getattr(function, "__name__", ""))
         is_async = inspect.iscoroutinefunction(function)
         if not NAME.match(stop) or stop in RESERVED:
             raise InvalidLine(
-                f"a stop cannot be named {stop!r}: use lower case letters, digits and _, and no reserved word"
+                f"a stop cannot be named {stop!r}: a name has lower-case letters, digits and _, starts with a letter, "
+                f"and is none of {', '.join(sorted(RESERVED))}"
             )
         for problem in _problems(concurrency, is_async, blocking, retries, no_retry):
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
-            raise InvalidLine(f"service {stop!r}: ordered is True or the name of a field, and needs concurrency=1")
+            raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
         takes_id = "id" in list(inspect.signature(function).parameters)[1:]
         fields = None if reads is None else frozenset(reads)
         if fields is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in fields)):
-            raise InvalidLine(f"service {stop!r}: reads is a list of names of fields, not {reads!r}")
+            raise InvalidLine(f"service {stop!r}: reads must be a list of names of fields, not {reads!r}")
         marked = Service(stop, function, concurrency, is_async, blocking, retries, no_retry, ordered, takes_id, fields)
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
@@ -153,22 +178,22 @@ def service(
 def _problems(
     concurrency: int, is_async: bool, is_blocking: bool, retries: Mapping[str, float], no_retry: Any
 ) -> Iterator[str]:
-    """What is wrong with how a service wants to be run."""
+    """Yield a message for each parameter of `@service` that is not valid."""
     if concurrency < 1:
         yield f"concurrency must be 1 or more, not {concurrency}"
     if is_blocking and is_async:
-        yield "blocking is for plain functions; an async one is awaited"
+        yield "blocking=True is for plain functions: remove it from an async function"
     if concurrency > 1 and not is_async and not is_blocking:
-        yield "concurrency needs an async function or blocking=True"
+        yield "concurrency above 1 needs an async function or blocking=True"
     attempts = retries.get("attempts", 1)
     if type(attempts) is not int or attempts < 1:
-        yield f"attempts must be a whole number from 1 on, not {attempts!r}"
+        yield f"attempts must be an integer of 1 or more, not {attempts!r}"
     for key in ("backoff", "backoff_max", "timeout"):
         value = retries.get(key, 1.0)
         if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
             yield f"{key} must be a number of seconds above 0, not {value!r}"
     if "timeout" in retries and not is_async and not is_blocking:
-        yield "a plain function cannot be stopped at its timeout: make it async, or blocking=True"
+        yield "a plain function cannot have a timeout: make it async, or add blocking=True"
     if not isinstance(no_retry, tuple) or not all(
         isinstance(one, type) and issubclass(one, BaseException) for one in no_retry
     ):

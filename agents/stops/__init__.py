@@ -1,1 +1,1 @@
-"""One service at work on its input."""
+"""Stops: the agent that runs one service on the records of its topic."""

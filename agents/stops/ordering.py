@@ -1,7 +1,7 @@
-"""Stops whose order matters: what fails is tried again in its place, and those behind it wait.
+"""Queues for stops that keep the order of records: later records wait while an earlier one is tried again.
 
-A record that waits here is not acknowledged: after a crash it comes again from the stop's own topic, in the same order,
-and its attempts count anew.
+A record in a queue is not acknowledged. After a crash it is delivered again from the topic of the stop, in the same
+order, and its attempts are counted from the start.
 """
 
 from __future__ import annotations
@@ -21,40 +21,43 @@ from metroline.routing.messages.record_ids import Origin
 from metroline.routing.records.fingerprints import fingerprint
 
 Attempt = Callable[[Envelope], Awaitable["Envelope | list[Confirmation]"]]
-"""Tries a record: gives what it made of it or, where it shall be tried again, the record with its tries."""
+"""Tries a record. Returns the confirmations of what it sent, or the record with its attempts to try it again."""
 
 Key = tuple[Origin, Any]
+"""The key of a queue: the origin of its records and, if they are ordered by a field, the fingerprint of its value."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Held:
-    """A record that waits, alone in its envelope, until `done`."""
+    """A waiting record, alone in its envelope; `done` is confirmed once the record has left the stop."""
 
     envelope: Envelope
     done: Confirmation = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
     def due(self) -> float:
+        """Time of the next attempt in seconds since the epoch; 0 before the first one."""
         attempts = self.envelope.segments[0].attempts
         return 0.0 if attempts is None else attempts.due
 
 
 class OrderedQueues:
-    """Records that wait, in a lane for each partition or, `by` a field, for each of its values there."""
+    """Queues of waiting records: one for each origin or, if records are ordered by a field, for each of its values."""
 
     def __init__(self, by: str | None, attempt: Attempt, clock: Callable[[], float]) -> None:
+        """`by` is the top-level field by which records are ordered; None orders all records of an origin."""
         self.by = by
         self.attempt = attempt
         self.clock = clock
         self.turn = asyncio.Lock()
-        """Who handles a pack has it until the pack is sent: none of those that wait overtakes those before it."""
+        """Held while a pack is handled and sent, so that a waiting record cannot overtake the records before it."""
         self._queues: dict[Key, deque[_Held]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def key(self, origin: Origin, line: bytes) -> Key:
-        """The lane that a record belongs to."""
+        """Return the key of the queue to which a record belongs."""
         if self.by is None:
             return origin, None
         try:
@@ -64,11 +67,11 @@ class OrderedQueues:
         return origin, fingerprint(record.get(self.by)) if isinstance(record, dict) else None
 
     def is_taken(self, key: Key) -> bool:
-        """Whether somebody waits there."""
+        """Return whether a record waits in the queue with this key."""
         return key in self._queues
 
     def hold(self, key: Key, envelope: Envelope) -> Confirmation:
-        """Lets a record wait behind those in its lane; the confirmation comes when it has gone on."""
+        """Add a record, alone in its envelope, to a queue; return the confirmation that it has left the stop."""
         held = _Held(envelope)
         queue = self._queues.get(key)
         if queue is not None:
@@ -92,8 +95,8 @@ class OrderedQueues:
                     held.envelope = made
                     continue
                 await all_of(made)
-            except Exception as error:  # a mistake of this program: the message stays open and comes again
-                log.exception("a record could not be tried again")
+            except Exception as error:  # a defect of Metroline: the message is not acknowledged and is handled again
+                log.exception("a record that waited in its queue could not be tried again; it is not acknowledged")
                 held.done.set_exception(error)
             else:
                 held.done.set_result(None)

@@ -1,4 +1,4 @@
-"""Calls a service on the records of one segment."""
+"""Calls the service of a stop for the records of one segment."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from metroline.routing.messages.record_ids import Origin, id_text
 from metroline.routing.records.service_view import Opened
 
 CHUNK = 32
-"""Records that are decoded together, so that they are still in the processor's cache when they are encoded."""
+"""Number of records decoded together: few enough to be in the processor's cache still when they are encoded."""
 
 
 class ServiceRun:
-    """Calls a service and collects its `answers`; no record can make it raise."""
+    """Calls a service and collects its `answers`. No record can make it raise."""
 
     def __init__(
         self, service: Service, policy: StopPolicy, threads: ThreadRunner, origin: Origin, answers: Answers
@@ -34,7 +34,7 @@ class ServiceRun:
         return len(self.answers)
 
     async def run_one(self, place: int) -> None:
-        """Call the service on one record."""
+        """Call the service on the record at index `place`."""
         if self.service.is_plain:
             self._run_plain(place)
         else:
@@ -42,7 +42,7 @@ class ServiceRun:
             await self.run_async(place)
 
     def run(self, clock: Callable[[], float], seconds: float) -> None:
-        """Call a plain service on the records that are left, for about so many seconds."""
+        """Call a plain service on the remaining records, for about this many seconds."""
         answers = self.answers
         until = clock() + seconds
         while answers.taken < len(answers):
@@ -56,7 +56,7 @@ class ServiceRun:
                 return
 
     def _run_plain(self, place: int) -> None:
-        """Call a plain service on one record."""
+        """Call a plain service on the record at index `place`."""
         self.answers.taken = place
         opened = self.answers.open(place)
         if opened is None:
@@ -65,7 +65,7 @@ class ServiceRun:
             self._run_on([opened], time.monotonic, 0.0)
 
     def _run_on(self, opened: Sequence[Opened], clock: Callable[[], float], until: float) -> None:
-        """Call a plain service on one record at least, and on the others until the time is over."""
+        """Call a plain service on at least one record, and on the others until the time `until` of the clock."""
         answers, handler, takes_id = self.answers, self.service.handler, self.service.takes_id
         for known, handed in opened:
             place = answers.taken
@@ -73,7 +73,7 @@ class ServiceRun:
             answers.note_plan_fields(place, known)
             try:
                 result = handler(handed) if not takes_id else self._handler(place)(handed)
-            except BaseException as error:  # a service may raise anything, SystemExit too: it becomes a dead letter
+            except BaseException as error:  # whatever a service raises, even SystemExit, is a failed attempt
                 if is_end_of_worker(error):
                     raise
                 answers.raised(place, error, self.policy)
@@ -83,7 +83,7 @@ class ServiceRun:
                 return
 
     async def run_async(self, place: int) -> None:
-        """Call a service that is awaited or runs in a thread on one record."""
+        """Call an async or blocking service on the record at index `place`."""
         answers, seconds = self.answers, self.policy.retries.timeout
         opened = answers.open(place)
         if opened is None:
@@ -112,7 +112,10 @@ class ServiceRun:
 
 
 def is_end_of_worker(error: BaseException) -> bool:
-    """Whether an exception comes from outside of the service: the worker ends, and the record comes again elsewhere."""
+    """Return whether an exception ends the worker and does not come from the service.
+
+    The record is then not acknowledged and is delivered again.
+    """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0

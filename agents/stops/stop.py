@@ -1,4 +1,4 @@
-"""A stop: the agent that runs one service on the records that come to it."""
+"""A stop: the agent that runs one service on the records of its topic."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from metroline.routing.messages.segment import Segment
 from metroline.routing.strategies import strategy_named
 
 MAX_ABANDONED = 8
-"""Threads that may run on after their time-out, per record that the stop takes at once."""
+"""Maximum number of threads that still run after their timeout, for each unit of a service's `concurrency`."""
 
 DRAIN_SECONDS = 1.0
-"""Time that a pack may take while the worker stops or loses partitions."""
+"""Maximum time for a pack while the worker is stopping or losing partitions."""
 
 SLICE_SECONDS = 0.02
-"""Time after which a stop lets others have the event loop."""
+"""Time after which a stop yields to other tasks of the event loop."""
 
 
 class Stop:
-    """Runs one service on the records that come to its stop, and sends each of them on its way."""
+    """Runs one service on the records that arrive at its stop, and sends each record on."""
 
     def __init__(
         self,
@@ -46,7 +46,12 @@ class Stop:
         max_age: float | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`retry_policy` is the default, which the service may override; `pack_seconds` bounds the work on one pack."""
+        """Create the stop of a service.
+
+        `pack_seconds` is the maximum time for one pack, in seconds; the rest of the pack goes back to the stop.
+        `retry_policy` holds the defaults for the service. `max_age` is the maximum duration of a journey, in seconds.
+        `jitter` returns a random number from 0 to 1.
+        """
         self.agent_loop = agent_loop
         self.bus = agent_loop.bus
         self.clock = agent_loop.clock
@@ -65,7 +70,7 @@ class Stop:
             self.queues = OrderedQueues(by, self._attempt, self.clock)
 
     async def handle(self, envelope: Envelope) -> list[Confirmation]:
-        """Handle the records of an envelope and regroup them by where they go next."""
+        """Run the service on the records of an envelope and send them on, grouped by their next address."""
         if self.queues is not None:
             async with self.queues.turn:
                 return await self._handle_in_order(envelope, self.queues)
@@ -77,7 +82,7 @@ class Stop:
         return await self.bus.dispatch(departures)
 
     async def _handle_in_order(self, envelope: Envelope, queues: OrderedQueues) -> list[Confirmation]:
-        """Handle one record after the other; one that fails waits here, with those behind it in its queue."""
+        """Handle one record after the other; a record that fails waits in its queue with the records behind it."""
         departures = self.bus.departures(envelope)
         held: list[Confirmation] = []
         slice_began = self.clock()
@@ -101,7 +106,7 @@ class Stop:
         return await self.bus.dispatch(departures) + held
 
     async def _attempt(self, envelope: Envelope) -> Envelope | list[Confirmation]:
-        """Try a record that waited in its queue; return it with its attempts where it is to be tried again."""
+        """Try a record that waited in its queue, as described by `ordering.Attempt`."""
         departures = self.bus.departures(envelope)
         for run in self._runs(envelope, departures):
             await run.run_one(0)
@@ -112,7 +117,7 @@ class Stop:
         return await self.bus.dispatch(departures)
 
     def _runs(self, envelope: Envelope, departures: Departures) -> Iterator[ServiceRun]:
-        """Yield a run for each segment whose journey may go on; the others end here."""
+        """Yield a run for each segment whose journey may continue; expired journeys end here."""
         name, strategy, tables = self.service.name, strategy_named(envelope.strategy), self.rules.rule_tables
         for segment in envelope.segments:
             if admit(departures, segment, self.policy, self.clock()):
@@ -126,7 +131,7 @@ class Stop:
         return run.answers.again(place, self.policy, self.clock(), self.jitter)
 
     async def _call(self, runs: list[ServiceRun]) -> None:
-        """Call the service on the records of all runs, on as many at once as it takes."""
+        """Call the service on the records of all runs, up to `concurrency` of them at once."""
         deadline = self.clock() + self.pack_seconds
         if self.service.is_plain:
             await self._call_plain(runs, deadline)
@@ -138,7 +143,7 @@ class Stop:
             await asyncio.gather(*(self._call_each(waiting, deadline) for _ in range(self.service.concurrency)))
 
     async def _call_plain(self, runs: Iterable[ServiceRun], deadline: float) -> None:
-        """Call a plain function on one record at least, and on the others until the deadline."""
+        """Call a plain function on at least one record, and on the others until the deadline."""
         for run in runs:
             while run.answers.taken < len(run):
                 run.run(self.clock, SLICE_SECONDS)
@@ -147,7 +152,7 @@ class Stop:
                 await asyncio.sleep(0)
 
     async def _call_each(self, waiting: Iterator[tuple[ServiceRun, int]], deadline: float) -> None:
-        """Take one record after the other, one at least, until none is left or the deadline has passed."""
+        """Handle at least one record, and then the others until none is left or the deadline has passed."""
         slice_began = self.clock()
         for run, place in waiting:
             run.answers.taken += 1
@@ -160,5 +165,5 @@ class Stop:
                 slice_began = self.clock()
 
     def _is_over(self, deadline: float, now: float) -> bool:
-        """Whether the rest of a pack goes back to the stop: at the deadline, or earlier while the worker drains."""
+        """Return whether time is up for a pack: its deadline has passed, or an earlier one while the worker drains."""
         return now > deadline or (self.agent_loop.is_draining and now > deadline - self.pack_seconds + DRAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""Runs plain functions that wait for something in threads, so that they do not stop the event loop."""
+"""Runs blocking functions in threads, so that they do not stop the event loop."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from typing import Any
 
 
 class ThreadRunner:
-    """A thread for each call; one that is given up goes on to its end, and only so many of those may be there."""
+    """Starts a thread for each call, and limits the number of abandoned threads.
+
+    The thread of a cancelled call is abandoned: it runs to its end, since no thread can be stopped from outside.
+    """
 
     def __init__(self, max_abandoned: int) -> None:
-        self._most = max_abandoned
-        self._given_up = 0
+        """`max_abandoned` is the number of running abandoned threads at which new calls wait for one to end."""
+        self._max_abandoned = max_abandoned
+        self._abandoned = 0
         self._room = asyncio.Event()
         self._room.set()
 
     async def run(self, function: Callable[[Any], Any], argument: Any) -> Any:
-        """What the function returns or raises; a cancelled call gives its thread up, since no thread can be ended."""
-        while self._given_up >= self._most:
+        """Call a function in a thread; return what it returns, or raise what it raises."""
+        while self._abandoned >= self._max_abandoned:
             self._room.clear()
             await self._room.wait()
         loop = asyncio.get_running_loop()
@@ -28,11 +32,11 @@ class ThreadRunner:
         def run() -> None:
             try:
                 result, error = function(argument), None
-            except BaseException as raised:  # noqa: BLE001 - handed to who waits, SystemExit too
+            except BaseException as raised:  # noqa: BLE001 - the caller gets every exception, even SystemExit
                 result, error = None, raised
             try:
                 loop.call_soon_threadsafe(self._ended, answer, result, error)
-            except RuntimeError:  # the loop has ended meanwhile
+            except RuntimeError:  # the event loop was closed in the meantime
                 return
 
         Thread(target=run, daemon=True).start()
@@ -40,12 +44,12 @@ class ThreadRunner:
             return await answer
         except asyncio.CancelledError:
             if not answer.done() or answer.cancelled():
-                self._given_up += 1
+                self._abandoned += 1
             raise
 
     def _ended(self, answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
         if answer.cancelled():
-            self._given_up -= 1
+            self._abandoned -= 1
             self._room.set()
         elif error is None:
             answer.set_result(result)

@@ -1,4 +1,4 @@
-"""The views through which a stop reads and writes records."""
+"""The views through which a stop reads and writes the records of its service."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from metroline.routing.records.field_sets import FieldSet
 from metroline.routing.records.service_view import PartialDecode, SelectedFields, ServiceView, WholeRecord
 
 MAX_VIEWS = 100
-"""Sets of needed fields for which a view is kept; the tables of old versions may have named others."""
+"""Maximum number of views that are kept. Each version of a rules table may need other fields and hence another view."""
 
 WHOLE_RECORD = WholeRecord()
 
 
 class ServiceViews:
-    """The views of a service that reads certain fields, by the fields that must stay known beside them."""
+    """The views for one service, by the fields that the rules need."""
 
     def __init__(self, reads: FieldSet) -> None:
+        """`reads` are the fields that the service receives; None for the whole record."""
         self._reads = reads
         self._views: dict[FieldSet, ServiceView] = {}
 
     def of(self, needed_fields: FieldSet) -> ServiceView:
-        """Return the view in which `needed_fields` are known of each record, whatever the service reads."""
+        """Return a view that makes `needed_fields` of each record available in addition to those for the service."""
         if self._reads is None:
             return WHOLE_RECORD
         found = self._views.get(needed_fields)

@@ -41,13 +41,13 @@ def check(file: Path, line: str | None, json_file: Path | None) -> None:
     network = Network.read(read_text(file), Line.load(where).stops if where else None, str(file))
     warnings = network.warnings if where else (*network.warnings, _unchecked(file))
     if json_file is not None:
-        rules = [rule.model_dump(exclude_none=True) for rule in network.book.rules]
+        rules = [rule.model_dump(exclude_none=True) for rule in network.table.rules]
         write_json({"rules": rules, "stops": network.stops, "warnings": warnings}, json_file)
         return
     click.echo(text_map(network))
     for warning in warnings:
         click.echo(f"warning: {warning}")
-    click.echo(f"{file}: {len(network.book.rules)} rules, {len(network.stops)} stops: valid")
+    click.echo(f"{file}: {len(network.table.rules)} rules, {len(network.stops)} stops: valid")
 
 
 def _line_around(file: Path) -> str | None:

@@ -183,4 +183,4 @@ def _report(comparison: Comparison, line: Line) -> str:
         "Python": platform.python_version(),
         "broker": comparison.broker,
     }
-    return render(comparison, Network.of(line.book()), command, datetime.datetime.now(datetime.UTC), environment)
+    return render(comparison, Network.of(line.rules_table()), command, datetime.datetime.now(datetime.UTC), environment)

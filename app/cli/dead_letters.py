@@ -214,7 +214,7 @@ async def _live_table(dead: DeadLetters, settings: Settings, stop: str | None) -
         raise DeadLetterError(f"--to {stop}: no live worker serves that stop; there are {', '.join(sorted(served))}")
     published = await read_published(dead.cluster, dead.topics)
     if published is None:
-        return Line.load(settings.line).book()
+        return Line.load(settings.line).rules_table()
     return RulesTable.parse(published.publication.text, published.version)
 
 

@@ -47,7 +47,7 @@ class ComparisonRun:
 
         Records with different outcomes are listed in the comparison; a run that fails is raised as `RunFailed`.
         """
-        self.line.book()
+        self.line.rules_table()
         prepare_lookups(self.line)
         source = f"{self.prefix}.source"
         try:

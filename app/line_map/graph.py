@@ -45,7 +45,7 @@ def sections_of(network: Network, traffic: Traffic) -> list[Section]:
     def section(start: Station, end: Station) -> Section:
         return found.setdefault((start, end), Section(start, end))
 
-    for rule in network.book.rules:
+    for rule in network.table.rules:
         section(Station(rule.after), DROPPED if rule.to is None else Station(rule.to)).rules.append(rule)
     for stop in network.stops:
         if stop not in network.edges:

@@ -13,7 +13,7 @@ from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.routing.addresses import SOURCE, SWITCH
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.journeys.replay import begin_anew, discard_request, replay_request
+from metroline.routing.journeys.replay import discard_request, replay_request, restart
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision
 from metroline.routing.messages.segment import Replay
@@ -47,7 +47,7 @@ class Replays:
         for request in self.requests:
             departures = Departures(request.strategy, request.origin, max_hops=NO_LIMIT)
             for segment in request.segments:
-                begin_anew(departures, rule_tables, segment, time.time())
+                restart(departures, rule_tables, segment, time.time())
 
 
 def edited(letter: Letter, fields: dict[str, Any], record: bytes | None = None) -> bytes:

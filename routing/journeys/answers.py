@@ -1,4 +1,4 @@
-"""Answers: what a service made of the records of a segment becomes ends, further attempts and next steps."""
+"""Answers of a service, turned into outcomes, further attempts and next steps."""
 
 from __future__ import annotations
 
@@ -16,88 +16,88 @@ from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, have_changed
 from metroline.routing.records.service_view import Opened, ServiceView
 from metroline.routing.service_errors import describe_error
-from metroline.routing.strategies import RuleTables, Strategy
+from metroline.routing.strategies import Leaving, RuleTables, Strategy
 
 MAX_WAIT_SECONDS = 30 * 24 * 3600.0
-"""The longest wait that a service may ask for."""
+"""Longest wait that a service may request with `Retry(after=…)`: 30 days."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopPolicy:
-    """What one stop does with records that fail or come too late."""
+    """The policy of one stop for records that fail or arrive too late."""
 
     stop: str
     retries: RetryPolicy
     no_retry: tuple[type[BaseException], ...] = ()
     """Exceptions after which a record is not tried again."""
     reads: FieldSet = None
-    """The fields that the service is handed; None for the whole record."""
+    """The fields that the service receives; None for the whole record."""
     max_age: float | None = None
-    """Seconds that a journey may take; None for no bound."""
+    """Maximum duration of a journey, in seconds; None for no limit."""
 
     def hint(self, error: BaseException) -> str:
-        """Return what explains a KeyError for a field that the service was not handed, or an empty text."""
+        """Return an explanation of a KeyError for a field that `reads` does not name, or an empty string."""
         missed = error.args[0] if isinstance(error, KeyError) and error.args else None
         if self.reads is None or type(missed) is not str or missed in self.reads:
             return ""
-        return f"; reads= hands it {', '.join(sorted(self.reads)) or 'nothing'}"
+        return f"; its reads= names {', '.join(sorted(self.reads)) or 'no field'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt failed, as the outcome that it becomes after the last one."""
+    """A failed attempt, with the outcome that the record gets if no attempt is left."""
 
     outcome: Outcome
     wait: float = 0.0
-    """Seconds until the next attempt, if the service asked for a certain wait."""
+    """Seconds until the next attempt as requested by the service; 0 for the backoff of the retry policy."""
 
 
 ViewOf = Callable[[FieldSet], ServiceView]
-"""Returns the service's view of records of which the given fields must stay known."""
+"""Returns the service's view of records for which the values of the given fields must stay available."""
 
 
 class Answers:
-    """The answers of a service for the records of one segment, by their places in it.
+    """The answers of a service for the records of one segment, by the index of each record in the segment.
 
-    For each record `open` it, call the service with what it is handed, and report what came of it with one of
-    `returned`, `raised` and `timed_out`.
+    For each record, call `open`, call the service with the record that `open` returns for it, and report the result
+    with `returned`, `raised` or `timed_out`.
     """
 
     def __init__(
         self, stop: str, segment: Segment, view_of: ViewOf, strategy: Strategy, rule_tables: RuleTables
     ) -> None:
-        """Begin without any answer; the records leave by the tables that are given here."""
+        """Start without answers. The records will leave by the strategy and the tables passed here."""
         self.segment = segment
         self.strategy = strategy
         self.rule_tables = rule_tables
         self.plan_fields = strategy.plan_fields(segment.itinerary)
-        """The fields that the plan ahead was built on."""
+        """The fields on which the rest of the itinerary depends."""
         self.needed_fields = union([self.plan_fields, strategy.reader(rule_tables, stop).reads])
-        """All fields on which the next step depends."""
+        """The fields on which the next step depends, `plan_fields` included."""
         self.view = view_of(self.needed_fields)
         self.lines: list[bytes] = list(segment.lines)
         self.ends: dict[int, Outcome] = {}
-        """The outcomes of records that do not go on."""
+        """The outcomes of records whose journey ends here."""
         self.failures: dict[int, Failure] = {}
-        """Records that may be tried again."""
+        """The failed attempts of records that may be tried again."""
         self.before: list[dict[str, Any]] = [{}] * len(segment.lines)
-        """The plan fields of each record as it came."""
+        """The plan fields of each record as it arrived."""
         self.after: list[dict[str, Any]] = [{}] * len(segment.lines)
         """The needed fields of each record as the service left it."""
         self.taken = 0
-        """Records, counted from the first one, that were handled in time."""
+        """Number of records, from the start of the segment, that were handled before the time was up."""
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def open_all(self, count: int) -> list[Opened]:
-        """Return the next `count` records; raise `MalformedRecord` where any of their lines is no record."""
+        """Return the next `count` records as `open` does; raise `MalformedRecord` if any line is not a record."""
         return self.view.open_all(self.lines[self.taken : self.taken + count])
 
     def open(self, place: int) -> Opened | None:
-        """Return what is known of a record and what the service is handed of it, for this attempt alone.
+        """Return the known fields of a record and the record to pass to the service, for this attempt only.
 
-        Return None for a line that is no record: its journey ends.
+        Return None if the line is not a record; its journey then ends as `malformed_record`.
         """
         try:
             return self.view.open(self.lines[place])
@@ -106,12 +106,15 @@ class Answers:
             return None
 
     def note_plan_fields(self, place: int, known: dict[str, Any]) -> None:
-        """Keep the plan fields of a record as it came: services change records in place."""
+        """Copy the plan fields of a record before the service runs, since services change records in place."""
         if self.plan_fields != NOTHING:
             self.before[place] = as_sent(known, self.plan_fields)
 
     def returned(self, place: int, known: dict[str, Any], result: Any) -> None:
-        """Take what the service returned, as it is now: a service may keep the record and change it later."""
+        """Store the value that the service returned.
+
+        The value is encoded at once, since a service may keep the record and change it later.
+        """
         if not isinstance(result, dict):
             if isinstance(result, Retry) and _is_wait(result.after):
                 self.failures[place] = Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, result.reason), result.after)
@@ -130,7 +133,7 @@ class Answers:
             self.after[place] = as_sent(self.view.left(known, result), self.needed_fields)
 
     def raised(self, place: int, error: BaseException, policy: StopPolicy) -> None:
-        """Take an exception of the service; its record is tried again unless the policy says otherwise."""
+        """Store an exception of the service; the record may be tried again unless the exception is in `no_retry`."""
         outcome = Outcome.raised(describe_error(error, policy.hint(error)))
         if isinstance(error, policy.no_retry):
             self.ends[place] = outcome
@@ -138,11 +141,11 @@ class Answers:
             self.failures[place] = Failure(outcome)
 
     def timed_out(self, place: int, seconds: float) -> None:
-        """Note that the service did not answer within so many seconds."""
+        """Store that the service did not answer within `seconds`."""
         self.failures[place] = Failure(Outcome.dead(Cause.TIMEOUT, f"no answer within {seconds:g} s"))
 
     def again(self, place: int, policy: StopPolicy, now: float, jitter: Callable[[], float]) -> Segment | None:
-        """Return the record alone, with its attempts, and forget its failure; None unless it is to be tried again."""
+        """Return a segment with this record and its attempts, and clear its failure; None if no attempt follows."""
         failure = self.failures.get(place)
         if failure is None:
             return None
@@ -155,11 +158,11 @@ class Answers:
 
 
 def admit(departures: Departures, segment: Segment, policy: StopPolicy, now: float) -> bool:
-    """Return whether the journey of a segment may go on; end it as expired otherwise."""
+    """Return whether the journey of a segment may continue; if it is older than `max_age`, end it as expired."""
     age = now - segment.entered
     if policy.max_age is None or age <= policy.max_age:
         return True
-    outcome = Outcome.dead(Cause.EXPIRED, f"{age:.0f} s old, {policy.max_age:g} are allowed")
+    outcome = Outcome.dead(Cause.EXPIRED, f"the journey is {age:.0f} s old; at most {policy.max_age:g} s are allowed")
     departures.add(segment, _end(outcome).hop(policy.stop))
     return False
 
@@ -173,10 +176,11 @@ def depart(
     *,
     held: Collection[int] = (),
 ) -> None:
-    """Add the records of a segment that leave the stop, each in the direction of its answer.
+    """Add the records that leave the stop to `departures`, each to the address that follows from its answer.
 
-    Records that were not reached go back to the stop, failed ones to their next attempt or to the dead letters; those
-    at the places `held` stay. `now` is in seconds since the epoch, and `jitter` draws a number from 0 to 1.
+    Records that were not handled in time go back to the stop. Failed records go to their next attempt or, after the
+    last one, to the dead letters. Records whose index is in `held` stay. `now` is in seconds since the epoch; `jitter`
+    returns a random number from 0 to 1.
     """
     segment, stop, every = answers.segment, policy.stop, len(answers)
     if answers.taken < every:
@@ -201,7 +205,7 @@ def _depart_failed(
     now: float,
     jitter: Callable[[], float],
 ) -> None:
-    """Send records that failed alike to another attempt or, after the last one, to the dead letters."""
+    """Send records with the same failure to their next attempt or, after the last one, to the dead letters."""
     attempts, wait = _next_attempt(failure, segment, policy, now, jitter)
     if wait is None:
         dead = replace(segment.visited(policy.stop, now), attempts=attempts)
@@ -213,7 +217,7 @@ def _depart_failed(
 def _next_attempt(
     failure: Failure, segment: Segment, policy: StopPolicy, now: float, jitter: Callable[[], float]
 ) -> tuple[Attempts, float | None]:
-    """Return all attempts so far with this one, and the seconds until the next; None after the last."""
+    """Return all attempts including this one and the seconds until the next one; None if this was the last."""
     stop, before = policy.stop, segment.attempts
     earlier = before.causes if before is not None and before.stop == stop else ()
     causes = (*earlier, failure.outcome.reason or "")
@@ -224,7 +228,7 @@ def _next_attempt(
 
 
 def _next_steps(answers: Answers, places: Sequence[int], stop: str) -> Sequence[NextStep]:
-    """Return the next steps of the records at these places, which were handled."""
+    """Return the next step of each handled record at `places`."""
     if not answers.ends:
         return _leave(answers, places, stop)
     ends = {outcome: _end(outcome) for outcome in set(answers.ends.values())}  # records with equal ends stay together
@@ -237,11 +241,11 @@ def _next_steps(answers: Answers, places: Sequence[int], stop: str) -> Sequence[
 def _leave(answers: Answers, places: Sequence[int], stop: str) -> Sequence[NextStep]:
     after = [answers.after[place] for place in places]
     changed = have_changed([answers.before[place] for place in places], after, answers.plan_fields)
-    return answers.strategy.leave(answers.rule_tables, stop, after, answers.segment.itinerary, changed)
+    return answers.strategy.leave(answers.rule_tables, Leaving(stop, after, answers.segment.itinerary, changed))
 
 
 def _alike(failures: dict[int, Failure]) -> Iterator[tuple[Failure, list[int]]]:
-    """Yield failures with the places of the records that failed alike, which wait together."""
+    """Yield each failure with the indexes of the records that share it; they wait for the next attempt together."""
     groups: dict[Failure, list[int]] = {}
     for place, failure in sorted(failures.items()):
         groups.setdefault(failure, []).append(place)
@@ -249,7 +253,7 @@ def _alike(failures: dict[int, Failure]) -> Iterator[tuple[Failure, list[int]]]:
 
 
 def _end(outcome: Outcome) -> Decision:
-    """Return the end of a journey that the service itself decided."""
+    """Return a decision that ends the journey with an outcome decided by no rule."""
     return Decision(None, outcome, None, 0, NOTHING)
 
 
@@ -258,12 +262,12 @@ def _is_wait(seconds: Any) -> bool:
 
 
 def _verdict(result: Any) -> Outcome:
-    """Return the outcome that a service's answer stands for when it is not a record."""
+    """Return the outcome for a return value of the service that is not a dict and asks for no further attempt."""
     if isinstance(result, Drop):
         if not isinstance(result.reason, str):
-            return Outcome.dead(Cause.BAD_RETURN, f"Drop({result.reason!r}): a reason is a text")
+            return Outcome.dead(Cause.BAD_RETURN, f"Drop({result.reason!r}): the reason must be a string")
         return Outcome.dropped(result.reason)
     if isinstance(result, Retry):
-        limit = f"0 to {MAX_WAIT_SECONDS:.0f} s are allowed"
+        limit = f"after must be a number of seconds from 0 to {MAX_WAIT_SECONDS:.0f}"
         return Outcome.dead(Cause.BAD_RETURN, f"Retry(after={result.after!r}): {limit}")
     return Outcome.dead(Cause.BAD_RETURN, f"{type(result).__name__}, not a dict, Drop or Retry")

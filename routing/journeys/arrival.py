@@ -1,4 +1,4 @@
-"""Arrival: outcomes that come to the arrivals settle records, the first one for each, or reopen dead letters."""
+"""Handles messages to the arrivals: settles the first outcome of each record, and reopens dead letters on request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.journeys.replay import begin_anew
+from metroline.routing.journeys.replay import restart
 from metroline.routing.journeys.settlement import SettledBlock, block_key, by_block, outcome_key
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
@@ -16,25 +16,26 @@ from metroline.routing.outcome import Ending
 from metroline.routing.strategies import RuleTables
 
 BlockOf = Callable[[bytes], SettledBlock]
-"""Returns the block of a key, which is changed in place."""
+"""Returns the block with a key; `settle` changes it in place."""
 
 
 @dataclass(slots=True)
 class Settlement:
-    """What one envelope changed."""
+    """The changes that one envelope made."""
 
     fresh: list[Segment] = field(default_factory=list)
-    """Records that had no outcome before, with the one they have now."""
+    """The records that were settled by this envelope, with their outcomes."""
     touched: dict[bytes, SettledBlock] = field(default_factory=dict)
-    """The blocks that changed, by key."""
+    """The blocks that changed, by their keys."""
 
 
 def settle(
     envelope: Envelope, block_of: BlockOf, departures: Departures, rule_tables: RuleTables, now: float
 ) -> Settlement:
-    """Settle the records of an envelope, and add dead letters that begin anew to `departures`.
+    """Settle the records of an envelope and add reopened dead letters to `departures`.
 
-    Raises `MetrolineError` for a segment that has no outcome, and for a request about anything but dead letters.
+    Raise `MetrolineError` for a segment without an outcome, and for a request about records that are not dead letters.
+    `now` is in seconds since the epoch.
     """
     settlement = Settlement()
     for segment in envelope.segments:
@@ -47,7 +48,7 @@ def settle(
 
 def _settle(origin: Origin, segment: Segment, block_of: BlockOf, settlement: Settlement) -> None:
     if segment.outcome is None:
-        raise MetrolineError("an envelope without an outcome came to the arrivals")
+        raise MetrolineError("an envelope on the topic of the arrivals has no outcome")
     counted_as = outcome_key(segment.last_stop, segment.outcome)
     fresh: list[int] = []
     for number, places in by_block(segment.ids):
@@ -68,10 +69,10 @@ def _reopen(
     rule_tables: RuleTables,
     now: float,
 ) -> None:
-    """Take back the outcome of dead letters and send them on; those that are no longer dead stay as they are."""
+    """Remove the outcome of dead letters and restart them; records that are no longer dead letters are left alone."""
     if segment.outcome is None or segment.outcome.ending is not Ending.DEAD:
-        raise MetrolineError("only a dead letter can begin anew")
-    begin_anew(Departures(departures.strategy, origin), rule_tables, segment, now)  # raises before anything is changed
+        raise MetrolineError("only a dead letter can be replayed or discarded")
+    restart(Departures(departures.strategy, origin), rule_tables, segment, now)  # raises before a block is changed
     counted_as = outcome_key(segment.last_stop, segment.outcome)
     for number, places in by_block(segment.ids):
         key = block_key(origin, number)
@@ -79,4 +80,4 @@ def _reopen(
         opened = block.reopen([segment.ids[place] for place in places], counted_as, segment.generation)
         if opened:
             settlement.touched[key] = block
-            begin_anew(departures, rule_tables, segment.part([places[place] for place in opened]), now)
+            restart(departures, rule_tables, segment.part([places[place] for place in opened]), now)

@@ -1,4 +1,4 @@
-"""Dead letters: what is kept of bytes that could not go on."""
+"""Dead letters for bytes that are not records, not envelopes, or too large."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 
 MALFORMED_ORIGIN = "stray:"
-"""How the origin of a message that is no envelope begins; the rest is the address where it was found."""
+"""Prefix of the origin of a message that is not an envelope; the address at which it was found follows."""
 
 KEPT_BYTES = 64 * 1024
-"""Bytes of a raw message that a dead letter keeps."""
+"""Maximum number of bytes of a raw message that a dead letter keeps."""
 
 
 def kept(raw: bytes) -> bytes:
-    """Return bytes that are no record as the JSON line of a dead letter.
+    """Return the JSON line by which a dead letter represents bytes that are not a record.
 
-    The line has their text or, where they are no UTF-8, base64; it is cut at `KEPT_BYTES`, with the SHA-256 of all.
+    The line holds the first `KEPT_BYTES` bytes as text or, if they are not valid UTF-8, as base64, and the size of all.
+    If bytes were cut off, it also holds the SHA-256 of all.
     """
     head = raw[:KEPT_BYTES]
     letter: dict[str, object] = {"size": len(raw)}
@@ -37,21 +38,27 @@ def kept(raw: bytes) -> bytes:
 
 
 def malformed_message(raw: bytes, address: str, partition: int, offset: int, reason: str, at: float) -> Envelope:
-    """Return the dead letter of a message that is no envelope, found at this offset of the topic of `address`."""
+    """Return the dead letter for a message that is not an envelope, found at this offset of the topic of `address`.
+
+    `at` is the time at which it was found, in seconds since the epoch.
+    """
     where = f"{address}[{partition}]@{offset}: {reason}"
     segment = Segment((offset,), (kept(raw),), at, outcome=Outcome.dead(Cause.MALFORMED_ENVELOPE, where), hops=1)
     return Envelope("", Origin(f"{MALFORMED_ORIGIN}{address}", partition), (segment,))
 
 
 def is_malformed_message(origin: Origin) -> bool:
-    """Whether an origin is that of a message that was no envelope."""
+    """Return whether an origin is that of a message that is not an envelope."""
     return origin.name.startswith(MALFORMED_ORIGIN)
 
 
 def too_large(envelope: Envelope, size: int, limit: int) -> Envelope:
-    """Return the dead letters of an envelope that no message can hold: its records cut to what a letter keeps."""
-    bound = f"a message may hold {limit}" if size > limit else "more than the broker takes"
-    outcome = Outcome.dead(Cause.TOO_LARGE, f"{size} bytes, {bound}")
+    """Return the dead letters for an envelope of `size` bytes that does not fit into a message.
+
+    Each record is replaced by what `kept` keeps of it.
+    """
+    reason = f"the maximum is {limit}" if size > limit else "which is more than the broker accepts"
+    outcome = Outcome.dead(Cause.TOO_LARGE, f"the message would have {size} bytes, {reason}")
     segments = tuple(
         replace(segment, lines=tuple(map(kept, segment.lines)), outcome=outcome, itinerary=None)
         for segment in envelope.segments

@@ -1,4 +1,4 @@
-"""Conductor, map maker and switch: they read what the table reads of a record, and pass the record on as it came."""
+"""Conductor, map maker and switch: they read only the fields that rules read, and pass records on unchanged."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from metroline.routing.rules.table import RulesTable
 
 
 class Router(ABC):
-    """Decides the next step of records that have left a stop, by the current table."""
+    """Decides the next step of records that have left a stop with the current rules table."""
 
     address: ClassVar[Decider]
     summary: ClassVar[str]
-    """What it does, in one sentence for people."""
+    """One sentence for users that says what the router does."""
 
     @abstractmethod
     def reader(self, rules: RulesTable, after: str) -> FieldReader:
@@ -31,11 +31,14 @@ class Router(ABC):
 
     @abstractmethod
     def next_steps(self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
-        """Return the next step of each record that has just left `after`."""
+        """Return the next step of each record that has just left the stop `after`.
+
+        `records` holds for each record the fields that `reader` reads.
+        """
 
 
 class Conductor(Router):
-    """Decides one step at a time; asked at the start and after every stop (Process Manager)."""
+    """Decides one step at a time, at the start and after every stop (Process Manager)."""
 
     address = Decider.CONDUCTOR
     summary = "Decides the next stop after every stop."
@@ -48,10 +51,10 @@ class Conductor(Router):
 
 
 class MapMaker(Router):
-    """Plans the whole way at the start and sends the plan with the record (Routing Slip)."""
+    """Plans the whole itinerary at the start and sends it with the record (Routing Slip)."""
 
     address = Decider.MAP_MAKER
-    summary = "Plans the way of a record at the start."
+    summary = "Plans the itinerary of a record at the start."
 
     def reader(self, rules: RulesTable, after: str) -> FieldReader:
         return rules.reader
@@ -61,10 +64,10 @@ class MapMaker(Router):
 
 
 class Switch(Router):
-    """Plans anew from where the record is, once a stop has changed what the plan was built on (Dynamic Router)."""
+    """Plans the rest of the itinerary when a stop has changed a field on which the plan depends (Dynamic Router)."""
 
     address = Decider.SWITCH
-    summary = "Plans anew where a stop has made the plan stale."
+    summary = "Replaces the itinerary of a record when a stop has made it stale."
 
     def reader(self, rules: RulesTable, after: str) -> FieldReader:
         return rules.reader
@@ -78,12 +81,12 @@ ROUTERS: dict[str, Router] = {router.address.value: router for router in (MapMak
 
 
 def route(departures: Departures, router: Router, envelope: Envelope, rules: RulesTable) -> None:
-    """Add the records of an envelope, each with the next step that the router decides on."""
+    """Add the records of an envelope to `departures`, each with the next step that the router decides."""
     by = router.address.value
     for segment in envelope.segments:
         after = segment.last_stop
         reader = router.reader(rules, after)
-        if reader.is_blind:  # all records are alike to the rules
+        if reader.is_blind:  # the rules read no field, so one decision holds for all records
             departures.add(segment, router.next_steps(rules, after, [{}])[0].hop(by))
         else:
             departures.add_each(segment, _next_steps(router, rules, segment, reader), by)

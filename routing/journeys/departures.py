@@ -1,4 +1,4 @@
-"""Departures: what leaves from one message, by address."""
+"""The records that leave from one message, grouped by address."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from metroline.routing.outcome import Cause, Ending, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an envelope may hold, and how far a journey may go."""
+    """Maximum sizes of envelopes and messages, and the maximum length of a journey."""
 
     pack_bytes: int = 900 * 1024
-    """Bytes of records in an envelope, unless a single record is larger."""
+    """Maximum bytes of records in an envelope; a single larger record gets an envelope of its own."""
     pack_records: int = 1_000
-    """Records in an envelope."""
+    """Maximum number of records in an envelope."""
     message_bytes: int = 2 * 1_048_588
-    """Bytes that a message on the bus may hold."""
+    """Maximum size of a message on the bus, in bytes."""
     max_hops: int = 64
-    """Stops that a journey may visit; the next one makes it a dead letter."""
+    """Maximum number of stops in a journey; a record that would visit another one becomes a dead letter."""
 
 
 @dataclass(slots=True)
 class Departures:
-    """Segments that leave together, gathered by address until all of them are known."""
+    """Segments that leave together, collected by address until all of them are known."""
 
     strategy: str
     origin: Origin
@@ -38,15 +38,15 @@ class Departures:
 
     @classmethod
     def of(cls, envelope: Envelope, limits: Limits) -> Departures:
-        """Return the departures, none yet, of the records in an envelope."""
+        """Return empty departures for the records of an envelope."""
         return cls(envelope.strategy, envelope.origin, limits.max_hops)
 
     def add(self, segment: Segment, hop: Hop) -> None:
-        """Add a segment that makes this hop; a journey that has gone too far ends here."""
+        """Add a segment that makes this hop; it ends as `too_many_hops` if its journey has reached `max_hops`."""
         outcome, to = hop.outcome, hop.to
         visited = len(segment.history)
         if is_service(to) and visited >= self.max_hops:
-            outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{visited} stops behind it, {self.max_hops} are allowed")
+            outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{visited} stops visited, the maximum is {self.max_hops}")
             to = ARRIVALS
         moved = replace(
             segment,
@@ -59,7 +59,10 @@ class Departures:
         self.by_address.setdefault(to, []).append(moved)
 
     def add_each(self, segment: Segment, next_steps: Sequence[NextStep], by: str) -> None:
-        """Add a segment whose record i takes `next_steps[i]`; records with the same next step stay together."""
+        """Add a segment whose record i takes `next_steps[i]`; records with the same object as next step stay together.
+
+        `by` is the decider that the history names.
+        """
         if len(set(map(id, next_steps))) == 1:
             self.add(segment, next_steps[0].hop(by))
             return
@@ -74,16 +77,16 @@ class Departures:
             self.add(segment.part(places), next_step.hop(by))
 
     def send_back(self, segment: Segment, stop: str, seconds: float = 0.0) -> None:
-        """Add a segment that goes back to its stop as it came, through a waiting room if it is to wait."""
+        """Add a segment that returns to its stop unchanged, through a waiting room if it has to wait some `seconds`."""
         back = replace(segment, hops=segment.hops + 1)
         self.by_address.setdefault(waiting_room(seconds) or service_address(stop), []).append(back)
 
     def end(self, segment: Segment, outcome: Outcome) -> None:
-        """Add a segment whose journey ends with this outcome, whatever it carried before."""
+        """Add a segment whose journey ends with this outcome, which replaces any outcome that it had."""
         self.add(replace(segment, outcome=None), Hop(ARRIVALS, outcome=outcome))
 
     def packs(self, limits: Limits, fill: float = 1.0) -> Iterator[tuple[str, Envelope]]:
-        """Yield addresses and envelopes, each filled to this share of `limits.pack_bytes` at most."""
+        """Yield envelopes with their addresses; `fill` is the share of `limits.pack_bytes` that they may use."""
         size = int(limits.pack_bytes * fill)
         for address, segments in self.by_address.items():
             for envelope in pack(self.strategy, self.origin, segments, size, limits.pack_records):

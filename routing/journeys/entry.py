@@ -1,4 +1,4 @@
-"""Entry: source messages become a segment whose records go their first steps (Messaging Gateway)."""
+"""Turns source messages into a segment whose records take their first steps (Messaging Gateway)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from metroline.routing.records.source_messages import read_message, read_plain
 from metroline.routing.strategies import RuleTables, Strategy
 
 ON_RAMP = "on-ramp"
-"""The decider that a journey's history names for a first step."""
+"""The decider that the history of a journey names for its first step."""
 
 CHUNK_BYTES = 24 * 1024
-"""Bytes of source messages that are read together; where one of them needs a closer look, all of them get it."""
+"""Bytes of source messages that are read together. If one of them has to be read line by line, all of them are."""
 
 
 def enter(
@@ -30,9 +30,9 @@ def enter(
     rule_tables: RuleTables,
     now: float,
 ) -> None:
-    """Add the records of source messages to `departures`; a line that is no record ends as a dead letter.
+    """Add the records of source messages to `departures`; a line that is not a record ends as a dead letter.
 
-    `offsets[i]` and `values[i]` belong to one message of the partition; `now` is in seconds since the epoch.
+    `values[i]` is the value of the message at `offsets[i]` of the partition; `now` is in seconds since the epoch.
     """
     batch = _Batch(strategy, rule_tables)
     each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
@@ -52,7 +52,7 @@ class _Batch:
         self.next_steps: list[NextStep] = []
 
     def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
-        """Add source messages; nearly always each line is one record, and all of them are read at once."""
+        """Add source messages. Usually every line is one record, and all lines are read at once."""
         plain = read_plain(values, self.strategy.reader(self.rule_tables, SOURCE))
         if plain is None:
             for offset, value in zip(offsets, values, strict=True):
@@ -63,7 +63,7 @@ class _Batch:
         self.next_steps += self.strategy.begin(self.rule_tables, plain.records)
 
     def _add_lines(self, offset: int, value: bytes | None) -> None:
-        """Add a source message line by line: a line that is no record is a dead letter of its own."""
+        """Add a source message line by line; each line that is not a record becomes a dead letter."""
         lines = read_message(value)
         for index, line in enumerate(lines):
             self.ids.append(offset if len(lines) == 1 else (offset, index, len(lines)))
@@ -77,7 +77,7 @@ class _Batch:
 
 
 def _ids(offsets: Sequence[int], counts: Sequence[int]) -> Iterator[RecordId]:
-    """Yield the ids of the records of messages, where `counts[i]` of them came with message i."""
+    """Yield the ids of the records in messages; `counts[i]` is the number of records in the message at `offsets[i]`."""
     for offset, count in zip(offsets, counts, strict=True):
         if count == 1:
             yield offset

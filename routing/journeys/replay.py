@@ -1,8 +1,8 @@
-"""Replays: dead letters that begin anew or are discarded, which the arrivals alone may do.
+"""Requests to replay or discard dead letters, and their execution by the arrivals.
 
-A request goes to the arrivals as the letter itself, so that it is handled in order with the outcomes of its partition.
-It names the letter's generation, and only a dead letter of that generation is reopened: whatever is asked for twice, by
-two people or after an interruption, happens once.
+A request is the dead letter itself, sent to the arrivals, so that it is handled in order with the outcomes of its
+partition. It carries the generation of the letter, and only a dead letter of that generation is reopened. A request
+that is sent twice, by two people or after an interruption, therefore takes effect once.
 """
 
 from __future__ import annotations
@@ -19,27 +19,33 @@ from metroline.routing.outcome import Outcome
 from metroline.routing.strategies import RuleTables, strategy_named
 
 BY = "replay"
-"""The decider that a journey's history names for the first step of a replay."""
+"""The decider that the history of a journey names for the first step of a replay."""
 
 
 def replay_request(letter: Envelope, replay: Replay, stop: str | None, line: bytes) -> Envelope:
-    """Return the request that the one record of a letter begins anew as `line`: at this stop, or at the source."""
+    """Return a request to replay a dead letter of one record with `line` as its record.
+
+    The journey restarts at `stop`, or at the source if `stop` is None.
+    """
     [segment] = letter.segments
     asked = replace(segment, lines=(line,), replays=(*segment.replays, replay), request=ReplayRequest(stop))
     return replace(letter, segments=(asked,))
 
 
 def discard_request(letter: Envelope, replay: Replay, reason: str) -> Envelope:
-    """Return the request that the one record of a letter counts as dropped for this reason."""
+    """Return a request to count a dead letter of one record as dropped for this reason."""
     [segment] = letter.segments
     asked = replace(segment, replays=(*segment.replays, replay), request=DiscardRequest(reason))
     return replace(letter, segments=(asked,))
 
 
-def begin_anew(departures: Departures, rule_tables: RuleTables, segment: Segment, now: float) -> None:
-    """Add reopened records: as young as at the entry, without attempts, and as the next generation."""
+def restart(departures: Departures, rule_tables: RuleTables, segment: Segment, now: float) -> None:
+    """Add reopened records to `departures`, as the next generation, entering `now`, without history or attempts.
+
+    Records that are to be discarded end as dropped. Raise `MetrolineError` if the segment has no request.
+    """
     request = segment.request
-    anew = replace(
+    restarted = replace(
         segment,
         entered=now,
         history=(),
@@ -52,12 +58,12 @@ def begin_anew(departures: Departures, rule_tables: RuleTables, segment: Segment
         request=None,
     )
     if isinstance(request, DiscardRequest):
-        departures.end(replace(anew, history=segment.history), Outcome.dropped(f"discarded: {request.reason}"))
+        departures.end(replace(restarted, history=segment.history), Outcome.dropped(f"discarded: {request.reason}"))
     elif request is None:
-        raise MetrolineError("nobody asked to reopen this dead letter")
+        raise MetrolineError("this dead letter has no request to replay or discard it")
     elif request.stop is not None:
-        departures.add(anew, Hop(service_address(request.stop), Provenance(None, BY, rule_tables.live.version)))
+        departures.add(restarted, Hop(service_address(request.stop), Provenance(None, BY, rule_tables.live.version)))
     else:
         strategy = strategy_named(departures.strategy)
-        records = strategy.reader(rule_tables, SOURCE).read_all(anew.lines)
-        departures.add_each(anew, strategy.begin(rule_tables, records), BY)
+        records = strategy.reader(rule_tables, SOURCE).read_all(restarted.lines)
+        departures.add_each(restarted, strategy.begin(rule_tables, records), BY)

@@ -1,7 +1,8 @@
-"""Which records have their outcome, exactly and in a few bits each, with the counts of their outcomes.
+"""Keeps track of the records that have an outcome, in a few bits per record, and counts their outcomes.
 
-Per partition and block of offsets: a bitmap of the messages that are settled whole and small bitmaps for those of
-several lines that are settled in part. A block's bitmaps and counts are one value, so that both survive or neither.
+Each block of offsets of a partition has a bitmap of the messages that are settled completely, and a small bitmap for
+each message of several lines that is settled in part. The bitmaps and the counts of a block are stored as one value, so
+that they cannot contradict each other after a crash.
 """
 
 from __future__ import annotations
@@ -18,33 +19,35 @@ from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.outcome import Ending, Outcome
 
 BLOCK_OFFSETS = 16_384
-"""Offsets in a block."""
+"""Number of offsets in a block."""
 
 MAX_KEYS = 256
-"""Kinds of outcome that a block counts apart; what is more is counted as OTHER."""
+"""Maximum number of outcome keys that a block counts separately; further ones are counted under `OTHER`."""
 
 OTHER = "other reasons"
 
 EMPTY = BitMap()
 
-MAX_REASON = 200
-"""Characters of a drop's reason that it is counted by."""
+MAX_REASON_CHARACTERS = 200
+"""Maximum number of characters of a drop's reason in an outcome key."""
 
 MAX_INDEX = 2**32 // BLOCK_OFFSETS - 1
-"""Records of one message of which each can be told from the others in a bitmap of 32-bit numbers."""
+"""Number of records of one message that can have a mark, since bitmaps hold 32-bit integers."""
 
 OutcomeKey = tuple[str, str, str]
-"""Last stop, ending, and the drop's reason or the dead letter's cause ('' for delivered)."""
+"""The key under which an outcome is counted: last stop, ending, and reason or cause ('' for delivered)."""
 
 
 def offset_of(record: RecordId) -> int:
-    """The offset of a record's source message."""
+    """Return the offset of the source message of a record."""
     return record if type(record) is int else cast("tuple[int, int, int]", record)[0]
 
 
 def mark_of(record: RecordId) -> int | None:
-    """What a record is found by among the dead ones of its block; None for one so far back in its message that it
-    cannot be replayed."""
+    """Return the integer that stands for a record in the bitmap of dead letters of its block.
+
+    Return None for a record whose index in its message is `MAX_INDEX` or larger; it cannot be replayed.
+    """
     if type(record) is int:
         return record % BLOCK_OFFSETS
     offset, index, count = cast("tuple[int, int, int]", record)
@@ -54,9 +57,9 @@ def mark_of(record: RecordId) -> int | None:
 
 
 def by_block(ids: Iterable[RecordId]) -> Iterator[tuple[int, list[int]]]:
-    """The places of these ids, apart by the block they lie in."""
+    """Yield the number of each block to which ids belong, with the indexes of these ids."""
     all_ids = list(ids)
-    if len(all_ids) > 1 and len(set(map(type, all_ids))) == 1:  # nearly always: of one kind, and in one block
+    if len(all_ids) > 1 and len(set(map(type, all_ids))) == 1:  # the usual case: ids of one kind, in one block
         first, last = offset_of(min(all_ids)) // BLOCK_OFFSETS, offset_of(max(all_ids)) // BLOCK_OFFSETS
         if first == last:
             return iter([(first, list(range(len(all_ids))))])
@@ -67,18 +70,18 @@ def by_block(ids: Iterable[RecordId]) -> Iterator[tuple[int, list[int]]]:
 
 
 def _are_offsets(ids: list[RecordId]) -> TypeGuard[list[int]]:
-    """Whether each of them, of which there is one at least, is the offset of a message of one record."""
+    """Return whether there are ids and each is the offset of a message with one record."""
     return set(map(type, ids)) == {int}
 
 
 def outcome_key(last_stop: str, outcome: Outcome) -> OutcomeKey:
-    """Return what an outcome is counted under: a dead letter by its cause, since their details are many."""
+    """Return the key under which an outcome is counted. Dead letters are counted by cause, as their details vary."""
     counted = outcome.reason or "" if outcome.cause is None else outcome.cause.value
-    return (last_stop, outcome.ending.value, counted[:MAX_REASON])
+    return (last_stop, outcome.ending.value, counted[:MAX_REASON_CHARACTERS])
 
 
 def block_key(origin: Origin, number: int) -> bytes:
-    """Return the key under which a block is stored; it begins with the partition."""
+    """Return the key under which a block is stored; it starts with the number of the partition."""
     return f"{origin.partition}/{origin.name}/{number}".encode()
 
 
@@ -87,22 +90,23 @@ class SettledBlock:
     """The settled records of one block of offsets."""
 
     whole: BitMap = field(default_factory=BitMap)
+    """The messages of which all records are settled, by offset within the block."""
     partial: dict[int, tuple[int, BitMap]] = field(default_factory=dict)
-    """Per offset: how many records its message holds, and which of them are settled."""
+    """Messages settled in part: by offset within the block, the number of records and the indexes of settled ones."""
     counts: Counter[OutcomeKey] = field(default_factory=Counter)
     hops: int = 0
-    """How often the settled records were written to the bus."""
+    """Number of times that the settled records were written to the bus."""
     duplicates: int = 0
-    """Outcomes that came for a record that was settled."""
+    """Number of outcomes that arrived for records that were already settled."""
     dead: BitMap = field(default_factory=BitMap)
-    """The records that ended as dead letters, by their marks."""
+    """The marks of the dead letters."""
     generations: dict[int, BitMap] = field(default_factory=dict)
-    """The records that began anew, by their marks, apart by how often they did."""
+    """The marks of the records that were restarted, by their current generation."""
     _encoded: dict[int, list[Any]] = field(default_factory=dict, repr=False, compare=False)
-    """Entries of `partial` as JSON data, as long as they have not changed: many are under way at once."""
+    """Entries of `partial` as JSON data until they change, since encoding all of them each time would be slow."""
 
     def settle(self, ids: Iterable[RecordId], kind: OutcomeKey, hops: int, generation: int = 0) -> list[int]:
-        """Settles records of this block that came with one outcome; gives the places of those that had none."""
+        """Settle records of this block that share an outcome; return the indexes of those not settled before."""
         all_ids = list(ids)
         fresh = None if generation or self.generations else self._settle_all(all_ids)
         if fresh is None:
@@ -120,21 +124,21 @@ class SettledBlock:
         return fresh
 
     def generation(self, record: RecordId) -> int:
-        """How often a record began anew."""
+        """Return the number of times that a record was restarted."""
         mark = mark_of(record) if self.generations else None
         if mark is None:
             return 0
         return next((generation for generation, marks in self.generations.items() if mark in marks), 0)
 
     def is_dead(self, record: RecordId, generation: int) -> bool:
-        """Whether a record is a dead letter of this generation, and was not replayed or discarded since."""
+        """Return whether a record is a dead letter of this generation that was not replayed or discarded since."""
         mark = mark_of(record)
         return mark is not None and mark in self.dead and self.generation(record) == generation
 
     def reopen(self, ids: Iterable[RecordId], kind: OutcomeKey, generation: int) -> list[int]:
-        """Takes back the outcome of those that are dead letters of this generation; gives their places.
+        """Remove the outcome of the records that are dead letters of this generation; return their indexes.
 
-        Each begins anew as the next generation, so what is asked for twice happens once.
+        The records become the next generation, so that a second request has no effect.
         """
         opened = []
         for place, record in enumerate(ids):
@@ -169,7 +173,7 @@ class SettledBlock:
             self.partial[place][1].discard(index)
 
     def _settle_all(self, ids: list[RecordId]) -> list[int] | None:
-        """The quick way, for records of which none is settled; None where that is not so."""
+        """Settle all records at once and return their indexes; return None and do nothing if one is settled already."""
         if not _are_offsets(ids):
             return self._settle_packed(ids)
         new = BitMap([record % BLOCK_OFFSETS for record in ids])
@@ -179,7 +183,7 @@ class SettledBlock:
         return list(range(len(ids)))
 
     def _settle_packed(self, ids: list[RecordId]) -> list[int] | None:
-        """The same for records of messages of several."""
+        """Do what `_settle_all` does, for records of messages with several lines."""
         if set(map(type, ids)) != {tuple}:
             return None
         new: dict[tuple[int, int], list[int]] = {}
@@ -217,7 +221,7 @@ class SettledBlock:
         return True
 
     def encode(self) -> dict[str, Any]:
-        """As JSON data; the bitmaps in roaring's portable format, base64."""
+        """Return the block as JSON data, with bitmaps in the portable format of Roaring as base64."""
         self.whole.run_optimize()
         self.dead.run_optimize()
         for bitmap in self.generations.values():
@@ -238,6 +242,7 @@ class SettledBlock:
 
     @classmethod
     def decode(cls, data: dict[str, Any]) -> SettledBlock:
+        """Return the block in JSON data."""
         return cls(
             _decode(data["whole"]),
             {int(place): (count, _decode(settled)) for place, (count, settled) in data["partial"].items()},

@@ -1,4 +1,4 @@
-"""One record's journey as a person reads it."""
+"""A summary of the journey of one record, for display."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from metroline.routing.messages.record_ids import Origin, id_text
 from metroline.routing.messages.segment import Segment
 
 SHOWN_BYTES = 2_000
-"""Bytes of a record that are shown."""
+"""Maximum number of bytes of a record that are shown."""
 
 
 def summary(origin: Origin, segment: Segment, place: int, settled_at: float) -> dict[str, object]:
-    """Return the journey of one record of a segment as JSON data; times are in seconds since the epoch."""
+    """Return the journey of the record at an index of a segment as JSON data; times are in seconds since the epoch."""
     outcome = segment.outcome
     return {
         "id": id_text(origin, segment.ids[place]),

@@ -1,1 +1,1 @@
-"""What travels on the bus, and its wire format. Imports `records` only."""
+"""The messages of the bus and their wire format. Imports only `records` and the modules at the top of `routing`."""

@@ -1,7 +1,7 @@
-"""The envelope: one message of the bus, a header and one or many records that travel together (Envelope Wrapper).
+"""The envelope: one message of the bus, with a header and one or more records that travel together (Envelope Wrapper).
 
-On the bus it is JSON lines: the first line is the header, each further line one record. What records share stands once:
-the header's segments each say for a range of lines what is behind them and what is ahead.
+Its wire format is JSON lines: the first line is the header, and each further line is one record. Data that records
+share is written once: each segment in the header holds the history and the plan of a range of lines.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment, decode_segments, encode_segment
 
 FORMAT = 2
-"""The format that is written."""
+"""The version of the wire format that is written."""
 
 READABLE = frozenset({1, FORMAT})
-"""The formats that are read: this one and the one before it."""
+"""The versions of the wire format that are read: the current one and the one before it."""
 
-MOST = 300
-"""Characters of an error's text that are kept; it may repeat what it found."""
+MAX_ERROR_CHARACTERS = 300
+"""Maximum number of characters of a decoding error's text, which may repeat parts of the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Segments of one origin whose journeys go by one strategy."""
+    """Segments whose records come from one origin and travel under one strategy."""
 
     strategy: str
     origin: Origin
@@ -38,7 +38,7 @@ class Envelope:
         return sum(len(segment.ids) for segment in self.segments)
 
     def encode(self) -> bytes:
-        """The message's value."""
+        """Return the value of the message."""
         header = {
             "metroline": FORMAT,
             "strategy": self.strategy,
@@ -52,9 +52,9 @@ class Envelope:
 
     @classmethod
     def decode(cls, raw: bytes, partition: int | None = None) -> Envelope:
-        """Reads a message's value; raises `MalformedEnvelope`, which keeps the bytes.
+        """Return the envelope in the value of a message; raise `MalformedEnvelope`, which holds the bytes.
 
-        `partition` is where the message lies: an envelope stays in the partition of its origin.
+        `partition`, if given, is the partition of the message, which must be that of the envelope's origin.
         """
         try:
             head, *lines = raw.split(b"\n")
@@ -63,25 +63,29 @@ class Envelope:
                 raise MetrolineError(f"its format is {header['metroline']}; this worker reads up to {FORMAT}")
             origin = header["origin"]
             if "/" in origin[0]:
-                raise MetrolineError(f"{origin[0]!r} is no origin")
+                raise MetrolineError(f"{origin[0]!r} is not an origin")
             if partition is not None and origin[1] != partition:
-                raise MetrolineError(f"it comes from partition {origin[1]} and lies in {partition}")
+                raise MetrolineError(f"its origin is partition {origin[1]}, but it was found in partition {partition}")
             envelope = cls(
                 text(header["strategy"]),
                 Origin(text(origin[0]), natural(origin[1])),
                 tuple(decode_segments(header["segments"], lines)),
             )
         except MetrolineError as error:
-            raise MalformedEnvelope(f"no envelope: {error}", raw) from error
+            raise MalformedEnvelope(f"not an envelope: {error}", raw) from error
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise MalformedEnvelope(f"no envelope: {type(error).__name__}: {error}"[:MOST], raw) from error
+            text_of_error = f"not an envelope: {type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
+            raise MalformedEnvelope(text_of_error, raw) from error
         return envelope
 
 
 def pack(
     strategy: str, origin: Origin, segments: Iterable[Segment], max_bytes: int, max_records: int
 ) -> Iterator[Envelope]:
-    """Packs segments that go to one address into as few envelopes as the bounds allow; a record is never cut."""
+    """Yield envelopes with the segments that go to one address, as few as the limits allow.
+
+    An envelope holds at most `max_bytes` bytes and `max_records` records, except that a single record may be larger.
+    """
     held: list[Segment] = []
     size = count = 0
     for segment in segments:
@@ -97,7 +101,7 @@ def pack(
 
 
 def _split(segment: Segment, max_bytes: int, max_records: int) -> Iterator[tuple[Segment, int]]:
-    """Parts of a segment that fit, with their sizes in bytes."""
+    """Yield parts of a segment that fit into an envelope, each with its size in bytes."""
     whole = segment.size()
     if len(segment.ids) <= max_records and whole <= max_bytes:
         yield segment, whole

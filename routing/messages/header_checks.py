@@ -1,4 +1,4 @@
-"""Checks of the values in a decoded header."""
+"""Checks of the values in a decoded header. Each returns the value or raises `MetrolineError`."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ TOPIC_PART = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 def text(value: Any) -> str:
-    """The value, which must be text; like those below it raises `MetrolineError` for any other."""
+    """Return the value if it is a string."""
     if type(value) is not str:
-        raise MetrolineError(f"{reprlib.repr(value)} is no text")
+        raise MetrolineError(f"{reprlib.repr(value)} is not a string")
     return value
 
 
 def stop_name(value: Any) -> str:
-    """The value, which must be text that can be a part of a topic's name."""
+    """Return the value if it is a string that can be part of the name of a topic."""
     if not TOPIC_PART.fullmatch(text(value)):
-        raise MetrolineError(f"{reprlib.repr(value)} cannot be a stop")
+        raise MetrolineError(f"{reprlib.repr(value)} cannot be the name of a stop")
     return str(value)
 
 
 def text_or_none(value: Any) -> str | None:
+    """Return the value if it is a string or None."""
     return None if value is None else text(value)
 
 
 def natural(value: Any) -> int:
-    """The value, which must be a whole number from 0 on that can still grow and be written."""
+    """Return the value if it is an integer from 0 to 2**53 - 1, which leaves room to increase it."""
     if type(value) is not int or not 0 <= value < EXACT:
-        raise MetrolineError(f"{reprlib.repr(value)} is no number of this kind")
+        raise MetrolineError(f"{reprlib.repr(value)} is not an integer from 0 to 2**53 - 1")
     return value
 
 
 def seconds(value: Any) -> float:
-    """The value, which must be a number; `True` is none."""
+    """Return the value as a float if it is a number; a bool is not."""
     if type(value) is not float and type(value) is not int:
-        raise MetrolineError(f"{reprlib.repr(value)} is no time")
+        raise MetrolineError(f"{reprlib.repr(value)} is not a time in seconds")
     return float(value)

@@ -1,4 +1,4 @@
-"""Where a record goes next: a decision, a question to who decides, or an itinerary of several legs."""
+"""The next step of a record: a decision, a hop to a decider, or an itinerary of several legs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metroline.routing.records.field_sets import FieldSet, union
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Who chose the way and by what: the rule, the decider and the version of its table."""
+    """The origin of a decision: the rule, the decider (`by`) and the version of the rules table."""
 
     rule: str | None
     by: str
@@ -24,7 +24,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hop:
-    """What the next message says: the address, who chose it, the plan ahead, and the outcome where it ends."""
+    """One message ahead: its address, who chose it, the rest of the plan, and the outcome if the journey ends."""
 
     to: str
     chosen: Provenance | None = None
@@ -33,29 +33,31 @@ class Hop:
 
 
 class Decider(Enum):
-    """A leg that leads to who decides, instead of to a stop; its value is the address."""
+    """A leg that leads to a decider instead of a stop; the value is the decider's address."""
 
     CONDUCTOR = CONDUCTOR
     MAP_MAKER = MAP_MAKER
     SWITCH = SWITCH
 
     def hop(self, by: str) -> Hop:
-        """Return the hop to the decider; nobody has chosen a stop yet."""
+        """Return the hop to the decider. It has no provenance, since no stop has been chosen yet."""
         return Hop(self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the table says after a stop: the next stop or the outcome, the deciding rule, and the fields looked at."""
+    """The decision of a rules table after a stop: the next stop or, if the journey ends, the outcome."""
 
     stop: str | None
     outcome: Outcome | None
     rule: str | None
     version: int
+    """Version of the rules table."""
     reads: FieldSet
+    """The fields on which the decision depends."""
 
     def hop(self, by: str) -> Hop:
-        """The move to the next stop, or to the arrivals where the journey ends."""
+        """Return the hop to the next stop, or to the arrivals if the journey ends; `by` is the decider."""
         chosen = Provenance(self.rule, by, self.version)
         if self.stop is None:
             return Hop(ARRIVALS, chosen, outcome=self.outcome)
@@ -64,22 +66,22 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Itinerary:
-    """The legs still ahead (Routing Slip), by one version of the table."""
+    """The legs still ahead of a record (Routing Slip), planned with one version of the rules table."""
 
     version: int
     legs: tuple[Decision | Decider, ...]
     by: str = ""
-    """Who planned it; whoever makes its first move."""
+    """The decider that planned it; empty until the first hop."""
 
     @property
     def reads(self) -> FieldSet:
-        """The fields that the legs still ahead were decided on."""
+        """The fields on which the decisions still ahead depend."""
         return union(leg.reads for leg in self.legs if isinstance(leg, Decision))
 
     def hop(self, by: str) -> Hop:
-        """The move along the first leg; the legs behind it travel with the record.
+        """Return the hop along the first leg; the remaining legs travel with the record.
 
-        A stop that goes by the plan is not who decided: the history names who planned.
+        The history names the planner, not the stop that follows the plan.
         """
         planner = self.by or by
         hop = self.legs[0].hop(planner)
@@ -92,16 +94,19 @@ class Itinerary:
 
     @classmethod
     def decode(cls, data: dict[str, Any]) -> Itinerary:
-        """Raises LookupError, TypeError, ValueError or `MetrolineError` for what is no itinerary."""
+        """Return the itinerary in JSON data.
+
+        Raise `LookupError`, `TypeError`, `ValueError` or `MetrolineError` if the data is not an itinerary.
+        """
         version = natural(data["version"])
         legs = tuple(_decode_leg(leg, version) for leg in data["legs"])
         if not legs:
-            raise ValueError("an itinerary without legs")
+            raise ValueError("the itinerary has no legs")
         return cls(version, legs, text(data["by"]))
 
 
 NextStep = Decision | Itinerary | Decider
-"""What is known of the way ahead; its `move(by)` is the next step."""
+"""The next step of a record; `hop(by)` returns the message that takes it."""
 
 
 def _encode_leg(leg: Decision | Decider) -> list[Any]:
@@ -117,7 +122,7 @@ def _decode_leg(leg: list[Any], version: int) -> Decision | Decider:
         return Decider(leg[0])
     stop, rule, reads, end = leg
     if (stop is None) == (end is None):
-        raise MetrolineError("a leg leads to a stop or to an outcome")
+        raise MetrolineError("a leg must have either a stop or an outcome")
     rule, stop = text_or_none(rule), None if stop is None else stop_name(stop)
     outcome = None if end is None else _forecast_end(rule, *end)
     return Decision(stop, outcome, rule, version, None if reads is None else frozenset(map(text, reads)))

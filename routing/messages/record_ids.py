@@ -1,4 +1,4 @@
-"""Ids of records: where each one entered, exactly and without a counter."""
+"""Ids of records. An id is the place at which the record entered, so no counter is needed."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from metroline.routing.records.fingerprints import EXACT
 ID = re.compile(r"(?P<name>.+)-(?P<partition>[0-9]+)-(?P<offset>[0-9]+)(\.(?P<index>[0-9]+))?")
 
 
-MOST_IN_MESSAGE = 2**32
-"""Records of one source message; each of them is marked in a bitmap of 32-bit numbers where it is settled."""
+MAX_RECORDS_IN_MESSAGE = 2**32
+"""Maximum number of records in one source message: settlement marks each in a bitmap of 32-bit integers."""
 
 
 RecordId = int | tuple[int, int, int]
-"""A record's id within its partition: the offset of its source message or, where that held several lines,
-(offset, index in it, number of lines in it)."""
+"""The id of a record within its partition: the offset of its source message or, if the message had several lines,
+(offset, index of the line, number of lines)."""
 
 
 class Origin(NamedTuple):
-    """Where records entered: the source's epoch or, for what is no envelope, the topic on which it was found."""
+    """The partition in which records entered, and a name: the source's epoch or, for a malformed message, its topic."""
 
     name: str
     partition: int
 
 
 def decode_ids(encoded: list[Any]) -> tuple[RecordId, ...]:
-    """Ids of one kind, as they nearly always are, are looked at all at once."""
+    """Return the ids in JSON data; raise `MetrolineError`, `TypeError` or `ValueError` if one is not an id.
+
+    Ids of one kind, which is the usual case, are checked together.
+    """
     kinds = set(map(type, encoded))
     if kinds == {int} and min(encoded) >= 0 and max(encoded) < EXACT:
         return tuple(encoded)
@@ -39,31 +42,37 @@ def decode_ids(encoded: list[Any]) -> tuple[RecordId, ...]:
         offsets, indexes, counts = zip(*encoded, strict=True)
         are_numbers = set(map(type, chain(offsets, indexes, counts))) == {int}
         are_natural = are_numbers and min((*offsets, *indexes)) >= 0 and max(offsets) < EXACT
-        if are_natural and max(counts) <= MOST_IN_MESSAGE and all(map(operator.lt, indexes, counts)):
+        if are_natural and max(counts) <= MAX_RECORDS_IN_MESSAGE and all(map(operator.lt, indexes, counts)):
             return tuple(zip(offsets, indexes, counts, strict=True))
     return tuple([natural(one) if type(one) is int else _id(one) for one in encoded])
 
 
 def _id(encoded: Any) -> RecordId:
     if not isinstance(encoded, list):
-        raise MetrolineError(f"{encoded!r} is no record's id")
+        raise MetrolineError(f"{encoded!r} is not the id of a record")
     offset, index, count = (natural(part) for part in encoded)
-    if not index < count <= MOST_IN_MESSAGE:
-        raise MetrolineError(f"record {index} of {count}")
+    if not index < count <= MAX_RECORDS_IN_MESSAGE:
+        raise MetrolineError(f"a message with {count} records cannot have a record with the index {index}")
     return (offset, index, count)
 
 
 def id_of(name: str) -> tuple[Origin, int, int | None]:
-    """What `id_text` says: origin, offset and, in a packed message, the place in it; raises `UsageError`."""
+    """Parse the result of `id_text`; return the origin, the offset, and the index if the message had several lines.
+
+    Raise `UsageError` if `name` is not the id of a record.
+    """
     found = ID.fullmatch(name)
     if found is None:
-        raise UsageError(f"{name!r} is no record's id: it looks like source-0-17 or source-0-17.3")
+        raise UsageError(f"{name!r} is not the id of a record, which looks like source-0-17 or source-0-17.3")
     index = found["index"]
     return Origin(found["name"], int(found["partition"])), int(found["offset"]), None if index is None else int(index)
 
 
 def id_text(origin: Origin, record: RecordId) -> str:
-    """A record's id for a person: epoch or topic, partition, offset and, in a packed message, the place in it."""
+    """Return the id of a record as people read it.
+
+    It consists of the origin's name, the partition, the offset and, if the message had several lines, the index.
+    """
     if type(record) is int:
         return f"{origin.name}-{origin.partition}-{record}"
     offset, index, _ = cast("tuple[int, int, int]", record)

@@ -1,4 +1,4 @@
-"""Segments: records of one envelope that share their past and their plan."""
+"""Segments: records of one envelope that share their history and their plan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPLAY, DISCARD = "replay", "discard"
 
 
 class Visit(NamedTuple):
-    """A stop behind the record: when it was handled there, and the rule, decider and table version that chose it."""
+    """A visited stop: when the record was handled there, and the rule, decider and table version that chose it."""
 
     stop: str
     at: float
@@ -28,34 +28,34 @@ class Visit(NamedTuple):
 
 
 class Attempts(NamedTuple):
-    """What was tried in vain at a stop: why each attempt failed, and from when on the next one may be made."""
+    """The failed attempts at a stop, with the reason of each."""
 
     stop: str
     causes: tuple[str, ...]
     due: float
-    """Seconds since the epoch."""
+    """Earliest time of the next attempt, in seconds since the epoch."""
 
 
 class Replay(NamedTuple):
-    """A dead letter was sent on its way again: when, by whom, why it was dead, and what it was if it was edited."""
+    """A replay of a dead letter: when, by whom, and the reason for which it was dead."""
 
     at: float
     """Seconds since the epoch."""
     by: str
     reason: str
     before: str | None = None
-    """The record before, where it was edited."""
+    """The record before the replay, if it was edited."""
 
 
 class ReplayRequest(NamedTuple):
-    """Asks the arrivals to send dead letters on their way again."""
+    """A request to the arrivals to restart the journeys of dead letters."""
 
     stop: str | None = None
-    """The stop where they begin; None for the source."""
+    """The stop at which they restart; None for the source."""
 
 
 class DiscardRequest(NamedTuple):
-    """Asks the arrivals to count dead letters as dropped."""
+    """A request to the arrivals to count dead letters as dropped for this reason."""
 
     reason: str
 
@@ -65,28 +65,29 @@ Request = ReplayRequest | DiscardRequest
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Records of one envelope that share their past and their plan: `lines[i]` is the JSON of the record `ids[i]`."""
+    """Records of one envelope that share their history and plan; `lines[i]` is the JSON of the record `ids[i]`."""
 
     ids: tuple[RecordId, ...]
     lines: tuple[bytes, ...]
     entered: float
-    """When the on-ramp took them, seconds since the epoch."""
+    """Time at which the on-ramp read the records, in seconds since the epoch."""
     history: tuple[Visit, ...] = ()
     chosen: Provenance | None = None
     itinerary: Itinerary | None = None
     outcome: Outcome | None = None
     hops: int = 0
-    """How often these records were written to the bus, this time included."""
+    """Number of times that the records were written to the bus, including this one."""
     attempts: Attempts | None = None
-    """The attempts at the stop where these records are, or which ended their journey."""
+    """Failed attempts at the current stop, or those that ended the journey."""
     generation: int = 0
-    """How often these records were dead letters and began anew."""
+    """Number of times that the records were dead letters and restarted."""
     replays: tuple[Replay, ...] = ()
     request: Request | None = None
-    """On a message to the arrivals that asks to reopen dead letters: what is asked for."""
+    """In a message that asks the arrivals to reopen dead letters, the request."""
 
     @property
     def last_stop(self) -> str:
+        """The stop visited last; `SOURCE` if none was visited."""
         return self.history[-1].stop if self.history else SOURCE
 
     @property
@@ -95,22 +96,23 @@ class Segment:
         return tuple(visit.stop for visit in self.history)
 
     def part(self, indexes: Sequence[int]) -> Segment:
-        """The records at these places, with what they share."""
+        """Return a segment with the records at these indexes."""
         if len(indexes) == len(self.ids):
             return self
         return replace(self, ids=tuple([self.ids[i] for i in indexes]), lines=tuple([self.lines[i] for i in indexes]))
 
     def visited(self, stop: str, at: float) -> Segment:
-        """The segment with this stop behind it."""
+        """Return the segment with a visit to this stop added; `at` is in seconds since the epoch."""
         chosen = self.chosen or Provenance(None, "unknown", 0)
         return replace(self, history=(*self.history, Visit(stop, at, chosen.rule, chosen.by, chosen.version)))
 
     def size(self) -> int:
-        """Bytes of its records."""
+        """Return the size of the records in bytes, with one newline each."""
         return sum(map(len, self.lines)) + len(self.lines)
 
 
 def encode_segment(segment: Segment) -> dict[str, Any]:
+    """Return a segment as JSON data for the header, without the lines of its records."""
     encoded: dict[str, Any] = {"ids": segment.ids, "entered": segment.entered, "hops": segment.hops}
     if segment.history:
         encoded["history"] = [tuple(visit) for visit in segment.history]
@@ -139,11 +141,15 @@ def _encode_outcome(outcome: Outcome) -> tuple[Any, ...]:
 
 
 def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[Segment]:
+    """Yield the segments of a header with their records from `lines`.
+
+    Raise `MetrolineError`, `LookupError`, `TypeError` or `ValueError` if the data is malformed.
+    """
     start = 0
     for encoded in data:
         ids = decode_ids(encoded["ids"])
         if not ids:
-            raise MetrolineError("a segment without records")
+            raise MetrolineError("a segment has no records")
         end = start + len(ids)
         chosen, itinerary, outcome = encoded.get("chosen"), encoded.get("itinerary"), encoded.get("outcome")
         attempts = encoded.get("tries")
@@ -163,7 +169,7 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
         )
         start = end
     if start != len(lines) or not data:
-        raise MetrolineError(f"its header names {start} records, {len(lines)} follow")
+        raise MetrolineError(f"its header names {start} records, but {len(lines)} follow")
 
 
 def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
@@ -192,7 +198,7 @@ def _outcome(encoded: list[Any]) -> Outcome:
 
 
 def _outcome_of_format_1(ending: Any, reason: Any, rule: Any) -> Outcome:
-    """Read an outcome whose cause and detail are one text, `cause: detail`."""
+    """Return an outcome of wire format 1, which has cause and detail in one string, `cause: detail`."""
     if ending != Ending.DEAD:
         return Outcome(Ending(ending), None, text_or_none(reason) or "", text_or_none(rule))
     cause, _, detail = text(reason).partition(": ")
@@ -212,4 +218,4 @@ def _request(encoded: dict[str, Any]) -> Request | None:
         return ReplayRequest(None if detail is None else stop_name(detail))
     if kind == DISCARD:
         return DiscardRequest(text(detail))
-    raise MetrolineError(f"{kind!r} is no request")
+    raise MetrolineError(f"there is no request {kind!r}")

@@ -1,1 +1,1 @@
-"""One record as JSON: read, compared and laid over. Knows no envelope and no rule."""
+"""Single records as JSON: reading, comparing and merging. Knows neither envelopes nor rules."""

@@ -1,4 +1,4 @@
-"""Reads some fields of records out of their JSON lines, without building the rest of them."""
+"""Reads selected fields of records from their JSON lines without decoding the rest."""
 
 from __future__ import annotations
 
@@ -13,43 +13,47 @@ from metroline.routing.errors import MalformedRecord
 from metroline.routing.records.field_sets import FieldSet
 
 PLAIN_NAME = re.compile(r"[ !#-\[\]-~]+")
-"""The names that msgspec tells apart in a TypedDict: for 'é' it takes the field of no name."""
+"""Field names that msgspec matches correctly in a TypedDict; it confuses 'é' with the empty name."""
 
 BEGINS, ENDS = {ord("{")}, {ord("}")}
 
-FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class FieldReader:
-    """Reads the top-level fields that decisions look at; a line costs about a sixth of reading it whole."""
+    """Reads the top-level fields on which decisions depend, in about a sixth of the time of decoding the line."""
 
     def __init__(self, reads: FieldSet) -> None:
+        """`reads` are the names of the fields; None for the whole record."""
         self.reads = reads
         self.is_blind = reads == frozenset()
-        """Whether it reads nothing: then every record is alike to whoever decides."""
+        """Whether no field is read, so that one decision holds for every record."""
         self._decoder: msgspec.json.Decoder[Any] | None = None
         if reads is not None and all(map(PLAIN_NAME.fullmatch, reads)):
             wanted = cast("Callable[..., Any]", TypedDict)("Wanted", dict.fromkeys(reads, Any), total=False)
             self._decoder = msgspec.json.Decoder(wanted)
 
     def read(self, line: bytes) -> dict[str, Any]:
-        """The fields that are there; the whole record where decisions look at that. Raises `MalformedRecord`."""
+        """Return the selected fields that the record has, or the whole record if `reads` is None.
+
+        Raise `MalformedRecord` if the line is not a record.
+        """
         if self._decoder is None:
             record = self._whole(line)
             return record if self.reads is None else {key: value for key, value in record.items() if key in self.reads}
         try:
             found = cast("dict[str, Any]", self._decoder.decode(line))
-            line.isascii() or line.decode()  # msgspec does not look at the text that it skips
-        except FAULTS as error:
-            raise MalformedRecord(f"no record: {error}", line) from error
+            line.isascii() or line.decode()  # msgspec does not validate the text that it skips
+        except DECODE_ERRORS as error:
+            raise MalformedRecord(f"the line is not a record: {error}", line) from error
         return found
 
     def read_all(self, lines: Sequence[bytes]) -> list[dict[str, Any]]:
-        """The same for many lines; raises `MalformedRecord` where any of them is no record.
+        """Return what `read` returns for each line; raise `MalformedRecord` if any line is not a record.
 
-        To msgspec a newline is a blank like any other: two records on a line and an empty line would be two on two.
-        So lines are read together where each begins and ends as a record does: then each holds one at least, and as
-        many records as lines are one on each.
+        msgspec treats a newline as any other white space, so it would accept two records on one line followed by an
+        empty line. Lines are therefore decoded together only if each of them begins and ends with a brace: then every
+        line holds at least one record, and an equal number of records and lines means one record per line.
         """
         if self._decoder is None or not _are_framed(lines):
             return list(map(self.read, lines))
@@ -57,26 +61,26 @@ class FieldReader:
         try:
             found = self._decoder.decode_lines(body)
             body.isascii() or body.decode()
-        except FAULTS as error:
-            raise MalformedRecord(f"no records: {error}", body) from error
+        except DECODE_ERRORS as error:
+            raise MalformedRecord(f"a line is not a record: {error}", body) from error
         if len(found) != len(lines):
-            raise MalformedRecord(f"{len(found)} records on {len(lines)} lines", body)
+            raise MalformedRecord(f"there are {len(found)} records on {len(lines)} lines", body)
         return found
 
     def _whole(self, line: bytes) -> dict[str, Any]:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise MalformedRecord(f"no JSON: {error}", line) from error
+            raise MalformedRecord(f"not valid JSON: {error}", line) from error
         if type(record) is not dict:
-            raise MalformedRecord("no JSON object", line)
+            raise MalformedRecord("not a JSON object", line)
         return record
 
 
 def _are_framed(lines: Sequence[bytes]) -> bool:
-    """Whether each line begins and ends with a brace."""
+    """Return whether every line begins and ends with a brace."""
     return all(lines) and {line[0] for line in lines} == BEGINS and {line[-1] for line in lines} == ENDS
 
 
 EMPTY_READER = FieldReader(frozenset())
-"""Reads nothing of a record."""
+"""A reader that reads no field."""

@@ -1,15 +1,15 @@
-"""Sets of top-level fields: the part of a record that a decision depends on."""
+"""Sets of top-level fields, the part of a record on which a decision depends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 FieldSet = frozenset[str] | None
-"""The fields that a decision looked at; None stands for the whole record."""
+"""The fields on which a decision depends; None for the whole record."""
 
 
 def union(reads: Iterable[FieldSet]) -> FieldSet:
-    """All that several decisions looked at."""
+    """Return the fields on which any of several decisions depends."""
     fields: frozenset[str] = frozenset()
     for one in reads:
         if one is None:

@@ -1,4 +1,4 @@
-"""How values are compared, exactly where Python calls 1, 1.0 and True the same, and how a header's are checked."""
+"""Exact comparison of JSON values, which unlike `==` in Python tells 1, 1.0 and True apart."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import orjson
 from metroline.routing.records.field_sets import FieldSet
 
 EXACT = 2**53
-"""From here on, integers are no longer told apart as floats."""
+"""The smallest positive integer from which on floats no longer distinguish neighbouring integers."""
 
 MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
-"""The integers that JSON in Python keeps."""
+"""The range of integers that orjson reads and writes unchanged."""
 
 
 SELF_MARKED = frozenset({str, NoneType})
@@ -24,9 +24,10 @@ SCALARS = frozenset({str, NoneType, int, bool})
 
 
 def fingerprint(value: Any) -> Any:
-    """What tells a value from every other once it is JSON: its type and its canonical bytes; hashable.
+    """Return a hashable key that is equal for two values if and only if their JSON is equal.
 
-    Text, numbers and null stand for themselves beside their type, which costs nothing; but 0.0 equals -0.0 in Python.
+    Strings and null are their own keys, and numbers are kept with their type, which is cheap. Every other value, and
+    0.0, which equals -0.0 in Python, is represented by its type and its canonical JSON.
     """
     kind = type(value)
     if kind is str or value is None:
@@ -41,7 +42,10 @@ def fingerprint(value: Any) -> Any:
 
 
 def as_sent(record: dict[str, Any], reads: FieldSet) -> dict[str, Any]:
-    """These fields of a record as the bus will carry them: tuples become lists, NaN becomes null; all where None."""
+    """Return a copy of these fields as the next reader will decode them; of all fields if `reads` is None.
+
+    For example, tuples become lists, and NaN becomes null.
+    """
     if reads is None:
         return cast("dict[str, Any]", orjson.loads(orjson.dumps(record)))
     sent = {}
@@ -52,23 +56,23 @@ def as_sent(record: dict[str, Any], reads: FieldSet) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """What JSON will make of a value."""
+    """Return a value as it is after encoding it to JSON and decoding it again."""
     return value if type(value) in SCALARS else orjson.loads(orjson.dumps(value))
 
 
 def fingerprints(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
-    """For each record what tells it from others by these fields; hashable."""
+    """Return a hashable key for each record; two keys are equal if these fields of the records are."""
     return _marks(records, names, fingerprint)
 
 
 def match_keys(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
-    """For each record the key by which an index of `match` on these fields finds it; not in a tuple if it is one."""
+    """Return for each record its key in a `match` index on these fields: a tuple, or a bare key for a single field."""
     return _marks(records, names, _match_key_as_sent)
 
 
 def _marks(records: Sequence[dict[str, Any]], names: Sequence[str], mark: Callable[[Any], Any]) -> list[Any]:
-    """For each record the mark of its only field, or a tuple of all fields' marks."""
-    if len(records) == 1:  # columns are not worth it
+    """Return for each record the mark of its only field, or a tuple with the marks of all fields."""
+    if len(records) == 1:  # computing column by column does not pay for a single record
         marks = tuple([mark(records[0].get(name)) for name in names])
         return [marks[0] if len(marks) == 1 else marks]
     columns = [_column(records, name, mark) for name in names]
@@ -76,18 +80,18 @@ def _marks(records: Sequence[dict[str, Any]], names: Sequence[str], mark: Callab
 
 
 def _column(records: Sequence[dict[str, Any]], name: str, mark: Callable[[Any], Any]) -> list[Any]:
-    """A field's values of all records, marked; text and null, the most frequent ones, are their own marks."""
+    """Return the marks of one field in all records; strings and null, the most frequent values, are their own marks."""
     values = [record.get(name) for record in records]
     return values if SELF_MARKED.issuperset(map(type, values)) else list(map(mark, values))
 
 
 def canonical(value: Any) -> bytes:
-    """A value as JSON with sorted keys."""
+    """Return a value as JSON with sorted keys."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def match_key(value: Any) -> Any:
-    """What a value is found by in an index of `match`: equal keys where CEL's `==` may hold."""
+    """Return the key of a value in a `match` index; values that are equal in CEL have equal keys."""
     kind = type(value)
     if kind is str:
         return value
@@ -103,23 +107,23 @@ def _match_key_as_sent(value: Any) -> Any:
 
 
 def differs_beyond_floats(wanted: Any, found: Any) -> bool:
-    """Whether two numbers with the same `match_key` are different all the same; CEL compares int with int exactly."""
+    """Return whether two values with the same `match_key` differ in CEL, which compares two integers exactly."""
     if type(wanted) is not int or -EXACT < wanted < EXACT:
         return False
     return wanted != found if type(found) is int else type(found) is not float
 
 
 def matches(wanted: Any, found: Any) -> bool:
-    """What CEL's `==` says of a `match` value and a record's, as the index finds it."""
+    """Return whether the value of a `match` equals that of a record in CEL, as the index decides it."""
     return bool(match_key(wanted) == match_key(found)) and not differs_beyond_floats(wanted, found)
 
 
 def have_changed(
     before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]], plan_fields: FieldSet
 ) -> list[bool]:
-    """For which records something that a plan was built on is no longer what it was: their plans are stale.
+    """Return for each record whether one of its plan fields has changed, which makes its plan stale.
 
-    What was `before` is taken before the service runs (`as_sent`), since services change records in place.
+    `before` must be taken with `as_sent` before the service runs, since services change records in place.
     """
     if plan_fields is None:
         return [canonical(old) != canonical(new) for old, new in zip(before, after, strict=True)]

@@ -1,4 +1,4 @@
-"""Source messages: the lines of a raw message that are records, and those that are not."""
+"""Reads source messages, whose lines are records or are reported with the reason why they are not."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from metroline.routing.records.field_reader import FieldReader
 from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER
 
 SHAPES = bytes.maketrans(b"0123456789+E,]} \t\r\n", b"00000000000e       ")
-"""Makes numbers alike: digits and a plus become 0, E becomes e, and whatever may follow a number a space."""
+"""Normalizes numbers: digits and `+` become 0, `E` becomes e, and every byte that may follow a number a space."""
 
 LONG_NUMBER = b"0" * 19
 LARGE_EXPONENT = re.compile(rb"e000+ ")
 NUMBER = re.compile(rb"(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
-DEEP = 200
-"""Brackets from which on a record may be nested more deeply than orjson writes, which reads deeper ones."""
+MIN_DEEP_BRACKETS = 200
+"""Number of opening brackets from which on a record may be nested too deeply: orjson reads deeper than it writes."""
 
 
 BETWEEN_BRACKETS = bytes(set(range(256)) - set(b"{[\n"))
-"""All that is left out of lines when only their brackets are counted."""
+"""All bytes but opening brackets and newlines; they are deleted to count the brackets of each line."""
 
 
 class SourceLine(NamedTuple):
-    """One line of a source message: a record with the JSON line that it travels as, or why it is none."""
+    """One line of a source message: a record with its JSON line, or a line with the `problem` that makes it none."""
 
     line: bytes
     record: dict[str, Any] | None
@@ -38,9 +38,11 @@ class SourceLine(NamedTuple):
 
 
 def read_message(value: bytes | None) -> list[SourceLine]:
-    """The lines of a source message: a value that is one JSON object is one record, otherwise each non-blank line is.
+    """Return the lines of a source message.
 
-    A line that is no JSON object, an empty value, or a number that JSON in Python would change gives a `problem`.
+    A value that is one JSON object is one record, even over several lines. Otherwise each line that is not blank is
+    one record. A line has a `problem` if it is not a JSON object, holds an integer of more than 64 bits, or is nested
+    too deeply; an empty value has one, too.
     """
     body = (value or b"").strip()
     if not body:
@@ -54,18 +56,19 @@ def read_message(value: bytes | None) -> list[SourceLine]:
 
 
 class Plain(NamedTuple):
-    """Source messages whose lines are records, one and all: their lines, how many each has, and what was read."""
+    """Source messages whose lines are all records."""
 
     lines: Sequence[bytes]
     counts: Sequence[int] | None
-    """None where each message is one line."""
+    """Number of lines of each message; None if every message has one."""
     records: list[dict[str, Any]]
+    """For each line the fields that were read."""
 
 
 def read_plain(values: Sequence[bytes | None], reader: FieldReader) -> Plain | None:
-    """What `reader` reads of many messages at once that hold one record on each line, as nearly all do.
+    """Read many messages at once that hold one record per line, as nearly all messages do.
 
-    None where one of them needs a closer look by `read_message`, which takes all that passes here too.
+    Return None if any of them has to be read by `read_message`, which accepts every message that is accepted here.
     """
     if None in values:
         return None
@@ -83,19 +86,21 @@ def read_plain(values: Sequence[bytes | None], reader: FieldReader) -> Plain | N
 
 
 def _has_odd_numbers(body: bytes) -> bool:
-    """Whether there may be a number that is no 64-bit integer or too large for a float."""
+    """Return whether there may be an integer of more than 64 bits or a number that is too large for a float."""
     shapes = body.translate(SHAPES)
     return LONG_NUMBER in shapes or (b"0e0" in shapes and LARGE_EXPONENT.search(shapes) is not None)
 
 
 def _may_hold_deep(body: bytes) -> bool:
-    """Whether one of these lines may be nested too deeply; nearly always all of them together have few brackets."""
+    """Return whether a line may be nested too deeply; usually the brackets of all lines together are few."""
     brackets = len(body) * 2 - len(body.replace(b"{", b"")) - len(body.replace(b"[", b""))
-    return brackets >= DEEP and max(map(len, body.translate(None, BETWEEN_BRACKETS).split(b"\n"))) >= DEEP
+    if brackets < MIN_DEEP_BRACKETS:
+        return False
+    return max(map(len, body.translate(None, BETWEEN_BRACKETS).split(b"\n"))) >= MIN_DEEP_BRACKETS
 
 
 def _may_be_deep(line: bytes) -> bool:
-    return line.count(b"{") + line.count(b"[") >= DEEP
+    return line.count(b"{") + line.count(b"[") >= MIN_DEEP_BRACKETS
 
 
 def _is_object(body: bytes) -> bool:
@@ -109,15 +114,15 @@ def _read_line(line: bytes) -> SourceLine:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return SourceLine(line, None, f"no JSON: {error}")
+        return SourceLine(line, None, f"not valid JSON: {error}")
     if type(record) is not dict:
-        return SourceLine(line, None, f"no JSON object but {_kind(record)}")
+        return SourceLine(line, None, f"not a JSON object but {_kind(record)}")
     problem = _changed_integer(line) or _too_deep(line, record)
     return SourceLine(line, None if problem else record, problem)
 
 
 def _changed_integer(line: bytes) -> str | None:
-    """What is wrong where an integer outside of texts has more than 64 bits: orjson makes it a float."""
+    """Return the problem of an integer of more than 64 bits, which orjson would turn into a float; None without one."""
     if LONG_NUMBER not in line.translate(SHAPES):
         return None
     for integer, fraction, exponent in NUMBER.findall(STRING.sub(b'""', line)):
@@ -134,9 +139,9 @@ def _too_deep(line: bytes, record: dict[str, Any]) -> str | None:
     try:
         orjson.dumps(record)
     except orjson.JSONEncodeError as error:
-        return f"it is nested too deeply: {error}"
+        return f"the record is nested too deeply: {error}"
     return None
 
 
 def _kind(value: Any) -> str:
-    return {list: "a list", str: "a text", NoneType: "null", bool: "true or false"}.get(type(value), "a number")
+    return {list: "a list", str: "a string", NoneType: "null", bool: "true or false"}.get(type(value), "a number")

@@ -1,1 +1,1 @@
-"""What a rules table says: read, checked, decided and explained."""
+"""Rules tables: reading, checking, deciding, planning and explaining."""

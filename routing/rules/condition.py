@@ -1,7 +1,7 @@
-"""Conditions of rules: CEL, compiled once, handed only the fields that they read.
+"""Conditions of rules, written in CEL, the Common Expression Language (https://github.com/google/cel-spec).
 
-CEL is the Common Expression Language (https://github.com/google/cel-spec). What is not in the language is decided here:
-which fields of a record a condition reads, and that a field that is absent reads as null.
+A condition is compiled once and receives only the fields that it reads. This module defines what CEL leaves open: which
+fields of a record a condition reads, and that an absent field reads as null.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from metroline.routing.errors import ConditionError
 from metroline.routing.records.field_sets import FieldSet
 from metroline.routing.rules.condition_fields import ANY, TYPE_NAMES, FieldScan, Path
 
-MAX_LENGTH = 1_000
-"""Characters that a condition may have."""
+MAX_CONDITION_CHARACTERS = 1_000
+"""Maximum number of characters in a condition."""
 
 FUNCTIONS = frozenset(
     {
@@ -28,38 +28,40 @@ FUNCTIONS = frozenset(
         *("getHours", "getMinutes", "getSeconds", "getMilliseconds"),
     }
 )
-"""The functions that the CEL package evaluates; it compiles others too and then fails on every record."""
+"""The functions that the CEL package can evaluate. It compiles calls of others, too, but they fail for every record."""
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z")
 
 
 UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")
-"""How the CEL package says that a function does not take such a value."""
+"""The error of the CEL package for a call of a function with arguments of the wrong type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled condition.
-
-    `fields` are the variables, `literals` the fields read as `record["name"]`; `whole` says that it reads the record
-    in another way too. `paths` are the places it reads, nested ones included; over those in `ranges` comprehensions go.
-    """
+    """A compiled condition."""
 
     text: str
     program: cel.Program
     fields: tuple[str, ...]
+    """The fields read as variables."""
     literals: tuple[str, ...]
+    """The fields read as `record["name"]`."""
     whole: bool
+    """Whether the condition also reads `record` in other ways."""
     paths: tuple[Path, ...]
+    """The paths of all values read, including nested ones."""
     ranges: tuple[Path, ...]
+    """The paths over which comprehensions iterate."""
     reads: FieldSet
-    """The top-level fields that its answer depends on."""
+    """The top-level fields on which the result depends; None for the whole record."""
 
     @classmethod
     def compile(cls, text: str) -> Condition:
-        """Compiles a condition; raises `ConditionError` that says what is wrong with it."""
-        if len(text) > MAX_LENGTH:
-            raise ConditionError(f"the condition is {len(text)} characters long; {MAX_LENGTH} are allowed")
+        """Return the compiled condition; raise `ConditionError` if it is not valid."""
+        if len(text) > MAX_CONDITION_CHARACTERS:
+            limit = f"at most {MAX_CONDITION_CHARACTERS} are allowed"
+            raise ConditionError(f"the condition is {len(text)} characters long; {limit}")
         try:
             program = cel.compile(text)
         except ValueError as error:
@@ -81,29 +83,30 @@ class Condition:
         )
 
     def holds(self, record: dict[str, Any]) -> bool:
-        """Whether it holds for a record; raises `ConditionError` where it cannot be decided."""
+        """Return whether the condition holds for a record; raise `ConditionError` if it cannot be evaluated."""
         variables = _fields(record, self.fields)
         for path in self.ranges:
             if isinstance(_at(record, path), dict):
-                raise ConditionError(f"a comprehension goes over {path[-1]!r}, an object: its entries have no order")
+                problem = "it is an object, whose entries have no order"
+                raise ConditionError(f"a comprehension cannot iterate over {path[-1]!r}: {problem}")
         if self.whole:
             variables["record"] = record
         elif self.literals:
             variables["record"] = {name: record.get(name) for name in self.literals}
         try:
             answer = self.program.execute(variables)
-        except Exception as error:  # noqa: BLE001 - whatever the CEL package raises, the record goes on
+        except Exception as error:  # noqa: BLE001 - the CEL package may raise anything; none of it may stop a worker
             return self._undecided(record, error)
         except BaseException as error:
-            if type(error).__name__ != "PanicException":  # how a fault inside the CEL package shows
+            if type(error).__name__ != "PanicException":  # raised for a panic in the Rust code of the CEL package
                 raise
             raise ConditionError(f"the CEL package failed: {_first_line(error)}") from error
         if answer is True or answer is False:
             return answer
-        raise ConditionError(f"the condition gives {type(answer).__name__}, not true or false")
+        raise ConditionError(f"the condition evaluates to {type(answer).__name__}, not to true or false")
 
     def _undecided(self, record: dict[str, Any], error: Exception) -> bool:
-        """False where a field that the condition reads is null or absent; raises otherwise."""
+        """Return False if a value that the condition reads is null or absent; raise `ConditionError` otherwise."""
         reads = self.reads
         seen = record if reads is None else _fields(record, reads)
         for path in self.paths:
@@ -113,7 +116,10 @@ class Condition:
 
 
 def _fields(record: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """These fields of a record, null where absent; the name of a type stands for the type unless a field has it."""
+    """Return these fields of a record, None for an absent one.
+
+    A name that is also a type in CEL is left out unless the record has such a field, so that it names the type.
+    """
     found = {}
     for name in names:
         value = record.get(name)
@@ -123,7 +129,7 @@ def _fields(record: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _at(value: Any, path: Path) -> Any:
-    """What stands at a place, or None."""
+    """Return the value at a path, or None."""
     for step in path:
         try:
             value = value[step]
@@ -133,7 +139,10 @@ def _at(value: Any, path: Path) -> Any:
 
 
 def _lacks(value: Any, path: Sequence[Any], *, absent_index: bool) -> bool:
-    """Whether somewhere along the path there is a null or nothing at all."""
+    """Return whether a value along the path is null or absent.
+
+    `absent_index` says that the error was a failed look-up, so that a computed index in the path counts as absent.
+    """
     for at, step in enumerate(path):
         if value is None:
             return True
@@ -144,7 +153,7 @@ def _lacks(value: Any, path: Sequence[Any], *, absent_index: bool) -> bool:
             value = value[step]
         except LookupError:
             return not isinstance(value, str)
-        except TypeError:  # a list has no names, a number no elements: not absent but something else
+        except TypeError:  # a list has no names and a number no elements: the value has another type, it is not absent
             return False
     return value is None
 
@@ -157,11 +166,11 @@ def _elements(value: Any) -> Iterator[Any]:
 
 
 def _first_line(error: BaseException) -> str:
-    """The first sentence of an error's text; the CEL package explains itself at length behind it."""
+    """Return the first sentence of an error's text, without the long explanations that the CEL package appends."""
     if isinstance(error, KeyError):
         return f"there is no {error}"
     lines = str(error).strip().splitlines()
     called = UNDEFINED.match(lines[0]) if lines else None
-    if called is not None and called.group(1) in FUNCTIONS:  # it is defined, for values of another kind
-        return f"{called.group(1)} cannot be called on a value of this kind"
+    if called is not None and called.group(1) in FUNCTIONS:  # the function is defined, but not for this type
+        return f"{called.group(1)} cannot be called on a value of this type"
     return lines[0].split(". ")[0][:300] if lines else type(error).__name__

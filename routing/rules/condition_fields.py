@@ -1,4 +1,4 @@
-"""Finds out which fields the text of a CEL condition reads, from its tokens."""
+"""Finds the fields that a CEL condition reads by scanning its tokens."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ TOKEN = re.compile(
 
 
 ANY = object()
-"""A step of a path that is known only when the condition runs: an index that is an expression, an element of a list."""
+"""A step of a path that is known only when the condition runs: a computed index or any element of a list."""
 
 
 Path = tuple[Any, ...]
+"""The steps from the record to a value: names, indexes and `ANY`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +46,16 @@ class _Token:
 
 @dataclass(slots=True)
 class _Scope:
-    """An open bracket; a comprehension's names the elements of `over`."""
+    """An open bracket. The bracket of a comprehension binds `name` to each element of the list at `over`."""
 
     name: str | None = None
     over: Path = (ANY,)
-    gives: Path | None = None
-    """Whose elements the list has that stands there once it is closed; None where that may be no list."""
+    elements_of: Path | None = None
+    """The path whose elements the value has once the bracket is closed; None if the value may not be a list."""
 
 
 class FieldScan:
-    """Which fields a condition reads, found from its tokens."""
+    """The fields and paths that a condition reads; raises `ConditionError` for a comprehension that is not allowed."""
 
     def __init__(self, text: str) -> None:
         self.fields: set[str] = set()
@@ -69,15 +70,15 @@ class FieldScan:
 
     def _read(self) -> None:
         at = 0
-        last: Path = (ANY,)  # the path that ends right before the token at hand
-        listed = False  # whether a list for certain ends there
+        last: Path = (ANY,)  # the path that ends right before the current token
+        listed = False  # whether the value there is certainly a list
         while at < len(self._tokens):
             token = self._tokens[at]
             if token.text in ("(", "[", "{") and token.kind == "sign":
-                self._scopes.append(_Scope(gives=() if token.text == "[" and not self._is_index(at) else None))
+                self._scopes.append(_Scope(elements_of=() if token.text == "[" and not self._is_index(at) else None))
             elif token.text in (")", "]", "}") and token.kind == "sign" and self._scopes:
-                gives = self._scopes.pop().gives
-                last, listed = ((ANY,), False) if gives is None else (gives, True)
+                elements_of = self._scopes.pop().elements_of
+                last, listed = ((ANY,), False) if elements_of is None else (elements_of, True)
                 at += 1
                 continue
             elif token.kind == "name" and self._is_member(at):
@@ -93,7 +94,7 @@ class FieldScan:
             at += 1
 
     def _variable(self, at: int) -> tuple[int, Path]:
-        """Reads a variable and the steps behind it; returns where it ends and its path."""
+        """Read a variable and the steps after it; return the index of the next token and the path."""
         name = self._tokens[at].text
         scope = next((scope for scope in reversed(self._scopes) if scope.name == name), None)
         end, steps = self._steps(at + 1)
@@ -114,7 +115,10 @@ class FieldScan:
         return end, path
 
     def _steps(self, at: int) -> tuple[int, Path]:
-        """The `.name` and `[...]` behind a variable; a call ends them, an index that is an expression is `ANY`."""
+        """Read the `.name` and `[...]` after a variable; return the index of the next token and the steps.
+
+        A method call or a computed index, which is read as `ANY`, ends the steps.
+        """
         steps: list[Any] = []
         while True:
             if self._is(at, ".") and self._kind(at + 1) == "name" and not self._is(at + 2, "("):
@@ -129,7 +133,7 @@ class FieldScan:
                 return at, tuple(steps)
 
     def _open_macro(self, at: int, over: Path, listed: bool) -> None:
-        """Opens a comprehension: over lists only, because CEL goes over an object's entries in a random order."""
+        """Open a comprehension. Only lists are allowed, since CEL visits the entries of an object in random order."""
         macro = self._tokens[at].text
         if any(scope.name for scope in self._scopes):
             raise ConditionError("a comprehension inside a comprehension is not allowed")
@@ -137,14 +141,15 @@ class FieldScan:
             raise ConditionError(f"{macro}() needs a plain name for the elements")
         if not listed:
             if ANY in over:
-                raise ConditionError(f"{macro}() goes over a field, a list written out or what map() and filter() give")
+                where = "a field, a list literal, or the result of map() or filter()"
+                raise ConditionError(f"{macro}() can only iterate over {where}")
             self.ranges.append(over)
         name = self._tokens[at + 2].text
         self.bound.add(name)
         self._scopes.append(_Scope(name, over, {"filter": over, "map": (ANY,)}.get(macro)))
 
     def _is_index(self, at: int) -> bool:
-        """Whether the bracket here picks an element, instead of beginning a list."""
+        """Return whether the bracket at `at` selects an element, as opposed to starting a list."""
         if at == 0:
             return False
         before = self._tokens[at - 1]

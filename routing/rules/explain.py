@@ -1,4 +1,4 @@
-"""The way of one record, rule by rule: what was tried, what it read, and which rule held."""
+"""Explains the way of one record rule by rule: which rules were tried, what they read, and which one held."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from metroline.routing.rules.stop_rules import StopRules
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.service_errors import describe_error
 
+MAX_VALUE_CHARACTERS = 60
+"""Maximum number of characters of a value's JSON that are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One rule that was tried: `read` has each field that it looked at, with its value as JSON."""
+    """One rule that was tried; `read` maps each field that it read to its value as JSON."""
 
     rule: str
     holds: bool
@@ -30,7 +33,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The decision after one stop: the rules that were tried, in order, and what came of it."""
+    """The decision after one stop: the rules that were tried, in order, and the next stop or the outcome."""
 
     after: str
     trials: tuple[Trial, ...]
@@ -38,28 +41,28 @@ class Explained:
     sets: dict[str, str] = field(default_factory=dict)
     """The fields that the service at the stop set, with their values as JSON."""
     removes: tuple[str, ...] = ()
-    """Those that it took out."""
+    """The fields that the service removed."""
 
     def as_json(self) -> dict[str, Any]:
         trials = [
             {"rule": trial.rule, "holds": trial.holds, "verdict": trial.verdict, "read": trial.read}
             for trial in self.trials
         ]
-        told = {"after": self.after, "sets": self.sets, "removes": list(self.removes)}
-        return told | {"tried": trials, "verdict": self.verdict}
+        changes = {"after": self.after, "sets": self.sets, "removes": list(self.removes)}
+        return changes | {"tried": trials, "verdict": self.verdict}
 
 
 def explain(
-    book: RulesTable, record: dict[str, Any], handlers: Mapping[str, Callable[[dict[str, Any]], Any]], max_hops: int
+    rules: RulesTable, record: dict[str, Any], handlers: Mapping[str, Callable[[dict[str, Any]], Any]], max_hops: int
 ) -> Iterator[Explained]:
-    """Follow a record through a table, for at most `max_hops` stops.
+    """Follow a record through a rules table, for at most `max_hops` stops; yield the decision after each stop.
 
-    At a stop with a handler that is not a coroutine function, the handler runs.
+    `handlers` are the services by stop; each is called with the record unless it is a coroutine function.
     """
     after, before = SOURCE, record
     for _ in range(max_hops):
-        decision = book.decide(after, record)
-        trials = tuple(_trials(book.stop_rules(after), record))
+        decision = rules.decide(after, record)
+        trials = tuple(_trials(rules.stop_rules(after), record))
         changes = _changes(before, record)
         if decision.outcome is not None:
             ending, reason = decision.outcome.ending.value, decision.outcome.reason
@@ -74,11 +77,11 @@ def explain(
             if end is not None:
                 yield Explained(stop, (), end)
                 return
-    yield Explained(after, (), f"dead: too_many_hops: {max_hops} stops behind it")
+    yield Explained(after, (), f"dead: too_many_hops: {max_hops} stops visited")
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The fields that were set, shown, and those that were taken out."""
+    """Return the fields that were set, with their values as JSON, and the fields that were removed."""
     sets = {
         name: _shown(value)
         for name, value in after.items()
@@ -88,12 +91,12 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, s
 
 
 def _handled(handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """The record as the handler leaves it, or how it ends its journey."""
+    """Return the outcome, if the journey ends at the handler or cannot be followed, and the record that it returned."""
     if inspect.iscoroutinefunction(handler):
-        return "unknown: the service is a coroutine, which is not run here", record
+        return "unknown: the service is async and was not called", record
     try:
         result = handler(record)
-    except Exception as error:  # noqa: BLE001  # a service may raise anything; it is told
+    except Exception as error:  # noqa: BLE001 - a service may raise anything, and the explanation shows it
         return f"dead: {Cause.SERVICE_ERROR}: {describe_error(error)}", record
     if isinstance(result, Drop):
         return f"dropped: {result.reason}", record
@@ -103,7 +106,7 @@ def _handled(handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]) -
         return f"dead: {Cause.BAD_RETURN}: {type(result).__name__}, not a dict, Drop or Retry", record
     try:
         return None, orjson.loads(orjson.dumps(result))
-    except TypeError as error:  # orjson.JSONEncodeError is one
+    except TypeError as error:  # a base class of orjson.JSONEncodeError
         return f"dead: {Cause.NOT_ENCODABLE}: {error}", record
 
 
@@ -117,7 +120,7 @@ def _trials(stop_rules: StopRules, record: dict[str, Any]) -> Iterator[Trial]:
         if condition is not None:
             read |= {name: _shown(record.get(name)) for name in sorted(condition.reads or ())}
             if condition.whole:
-                read["record"] = "the whole of it"
+                read["record"] = "the whole record"
             try:
                 holds = condition.holds(record)
             except ConditionError as error:
@@ -132,4 +135,4 @@ def _trials(stop_rules: StopRules, record: dict[str, Any]) -> Iterator[Trial]:
 
 def _shown(value: Any) -> str:
     text = orjson.dumps(value).decode()
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= MAX_VALUE_CHARACTERS else text[: MAX_VALUE_CHARACTERS - 3] + "..."

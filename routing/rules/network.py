@@ -1,4 +1,4 @@
-"""The network of stops that a rules table draws: what can be reached, what loops, what nobody serves."""
+"""The network of stops that a rules table defines: reachable stops, cycles, and stops without a service."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from metroline.routing.rules.toml_lines import line_of_rule
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Stops as nodes and rules as edges; `edges[after]` are the rules that leave a stop."""
+    """A graph of stops as nodes and rules as edges; `edges[stop]` are the rules after a stop, in order."""
 
-    book: RulesTable
+    table: RulesTable
     edges: dict[str, list[Rule]]
 
     @classmethod
     def read(cls, text: str, served: Set[str] | None, file: str = "routes.toml") -> Self:
-        """The network of a table in TOML; raises `InvalidRules` that lists every problem of it and of its stops.
+        """Return the network of a rules table in TOML.
 
-        `served` are the stops that services serve; None where there are no services to know them from.
+        `served` are the stops that services serve; None if the services are not known. Raise `InvalidRules` with
+        every problem of the table and of its stops.
         """
         network = cls.of(RulesTable.parse(text, file=file, served=served))
         network.validate(frozenset(network.stops) if served is None else served, file)
         return network
 
     @classmethod
-    def of(cls, book: RulesTable) -> Self:
+    def of(cls, table: RulesTable) -> Self:
+        """Return the network of a rules table without validating its stops."""
         edges: dict[str, list[Rule]] = {}
-        for rule in book.rules:
+        for rule in table.rules:
             edges.setdefault(rule.after, []).append(rule)
-        return cls(book, edges)
+        return cls(table, edges)
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Every stop that the table names, in the order in which journeys come to them, the unreachable ones last."""
-        named = [name for rule in self.book.rules for name in (rule.after, rule.to) if name and name != SOURCE]
+        """Every stop that the table names, nearest to the source first and the unreachable ones last."""
+        named = [name for rule in self.table.rules for name in (rule.after, rule.to) if name and name != SOURCE]
         return tuple(dict.fromkeys([*self.reachable, *named]))
 
     @property
     def reachable(self) -> tuple[str, ...]:
-        """The stops that some journey can come to, nearest to the source first."""
+        """The stops that a journey can reach, nearest to the source first."""
         seen: dict[str, None] = {}
         waiting = [SOURCE]
         while waiting:
@@ -58,7 +60,7 @@ class Network:
 
     @property
     def cycles(self) -> tuple[tuple[str, ...], ...]:
-        """One cycle through each stop that lies on one and on none named before: a line may loop on purpose."""
+        """Cycles of stops, at least one through each stop that lies on any. A line may loop on purpose."""
         found: list[tuple[str, ...]] = []
         for stop in self.stops:
             if any(stop in cycle for cycle in found):
@@ -69,7 +71,7 @@ class Network:
         return tuple(found)
 
     def _way(self, start: str, end: str) -> tuple[str, ...] | None:
-        """The shortest way from one stop to another, as the stops visited, `start` first."""
+        """Return the stops on the shortest way from `start` to `end`, without `end`; None if there is no way."""
         waiting: list[tuple[str, ...]] = [(start,)]
         seen: set[str] = set()
         while waiting:
@@ -84,19 +86,19 @@ class Network:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What may be meant and may be a mistake."""
+        """Properties of the table that may be intended or a mistake."""
         return tuple(f"a record may loop: {' > '.join([*cycle, cycle[0]])}" for cycle in self.cycles)
 
     def validate(self, served: Set[str], file: str = "routes.toml") -> None:
-        """Raises `InvalidRules` for stops that no service serves or that cannot be reached from the source."""
-        ways = [way_of(index, rule) for index, rule in enumerate(self.book.rules)]
+        """Raise `InvalidRules` with every stop that no service serves or that cannot be reached from the source."""
+        ways = [way_of(index, rule) for index, rule in enumerate(self.table.rules)]
         found = {(index, key): what for index, key, what in unserved(ways, served)}
         reachable = {SOURCE, *self.reachable}
-        for index, rule in enumerate(self.book.rules):
+        for index, rule in enumerate(self.table.rules):
             if rule.after not in reachable:
                 what = f"{label_of(index, rule)}: the stop {rule.after!r} cannot be reached from 'source'"
                 found.setdefault((index, "after"), what)
-        problems = [(line_of_rule(self.book.text, *place), what) for place, what in found.items()]
+        problems = [(line_of_rule(self.table.text, *place), what) for place, what in found.items()]
         if SOURCE not in self.edges:
             problems.append((1, "no rule has after = 'source': no journey could begin"))
         if problems:

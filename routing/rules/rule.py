@@ -1,4 +1,4 @@
-"""One rule of a table, and how problems name it."""
+"""A rule of a table, and the label by which error messages name it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
 class Rule(BaseModel):
-    """One rule of the table, immutable: after which stop, for which records, and where to or why they are dropped."""
+    """An immutable rule: after which stop and for which records it holds, and where it sends or why it drops them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,14 +26,16 @@ class Rule(BaseModel):
 
     @property
     def is_unconditional(self) -> bool:
+        """Whether the rule holds for every record."""
         return not self.match and self.when is None
 
 
 def label_of(index: int, rule: Rule) -> str:
-    """A rule as a problem names it: by its name or, where it has none, by its place."""
+    """Return the label of a rule in error messages: its name or, if it has none, its position from 1 on."""
     return label_of_data(index, {"name": rule.name} if rule.name != f"rule {index + 1}" else {})
 
 
 def label_of_data(index: int, table: Any) -> str:
+    """Return the label of a rule that may not be valid, from its decoded TOML."""
     name = table.get("name") if isinstance(table, dict) else None
     return f"rule {name!r}" if isinstance(name, str) and name else f"rule {index + 1}"

@@ -1,4 +1,4 @@
-"""Stops that a table names and no service serves."""
+"""Finds the stops that a rules table names but no service serves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from metroline.routing.rules.rule import Rule, label_of, label_of_data
 
 Way = tuple[str, str | None, str | None]
-"""A rule's label, its `after` and its `to`, where it has them."""
+"""The label of a rule, its `after` and its `to`; None for a key that it does not have."""
 
 
 def unserved(ways: Sequence[Way], served: Set[str]) -> Iterator[tuple[int, str, str]]:
-    """The stops that no service serves: the index of the rule that names one, the key, and what to say of it.
+    """Yield for each stop that no service serves the index of a rule that names it, the key, and the problem.
 
-    A stop that some rule leads to is told of there, and not again for each rule after it.
+    A stop to which a rule leads is reported for that rule only, not for the rules after the stop.
     """
     services = frozenset(served)
     known = services | {"source"}
@@ -29,11 +29,12 @@ def unserved(ways: Sequence[Way], served: Set[str]) -> Iterator[tuple[int, str, 
 
 
 def way_of(index: int, rule: Rule) -> Way:
+    """Return the label and the stops of a rule."""
     return label_of(index, rule), rule.after, rule.to
 
 
 def way_of_data(index: int, table: Any) -> Way:
-    """The same of what may be no rule."""
+    """Return the label and the stops of a rule that may not be valid, from its decoded TOML."""
     after, to = (table.get(key) if isinstance(table, dict) else None for key in ("after", "to"))
     return label_of_data(index, table), after if _is_name(after) else None, to if _is_name(to) else None
 
@@ -44,6 +45,6 @@ def _is_name(value: Any) -> bool:
 
 @lru_cache(maxsize=1_024)
 def _describe(stop: str, served: frozenset[str], *more: str) -> str:
-    meant = difflib.get_close_matches(stop, [*sorted(served), *more], 1)
-    hint = f"; is {meant[0]!r} meant?" if meant else ""
+    similar = difflib.get_close_matches(stop, [*sorted(served), *more], 1)
+    hint = f"; did you mean {similar[0]!r}?" if similar else ""
     return f"no service serves the stop {stop!r} (served: {', '.join(sorted(served)) or 'none'}){hint}"

@@ -1,4 +1,4 @@
-"""The rules after one stop: indexed, tried in order, and their decisions remembered."""
+"""The rules after one stop: their index, their decisions, and a cache of decisions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from metroline.routing.records.fingerprints import as_sent, differs_beyond_float
 from metroline.routing.rules.condition import Condition
 from metroline.routing.rules.rule import Rule
 
-MEMORY = 8_192
-"""Decisions that a stop remembers; when they are full it begins anew."""
+MAX_CACHED = 8_192
+"""Maximum number of entries in a cache; a full cache is emptied."""
 
 
-LONGEST = 512
-"""Characters, or bytes of JSON, of a value by which a decision is remembered."""
+MAX_KEY_CHARACTERS = 512
+"""Maximum length of each value in the key of a cached decision, in characters or in bytes of JSON."""
 
 
 Answer = TypeVar("Answer")
@@ -29,21 +29,25 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A rule ready to be tried: its place among the rules of its stop and what to check beside the index."""
+    """A rule with its index among the rules of its stop and the checks that the `match` index cannot make."""
 
     place: int
     rule: Rule
     condition: Condition | None
     exact: tuple[tuple[str, Any], ...]
-    """Match values that the index, which compares numbers as floats, cannot tell apart from their neighbours."""
+    """The `match` fields with integers that the index, which compares numbers as floats, confuses with others."""
 
     def matches(self, record: dict[str, Any]) -> bool:
+        """Return whether the record, which was found in the index, has exactly the integers in `exact`."""
         return not any(differs_beyond_floats(value, record.get(name)) for name, value in self.exact)
 
 
 @dataclass(slots=True)
 class StopRules:
-    """The rules after one stop, with their `match` in a hash index and the decisions it made remembered."""
+    """The rules after one stop, with a hash index of their `match` and a cache of decisions.
+
+    Call `add` for each rule in the order of the table, then `close`, then `decide` as often as needed.
+    """
 
     after: str
     version: int
@@ -51,22 +55,25 @@ class StopRules:
     _indexes: dict[tuple[str, ...], dict[tuple[Any, ...], list[_Compiled]]] = field(default_factory=dict)
     _unmatched: list[_Compiled] = field(default_factory=list)
     _match_fields: list[frozenset[str]] = field(default_factory=list)
-    """For each place: the match fields of the rules up to and with it."""
+    """For each rule, the `match` fields of this rule and of all rules before it."""
     _made: dict[tuple[int, FieldSet], Decision] = field(default_factory=dict)
-    _memory: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
+    """Every decision made so far, by the index of its rule and the fields that conditions read."""
+    _cache: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
+    """Decisions by the fingerprints of the `_key_fields`."""
     reads: FieldSet = frozenset()
-    """The fields that all its rules read."""
+    """The fields that the rules of this stop read."""
     reader: FieldReader = EMPTY_READER
-    """Reads just those out of a record's line."""
+    """Reads those fields from the line of a record."""
     _key_fields: tuple[str, ...] | None = None
-    """What a remembered decision is found by; None where nothing is remembered."""
+    """The fields that make the key of a cached decision; None if decisions depend on the whole record."""
     _direct: dict[Any, Decision] = field(default_factory=dict)
+    """All decisions by `match` key, if one look-up is enough to decide."""
     _direct_fields: tuple[str, ...] = ()
     _otherwise: Decision | None = None
-    """The decision for a record that `_direct` does not have; None where decisions need more than one look-up."""
+    """The decision for a record that is not in `_direct`; None if one look-up is not enough to decide."""
 
     def add(self, rule: Rule, condition: Condition | None) -> None:
-        """Adds the next rule in the order of the table."""
+        """Add the next rule in the order of the table."""
         exact = tuple((name, value) for name, value in rule.match.items() if differs_beyond_floats(value, None))
         compiled = _Compiled(len(self.rules), rule, condition, exact)
         self.rules.append(compiled)
@@ -80,17 +87,17 @@ class StopRules:
             self._unmatched.append(compiled)
 
     def close(self) -> None:
-        """Called when all rules are in: settles what decisions are remembered by."""
+        """Prepare for decisions. Called once, after the last `add`."""
         conditions = [compiled.condition for compiled in self.rules if compiled.condition is not None]
         self.reads = union([*self._match_fields[-1:], *(condition.reads for condition in conditions)])
         self.reader = FieldReader(self.reads)
         if self.reads is not None:
             self._key_fields = tuple(sorted(self.reads))
         if not conditions and len(self._indexes) <= 1 and not any(compiled.exact for compiled in self.rules):
-            self._settle_all()
+            self._precompute()
 
-    def _settle_all(self) -> None:
-        """Decides at once for all there is: without conditions, the values of one index tell everything."""
+    def _precompute(self) -> None:
+        """Make all decisions in advance: without conditions and with at most one index, one look-up decides."""
         last = self._unmatched[0].place if self._unmatched else len(self.rules)
         self._otherwise = self._decision(last, frozenset())
         for names, index in self._indexes.items():
@@ -100,9 +107,9 @@ class StopRules:
                 self._direct[only] = self._decision(min(fitting[0].place, last), frozenset())
 
     def decide(self, records: Sequence[dict[str, Any]]) -> list[Decision]:
-        """A decision for each record; the same values in the fields read give the same decision.
+        """Return a decision for each record; records with equal values in the fields `reads` get the same decision.
 
-        Decisions are on the records as JSON will make them.
+        The rules see each record as it will be decoded from JSON.
         """
         if self._otherwise is not None:
             keys = match_keys(records, self._direct_fields)
@@ -110,7 +117,7 @@ class StopRules:
         if self._key_fields is None:
             return [self._decide(as_sent(record, None)) for record in records]
         keys = fingerprints(records, self._key_fields)
-        return remembered(self._memory, keys, lambda at: self._decide(as_sent(records[at], self.reads)))
+        return cached(self._cache, keys, lambda at: self._decide(as_sent(records[at], self.reads)))
 
     def _decide(self, record: dict[str, Any]) -> Decision:
         looked: FieldSet = frozenset()
@@ -131,7 +138,7 @@ class StopRules:
         return self._decision(len(self.rules), looked)
 
     def _candidates(self, record: dict[str, Any]) -> Iterable[_Compiled]:
-        """The rules whose `match` may fit, in the order of the table."""
+        """Return the rules whose `match` may hold for a record, in the order of the table."""
         found = [self._unmatched] if self._unmatched else []
         for names, index in self._indexes.items():
             fitting = index.get(tuple([match_key(record.get(name)) for name in names]))
@@ -147,7 +154,10 @@ class StopRules:
         return union([looked, self._match_fields[min(place, len(self.rules) - 1)]])
 
     def _decision(self, place: int, looked: FieldSet) -> Decision:
-        """The one Decision object for a place and what was looked at: equal decisions are the same object."""
+        """Return the decision by the rule at an index, which depends on the fields `looked` and the `match` fields.
+
+        Equal decisions are the same object, so that records with the same decision travel together.
+        """
         made = self._made.get((place, looked))
         if made is None:
             reads = self._reads(place, looked)
@@ -160,7 +170,7 @@ class StopRules:
                 rule = self.rules[place].rule
                 dropped = None if rule.drop is None else Outcome.dropped(rule.drop, rule.name)
                 made = Decision(rule.to, dropped, rule.name, self.version, reads)
-            if len(self._made) >= MEMORY:
+            if len(self._made) >= MAX_CACHED:
                 self._made.clear()
             self._made[place, looked] = made
         return made
@@ -174,26 +184,26 @@ def _place(compiled: _Compiled) -> int:
     return compiled.place
 
 
-def remembered(memory: dict[Any, Answer], keys: list[Any], answer: Callable[[int], Answer]) -> list[Answer]:
-    """An answer for each key: out of the memory or, with the key's place, made and remembered."""
-    found = list(map(memory.get, keys))
+def cached(cache: dict[Any, Answer], keys: list[Any], answer: Callable[[int], Answer]) -> list[Answer]:
+    """Return an answer for each key, from the cache or by calling `answer` with the index of the key."""
+    found = list(map(cache.get, keys))
     if all(found):
         return cast("list[Answer]", found)
     answers = []
     for place, key in enumerate(keys):
-        known = found[place] or memory.get(key)
+        known = found[place] or cache.get(key)
         if known is None:
             known = answer(place)
             if _is_short(key):
-                if len(memory) >= MEMORY:
-                    memory.clear()
-                memory[key] = known
+                if len(cache) >= MAX_CACHED:
+                    cache.clear()
+                cache[key] = known
         answers.append(known)
     return answers
 
 
 def _is_short(key: Any) -> bool:
-    """Whether what a record is told apart by is worth keeping in memory."""
+    """Return whether a key is small enough to be cached."""
     if type(key) is tuple:
         return all(map(_is_short, key))
-    return type(key) not in (str, bytes) or len(key) <= LONGEST
+    return type(key) not in (str, bytes) or len(key) <= MAX_KEY_CHARACTERS

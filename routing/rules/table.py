@@ -1,4 +1,4 @@
-"""The rules table: parse, compile, decide."""
+"""The rules table: parses and compiles its rules, decides the next stop, and plans itineraries."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from metroline.routing.records.field_reader import FieldReader
 from metroline.routing.records.field_sets import union
 from metroline.routing.records.fingerprints import fingerprints
 from metroline.routing.rules.rule import Rule
-from metroline.routing.rules.stop_rules import MEMORY, StopRules, remembered
+from metroline.routing.rules.stop_rules import MAX_CACHED, StopRules, cached
 from metroline.routing.rules.toml_reader import read_rules
 
 
 @dataclass(frozen=True, slots=True)
 class RulesTable:
-    """An immutable rules table with its version; 0 is a file that was not published."""
+    """An immutable rules table with its version, which is 0 for a file that was not published."""
 
     version: int
     text: str
     rules: tuple[Rule, ...]
     _stop_rules: dict[str, StopRules] = field(compare=False)
     reader: FieldReader = field(compare=False)
-    """Reads the fields that any rule of the table reads: what a plan is built on."""
+    """Reads the fields on which a plan depends: all fields that any rule of the table reads."""
     _plans: dict[tuple[int, ...], Itinerary] = field(default_factory=dict, compare=False)
     _planned_for: dict[str, dict[Any, Itinerary | Decision]] = field(default_factory=dict, compare=False)
 
@@ -33,21 +33,22 @@ class RulesTable:
     def parse(
         cls, text: str, version: int = 0, file: str = "routes.toml", served: Set[str] | None = None
     ) -> RulesTable:
-        """Reads and compiles a table in TOML; raises `InvalidRules` that lists every problem with its line.
+        """Return the table in a TOML text; raise `InvalidRules` with every problem and its line.
 
-        `served`, the stops that services serve, are for that list alone; `Network.read` checks a table that parses too.
+        If the table has problems and `served`, the stops that services serve, is given, the problems include the
+        stops that no service serves. Call `Network.read` to check the stops of a table that has no other problem.
         """
         rules, conditions = read_rules(text, file, served)
-        junctions: dict[str, StopRules] = {}
+        by_stop: dict[str, StopRules] = {}
         for rule, condition in zip(rules, conditions, strict=True):
-            junctions.setdefault(rule.after, StopRules(rule.after, version)).add(rule, condition)
-        for stop_rules in junctions.values():
+            by_stop.setdefault(rule.after, StopRules(rule.after, version)).add(rule, condition)
+        for stop_rules in by_stop.values():
             stop_rules.close()
-        reads = union(stop_rules.reads for stop_rules in junctions.values())
-        return cls(version, text, rules, junctions, FieldReader(reads))
+        reads = union(stop_rules.reads for stop_rules in by_stop.values())
+        return cls(version, text, rules, by_stop, FieldReader(reads))
 
     def stop_rules(self, after: str) -> StopRules:
-        """The rules after a stop; one without rules is the end of the line."""
+        """Return the rules after a stop. A stop without rules is an end of the line."""
         found = self._stop_rules.get(after)
         if found is None:
             found = self._stop_rules[after] = StopRules(after, self.version)
@@ -55,23 +56,23 @@ class RulesTable:
         return found
 
     def decide(self, after: str, record: dict[str, Any]) -> Decision:
-        """The first rule after `after` that holds for the record names the next stop or the drop. Pure."""
+        """Return the decision of the first rule after the stop `after` that holds for the record."""
         return self.stop_rules(after).decide([record])[0]
 
     def plans(self, after: str, records: Sequence[dict[str, Any]]) -> list[Itinerary | Decision]:
-        """A plan for each record; the same values in the fields that the table reads give the same plan."""
+        """Return what `plan` returns for each record; records equal in the fields that the table reads share a plan."""
         reads = self.reader.reads
         if reads is None:
             return [self.plan(after, record) for record in records]
-        memory = self._planned_for.setdefault(after, {})
-        return remembered(memory, fingerprints(records, sorted(reads)), lambda at: self.plan(after, records[at]))
+        cache = self._planned_for.setdefault(after, {})
+        return cached(cache, fingerprints(records, sorted(reads)), lambda at: self.plan(after, records[at]))
 
     def plan(self, after: str, record: dict[str, Any]) -> Itinerary | Decision:
-        """The whole way of a record from `after`, as a forecast with the record as it is (Routing Slip).
+        """Return the itinerary of a record from the stop `after`, if no service changes the record (Routing Slip).
 
-        It ends at the end of the line, at a forecast drop, or before an error, no route or a stop that is in it
-        already, where its last leg leads to the switch. Where the very first decision ends the journey, that decision
-        is returned: there is nothing to forecast.
+        The itinerary ends at the end of the line or at a drop. Before a decision that would be a dead letter, and
+        before a stop that the itinerary already has, its last leg leads to the switch. If the first decision ends the
+        journey, return that decision.
         """
         legs: list[Decision | Decider] = []
         stops: set[str] = set()
@@ -90,11 +91,11 @@ class RulesTable:
             after = decision.stop
 
     def _planned(self, legs: list[Decision | Decider]) -> Itinerary:
-        """Equal plans are the same object, so that records with one plan travel together."""
+        """Return the itinerary with these legs; equal ones are the same object, so that their records stay together."""
         key = tuple(map(id, legs))
         plan = self._plans.get(key)
         if plan is None:
-            if len(self._plans) >= MEMORY:
+            if len(self._plans) >= MAX_CACHED:
                 self._plans.clear()
             plan = self._plans[key] = Itinerary(self.version, tuple(legs))
         return plan

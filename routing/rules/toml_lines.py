@@ -1,4 +1,4 @@
-"""In which line of its TOML text a rule, or one of its keys, stands."""
+"""Finds the lines of rules and their keys in a TOML text, since `tomllib` does not report them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TEXT_OR_COMMENT = re.compile(
 
 
 class TomlLines:
-    """Where the rules of a table stand in its text; the TOML reader itself does not tell."""
+    """The line numbers, from 1 on, of the rules in a TOML text."""
 
     def __init__(self, text: str) -> None:
         self._lines = TEXT_OR_COMMENT.sub(_blanked, text).split("\n")
         self._headers = [number for number, line in enumerate(self._lines, 1) if HEADER.match(line)]
 
     def of(self, index: int, key: str | None = None) -> int:
-        """The line of a rule, or of one of its keys; 1 where the table is written in another way."""
+        """Return the line of a rule or of one of its keys; 1 if the rules are not written as `[[rules]]`."""
         if index >= len(self._headers):
             return 1
         start = self._headers[index]
@@ -29,11 +29,11 @@ class TomlLines:
         return start if key is None else self._find(start + 1, end, key, r"[\"']?rules[\"']?\s*\.\s*") or start
 
     def of_key(self, key: str) -> int:
-        """The line of a key that belongs to no rule."""
+        """Return the line of a top-level key; 1 if it is not found."""
         return self._find(1, len(self._lines), key, "") or 1
 
     def _find(self, start: int, end: int, key: str, table: str) -> int | None:
-        """The line in which a key is given a value or heads a table of its own, before other tables begin."""
+        """Return the first line in a range that sets a key before any other table begins, or opens a table for it."""
         name = rf"[\"']?{re.escape(key)}[\"']?\s*"
         plain, headed = re.compile(rf"\s*{name}[.=]"), re.compile(rf"\s*\[+\s*{table}{name}[\].]")
         own = True
@@ -46,16 +46,17 @@ class TomlLines:
 
 
 def _blanked(found: re.Match[str]) -> str:
-    """A comment or a text of several lines without its letters, so that nothing in it looks like a rule."""
+    """Return spaces in place of a comment or a multi-line string, so that nothing in it is taken for a rule."""
     text = found.group()
     return re.sub(r"[^\n]", " ", text) if text.startswith(("#", '"""', "'''")) else text
 
 
 def line_of_rule(text: str, index: int, key: str | None = None) -> int:
-    """The line in which the rule of this index, or one of its keys, stands."""
+    """Return the line of the rule at an index, or of one of its keys."""
     return lines_of(text).of(index, key)
 
 
 @lru_cache(maxsize=1)
 def lines_of(text: str) -> TomlLines:
+    """Return the line numbers of a text; those of the last text are cached."""
     return TomlLines(text)

@@ -1,4 +1,4 @@
-"""Reads a rules table from TOML: every problem at once, each with its line."""
+"""Reads the rules of a table from TOML and reports all problems at once, each with its line."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ EXPLAINED = {
     "extra_forbidden": "unknown key",
     "missing": "is missing",
     "model_type": "must be a table",
-    "dict_type": "must be a table of fields and the values that they equal",
+    "dict_type": "must be a table of fields and their values",
 }
 
 
-class _Reader:
+class _TomlReader:
+    """Reads one table and collects its problems."""
+
     def __init__(self, text: str, file: str) -> None:
         self.text = text
         self.file = file
@@ -36,13 +38,15 @@ class _Reader:
 
     @property
     def lines(self) -> TomlLines:
-        """Asked for only once the text is known to be TOML."""
+        """The line numbers; available once the text is known to be TOML."""
         return lines_of(self.text)
 
     def problem(self, line: int, what: str) -> None:
+        """Add a problem in a line, which counts from 1."""
         self.problems.append((line, f"{self.file}:{line}: {what}"))
 
     def read(self, served: Set[str] | None) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
+        """Return the rules with their compiled conditions; raise `InvalidRules` with every problem."""
         tables = self._tables()
         self._check_names(tables)
         parsed = [self._rule(index, table) for index, table in enumerate(tables)]
@@ -62,23 +66,24 @@ class _Reader:
         except tomllib.TOMLDecodeError as error:
             found = AT_LINE.search(str(error))
             line = int(found.group(1)) if found else self.text.rstrip("\n").count("\n") + 1
-            self.problem(line, f"no TOML: {AT_LINE.sub('', str(error))}")
+            self.problem(line, f"not valid TOML: {AT_LINE.sub('', str(error))}")
             return []
         except UnicodeEncodeError as error:
-            self.problem(self.text.count("\n", 0, error.start) + 1, "no TOML: a character that UTF-8 does not have")
+            line = self.text.count("\n", 0, error.start) + 1
+            self.problem(line, "not valid TOML: a character cannot be encoded as UTF-8")
             return []
-        except ValueError:  # how Python refuses to read thousands of digits
-            self.problem(1, "no TOML: a number in it is too long")
+        except ValueError:  # Python refuses to parse an integer with thousands of digits
+            self.problem(1, "not valid TOML: a number has too many digits")
             return []
         except RecursionError:
-            self.problem(1, "no TOML: it is nested too deeply")
+            self.problem(1, "not valid TOML: it is nested too deeply")
             return []
         for key in data:
             if key != "rules":
-                self.problem(self.lines.of_key(key), f"unknown key {key!r}: a table has [[rules]] only")
+                self.problem(self.lines.of_key(key), f"unknown key {key!r}: a rules table has only [[rules]]")
         tables = data.get("rules", [])
         if not isinstance(tables, list):
-            self.problem(self.lines.of_key("rules"), "write [[rules]], with two brackets, for each rule")
+            self.problem(self.lines.of_key("rules"), "start each rule with [[rules]], in double brackets")
             return []
         return tables
 
@@ -97,26 +102,26 @@ class _Reader:
         return rule if rule.name else rule.model_copy(update={"name": f"rule {index + 1}"})
 
     def _explain(self, index: int, label: str, error: ValidationError) -> None:
-        told = set()
+        reported = set()
         for detail in error.errors():
             key = str(detail["loc"][0]) if detail["loc"] else None
             where = ".".join(str(part) for part in detail["loc"][:2]) if key == "match" else key
-            if where in told:  # a value of the wrong kind is reported once, not once for each kind it could be
+            if where in reported:  # pydantic reports a value of the wrong type once for each type of a union
                 continue
-            told.add(where)
+            reported.add(where)
             what = EXPLAINED.get(detail["type"], detail["msg"])
             if key == "match" and where != key:
-                what = "must be text, a number, or true or false"
-            self.problem(self.lines.of(index, key), f"{label}: {where or 'it'}: {what}")
+                what = "must be a string, a number, true or false"
+            self.problem(self.lines.of(index, key), f"{label}: {where}: {what}" if where else f"{label} {what}")
 
     def _condition(self, index: int, rule: Rule) -> Condition | None:
         label = label_of(index, rule)
         if rule.to == "source":
-            self.problem(self.lines.of(index, "to"), f"{label}: nothing leads to 'source', where journeys begin")
+            self.problem(self.lines.of(index, "to"), f"{label}: no rule may lead to 'source', where journeys begin")
         for name, value in rule.match.items():
             found = f"{label}: match.{name}"
             if isinstance(value, float) and not math.isfinite(value):
-                self.problem(self.lines.of(index, "match"), f"{found}: {value} equals nothing")
+                self.problem(self.lines.of(index, "match"), f"{found}: no field can equal {value}")
             elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
                 self.problem(self.lines.of(index, "match"), f"{found}: the integer does not fit into 64 bits")
         return None if rule.when is None else self._compile(index, label, rule.when)
@@ -136,7 +141,9 @@ class _Reader:
                 continue
             if name in named:
                 first = self.lines.of(named[name])
-                self.problem(self.lines.of(index, "name"), f"the name {name!r} is taken by the rule in line {first}")
+                self.problem(
+                    self.lines.of(index, "name"), f"the name {name!r} is already used by the rule in line {first}"
+                )
             named.setdefault(name, index)
 
     def _check_served(self, tables: list[Any], served: Set[str] | None) -> None:
@@ -161,8 +168,9 @@ class _Reader:
 def read_rules(
     text: str, file: str, served: Set[str] | None = None
 ) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
-    """The rules of a table with their compiled conditions; raises `InvalidRules` that lists every problem.
+    """Return the rules of a table in TOML with their compiled conditions (None for a rule without `when`).
 
-    Beside other problems, and where `served` are given, those of stops that nobody serves are listed too.
+    Raise `InvalidRules` with every problem. If there is any and `served`, the stops that services serve, is given, the
+    problems include the stops that no service serves.
     """
-    return _Reader(text, file).read(served)
+    return _TomlReader(text, file).read(served)

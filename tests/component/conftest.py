@@ -10,5 +10,5 @@ from tests.support.bench import Bench
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench whose bus tries again at once."""
-    monkeypatch.setattr("metroline.agents.delivery.bus.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("metroline.agents.delivery.bus.FIRST_WAIT_SECONDS", 0.0)
     return Bench.make()

@@ -1,4 +1,4 @@
-"""A bench for agents: the real bus, tables and books on top of a producer that confirms and fails on command."""
+"""A bench for agents: the real bus, tables and rules on top of a producer that confirms and fails on command."""
 
 from __future__ import annotations
 

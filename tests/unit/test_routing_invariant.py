@@ -399,7 +399,7 @@ def test_a_record_that_circles_for_ever_ends_after_max_hops_under_every_strategy
     for strategy in STRATEGIES:
         journey, _ = journey_of(strategy, rules, IDLE, {})
         assert len(journey.stops) == 64
-        assert journey.reason == "too_many_hops: 64 stops behind it, 64 are allowed"
+        assert journey.reason == "too_many_hops: 64 stops visited, the maximum is 64"
 
 
 def test_a_service_that_drops_ends_the_journey_with_its_own_reason() -> None:

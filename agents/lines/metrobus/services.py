@@ -1,4 +1,4 @@
-"""The services of the line metrobus: plain functions that know nothing of the route."""
+"""The services of the line metrobus: plain functions that know nothing about the route."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ allowed = lookup("metrobus.allowed")
 
 @service(reads=["account_number"])
 def contact_point(record: Record) -> Record:
-    """Adds the customer's e-mail address, or a hold where there is none; the rules table says what becomes of those."""
+    """Add the customer's e-mail address or, if there is none, a hold; the rules table decides what follows."""
     email = addresses.get(record["account_number"])
     if email is None:
         record["hold"] = "no contact point"
@@ -22,7 +22,7 @@ def contact_point(record: Record) -> Record:
 
 @service(reads=["account_number"])
 def allow_list(record: Record) -> Record:
-    """Puts a hold on records of customers who may not be written to."""
+    """Add a hold to the record of a customer who may not receive e-mail."""
     if record["account_number"] not in allowed:
         record["hold"] = "not on the allow list"
     return record
@@ -30,6 +30,6 @@ def allow_list(record: Record) -> Record:
 
 @service(reads=["message_type_code", "account_number", "email"])
 def log(record: Record) -> Record:
-    """Adds the line that an operator would read."""
+    """Add the log line for an operator."""
     record["logged"] = f"{record['message_type_code']} of account {record['account_number']} to {record['email']}"
     return record

@@ -50,7 +50,7 @@ async def test_a_record_that_no_message_can_hold_ends_cut_with_its_size_and_dige
     assert letter.topic == "test.arrivals"
     [(ending, reason)] = endings_of([letter]).values()
     assert ending is Ending.DEAD
-    assert reason == f"too_large: {len(incoming.encode())} bytes, a message may hold 200000"
+    assert reason == f"too_large: the message would have {len(incoming.encode())} bytes, the maximum is 200000"
     [record] = letter.records
     assert record["raw"] == {
         "size": len(line),
@@ -67,7 +67,7 @@ async def test_a_record_that_is_refused_for_its_size_ends_cut(bench: Bench) -> N
     [letter] = bench.producer.to("test.arrivals")
     [(ending, reason)] = endings_of([letter]).values()
     assert (ending, str(reason).partition(":")[0]) == (Ending.DEAD, "too_large")
-    assert "more than the broker takes" in str(reason)
+    assert "more than the broker accepts" in str(reason)
     assert len(letter.value) < 2 * KEPT_BYTES
 
 

@@ -226,7 +226,7 @@ async def test_a_journey_that_is_too_old_ends_before_its_next_stop(bench: Bench)
     letters = [one for one in sent if one.topic == "test.arrivals"]
     assert [one.records for one in letters] == [[{"n": 1}]]
     [(_, reason)] = endings_of(letters).values()
-    assert reason == "expired: 61 s old, 60 are allowed"
+    assert reason == "expired: the journey is 61 s old; at most 60 s are allowed"
     assert [one.records for one in sent if one.topic == "test.service.c"] == [[{"n": 2}]]
 
 
@@ -332,7 +332,7 @@ async def test_what_is_no_envelope_that_waits_is_a_dead_letter(bench: Bench, val
     await confirmed(confirmations)
     [(ending, reason)] = endings_of(bench.producer.to("test.arrivals")).values()
     assert ending is Ending.DEAD
-    assert str(reason).startswith("malformed_envelope: waiting.1s[0]@3: no envelope")
+    assert str(reason).startswith("malformed_envelope: waiting.1s[0]@3: not an envelope")
 
 
 def test_rooms_are_known_by_their_times() -> None:

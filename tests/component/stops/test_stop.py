@@ -188,7 +188,7 @@ async def test_the_time_of_a_service_that_raises_counts(bench: Bench) -> None:
 
 
 async def test_a_service_that_misses_a_field_which_it_was_not_handed_is_told_so(bench: Bench) -> None:
-    for missed, hint in (("b", "KeyError: 'b'; reads= hands it a ("), ("a", "KeyError: 'a' (")):
+    for missed, hint in (("b", "KeyError: 'b'; its reads= names a ("), ("a", "KeyError: 'a' (")):
         bench.producer.sent.clear()
         await handled(bench, lambda record, name=missed: record[name], envelope({"b": 1}), reads=frozenset("a"))
         [(ending, reason)] = endings_of(bench.producer.to("test.arrivals")).values()
@@ -203,7 +203,7 @@ def test_what_is_read_may_come_from_a_generator() -> None:
 
 @pytest.mark.parametrize("reads", ["n", [1], [None]])
 def test_what_is_read_is_a_list_of_names(reads: Any) -> None:
-    with pytest.raises(InvalidLine, match="reads is a list of names"):
+    with pytest.raises(InvalidLine, match="reads must be a list of names"):
         service(reads=reads)(as_it_is)
 
 
@@ -217,7 +217,7 @@ async def test_a_drop_with_a_strange_reason_ends_its_record_alone(bench: Bench) 
         record: segment.outcome for one in sent for segment in one.segments for record in segment.ids if segment.outcome
     }
     assert [outcome.ending for _, outcome in sorted(outcomes.items())] == [Ending.DEAD, *[Ending.DROPPED] * 3]
-    assert outcomes[0].reason == "bad_return: Drop(404): a reason is a text"
+    assert outcomes[0].reason == "bad_return: Drop(404): the reason must be a string"
     assert outcomes[1].reason == "no ? text"
     assert len(outcomes[2].reason or "") < 10_000
 
@@ -453,7 +453,7 @@ async def test_a_journey_that_visited_too_many_stops_ends(bench: Bench) -> None:
     await handled(bench, as_it_is, envelope({"size": 11}, history=behind))
 
     assert endings_of(bench.producer.to("test.arrivals")) == {
-        0: (Ending.DEAD, "too_many_hops: 3 stops behind it, 3 are allowed")
+        0: (Ending.DEAD, "too_many_hops: 3 stops visited, the maximum is 3")
     }
 
 

@@ -161,7 +161,7 @@ async def test_of_two_that_replace_one_version_the_first_counts_and_the_second_i
 
     assert list(bench.rule_tables.publications()) == [4, 2, 1]
     assert bench.rule_tables.rule_tables.live.version == 4
-    assert "version 3 of the rules table is ignored: it replaces 1, but 2 is current" in caplog.text
+    assert "version 3 of the rules table is ignored: it replaces version 1, but version 2 is current" in caplog.text
 
 
 async def test_an_invalid_version_takes_its_place_in_the_chain(bench: Bench) -> None:

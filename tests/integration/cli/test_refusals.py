@@ -24,7 +24,7 @@ async def test_a_source_that_was_created_anew_is_refused_until_its_epoch_is_rais
 
     told = await depot.refused()
     assert told.startswith(f"error: {depot.topics.source}[")
-    assert "was created anew since: set SOURCE_EPOCH to 1" in told
+    assert "has been created again since: set SOURCE_EPOCH to 1" in told
 
     depot.start(SOURCE_EPOCH="1")
     await depot.settled(44)

@@ -20,15 +20,15 @@ PICKY = RULES.replace(
 
 BROKEN: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "malformed_record: the message is empty"),
-    "not JSON": (b"hello", "malformed_record: no JSON: "),
-    "a list": (b'[{"n":1}]', "malformed_record: no JSON object but a list"),
-    "a number": (b"42", "malformed_record: no JSON object but a number"),
-    "invalid UTF-8": (b'{"n":"\xff\xfe"}', "malformed_record: no JSON: "),
+    "not JSON": (b"hello", "malformed_record: not valid JSON: "),
+    "a list": (b'[{"n":1}]', "malformed_record: not a JSON object but a list"),
+    "a number": (b"42", "malformed_record: not a JSON object but a number"),
+    "invalid UTF-8": (b'{"n":"\xff\xfe"}', "malformed_record: not valid JSON: "),
     "an integer beyond 64 bits": (
         b'{"n":123456789012345678901}',
         "malformed_record: the integer 123456789012345678901",
     ),
-    "truncated": (b'{"n":1,"text":"abc', "malformed_record: no JSON: "),
+    "truncated": (b'{"n":1,"text":"abc', "malformed_record: not valid JSON: "),
     "a record for which a service raises": (b'{"n":"refused"}', "service_error: ValueError: it cannot be weighed"),
     "a record for which a rule errs": (b'{"n":1,"limit":"high"}', "rule_error: only the allowed: "),
     "a record without a way": (b'{"other":1}', "unroutable: no rule after source holds"),

@@ -99,7 +99,7 @@ async def test_letters_go_to_a_stop_that_is_named_or_are_discarded(failed: Depot
     await failed.until(lambda: has(failed, {Ending.DELIVERED: 37, Ending.DROPPED: 5, Ending.DEAD: 5}))
 
     assert "is no dead letter" in (await desk(failed, "replay", first)).stderr
-    assert "is no record's id" in (await desk(failed, "show", "what")).stderr
+    assert "is not the id of a record" in (await desk(failed, "show", "what")).stderr
     assert (await desk(failed, "replay", third)).returncode == 0  # nothing was put right: it dies again
     await failed.until(lambda: generation(failed, third, 1))
     assert (await failed.counts())[Ending.DEAD] == 5

@@ -63,7 +63,7 @@ async def test_later_records_go_the_new_way_under_every_strategy_but_hard_wired(
     told = {name: worker.child.log.read_text() for name, worker in on_ramps.items()}
     assert [name for name in told if "hard_wired keep to the line's file" in told[name]] == ["hard_wired"]
     assert all(f"version {invalid} of the rules table is not used" in text for text in told.values())
-    ignored = f"version {stale} of the rules table is ignored: it replaces 1, but {new} is current"
+    ignored = f"version {stale} of the rules table is ignored: it replaces version 1, but version {new} is current"
     assert any(ignored in worker.child.log.read_text() for worker in depot.workers)
 
     latecomer = depot.start(role="on-ramp")

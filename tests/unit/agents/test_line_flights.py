@@ -25,7 +25,7 @@ from metroline.agents.lines.flights.records import DEPARTURES, records
 from metroline.app.inputs.lookup_builds import prepare_lookups
 
 LINE = Line.load("metroline.agents.lines.flights")
-BOOK = LINE.book()
+TABLE = LINE.rules_table()
 LOOKED_UP = ["carrier", "aircraft", "weather", "claims", "log"]
 
 
@@ -38,13 +38,13 @@ def lookups() -> None:
 def walk(record: Record) -> tuple[list[str], Outcome, Record]:
     """The stops of a record, its outcome and what became of it, by the line's own table and services."""
     stops: list[str] = []
-    decision = BOOK.decide("source", record)
+    decision = TABLE.decide("source", record)
     while decision.stop is not None:
         stops.append(decision.stop)
         answer = LINE.services[decision.stop].handler(record)
         assert not isinstance(answer, Drop), "no service of this line drops: its rules do"
         record = answer
-        decision = BOOK.decide(stops[-1], record)
+        decision = TABLE.decide(stops[-1], record)
     assert decision.outcome is not None
     return stops, decision.outcome, record
 
@@ -223,7 +223,7 @@ def test_every_flight_visits_the_stops_of_its_rules_and_none_is_dead(year: tuple
 def test_a_map_made_at_the_source_is_stale_only_where_a_claim_is_waived(year: tuple[int, list[Record]]) -> None:
     for flight in year[1]:
         forecast = list(expected_stops(flight))
-        planned = [BOOK.decide(stop, flight) for stop in ("source", *forecast)]
+        planned = [TABLE.decide(stop, flight) for stop in ("source", *forecast)]
         assert [decision.stop for decision in planned] == [*forecast, None]
         ahead = set[str]().union(*(decision.reads or () for decision in planned))
         _, _, settled = walk(dict(flight))
@@ -232,7 +232,7 @@ def test_a_map_made_at_the_source_is_stale_only_where_a_claim_is_waived(year: tu
 
 
 def test_the_table_has_a_rule_of_each_kind() -> None:
-    rules = BOOK.rules
+    rules = TABLE.rules
     assert len(rules) >= 8
     assert any((rule.when or "").count("&&") == 2 for rule in rules)
     assert any(rule.drop for rule in rules)

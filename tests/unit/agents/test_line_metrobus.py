@@ -16,7 +16,7 @@ from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.routing.outcome import Ending, Outcome
 
 LINE = Line.load("metroline.agents.lines.metrobus")
-BOOK = LINE.book()
+TABLE = LINE.rules_table()
 WITHOUT_ADDRESS, REFUSED, ALLOWED = 40_000_010, 40_000_001, 40_000_006
 
 
@@ -37,11 +37,11 @@ def is_allowed(account: int) -> bool:
 def walk(record: Record) -> tuple[list[str], Outcome]:
     """The stops of a record and its outcome, by the line's own table and services."""
     stops: list[str] = []
-    decision = BOOK.decide("source", record)
+    decision = TABLE.decide("source", record)
     while decision.stop is not None:
         stops.append(decision.stop)
         record = LINE.services[decision.stop].handler(record)
-        decision = BOOK.decide(stops[-1], record)
+        decision = TABLE.decide(stops[-1], record)
     assert decision.outcome is not None
     return stops, decision.outcome
 
@@ -109,13 +109,13 @@ def test_every_record_comes_to_the_outcome_that_its_account_deserves() -> None:
 
 def test_a_map_made_at_the_source_forecasts_the_log_and_reads_the_hold() -> None:
     for record in records(50, 1):
-        way = [BOOK.decide(stop, record) for stop in ("source", "contact_point", "allow_list", "log")]
+        way = [TABLE.decide(stop, record) for stop in ("source", "contact_point", "allow_list", "log")]
         assert [decision.stop for decision in way] == ["contact_point", "allow_list", "log", None]
         assert [decision.reads for decision in way[1:]] == [{"hold"}, {"hold"}, frozenset()]
 
 
 def test_the_table_uses_match_and_when_and_drop() -> None:
-    rules = BOOK.rules
+    rules = TABLE.rules
     assert any(rule.match for rule in rules)
     assert any(rule.when for rule in rules)
     assert any(rule.drop for rule in rules)

@@ -107,7 +107,7 @@ def test_one_that_was_built_from_a_file_is_left_as_it_is(folder: Path, kept: Pat
 @pytest.mark.parametrize("data", ["lambda: FILE", "lambda: None", "lambda x: [FILE]", "[FILE]", "FILE", "lambda: [1]"])
 def test_data_that_names_no_files_is_one_line(folder: Path, data: str) -> None:
     (folder / "lookups.py").write_text(LOOKUPS.replace("lambda: [FILE]", data))
-    with pytest.raises((InvalidLine, LookupNotBuilt), match=r"^lookup prices: data is a function"):
+    with pytest.raises((InvalidLine, LookupNotBuilt), match=r"^lookup prices: data must be a function"):
         prepare(folder)
 
 
@@ -119,7 +119,7 @@ def test_data_may_name_its_files_as_text(folder: Path) -> None:
 @pytest.mark.parametrize("names", ['key=["item"], value="price"', 'key="item", value=["price"]'])
 def test_columns_that_are_no_names_are_one_line(folder: Path, names: str) -> None:
     (folder / "lookups.py").write_text(LOOKUPS.replace('key="item", value="price"', names))
-    with pytest.raises(InvalidLine, match=r"^lookup prices: key and value are names of columns"):
+    with pytest.raises(InvalidLine, match=r"^lookup prices: key and value must be names of columns"):
         prepare(folder)
 
 

@@ -58,7 +58,7 @@ def test_check_of_a_table_beside_its_services_holds_its_stops_against_them(folde
     refused = metroline("check", table)
     assert refused.exit_code == 1
     assert refused.stderr.splitlines() == [
-        f"{table}:5: rule 2: no service serves the stop 'pirce' (served: price); is 'price' meant?",
+        f"{table}:5: rule 2: no service serves the stop 'pirce' (served: price); did you mean 'price'?",
         f"{table}:6: rule 2: wen: unknown key",
     ]
 

@@ -12,6 +12,6 @@ def test_made_lines_load_and_their_routes_lead_to_an_end(tmp_path: Path) -> None
     for line in (passing(12), *(make() for make in HARDER)):
         loaded = Line.load(str(line.write(tmp_path)))
         assert set(line.first_stops) <= loaded.stops
-        assert loaded.book().rules
+        assert loaded.rules_table().rules
     assert len(ROUTES) == 24
     assert len(many_routes().workload(48).expected.contents) == 48

@@ -128,5 +128,5 @@ def test_an_id_is_read_back_from_its_text(name: str, partition: int, record: Rec
 
 @pytest.mark.parametrize("text", ["", "source", "source-1", "source-0-x", "source-0-1.", "-0-1"])
 def test_what_is_no_id_is_refused(text: str) -> None:
-    with pytest.raises(MetrolineError, match="is no record's id"):
+    with pytest.raises(MetrolineError, match="is not the id of a record"):
         id_of(text)

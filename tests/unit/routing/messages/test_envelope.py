@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, Itinerary, Provenance
-from metroline.routing.messages.record_ids import MOST_IN_MESSAGE, Origin, id_text
+from metroline.routing.messages.record_ids import MAX_RECORDS_IN_MESSAGE, Origin, id_text
 from metroline.routing.messages.segment import Attempts, DiscardRequest, Replay, ReplayRequest, Segment, Visit
 from metroline.routing.outcome import DELIVERED, Cause, Ending, Outcome, ServiceError
 from tests.support.worlds import examples
@@ -22,7 +22,7 @@ naturals = st.integers(0, 2**53 - 3)
 times = st.floats(0, 4e9)
 maybe_texts = st.none() | texts
 names = st.from_regex(r"[A-Za-z0-9_.-]{1,8}", fullmatch=True)
-indexes = st.integers(0, MOST_IN_MESSAGE - 2)
+indexes = st.integers(0, MAX_RECORDS_IN_MESSAGE - 2)
 ids = naturals | st.builds(lambda offset, index: (offset, index, index + 2), naturals, indexes)
 lines = st.dictionaries(texts, st.none() | st.integers(0, 9) | texts, max_size=2).map(orjson.dumps)
 visits = st.builds(Visit, texts, times, maybe_texts, texts, naturals)
@@ -95,7 +95,7 @@ def read_or_refused(raw: bytes) -> Envelope | None:
         malformed = error
     if malformed is not None:
         assert malformed.raw == raw
-        assert str(malformed).startswith("no envelope: ")
+        assert str(malformed).startswith("not an envelope: ")
         assert len(str(malformed)) < 400
         return None
     assert Envelope.decode(envelope.encode()) == envelope

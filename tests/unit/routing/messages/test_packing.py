@@ -119,7 +119,7 @@ def test_a_record_that_has_gone_too_far_goes_to_the_arrivals_instead_of_to_the_n
     plan = Itinerary(1, (leg, leg))
     to, moved = left(segment, plan.hop("switch"), max_hops=3)
     assert to == "arrivals"
-    assert moved.outcome == Outcome.dead(Cause.TOO_MANY_HOPS, "3 stops behind it, 3 are allowed")
+    assert moved.outcome == Outcome.dead(Cause.TOO_MANY_HOPS, "3 stops visited, the maximum is 3")
     assert moved.itinerary is None
     assert left(segment, plan.hop("switch"), max_hops=4)[0] == "service.s1"
 

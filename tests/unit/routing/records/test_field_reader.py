@@ -73,19 +73,19 @@ def test_a_line_that_is_no_record_is_malformed_and_keeps_its_bytes(line: bytes, 
 def test_a_rule_may_read_a_field_of_any_name(name: str) -> None:
     quoted = json.dumps(name, ensure_ascii=False)
     condition = json.dumps(f"record[{quoted}] == 1", ensure_ascii=False)
-    book = RulesTable.parse(
+    rules_table = RulesTable.parse(
         f'[[rules]]\nafter = "source"\nmatch = {{ {quoted} = 1 }}\nto = "s0"\n'
         f'[[rules]]\nafter = "s0"\nwhen = {condition}\nto = "s1"\n'
     )
-    record = book.reader.read(orjson.dumps({"other": 2, name: 1}))
+    record = rules_table.reader.read(orjson.dumps({"other": 2, name: 1}))
     assert record == {name: 1}
-    assert (book.decide("source", record).stop, book.decide("s0", record).stop) == ("s0", "s1")
+    assert (rules_table.decide("source", record).stop, rules_table.decide("s0", record).stop) == ("s0", "s1")
 
 
 def test_a_table_that_looks_at_nothing_reads_nothing() -> None:
     rules = (Sketch("all", "source", to="s0"), Sketch("ones", "s0", (("a", 1),), to="s1"))
-    book = RulesTable.parse(table(rules))
-    assert book.stop_rules("source").reader.is_blind
-    assert book.stop_rules("nowhere").reader.is_blind
-    assert not book.stop_rules("s0").reader.is_blind
-    assert not book.reader.is_blind
+    rules_table = RulesTable.parse(table(rules))
+    assert rules_table.stop_rules("source").reader.is_blind
+    assert rules_table.stop_rules("nowhere").reader.is_blind
+    assert not rules_table.stop_rules("s0").reader.is_blind
+    assert not rules_table.reader.is_blind

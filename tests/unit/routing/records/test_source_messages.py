@@ -51,26 +51,26 @@ def test_an_empty_message_is_one_problem(value: bytes | None) -> None:
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (b"[1, 2]", "no JSON object but a list"),
-        (b'"text"', "no JSON object but a text"),
-        (b"null", "no JSON object but null"),
-        (b"true", "no JSON object but true or false"),
-        (b"1", "no JSON object but a number"),
-        (b"1.5e3", "no JSON object but a number"),
-        (b"12345678901234567890123", "no JSON object but a number"),
-        (b"{", "no JSON: "),
-        (b"{}{}", "no JSON: "),
-        (b'{"a":NaN}', "no JSON: "),
-        (b'{"a":Infinity}', "no JSON: "),
-        (b'{"a":1e400}', "no JSON: "),
-        (b"{'a':1}", "no JSON: "),
-        (b'{"a":1,}', "no JSON: "),
-        (b'{"a":01}', "no JSON: "),
-        (b'{"a":"\xff"}', "no JSON: "),
-        (b'{"a":"\\ud800"}', "no JSON: "),
-        (b"\xef\xbb\xbf{}", "no JSON: UTF-8 byte order mark"),
-        (b"\x00", "no JSON: "),
-        ('{"a":1}'.encode("utf-16"), "no JSON: "),
+        (b"[1, 2]", "not a JSON object but a list"),
+        (b'"text"', "not a JSON object but a string"),
+        (b"null", "not a JSON object but null"),
+        (b"true", "not a JSON object but true or false"),
+        (b"1", "not a JSON object but a number"),
+        (b"1.5e3", "not a JSON object but a number"),
+        (b"12345678901234567890123", "not a JSON object but a number"),
+        (b"{", "not valid JSON: "),
+        (b"{}{}", "not valid JSON: "),
+        (b'{"a":NaN}', "not valid JSON: "),
+        (b'{"a":Infinity}', "not valid JSON: "),
+        (b'{"a":1e400}', "not valid JSON: "),
+        (b"{'a':1}", "not valid JSON: "),
+        (b'{"a":1,}', "not valid JSON: "),
+        (b'{"a":01}', "not valid JSON: "),
+        (b'{"a":"\xff"}', "not valid JSON: "),
+        (b'{"a":"\\ud800"}', "not valid JSON: "),
+        (b"\xef\xbb\xbf{}", "not valid JSON: UTF-8 byte order mark"),
+        (b"\x00", "not valid JSON: "),
+        ('{"a":1}'.encode("utf-16"), "not valid JSON: "),
     ],
 )
 def test_what_is_no_json_object_says_what_it_is(value: bytes, problem: str) -> None:
@@ -83,7 +83,7 @@ def test_what_is_no_json_object_says_what_it_is(value: bytes, problem: str) -> N
 def test_a_broken_line_leaves_its_neighbours_whole() -> None:
     first, second, third = read(b'{"a":1}\nbroken\n{"b":2}')
     assert (first, third) == ({"a": 1}, {"b": 2})
-    assert second.startswith("no JSON: ")
+    assert second.startswith("not valid JSON: ")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_of_a_key_that_stands_twice_the_last_counts() -> None:
 def test_a_record_nested_more_deeply_than_can_be_written_is_a_problem(gap: bytes) -> None:
     value = b'{"a":' * 300 + gap + b"1" + b"}" * 300
     (problem,) = read(value)
-    assert problem.startswith("it is nested too deeply")
+    assert problem.startswith("the record is nested too deeply")
     assert read(b'{"a":[' + b"[]," * 500 + b"1]}") == [{"a": [[]] * 500 + [1]}]
 
 

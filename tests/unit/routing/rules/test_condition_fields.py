@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.routing.errors import ConditionError
-from metroline.routing.rules.condition import MAX_LENGTH, Condition
+from metroline.routing.rules.condition import MAX_CONDITION_CHARACTERS, Condition
 from metroline.routing.rules.condition_fields import ANY
 from tests.support.worlds import examples
 
@@ -133,11 +133,11 @@ REFUSED = [
     ("a.map(x, x.filter(y, y > 1))[0][0] > 1", "comprehension inside a comprehension"),
     ("a.all(x, [1, 2].all(y, x > y))", "comprehension inside a comprehension"),
     ("a.exists((x), x == 1)", "exists() needs a plain name"),
-    ("record.exists(k, k == 'a')", "exists() goes over"),
-    ("{'a': 1}.exists(k, k == a)", "exists() goes over"),
-    ("[a, b][0].exists(k, k == 'a')", "exists() goes over"),
-    ("(a).all(k, k == 'a')", "all() goes over"),
-    ("a[b].map(k, k)[0] == 1", "map() goes over"),
+    ("record.exists(k, k == 'a')", "exists() can only iterate over"),
+    ("{'a': 1}.exists(k, k == a)", "exists() can only iterate over"),
+    ("[a, b][0].exists(k, k == 'a')", "exists() can only iterate over"),
+    ("(a).all(k, k == 'a')", "all() can only iterate over"),
+    ("a[b].map(k, k)[0] == 1", "map() can only iterate over"),
 ]
 
 
@@ -149,10 +149,10 @@ def test_a_condition_that_could_never_be_decided_is_refused(text: str, problem: 
 
 
 def test_a_condition_may_be_a_thousand_characters_long_and_no_longer() -> None:
-    text = "a == '" + "x" * (MAX_LENGTH - 7) + "'"
+    text = "a == '" + "x" * (MAX_CONDITION_CHARACTERS - 7) + "'"
     assert len(text) == 1_000
     Condition.compile(text)
-    with pytest.raises(ConditionError, match=r"1001 characters long; 1000 are allowed"):
+    with pytest.raises(ConditionError, match=r"1001 characters long; at most 1000 are allowed"):
         Condition.compile(text + " ")
 
 

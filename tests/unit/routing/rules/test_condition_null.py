@@ -116,13 +116,13 @@ def test_what_is_of_the_wrong_type_cannot_be_decided(text: str, record: dict[str
     [("a", {"a": 1}, "int"), ("a", {}, "NoneType"), ("'x'", {}, "str"), ("[a]", {"a": True}, "list")],
 )
 def test_an_answer_that_is_neither_true_nor_false_is_an_error(text: str, record: dict[str, Any], kind: str) -> None:
-    with pytest.raises(ConditionError, match=f"gives {kind}, not true or false"):
+    with pytest.raises(ConditionError, match=f"evaluates to {kind}, not to true or false"):
         Condition.compile(text).holds(record)
 
 
 def test_a_comprehension_over_an_object_is_refused_since_its_entries_have_no_order() -> None:
     condition = Condition.compile("fees.exists(k, fees[k] > 100)")
-    with pytest.raises(ConditionError, match="goes over 'fees', an object"):
+    with pytest.raises(ConditionError, match="cannot iterate over 'fees': it is an object"):
         condition.holds({"fees": {"a": "waived", "b": 200}})
 
 

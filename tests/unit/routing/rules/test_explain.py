@@ -15,9 +15,9 @@ from tests.support.worlds import Handler, Record, Sketch, examples, records, ser
 @given(tables().filter(bool), records)
 @examples(120)
 def test_the_rule_that_explain_says_holds_is_the_one_that_decides(rules: tuple[Sketch, ...], record: Record) -> None:
-    book = RulesTable.parse(table(rules))
-    decision = book.decide(SOURCE, record)
-    first = next(iter(explain(book, record, {}, 64)))
+    rules_table = RulesTable.parse(table(rules))
+    decision = rules_table.decide(SOURCE, record)
+    first = next(iter(explain(rules_table, record, {}, 64)))
     tried = [trial.rule for trial in first.trials]
     assert tried == [rule.name for rule in rules if rule.after == SOURCE][: len(tried)]
     held = [trial.rule for trial in first.trials if trial.holds]
@@ -36,8 +36,8 @@ def test_the_rule_that_explain_says_holds_is_the_one_that_decides(rules: tuple[S
 def test_explain_follows_a_record_from_stop_to_stop_to_its_end(
     rules: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record
 ) -> None:
-    book = RulesTable.parse(table(rules))
-    told = list(explain(book, record, handlers, 64))
+    rules_table = RulesTable.parse(table(rules))
+    told = list(explain(rules_table, record, handlers, 64))
     assert told[0].after == SOURCE
     for before, behind in pairwise(told):
         assert before.verdict == behind.after
@@ -45,7 +45,7 @@ def test_explain_follows_a_record_from_stop_to_stop_to_its_end(
 
 
 def test_explain_tells_what_each_service_did_to_the_record() -> None:
-    book = RulesTable.parse('[[rules]]\nafter = "source"\nto = "a"\n[[rules]]\nafter = "a"\nto = "b"\n')
+    rules_table = RulesTable.parse('[[rules]]\nafter = "source"\nto = "a"\n[[rules]]\nafter = "a"\nto = "b"\n')
     before = {"n": 1, "same": [1], "gone": None}
 
     def change(record: Record) -> Record:
@@ -53,7 +53,7 @@ def test_explain_tells_what_each_service_did_to_the_record() -> None:
         record["same"].append(2)
         return record | {"n": 1.0, "new": "x"}
 
-    told = list(explain(book, before, {"a": change, "b": lambda record: record}, 64))
+    told = list(explain(rules_table, before, {"a": change, "b": lambda record: record}, 64))
     assert [(step.after, step.sets, step.removes) for step in told] == [
         ("source", {}, ()),
         ("a", {"n": "1.0", "same": "[1,2]", "new": '"x"'}, ("gone",)),

@@ -45,11 +45,11 @@ def test_a_rule_after_a_stop_that_no_way_leads_to_is_refused() -> None:
 
 def test_a_misspelt_stop_is_told_with_the_name_that_may_be_meant() -> None:
     assert refused(network("source > price", "pirce > ship", "surce > ship"), "price", "ship") == [
-        "routes.toml:7: rule 2: no service serves the stop 'pirce' (served: price, ship); is 'price' meant?",
-        "routes.toml:12: rule 3: no service serves the stop 'surce' (served: price, ship); is 'source' meant?",
+        "routes.toml:7: rule 2: no service serves the stop 'pirce' (served: price, ship); did you mean 'price'?",
+        "routes.toml:12: rule 3: no service serves the stop 'surce' (served: price, ship); did you mean 'source'?",
     ]
     assert refused(network("source > shp", "shp > price", "ship > price"), "price", "ship") == [
-        "routes.toml:4: rule 1: no service serves the stop 'shp' (served: price, ship); is 'ship' meant?",
+        "routes.toml:4: rule 1: no service serves the stop 'shp' (served: price, ship); did you mean 'ship'?",
         "routes.toml:12: rule 3: the stop 'ship' cannot be reached from 'source'",
     ]
 

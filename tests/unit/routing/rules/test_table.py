@@ -62,12 +62,12 @@ def test_what_was_decided_before_changes_nothing(
     rules: tuple[Sketch, ...], questions: list[tuple[str, Record]], random: Any
 ) -> None:
     fresh = [RulesTable.parse(table(rules)).decide(after, record) for after, record in questions]
-    book = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules))
     order = list(range(len(questions))) * 2
     random.shuffle(order)
     for number in order:
         after, record = questions[number]
-        assert book.decide(after, record) == fresh[number]
+        assert rules_table.decide(after, record) == fresh[number]
 
 
 @given(tables().filter(bool), stops, records, st.dictionaries(st.sampled_from([*FIELDS, "other"]), values, min_size=1))
@@ -75,12 +75,12 @@ def test_what_was_decided_before_changes_nothing(
 def test_a_field_that_was_not_looked_at_never_matters(
     rules: tuple[Sketch, ...], after: str, record: Record, changes: Record
 ) -> None:
-    book = RulesTable.parse(table(rules))
-    decision = book.decide(after, record)
+    rules_table = RulesTable.parse(table(rules))
+    decision = rules_table.decide(after, record)
     if decision.reads is None:
         return
     changed = record | {name: value for name, value in changes.items() if name not in decision.reads}
-    assert book.decide(after, changed) == decision
+    assert rules_table.decide(after, changed) == decision
     assert RulesTable.parse(table(rules)).decide(after, changed) == decision
     fewer = {name: value for name, value in record.items() if name in decision.reads}
     assert RulesTable.parse(table(rules)).decide(after, fewer) == decision
@@ -109,11 +109,11 @@ def test_large_numbers_are_found_in_the_index_as_cel_compares_them(
         Sketch(f"r{number}", "source", (("a", one),) if other is None else (("a", one), ("b", other)), to=f"s{number}")
         for number, (one, other) in enumerate(wanted)
     ]
-    book = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules))
     for one in given:
         for other in given:
             record = {"a": one, "b": other}
-            assert told(book.decide("source", record)) == said(judge(rules, "source", record))
+            assert told(rules_table.decide("source", record)) == said(judge(rules, "source", record))
 
 
 @given(st.lists(large, min_size=1, max_size=4), st.lists(large, min_size=1, max_size=6))
@@ -123,11 +123,11 @@ def test_what_is_remembered_tells_numbers_apart_that_python_calls_equal(wanted: 
         Sketch("same", "source", (), Clause("type(a) == type(b) && a == b", frozenset("ab")), "s0"),
         Sketch("equal", "source", (), Clause("a == b", frozenset("ab")), "s1"),
     ]
-    book = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules))
     for one in given:
         for other in wanted:
             record = {"a": one, "b": other}
-            assert told(book.decide("source", record)) == said(judge(rules, "source", record))
+            assert told(rules_table.decide("source", record)) == said(judge(rules, "source", record))
 
 
 floats = st.floats() | st.sampled_from([0.0, -0.0, 1.0, 5e-324, -5e-324, 0.1 + 0.2, 0.3, math.inf, -math.inf])
@@ -151,16 +151,16 @@ LOOK_ALIKE: list[Any] = [
 @pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.text)
 def test_values_that_look_alike_are_remembered_apart(clause: Clause) -> None:
     rules = [Sketch("holds", "source", (), clause, to="s0"), Sketch("else", "source", (("a", 1),), to="s1")]
-    book = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules))
     asked = [{name: value} for name in FIELDS for value in LOOK_ALIKE]
     asked += [{"a": 1, "b": "x", "l": [1, 2], "n": {"k": 1}} | record for record in asked]
     for record in [*asked, *reversed(asked)]:
-        assert told(book.decide("source", record)) == said(judge(rules, "source", record))
+        assert told(rules_table.decide("source", record)) == said(judge(rules, "source", record))
 
 
 def test_ten_thousand_matches_at_one_stop_are_looked_up_not_tried() -> None:
     rules = [Sketch(f"r{number}", "source", (("code", f"C{number}"),), to="s0") for number in range(10_000)]
-    book = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules))
     tried: list[str] = []
 
     class Counted(dict[str, Any]):
@@ -168,23 +168,23 @@ def test_ten_thousand_matches_at_one_stop_are_looked_up_not_tried() -> None:
             tried.append(name)
             return super().get(name, default)
 
-    assert book.decide("source", Counted(code="C9999")).rule == "r9999"
+    assert rules_table.decide("source", Counted(code="C9999")).rule == "r9999"
     assert len(tried) < 10
 
 
 def test_a_long_text_is_decided_on_but_not_remembered() -> None:
-    book = RulesTable.parse('[[rules]]\nafter = "source"\nwhen = "text.contains(\'needle\')"\nto = "found"\n')
+    rules_table = RulesTable.parse('[[rules]]\nafter = "source"\nwhen = "text.contains(\'needle\')"\nto = "found"\n')
     hay = "hay" * 10_000
-    assert book.decide("source", {"text": hay}).stop is None
-    assert book.decide("source", {"text": hay + "needle"}).stop == "found"
-    assert not book.stop_rules("source")._memory
+    assert rules_table.decide("source", {"text": hay}).stop is None
+    assert rules_table.decide("source", {"text": hay + "needle"}).stop == "found"
+    assert not rules_table.stop_rules("source")._cache
 
 
 def test_a_number_that_is_nan_is_decided_on_as_the_null_that_it_becomes() -> None:
-    book = RulesTable.parse('[[rules]]\nafter = "s0"\nwhen = "a == null"\nto = "s1"\n')
-    assert book.decide("s0", {"a": math.nan}).stop == "s1"
+    rules_table = RulesTable.parse('[[rules]]\nafter = "s0"\nwhen = "a == null"\nto = "s1"\n')
+    assert rules_table.decide("s0", {"a": math.nan}).stop == "s1"
 
 
 def test_a_tuple_is_decided_on_as_the_list_that_it_becomes() -> None:
-    book = RulesTable.parse('[[rules]]\nafter = "s0"\nwhen = "a == [1, 2]"\nto = "s1"\n')
-    assert book.decide("s0", {"a": (1, 2), "b": object()}).stop == "s1"
+    rules_table = RulesTable.parse('[[rules]]\nafter = "s0"\nwhen = "a == [1, 2]"\nto = "s1"\n')
+    assert rules_table.decide("s0", {"a": (1, 2), "b": object()}).stop == "s1"

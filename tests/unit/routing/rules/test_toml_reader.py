@@ -54,10 +54,10 @@ def problems(text: str, served: set[str] | None = None) -> list[str]:
 
 def test_a_table_in_order_has_no_problems_and_its_rules_in_their_order() -> None:
     assert problems(GOOD, SERVED) == []
-    book = RulesTable.parse(GOOD, version=4)
-    assert [rule.name for rule in book.rules] == ["large ones", "rule 2", "checked"]
-    assert book.version == 4
-    assert book.text == GOOD
+    rules_table = RulesTable.parse(GOOD, version=4)
+    assert [rule.name for rule in rules_table.rules] == ["large ones", "rule 2", "checked"]
+    assert rules_table.version == 4
+    assert rules_table.text == GOOD
 
 
 RULE = '[[rules]]\nafter = "source"\nto = "log"\n'
@@ -68,13 +68,13 @@ ONE_PROBLEM = [
     ("# nothing\n", "1: there are no rules"),
     ("rules = []", "1: there are no rules"),
     ("\n" + RULE + 'wen = "a > 1"\n', "5: rule 1: wen: unknown key"),
-    ("\nversion = 2\n" + RULE, "2: unknown key 'version': a table has [[rules]] only"),
+    ("\nversion = 2\n" + RULE, "2: unknown key 'version': a rules table has only [[rules]]"),
     (RULE + "\n[server]\nport = 1\n", "5: unknown key 'server'"),
     ('name = "x"\n' + RULE.replace("to", 'name = "y"\nto'), "1: unknown key 'name'"),
     (RULE.replace("to", 'name = "y"\nto') + '[name]\nx = "y"\n', "5: unknown key 'name'"),
-    ("[rules]\n" + 'after = "source"\n', "1: write [[rules]], with two brackets"),
-    ("\nrules = 5\n", "2: write [[rules]], with two brackets"),
-    ("rules = [5]\n", "1: rule 1: it: must be a table"),
+    ("[rules]\n" + 'after = "source"\n', "1: start each rule with [[rules]], in double brackets"),
+    ("\nrules = 5\n", "2: start each rule with [[rules]], in double brackets"),
+    ("rules = [5]\n", "1: rule 1 must be a table"),
     (BEGIN, "1: rule 1 has neither `to` nor `drop`"),
     (RULE + 'drop = "x"\n', "1: rule 1 has both `to` and `drop`"),
     ('[[rules]]\nto = "log"\n', "1: rule 1: after: is missing"),
@@ -85,17 +85,17 @@ ONE_PROBLEM = [
     (RULE + "name = 5\n", "4: rule 1: name: "),
     (RULE + 'name = "n"\nwhen = 5\n', "5: rule 'n': when: "),
     (RULE + "match = 5\n", "4: rule 1: match: must be a table of fields"),
-    (RULE + "match = { a = [1] }\n", "4: rule 1: match.a: must be text, a number, or true or false"),
-    (RULE + "match = { a = 2020-01-01 }\n", "4: rule 1: match.a: must be text, a number, or true or false"),
-    (RULE + "match = { a = { b = 1 } }\n", "4: rule 1: match.a: must be text, a number, or true or false"),
-    (RULE + "\n  [rules.match]\n  when = [1]\n", "5: rule 1: match.when: must be text"),
+    (RULE + "match = { a = [1] }\n", "4: rule 1: match.a: must be a string, a number, true or false"),
+    (RULE + "match = { a = 2020-01-01 }\n", "4: rule 1: match.a: must be a string, a number, true or false"),
+    (RULE + "match = { a = { b = 1 } }\n", "4: rule 1: match.a: must be a string, a number, true or false"),
+    (RULE + "\n  [rules.match]\n  when = [1]\n", "5: rule 1: match.when: must be a string"),
     (RULE + "\n[rules.wen]\nwhen = 1\n", "5: rule 1: wen: unknown key"),
-    (RULE + "match = { a = nan }\n", "4: rule 1: match.a: nan equals nothing"),
-    (RULE + "match.a = inf\n", "4: rule 1: match.a: inf equals nothing"),
+    (RULE + "match = { a = nan }\n", "4: rule 1: match.a: no field can equal nan"),
+    (RULE + "match.a = inf\n", "4: rule 1: match.a: no field can equal inf"),
     (RULE + "match = { a = 18446744073709551616 }\n", "4: rule 1: match.a: the integer does not fit into 64 bits"),
     (RULE + f"match = {{ a = 0x{'f' * 5_000} }}\n", "4: rule 1: match.a: the integer does not fit into 64 bits"),
     (RULE + "match = { a = -9223372036854775809 }\n", "4: rule 1: match.a: the integer does not fit into 64 bits"),
-    (BEGIN + 'to = "source"\n', "3: rule 1: nothing leads to 'source'"),
+    (BEGIN + 'to = "source"\n', "3: rule 1: no rule may lead to 'source'"),
     (RULE + 'when = "a >"\n', "4: rule 1: when: the condition does not compile"),
     (RULE + 'when = ""\n', "4: rule 1: when: "),
     (RULE + 'when = "now() > a"\n', "4: rule 1: when: the condition calls now, which CEL does not have"),
@@ -107,18 +107,21 @@ ONE_PROBLEM = [
     (BEGIN + 'drop = "x"\n\n' + RULE + 'when = "a"\n', "5: rule 2 can never be reached: rule 1 takes"),
     (
         RULE + 'match = { a = 1 }\nname = "n"\n' + RULE + "# the second\nname = 'n'\n",
-        "10: the name 'n' is taken by the rule in line 1",
+        "10: the name 'n' is already used by the rule in line 1",
     ),
-    (RULE + 'match = { a = 1 }\nname = "rule 2"\n' + RULE, "6: the name 'rule 2' is taken by the rule in line 1"),
-    (RULE + 'to = "log"\n', "4: no TOML: "),
-    (RULE + "\nmatch = { a = 1\n", "5: no TOML: "),
-    (RULE + 'when = "a', "4: no TOML: "),
-    (RULE + '\nwhen = """a\n\n', "5: no TOML: "),
-    ("[[rules]\n", "1: no TOML: "),
-    (RULE + 'match = { "\ud800" = 1 }\n', "4: no TOML: a character that UTF-8 does not have"),
-    (RULE + 'match = { "\\ud800" = 1 }\n', "4: no TOML: "),
-    ("a = " + "1" * 5_000, "1: no TOML: a number in it is too long"),
-    ("a = " + "[" * 5_000, "1: no TOML: it is nested too deeply"),
+    (
+        RULE + 'match = { a = 1 }\nname = "rule 2"\n' + RULE,
+        "6: the name 'rule 2' is already used by the rule in line 1",
+    ),
+    (RULE + 'to = "log"\n', "4: not valid TOML: "),
+    (RULE + "\nmatch = { a = 1\n", "5: not valid TOML: "),
+    (RULE + 'when = "a', "4: not valid TOML: "),
+    (RULE + '\nwhen = """a\n\n', "5: not valid TOML: "),
+    ("[[rules]\n", "1: not valid TOML: "),
+    (RULE + 'match = { "\ud800" = 1 }\n', "4: not valid TOML: a character cannot be encoded as UTF-8"),
+    (RULE + 'match = { "\\ud800" = 1 }\n', "4: not valid TOML: "),
+    ("a = " + "1" * 5_000, "1: not valid TOML: a number has too many digits"),
+    ("a = " + "[" * 5_000, "1: not valid TOML: it is nested too deeply"),
 ]
 
 
@@ -183,18 +186,18 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
         'name = "twice"\n'
     )
     assert [problem[:40] for problem in problems(text)] == [
-        "1: unknown key 'version': a table has [[",
+        "1: unknown key 'version': a rules table ",
         "2: rule 1 has neither `to` nor `drop`; i",
         "3: rule 1: foo: unknown key",
         "5: rule 1: when: the condition does not ",
         "6: rule 'twice' has both `to` and `drop`",
         "11: rule 'twice' can never be reached: r",
-        "12: the name 'twice' is taken by the rul",
+        "12: the name 'twice' is already used by ",
         "15: rule 'twice': when: the condition ca",
         "16: rule 'twice': after: is missing",
         "17: rule 'twice': match.a: must be text,",
         "19: rule 'twice': bar: unknown key",
-        "20: the name 'twice' is taken by the rul",
+        "20: the name 'twice' is already used by ",
     ]
 
 
@@ -218,7 +221,7 @@ def test_stops_that_nobody_serves_are_told_beside_what_else_is_wrong() -> None:
 def test_the_error_names_the_file_that_was_asked_for() -> None:
     with pytest.raises(InvalidRules) as caught:
         RulesTable.parse("x = 1", file="lines/mine.toml")
-    assert caught.value.problems == ("lines/mine.toml:1: unknown key 'x': a table has [[rules]] only",)
+    assert caught.value.problems == ("lines/mine.toml:1: unknown key 'x': a rules table has only [[rules]]",)
     assert str(caught.value) == caught.value.problems[0]
 
 
@@ -247,7 +250,7 @@ def test_any_text_is_a_table_or_has_problems(text: str) -> None:
 
 def test_a_megabyte_that_is_no_table_is_refused_in_a_moment() -> None:
     started = time.perf_counter()
-    assert problems('a = "' + '\\"""' * 250_000)[0].startswith("1: no TOML")
+    assert problems('a = "' + '\\"""' * 250_000)[0].startswith("1: not valid TOML")
     assert time.perf_counter() - started < 10
 
 
