@@ -12,7 +12,8 @@ import pytest
 from faust import Settings as FaustSettings
 
 from metroline.app.settings import Settings
-from tests.support.brokers import Broker, running_embedded, running_kafka
+from tests.support.brokers import Broker, kafka_jars
+from tests.support.shared_broker import shared_broker
 
 FAUST_VARIABLES = {setting.env_name for setting in FaustSettings.SETTINGS.values() if setting.env_name}
 METROLINE_VARIABLES = {name.upper() for name in Settings.model_fields}
@@ -46,16 +47,24 @@ def prefix() -> str:
 
 
 @pytest.fixture(scope="session")
-def embedded_broker() -> Iterator[Broker]:
-    """The embedded broker, one for all tests."""
-    with running_embedded() as broker:
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all processes of this test run share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(run_folder: Path) -> Iterator[Broker]:
+    """Run the embedded broker, one for all tests."""
+    with shared_broker("embedded", run_folder / "embedded-broker") as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
-def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Apache Kafka, one for all tests; without Java 17 and Maven the test is skipped, or fails under CI=true."""
-    with running_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+def kafka_broker(run_folder: Path) -> Iterator[Broker]:
+    """Run Apache Kafka, one for all tests; without Java 17 and Maven the test is skipped, or fails under CI=true."""
+    kafka_jars()
+    with shared_broker("kafka", run_folder / "kafka-broker") as broker:
         yield broker
 
 

@@ -321,6 +321,10 @@ class Depot:
         """The workers that say that they are alive."""
         return (await live_workers(self.cluster, self.topics.workers)).alive(time.time())
 
+    async def all_have(self, version: int, workers: int) -> bool:
+        """Return whether this many workers are alive and all of them report this version of the rules."""
+        return [worker.version for worker in await self.alive()] == [version] * workers
+
     async def delete_topics(self) -> None:
         """Frees what the broker keeps of this line."""
         await TopicAdmin(self.cluster).delete(await TopicAdmin(self.cluster).topics_below(self.prefix))

@@ -18,7 +18,7 @@ from metroline.agents.kafka.topic_reader import read_topic
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import id_text
 from metroline.routing.outcome import Ending
-from tests.integration.cli.test_compare import metroline, running
+from tests.support.cli import metroline, running
 from tests.support.depot import Depot, numbered
 
 REFUSED = orjson.dumps({"n": "refused"})
