@@ -19,10 +19,20 @@ FAUST_VARIABLES = {setting.env_name for setting in FaustSettings.SETTINGS.values
 METROLINE_VARIABLES = {name.upper() for name in Settings.model_fields}
 VARIABLES = FAUST_VARIABLES | METROLINE_VARIABLES
 
+TESTS = Path(__file__).parent
 
 # As in a shell's background job: whatever the tests start would ignore it, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+ORDER = ("chaos", "integration", "component", "unit")
+"""The folders of tests, the longest tests first: what runs at the end is short, so that all processes end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest tests first."""
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(TESTS).parts[0]))
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,8 @@ def miscounted(expected: Expected) -> Expected:
 def test_no_figures_of_a_run_whose_result_is_wrong(
     place: Place, monkeypatch: pytest.MonkeyPatch, system: System, spoil: Callable[[Expected], Expected], said: str
 ) -> None:
-    monkeypatch.setattr(trials, "STALL", 20.0)
+    waits_in_vain = spoil is lost
+    monkeypatch.setattr(trials, "STALL", 20.0 if waits_in_vain else 240.0)
     work: Work = make_work(300)
     with pytest.raises(trials.TrialFailed, match=said):
         trials.throughput(system, place, replace(work, expected=spoil(work.expected)))

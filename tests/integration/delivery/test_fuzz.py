@@ -59,7 +59,6 @@ def envelope(number: int, partition: int) -> bytes:
     return Envelope(("signpost", "conductor", "map_maker")[number % 3], Origin("fuzz", partition), (segment,)).encode()
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is malformed does not depend on it
 async def test_broken_messages_on_every_topic_are_letters_and_good_ones_between_them_arrive(
     depot: Depot, jitter: random.Random
@@ -118,7 +117,6 @@ async def has_letters_of(depot: Depot, pushed: dict[tuple[str, int, int], bytes]
     return found.keys() >= pushed.keys()
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is refused here does not depend on it
 async def test_broken_rules_tables_are_refused_and_records_go_on_by_the_last_good_one(
     depot: Depot, jitter: random.Random
