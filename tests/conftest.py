@@ -12,16 +12,27 @@ import pytest
 from faust import Settings as FaustSettings
 
 from metroline.app.settings import Settings
-from tests.support.brokers import Broker, running_embedded, running_kafka
+from tests.support.brokers import Broker, kafka_jars
+from tests.support.shared_broker import shared_broker
 
 FAUST_VARIABLES = {setting.env_name for setting in FaustSettings.SETTINGS.values() if setting.env_name}
 METROLINE_VARIABLES = {name.upper() for name in Settings.model_fields}
 VARIABLES = FAUST_VARIABLES | METROLINE_VARIABLES
 
+TESTS = Path(__file__).parent
 
 # As in a shell's background job: whatever the tests start would ignore it, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+ORDER = ("chaos", "integration", "component", "unit")
+"""The folders of tests, the longest tests first: what runs at the end is short, so that all processes end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest tests first."""
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(TESTS).parts[0]))
 
 
 @pytest.fixture(scope="session")
@@ -46,16 +57,24 @@ def prefix() -> str:
 
 
 @pytest.fixture(scope="session")
-def embedded_broker() -> Iterator[Broker]:
-    """The embedded broker, one for all tests."""
-    with running_embedded() as broker:
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all processes of this test run share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(run_folder: Path) -> Iterator[Broker]:
+    """Run the embedded broker, one for all tests."""
+    with shared_broker("embedded", run_folder / "embedded-broker") as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
-def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Apache Kafka, one for all tests; without Java 17 and Maven the test is skipped, or fails under CI=true."""
-    with running_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+def kafka_broker(run_folder: Path) -> Iterator[Broker]:
+    """Run Apache Kafka, one for all tests; without Java 17 and Maven the test is skipped, or fails under CI=true."""
+    kafka_jars()
+    with shared_broker("kafka", run_folder / "kafka-broker") as broker:
         yield broker
 
 

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cel
-
 from metroline.routing.errors import ConditionError
 from metroline.routing.records.field_sets import FieldSet
+from metroline.routing.rules.cel_engine import cel
 from metroline.routing.rules.condition_fields import ANY, TYPE_NAMES, FieldScan, Path
 
 MAX_CONDITION_CHARACTERS = 1_000

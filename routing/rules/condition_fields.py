@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import cel
-
 from metroline.routing.errors import ConditionError
+from metroline.routing.rules.cel_engine import cel
 
 MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
 

@@ -12,8 +12,8 @@ from metroline.routing.journeys.replay import discard_request, replay_request
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Attempts, Replay
 from metroline.routing.outcome import Ending
-from tests.component.arrivals.test_arrivals import BEHIND_A, DEAD, DELIVERED, Desk
 from tests.support.bench import Bench, Sent, endings_of, envelope, segments_of
+from tests.support.desk import BEHIND_A, DEAD, DELIVERED, Desk
 
 BY_ME = Replay(990.0, "me", "service_error: ValueError: no", '{"size":1}')
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -20,10 +18,13 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from metroline.app.local.ports import HOST, free_port
 from metroline.app.settings import Settings
 from tests.support.brokers import HERE, Broker, kafka_jars, run, running_kafka, unavailable
+from tests.support.cli import metroline
 from tests.support.depot import Depot, check_ways, numbered
 
 USER = "metroline"
 PASSWORD = "open sesame; 9%"
+
+pytestmark = pytest.mark.xdist_group("secured")  # one process runs all of them, on one broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,11 @@ async def depot(secured: Secured, prefix: str, tmp_path: Path) -> AsyncIterator[
 
 
 def call(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
-    """Runs `metroline` with these words, as the line's workers are told; 30 s are too long."""
-    environment = os.environ | depot.environment(WEB_PORT=str(free_port()))
-    command = [sys.executable, "-m", "metroline", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    """Run `metroline` with these words and the environment of the line's workers; a minute is too long."""
+    started = time.monotonic()
+    ended = metroline(*words, cwd=depot.folder, **depot.environment(WEB_PORT=str(free_port())))
+    assert time.monotonic() - started < 60
+    return ended
 
 
 async def carry(depot: Depot, count: int) -> None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +15,8 @@ import pytest
 from metroline.app.local.ports import free_port
 from metroline.app.local.worker_process import LOCAL
 from tests.support.brokers import Broker
-from tests.support.project import ROOT
+from tests.support.cli import metroline, running
 from tests.support.waiting import is_running, wait_until
-
-COMMAND = [sys.executable, "-m", "metroline"]
 
 LINE = """
 from collections import Counter
@@ -60,36 +54,6 @@ to = "ship"
 after = "price"
 drop = "too small"
 """
-
-
-def metroline(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = environment_of(variables)
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=150, check=False
-    )
-
-
-def environment_of(variables: dict[str, str]) -> dict[str, str]:
-    """What a command is told: this test's environment, and these variables."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-
-
-@contextmanager
-def running(*arguments: str, cwd: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """The command as a process that a test talks to with signals."""
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=cwd,
-        env=environment_of(variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture

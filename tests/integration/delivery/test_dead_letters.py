@@ -18,11 +18,11 @@ from metroline.agents.kafka.topic_reader import read_topic
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import id_text
 from metroline.routing.outcome import Ending
-from tests.integration.cli.test_compare import metroline, running
+from tests.support.cli import metroline, running
 from tests.support.depot import Depot, numbered
 
 REFUSED = orjson.dumps({"n": "refused"})
-MANY = 1_000
+MANY = 200
 
 
 async def desk(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
@@ -115,8 +115,8 @@ async def test_a_replay_that_is_killed_in_the_middle_is_asked_for_again(depot: D
     [group] = await answered(depot, "list")
     assert group["count"] == MANY
 
-    replay = ("dead-letters", "replay", "--group", group["group"], "--set", "n=8", "--rate", "300")
-    with running(*replay, cwd=depot.folder, **depot.environment()) as process:
+    replay = ("dead-letters", "replay", "--group", group["group"], "--set", "n=8")
+    with running(*replay, "--rate", "20", cwd=depot.folder, **depot.environment()) as process:
         await depot.until(lambda: delivered(depot, 36 + MANY // 10))
         process.kill()
         await asyncio.to_thread(process.wait)
@@ -124,7 +124,7 @@ async def test_a_replay_that_is_killed_in_the_middle_is_asked_for_again(depot: D
     left = (await depot.counts())[Ending.DEAD]
     assert 0 < left < MANY
 
-    done = await asyncio.to_thread(metroline, *replay, cwd=depot.folder, **depot.environment())
+    done = await asyncio.to_thread(metroline, *replay, "--rate", "1000", cwd=depot.folder, **depot.environment())
     assert done.returncode == 0, done.stderr
     await depot.until(lambda: has(depot, {Ending.DELIVERED: 36 + MANY, Ending.DROPPED: 4}))
     stand = Counter([line async for line in delivered_ids(depot)])

@@ -22,7 +22,6 @@ from metroline.routing.messages.segment import Attempts, Segment, Visit
 from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.source_messages import read_message
 from metroline.routing.rules.network import Network
-from tests.integration.rules.test_live_rules import all_have
 from tests.support.depot import RULES, Depot, check_ways, numbered
 from tests.support.mutants import mutated
 
@@ -60,7 +59,6 @@ def envelope(number: int, partition: int) -> bytes:
     return Envelope(("signpost", "conductor", "map_maker")[number % 3], Origin("fuzz", partition), (segment,)).encode()
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is malformed does not depend on it
 async def test_broken_messages_on_every_topic_are_letters_and_good_ones_between_them_arrive(
     depot: Depot, jitter: random.Random
@@ -119,7 +117,6 @@ async def has_letters_of(depot: Depot, pushed: dict[tuple[str, int, int], bytes]
     return found.keys() >= pushed.keys()
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is refused here does not depend on it
 async def test_broken_rules_tables_are_refused_and_records_go_on_by_the_last_good_one(
     depot: Depot, jitter: random.Random
@@ -141,7 +138,7 @@ async def test_broken_rules_tables_are_refused_and_records_go_on_by_the_last_goo
     await depot.push(numbered(range(GOOD)))
     await depot.settled(GOOD)
     await push_in_order(depot, [final])
-    await depot.until(lambda: all_have(depot, last, 1), 120)
+    await depot.until(lambda: depot.all_have(last, 1), 120)
 
     await depot.push(numbered(range(GOOD, 2 * GOOD)))
     await depot.settled(2 * GOOD)

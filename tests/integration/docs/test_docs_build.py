@@ -44,6 +44,9 @@ class Loaded(HTMLParser):
             self.addresses.append(values["href"])
 
 
+pytestmark = pytest.mark.xdist_group("docs")  # one process builds the site and looks at it
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation as `make docs` builds it: strictly, so that a broken link is an error."""

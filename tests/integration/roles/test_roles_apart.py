@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -11,19 +10,13 @@ from aiokafka import TopicPartition
 
 from metroline.app.local.worker_process import WorkerProcess
 from metroline.routing.outcome import Ending
+from tests.support.cli import metroline
 from tests.support.depot import Depot, check_ways, numbered
 
 
 def command(depot: Depot, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs `metroline` with the line's environment."""
-    return subprocess.run(
-        [sys.executable, "-m", "metroline", *arguments],
-        env=depot.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """Run `metroline` with the line's environment."""
+    return metroline(*arguments, cwd=depot.folder, **depot.environment())
 
 
 def sent_to(worker: WorkerProcess) -> set[str]:

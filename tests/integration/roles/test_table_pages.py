@@ -87,7 +87,6 @@ async def _send(broker: Broker, topic: str) -> None:
             await producer.send(topic, value, partition=number % PARTITIONS)
 
 
-@pytest.mark.timeout(180)
 def test_every_worker_tells_of_the_whole_line_and_one_that_is_killed_is_named(
     embedded_broker: Broker, prefix: str, workers: list[Worker]
 ) -> None:

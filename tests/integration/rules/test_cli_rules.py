@@ -16,7 +16,7 @@ import pytest
 
 from metroline.agents.services.line import Line
 from metroline.app.local.ports import free_port
-from tests.integration.cli.test_compare import metroline, running
+from tests.support.cli import metroline, running
 from tests.support.waiting import wait_until
 
 ROUTES = Line.load("metroline.agents.lines.metrobus").rules_text

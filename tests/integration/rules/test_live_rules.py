@@ -23,11 +23,6 @@ async def published(depot: Depot, text: str, replaces: int) -> int:
     return await publish(depot.cluster, depot.topics, Publication(text, replaces, "a test", time.time()))
 
 
-async def all_have(depot: Depot, version: int, workers: int) -> bool:
-    """Whether so many workers are alive and say that they go by this version."""
-    return [worker.version for worker in await depot.alive()] == [version] * workers
-
-
 async def test_later_records_go_the_new_way_under_every_strategy_but_hard_wired(depot: Depot) -> None:
     """Four on-ramps, each with a partition of the source and a strategy of its own, on one line."""
     depot.start(role="router,arrivals,service:weigh,service:crane,service:shelf")
@@ -50,7 +45,7 @@ async def test_later_records_go_the_new_way_under_every_strategy_but_hard_wired(
     new = await published(depot, ALL_LIFTED, replaces=1)
     stale = await published(depot, RULES, replaces=1)
     invalid = await published(depot, INVALID, replaces=new)
-    await depot.until(lambda: all_have(depot, new, 5))
+    await depot.until(lambda: depot.all_have(new, 5))
     await depot.until(four_strategies)
 
     later = [one for one in (await depot.journeys()).values() if one.record["n"] >= before]

@@ -63,6 +63,9 @@ def expected_stops(flight: Record) -> list[str]:
     return LOOKED_UP if departed >= 15 else ["carrier", "claims", "log"]
 
 
+pytestmark = pytest.mark.xdist_group("flights")  # one process reads the year's departures
+
+
 @pytest.fixture(scope="module")
 def year() -> tuple[int, list[Record]]:
     """How many departures the year has; every 61st of them, and all of a carrier that has few and a rule of its own."""

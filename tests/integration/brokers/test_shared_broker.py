@@ -1,0 +1,28 @@
+"""The broker of a test run is one for all who share it, and ends with the last of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.shared_broker import shared_broker
+from tests.support.waiting import is_open, wait_until
+
+
+def port_of(bootstrap: str) -> int:
+    return int(bootstrap.rpartition(":")[2])
+
+
+def test_two_who_share_a_broker_meet_on_it_and_it_ends_with_the_second(tmp_path: Path) -> None:
+    with shared_broker("embedded", tmp_path / "broker") as first:
+        with shared_broker("embedded", tmp_path / "broker") as second:
+            assert second == first
+        assert is_open(port_of(first.bootstrap))
+    wait_until(lambda: not is_open(port_of(first.bootstrap)), timeout=30)
+
+
+def test_who_comes_after_the_last_has_left_gets_another_broker(tmp_path: Path) -> None:
+    with shared_broker("embedded", tmp_path / "broker") as first:
+        pass
+    wait_until(lambda: not is_open(port_of(first.bootstrap)), timeout=30)
+    with shared_broker("embedded", tmp_path / "broker") as second:
+        assert is_open(port_of(second.bootstrap))

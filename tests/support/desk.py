@@ -1,0 +1,65 @@
+"""The arrivals on a bench, with their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import orjson
+
+from metroline.agents.arrivals import Arrivals
+from metroline.agents.outcome_writer import OutcomeWriter
+from metroline.agents.tables.latest import RecentEntries
+from metroline.agents.tables.owned_table import OwnedTable
+from metroline.routing.journeys.settlement import SettledBlock
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.segment import Visit
+from metroline.routing.outcome import Cause, Ending, Outcome
+from tests.support.bench import Bench, confirmed
+
+DELIVERED = Outcome(Ending.DELIVERED)
+DROPPED = Outcome.dropped("not wanted")
+DEAD = Outcome.dead(Cause.SERVICE_ERROR, "ValueError: no")
+BEHIND_A = (Visit("a", 950.0, "all begin at a", "on-ramp", 1),)
+
+
+@dataclass
+class Desk:
+    """The arrivals with their tables."""
+
+    bench: Bench
+    outcomes: OwnedTable
+    journeys: RecentEntries
+    letters: RecentEntries
+    arrivals: Arrivals
+
+    @classmethod
+    def on(cls, bench: Bench) -> Desk:
+        outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
+        return cls._of(bench, outcomes, RecentEntries(journeys), RecentEntries(letters))
+
+    def restarted(self) -> Desk:
+        """The same tables under arrivals that remember nothing."""
+        recent = RecentEntries(self.journeys.table), RecentEntries(self.letters.table)
+        return self._of(self.bench, self.outcomes, *recent)
+
+    @classmethod
+    def _of(cls, bench: Bench, outcomes: OwnedTable, journeys: RecentEntries, letters: RecentEntries) -> Desk:
+        loop = bench.agent_loop
+        writer = OutcomeWriter(loop.bus, outcomes, journeys, letters, loop.clock)
+        return cls(bench, outcomes, journeys, letters, Arrivals(loop, bench.rule_tables, outcomes, writer))
+
+    async def settle(self, *incoming: Envelope) -> None:
+        for one in incoming:
+            await confirmed(await self.arrivals.handle(one))
+
+    def blocks(self) -> Iterable[tuple[str, SettledBlock]]:
+        """As they were sent to the changelog, last values only."""
+        latest = {sent.key: sent.value for sent in self.bench.producer.to("test.table.outcomes")}
+        return [(str(key, "utf-8"), SettledBlock.decode(orjson.loads(value))) for key, value in latest.items() if key]
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        return {kind: count for _, block in self.blocks() for kind, count in block.counts.items()}
+
+    def duplicates(self) -> int:
+        return sum(block.duplicates for _, block in self.blocks())
