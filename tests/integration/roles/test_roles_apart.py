@@ -52,7 +52,7 @@ async def test_a_line_in_five_roles_does_what_one_process_does_and_two_of_one_ro
     assert sent_to(arrivals) == {"delivered"}
 
 
-async def test_another_cut_is_refused_while_one_runs_and_takes_over_by_hand_over(depot: Depot) -> None:
+async def test_another_role_assignment_is_refused_while_one_runs_and_takes_over_by_hand_over(depot: Depot) -> None:
     whole = depot.start("conductor")
     await depot.ready()
     told = await depot.refused(role="router,arrivals")
@@ -82,12 +82,12 @@ async def test_another_cut_is_refused_while_one_runs_and_takes_over_by_hand_over
     journeys = (await depot.journeys()).values()
     check_ways(journeys, range(24))
     assert {journey.strategy for journey in journeys if journey.record["n"] < 16} == {"conductor"}
-    assert await depot.duplicates() == 0, "no message was handled by both cuts"
+    assert await depot.duplicates() == 0, "no message was handled under both role assignments"
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # it is refused before a broker is asked
-async def test_a_cut_that_leaves_a_part_out_is_not_handed_over_to(depot: Depot) -> None:
+async def test_roles_that_leave_a_part_out_are_not_handed_over_to(depot: Depot) -> None:
     refused = command(depot, "hand-over", "--to", "on-ramp,router", "--to", "service:weigh,service:crane")
 
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "nobody plays arrivals, service:shelf" in refused.stderr
