@@ -1,4 +1,4 @@
-"""Faust and Kafka: take a message, ask `routing` once, send what comes of it, acknowledge."""
+"""Faust and Kafka: take a message, call `routing` once, send the result, acknowledge the message."""
 
 if __name__ == "agents":
     raise ImportError('write "from metroline import service": the package agents is now metroline', name=__name__)

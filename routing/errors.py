@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 class MetrolineError(Exception):
-    """Base of every error of this project. Its text is one line for a person and says what to do."""
+    """Base class of every error of this project. Its text is one line that says what is wrong and what to do."""
 
     exit_code = 1
     """Exit code of a command that ends with this error: the work failed."""
 
 
 class UsageError(MetrolineError):
-    """Base of the errors that the user corrects in a command, a setting or a line before anything can run."""
+    """Base class of errors that the user has to correct in a command, a setting or a line before anything can run."""
 
     exit_code = 2
 
@@ -45,8 +45,8 @@ class ConditionError(MetrolineError):
 
 
 class UnknownStrategy(UsageError):
-    """Raised when a strategy is named that does not exist."""
+    """Raised when there is no strategy with the given name."""
 
 
 class InvalidLine(UsageError):
-    """Raised when a line's folder, services or rules cannot be used."""
+    """Raised when a line's folder, services, records or lookups cannot be used."""

@@ -47,7 +47,7 @@ def _package(name: str) -> ModuleSpec | None:
 
 
 def import_module_of(folder: Path, package: str | None, module: str) -> ModuleType:
-    """Import a module of a line. Raise `InvalidLine` if it is missing or raises, with what to do."""
+    """Import a module of a line; raise `InvalidLine` if it is missing or raises an exception."""
     file = folder / f"{module}.py"
     if not file.is_file():
         raise InvalidLine(f"{file} is missing: create it with the {module} of the line")
@@ -57,7 +57,7 @@ def import_module_of(folder: Path, package: str | None, module: str) -> ModuleTy
         return _import_file(file, f"_line_{folder.name}_{module}")
     except InvalidLine:
         raise
-    except Exception as error:  # a user's module may raise anything; it becomes one line
+    except Exception as error:  # a user's module may raise anything; the user sees one line
         raise InvalidLine(_refusal(file, error)) from error
 
 
@@ -70,7 +70,7 @@ def _refusal(file: Path, error: Exception) -> str:
 
 
 def _import_file(file: Path, name: str) -> ModuleType:
-    """Import a file of a line that is in no package. It can import the files beside it by their name."""
+    """Import a file of a line that is not in a package; other files of its folder can be imported by name."""
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
     spec = importlib.util.spec_from_file_location(name, file)

@@ -121,11 +121,11 @@ def service(
     - `Retry(reason, after)`: the record is tried again at this stop, after at least `after` seconds.
 
     Anything else makes the record a dead letter (`bad_return`), and so does a dict that cannot be encoded as JSON
-    (`not_encodable`). If the function raises an exception or exceeds its timeout, the record is tried again; after the
-    last attempt it is a dead letter with the cause of every attempt. No exception of a service stops the line. A record
-    that is tried again, dropped or dead is the record as it came to the stop.
+    (`not_encodable`). If the function raises an exception or exceeds its timeout, the record is tried again, too. If
+    the last attempt fails, the record is a dead letter with the cause of every attempt. No exception of a service stops
+    the line. A record that is tried again, dropped or dead is the record as it came to the stop.
 
-    If the function has a second parameter called `id`, it receives the id of the record. The id is the same each time
+    If the function has another parameter called `id`, it receives the id of the record. The id is the same each time
     that the record is delivered, so that side effects can be made idempotent with it.
 
     The decorator returns the function itself, so that tests can call it directly. It can be used without parameters.

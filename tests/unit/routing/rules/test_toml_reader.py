@@ -195,7 +195,7 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
         "12: the name 'twice' is already used by ",
         "15: rule 'twice': when: the condition ca",
         "16: rule 'twice': after: is missing",
-        "17: rule 'twice': match.a: must be text,",
+        "17: rule 'twice': match.a: must be a str",
         "19: rule 'twice': bar: unknown key",
         "20: the name 'twice' is already used by ",
     ]
