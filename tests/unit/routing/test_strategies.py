@@ -95,6 +95,7 @@ ALLOWED = {
         "inspect",
     ),
     *("itertools", "json", "math", "operator", "re", "reprlib", "tomllib", "traceback", "types", "typing"),
+    "sys",  # cel_engine keeps the command line of the CEL package from being imported
     *("cel", "msgspec", "orjson", "pydantic", "pyroaring"),
 }
 """What the core may import: nothing that does I/O, reads the environment or a clock, or draws at random."""
