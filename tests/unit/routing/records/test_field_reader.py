@@ -64,7 +64,7 @@ def test_of_a_key_that_stands_twice_the_last_counts() -> None:
 @pytest.mark.parametrize("reads", [frozenset("a"), None, frozenset(['"'])])
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"null", b'{"a":1}x', b'{"a":nul}', b'{"a":"\xff"}', b'{"raw"'])
 def test_a_line_that_is_no_record_is_malformed_and_keeps_its_bytes(line: bytes, reads: frozenset[str] | None) -> None:
-    with pytest.raises(MalformedRecord, match=r"is not a record") as caught:
+    with pytest.raises(MalformedRecord, match=r"^(the line is )?not (a record|valid JSON|a JSON object)") as caught:
         FieldReader(reads).read(line)
     assert caught.value.raw == line
 
