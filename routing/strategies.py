@@ -45,7 +45,7 @@ class Strategy(ABC):
 
     name: ClassVar[str]
     needs_live: ClassVar[bool] = True
-    """Whether the strategy waits for a published table; if not, it uses the line's file."""
+    """True if the strategy waits for a published table; if not, it uses the line's file."""
 
     @abstractmethod
     def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:

@@ -28,7 +28,7 @@ class NoAnswer(DockerFailed):
 
 
 def docker(*arguments: str, timeout: float = 60.0) -> str:
-    """What a docker command prints; raises `DockerFailed` with the end of what it says."""
+    """Return what a docker command prints; raise `DockerFailed` with the end of what it says."""
     try:
         done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
@@ -61,7 +61,7 @@ class Container:
 
     @property
     def health(self) -> str:
-        """What Docker says of it: starting, healthy or unhealthy; raises `DockerFailed` if it has ended."""
+        """Return its health: starting, healthy or unhealthy; raise `DockerFailed` if it has ended."""
         state = json.loads(docker("inspect", "--format", "{{json .State}}", self.id))
         if not state["Running"]:
             raise DockerFailed(f"{self.role} has ended with exit code {state['ExitCode']}")
@@ -79,7 +79,7 @@ class Container:
 
     @property
     def sent(self) -> int:
-        """How many records it has sent on."""
+        """Return the number of records that it has sent on."""
         return sum(address["records"] for address in self.page("/traffic/")["traffic"].values())
 
     def page(self, path: str) -> Any:
@@ -108,7 +108,7 @@ class Containers:
         return self.all[-1]
 
     def run(self, *arguments: str, options: Sequence[str] = (), **variables: str) -> str:
-        """What a command of the image prints."""
+        """Return what a command of the image prints."""
         return docker("run", "--rm", *self._options(variables), *options, self.image, *arguments, timeout=180)
 
     def stop(self, stopped: Sequence[Container], seconds: int) -> None:

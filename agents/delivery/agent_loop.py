@@ -31,7 +31,7 @@ class AgentLoop:
         self.bus = bus
         self.clock = clock
         self.is_draining = False
-        """Whether handlers should finish soon, since the worker is stopping or losing partitions."""
+        """True if handlers should finish soon, since the worker is stopping or losing partitions."""
         self._ready = ready
         self._trackers: list[AckTracker] = []
 

@@ -1,4 +1,4 @@
-"""How far a partition is read and confirmed, batch by batch."""
+"""The progress of a partition: what is read and what is confirmed, batch by batch."""
 
 from __future__ import annotations
 

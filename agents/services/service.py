@@ -18,7 +18,7 @@ Handler = Callable[..., Any]
 """A function that takes a record and, if it has a parameter `id`, the id of the record."""
 
 Answer = Mapping[str, Any] | Drop | Retry
-"""What a service may return: a dict, which may be typed as a `TypedDict`, or `Drop` or `Retry`."""
+"""The answer of a service: a dict, which may be typed as a `TypedDict`, or `Drop` or `Retry`."""
 ServiceFunction = TypeVar("ServiceFunction", bound=Callable[..., Answer | Coroutine[Any, Any, Answer]])
 """A plain or async function that can be a service; `@service` keeps its type."""
 
@@ -37,21 +37,21 @@ class Service:
     """Maximum number of records handled at the same time."""
     is_async: bool = False
     is_blocking: bool = False
-    """Whether the function is called in a thread, since it waits for something."""
+    """True if the function is called in a thread, since it waits for something."""
     retries: Mapping[str, Any] = field(default_factory=dict)
     """The fields of `RetryPolicy` that the service overrides."""
     no_retry: tuple[type[BaseException], ...] = ()
     """Exceptions after which a record is not tried again."""
     ordered: bool | str = False
-    """Whether later records of a partition wait for a failed one; a string limits this to one value of that field."""
+    """True if later records of a partition wait for a failed one; a string limits this to one value of that field."""
     takes_id: bool = False
-    """Whether the function has a parameter `id`."""
+    """True if the function has a parameter `id`."""
     reads: frozenset[str] | None = None
     """The top-level fields that the function receives; None for the whole record."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether the function is called directly in the event loop: it is neither async nor blocking."""
+        """True if the function is called directly in the event loop: it is neither async nor blocking."""
         return not self.is_async and not self.is_blocking
 
     def handler_of(self, id: str) -> Callable[[Record], Any]:

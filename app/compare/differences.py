@@ -1,4 +1,4 @@
-"""Where two strategies differ, and where the figures of one do not add up, one line each."""
+"""The differences between two strategies, and figures of one that do not add up, one line each."""
 
 from __future__ import annotations
 

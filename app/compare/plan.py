@@ -1,4 +1,4 @@
-"""What a comparison is asked to do."""
+"""The plan of a comparison: line, records, strategies and broker."""
 
 from __future__ import annotations
 

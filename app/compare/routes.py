@@ -1,4 +1,4 @@
-"""Where the records of a comparison went: the map of the line with its traffic, and the routes as a table."""
+"""The routes of the records of a comparison: the map of the line with its traffic, and a table."""
 
 from __future__ import annotations
 

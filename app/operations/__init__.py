@@ -1,1 +1,1 @@
-"""What an operator asks of a running line, for the command and for the pages alike."""
+"""Questions and requests of an operator to a running line, for the command and the pages alike."""

@@ -61,12 +61,12 @@ class Letter:
 
     @property
     def is_replayable(self) -> bool:
-        """Whether the letter is a record. A message that was not an envelope is not one."""
+        """True if the letter is a record. A message that was not an envelope is not one."""
         return not self.envelope.origin.name.startswith(MALFORMED_ORIGIN)
 
     @property
     def is_cut(self) -> bool:
-        """Whether the letter keeps only a part of bytes that were not a record, or were too large."""
+        """True if the letter keeps only a part of bytes that were not a record, or were too large."""
         record = orjson.loads(self.line)
         return isinstance(record, dict) and record.keys() == {"raw"}
 

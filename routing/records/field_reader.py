@@ -27,7 +27,7 @@ class FieldReader:
         """`reads` are the names of the fields; None for the whole record."""
         self.reads = reads
         self.is_blind = reads == frozenset()
-        """Whether no field is read, so that one decision holds for every record."""
+        """True if no field is read, so that one decision holds for every record."""
         self._decoder: msgspec.json.Decoder[Any] | None = None
         if reads is not None and all(map(PLAIN_NAME.fullmatch, reads)):
             wanted = cast("Callable[..., Any]", TypedDict)("Wanted", dict.fromkeys(reads, Any), total=False)

@@ -47,7 +47,7 @@ class Condition:
     literals: tuple[str, ...]
     """The fields read as `record["name"]`."""
     whole: bool
-    """Whether the condition also reads `record` in other ways."""
+    """True if the condition also reads `record` in other ways."""
     paths: tuple[Path, ...]
     """The paths of all values read, including nested ones."""
     ranges: tuple[Path, ...]

@@ -26,7 +26,7 @@ class Rule(BaseModel):
 
     @property
     def is_unconditional(self) -> bool:
-        """Whether the rule holds for every record."""
+        """True if the rule holds for every record."""
         return not self.match and self.when is None
 
 

@@ -40,7 +40,7 @@ class Coverage(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Part(Generic[Content]):
-    """What one worker holds of a page."""
+    """The part of a page that one worker holds."""
 
     share: Share
     content: Content

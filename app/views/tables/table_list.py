@@ -16,7 +16,7 @@ from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.view import LineView
 
 SCATTER_GATHER = AppKey("scatter_gather", ScatterGather)
-"""Where the web application keeps what its views share."""
+"""The key under which the web application keeps what its views share."""
 
 blueprint = web.Blueprint("line_tables")
 
