@@ -125,12 +125,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls, **overrides: Any) -> Self:
-        """Read the environment. An override that is not None takes the place of its variable.
+        """Read the environment. An override that is neither None nor empty takes the place of its variable.
 
         Raise `InvalidSettings`, which names each variable with a wrong value.
         """
         try:
-            return cls(**{name: value for name, value in overrides.items() if value is not None})
+            return cls(**{name: value for name, value in overrides.items() if value not in (None, "")})
         except ValidationError as error:
             raise InvalidSettings("; ".join(map(_described, error.errors()))) from error
 

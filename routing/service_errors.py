@@ -27,7 +27,7 @@ def describe_error(error: BaseException, hint: str = "") -> ServiceError:
         frame for frame, hides in zip(frames, hidden, strict=True) if not (hides or _is_library(frame.filename))
     ] or frames
     text = sendable(str(error)[:MAX_TEXT_CHARACTERS] + hint)
-    return ServiceError(type(error).__name__, text, _place(own[-1]) if own else "")
+    return ServiceError(sendable(type(error).__name__), text, sendable(_place(own[-1])) if own else "")
 
 
 def _place(frame: traceback.FrameSummary) -> str:

@@ -12,6 +12,7 @@ from metroline.agents.stops.threads import ThreadRunner
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.journeys.answers import Answers, StopPolicy
 from metroline.routing.messages.record_ids import Origin, id_text
+from metroline.routing.records.field_sets import NOTHING
 from metroline.routing.records.service_view import Opened
 
 CHUNK = 32
@@ -67,10 +68,12 @@ class ServiceRun:
     def _run_on(self, opened: Sequence[Opened], clock: Callable[[], float], until: float) -> None:
         """Call a plain service on at least one record, and on the others until the time `until` of the clock."""
         answers, handler, takes_id = self.answers, self.service.handler, self.service.takes_id
+        has_plan = answers.plan_fields != NOTHING
         for known, handed in opened:
             place = answers.taken
             answers.taken = place + 1
-            answers.note_plan_fields(place, known)
+            if has_plan:
+                answers.note_plan_fields(place, known)
             try:
                 result = handler(handed) if not takes_id else self._handler(place)(handed)
             except BaseException as error:  # whatever a service raises, even SystemExit, is a failed attempt

@@ -118,10 +118,10 @@ class Stop:
 
     def _runs(self, envelope: Envelope, departures: Departures) -> Iterator[ServiceRun]:
         """Yield a run for each segment whose journey may continue; expired journeys end here."""
-        name, strategy, tables = self.service.name, strategy_named(envelope.strategy), self.rules.rule_tables
         for segment in envelope.segments:
             if admit(departures, segment, self.policy, self.clock()):
-                answers = Answers(name, segment, self._views.of, strategy, tables)
+                strategy, tables = strategy_named(envelope.strategy), self.rules.rule_tables
+                answers = Answers(self.service.name, segment, self._views.of, strategy, tables)
                 yield ServiceRun(self.service, self.policy, self._threads, envelope.origin, answers)
 
     def _depart(self, departures: Departures, run: ServiceRun, held: Collection[int] = ()) -> None:

@@ -117,7 +117,8 @@ class Answers:
         """
         if not isinstance(result, dict):
             if isinstance(result, Retry) and _is_wait(result.after):
-                self.failures[place] = Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, result.reason), result.after)
+                detail = "" if result.reason is None else str(result.reason)  # a service may give any object
+                self.failures[place] = Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, detail), result.after)
             else:
                 self.ends[place] = _verdict(result)
             return
