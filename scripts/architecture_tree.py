@@ -20,12 +20,12 @@ def docstring(file: Path) -> str:
 
 
 def tree() -> str:
-    """Return the section: for each folder its rule and its files with what they hold."""
+    """Return the section: for each folder, its rule and its files with their contents."""
     return "\n" + "\n".join(line for name in FOLDERS for line in _folder(ROOT / name, 3))
 
 
 def rewritten(page: str) -> str:
-    """Return the page with the section as the code has it."""
+    """Return the page with the section that the code generates."""
     return SECTION.sub(lambda _: tree(), page)
 
 

@@ -1,4 +1,4 @@
-"""Docker, as far as the image's test needs it: an image of its own, containers on this machine's network."""
+"""Docker for the test of the image: its own image, and containers on the network of this machine."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import Any
 from metroline.app.local.ports import HOST, free_port
 
 LOGGED = 15
-"""Lines of its log that a container leaves when the test fails."""
+"""Number of log lines to print for each container when the test fails."""
 
 LABEL = "metroline.image-test"
-"""By which what was started is found again."""
+"""Label of the containers that the test starts, by which they are found again."""
 
 
 class DockerFailed(Exception):
-    """Raised when a docker command ends with an error or not in time, or a container that should run has ended."""
+    """Raised when a docker command fails or times out, or when a container that should run has ended."""
 
 
 class NoAnswer(DockerFailed):
-    """Raised when a container's web server does not give a page."""
+    """Raised when the web server of a container does not return a page."""
 
 
 def docker(*arguments: str, timeout: float = 60.0) -> str:
-    """Return what a docker command prints; raise `DockerFailed` with the end of what it says."""
+    """Return the output of a docker command; raise `DockerFailed` with the end of its output."""
     try:
         done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
@@ -40,14 +40,14 @@ def docker(*arguments: str, timeout: float = 60.0) -> str:
 
 
 def build(folder: Path, tag: str, base: str | None) -> int:
-    """Builds the image of `folder`, on `base` unless that is the Dockerfile's own; gives its size in bytes."""
+    """Build the image of `folder`, on `base` if given, else on the Dockerfile's own. Return its size in bytes."""
     chosen = ["--build-arg", f"BASE_IMAGE={base}"] if base else []
     docker("build", "--network", "host", *chosen, "--tag", tag, str(folder), timeout=900)
     return int(docker("image", "inspect", "--format", "{{.Size}}", tag))
 
 
 def remove_image(tag: str) -> None:
-    """Removes an image, if it is there; what Docker remembers of its build stays."""
+    """Remove an image if it exists; Docker's build cache stays."""
     subprocess.run(["docker", "image", "rm", tag], capture_output=True, check=False)
 
 
@@ -69,7 +69,7 @@ class Container:
 
     @property
     def user(self) -> int:
-        """Who its first process is, as this machine sees it."""
+        """Return the user id of its first process, as the host sees it."""
         pid = docker("inspect", "--format", "{{.State.Pid}}", self.id)
         return Path(f"/proc/{pid}").stat().st_uid
 
@@ -83,7 +83,7 @@ class Container:
         return sum(address["records"] for address in self.page("/traffic/")["traffic"].values())
 
     def page(self, path: str) -> Any:
-        """The JSON of one of its pages; raises `NoAnswer`."""
+        """Return the JSON of one of its pages; raise `NoAnswer` if there is none."""
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=10) as answer:
                 return json.load(answer)
@@ -93,14 +93,14 @@ class Container:
 
 @dataclass(slots=True)
 class Containers:
-    """Those of one image, which share a broker."""
+    """Containers of one image that share a broker."""
 
     image: str
     bootstrap: str
     all: list[Container] = field(default_factory=list)
 
     def start(self, role: str, *options: str, **variables: str) -> Container:
-        """A worker of this role, as in docker-compose.yml: only /tmp can be written to."""
+        """Start a worker of this role as in docker-compose.yml, where only /tmp is writable."""
         port = free_port()
         own = {"ROLE": role, "WEB_PORT": str(port), "WEB_HOST": HOST} | variables
         id = docker("run", "--detach", *self._options(own), *options, self.image)
@@ -108,21 +108,21 @@ class Containers:
         return self.all[-1]
 
     def run(self, *arguments: str, options: Sequence[str] = (), **variables: str) -> str:
-        """Return what a command of the image prints."""
+        """Return the output of a command of the image."""
         return docker("run", "--rm", *self._options(variables), *options, self.image, *arguments, timeout=180)
 
     def stop(self, stopped: Sequence[Container], seconds: int) -> None:
-        """Asks them to end (SIGTERM), and kills those that have not after so many seconds."""
+        """Ask the containers to end (SIGTERM), and kill those that still run after `seconds`."""
         docker("stop", "-t", str(seconds), *(one.id for one in stopped), timeout=seconds + 60)
 
     def tell_logs(self) -> None:
-        """Prints the end of each container's log."""
+        """Print the end of each container's log."""
         for one in self.all:
             print(f"--- {one.role}", flush=True)
             subprocess.run(["docker", "logs", "--tail", str(LOGGED), one.id], stderr=subprocess.STDOUT, check=False)
 
     def remove(self) -> None:
-        """Ends and removes all that were started from the image, those of which we were not told as well."""
+        """Stop and remove every container that was started from the image, even if its start was not reported."""
         started = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self.image}").split()
         if started:
             docker("rm", "--force", *started)

@@ -25,7 +25,7 @@ PROJECT = Path(__file__).parent.parent
 RECORDS = int(os.environ.get("RECORDS", "5000"))
 STOP_SECONDS = 15
 SOON = 120.0
-"""Seconds that containers have to become healthy, and records to have their outcome."""
+"""Seconds within which containers become healthy, and records reach their outcome."""
 
 SERVICES = """
 from metroline import service
@@ -40,7 +40,7 @@ PARCELS = '{"kilograms": 3}\n{"kilograms": 30}\n'
 
 
 def main() -> None:
-    """Ends with exit code 0 if everything held, or tells what did not."""
+    """End with exit code 0 if every check passed; otherwise report the one that failed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     os.umask(0o022)  # the image's user reads the line that is written here
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def interrupt(*_: object) -> None:
-    """Ends the test, which removes what it started; a second signal meanwhile changes nothing."""
+    """End the test, which then cleans up; a second signal has no effect."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -68,7 +68,7 @@ def interrupt(*_: object) -> None:
 
 @contextmanager
 def image() -> Iterator[str]:
-    """The image, with a tag of its own."""
+    """Build the image with a tag of its own, and remove it at the end."""
     tag = f"metroline-image-test:{os.getpid()}"
     try:
         with step("the image is built"):
@@ -81,7 +81,7 @@ def image() -> Iterator[str]:
 
 @contextmanager
 def kafka(folder: Path) -> Iterator[str]:
-    """An Apache Kafka on this machine; gives its address."""
+    """Run an Apache Kafka on this machine, and yield its address."""
     with ExitStack() as stack:
         with step("Apache Kafka runs"):
             try:
@@ -93,7 +93,7 @@ def kafka(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def containers(tag: str, bootstrap: str) -> Iterator[Containers]:
-    """Containers that leave the ends of their logs if something fails, and nothing else."""
+    """Yield the containers and remove them at the end; if a check fails, print the ends of their logs."""
     running = Containers(tag, bootstrap)
     try:
         yield running
@@ -105,7 +105,7 @@ def containers(tag: str, bootstrap: str) -> Iterator[Containers]:
 
 
 def each_role_in_a_container(running: Containers) -> None:
-    """All records get their outcome, also when a role gets a second container and the strategy changes."""
+    """Check that all records reach their outcome, also when a role gets a second container and the strategy changes."""
     stops = sorted(Line.load(Settings.model_fields["line"].default).stops)
     roles = [*PARTS, *(SERVICE + stop for stop in stops)]
     with step(f"{len(roles)} containers, one for each role, are healthy"):
@@ -133,7 +133,7 @@ def each_role_in_a_container(running: Containers) -> None:
 
 
 def a_line_of_ones_own(running: Containers, folder: Path) -> None:
-    """A folder that is mounted is a line."""
+    """Check that a mounted folder runs as a line."""
     parcels = folder / "parcels"
     parcels.mkdir()
     for name, text in (("services.py", SERVICES), ("routes.toml", ROUTES), ("records.jsonl", PARCELS)):
@@ -147,7 +147,7 @@ def a_line_of_ones_own(running: Containers, folder: Path) -> None:
 
 
 def all_end_when_asked(running: Containers) -> None:
-    """SIGTERM is enough."""
+    """Check that SIGTERM ends all containers."""
     with step(f"SIGTERM ends all {len(running.all)} within {STOP_SECONDS} s, with exit code 0"):
         running.stop(running.all, STOP_SECONDS)
         codes = {one.role: one.exit_code for one in running.all}
@@ -155,14 +155,14 @@ def all_end_when_asked(running: Containers) -> None:
 
 
 def wait_until_healthy(workers: Iterable[Container]) -> None:
-    """Returns when Docker's own checks have found all of them healthy."""
+    """Return when Docker's own health checks report all of them as healthy."""
     starting = list(workers)
     with explained(lambda: ", ".join(f"{one.role} is {one.health}" for one in starting)):
         wait_until(lambda: all(one.health == "healthy" for one in starting), SOON)
 
 
 def wait_until_settled(arrivals: Container, records: int) -> None:
-    """Returns when the table page says that so many records have their outcome, and that none is dead."""
+    """Return when the table page reports outcomes for this many records, and no dead letters."""
     totals: dict[str, int] = {}
 
     def holds() -> bool:
@@ -177,7 +177,7 @@ def wait_until_settled(arrivals: Container, records: int) -> None:
 
 @contextmanager
 def explained(reason: Callable[[], str]) -> Iterator[None]:
-    """Adds to an error how things stand."""
+    """Add the current state to the message of an error."""
     try:
         yield
     except AssertionError as error:
@@ -186,7 +186,7 @@ def explained(reason: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Prints what is looked at and how long it took."""
+    """Print the name of a check and its duration."""
     began = time.monotonic()
     print(f"{what} ... ", end="", flush=True)
     try:

@@ -1,4 +1,4 @@
-"""What every test may ask for: real brokers, a topic prefix of its own, and a clean environment."""
+"""Fixtures for every test: real brokers, a topic prefix of its own, and a clean environment."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ VARIABLES = FAUST_VARIABLES | METROLINE_VARIABLES
 
 TESTS = Path(__file__).parent
 
-# As in a shell's background job: whatever the tests start would ignore it, too.
+# A shell's background job ignores SIGINT, and so would every process that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 ORDER = ("chaos", "integration", "component", "unit")
-"""The folders of tests, the longest tests first: what runs at the end is short, so that all processes end together."""
+"""Folders of tests, the longest tests first. Short tests at the end let all processes finish at about the same time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,13 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def lookup_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the lookups of all tests are kept, unless one has its own: a line's are made once."""
+    """Set one folder for the lookups of all tests that set none, so that a line's lookups are made only once."""
     return tmp_path_factory.mktemp("lookups")
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, lookup_folder: Path) -> None:
-    """No test depends on what is set where it runs: what Faust or Metroline reads from the environment is unset."""
+    """Unset every variable that Faust or Metroline reads, so that no test depends on the environment of the run."""
     for name in list(os.environ):
         if name.upper() in VARIABLES:
             monkeypatch.delenv(name)
@@ -52,7 +52,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, lookup_folder: Path) -> N
 
 @pytest.fixture
 def prefix() -> str:
-    """A prefix for topics and groups that no other test has."""
+    """Return a prefix for topics and groups that no other test uses."""
     return f"test-{uuid.uuid4().hex[:12]}"
 
 
@@ -72,7 +72,7 @@ def embedded_broker(run_folder: Path) -> Iterator[Broker]:
 
 @pytest.fixture(scope="session")
 def kafka_broker(run_folder: Path) -> Iterator[Broker]:
-    """Run Apache Kafka, one for all tests; without Java 17 and Maven the test is skipped, or fails under CI=true."""
+    """Run Apache Kafka, one for all tests. Without Java 17 and Maven, skip the test, or fail it under CI=true."""
     kafka_jars()
     with shared_broker("kafka", run_folder / "kafka-broker") as broker:
         yield broker
@@ -80,6 +80,6 @@ def kafka_broker(run_folder: Path) -> Iterator[Broker]:
 
 @pytest.fixture(scope="session", params=["embedded", "kafka"])
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """Runs a test twice: on the embedded broker and on Apache Kafka."""
+    """Run a test twice: on the embedded broker and on Apache Kafka."""
     running: Broker = request.getfixturevalue(f"{request.param}_broker")
     return running

@@ -1,5 +1,6 @@
-"""The line under fire: processes are killed, frozen and replaced while records flow, and no record is lost.
+"""Chaos tests: processes are killed, frozen and replaced while records flow, and no record is lost.
 
-`make chaos FAULTS=50 SEED=7 STRATEGY=signpost` strikes so often on Apache Kafka; `make test` strikes a few times on
-both brokers. The seed decides which faults strike, whom and after how long; which record is hit is up to the machine.
+`make chaos FAULTS=50 SEED=7 STRATEGY=signpost` injects this many faults on Apache Kafka; `make test` injects a few on
+both brokers. The seed determines the faults, their targets and their timing; which records they affect depends on the
+machine.
 """

@@ -1,4 +1,4 @@
-"""The workers of a line that is under fire: a worker that ends is replaced, as a supervisor of a deployment does it."""
+"""The workers of a line under chaos: each worker that ends is replaced, as a deployment's supervisor does."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ LINE = Path(__file__).parent / "line"
 RULES = (LINE / "routes.toml").read_text("utf-8")
 LIGHT = 'name = "light ones go on the shelf"\nafter = "weigh"\nto = '
 OTHER_RULES = RULES.replace(f'{LIGHT}"shelf"', f'{LIGHT}"crane"')
-"""Every record that is kept goes to the crane; its outcome is the same."""
+"""A table that sends every kept record to the crane; the outcomes stay the same."""
 
 TAKEN_OVER = 2.0
-"""Seconds that others need to take over once a session is over."""
+"""Seconds that the other workers need to take over after a session has expired."""
 
 
 @dataclass(eq=False)
 class Hand:
-    """A worker at work."""
+    """A running worker with its role."""
 
     role: str
     process: WorkerProcess
@@ -43,7 +43,7 @@ class Hand:
 
 @dataclass
 class Crew:
-    """A worker for each role, an on-ramp for each strategy, and what can happen to them."""
+    """A worker for each role, an on-ramp for each strategy, and the faults that can strike them."""
 
     depot: Depot
     strategies: Sequence[str]
@@ -51,36 +51,36 @@ class Crew:
     say: Callable[[str], None]
     hands: list[Hand] = field(default_factory=list)
     version: int = 1
-    """Of the rules table, as it was published last."""
+    """Version of the rules table that was published last."""
     told: list[str] = field(default_factory=list)
-    """What happened beyond the faults: workers that ended by themselves or did not end as they were asked to."""
+    """Events beyond the faults: workers that ended by themselves, or not in the way that they were asked to."""
 
     def __post_init__(self) -> None:
         self._strategies = cycle(self.strategies)
 
     @property
     def session(self) -> float:
-        """Seconds without a heartbeat after which a worker counts as gone."""
+        """Return the time without a heartbeat, in seconds, after which a worker counts as gone."""
         return float(self.depot.environment()["BROKER_SESSION_TIMEOUT"])
 
     async def start(self) -> None:
-        """Returns when all of them are ready."""
+        """Start the workers, and return when all of them are ready."""
         for role in (*ROLES, *["on-ramp"] * (len(self.strategies) - 1)):
             self.hire(role)
         await self.depot.ready()
 
     def hire(self, role: str) -> Hand:
-        """Starts one more worker."""
+        """Start one more worker."""
         strategy = next(self._strategies) if role == "on-ramp" else self.strategies[0]
         self.hands.append(Hand(role, self.depot.start(strategy, role)))
         return self.hands[-1]
 
     def hand(self, role: str) -> Hand:
-        """The worker who has played this role for the longest time."""
+        """Return the worker that has had this role for the longest time."""
         return next(hand for hand in self.hands if hand.role == role)
 
     async def watch(self) -> None:
-        """Replaces workers that end by themselves, until it is cancelled."""
+        """Replace workers that end by themselves, until cancelled."""
         while True:
             for hand in [hand for hand in self.hands if hand.process.child.exit_code is not None]:
                 self.note(f"{hand.role} ended by itself: {hand.process.child.last_words(1)}")
@@ -106,14 +106,14 @@ class Crew:
             self.note(f"{hand.role} did not end well ({seconds:.0f} s): {hand.process.child.last_words(1)}")
 
     async def ready(self, *hands: Hand) -> None:
-        """Waits until these workers answer; one that ends meanwhile is replaced and noted elsewhere."""
+        """Wait until these workers answer; one that ends meanwhile is replaced and noted elsewhere."""
         try:
             await self.depot.ready(*[hand.process for hand in hands])
         except MetrolineError as error:
             self.note(f"not ready: {error}")
 
     async def strike(self, fault: Fault) -> None:
-        """Lets a fault happen; returns when it is over and its pause, too."""
+        """Inject a fault; return when both the fault and its pause are over."""
         ways: dict[Kind, Callable[[Fault], Awaitable[list[Hand]]]] = {
             Kind.KILL: self._kill,
             Kind.TERM: self._term,
@@ -174,5 +174,5 @@ class Crew:
         return []
 
     async def end(self) -> None:
-        """Asks all to end."""
+        """Ask all workers to end."""
         await asyncio.gather(*[self.ask_to_end(hand) for hand in list(self.hands)])

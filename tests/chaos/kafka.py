@@ -1,4 +1,4 @@
-"""An Apache Kafka that can be stopped and started again: it keeps its data and its port."""
+"""An Apache Kafka that can be stopped and restarted, with the same data and port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STOP_SECONDS = 20.0
 
 
 class Kafka:
-    """A node with its data and the log of each of its starts (`kafka-0.log`, …) in a folder."""
+    """A node with its data and one log for each start (`kafka-0.log`, …) in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Kafka:
         self._child: Child | None = None
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start the node, and return when it answers."""
         log = self.folder / f"kafka-{self._starts}.log"
         self._starts += 1
         self._child = Child.start([*self._java, "kafka.Kafka", self._settings], log, self.folder)
@@ -47,7 +47,7 @@ class Kafka:
 
 @contextmanager
 def restartable_kafka(folder: Path) -> Iterator[Kafka]:
-    """One that runs, and is gone at the end."""
+    """Run a node that can be restarted, and stop it at the end."""
     kafka = Kafka(folder)
     try:
         kafka.start()

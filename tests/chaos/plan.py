@@ -1,4 +1,4 @@
-"""Which faults strike, in which order: drawn by a seed, so that a plan can be had again."""
+"""The order of faults, drawn from a seed, so that a plan can be repeated."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import TypeVar
 Card = TypeVar("Card")
 
 ROLES = ("on-ramp", "router", "arrivals", "service:weigh", "service:crane,service:shelf")
-"""The cut of the line: a worker each."""
+"""The role assignment of the line, with one worker for each role."""
 
 
 class Kind(StrEnum):
-    """What may happen to a line."""
+    """The kinds of faults."""
 
     KILL = "kill -9"
     """A worker ends at once, and another takes its place."""
     TERM = "SIGTERM"
     """A worker is asked to end, and another takes its place."""
     FREEZE = "freeze"
-    """A worker stands still for longer than its session, another takes over, it wakes up, and one of both ends."""
+    """A worker is frozen for longer than its session, another takes over, the first wakes up, and one of both ends."""
     JOIN = "join"
     """Two more workers join, work and leave."""
     BROKER = "broker"
     """The broker stops and starts again; it keeps its data."""
     PUBLISH = "publish"
-    """The other one of two rules tables is published."""
+    """The other of two rules tables is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,25 @@ class Fault:
 
     kind: Kind
     role: str
-    """Whom it strikes; empty where it strikes all."""
+    """The role that it strikes; empty for a fault that strikes all."""
     lasts: float
-    """How long what is frozen stays so beyond its session, the broker is away, or more workers stay."""
+    """Time that the worker stays frozen beyond its session, the broker is down, or additional workers stay."""
     pause: float
-    """How long until the next one."""
+    """Time until the next fault."""
     waits: bool
-    """Whether the pause begins only when the workers that it started are ready."""
+    """True if the pause begins only when the workers that it started are ready."""
     first: bool
-    """Of two workers, whether the first one ends."""
+    """True if, of two workers, the first one ends."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.role}".strip()
 
 
 def plan(seed: int, count: int, *, broker: bool) -> list[Fault]:
-    """So many faults: each kind comes before any comes again, and each strikes every role before one again."""
+    """Return `count` faults.
+
+    Each kind occurs once before any occurs again, and each kind strikes every role before it strikes one again.
+    """
     return list(islice(_faults(Random(seed), broker), count))
 
 
@@ -66,6 +69,6 @@ def _faults(random: Random, broker: bool) -> Iterator[Fault]:
 
 
 def _dealt(random: Random, cards: Sequence[Card]) -> Iterator[Card]:
-    """All of them in some order, and again in another one, without end."""
+    """Yield all cards in random order, then all of them in another order, endlessly."""
     while True:
         yield from random.sample(cards, len(cards))

@@ -1,4 +1,4 @@
-"""Records that flow in at a steady rate, whatever happens to the broker, and what shall become of each."""
+"""Records pushed at a steady rate, whatever happens to the broker, and the outcome that each must have."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from metroline.routing.outcome import Ending
 from tests.support.depot import Depot
 
 PACKED = 10
-"""Each so many-th message holds several records."""
+"""Every message whose number is a multiple of this holds several records."""
 
 LINES = 3
 
 
 def expected(number: int) -> Ending:
-    """The outcome of the record with this `n`, on whatever way it goes and however often it is tried."""
+    """Return the outcome of the record with this `n`, whatever its route and the number of its attempts."""
     if number % 7 == 0:
         return Ending.DROPPED
     return Ending.DEAD if number % 11 == 0 else Ending.DELIVERED
 
 
 def messages() -> Iterator[bytes]:
-    """Source messages without end, whose records have numbers of their own."""
+    """Yield source messages endlessly; each record has a number of its own."""
     numbers = count()
     for message in count():
         lines = LINES if message % PACKED == 0 else 1
@@ -37,16 +37,16 @@ def messages() -> Iterator[bytes]:
 
 @dataclass
 class Pusher:
-    """Sends until told to stop."""
+    """Sends messages until it is asked to stop."""
 
     depot: Depot
     rate: float
-    """Messages a second."""
+    """Messages per second."""
     sent: list[Awaitable[Any]] = field(default_factory=list)
     _ends: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> int:
-        """Returns how many messages the broker did not confirm; some of them may be there all the same."""
+        """Send until asked to stop. Return the number of unconfirmed messages, some of which may have been written."""
         async with self.depot.cluster.producer(linger_ms=5) as producer:
             started = time.monotonic()
             for number, message in enumerate(messages()):

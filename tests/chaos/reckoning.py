@@ -1,4 +1,4 @@
-"""What became of every record, read from the bus: the source, the counts, the delivered ones and the dead letters."""
+"""The result for every record, read from the source, the counts, the delivered records and the dead letters."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from metroline.routing.outcome import Ending
 from tests.chaos.pushing import expected
 
 Id = tuple[int, int, int]
-"""Source partition, offset, and the record's place in its message."""
+"""Source partition, offset, and the record's index in its message."""
 
 
 @dataclass
 class Reckoning:
-    """All that is known at the end."""
+    """The state of the bus at the end of a run."""
 
     expected: dict[Id, Ending] = field(default_factory=dict)
-    """What should become of the records that stand in the source topic."""
+    """Expected outcomes of the records in the source topic."""
     numbers: Counter[int] = field(default_factory=Counter)
     counts: Counter[Ending] = field(default_factory=Counter)
     settled: set[Id] = field(default_factory=set)
-    """The records that the arrivals noted as settled."""
+    """Records that the arrivals have noted as settled."""
     duplicates: int = 0
-    """Outcomes that came to the arrivals for settled records."""
+    """Number of outcomes that arrived for records that were already settled."""
     delivered: Counter[Id] = field(default_factory=Counter)
-    """How often each stands in the delivered topic."""
+    """Number of times that each record is in the delivered topic."""
     dead: Counter[Id] = field(default_factory=Counter)
 
     @property
     def repeated(self) -> int:
-        """How often records were written to the delivered topic or the dead letters again."""
+        """Return the number of repeated writes to the delivered topic and to the dead letters."""
         return sum((self.delivered + self.dead).values()) - len(self.delivered) - len(self.dead)
 
     def wrong(self) -> list[str]:
-        """What does not add up, in words."""
+        """Return a description of each inconsistency."""
         sent = set(self.expected)
         should = Counter(self.expected.values())
         found = [
@@ -83,7 +83,7 @@ def _id(partition: int, record: RecordId) -> Id:
 
 
 async def reckon(cluster: Cluster, topics: Topics) -> Reckoning:
-    """Reads all of it."""
+    """Read the source, the counts, the delivered records and the dead letters."""
     found = Reckoning()
     await _read_source(cluster, topics, found)
     await _read_counts(cluster, topics, found)
@@ -93,7 +93,7 @@ async def reckon(cluster: Cluster, topics: Topics) -> Reckoning:
 
 
 async def count_source(cluster: Cluster, topics: Topics) -> int:
-    """How many records stand in the source topic."""
+    """Return the number of records in the source topic."""
     return sum([message.value.count(b"\n") + 1 async for message in read_topic(cluster, topics.source)])
 
 
@@ -119,7 +119,7 @@ async def _read_counts(cluster: Cluster, topics: Topics, found: Reckoning) -> No
 
 
 async def _standing(cluster: Cluster, topic: str) -> Counter[Id]:
-    """How often each record stands in a topic."""
+    """Return the number of times that each record is in a topic."""
     found: Counter[Id] = Counter()
     async for message in read_topic(cluster, topic):
         envelope = Envelope.decode(message.value)

@@ -1,4 +1,4 @@
-"""One run: a crew, a pusher and one fault after another, and what came of it."""
+"""One chaos run: a crew, a pusher, one fault after another, and the result."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.chaos.reckoning import Reckoning, count_source, reckon
 from tests.support.depot import Depot
 
 RATE = 40.0
-"""Messages a second: what two cores carry beside workers that start."""
+"""Messages per second; two cores manage this rate while workers start."""
 
 SETTLE_SECONDS = 120.0
-"""How long the last records may take; far more than a line takes that is not stuck."""
+"""Deadline for the last records, in seconds; far more than a healthy line needs."""
 
 FIRST_SECONDS = 1.0
-"""How long records flow before the first fault."""
+"""Seconds that records flow before the first fault."""
 
 VARIABLES = {
     "LINE": str(LINE),
@@ -32,16 +32,16 @@ VARIABLES = {
     "SERVICE_BACKOFF": "0.5",
     "SERVICE_BACKOFF_MAX": "2",
 }
-"""With bad luck in a tenth of the attempts no record fails all of them."""
+"""Settings under which no record fails all of its attempts, although a tenth of the attempts fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a run came to."""
+    """The result of a run."""
 
     faults: Counter[str]
     told: list[str]
-    """What happened beyond the faults."""
+    """Events beyond the faults."""
     seconds: float
     reckoning: Reckoning
 
@@ -52,14 +52,14 @@ class Ended:
 
 
 async def goes_by(depot: Depot, crew: Crew) -> bool:
-    """Whether all workers go by the rules table that was published last."""
+    """Return whether all workers have the rules table that was published last."""
     return {worker.version for worker in await depot.alive()} == {crew.version}
 
 
 async def run(
     depot: Depot, kafka: Kafka | None, strategies: Sequence[str], faults: Sequence[Fault], say: Callable[[str], None]
 ) -> Ended:
-    """Runs a line by these strategies through all faults; gives what the bus says afterwards."""
+    """Run a line with these strategies through all faults, and return the result read from the bus."""
     began = time.monotonic()
     crew = Crew(depot, strategies, kafka, lambda text: say(f"{time.monotonic() - began:6.1f} s  {text}"))
     pusher = Pusher(depot, RATE)

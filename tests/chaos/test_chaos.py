@@ -1,4 +1,4 @@
-"""Whatever strikes, every record that was sent has exactly one outcome in the counts, and stands where it belongs."""
+"""Under every fault, each record that was sent has exactly one outcome in the counts, and is on the matching topic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.brokers import Broker
 from tests.support.depot import Depot
 
 FAULTS, SEED, STRATEGY = os.environ.get("FAULTS"), os.environ.get("SEED"), os.environ.get("STRATEGY")
-"""What `make chaos` is told."""
+"""Parameters of `make chaos`."""
 
 asked_for = pytest.mark.skipif(FAULTS is None, reason="`make chaos` runs it")
 left_out = pytest.mark.skipif(FAULTS is not None, reason="the long run is asked for")
@@ -25,7 +25,7 @@ left_out = pytest.mark.skipif(FAULTS is not None, reason="the long run is asked 
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """An Apache Kafka of these tests alone, which may be stopped."""
+    """Run an Apache Kafka for these tests only, since they stop it."""
     with restartable_kafka(tmp_path_factory.mktemp("chaos-kafka")) as kafka:
         yield kafka
 
@@ -36,7 +36,7 @@ def seed() -> int:
 
 
 async def endure(broker: Broker, kafka: Kafka | None, by: tuple[str, ...], faults: int, seed: int, path: Path) -> None:
-    """Runs a line through faults and checks what came of it."""
+    """Run a line through faults and check the result."""
     print(f"\nSEED={seed}: {faults} faults, {', '.join(by)} on {broker.name}; logs in {path}", flush=True)
     depot = Depot(broker, f"chaos-{seed}-{by[0]}", path / "depot", path, variables=VARIABLES)
     try:

@@ -1,1 +1,1 @@
-"""One agent at a time, in Faust's test_context."""
+"""Component tests: one agent at a time, in Faust's `test_context`."""

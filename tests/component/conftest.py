@@ -9,6 +9,6 @@ from tests.support.bench import Bench
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A bench whose bus tries again at once."""
+    """Return a bench whose bus retries at once."""
     monkeypatch.setattr("metroline.agents.delivery.bus.FIRST_WAIT_SECONDS", 0.0)
     return Bench.make()

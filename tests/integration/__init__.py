@@ -1,1 +1,1 @@
-"""Real brokers, real processes."""
+"""Integration tests, with real brokers and real processes."""

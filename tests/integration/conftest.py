@@ -13,7 +13,7 @@ from tests.support.depot import Depot
 
 @pytest.fixture
 async def depot(broker: Broker, prefix: str, tmp_path: Path) -> AsyncIterator[Depot]:
-    """A line of three stops on each of the brokers; its workers and its topics go with the test."""
+    """Yield a line of three stops on each of the brokers; end its workers and delete its topics afterwards."""
     depot = Depot(broker, prefix, tmp_path / "depot", tmp_path)
     try:
         yield depot

@@ -1,1 +1,1 @@
-"""What several test modules share: brokers, processes, generated worlds."""
+"""Support for several test modules: brokers, processes, generated worlds."""

@@ -54,7 +54,7 @@ to = "c"
 
 @dataclass(slots=True)
 class Sent:
-    """A message that a producer was handed; its answer is the test's to give."""
+    """A message that was handed to the producer; the test answers it."""
 
     topic: str
     key: bytes | None
@@ -74,12 +74,15 @@ class Sent:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Its records, decoded."""
+        """Return its records, decoded."""
         return [orjson.loads(line) for segment in self.envelope.segments for line in segment.lines]
 
 
 class FakeProducer:
-    """Keeps what it is handed; confirms at once unless it `holds`, and raises or fails as `refuse` says."""
+    """A producer that keeps its messages.
+
+    It confirms each at once unless it `holds`, and raises or fails as `refuse` says.
+    """
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
@@ -97,13 +100,13 @@ class FakeProducer:
         return sent.answer
 
     def to(self, topic: str) -> list[Sent]:
-        """What was sent to a topic."""
+        """Return the messages that were sent to a topic."""
         return [sent for sent in self.sent if sent.topic == topic]
 
 
 @dataclass(slots=True)
 class FakeEvent:
-    """A message that came in, and whether it was acknowledged."""
+    """An incoming message that records its acknowledgement."""
 
     message: Message
     on_ack: Callable[[TP, int], None]
@@ -115,7 +118,7 @@ class FakeEvent:
 
 @dataclass(slots=True)
 class Mailbox:
-    """Messages of a topic as an agent's stream gives them; `acknowledged` are their offsets, by partition, in order."""
+    """Messages of a topic, as an agent's stream; `acknowledged` has their offsets by partition, in order."""
 
     topic: str
     acknowledged: dict[int, list[int]] = field(default_factory=dict)
@@ -123,19 +126,19 @@ class Mailbox:
     _offsets: dict[int, int] = field(default_factory=dict)
 
     def put(self, value: bytes | None, partition: int = 0) -> int:
-        """Adds a message; gives its offset."""
+        """Add a message and return its offset."""
         self._queue.put_nowait(cast(FakeEvent, self.event(value, partition)))
         return self._offsets[partition] - 1
 
     def event(self, value: bytes | None, partition: int = 0) -> EventT[bytes]:
-        """The next message of a partition, outside of the stream."""
+        """Return the next message of a partition without adding it to the stream."""
         offset = self._offsets.get(partition, 0)
         self._offsets[partition] = offset + 1
         message: Message = Message(self.topic, partition, offset, 0.0, 0, None, None, cast(bytes, value), checksum=None)
         return cast("EventT[bytes]", FakeEvent(message, self._note))
 
     def close(self) -> None:
-        """Ends the stream once everything in it was taken."""
+        """End the stream once all of its messages have been taken."""
         self._queue.put_nowait(None)
 
     def noack(self) -> Self:
@@ -155,7 +158,7 @@ class Mailbox:
 
 @dataclass(slots=True)
 class Bench:
-    """What agents stand on: the clock moves when the test moves it, and version 1 of the rules is published."""
+    """The environment of an agent: only the test moves the clock, and version 1 of the rules is published."""
 
     producer: FakeProducer
     topics: Topics
@@ -186,12 +189,12 @@ class Bench:
         return bench
 
     def publish(self, text: str, replaces: int, version: int | None = None) -> None:
-        """Puts a version into the rules table, as the rules agent does."""
+        """Put a version into the rules table, as the rules agent does."""
         publication = Publication(text, replaces, "a test", self.now)
         self.rules.data[str(version or replaces + 1).encode()] = orjson.dumps(publication.as_json())
 
     def table(self, name: str) -> OwnedTable:
-        """A table of which partitions 0 and 1 are owned."""
+        """Return a table whose partitions 0 and 1 are owned."""
         created = self.app.Table(name, partitions=1, key_type=bytes, value_type=bytes)
         assert isinstance(created, OwnedTable)
         created.epochs = {0: 1, 1: 1}
@@ -208,7 +211,7 @@ class Bench:
         max_age: float | None = None,
         **service: Any,
     ) -> Stop:
-        """A stop that tries once unless `retry_policy` says otherwise; waits are as long as they may be."""
+        """Return a stop that tries once unless `retry_policy` says otherwise; its waits are as long as possible."""
         made = Service(name, handler, concurrency, inspect.iscoroutinefunction(handler), **service)
         retry_policy = retry_policy or RetryPolicy(attempts=1)
         return Stop(
@@ -222,7 +225,7 @@ class Bench:
 def envelope(
     *records: dict[str, Any], strategy: str | Strategy = "signpost", partition: int = 0, first: int = 0, **segment: Any
 ) -> Envelope:
-    """An envelope with these records in one segment, as a stop receives it; their ids count from `first`."""
+    """Return an envelope with these records in one segment, as a stop receives it; their ids count from `first`."""
     lines = tuple(orjson.dumps(record) for record in records)
     ids: tuple[RecordId, ...] = tuple(range(first, first + len(records)))
     name = strategy if isinstance(strategy, str) else strategy.name
@@ -232,13 +235,13 @@ def envelope(
 
 
 def segments_of(sent: Iterable[Sent]) -> Iterator[Segment]:
-    """The segments of these messages."""
+    """Yield the segments of these messages."""
     for one in sent:
         yield from one.envelope.segments
 
 
 def endings_of(sent: Iterable[Sent]) -> dict[RecordId, tuple[Ending, str | None]]:
-    """The outcome of each record in these messages, which carry one."""
+    """Return the outcome of each record in these messages, each of which must have one."""
     found: dict[RecordId, tuple[Ending, str | None]] = {}
     for segment in segments_of(sent):
         assert segment.outcome is not None
@@ -249,7 +252,7 @@ def endings_of(sent: Iterable[Sent]) -> dict[RecordId, tuple[Ending, str | None]
 
 
 async def until(holds: Callable[[], bool], turns: int = 2_000) -> None:
-    """Lets other tasks run until a condition holds; fails after so many turns of the loop."""
+    """Let other tasks run until a condition holds; fail after this many turns of the event loop."""
     for _ in range(turns):
         if holds():
             return
@@ -258,5 +261,5 @@ async def until(holds: Callable[[], bool], turns: int = 2_000) -> None:
 
 
 async def confirmed(confirmations: Iterable[Confirmation], timeout: float = 5.0) -> None:
-    """Waits for all confirmations."""
+    """Wait for all confirmations, for at most `timeout` seconds."""
     await asyncio.wait_for(asyncio.gather(*confirmations), timeout)

@@ -1,4 +1,4 @@
-"""The two real brokers of the integration tests: the embedded one, and Apache Kafka from Maven's jars."""
+"""The two real brokers of the integration tests: the embedded one, and Apache Kafka from its Maven artifacts."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ JAVA = ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1"]
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """What a test needs to know of a broker that runs."""
+    """A running broker."""
 
     name: str
     """`embedded` or `kafka`."""
     bootstrap: str
-    """127.0.0.1:PORT, as Kafka's clients want it."""
+    """127.0.0.1:PORT, the form that Kafka clients expect."""
 
     @property
     def url(self) -> str:
-        """kafka://127.0.0.1:PORT, as Faust wants it."""
+        """Return kafka://127.0.0.1:PORT, the form that Faust expects."""
         return f"kafka://{self.bootstrap}"
 
 
 @contextmanager
 def running_embedded() -> Iterator[Broker]:
-    """The embedded broker, on a free port."""
+    """Run the embedded broker on a free port."""
     with EmbeddedBroker.start() as broker:
         yield Broker("embedded", broker.bootstrap)
 
 
 @contextmanager
 def running_kafka(folder: Path, more: str = "", users: Sequence[str] = (), **values: object) -> Iterator[Broker]:
-    """An Apache Kafka of one node, on free ports, with its data and its log (`kafka.log`) in `folder`.
+    """Run a single-node Apache Kafka on free ports, with its data and its log (`kafka.log`) in `folder`.
 
-    The settings in `more`, whose $names are `values`, come after and replace those of server.properties; `users` log in
-    with SCRAM and are written as `kafka-storage format --add-scram` wants them.
+    The settings in `more` follow those of server.properties and override them; `values` replace their $names. `users`
+    log in with SCRAM and are written in the form of `kafka-storage format --add-scram`.
     """
     jars = kafka_jars()
     port = free_port()
@@ -75,7 +75,7 @@ def running_kafka(folder: Path, more: str = "", users: Sequence[str] = (), **val
 
 
 def kafka_jars() -> Path:
-    """The folder of Kafka's jars, fetched by Maven once for each version of the pom."""
+    """Return the folder of Kafka's jars, which Maven fetches once for each version of the pom."""
     _need_java()
     pom = HERE / "kafka" / "pom.xml"
     JARS.mkdir(exist_ok=True)
@@ -94,7 +94,7 @@ def kafka_jars() -> Path:
 
 
 def unavailable(reason: str) -> NoReturn:
-    """What a test needs is not here: skipped on a laptop, a failure under CI=true."""
+    """Skip a test that lacks a requirement; under CI=true, fail it."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"needed under CI: {reason}", pytrace=False)
     pytest.skip(reason)
@@ -110,6 +110,6 @@ def _need_java() -> None:
 
 
 def run(command: list[str]) -> None:
-    """Runs a command to its end; fails with what it printed."""
+    """Run a command to its end; fail with its output if it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}"

@@ -1,4 +1,4 @@
-"""The command `metroline` as a process of its own."""
+"""The command `metroline`, run as a process."""
 
 from __future__ import annotations
 

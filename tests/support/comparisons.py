@@ -46,7 +46,7 @@ ROUTES = {
 
 
 def run(strategy: str, number: int = 0) -> Run:
-    """The figures of one strategy; `number` makes those that may differ between strategies its own."""
+    """Return the figures of one strategy; `number` varies the figures in which strategies may differ."""
     return Run(
         strategy,
         sent=100_000,
@@ -65,7 +65,7 @@ def run(strategy: str, number: int = 0) -> Run:
 
 
 def comparison(*runs: Run) -> Comparison:
-    """A comparison of these runs, or of all strategies, in which nothing differs."""
+    """Return a comparison of these runs, or of all strategies, without differences."""
     compared = list(runs) or [run(strategy, number) for number, strategy in enumerate(STRATEGIES)]
     return Comparison("reviews", 100_000, "embedded", compared, same_outcome=True, differences=[])
 
@@ -84,5 +84,5 @@ def report(
 
 
 def drawings(page: str) -> list[str]:
-    """The SVGs of a report, charts first."""
+    """Return the SVGs of a report, charts first."""
     return re.findall(r"<svg.*?</svg>", page, re.DOTALL)

@@ -33,7 +33,7 @@ from tests.support.project import ROOT
 
 READY_SECONDS = 180.0
 UNTIL_SECONDS = 150.0
-"""Deadlines that a busy machine keeps as well; a test that passes does not wait for them."""
+"""Deadlines, in seconds, that even a busy machine meets. A test that passes does not wait for them."""
 
 SERVICES = """
 import asyncio
@@ -100,7 +100,7 @@ to = "shelf"
 
 
 def expected(number: int) -> tuple[tuple[str, ...], Ending, str | None]:
-    """The stops and the outcome of the record with this `n`."""
+    """Return the stops and the outcome of the record with this `n`."""
     if number % 2 == 0:
         return ("weigh", "crane", "shelf"), Ending.DELIVERED, None
     if number % 5 == 0:
@@ -109,13 +109,13 @@ def expected(number: int) -> tuple[tuple[str, ...], Ending, str | None]:
 
 
 def numbered(numbers: Iterable[int], **fields: Any) -> list[bytes]:
-    """Source messages with one record each."""
+    """Return source messages with one record each."""
     return [orjson.dumps({"n": number} | fields) for number in numbers]
 
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """A record's way as its history tells it."""
+    """A record's journey, as its history tells it."""
 
     strategy: str
     record: dict[str, Any]
@@ -129,13 +129,13 @@ class Journey:
 
     @property
     def deciders(self) -> set[str]:
-        """Who chose its stops."""
+        """Return the deciders that chose its stops."""
         return {visit.by for visit in self.history}
 
 
 @dataclass
 class Depot:
-    """The line in its folder, a prefix of its own, and the workers that run now."""
+    """The line in its folder, its own topic prefix, and the workers that run."""
 
     broker: Broker
     prefix: str
@@ -157,17 +157,17 @@ class Depot:
         return Topics(self.prefix, f"{self.prefix}.source")
 
     def write(self, services: str, rules: str) -> None:
-        """Writes the line's files."""
+        """Write the files of the line."""
         self.folder.mkdir(exist_ok=True)
         (self.folder / "services.py").write_text(services)
         (self.folder / "routes.toml").write_text(rules)
 
     def open_gate(self) -> None:
-        """Let go of the records that wait or fail at `weigh`."""
+        """Release the records that wait or fail at `weigh`."""
         (self.folder / "gate").touch()
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """What a worker of this line is told."""
+        """Return the environment variables of a worker of this line."""
         told = LOCAL | {
             "FETCH_WAIT": "0.05",  # a fetch every few milliseconds costs each worker an eighth of a core
             "PYTHONPATH": str(ROOT),
@@ -181,7 +181,7 @@ class Depot:
         return told | self.variables | variables
 
     def start(self, strategy: str = "signpost", role: str = "all", **variables: str) -> WorkerProcess:
-        """Starts a worker."""
+        """Start a worker."""
         log = self.logs / f"worker-{len(list(self.logs.glob('worker-*')))}.log"
         told = self.environment(ROUTING_STRATEGY=strategy, ROLE=role, **variables)
         self.workers.append(WorkerProcess.start(told, log))
@@ -198,19 +198,19 @@ class Depot:
                 await asyncio.sleep(0.1)
 
     async def stop(self, worker: WorkerProcess) -> int | None:
-        """Asks a worker to end and waits for it; gives its exit code."""
+        """Ask a worker to end, wait for it, and return its exit code."""
         self.workers.remove(worker)
         await asyncio.to_thread(worker.stop)
         return worker.child.exit_code
 
     async def kill(self, worker: WorkerProcess) -> None:
-        """Ends a worker by kill -9."""
+        """Kill a worker with SIGKILL."""
         self.workers.remove(worker)
         os.kill(worker.child.pid, signal.SIGKILL)
         await asyncio.to_thread(worker.stop)
 
     async def refused(self, **variables: str) -> str:
-        """Starts a worker that does not come up; gives the last line that it said, once it has ended with code 1."""
+        """Start a worker that must fail to start, and return its last line once it has ended with exit code 1."""
         worker = self.start(**variables)
         await self.until(lambda: worker.child.exit_code is not None, 60, watch=False)
         self.workers.remove(worker)
@@ -219,16 +219,16 @@ class Depot:
         return worker.child.log.read_text().strip().splitlines()[-1]
 
     def end(self) -> None:
-        """Ends what still runs, without waiting for it."""
+        """Ask the remaining workers to end, without waiting for them."""
         for worker in self.workers:
             worker.child.stop(timeout=0)
 
     async def create_source(self) -> None:
-        """Creates the source topic if it does not exist."""
+        """Create the source topic if it does not exist."""
         await TopicAdmin(self.cluster).create([TopicPlan(self.topics.source, self.partitions)])
 
     async def push(self, messages: Iterable[bytes | None], topic: str | None = None) -> None:
-        """Writes messages to the source topic, or another, partition after partition; returns once they are there."""
+        """Write messages to a topic, by default the source, to each partition in turn, and wait for confirmations."""
         await self.create_source()
         async with self.cluster.producer(linger_ms=5) as producer:
             sent = [
@@ -240,7 +240,7 @@ class Depot:
     async def until(
         self, holds: Callable[[], bool | Awaitable[bool]], timeout: float = UNTIL_SECONDS, watch: bool = True
     ) -> None:
-        """Waits until a condition holds; fails when a worker ends before, unless told not to watch them."""
+        """Wait until a condition holds; unless `watch` is False, fail if a worker ends first."""
         deadline = time.monotonic() + timeout
         while True:
             looked = time.monotonic()
@@ -250,26 +250,26 @@ class Depot:
             for worker in self.workers if watch else ():
                 worker.check()
             assert time.monotonic() < deadline, f"it did not happen within {timeout:g} s: {await self._told()}"
-            await asyncio.sleep(max(0.1, time.monotonic() - looked))  # a look may read a whole topic
+            await asyncio.sleep(max(0.1, time.monotonic() - looked))  # a check may read a whole topic
 
     async def _told(self) -> str:
         words = [worker.child.last_words(2) for worker in self.workers]
         return f"{(await self.counts())!r}; {' / '.join(words)}"
 
     async def counts(self) -> dict[Ending, int]:
-        """Records by outcome, as the arrivals counted them."""
+        """Return the number of records by outcome, as the arrivals counted them."""
         return dict((await read_settled(self.cluster, self.topics)).endings)
 
     async def duplicates(self) -> int:
-        """Outcomes that came for a record that had one."""
+        """Return the number of outcomes that arrived for a record that already had one."""
         return (await read_settled(self.cluster, self.topics)).duplicates
 
     async def more_than(self, count: int) -> bool:
-        """Whether more than so many records have their outcome."""
+        """Return whether more than `count` records have their outcome."""
         return sum((await self.counts()).values()) > count
 
     async def settled(self, count: int, timeout: float = UNTIL_SECONDS) -> None:
-        """Waits until so many records have their outcome; fails at once where there are more."""
+        """Wait until `count` records have their outcome; fail at once if more have one."""
 
         async def holds() -> bool:
             found = sum((await self.counts()).values())
@@ -279,7 +279,7 @@ class Depot:
         await self.until(holds, timeout)
 
     async def journeys(self) -> dict[tuple[str, int, RecordId], Journey]:
-        """The first outcome of each record, as it came to the arrivals; stray letters are not among them."""
+        """Return the first outcome of each record that reached the arrivals, without those of malformed messages."""
         found: dict[tuple[str, int, RecordId], Journey] = {}
         async for message in read_topic(self.cluster, self.topics.at(ARRIVALS)):
             try:
@@ -297,7 +297,7 @@ class Depot:
         return found
 
     async def letters(self) -> list[tuple[str, str, bytes]]:
-        """The dead letters: origin, reason and record of each."""
+        """Return the origin, the reason and the record of each dead letter."""
         found = []
         async for message in read_topic(self.cluster, self.topics.dead_letters):
             envelope = Envelope.decode(message.value)
@@ -307,27 +307,27 @@ class Depot:
         return found
 
     async def dead(self) -> list[Segment]:
-        """The dead letters as they stand on their topic."""
+        """Return the dead letters as they are stored on their topic."""
         read = read_topic(self.cluster, self.topics.dead_letters)
         return [segment async for message in read for segment in Envelope.decode(message.value).segments]
 
     async def waits(self) -> bool:
-        """Whether something came to a waiting room."""
+        """Return whether a message has reached a waiting room."""
         rooms = [
             TopicPartition(self.topics.at(room), number) for room in WAITING_ROOMS for number in range(self.partitions)
         ]
         return any((await TopicAdmin(self.cluster).high_watermarks(rooms)).values())
 
     async def has_letters(self, count: int) -> bool:
-        """Whether there are so many dead letters."""
+        """Return whether there are at least `count` dead letters."""
         return len(await self.letters()) >= count
 
     async def holds_messages(self, *partitions: TopicPartition) -> bool:
-        """Whether there is a message in each of these partitions."""
+        """Return whether each of these partitions has a message."""
         return all((await TopicAdmin(self.cluster).high_watermarks(partitions)).values())
 
     async def alive(self) -> list[WorkerInfo]:
-        """The workers that say that they are alive."""
+        """Return the workers that announce themselves as alive."""
         return (await live_workers(self.cluster, self.topics.workers)).alive(time.time())
 
     async def all_have(self, version: int, workers: int) -> bool:
@@ -335,12 +335,12 @@ class Depot:
         return [worker.version for worker in await self.alive()] == [version] * workers
 
     async def delete_topics(self) -> None:
-        """Frees what the broker keeps of this line."""
+        """Delete the topics of this line from the broker."""
         await TopicAdmin(self.cluster).delete(await TopicAdmin(self.cluster).topics_below(self.prefix))
 
 
 def check_ways(journeys: Iterable[Journey], numbers: Iterable[int]) -> None:
-    """Each of these records, and no other, took the way that its number asks for."""
+    """Assert that exactly these records arrived, each by the route that its number determines."""
     by_number = {journey.record["n"]: journey for journey in journeys}
     assert sorted(by_number) == sorted(numbers)
     wrong = {number: one.way for number, one in by_number.items() if one.way != expected(number)}

@@ -39,7 +39,7 @@ class Desk:
         return cls._of(bench, outcomes, RecentEntries(journeys), RecentEntries(letters))
 
     def restarted(self) -> Desk:
-        """The same tables under arrivals that remember nothing."""
+        """Return new arrivals with the same tables and an empty memory."""
         recent = RecentEntries(self.journeys.table), RecentEntries(self.letters.table)
         return self._of(self.bench, self.outcomes, *recent)
 
@@ -54,7 +54,7 @@ class Desk:
             await confirmed(await self.arrivals.handle(one))
 
     def blocks(self) -> Iterable[tuple[str, SettledBlock]]:
-        """As they were sent to the changelog, last values only."""
+        """Return the latest value of each block that was sent to the changelog."""
         latest = {sent.key: sent.value for sent in self.bench.producer.to("test.table.outcomes")}
         return [(str(key, "utf-8"), SettledBlock.decode(orjson.loads(value))) for key, value in latest.items() if key]
 

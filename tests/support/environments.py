@@ -1,4 +1,4 @@
-"""Python environments with Metroline installed from its wheel, made without a download."""
+"""Python environments with Metroline installed from its wheel, created without a download."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def build(project: Path, folder: Path) -> Path:
 
 
 def unpack(wheel: Path) -> Path:
-    """Unpack a wheel of pure Python and compile it, as pip does. Return the folder, which is beside the wheel."""
+    """Unpack a wheel of pure Python and compile it, as pip does. Return the folder, which is next to the wheel."""
     folder = wheel.with_suffix("")
     with ZipFile(wheel) as archive:
         archive.extractall(folder)
@@ -60,7 +60,7 @@ def unpack(wheel: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """An environment of its own, which finds its dependencies among the packages that run the tests."""
+    """A virtual environment that finds its dependencies among the packages of the environment that runs the tests."""
 
     folder: Path
 
@@ -82,11 +82,11 @@ class Environment:
 
     @property
     def packages(self) -> Path:
-        """The folder of its installed packages."""
+        """Return the folder of its installed packages."""
         return Path(sysconfig.get_path("purelib", "venv", {"base": str(self.folder)}))
 
     def install(self, unpacked: Path) -> None:
-        """Install what `unpack` has made."""
+        """Install a wheel that `unpack` has unpacked."""
         shutil.copytree(unpacked, self.packages, dirs_exist_ok=True)
 
     def run(self, *command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Reads HTML as a browser does: elements, attributes and the text that a person sees."""
+"""Reads HTML as a browser does: elements, attributes and the visible text."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class HtmlReader(HTMLParser):
 
     @property
     def text(self) -> str:
-        """All text as it stands in the document."""
+        """Return all text exactly as it is in the document."""
         return "".join(self.texts)
 
     @property
     def words(self) -> str:
-        """All text, with a single space between elements and words."""
+        """Return all text, with a single space between elements and words."""
         return " ".join(" ".join(self.texts).split())
 
     def attributes(self, tag: str, name: str) -> list[str | None]:

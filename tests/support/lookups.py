@@ -1,4 +1,4 @@
-"""Small lookups for tests: rows in a file, and the lookup that is built of them."""
+"""Small lookups for tests: rows in a file, and the lookup that is built from them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from metroline.app.inputs.lookup_builds import build_from_file
 
 
 def written(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """The rows as JSON lines."""
+    """Write the rows as JSON lines and return the file."""
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return file
 
 
 def built(folder: Path, values: Mapping[Any, Any], name: str = "accounts") -> Footer:
-    """A lookup of these values by their keys, in the folder that LOOKUP_DIR names."""
+    """Build a lookup of these values by key, in the folder that LOOKUP_DIR names."""
     rows = written(folder / f"{name}.jsonl", ({"key": key, "value": value} for key, value in values.items()))
     return build_from_file(name, rows, "key", "value")

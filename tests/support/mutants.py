@@ -1,4 +1,4 @@
-"""Good messages that something happened to: bytes lost, changed or written twice, JSON values of another kind."""
+"""Good messages with defects: bytes that are lost, changed or duplicated, and JSON values of another type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ODD: Sequence[Any] = (
 
 
 def mutated(random: random.Random, good: bytes) -> bytes:
-    """The message with one to three changes; it may still be good."""
+    """Return the message with one to three changes; it may still be good."""
     changed = good
     for _ in range(random.choice((1, 1, 2, 3))):
         change = random.choice((_cut, _flipped, _doubled, _spliced, _revalued, _revalued, _revalued))
@@ -47,7 +47,7 @@ def _spliced(random: random.Random, message: bytes) -> bytes:
 
 
 def _revalued(random: random.Random, message: bytes) -> bytes:
-    """One value of the first line's JSON is another; one key is gone, or is there besides."""
+    """Replace one value of the first line's JSON, or remove or add a key."""
     head, *rest = message.split(b"\n")
     try:
         data = orjson.loads(head)
@@ -65,7 +65,7 @@ def _revalued(random: random.Random, message: bytes) -> bytes:
 
 
 def _places(data: Any) -> list[tuple[Any, Any]]:
-    """Every place in the data where a value stands, as a container and what it is there under."""
+    """Return every place of a value in the data, as its container and its key or index."""
     if isinstance(data, dict):
         here: list[tuple[Any, Any]] = [(data, key) for key in data]
     elif isinstance(data, list):

@@ -30,10 +30,10 @@ class Block:
 
     language: str
     info: str
-    """The text behind the language."""
+    """The text after the language in the opening fence."""
     text: str
     line: int
-    """Line of the page in which the block begins."""
+    """The line of the page on which the block begins."""
 
     @property
     def file(self) -> str | None:
@@ -96,5 +96,5 @@ PAGES = [README, *map(Page, sorted((ROOT / "docs").glob("*.md")))]
 
 
 def page(name: str) -> Page:
-    """Return the page of this path below docs/."""
+    """Return the page with this path below docs/."""
     return Page(ROOT / "docs" / name)

@@ -1,7 +1,7 @@
-"""A broker that all processes of a test run share: the first that needs it starts it, and it ends with the last.
+"""A broker shared by all processes of a test run: the first that needs it starts it, and it ends with the last.
 
 The broker belongs to a process of its own, this module run as a program. Each test process that uses the broker holds a
-named pipe open; the program stops the broker once nobody does, also when a test process is killed.
+named pipe open. The program stops the broker once no process holds the pipe, even if a test process was killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ START_SECONDS = 110.0
 
 @contextmanager
 def shared_broker(name: str, folder: Path) -> Iterator[Broker]:
-    """Yield the broker `embedded` or `kafka` that is shared by everyone who names the same folder."""
+    """Yield the broker `embedded` or `kafka`, shared by all processes that name the same folder."""
     folder.mkdir(exist_ok=True)
     with _locked(folder):
         if not _users(folder).exists():
@@ -59,7 +59,7 @@ def _start(name: str, folder: Path) -> None:
 
 
 def _run(name: str, folder: Path) -> None:
-    """Run the broker until nobody uses it."""
+    """Run the broker until no process uses it."""
     with running_embedded() if name == "embedded" else running_kafka(folder) as broker:
         written = folder / "address.part"
         written.write_text(broker.bootstrap)

@@ -1,4 +1,4 @@
-"""Entries of a line's tables as the arrivals write them, for tests of what pages make of them."""
+"""Entries of a line's tables as the arrivals write them, for tests of the pages that show them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metroline.routing.outcome import Ending, Outcome
 def block(
     delivered: int = 0, dropped: int = 0, duplicates: int = 0, stop: str = "log", reason: str = "unwanted"
 ) -> Any:
-    """A block in which so many records were settled, of messages of one record each."""
+    """Return a block with these numbers of settled records, each of which was a message of its own."""
     made = SettledBlock()
     ids = iter(range(BLOCK_OFFSETS))
     for count, outcome in ((delivered, Outcome(Ending.DELIVERED)), (dropped, Outcome.dropped(reason))):
@@ -27,7 +27,7 @@ def block(
 
 
 def journey(number: int = 0, at: float = 1_000.0, stops: Iterable[str] = ("a",)) -> dict[str, Any]:
-    """A journey that ended at `at`, as the arrivals write it."""
+    """Return a journey that ended at `at`, as the arrivals write it."""
 
     history = tuple(Visit(stop, at - 1, f"to {stop}", "on-ramp", 1) for stop in stops)
     segment = Segment((number,), (b'{"n":1}',), at - 2, history, outcome=Outcome(Ending.DELIVERED), hops=3)

@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline, and the conditions that tests of processes wait for."""
+"""Waiting for a condition with a deadline, and the conditions on processes and ports that tests wait for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 
 
 def wait_until(holds: Callable[[], bool], timeout: float = 10.0) -> None:
-    """Returns when `holds()` is true; fails the test after `timeout` seconds."""
+    """Return when `holds()` is true; fail the test after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not holds():
         assert time.monotonic() < deadline, f"it did not happen within {timeout:g} s"
@@ -18,7 +18,7 @@ def wait_until(holds: Callable[[], bool], timeout: float = 10.0) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process; one that ended and that nobody has asked about does not count."""
+    """Return whether there is a process with this id that is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -26,11 +26,11 @@ def is_running(pid: int) -> bool:
 
 
 def is_open(port: int) -> bool:
-    """Whether something listens on that port of 127.0.0.1."""
+    """Return whether a process listens on this port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def children() -> set[int]:
-    """The processes that this one and its children started and that were not collected yet."""
+    """Return the descendants of this process that have not been reaped yet."""
     return {child.pid for child in psutil.Process().children(recursive=True)}

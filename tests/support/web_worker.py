@@ -1,4 +1,4 @@
-"""Workers that serve their pages over HTTP without a broker, with tables that hold what a test puts there."""
+"""Workers that serve their pages over HTTP without a broker, from tables that a test fills."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class WebWorker:
         table.data.update({key.encode(): orjson.dumps(value) for key, value in entries.items()})
 
     def hear(self, url: str, *parts: str) -> None:
-        """Take the announcement of a worker with these parts as one from the topic of workers."""
+        """Handle the announcement of a worker with these parts as if it came from the topic of workers."""
         now = time.time()
         announced = WorkerInfo(url, "metrobus@arrivals", parts, (), "signpost", url, 1, now, now)
         message = SimpleNamespace(value=orjson.dumps(announced.as_json()))
@@ -58,11 +58,11 @@ class WebWorker:
 
 
 Start = Callable[..., Awaitable[WebWorker]]
-"""Starts the web server of a worker with a role."""
+"""A function that starts the web server of a worker with a role."""
 
 
 async def share(shares: dict[WebWorker | str, set[int]]) -> None:
-    """Assign partitions, as Faust does when a group has agreed. A worker may be only an address."""
+    """Assign partitions, as Faust does when a group has agreed. A worker may be just an address."""
     topics = [f"metrobus.table.{name}" for name in ("outcomes", "journeys", "dead_letters")]
     everyone = {
         one if isinstance(one, str) else one.url: {topic: sorted(partitions) for topic in topics}
@@ -77,7 +77,7 @@ async def share(shares: dict[WebWorker | str, set[int]]) -> None:
 
 
 async def two_workers(start: Start) -> tuple[WebWorker, WebWorker]:
-    """Two workers that share a table, each with an outdated entry of the partition that it lost."""
+    """Return two workers that share a table, each with an outdated entry of the partition that it lost."""
     one, other = await start(), await start()
     one.put(one.outcomes, {"0/source/0": block(5, 2), "1/source/0": block(99)})
     other.put(other.outcomes, {"1/source/0": block(7), "0/source/0": block(99)})

@@ -1,7 +1,8 @@
 """Worlds drawn by Hypothesis: rules tables, records and services; and a judge that decides them naively.
 
-The judge shares nothing with routing/: it tries rule after rule, hands CEL what the sketch of a condition says that it
-reads, and finds out by that what is null. It is slow and plain, so that what it says can be believed.
+The judge shares no code with routing/. It tries rule after rule and hands the fields of the record to CEL. The places
+that a condition reads are listed by hand, and show whether a null decides. The judge is slow and simple, so that its
+verdicts are easy to trust.
 """
 
 from __future__ import annotations
@@ -28,33 +29,33 @@ Handler = Callable[[Record], Any]
 Place = tuple[Any, ...]
 
 EACH = "each element"
-"""A step of a place: all elements of a list, or all values of an object."""
+"""A step of a path that stands for all elements of a list, or all values of an object."""
 
 
 def examples(number: int) -> settings:
-    """So many examples, however slowly a busy machine draws and runs them."""
+    """Return settings for this many examples, without a deadline for a busy machine to miss."""
     return settings(max_examples=number, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Undecided(Exception):
-    """Raised by the judge where a condition can be decided neither by CEL nor by the rule for null."""
+    """Raised by the judge if a condition can be decided neither by CEL nor by the rule for null."""
 
 
 @dataclass(frozen=True)
 class Clause:
-    """A condition and, written down by hand, what it reads: None for the whole record."""
+    """A condition and its fields, listed by hand; None stands for the whole record."""
 
     text: str
     fields: frozenset[str] | None
     places: tuple[Place, ...] = ()
-    """Where a null means that the condition does not hold, if CEL cannot decide it."""
+    """Places where a null means that the condition does not hold, if CEL cannot decide it."""
     ranges: tuple[Place, ...] = ()
-    """What a comprehension goes over."""
+    """Places of the values that a comprehension iterates over."""
 
 
 @dataclass(frozen=True)
 class Sketch:
-    """A rule as it is drawn."""
+    """A rule as Hypothesis draws it."""
 
     name: str
     after: str
@@ -79,7 +80,7 @@ class Sketch:
 
 
 def quoted(value: Any) -> str:
-    """A scalar as TOML writes it, which for these is as JSON does."""
+    """Return a scalar in TOML, which for these values has the syntax of JSON."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -92,7 +93,7 @@ def table(rules: Sequence[Sketch]) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge says after a stop: where to or how it ends, by which rule, having looked at which fields."""
+    """The judge's decision after a stop: the next stop or the outcome, the rule, and the fields that were read."""
 
     stop: str | None
     ending: str | None
@@ -102,7 +103,7 @@ class Verdict:
 
 
 def judge(rules: Sequence[Sketch], after: str, record: Record) -> Verdict:
-    """The first rule after `after` that holds, tried one by one."""
+    """Return the decision of the first rule after `after` that holds, found by trying one rule after another."""
     reads: frozenset[str] | None = frozenset()
     own = [rule for rule in rules if rule.after == after]
     for rule in own:
@@ -130,12 +131,15 @@ PROGRAMS: dict[str, cel.Program] = {}
 
 
 def equals(found: Any, wanted: Any) -> bool:
-    """What `match` means: CEL's own ==."""
+    """Return whether two values are equal for `match`, which uses CEL's own ==."""
     return EQUAL.execute({"found": found, "wanted": wanted}) is True
 
 
 def holds(clause: Clause, record: Record) -> bool:
-    """Whether a condition holds: as CEL says or, where it cannot, not if something that is read is null or absent."""
+    """Return whether a condition holds.
+
+    CEL decides; if it cannot, the condition does not hold if a value that it reads is null or absent.
+    """
     if any(isinstance(found(record, place), dict) for place in clause.ranges):
         raise Undecided("a comprehension over an object")
     if clause.text not in PROGRAMS:
@@ -163,7 +167,7 @@ def found(value: Any, place: Place) -> Any:
 
 
 def is_null(value: Any, place: Place) -> bool:
-    """Whether something on the way to a place, or there, is null or absent."""
+    """Return whether the value at a place, or a value on the path to it, is null or absent."""
     if value is None or not place:
         return value is None
     step, rest = place[0], place[1:]
@@ -181,13 +185,13 @@ def is_null(value: Any, place: Place) -> bool:
 
 FIELDS = ("a", "b", "c", "l", "n", "int", "x y")
 TYPES = ("int",)
-"""Fields that are called like a type of CEL."""
+"""Fields with the name of a CEL type."""
 
 STOPS = ("s0", "s1", "s2", "s3")
 
 
 def clause(text: str, *places: str | Place, whole: bool = False, over: Place | None = None) -> Clause:
-    """A condition that reads these places; a name stands for the place of a field."""
+    """Return a condition that reads these places; a string stands for the place of a field."""
     paths = tuple((place,) if isinstance(place, str) else place for place in places)
     fields = None if whole else frozenset(str(path[0]) for path in paths)
     return Clause(text, fields, tuple(path for path in paths if path[-1] not in TYPES), (over,) if over else ())
@@ -245,11 +249,11 @@ SINGLE = (
     clause("[1, 2].exists(e, e > a)", "a"),
     clause("[a, b].exists(e, e.k > 1)", ("a", "k"), ("b", "k")),
 )
-"""Conditions that are not joined with others: whose null it is that counts would then be another question."""
+"""Conditions that are never joined: a joined one would raise the question whose null decides."""
 
 
 def joined(sign: str, left: Clause, right: Clause) -> Clause:
-    """Two conditions in one."""
+    """Return two conditions joined into one."""
     fields = None if left.fields is None or right.fields is None else left.fields | right.fields
     text = f"({left.text.partition(' //')[0]}) {sign} ({right.text.partition(' //')[0]})"
     return Clause(text, fields, left.places + right.places, left.ranges + right.ranges)
@@ -297,7 +301,7 @@ matches = st.dictionaries(
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[Sketch, ...]:
-    """Rules with cycles, drops, ends of the line and stops that some records cannot leave; in any order of stops."""
+    """Draw rules with cycles, drops, ends of the line, and stops that some records cannot leave, in any order."""
     by_stop: list[list[Sketch]] = []
     for after in ("source", *STOPS):
         own: list[Sketch] = []
@@ -338,7 +342,7 @@ def remove(field: str) -> Change:
 
 
 def retype(field: str) -> Change:
-    """1 becomes 1.0, 1.0 becomes True, True becomes "1" and "1" becomes 1."""
+    """Turn 1 into 1.0, 1.0 into True, True into "1" and "1" into 1."""
 
     def change(record: Record) -> None:
         value = record.get(field)
@@ -355,7 +359,7 @@ def retype(field: str) -> Change:
 
 
 def deepen(field: str) -> Change:
-    """Changes a nested value in place."""
+    """Change a nested value in place."""
 
     def change(record: Record) -> None:
         value = record.get(field)
@@ -376,7 +380,7 @@ def count(field: str) -> Change:
 
 
 def make_tuple(field: str) -> Change:
-    """A list becomes a tuple, which JSON makes a list again; what is no list becomes a tuple with oddities."""
+    """Turn a list into a tuple, which JSON makes a list again; replace any other value by a tuple of unusual values."""
 
     def change(record: Record) -> None:
         value = record.get(field)
@@ -390,12 +394,12 @@ def swap(record: Record) -> None:
 
 
 def rebuild(record: Record) -> Record:
-    """A new object with the fields in another order and copies of the values."""
+    """Return a new object with the fields in another order and copies of the values."""
     return {name: copy.deepcopy(record[name]) for name in reversed(record)}
 
 
 def reorder(record: Record) -> None:
-    """Turns the keys of nested objects around, in place."""
+    """Reverse the keys of nested objects, in place."""
     for name, value in record.items():
         if isinstance(value, dict):
             record[name] = dict(reversed(value.items()))
@@ -412,7 +416,7 @@ some_field = st.sampled_from(FIELDS)
 
 
 class Word(str):
-    """A text that is more than a text to Python and none the less to JSON."""
+    """A subclass of str, which JSON encodes as a plain string."""
 
 
 class Number(IntEnum):
@@ -446,7 +450,7 @@ changes = st.one_of(
 
 @dataclass(frozen=True)
 class Service:
-    """A handler that makes its changes one after the other."""
+    """A handler that makes its changes one after another."""
 
     changes: tuple[Change, ...]
 
@@ -464,6 +468,6 @@ services = st.fixed_dictionaries({stop: st.builds(Service, st.lists(changes, max
 
 
 def as_json(record: Record) -> Record:
-    """The record as it is once it was on the bus."""
+    """Return the record after a round trip over the bus."""
     sent: Record = orjson.loads(orjson.dumps(record))
     return sent

@@ -1,1 +1,1 @@
-"""No broker, no clock."""
+"""Unit tests, which touch neither a broker nor the clock."""

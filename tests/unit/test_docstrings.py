@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.project import ROOT
 
-FOLDERS = ("app", "agents", "routing", "metroline", "scripts", "benchmarks")
+FOLDERS = ("app", "agents", "routing", "metroline", "scripts", "benchmarks", "tests")
 FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 QUESTION_WORDS = ("What ", "Whether ", "How ", "Where ", "The same")
 

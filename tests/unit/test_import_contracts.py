@@ -1,4 +1,4 @@
-"""The import contracts in pyproject.toml hold, and fail when an import is put in the wrong room."""
+"""The import contracts in pyproject.toml hold, and are broken by an import in the wrong room."""
 
 from __future__ import annotations
 
@@ -37,12 +37,15 @@ WRONG = {
     "local": ("app.local", "metroline.agents.tables"),
     "markup": ("app.markup", "metroline.routing.outcome"),
 }
-"""An import for each contract that breaks it: the room it is put in, and the module that is imported."""
+"""For each contract, an import that breaks it: the room of the importing module, and the imported module."""
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The report on a copy of the project with every wrong import and, in each layered folder, a file of no layer."""
+    """Return the report on a copy of the project that breaks every contract.
+
+    In each layered folder of the copy there is also a file that belongs to no layer.
+    """
     copy = tmp_path_factory.mktemp("project")
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -61,7 +64,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def broken(report: str, contract: str) -> str:
-    """Return what the report says of a broken contract."""
+    """Return the part of the report about a broken contract."""
     title = NAMES[contract]
     _, found, section = report.partition(f"\n{title}\n{'-' * len(title)}\n")
     assert found, f"{title!r} is not broken:\n{report}"
@@ -85,7 +88,7 @@ def test_a_file_of_no_layer_breaks_the_contract_of_its_folder(report: str, folde
 
 
 def test_no_file_imports_itself_through_others() -> None:
-    """Imports under TYPE_CHECKING count too."""
+    """Imports under TYPE_CHECKING count, too."""
     graph = grimp.build_graph("metroline", cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 

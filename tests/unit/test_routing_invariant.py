@@ -1,6 +1,6 @@
-"""The invariant of the whole project: every strategy takes every record the same way to the same outcome.
+"""The invariant of the project: every strategy takes every record by the same route to the same outcome.
 
-Generated worlds are run through the routing core that the agents run: entry, deciders, answers and arrival. A small bus
+Generated worlds run through the routing core that the agents use: entry, deciders, answers and arrival. A small bus
 takes the place of Kafka: it encodes and decodes envelopes at every hop.
 """
 
@@ -52,7 +52,7 @@ ORIGIN = Origin("source", 0)
 
 @dataclass(frozen=True)
 class Journey:
-    """What a user sees of a record's way: the stops with the rules that chose them, and how it ended."""
+    """A record's journey as a user sees it: its stops with the rules that chose them, and its outcome."""
 
     stops: tuple[str, ...]
     rules: tuple[str | None, ...]
@@ -63,7 +63,7 @@ class Journey:
 
     @property
     def kind(self) -> str | None:
-        """A dead letter's reason without its details."""
+        """Return a dead letter's reason without its details."""
         return self.reason.partition(":")[0] if self.ending == "dead" and self.reason else self.reason
 
 
@@ -72,7 +72,7 @@ DEFAULT = Limits(pack_bytes=512 * 1024, pack_records=500)
 
 @dataclass
 class Bus:
-    """Carries envelopes between on-ramp, routers, services and arrivals until all have arrived."""
+    """A bus that carries envelopes between on-ramp, routers, services and arrivals until all records have arrived."""
 
     strategy: str
     rule_tables: RuleTables
@@ -80,11 +80,11 @@ class Bus:
     limits: Limits = DEFAULT
     waiting: dict[str, deque[bytes]] = field(default_factory=dict)
     written: dict[tuple[RecordId, str], int] = field(default_factory=dict)
-    """How often each record was written to each address."""
+    """Number of times that each record was written to each address."""
     journeys: dict[RecordId, Journey] = field(default_factory=dict)
     hops: dict[RecordId, int] = field(default_factory=dict)
     ends: list[Segment] = field(default_factory=list)
-    """What came to the arrivals."""
+    """Segments that reached the arrivals."""
     blocks: dict[bytes, SettledBlock] = field(default_factory=dict)
 
     def run(self, records: Sequence[Record]) -> None:
@@ -100,7 +100,7 @@ class Bus:
         self._dispatch(departures)
 
     def step(self) -> bool:
-        """Take all envelopes that wait at one address; what is made of them may travel together."""
+        """Take all envelopes that wait at one address and handle them; their output may travel together."""
         address = next((address for address, queue in self.waiting.items() if queue), None)
         if address is None:
             return False
@@ -172,14 +172,16 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-# ------------------------------------------------------------------- what DESIGN §2 says, written down a second time
+# ------------------------------------------------------------------- the expected journeys, worked out independently
 
 
 def expected(
     rules: Sequence[Sketch], handlers: dict[str, Handler], record: Record, max_hops: int
 ) -> tuple[Journey, int, bool]:
-    """The way of a record when the table is asked after every stop; how often its map goes stale on the way; and
-    whether a service ended it."""
+    """Return the journey of a record when the table is evaluated after every stop.
+
+    With it, return the number of times that its map goes stale on the way, and whether a service ended the journey.
+    """
     stops: list[str] = []
     chosen: list[str | None] = []
     replans = 0
@@ -207,11 +209,11 @@ def expected(
 
 
 Leg = tuple[str, frozenset[str] | None]
-"""Where a leg leads, a stop or 'end' or '?', and what it was decided on."""
+"""A leg of the plan: its destination (a stop, 'end' or '?') and the fields that it was decided on."""
 
 
 def forecast(rules: Sequence[Sketch], after: str, record: Record) -> list[Leg]:
-    """The plan: until the end of the line, a drop, or what only the record as it will be can decide."""
+    """Return the plan up to the end of the line, a drop, or a decision that depends on the record's later values."""
     legs: list[Leg] = []
     while True:
         verdict = judge(rules, after, record)
@@ -224,7 +226,7 @@ def forecast(rules: Sequence[Sketch], after: str, record: Record) -> list[Leg]:
 
 
 def is_stale(ahead: list[Leg], before: Record, after: Record) -> bool:
-    """Whether a leg ahead was decided on what has changed, or can only be decided now."""
+    """Return whether a leg ahead depends on a field that has changed, or can only be decided now."""
     for stop, reads in ahead:
         if reads is None and canonical(before) != canonical(after):
             return True
@@ -410,7 +412,7 @@ def test_a_service_that_drops_ends_the_journey_with_its_own_reason() -> None:
 
 
 def published_on_the_way(strategy: str, handlers: dict[str, Handler]) -> Segment:
-    """A table is published while a record waits before s0; gives the record's last segment."""
+    """Publish a table while a record waits before s0, and return the record's last segment."""
     old = RulesTable.parse(table(UPGRADE), version=1)
     new = RulesTable.parse(table((*UPGRADE[:2], Sketch("others now", "s0", to="s3"))), version=2)
     bus = Bus(strategy, RuleTables(old, old), handlers)

@@ -1,4 +1,4 @@
-"""Services that fail: by bad luck, after which the next attempt may do, or for good on some records."""
+"""Services that fail: randomly, so that the next attempt may succeed, or always for some records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BAD_LUCK = 0.1
 
 
 def stumble() -> None:
-    """Raises now and then."""
+    """Raise `OSError` at random."""
     if random.random() < BAD_LUCK:
         raise OSError("bad luck")
 

@@ -1,4 +1,4 @@
-"""How a worker ends that cannot run: the reason is what is read last, with no shutdown chatter before it."""
+"""A worker that cannot run prints the reason as its last line, without shutdown messages before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker as it is assembled: the agents of its role, each on its own topic, wired to one bus."""
+"""Assembly of a worker: it runs the agents of its role, each on its own topic, connected to one bus."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def line(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> FakeProducer:
-    """What the apps of this test send to."""
+    """Replace the producer of this test's apps with a fake one, and return it."""
     producer = FakeProducer()
     monkeypatch.setattr("metroline.app.factory.KafkaProducer", lambda *how: producer)
     return producer
@@ -91,7 +91,7 @@ def test_changelogs_are_named_without_the_role(line: Path) -> None:
 
 @pytest.fixture
 def resumed(line: Path, producer: FakeProducer) -> LineApp:
-    """An app whose agents may be given messages; its tables count as recovered."""
+    """Return an app whose agents accept messages; its tables count as recovered."""
     app = made(line)
     app.finalize()
     app.flow_control.resume()

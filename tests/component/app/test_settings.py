@@ -1,4 +1,4 @@
-"""Settings: a wrong value of any variable is one line that names the variable."""
+"""Settings: an invalid value of any variable is reported in one line that names the variable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arrivals: every outcome is settled once, and a table says so only after the records are written."""
+"""The arrivals: every outcome is settled once, and no table shows it before the records are written."""
 
 from __future__ import annotations
 

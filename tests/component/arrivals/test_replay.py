@@ -1,4 +1,4 @@
-"""Dead letters that begin anew or are discarded: once, whatever is asked twice, and the sums hold."""
+"""Dead letters: replayed or discarded once, even if requested twice, with totals that stay correct."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def desk(bench: Bench) -> Desk:
 
 
 def letter(strategy: str = "signpost", **segment: Any) -> Envelope:
-    """A dead letter as it stands on its topic."""
+    """Return a dead letter as it is stored on its topic."""
     tried = Attempts("a", ("x", "y"), 900.0)
     came: dict[str, Any] = {"history": BEHIND_A, "outcome": DEAD, "hops": 5, "attempts": tried}
     return envelope({"size": 1}, strategy=strategy, **(came | segment))
 
 
 async def sent_by(desk: Desk, *incoming: Envelope) -> list[Sent]:
-    """What the arrivals sent of records because of these, apart from table entries."""
+    """Return the messages that the arrivals sent in response to these, apart from table entries."""
     before = len(desk.bench.producer.sent)
     await desk.settle(*incoming)
     return [sent for sent in desk.bench.producer.sent[before:] if ".table." not in sent.topic]

@@ -1,4 +1,4 @@
-"""The ledger: messages are acknowledged in order, per partition, once all that was made from them is confirmed."""
+"""Acknowledgements: in order for each partition, each after all output of its message is confirmed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def taken(tracker: AckTracker, event: EventT[bytes]) -> PendingMessage:
 async def opened(
     tracker: AckTracker, mailbox: Mailbox, count: int, partition: int = 0
 ) -> list[tuple[PendingMessage, Confirmation]]:
-    """Takes messages of a partition, each of which waits for one confirmation."""
+    """Take `count` messages of a partition, each of which waits for one confirmation."""
     found = []
     for _ in range(count):
         pending, confirmation = await taken(tracker, mailbox.event(b"", partition)), promise()
@@ -36,7 +36,7 @@ async def opened(
 
 
 async def turn() -> None:
-    """Lets what is due run."""
+    """Let the tasks that are ready run."""
     for _ in range(3):
         await asyncio.sleep(0)
 

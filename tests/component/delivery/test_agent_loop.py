@@ -1,4 +1,4 @@
-"""The carrier: whatever comes in, the line goes on, and no message is acknowledged before its outputs are confirmed."""
+"""The agent loop: it survives any input, and acknowledges a message only after its output is confirmed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def as_it_is(record: Record) -> Record:
 
 @asynccontextmanager
 async def carrying(bench: Bench, mailbox: Mailbox, handle: Handle) -> AsyncIterator[None]:
-    """The carrier at work on the messages of a mailbox."""
+    """Run the agent loop on the messages of a mailbox."""
     task = asyncio.create_task(bench.agent_loop.run(mailbox.stream, handle))
     try:
         yield

@@ -1,4 +1,4 @@
-"""The bus: what was made is sent until a broker has it, and what no message can hold is cut, not lost."""
+"""The bus: output is sent until a broker has it, and a record that fits in no message is truncated, not lost."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ async def test_a_pack_that_is_too_large_is_sent_in_parts_and_only_what_is_too_la
 
 
 async def test_records_with_long_histories_do_not_end_because_they_were_packed(bench: Bench) -> None:
-    """A header of many segments, each with its history, may be larger than all their records."""
+    """The header of many segments, each with its history, may be larger than all their records."""
     visits = tuple(Visit("b", 1_700_000_000.123456, "a rule with quite a long name", "conductor", 1) for _ in range(60))
     departures = Departures("conductor", envelope({}).origin)
     for number in range(500):

@@ -1,4 +1,4 @@
-"""Conductor, map maker and switch: they read the address and pass the letter on."""
+"""Conductor, map maker and switch: they choose the next stops and pass the bytes of a record on unchanged."""
 
 from __future__ import annotations
 

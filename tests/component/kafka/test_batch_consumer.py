@@ -1,4 +1,4 @@
-"""A consumer that cannot take its partitions ends its worker; one that loses them during a commit goes on."""
+"""A consumer that cannot take over its partitions ends its worker; one that loses them during a commit goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTITION = TopicPartition("test.source", 0)
 
 
 class Broken(BatchConsumer):
-    """One that meets what a broker without a leader does, and loses its partitions in the middle of a commit."""
+    """A consumer that fails as if a broker had no leader, and that loses its partitions during a commit."""
 
     def __init__(self) -> None:
         cluster: Any = None

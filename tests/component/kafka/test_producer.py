@@ -1,4 +1,4 @@
-"""The producer replaces its client after a fatal error, as librdkafka reports one (seen with its mock cluster)."""
+"""The producer replaces its client after a fatal error of librdkafka, as its mock cluster causes one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OnDelivery = Callable[[KafkaError | None, Any], None]
 
 
 class Client:
-    """Confirms what it is given. The first one is broken: it raises once and purges."""
+    """A client that confirms every message. The first client is broken: it raises once and purges its messages."""
 
     made: list[Client]
 

@@ -1,4 +1,4 @@
-"""A hand-over needs roles that are the whole line, each part once."""
+"""A hand-over requires roles that cover the whole line, with each part exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roles: the parts of a line that a process plays."""
+"""Roles: the parts of a line that one process runs."""
 
 from __future__ import annotations
 

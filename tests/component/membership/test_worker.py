@@ -1,4 +1,4 @@
-"""Which workers are alive, and that two role assignments of a line do not run side by side."""
+"""Live workers are known to each other, and two role assignments of a line do not run side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stops whose order matters: those behind a record that is tried again wait for it, and nobody else does."""
+"""Ordered stops: records behind one that is retried wait for it, and all other records go on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_ONCE = RetryPolicy(attempts=4, backoff=0.001, backoff_max=0.001)
 
 
 def failing_until(attempt: int) -> tuple[Callable[[Record], Record], list[tuple[Any, Any]]]:
-    """A service that raises for some records until they were tried so often; and what it was called for, in order."""
+    """Return a service that raises for some records before this attempt, and the list of its calls in order."""
     calls: list[tuple[Any, Any]] = []
 
     def service(record: Record) -> Record:
@@ -32,7 +32,7 @@ def failing_until(attempt: int) -> tuple[Callable[[Record], Record], list[tuple[
 
 
 def went_on(bench: Bench) -> list[int]:
-    """The records that left for the next stop, in the order in which they were sent."""
+    """Return the records that left for the next stop, in the order in which they were sent."""
     return [record["n"] for sent in bench.producer.to("test.service.c") for record in sent.records]
 
 

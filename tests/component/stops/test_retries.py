@@ -1,4 +1,4 @@
-"""Trying again: how long a record waits, how often it is tried, and what is known of it in the end."""
+"""Retries: the wait before each attempt, the number of attempts, and the history in the dead letter."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def failing(record: Record) -> Record:
 
 
 async def handled(bench: Bench, handler: Any, incoming: Envelope, **service: Any) -> list[Sent]:
-    """Lets a stop handle an envelope to its end; gives what was sent meanwhile."""
+    """Let a stop handle an envelope to completion, and return the messages that it sent."""
     before = len(bench.producer.sent)
     await confirmed(await bench.stop(handler, **{"retry_policy": PATIENCE} | service).handle(incoming))
     return bench.producer.sent[before:]
@@ -231,7 +231,7 @@ async def test_a_journey_that_is_too_old_ends_before_its_next_stop(bench: Bench)
 
 
 class FakeConsumer:
-    """Notes what the rooms ask of a consumer."""
+    """A consumer that records the calls of the waiting rooms."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []

@@ -1,4 +1,4 @@
-"""A stop: whatever its service does to a record, the record goes on or ends with its cause."""
+"""A stop: whatever its service does to a record, the record goes on or ends with a cause."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.bench import RULES, Bench, confirmed, endings_of, envelope, s
 
 
 async def handled(bench: Bench, handler: Any, incoming: Envelope, **more: Any) -> None:
-    """Lets a stop handle an envelope to its end."""
+    """Let a stop handle an envelope to completion."""
     await confirmed(await bench.stop(handler, **more).handle(incoming))
 
 
@@ -324,7 +324,7 @@ async def test_a_worker_that_stops_cancels_what_its_service_waits_for(bench: Ben
 
 
 class Together:
-    """A service that notes how many records it holds at once, and lets them go in the opposite order."""
+    """A service that counts the records that it holds at once, and releases them in reverse order."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -340,7 +340,7 @@ class Together:
 
 
 def coroutine(service: Together) -> Any:
-    """As a function, which is what the decorator takes."""
+    """Wrap the service in a coroutine function, as the decorator requires."""
 
     async def handle(record: Record) -> Record:
         return await service(record)

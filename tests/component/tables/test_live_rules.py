@@ -1,4 +1,4 @@
-"""The live table: the newest version that is valid decides, and what is refused is said."""
+"""The live rules: the newest valid version decides, and refused versions are reported."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def publication(text: str, replaces: int) -> bytes:
 
 
 async def applied(bench: Bench, *values: bytes | None) -> None:
-    """Lets the rules agent read a rules topic with these messages; each of them is acknowledged."""
+    """Let the rules agent read a topic with these messages, and check that each of them is acknowledged."""
     mailbox = bench.mailbox("rules")
     for value in values:
         mailbox.put(value)

@@ -1,4 +1,4 @@
-"""An owned table: entries that a former owner of a partition writes late change nothing."""
+"""An owned table: late entries of a partition's former owner change nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def event(message: Sent) -> EventT[bytes]:
 
 @dataclass
 class Owner:
-    """A worker with its copy of the table, and what it was handed to send that has not come to the log yet."""
+    """A worker with its copy of the table, and the entries that it has sent but that are not in the log yet."""
 
     bench: Bench
     table: OwnedTable
@@ -40,7 +40,7 @@ class Owner:
         return cls(bench, table)
 
     async def take_over(self, log: list[Sent], generation: int, batch: int = 3) -> None:
-        """Comes to own partition 0: reads the log, and writes anew what was overruled."""
+        """Become the owner of partition 0: read the log, and write the overruled entries again."""
         cast(Any, self.table.app).consumer_generation_id = generation
         await self.table.on_rebalance(set(), set(), set(), generation)
         while self.read < len(log):
@@ -62,7 +62,7 @@ class Owner:
         self.bench.producer.sent.clear()
 
     def send(self, log: list[Sent]) -> None:
-        """What it was handed comes to the log."""
+        """Append the pending entries to the log."""
         log += self.unsent
         self.unsent = []
 
@@ -72,7 +72,7 @@ class Owner:
 
 
 def last(log: Sequence[Sent], key: str) -> int:
-    """What a compacted log holds of a key."""
+    """Return the value of a key in the compacted log."""
     return next(int(orjson.loads(sent.value)["count"]) for sent in reversed(log) if sent.key == f"0/{key}".encode())
 
 
@@ -133,10 +133,10 @@ STEPS = st.lists(
 
 @given(STEPS)
 async def test_whatever_comes_late_what_an_owner_wrote_is_not_lost(steps: list[tuple[str, int, Any]]) -> None:
-    """Counts only rise, so one that falls was lost.
+    """Counts only rise, so a count that falls was lost.
 
-    What comes late from a former owner may stand as long as no later owner has written: what it counts was not
-    acknowledged, so that it comes again.
+    A late entry of a former owner may stand as long as no later owner has written. The messages that it counts were not
+    acknowledged, so they are delivered again.
     """
     log: list[Sent] = []
     owners = [Owner.make() for _ in range(3)]
@@ -144,7 +144,7 @@ async def test_whatever_comes_late_what_an_owner_wrote_is_not_lost(steps: list[t
     await current.take_over(log, generation)
     for step, number, what in steps:
         one = owners[number]
-        if step == "put":  # a former owner does not know that it owns nothing any more
+        if step == "put":  # a former owner does not know that it has lost the partition
             await one.put(what, one.count(what) + 1)
             if one is current:
                 one.send(log)

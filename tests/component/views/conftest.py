@@ -19,7 +19,7 @@ from tests.support.web_worker import Start, WebWorker
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """Starts the web server of a worker with a role."""
+    """Yield a function that starts the web server of a worker with a role."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(ClientSession())
 
@@ -35,7 +35,7 @@ async def start() -> AsyncIterator[Start]:
 
 @pytest.fixture
 async def silent() -> AsyncIterator[str]:
-    """The address of a worker that takes a request and never answers."""
+    """Yield the address of a worker that accepts requests and never answers."""
     asked = asyncio.Event()
 
     async def wait(_: web.Request) -> web.Response:

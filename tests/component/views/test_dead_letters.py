@@ -1,4 +1,4 @@
-"""Requests to replay or discard over HTTP: only those with the token and a body that makes sense are carried out."""
+"""Replay and discard over HTTP: only requests with the token and a valid body are carried out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first page, and the traffic of a worker."""
+"""The index page, and the page of a worker's traffic."""
 
 from __future__ import annotations
 

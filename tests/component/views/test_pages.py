@@ -1,4 +1,4 @@
-"""Single entries of gathered tables, and tables that nobody holds."""
+"""Single entries of gathered tables, and tables that no worker holds."""
 
 from __future__ import annotations
 

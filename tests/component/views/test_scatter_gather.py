@@ -1,4 +1,4 @@
-"""Pages gathered from several workers over HTTP: who is asked, who is missing, and what is said then."""
+"""Pages gathered over HTTP: every worker shows the same page, which names the workers that did not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All pages alike: JSON for programs, and for browsers HTML that loads and runs nothing."""
+"""Every page: JSON for programs; for browsers, HTML that loads and runs nothing."""
 
 from __future__ import annotations
 

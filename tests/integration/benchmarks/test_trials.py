@@ -1,4 +1,4 @@
-"""Figures count when the result is right, and not when a record is changed or lost."""
+"""Figures of a trial count if the result is right, and do not count if a record is changed or lost."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_a_run_with_the_right_result_has_figures(testbed: Testbed, system: Syste
 
 
 def changed(expected: Expected) -> Expected:
-    """As if a record had come with different content."""
+    """Expect different content for one record."""
     return replace(expected, contents=expected.contents | {next(iter(expected.contents)): b"else"})
 
 
 def lost(expected: Expected) -> Expected:
-    """Expect a record more than was sent."""
+    """Expect one record more than was sent."""
     return replace(expected, contents=expected.contents | {"gone": b"what it was"})
 
 

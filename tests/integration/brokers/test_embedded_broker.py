@@ -1,4 +1,4 @@
-"""The embedded broker starts, answers, is missed when it dies, and is never left behind."""
+"""The embedded broker: it starts and answers, its death is noticed, and no process is left behind."""
 
 from __future__ import annotations
 

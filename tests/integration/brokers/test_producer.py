@@ -1,4 +1,4 @@
-"""The producer on real brokers: what it confirms is written once and in order, and what it cannot send it says."""
+"""The producer on real brokers: confirmed messages are written once and in order, and failures are reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def topic(broker: Broker, prefix: str) -> AsyncIterator[str]:
 
 
 async def written(broker: Broker, topic: str, count: int) -> list[tuple[int, bytes | None, bytes]]:
-    """The messages of a topic: partition, key and value."""
+    """Return the partition, the key and the value of each message of a topic."""
     found: list[tuple[int, bytes | None, bytes]] = []
     async with Cluster.at(broker.url).consumer(topic) as consumer:
         async with asyncio.timeout(30):

@@ -1,4 +1,4 @@
-"""A worker and the command on a Kafka with TLS and logins: records get their outcomes, or one line says why not."""
+"""A worker and the command on a Kafka with TLS and logins: records get their outcomes, or one line gives the reason."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ pytestmark = pytest.mark.xdist_group("secured")  # one process runs all of them,
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Signs certificates; its own and those that it signed are in one key store."""
+    """A certificate authority; its own certificate and those that it signed are in one key store."""
 
     keystore: Path
 
     @classmethod
     def found(cls, keystore: Path) -> Authority:
-        """Makes a key store with an authority's key and certificate; what signs is the entry `authority`."""
+        """Create a key store with an authority's key and certificate, under the alias `authority`."""
         authority = cls(keystore)
         authority._generate("authority", "-ext", "bc:critical", "-ext", "ku:critical=keyCertSign,cRLSign")
         authority._keytool("-exportcert", "-rfc", "-alias", "authority", "-file", str(authority.certificate))
@@ -43,11 +43,11 @@ class Authority:
 
     @property
     def certificate(self) -> Path:
-        """The certificate that clients check others against, in PEM form."""
+        """Return the path of the certificate, in PEM form, against which clients verify others."""
         return self.keystore.with_suffix(".pem")
 
     def sign(self, names: str) -> None:
-        """Adds a key and a certificate of a server with these names and addresses."""
+        """Add a key and a certificate of a server with these names and addresses."""
         self._generate("server", "-signer", "authority", "-ext", f"san={names}", "-ext", "eku=serverAuth")
 
     def _generate(self, alias: str, *more: str) -> None:
@@ -59,18 +59,18 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """A Kafka that three listeners lead to; tests look at what a worker wrote by the one without a login."""
+    """A Kafka with three listeners; tests read a worker's output through the one without a login."""
 
     broker: Broker
     tls_port: int
     login_port: int
     authority: Path
-    """The certificate of who signed the broker's."""
+    """The certificate of the authority that signed the broker's certificate."""
     stranger: Path
     """The certificate of another authority."""
 
     def login(self, mechanism: str) -> dict[str, str]:
-        """What a worker is told that logs in."""
+        """Return the variables of a worker that logs in."""
         return {
             "BROKER_URL": f"kafka://{HOST}:{self.login_port}",
             "BROKER_SECURITY": "SASL_SSL",
@@ -82,7 +82,7 @@ class Secured:
 
     @property
     def tls(self) -> dict[str, str]:
-        """What a worker is told that needs no login, where the system trusts the authority."""
+        """Return the variables of a worker without a login, on a system that trusts the authority."""
         return {
             "BROKER_URL": f"kafka://localhost:{self.tls_port}",
             "BROKER_SECURITY": "SSL",
@@ -92,8 +92,8 @@ class Secured:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """An Apache Kafka with TLS and logins, one for this module."""
-    kafka_jars()  # says what is missing of Java and Maven
+    """Run an Apache Kafka with TLS and logins, one for this module."""
+    kafka_jars()  # skips the tests if Java or Maven is missing
     if shutil.which("keytool") is None:
         unavailable("keytool is not installed; it comes with Java and makes certificates")
     folder = tmp_path_factory.mktemp("secured")
@@ -116,7 +116,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 @pytest.fixture
 async def depot(secured: Secured, prefix: str, tmp_path: Path) -> AsyncIterator[Depot]:
-    """A line on that Kafka; the test says by which listener its workers come."""
+    """Yield a line on that Kafka; each test chooses the listener of its workers."""
     depot = Depot(secured.broker, prefix, tmp_path / "depot", tmp_path)
     try:
         yield depot
@@ -126,7 +126,7 @@ async def depot(secured: Secured, prefix: str, tmp_path: Path) -> AsyncIterator[
 
 
 def call(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run `metroline` with these words and the environment of the line's workers; a minute is too long."""
+    """Run `metroline` with these arguments in the environment of the line's workers; fail after a minute."""
     started = time.monotonic()
     ended = metroline(*words, cwd=depot.folder, **depot.environment(WEB_PORT=str(free_port())))
     assert time.monotonic() - started < 60
@@ -134,7 +134,7 @@ def call(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 async def carry(depot: Depot, count: int) -> None:
-    """Has a worker carry so many records that the command pushes; each takes its way."""
+    """Push `count` records with the command and have a worker process them; check the route of each."""
     records = depot.logs / "records.jsonl"
     records.write_bytes(b"\n".join(numbered(range(count))))
 
@@ -183,7 +183,7 @@ def test_a_connection_is_closed_at_once_while_a_request_is_under_way(
 
 
 async def refusal(depot: Depot, **variables: str) -> str:
-    """Why neither a worker nor the command is let in: the one line that both end with."""
+    """Return the one line with which both a worker and the command end when they are refused."""
     depot.variables |= variables
     ends = await asyncio.gather(
         asyncio.to_thread(call, depot, "worker"), asyncio.to_thread(call, depot, "push", "--records", "5")

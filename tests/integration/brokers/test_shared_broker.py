@@ -1,4 +1,4 @@
-"""The broker of a test run is one for all who share it, and ends with the last of them."""
+"""The shared broker of a test run: one for all of its users, and it ends with the last of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members leave while their group forms, and it forms again all the same."""
+"""Members leave while their group forms, and the group forms again all the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTITIONS = 2
 
 
 class Group:
-    """Members that read one topic."""
+    """Consumers in one group that read one topic."""
 
     def __init__(self, broker: Broker, name: str, members: AsyncExitStack) -> None:
         self.cluster = Cluster.at(broker.url)
@@ -27,7 +27,7 @@ class Group:
         self._settings = {"session_timeout_ms": seconds * 1_000, "rebalance_timeout_ms": seconds * 1_000}
 
     async def joined(self) -> AIOKafkaConsumer:
-        """One more, on its way in; the broker knows it."""
+        """Return one more member that is joining and that the broker knows."""
         consumer = self.cluster.unstarted_consumer(group_id=self.name, heartbeat_interval_ms=1_000, **self._settings)
         self._members.push_async_callback(consumer.stop)
         await consumer.start()
@@ -39,7 +39,7 @@ class Group:
 
 
 async def holds(count: int, *consumers: AIOKafkaConsumer) -> None:
-    """Waits until each of them has so many partitions."""
+    """Wait until each of them has `count` partitions."""
     async with asyncio.timeout(30):
         while any(len(consumer.assignment()) != count for consumer in consumers):
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A child process ends when it is told to, with all that it started, and says how it ended."""
+"""A child process ends when asked to, with everything that it started, and reports how it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command compares strategies on real workers: its figures, its files, and its end when something breaks."""
+"""The command compares strategies on real workers: its figures, its files, and its behaviour when a part fails."""
 
 from __future__ import annotations
 
@@ -202,5 +202,5 @@ def test_a_broker_that_dies_is_reported_as_that(tmp_path: Path) -> None:
 
 
 def started_by(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """What a process and its children started and that still runs."""
+    """Return the running descendants of a process."""
     return psutil.Process(process.pid).children(recursive=True)

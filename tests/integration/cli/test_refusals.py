@@ -1,4 +1,4 @@
-"""What would go wrong later is refused at the start, with one line that says what to do and exit code 1."""
+"""Problems that would occur later are refused at the start, with one line that says what to do and exit code 1."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def has_partitions(depot: Depot, count: int) -> bool:
     return await TopicAdmin(depot.cluster).partitions([depot.topics.source]) == {depot.topics.source: count}
 
 
-@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is refused here does not depend on it
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # the refusal does not depend on the broker
 @pytest.mark.parametrize(
     ("variables", "told"),
     [

@@ -1,4 +1,4 @@
-"""What is broken ends as a dead letter that names its cause, and everything else comes to its outcome."""
+"""Broken inputs: each becomes a dead letter that names its cause, and every other record reaches its outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICKY = RULES.replace(
     '[[rules]]\nname = "only the allowed"\nafter = "source"\nwhen = "limit < 10"\nto = "shelf"\n\n'
     '[[rules]]\nname = "those with a number are weighed"\nafter = "source"\nwhen = "n != null"\n',
 )
-"""A record whose `limit` is a text cannot be decided; one without `n` has no way."""
+"""A record whose `limit` is a text cannot be evaluated; no rule matches one without `n`."""
 
 BROKEN: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "malformed_record: the message is empty"),
@@ -36,7 +36,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 
 
 def mixed(good: int, each: int) -> Iterator[bytes]:
-    """Good records with broken ones of ten kinds strewn among them; one pack in fifty holds both."""
+    """Yield good records interspersed with broken ones of ten kinds; one pack in fifty holds both."""
     broken = [message for message, _ in BROKEN.values() for _ in range(each)]
     every = good // len(broken)
     for number, message in enumerate(numbered(range(good))):
@@ -50,7 +50,7 @@ def mixed(good: int, each: int) -> Iterator[bytes]:
 
 
 def kept(line: bytes) -> bytes:
-    """The bytes of which a dead letter tells: those that came, or the record as it came."""
+    """Return the original bytes that a dead letter preserves, or its line if it holds the record itself."""
     raw = orjson.loads(line).get("raw")
     if raw is None:
         return line

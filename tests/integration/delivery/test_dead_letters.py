@@ -1,4 +1,4 @@
-"""Dead letters are looked at, put right and sent on their way again; each has one outcome, whoever asks how often."""
+"""Dead letters: inspected, corrected and replayed; each has one outcome, however often a replay is requested."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def desk(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 async def answered(depot: Depot, *words: str) -> Any:
-    """What the command writes as JSON."""
+    """Return the JSON output of the command."""
     done = await desk(depot, *words, "--json", "-")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -38,7 +38,7 @@ async def answered(depot: Depot, *words: str) -> Any:
 
 @pytest.fixture
 async def failed(depot: Depot) -> Depot:
-    """Six letters that a service raised for and one that is no JSON, among 40 good records."""
+    """Return a line with six dead letters of a service's errors and one of invalid JSON, among 40 good records."""
     await depot.create_source()
     worker = depot.start("map_maker")
     await depot.ready(worker)
@@ -100,7 +100,7 @@ async def test_letters_go_to_a_stop_that_is_named_or_are_discarded(failed: Depot
 
     assert "is no dead letter" in (await desk(failed, "replay", first)).stderr
     assert "is not the id of a record" in (await desk(failed, "show", "what")).stderr
-    assert (await desk(failed, "replay", third)).returncode == 0  # nothing was put right: it dies again
+    assert (await desk(failed, "replay", third)).returncode == 0  # nothing was corrected, so it dies again
     await failed.until(lambda: generation(failed, third, 1))
     assert (await failed.counts())[Ending.DEAD] == 5
 
@@ -137,7 +137,7 @@ async def delivered(depot: Depot, count: int) -> bool:
 
 
 async def delivered_ids(depot: Depot) -> AsyncIterator[str]:
-    """The records in the delivered topic, each by its id."""
+    """Yield the ids of the records in the delivered topic."""
     async for message in read_topic(depot.cluster, depot.topics.delivered):
         envelope = Envelope.decode(message.value)
         for segment in envelope.segments:
@@ -150,7 +150,7 @@ async def has(depot: Depot, counts: dict[Ending, int]) -> bool:
 
 
 async def generation(depot: Depot, letter: str, wanted: int) -> bool:
-    """Whether a letter died again so often."""
+    """Return whether a letter has died again this many times."""
     told = await answered(depot, "list")
     every = [await answered(depot, "show", "--group", group["group"]) for group in told]
     found = [one for letters in every for one in letters if one["id"] == letter]

@@ -1,4 +1,4 @@
-"""Arrivals that stood still for longer than their session do not take back what others settled meanwhile."""
+"""Arrivals that were frozen for longer than their session do not revert what others settled meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metroline.routing.outcome import Ending
 from tests.support.depot import Depot, numbered
 
 
-@pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # what comes late is overruled by us, not by a broker
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # late entries are overruled by the line, not by a broker
 async def test_what_was_settled_while_an_arrivals_worker_stood_still_stays_settled(depot: Depot) -> None:
     await depot.create_source()
     depot.start(role="on-ramp,router,service:weigh,service:crane,service:shelf", PACK_RECORDS="2")

@@ -1,4 +1,4 @@
-"""Thousands of messages that are broken in some way: each is a dead letter or is refused, and all others arrive."""
+"""Thousands of malformed messages: each becomes a dead letter or is refused, and all other records arrive."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def jitter() -> random.Random:
 
 
 def sources(jitter: random.Random) -> list[bytes]:
-    """Source messages that are broken, or nearly."""
+    """Return source messages that are broken, or nearly so."""
     one = orjson.dumps({"bad": {"text": "some", "list": [1, 2.5, None]}, "m": 1, "size": 12})
     some = b"\n".join([one] * 3)
     return [mutated(jitter, jitter.choice((one, some))) for _ in range(SOURCE)]
 
 
 def envelope(number: int, partition: int) -> bytes:
-    """An envelope of records that nobody sent."""
+    """Return an envelope of records that are not in the source."""
     visit = Visit("weigh", 1.0, "all are weighed", "on-ramp", 1)
     segment = Segment(
         (number, (number + 1, 0, 2)),
@@ -59,7 +59,7 @@ def envelope(number: int, partition: int) -> bytes:
     return Envelope(("signpost", "conductor", "map_maker")[number % 3], Origin("fuzz", partition), (segment,)).encode()
 
 
-@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is malformed does not depend on it
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # both brokers carry the same malformed messages
 async def test_broken_messages_on_every_topic_are_letters_and_good_ones_between_them_arrive(
     depot: Depot, jitter: random.Random
 ) -> None:
@@ -105,7 +105,7 @@ def is_good(record: dict[str, object]) -> bool:
 
 
 async def has_letters_of(depot: Depot, pushed: dict[tuple[str, int, int], bytes]) -> bool:
-    """Whether each of these messages has a dead letter; none has two."""
+    """Return whether each of these messages has a dead letter; fail if one has two."""
     found: Counter[tuple[str, int, int]] = Counter()
     async for message in read_topic(depot.cluster, depot.topics.dead_letters):
         letter = Envelope.decode(message.value)
@@ -117,7 +117,7 @@ async def has_letters_of(depot: Depot, pushed: dict[tuple[str, int, int], bytes]
     return found.keys() >= pushed.keys()
 
 
-@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what is refused here does not depend on it
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # both brokers carry the same refused tables
 async def test_broken_rules_tables_are_refused_and_records_go_on_by_the_last_good_one(
     depot: Depot, jitter: random.Random
 ) -> None:
@@ -148,7 +148,7 @@ async def test_broken_rules_tables_are_refused_and_records_go_on_by_the_last_goo
 
 
 def is_taken(publication: bytes, current: int) -> bool:
-    """Whether it is a publication that replaces this version; its table may be broken."""
+    """Return whether the bytes are a publication that replaces this version; its table may be invalid."""
     try:
         return Publication.of_json(orjson.loads(publication)).replaces == current
     except (LookupError, TypeError, ValueError):

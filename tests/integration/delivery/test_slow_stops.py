@@ -1,4 +1,4 @@
-"""A slow stop slows its own input and nobody else's, fills no memory, and holds up neither a rebalance nor a stop."""
+"""A slow stop only slows its own input, fills no memory, and delays neither a rebalance nor a shutdown."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_a_stop_that_does_not_move_leaves_the_others_at_their_pace_and_mem
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # the chaos tests stop workers on both
 async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeats_nothing(depot: Depot) -> None:
-    """A tenth of a second a record: packs are at hand all the time."""
+    """A record takes a tenth of a second, so there are always packs under way."""
     await depot.create_source()
     worker = depot.start("conductor")
     await depot.ready(worker)

@@ -1,4 +1,4 @@
-"""Records that could not be handled wait on the bus, hold up nobody, and go on when their time has come."""
+"""Records that failed wait on the bus, hold up no other record, and go on when their wait is over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation builds without a warning, and a page that was built loads nothing from another host."""
+"""The documentation builds without a warning, and a built page loads nothing from another host."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.xdist_group("docs")  # one process builds the site and 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The documentation as `make docs` builds it: strictly, so that a broken link is an error."""
+    """Build the documentation as `make docs` does: in strict mode, in which a broken link is an error."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What a page of the documentation shows is written down and run as it stands; what it says is printed is printed."""
+"""Files and commands on a page of the documentation work as shown, and print the output that the page shows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 WEB_PORT = "6066"
 BROKER = re.compile(r"kafka://127\.0\.0\.1:(\d+)")
 COMMAND_SECONDS = 240
-"""Longest time for the commands of one block."""
+"""Time limit for the commands of one block, in seconds."""
 
 COMMANDS = frozenset({"run", "until", "start"})
 
@@ -30,14 +30,14 @@ RUN_PAGES = [page for page in PAGES if any(block.mark in COMMANDS for block in p
 
 
 class Reader:
-    """Somebody who follows a page: writes its files, and types its commands into terminals in one folder."""
+    """A reader who follows a page: writes its files, and types its commands into terminals in one folder."""
 
     def __init__(self, folder: Path, terminals: ExitStack) -> None:
         self.folder = folder
         self.terminals = terminals
         self.exports: list[str] = []
         self.ports = {WEB_PORT: str(free_port())}
-        """The ports that the page names, and those that are used in their place."""
+        """Map the ports that the page names to the ports that are used instead."""
         bin = Path(sys.executable).parent
         self.environment = {
             **os.environ,
@@ -74,7 +74,7 @@ class Reader:
         return subprocess.CompletedProcess(command, process.returncode, printed)
 
     def start(self, block: Block) -> None:
-        """Start a command in a terminal of its own; returns once it has printed the address of its broker."""
+        """Start a command in a terminal of its own, and return once it has printed the address of its broker."""
         output = self.folder / ".terminal"
         process = self.terminals.enter_context(running(self._script(block), self.folder, self.environment, output))
 
@@ -110,7 +110,7 @@ def running(command: str, folder: Path, environment: dict[str, str], output: Pat
 
 
 def missing(shown: str, printed: str) -> str | None:
-    """Return the first line of `shown` that `printed` does not have behind the lines before it; None if it has all."""
+    """Return the first line of `shown` that `printed` lacks after the lines before it; None if it has all of them."""
     lines = iter([" ".join(line.split()) for line in printed.splitlines()])
     for line in filter(None, (" ".join(line.split()) for line in shown.splitlines())):
         wanted = re.compile(".*".join(re.escape(part.strip()) for part in line.split("…")))
@@ -139,7 +139,7 @@ def test_what_a_page_shows_runs_and_prints_what_the_page_says(page: Page, tmp_pa
 
 
 def follow(reader: Reader, page: Page, block: Block, shown: str) -> None:
-    """Run a block once; fails with the line of the page if it fails or does not print what is shown."""
+    """Run a block once; fail with the line of the page if the block fails or does not print the output shown."""
     done = reader.run(block)
     assert done.returncode == 0, f"{page.name}:{block.line}: exit code {done.returncode}\n{done.stdout}"
     line = missing(shown, done.stdout)

@@ -1,4 +1,4 @@
-"""Lookups between processes: killed builds, full disks, versions that change while others read, shared memory."""
+"""Lookups across processes: killed builds, full disks, versions that change while others read, shared memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def versioned(folder: Path, version: int) -> None:
-    """All values of a version say which one it is."""
+    """Build a version of a lookup in which every value contains the version."""
     value = {"version": version, "text": f"customer of {version}" * 50}
     built(folder, {"first": value, **{str(key): value for key in range(2_000)}})
 
@@ -85,7 +85,7 @@ def test_readers_in_other_processes_see_each_version_whole_and_without_a_restart
 
 @pytest.fixture
 def many(folder: Path) -> Path:
-    """A file that takes seconds to build."""
+    """Return a file that takes seconds to build."""
     file = folder / "many.csv"
     with file.open("w") as written:
         written.write("key,value\n")
@@ -118,7 +118,7 @@ def test_a_build_that_is_killed_leaves_the_old_version_and_the_next_one_tidies_u
 
 
 def limited() -> None:
-    """No file may grow beyond 1 MB: writing fails as it does on a full disk."""
+    """Limit files to 1 MB, so that writing fails as it does on a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
 
@@ -145,7 +145,7 @@ def check_refused(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
 
 @pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of 4 MB in the place of the folder of lookups."""
+    """Mount a file system of 4 MB as the folder of lookups."""
     (folder / "kept").mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder / "kept")], capture_output=True, check=False
@@ -159,7 +159,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs tmpfs")
 @pytest.mark.parametrize("rows", [400_000, 60_000])
 def test_a_full_disk_is_one_line_and_the_old_version_stays(small_disk: Path, many: Path, rows: int) -> None:
-    """Once it is full when a run is written, and once when the database is."""
+    """The disk is full once when a sorted run is written, and once when the lookup itself is."""
     built(small_disk, {"a": "old"})
     some = small_disk / "some.csv"
     some.write_text("".join(many.read_text().splitlines(keepends=True)[: rows + 1]).replace("value of", "v" * 60))
@@ -218,7 +218,7 @@ def test_two_processes_share_one_copy_of_the_pages(folder: Path, many: Path) -> 
 
 
 def share_of(process: int, file: Path) -> int:
-    """Bytes of the file's pages in the memory of a process: those that two share count half for each (PSS)."""
+    """Return a process's proportional share (PSS) of the file's pages, in bytes: a page that two share counts half."""
     return sum(one.pss for one in psutil.Process(process).memory_maps(grouped=True) if one.path == str(file))
 
 

@@ -1,1 +1,1 @@
-"""Tests of what is installed: one import name, next to other people's packages."""
+"""Tests of the installed package: one import name, next to other people's packages."""

@@ -11,19 +11,19 @@ from tests.support.environments import Environment, build_project, unpack
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built once for all tests."""
+    """Build the wheel, once for all tests."""
     return build_project(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")
 def unpacked(wheel: Path) -> Path:
-    """What the wheel installs."""
+    """Return the folder of the wheel's unpacked files."""
     return unpack(wheel)
 
 
 @pytest.fixture
 def environment(unpacked: Path, tmp_path: Path) -> Environment:
-    """An environment with Metroline, for each test its own: a test may install more."""
+    """Return an environment with Metroline, a new one for each test, since a test may install more."""
     environment = Environment.create(tmp_path / "environment")
     environment.install(unpacked)
     return environment

@@ -1,4 +1,4 @@
-"""What is loaded: the author of a line, `--version` and `--help` do not wait for Faust or Kafka's clients."""
+"""Import time: a line's services, `--version` and `--help` load neither Faust nor Kafka's clients."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ HEAVY = {
 }
 SAYS_WHAT_IT_LOADED = "import atexit, json, sys; atexit.register(lambda: print(json.dumps(list(sys.modules))))\n"
 LOOSE_SECONDS = 20.0
-"""A machine may be busy with other tests; it takes about 0.2 s alone."""
+"""Time limit in seconds; the import takes about 0.2 s, but other tests may keep the machine busy."""
 
 
 def loaded(code: str) -> set[str]:
-    """Return the packages that a fresh Python has loaded after it has run some code."""
+    """Return the packages that a fresh Python has loaded after it has run this code."""
     began = time.monotonic()
     ended = subprocess.run(
         [sys.executable, "-c", SAYS_WHAT_IT_LOADED + code],

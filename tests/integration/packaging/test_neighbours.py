@@ -1,4 +1,4 @@
-"""Metroline beside packages and projects that have names of its rooms, and lines in packages of their own."""
+"""Metroline beside packages and projects that share names with its rooms, and lines in packages of their own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 @pytest.fixture
 def openai_agents(environment: Environment) -> None:
-    """A stand-in for openai-agents: another distribution whose import name is `agents`."""
+    """Install a stand-in for openai-agents: another distribution whose import name is `agents`."""
     (environment.packages / "agents").mkdir()
     (environment.packages / "agents" / "__init__.py").write_text("class Agent:\n    name = 'a model'\n")
     (environment.packages / "openai_agents-1.0.dist-info").mkdir()
@@ -60,7 +60,7 @@ def test_a_line_uses_a_package_that_is_named_agents(environment: Environment, tm
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with folders named as ours, which its line uses."""
+    """Return a project with folders named like Metroline's, which its line uses."""
     folder = tmp_path / "project"
     write(
         folder,
@@ -116,7 +116,7 @@ def test_its_workers_run_in_the_projects_own_folder(environment: Environment, pr
 
 @pytest.fixture
 def installed_line(environment: Environment, tmp_path: Path) -> Path:
-    """The folder of a line in a package that is installed, with relative imports."""
+    """Return the folder of a line in an installed package, with relative imports."""
     write(
         tmp_path / "company",
         {

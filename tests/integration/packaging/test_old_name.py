@@ -1,4 +1,4 @@
-"""Lines that import from `agents`, as this package was named before, are told in one line what to write."""
+"""Lines that import from `agents`, the package's former name: one line tells the user which import to write."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def in_the_checkout(*command: str, cwd: Path, **variables: str) -> Ended:
 
 @pytest.fixture(params=["nothing else", "another agents", "the checkout"])
 def metroline(request: pytest.FixtureRequest, environment: Environment, tmp_path: Path) -> Metroline:
-    """The command, where `agents` is not importable, is another package, or is this project's folder."""
+    """Return the command where `agents` is not importable, is another package, or is this project's folder."""
 
     def run(*arguments: str, **variables: str) -> Ended:
         if request.param == "the checkout":

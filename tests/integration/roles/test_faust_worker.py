@@ -1,4 +1,4 @@
-"""Faust's own command runs a worker as well: in a checkout by `app.main`, and from anywhere by its installed name."""
+"""Faust's own command runs a worker as well: with `app.main` in a checkout, and anywhere with the installed name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def places(elsewhere: Path) -> dict[str, tuple[str, Path]]:
     return {"conductor": ("app.main", ROOT), "map_maker": ("metroline.app.main", elsewhere)}
 
 
-@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # what differs is how it starts
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # only the start differs
 async def test_fausts_own_command_runs_a_worker_in_a_checkout_and_anywhere_else(depot: Depot, tmp_path: Path) -> None:
     await depot.create_source()
     lines = {name: replace(depot, prefix=f"{depot.prefix}.{name}") for name in ("conductor", "map_maker")}

@@ -1,4 +1,4 @@
-"""A line divided into roles does what one process does, and two role assignments do not run side by side."""
+"""A line divided into roles has the result of a single process, and two role assignments do not run side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def command(depot: Depot, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def sent_to(worker: WorkerProcess) -> set[str]:
-    """The addresses to which a worker has sent."""
+    """Return the addresses to which a worker has sent."""
     metrics: Any = worker.get("/traffic/")
     return set(metrics["traffic"])
 

@@ -1,4 +1,4 @@
-"""The pages of two workers that share a line's partitions, on the embedded broker, also when one of them is killed."""
+"""The pages of two workers that share a line's partitions, on the embedded broker, also after one of them is killed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Worker:
             return dict(orjson.loads(response.read()))
 
     def held(self) -> set[int]:
-        """The partitions that it tells of by itself; none while it is not up."""
+        """Return the partitions that the worker holds itself; none while it is not up."""
         assert self.child.exit_code is None, self.child.last_words(20)
         try:
             return set(self.page("/table/outcomes/?local=true")["partitions"])
@@ -53,7 +53,7 @@ class Worker:
 
 @pytest.fixture
 def workers(embedded_broker: Broker, prefix: str, tmp_path: Path) -> Iterator[list[Worker]]:
-    """Two workers that play every role, each with its share of the partitions."""
+    """Yield two workers that play every role, each with its share of the partitions."""
     with ExitStack() as stack:
         workers = [_start(embedded_broker, prefix, tmp_path / f"{number}.log") for number in range(2)]
         for worker in workers:

@@ -1,4 +1,4 @@
-"""Tables survive restarts, rebalances and kill -9: the counts of outcomes are exact in distinct records."""
+"""Tables survive restarts, rebalances and kill -9: the counts of outcomes stay exact."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.depot import Depot, check_ways, expected, numbered
 
 
 def endings(count: int) -> dict[Ending, int]:
-    """The outcomes of the first so many numbers."""
+    """Return the number of each outcome among the records 0 to `count` - 1."""
     return dict(Counter(expected(number)[1] for number in range(count)))
 
 
 async def test_the_end_of_a_partition_is_the_true_one_also_where_the_broker_tells_another(depot: Depot) -> None:
-    """Faust recovers a table up to what the broker answers: on the embedded one it would stop nine messages early."""
+    """Faust recovers a table up to the end that the broker reports; the embedded broker's is nine messages too low."""
     topic, partition = f"{depot.prefix}.changelog", TopicPartition(f"{depot.prefix}.changelog", 0)
     await TopicAdmin(depot.cluster).create([TopicPlan(topic, 1)])
     async with depot.cluster.producer(linger_ms=100) as producer:
@@ -63,7 +63,7 @@ async def test_counts_are_exact_while_three_workers_come_and_go(depot: Depot) ->
     check_ways((await depot.journeys()).values(), range(3_000))
 
 
-@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # the other one tells the true end
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # Apache Kafka reports the true end
 async def test_a_table_is_recovered_to_the_last_of_the_updates_that_were_written_as_one_batch(depot: Depot) -> None:
     worker = depot.start()
     await depot.ready()
@@ -80,7 +80,7 @@ async def test_a_table_is_recovered_to_the_last_of_the_updates_that_were_written
 
 
 async def write_as_one_batch(depot: Depot, changelog: str) -> None:
-    """Writes, for each key, all of its values again, so that the last one is the last of a batch."""
+    """Write, in one batch for each partition, its first message nine times and then its last message once."""
     values: dict[int, list[ConsumerRecord]] = {}
     async for message in read_topic(depot.cluster, changelog):
         values.setdefault(message.partition, []).append(message)

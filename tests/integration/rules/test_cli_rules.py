@@ -1,4 +1,4 @@
-"""A live line takes another rules table while it runs; the command refuses what would harm it."""
+"""A live line changes to another rules table while it runs; the command refuses tables that would harm it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVERYBODY_OUT = ROUTES.replace('when = "hold != null"', 'when = "account_number 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """`metroline up`, and how to reach what it started."""
+    """A running `metroline up`, and access to the processes that it started."""
 
     process: subprocess.Popen[str]
     broker: str
@@ -54,7 +54,7 @@ def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Live]:
 
 
 def latest_outcomes(live: Live, since: float) -> set[str]:
-    """Endings of the latest journeys that came to `log` or would have, and that entered after `since`."""
+    """Return the outcomes of the latest journeys with two stops or more that entered after `since`."""
     journeys = live.page("journeys")["journeys"]
     return {
         journey["outcome"]

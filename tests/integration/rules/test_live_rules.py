@@ -1,4 +1,4 @@
-"""Rules are published while records flow: later ones go the new way without a restart, under every strategy but one."""
+"""Rules published while records flow: later records take the new route without a restart, except with `hard_wired`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ ALL_LIFTED = RULES.replace('match = { heavy = true }\nto = "crane"', 'to = "cran
     0
 ]
 ALL_LIFTED += '\n[[rules]]\nname = "and the lifted ones"\nafter = "crane"\nto = "shelf"\n'
-"""Every record goes weigh > crane > shelf."""
+"""A table that sends every record along weigh > crane > shelf."""
 
 INVALID = RULES.replace('to = "crane"', 'to = "nowhere"')
 
 
 async def published(depot: Depot, text: str, replaces: int) -> int:
-    """Publishes a table, checked or not; gives its version."""
+    """Publish a table without checking it, and return its version."""
     return await publish(depot.cluster, depot.topics, Publication(text, replaces, "a test", time.time()))
 
 
 async def test_later_records_go_the_new_way_under_every_strategy_but_hard_wired(depot: Depot) -> None:
-    """Four on-ramps, each with a partition of the source and a strategy of its own, on one line."""
+    """The line has four on-ramps, each with a partition of the source and a strategy of its own."""
     depot.start(role="router,arrivals,service:weigh,service:crane,service:shelf")
     on_ramps = {name: depot.start(name, "on-ramp") for name in STRATEGIES}
     await depot.ready()
@@ -71,5 +71,5 @@ def way(journey: Journey) -> tuple[str, ...]:
 
 
 def old_way(journey: Journey) -> tuple[str, ...]:
-    """The way by the line's file; the numbers here are multiples of five."""
+    """Return the route by the line's file; the numbers here are multiples of five."""
     return ("weigh",) if journey.record["n"] % 2 else ("weigh", "crane", "shelf")

@@ -1,4 +1,4 @@
-"""Strategies on real workers: all give the same outcomes, and a journey ends by the one that it began with."""
+"""Strategies on real workers: all lead to the same outcomes, and a journey ends with the one it began with."""
 
 from __future__ import annotations
 

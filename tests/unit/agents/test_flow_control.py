@@ -1,4 +1,4 @@
-"""What a worker holds of a topic is bounded, and one topic's fullness is no other's."""
+"""Flow control: the messages that a worker holds of a topic are bounded, and a full topic does not hold up another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line flights: real records with their nulls, looked up and classified, and none of them dead."""
+"""The line `flights`: real records with nulls are looked up and classified, and none of them becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ LOOKED_UP = ["carrier", "aircraft", "weather", "claims", "log"]
 
 @pytest.fixture(autouse=True)
 def lookups() -> None:
-    """What the services look things up in is there, as when a worker has started."""
+    """Build the lookups of the services, as a worker does when it starts."""
     prepare_lookups(LINE)
 
 
 def walk(record: Record) -> tuple[list[str], Outcome, Record]:
-    """The stops of a record, its outcome and what became of it, by the line's own table and services."""
+    """Return the stops of a record, its outcome and the record at the end, by the line's own table and services."""
     stops: list[str] = []
     decision = TABLE.decide("source", record)
     while decision.stop is not None:
@@ -50,7 +50,7 @@ def walk(record: Record) -> tuple[list[str], Outcome, Record]:
 
 
 def expected_stops(flight: Record) -> list[str]:
-    """The stops by the words of the rules' names, without the rules."""
+    """Return the stops that the names of the rules describe, worked out without the rules."""
     departed, late = flight["dep_delay"], flight["arr_delay"]
     if departed is None:
         return ["cancelled"]
@@ -68,7 +68,10 @@ pytestmark = pytest.mark.xdist_group("flights")  # one process reads the year's 
 
 @pytest.fixture(scope="module")
 def year() -> tuple[int, list[Record]]:
-    """How many departures the year has; every 61st of them, and all of a carrier that has few and a rule of its own."""
+    """Return the number of departures in the year and a sample of them.
+
+    The sample is every 61st departure and all departures of a carrier that has few of them and a rule of its own.
+    """
     number, sample = 0, []
     for number, record in enumerate(records(DEPARTURES, 1), start=1):
         if number % 61 == 0 or record["carrier"] == "HA":

@@ -1,4 +1,4 @@
-"""The line metrobus: its records hold their shares exactly, its services and rules lead each to its outcome."""
+"""The line `metrobus`: its records have exactly the shares that it promises, and each reaches its outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WITHOUT_ADDRESS, REFUSED, ALLOWED = 40_000_010, 40_000_001, 40_000_006
 
 @pytest.fixture(autouse=True)
 def lookups() -> None:
-    """What the services look things up in is there, as when a worker has started."""
+    """Build the lookups of the services, as a worker does when it starts."""
     prepare_lookups(LINE)
 
 
@@ -35,7 +35,7 @@ def is_allowed(account: int) -> bool:
 
 
 def walk(record: Record) -> tuple[list[str], Outcome]:
-    """The stops of a record and its outcome, by the line's own table and services."""
+    """Return the stops of a record and its outcome, by the line's own table and services."""
     stops: list[str] = []
     decision = TABLE.decide("source", record)
     while decision.stop is not None:

@@ -1,4 +1,4 @@
-"""What a lookup is built of, and what is refused; the version that is there stays then."""
+"""Building a lookup: the rows that are accepted or refused; a refused build leaves the current version in place."""
 
 from __future__ import annotations
 

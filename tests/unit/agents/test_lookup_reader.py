@@ -1,4 +1,4 @@
-"""A lookup as a service reads it: keys and values, new versions, and files that are missing or damaged."""
+"""Reading a lookup in a service: keys and values, new versions, and files that are missing or damaged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture(params=["opened at once", "opened in a thread"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this test's lookups are; readers look for a new version each time, and open it as small or as large."""
+    """Return the folder of this test's lookups.
+
+    Readers check for a new version at every access, and open each file either as a small or as a large one.
+    """
     monkeypatch.setattr(reader, "_named", {})
     monkeypatch.setattr(reader, "MAX_INLINE_BYTES", 2**40 if request.param == "opened at once" else 0)
     monkeypatch.setenv("LOOKUP_DIR", str(tmp_path))
@@ -107,7 +110,7 @@ def emptied(file: Path) -> None:
 
 
 def flipped(file: Path) -> None:
-    """One bit of an entry is another."""
+    """Flip one bit of an entry."""
     content = bytearray(file.read_bytes())
     content[content.index(b"customer")] ^= 1
     file.write_bytes(content)

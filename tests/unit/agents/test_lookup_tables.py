@@ -1,4 +1,4 @@
-"""What a line looks things up in is there before its workers start, or they do not start."""
+"""Lookups that a line makes itself: they exist before its workers start, or the workers do not start."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def prices():
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of this test's lookups; nothing that it does to the import path or to named lookups stays."""
+    """Return the folder of this test's lookups, and undo its changes to the import path and to named lookups."""
     monkeypatch.setenv("LOOKUP_DIR", str(tmp_path / "kept"))
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(reader, "_named", {})
@@ -67,7 +67,7 @@ def line_in(folder: Path, lookups: str = LOOKUPS) -> Path:
 
 
 def prepare(folder: Path) -> Lookup:
-    """Loads the line anew, as a worker does that starts."""
+    """Load the line and make its lookups, as a worker does when it starts."""
     prepare_lookups(Line.load(str(folder)))
     return Lookup("prices")
 

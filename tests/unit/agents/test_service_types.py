@@ -1,4 +1,4 @@
-"""A type checker sees a service as the function that it is, and refuses a function that cannot be one."""
+"""Types of `@service`: a type checker sees a service as a plain function, and rejects one that cannot be a service."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ async def use() -> None:
 
 
 def checked(folder: Path, code: str) -> list[str]:
-    """Return what mypy says of a line's module in strict mode, one error a line."""
+    """Return mypy's errors for a line's module in strict mode, one per line."""
     module = folder / "services.py"
     module.write_text(BEGIN + textwrap.dedent(code))
     cache = ROOT / ".mypy_cache" / "services"
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(cache), str(module)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # in this process it would stay changed
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # mypy would change this process
     assert done.stderr == ""
     return [line for line in done.stdout.splitlines() if ": error: " in line]
 
 
 @pytest.fixture(autouse=True)
 def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings of the project are not those of a user."""
+    """Point mypy at this checkout, since the project's own settings do not apply to a user's module."""
     monkeypatch.setenv("MYPYPATH", str(ROOT))
 
 

@@ -1,4 +1,4 @@
-"""`metroline check` and `explain`: what they say of a table, with and without the services of its line."""
+"""`metroline check` and `explain`: their output for a table, with and without the services of its line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TABLE = '[[rules]]\nafter = "source"\nto = "price"\n'
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A line's folder with its table; the import path is as before when the test ends."""
+    """Return the folder of a line with its table, and restore the import path after the test."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "routes.toml").write_text(TABLE)
     return tmp_path

@@ -1,4 +1,4 @@
-"""What `metroline compare` shows while it runs."""
+"""`metroline compare`: the output while it runs."""
 
 from __future__ import annotations
 

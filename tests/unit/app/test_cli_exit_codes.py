@@ -1,4 +1,4 @@
-"""Exit codes: 2 for wrong use, in every command that can be used so; 1 where the work itself failed."""
+"""Exit codes: 2 for wrong use of any command, 1 where the work itself failed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TALKS_TO_KAFKA = [
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with one record, and no Kafka anywhere near."""
+    """Change to a working directory with one record, without a Kafka broker to connect to."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("BROKER_URL", f"kafka://127.0.0.1:{free_port()}")
@@ -64,7 +64,7 @@ def metroline(name: str, *more: str) -> Result:
 
 
 def assert_ends(result: Result, code: int, words: str) -> None:
-    """The command ends with this code, prints nothing, and its last line says why, without a traceback."""
+    """Assert the exit code, an empty stdout, and a last line on stderr with the reason and no traceback."""
     assert (result.exit_code, result.stdout) == (code, ""), result.stderr
     assert words in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

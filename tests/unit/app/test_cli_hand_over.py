@@ -1,4 +1,4 @@
-"""What `metroline hand-over` says of what it has done."""
+"""`metroline hand-over`: the report of what it did."""
 
 from __future__ import annotations
 

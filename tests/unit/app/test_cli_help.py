@@ -1,4 +1,4 @@
-"""`--help`: every command has an example and describes its options; the list of commands loads none of them."""
+"""`--help`: every command has an example and describes its options; the list of commands imports none of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metroline.app.cli import COMMANDS, cli
 
 
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
-    """The names of a command and of all below it."""
+    """Yield the names of a command and of all commands below it."""
     yield names
     if isinstance(command, click.Group):
         context = click.Context(command)

@@ -1,4 +1,4 @@
-"""`metroline lookup`: what it says, where, and how it ends."""
+"""`metroline lookup`: its messages, their stream (stdout or stderr), and its exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from tests.support.lookups import built
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of this test's lookups, with a CSV to build one of; readers look for a new version each time."""
+    """Return a folder for this test's lookups and a CSV to build one from.
+
+    Readers check for a new version at every access.
+    """
     monkeypatch.setenv("LOOKUP_DIR", str(tmp_path / "kept"))
     monkeypatch.setattr(reader, "_named", {})
     (tmp_path / "accounts.csv").write_text("account,email\n1000,a@b\n007,\n")

@@ -1,4 +1,4 @@
-"""The charts of a report: bars in proportion, with their values and ratios."""
+"""Charts of a report: bars in proportion, with their values and ratios."""
 
 from __future__ import annotations
 

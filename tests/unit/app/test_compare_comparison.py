@@ -1,4 +1,4 @@
-"""The result of a comparison as programs read it: `metroline compare --json`."""
+"""`metroline compare --json`: the result of a comparison for programs."""
 
 from __future__ import annotations
 

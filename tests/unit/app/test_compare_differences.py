@@ -1,4 +1,4 @@
-"""Where two strategies differ: each record and each sum that does not agree is one line."""
+"""Differences between two strategies: one line for each record and each total that does not agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a comparison: all of the result is in it, it stands alone, and it says whether the strategies agree."""
+"""The report of a comparison: complete, self-contained, and clear about whether the strategies agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes in a report: where the records went, once for all strategies that agree."""
+"""Routes in a report: the paths of the records, shown once for all strategies that agree."""
 
 from __future__ import annotations
 

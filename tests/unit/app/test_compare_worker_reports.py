@@ -1,4 +1,4 @@
-"""The figures that workers report: traffic of the line alone, and times over all workers."""
+"""Figures that workers report: traffic of the line only, and times across all workers."""
 
 from __future__ import annotations
 

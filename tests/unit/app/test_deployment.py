@@ -1,4 +1,4 @@
-"""What the Dockerfile and docker-compose.yml say fits what the application is."""
+"""The Dockerfile and docker-compose.yml agree with the application."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ METROLINE = {name.upper() for name in Settings.model_fields}
 
 
 def instructions(name: str) -> list[str]:
-    """The arguments of an instruction in the stage that is the image, in order."""
+    """Return the arguments of an instruction in the final stage of the Dockerfile, in order."""
     return re.findall(rf"^{name} +(.+)$", FINAL_STAGE, re.MULTILINE)
 
 
 def blocks(indent: str) -> dict[str, str]:
-    """The parts of docker-compose.yml whose names stand at this indent, as text without comments."""
+    """Return the sections of docker-compose.yml at this indent by name, without comments."""
     text = re.sub(r"(^| +)#.*", "", COMPOSE, flags=re.MULTILINE)
     _, *parts = re.split(rf"^{indent}([\w-]+):", text, flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 class Worker(BaseHTTPRequestHandler):
-    """A web server that is well, or answers with an error."""
+    """A web server that is healthy or answers with an error."""
 
     status = 200
 
@@ -47,7 +47,7 @@ class Worker(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
+        """Write no log."""
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def worker_port(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def check_health(port: int) -> int:
-    """The exit code of the image's health check, run with this Python."""
+    """Return the exit code of the image's health check, run with this Python."""
     [check] = instructions("HEALTHCHECK")
     python, *arguments = json.loads(check[check.index("CMD ") + 4 :])
     assert python == "python"
@@ -71,7 +71,7 @@ def check_health(port: int) -> int:
 
 
 def roles() -> dict[str, str]:
-    """The role of each service that runs a worker."""
+    """Return the role of each service that runs a worker."""
     found = {name: re.search(r'ROLE: *"?([\w:-]+)', text) for name, text in blocks("  ").items()}
     return {name: role[1] for name, role in found.items() if role}
 

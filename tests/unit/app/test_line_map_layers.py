@@ -1,4 +1,4 @@
-"""Layers of a map: each station as far from the source as its longest way there, with cycles broken."""
+"""Layers of a map: a station's layer is its longest path from the source, with cycles broken."""
 
 from __future__ import annotations
 

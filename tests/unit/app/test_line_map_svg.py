@@ -1,4 +1,4 @@
-"""The map of a line: stations, sections and numbers are those of the rules and the records, and nothing overlaps."""
+"""The drawn map of a line: its stations, sections and numbers match the rules and the records, and nothing overlaps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def network(text: str) -> Network:
 
 
 def rules(*ways: tuple[str, str | None]) -> Network:
-    """A network in which each way is a rule; None is a drop."""
+    """Return a network with one rule for each section; a section to None is a drop."""
     lines = [f'[[rules]]\nafter = "{after}"\nwhen = "n > {number}"\n' for number, (after, _) in enumerate(ways)]
     ends = [f'to = "{to}"\n' if to else 'drop = "because"\n' for _, to in ways]
     return network("".join(line + end for line, end in zip(lines, ends, strict=True)))
@@ -49,7 +49,7 @@ def outcomes(delivered: int = 0, dropped: int = 0, dead: int = 0) -> dict[Ending
 
 
 Routes = dict[str, dict[Ending, int]]
-"""Outcomes by route, which is written as `a>b>c`."""
+"""Outcomes by route; a route is written as `a>b>c`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Box:
 
 
 class Map:
-    """A drawn map as a reader finds it."""
+    """A drawn map as a reader sees it."""
 
     def __init__(self, network: Network, traffic: Routes) -> None:
         self.svg = draw(network, {tuple(filter(None, route.split(">"))): ended for route, ended in traffic.items()})
@@ -90,7 +90,7 @@ class Map:
         return "idle" in self.lines(start, end)[0].get("class", "")
 
     def stations(self) -> list[Box]:
-        """The stations with half of their outline."""
+        """Return the boxes of the stations, including half of their outline."""
         found = []
         for each in self.root.iter(f"{SVG}rect"):
             if each.get("data-station"):
@@ -100,7 +100,7 @@ class Map:
         return found
 
     def labels(self) -> list[Box]:
-        """Where names and numbers are, in a font of usual width."""
+        """Return the boxes of names and numbers, in a font of ordinary width."""
         found = []
         for each in self.root.iter(f"{SVG}text"):
             letter, size = (6.2, 11) if each.get("class") == "number" else (7.4, 13)
@@ -110,7 +110,7 @@ class Map:
         return found
 
     def level_lines(self) -> list[Box]:
-        """The level parts of what is drawn between stations."""
+        """Return the horizontal parts of the lines between stations."""
         found = []
         for path in self.root.iter(f"{SVG}path"):
             if path.get("class") in ("under", "arrow"):
@@ -255,7 +255,7 @@ def test_fifteen_stops_with_cycles_drops_and_dead_letters_do_not_overlap() -> No
 
 @st.composite
 def lines(draw: st.DrawFn) -> tuple[Network, Routes]:
-    """A network of up to 15 stops, with loops and ends anywhere, and records on some of its ways."""
+    """Draw a network of up to 15 stops, with loops and ends anywhere, and records on some of its sections."""
     stops = FIFTEEN[: draw(st.integers(1, 15))]
     ways: list[tuple[str, str | None]] = [("source", stops[0])]
     for after in ("source", *stops):

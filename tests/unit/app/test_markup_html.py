@@ -1,4 +1,4 @@
-"""HTML: text becomes markup only by being escaped."""
+"""HTML: text is always escaped before it becomes markup."""
 
 from __future__ import annotations
 

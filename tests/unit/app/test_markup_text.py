@@ -1,4 +1,4 @@
-"""Text and numbers as people read them in a terminal."""
+"""Text and numbers formatted for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times as ISO 8601 in UTC."""
+"""Times in ISO 8601, in UTC."""
 
 from __future__ import annotations
 

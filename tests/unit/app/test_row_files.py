@@ -1,4 +1,4 @@
-"""The file that `--records` names: each row is a record, and what is no proper CSV is refused with its line."""
+"""Files for `--records`: each row is a record, and an invalid CSV is refused with its line number."""
 
 from __future__ import annotations
 

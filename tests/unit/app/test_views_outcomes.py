@@ -1,4 +1,4 @@
-"""The page of the outcomes: sums over blocks, partitions and workers."""
+"""The page of the outcomes: totals over blocks, partitions and workers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ EVIL = "<script>alert(1)</script>\"'&"
 
 
 async def content(entries: dict[str, Any], partitions: frozenset[int] = ALL) -> OutcomesContent:
-    """The content as it comes over the wire."""
+    """Return the content as another worker receives it."""
     read = await outcomes.read(Entries(entries).table, partitions)
     return msgspec.json.decode(msgspec.json.encode(read), type=OutcomesContent)
 
 
 async def page(entries: dict[str, Any], partitions: frozenset[int] = ALL) -> dict[str, Any]:
-    """The content as a program reads it."""
+    """Return the content as a program reads it."""
     return dict(msgspec.to_builtins(await content(entries, partitions)))
 
 

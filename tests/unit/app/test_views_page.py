@@ -1,4 +1,4 @@
-"""The frame of every page: it links to all others, loads nothing, and shows names as text."""
+"""The layout of every page: it links to all other pages, loads nothing, and escapes names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The partitions that a worker reports: those that are assigned to it and that it has read back."""
+"""The partitions that a worker reports: those that are assigned to it and that it has recovered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABLE, OTHER = "line.table.outcomes", "line.table.journeys"
 
 
 class Group:
-    """What Faust says while partitions change hands."""
+    """Faust's view of a group while partitions are reassigned."""
 
     def __init__(self) -> None:
         self.mine: set[TP] = set()

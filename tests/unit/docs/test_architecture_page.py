@@ -1,4 +1,4 @@
-"""The architecture page shows the tree as it is, and names only what exists."""
+"""The architecture page shows the current tree, and every name on it exists."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ COSTS, LATENCIES = KAFKA.split("latency p50")
 
 
 def rows(table: str) -> list[list[str]]:
-    """The cells of each row of the tables in a text."""
+    """Return the cells of each row of the tables in a text."""
     return [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines() if line[:2] == "| "]
 
 
 def figure(cell: str) -> str:
-    """The figure of a cell without the range of the rounds."""
+    """Return the figure in a cell, without the range over the rounds."""
     return cell.split(" (")[0]
 
 

@@ -1,4 +1,4 @@
-"""The README and docs/ name every command, strategy and parameter; links lead somewhere, and code blocks compile."""
+"""The README and docs/ name every command, strategy and parameter; links resolve, and code blocks compile."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_every_surprise_of_a_condition_is_one(surprise: re.Match[str]) -> None:
 
 
 def answer_of(text: str, record: str) -> str:
-    """Return the answer that a condition gives for a record, in the words of docs/rules.md."""
+    """Return the result of a condition for a record, in the words of docs/rules.md."""
     try:
         condition = Condition.compile(text)
     except ConditionError:

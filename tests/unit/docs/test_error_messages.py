@@ -1,4 +1,4 @@
-"""Every heading of the troubleshooting page is a message that the code really has."""
+"""Every heading of the troubleshooting page is a message that exists in the code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLACEHOLDER = re.compile(r"%(?:\.\d)?[a-z]")
 
 
 def texts(code: ast.AST) -> Iterator[str]:
-    """The texts of a module, with `…` for each part that varies: `{value}` of an f-string, `%s` of a log message."""
+    """Yield the texts of a module, with `…` for each variable part: `{value}` of an f-string, `%s` of a log message."""
     documentation = {id(node.value) for node in ast.walk(code) if isinstance(node, ast.Expr)}
     for node in ast.walk(code):
         if id(node) in documentation:
@@ -33,7 +33,7 @@ def texts(code: ast.AST) -> Iterator[str]:
 
 @cache
 def messages() -> str:
-    """All texts of the code, one a line."""
+    """Return all texts of the code, one per line."""
     files = [file for folder in ("app", "agents", "routing") for file in sorted((PROJECT / folder).rglob("*.py"))]
     return "\n".join(
         text.replace("\n", " ").replace("`", "") for file in files for text in texts(ast.parse(file.read_text("utf-8")))
@@ -41,7 +41,7 @@ def messages() -> str:
 
 
 def is_message(heading: str) -> bool:
-    """Tell whether one text of the code has the fixed words of a heading, in this order."""
+    """Return whether a text of the code contains the fixed words of a heading, in this order."""
     fixed = [re.escape(words.strip()) for words in heading.split(VARYING) if words.strip()]
     return re.search(".*".join(fixed), messages()) is not None
 

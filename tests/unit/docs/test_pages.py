@@ -1,4 +1,4 @@
-"""Pages that list what there is list all of it: causes, strategies, commands, settings, verbs."""
+"""Pages that list causes, strategies, commands, settings or verbs list all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of settings is the one that the code generates, and says everything about each setting."""
+"""The page of settings is the one that the code generates, and describes each setting completely."""
 
 from __future__ import annotations
 

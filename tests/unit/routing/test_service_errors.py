@@ -1,4 +1,4 @@
-"""What a service raised is told with the place in the user's own code."""
+"""Errors of services: reported with the place in the user's own code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def raised(call: Callable[[], Any]) -> str:
 
 
 def end(handler: Callable[[dict[str, Any]], Any]) -> str:
-    """The last thing that `explain` says of a record with this service at its only stop."""
+    """Return the last verdict of `explain` for a record that has this service at its only stop."""
     return [step.verdict for step in explain(RulesTable.parse(TABLE), {"amount": "3"}, {"price": handler}, 64)][-1]
 
 

@@ -1,4 +1,4 @@
-"""The strategies: which there are, and that nothing outside of their module asks which one is on."""
+"""The strategies: the complete list, and no code outside their module that branches on a strategy's name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_only_the_hard_wired_strategy_goes_without_a_published_table() -> None:
 
 
 def asks_by_name(tree: ast.AST) -> Iterator[int]:
-    """The lines that compare something with the name of a strategy, or look it up by it."""
+    """Yield the lines that compare a value with the name of a strategy, or use the name as a key."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             asked = [node.left, *node.comparators]
@@ -98,7 +98,7 @@ ALLOWED = {
     "sys",  # cel_engine keeps the command line of the CEL package from being imported
     *("cel", "msgspec", "orjson", "pydantic", "pyroaring"),
 }
-"""What the core may import: nothing that does I/O, reads the environment or a clock, or draws at random."""
+"""Modules that the core may import: none does I/O, reads the environment or a clock, or draws random numbers."""
 
 BUILTINS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 

@@ -1,4 +1,4 @@
-"""The routing core keeps within its bounds against orjson and CEL alone; a step that gets ten times slower does not."""
+"""Cost of the routing core: within its bounds against orjson and CEL alone; a step that is ten times slower fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def steps() -> list[Case]:
 
 
 def tenfold(job: Job) -> Job:
-    """Return a job of the same work done ten times, each time on data prepared for it."""
+    """Return a job that repeats the same work ten times, each time on freshly prepared data."""
 
     def parts() -> Iterator[Run]:
         for same in zip(*(job() for _ in range(10)), strict=True):

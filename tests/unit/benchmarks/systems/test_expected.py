@@ -1,4 +1,4 @@
-"""The expected result of a workload, and what counts as the same result."""
+"""The expected result of a workload, and which results count as equal to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metroline.app.inputs.lookup_builds import prepare_lookups
 
 
 def through_the_services(record: Record) -> Record | str:
-    """Return the result of the line's own services."""
+    """Return the result that the line's own services produce."""
     for stop in (services.contact_point, services.allow_list, services.log):
         record = stop(record)
         if "hold" in record:

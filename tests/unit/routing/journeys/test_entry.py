@@ -1,4 +1,4 @@
-"""Entry: what of a source message becomes a record, with which id, and where it begins."""
+"""Entry: the records of a source message, their ids, and the addresses where they begin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def entered(
     first: int = 0,
     tables: RuleTables = RuleTables(TO_A, TO_A),  # noqa: B008  # a frozen value
 ) -> dict[str, list[Segment]]:
-    """The segments that leave the on-ramp, by address; the messages' offsets count from `first`."""
+    """Return the segments that leave the on-ramp, by address; the offsets of the messages count from `first`."""
     departures = Departures(strategy, Origin("source", 0))
     enter(departures, range(first, first + len(values)), values, STRATEGIES[strategy], tables, now=5.0)
     return departures.by_address

@@ -1,4 +1,4 @@
-"""What settlement keeps of a million records: the bytes of the table's entries, which are also what a worker holds."""
+"""Size of the settlement table for a million records, in bytes of its entries, which a worker also holds in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DELIVERED = ("log", Ending.DELIVERED.value, "")
 
 
 def kept_of(ids: Iterable[RecordId]) -> int:
-    """Bytes of the entries once these are settled, in packs of a thousand."""
+    """Return the size of the entries, in bytes, after these records are settled in packs of a thousand."""
     blocks: dict[int, SettledBlock] = {}
     pack: list[RecordId] = []
     for record in ids:
@@ -35,7 +35,7 @@ def settle(blocks: dict[int, SettledBlock], pack: list[RecordId]) -> None:
 
 
 def packed(lines: int, without: int | None = None) -> Iterator[RecordId]:
-    """A million records, so many a source message; of each message one is still under way."""
+    """Yield a million records, `lines` per source message, without the record at index `without` of each message."""
     for offset in range(MILLION // lines):
         for index in range(lines):
             if index != without:
@@ -43,7 +43,7 @@ def packed(lines: int, without: int | None = None) -> Iterator[RecordId]:
 
 
 def shuffled(share: float) -> list[RecordId]:
-    """This share of a million records, by chance."""
+    """Return a random sample of a million records; `share` is its size, from 0 to 1."""
     found: list[RecordId] = random.Random(1).sample(range(MILLION), int(share * MILLION))
     return found
 

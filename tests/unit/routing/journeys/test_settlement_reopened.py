@@ -1,4 +1,4 @@
-"""What is settled, reopened and settled again: at every moment each record has one outcome or is under way."""
+"""Records that are settled, reopened and settled again: at any time each has one outcome or is under way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IDS: list[RecordId] = [0, 1, 2, (3, 0, 2), (3, 1, 2), (4, 0, 3), (4, 1, 3), (4, 
 
 
 def again(block: SettledBlock) -> SettledBlock:
-    """As it comes out of the table."""
+    """Return the block after a round trip through the table."""
     return SettledBlock.decode(orjson.loads(orjson.dumps(block.encode())))
 
 

@@ -1,4 +1,4 @@
-"""An envelope comes back as it was sent, and whatever is no envelope is malformed and nothing worse."""
+"""Envelopes: each is decoded as it was encoded, and any other bytes are malformed and cause no other error."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_an_envelope_comes_back_as_it_was_sent(envelope: Envelope) -> None:
 
 
 def read_or_refused(raw: bytes) -> Envelope | None:
-    """The envelope, which can then be sent again, or None where it was refused with its bytes kept."""
+    """Return the envelope, checked to be sendable again, or None if it was refused with its bytes preserved."""
     malformed: MalformedEnvelope | None = None
     try:
         envelope = Envelope.decode(raw)
@@ -159,13 +159,13 @@ anything = st.recursive(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a header."""
+    """Return the path of every value in a header."""
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for step, inner in steps for place in places(inner, (*path, step)))]
 
 
 def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    """A header with another value at a place."""
+    """Return a copy of a header with another value at a path."""
     if not path:
         return new
     changed = dict(value) if isinstance(value, dict) else list(value)

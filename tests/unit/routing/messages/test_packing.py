@@ -1,4 +1,4 @@
-"""Packing: as few envelopes as the bounds allow, in order, and nothing lost."""
+"""Packing: as few envelopes as the limits allow, in order, without losing a record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ lengths = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=6), max_siz
 
 
 def segments_of(sizes: list[list[int]]) -> list[Segment]:
-    """Segments whose lines have these lengths; every record has an id of its own, in order."""
+    """Return segments whose lines have these lengths; every record has an id of its own, in order."""
     made: list[Segment] = []
     offset = 0
     for number, own in enumerate(sizes):
@@ -96,7 +96,7 @@ def test_a_part_keeps_what_its_records_share() -> None:
 
 
 def left(segment: Segment, hop: Hop, max_hops: int) -> tuple[str, Segment]:
-    """The address to which a segment leaves with this hop, and the segment as it travels there."""
+    """Return the address to which this hop sends a segment, and the segment as it travels there."""
     departures = Departures("signpost", ORIGIN, max_hops)
     departures.add(segment, hop)
     [(to, [moved])] = departures.by_address.items()

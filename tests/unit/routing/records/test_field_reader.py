@@ -1,4 +1,4 @@
-"""What is read of a record's line without the rest of it is what reading all of it gives."""
+"""Partial decoding: a field read from a record's line has the value that decoding the whole line would return."""
 
 from __future__ import annotations
 

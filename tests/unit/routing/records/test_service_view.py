@@ -1,4 +1,4 @@
-"""What a service makes of some fields is in the record afterwards, and all others are as they came."""
+"""Services that read some fields: their changes are in the record afterwards, and all other fields are unchanged."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ writings: list[Callable[[Record], str]] = [
 
 
 def changed(record: Record, what: list[tuple[str, str, Any]]) -> Record:
-    """The record after these changes, made in place."""
+    """Apply these changes to the record in place, and return it."""
     for kind, name, value in what:
         inside = record.get(name)
         if kind == "set":
@@ -65,7 +65,7 @@ def changed(record: Record, what: list[tuple[str, str, Any]]) -> Record:
 
 
 def exact(record: Any) -> str:
-    """What tells records apart: 1, 1.0 and true are three values."""
+    """Return a text that distinguishes 1, 1.0 and true."""
     return json.dumps(record, sort_keys=True)
 
 

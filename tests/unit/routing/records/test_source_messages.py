@@ -1,4 +1,4 @@
-"""Source messages: one object is one record, otherwise each line is; nothing that comes in can raise."""
+"""Source messages: one object is one record, otherwise each line is one; no input raises."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.worlds import examples
 
 
 def read(value: bytes | None) -> list[Any]:
-    """Each line's record or, as text, its problem."""
+    """Return the record of each line or, as text, its problem."""
     return [line.problem if line.record is None else line.record for line in read_message(value)]
 
 
@@ -175,7 +175,7 @@ messages = st.lists(st.dictionaries(st.text(), json_values, max_size=3), min_siz
 
 
 def fits(value: Any) -> bool:
-    """Whether JSON in Python keeps every integer."""
+    """Return whether orjson keeps every integer of a value."""
     if isinstance(value, dict):
         return all(map(fits, value.values()))
     if isinstance(value, list):
@@ -247,7 +247,7 @@ mutations = st.tuples(st.integers(0, 60), st.booleans(), st.sampled_from(SHREDS)
 
 @st.composite
 def nearly_good(draw: st.DrawFn) -> bytes:
-    """A good message in which some bytes were written over or put in."""
+    """Draw a good message with some bytes overwritten or inserted."""
     message = draw(st.sampled_from(GOOD))
     for place, over, shard in draw(st.lists(mutations, max_size=3)):
         message = message[:place] + shard + message[place + (len(shard) if over else 0) :]

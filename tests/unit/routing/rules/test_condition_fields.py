@@ -1,4 +1,4 @@
-"""What a condition reads is found in its text: fields, literals of `record`, the whole record, places in between."""
+"""Fields that a condition reads, found in its text: names, literals on `record`, nested places, the whole record."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_condition_may_be_a_thousand_characters_long_and_no_longer() -> None:
 
 
 def asked(text: str, record: dict[str, Any]) -> str:
-    """What is said of a condition: its answer, or why it was refused or not decided."""
+    """Return the result of a condition, or the reason why it was refused or could not be evaluated."""
     try:
         return str(Condition.compile(text).holds(record))
     except ConditionError as error:

@@ -1,4 +1,4 @@
-"""CEL decides; where it cannot and something that is read is null or absent, the condition does not hold."""
+"""Null: CEL decides; if it cannot and a value that is read is null or absent, the condition does not hold."""
 
 from __future__ import annotations
 

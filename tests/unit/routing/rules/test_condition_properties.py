@@ -1,4 +1,4 @@
-"""Whatever a condition says, its answer depends on what it reads and on nothing else, and is the same every time."""
+"""Conditions are deterministic: the result depends only on the fields that a condition reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ranges = st.sampled_from(
 
 
 def larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Expressions made of smaller ones."""
+    """Return a strategy for expressions that are composed of smaller ones."""
     signs = st.sampled_from(["==", "!=", "<", ">", "+", "-", "/", "in", "&&", "||"])
     macros = st.sampled_from(["exists", "all", "exists_one", "map", "filter"])
     methods = st.sampled_from(["startsWith", "contains", "matches", "size"])
@@ -46,7 +46,7 @@ texts = larger(st.one_of(atoms, larger(atoms)))
 
 
 def answer(condition: Condition, record: Record) -> bool | str:
-    """What a condition says of a record, or why it cannot be decided."""
+    """Return the result of a condition for a record, or the reason why it cannot be evaluated."""
     try:
         return condition.holds(record)
     except ConditionError as error:
@@ -54,7 +54,7 @@ def answer(condition: Condition, record: Record) -> bool | str:
 
 
 def turned(value: Any) -> Any:
-    """A value with the keys of its objects in the opposite order."""
+    """Return a value with the keys of its objects in reverse order."""
     if isinstance(value, dict):
         return {name: turned(value[name]) for name in reversed(value)}
     return [turned(element) for element in value] if isinstance(value, list) else value

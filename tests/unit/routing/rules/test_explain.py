@@ -1,4 +1,4 @@
-"""What `explain` tells of a record is what the table decides."""
+"""`explain` reports for a record exactly the decisions that the table makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network of a table: what can be reached, what loops, and what is refused."""
+"""The network of a table: reachable stops, loops, and networks that are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metroline.routing.rules.table import RulesTable
 
 
 def network(*ways: str) -> Network:
-    """A network of ways like 'source > a' and 'a > -', which drops; each is a rule of its own with a condition."""
+    """Return a network of sections such as 'source > a', or 'a > -' for a drop; each has a rule and a condition."""
     rules = []
     for number, way in enumerate(ways):
         after, to = way.split(" > ")

@@ -1,4 +1,4 @@
-"""The indexed and remembered decision is that of a plain loop over the rules."""
+"""The indexed, cached decision is equal to that of a plain loop over the rules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ stops = st.sampled_from(["source", *STOPS])
 
 
 def told(decision: Decision) -> tuple[Any, ...]:
-    """A decision as the judge would say it; of a rule that fails only its kind, since the words are CEL's."""
+    """Return a decision in the form of the judge's verdict.
+
+    Only the kind of a rule's error is compared, since the rest of the message is CEL's.
+    """
     outcome = decision.outcome
     if outcome is None:
         return (decision.stop, None, None, decision.rule)

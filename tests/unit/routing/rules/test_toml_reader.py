@@ -1,4 +1,4 @@
-"""A rules table is read or refused, with every problem at once and each with its line."""
+"""Reading a rules table: it is accepted, or refused with all of its problems at once, each with its line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SERVED = {"check", "log"}
 
 
 def problems(text: str, served: set[str] | None = None) -> list[str]:
-    """What is wrong with a table, as lines 'number: what'; nothing for one that is in order."""
+    """Return the problems of a table as 'line: problem'; an empty list if it is valid."""
     found: tuple[str, ...] = ()
     try:
         if served is None:
