@@ -20,7 +20,7 @@ class Refused(faust.App):
     async def start(self):
         logging.getLogger("mine").info("before")
         try:
-            raise MetrolineError("two cuts of roles")
+            raise MetrolineError("two role assignments")
         except MetrolineError as error:
             if sys.argv[2] == "at the start":
                 raise
@@ -50,7 +50,7 @@ def test_a_refusal_silences_what_faust_says_of_its_shutdown_and_keeps_warnings(t
         check=True,
     )
 
-    assert ended.stdout == "two cuts of roles\n"
+    assert ended.stdout == "two role assignments\n"
     said = [line.split("] ")[-1].strip() for line in ended.stderr.splitlines()]
     at = said.index("before")
     assert said[at + 1 :] == ["something was lost"]

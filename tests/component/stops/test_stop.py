@@ -207,6 +207,22 @@ def test_what_is_read_is_a_list_of_names(reads: Any) -> None:
         service(reads=reads)(as_it_is)
 
 
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        (TimeoutError("slow"), "retries_exhausted: slow"),
+        (None, "retries_exhausted"),
+        (404, "retries_exhausted: 404"),
+        ("no \ud800 text", "retries_exhausted: no ? text"),
+    ],
+)
+async def test_a_retry_may_give_any_object_as_its_reason(bench: Bench, reason: Any, shown: str) -> None:
+    await handled(bench, lambda record: Retry(reason) if record["size"] else record, envelope({"size": 0}, {"size": 1}))
+
+    assert endings_of(bench.producer.to("test.arrivals")) == {1: (Ending.DEAD, shown)}
+    assert [one["size"] for sent in bench.producer.to("test.service.c") for one in sent.records] == [0]
+
+
 async def test_a_drop_with_a_strange_reason_ends_its_record_alone(bench: Bench) -> None:
     reasons: list[Any] = [404, "no \ud800 text", "x" * 10_000, "gift"]
 

@@ -90,3 +90,10 @@ def test_explain_calls_an_answer_what_a_dead_letter_calls_it() -> None:
     assert end(lambda record: None) == "dead: bad_return: NoneType, not a dict, Drop or Retry"
     assert end(lambda record: record | {"at": object()}).startswith("dead: not_encodable: ")
     assert end(lambda record: Retry("busy")) == "unknown: the service asks for another attempt: busy"
+
+
+def test_a_place_that_is_no_text_can_travel_all_the_same() -> None:
+    code = compile("def f():\n    raise ValueError('x')\n", "a\udc80.py", "exec")
+    module: dict[str, Any] = {}
+    exec(code, module)
+    assert raised(module["f"]).encode() == b"ValueError: x (a?.py:2 in f)"
