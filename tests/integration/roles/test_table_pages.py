@@ -74,7 +74,7 @@ def _start(broker: Broker, prefix: str, log: Path) -> Worker:
         "BROKER_REBALANCE_TIMEOUT": "6",
         "BROKER_HEARTBEAT_INTERVAL": "1",
     }
-    command = [sys.executable, "-m", "faust", "-A", "app.main", "worker", "--web-port", port]
+    command = [sys.executable, "-m", "faust", "-A", "metroline.app.main", "worker", "--web-port", port]
     return Worker(Child.start(command, log, ROOT, {**os.environ, **told}), f"http://{HOST}:{port}")
 
 
