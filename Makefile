@@ -51,7 +51,7 @@ up: install  ## run a live line on this machine until Ctrl-C
 	@$(BIN)/metroline up $(ARGS)
 
 test: install-dev  ## run all tests; those on Apache Kafka need Java 17 and Maven
-	@$(BIN)/pytest --numprocesses 4 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 test-unit: install-dev  ## run the unit tests alone: no broker, no waiting
 	@$(BIN)/pytest --numprocesses 2 --dist loadgroup tests/unit $(ARGS)

@@ -147,9 +147,9 @@ def killed(system: System, testbed: Testbed, workload: Workload) -> Figures:
             os.kill(trial.pid, signal.SIGKILL)
         first_seen_at, restarted_at = trial.watch.first_seen_at, time.time()
         with trial.process():
-            found = _watch_until_complete(trial, expected)
-            if isinstance(system, Strategy):
+            if isinstance(system, Strategy):  # first: a process that takes long to start has delivered nothing yet
                 _wait_for_outcomes(trial, expected)
+            found = _watch_until_complete(trial, expected)
         if problems := found.problems(expected, may_lose=True):
             raise TrialFailed("; ".join(problems))
         last_seen_at = max(delivery.seen_at for delivery in trial.watch.deliveries)

@@ -33,7 +33,7 @@ class Departures:
 
     strategy: str
     origin: Origin
-    max_hops: int = 64
+    max_hops: int = Limits().max_hops
     by_address: dict[str, list[Segment]] = field(default_factory=dict)
 
     @classmethod
