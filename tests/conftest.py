@@ -26,12 +26,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-ORDER = ("chaos", "integration", "component", "unit")
-"""Folders of tests, the longest tests first. Short tests at the end let all processes finish at about the same time."""
+ORDER = ("chaos", "component", "integration", "unit")
+"""Folders of tests in the order in which they run.
+
+Chaos comes first, since it takes longest, beside component tests, which leave it the machine. Unit tests come last: they
+are short, so that all processes finish at about the same time.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest tests first."""
+    """Put the tests in the order of their folders."""
     items.sort(key=lambda item: ORDER.index(item.path.relative_to(TESTS).parts[0]))
 
 

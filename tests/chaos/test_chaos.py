@@ -55,13 +55,13 @@ def say(text: str) -> None:
 
 
 @left_out
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_each_kind_of_fault_once_loses_nothing_on_apache_kafka(kafka: Kafka, seed: int, tmp_path: Path) -> None:
     await endure(kafka.broker, kafka, tuple(STRATEGIES), len(Kind), seed, tmp_path)
 
 
 @left_out
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_and_without_the_fault_that_it_cannot_survive_on_the_embedded_broker(
     embedded_broker: Broker, seed: int, tmp_path: Path
 ) -> None:

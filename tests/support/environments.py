@@ -42,7 +42,7 @@ def build(project: Path, folder: Path) -> Path:
         cwd=project,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert built.returncode == 0, built.stdout + built.stderr
@@ -98,6 +98,6 @@ class Environment:
             env={**os.environ, "PYTHONPATH": "", **variables},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=200,
             check=False,
         )

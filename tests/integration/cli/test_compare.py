@@ -162,10 +162,10 @@ def test_what_fails_at_first_has_the_same_outcome_under_every_strategy(tmp_path:
 
 def test_ctrl_c_ends_a_comparison_with_all_that_it_started(tmp_path: Path) -> None:
     with running("compare", "--records", "200000", cwd=tmp_path) as process:
-        wait_until(lambda: any("worker" in child.cmdline() for child in started_by(process)), timeout=90)
+        wait_until(lambda: any("worker" in child.cmdline() for child in started_by(process)), timeout=150)
         started = [child.pid for child in started_by(process)]
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=40)
+        output, _ = process.communicate(timeout=90)
     assert process.returncode == 1
     assert "Traceback" not in output
     wait_until(lambda: not any(map(is_running, started)), timeout=10)
@@ -195,7 +195,7 @@ def test_a_broker_that_dies_is_reported_as_that(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith("line metrobus runs by signpost on kafka://127.0.0.1:")
         broker = next(child for child in started_by(process) if "tansu" in child.name())
         broker.kill()
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=90)
     assert process.returncode == 1
     assert "the broker died: SIGKILL" in output
     assert "Traceback" not in output
