@@ -29,8 +29,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ORDER = ("chaos", "component", "integration", "unit")
 """Folders of tests in the order in which they run.
 
-Chaos comes first, since it takes longest, beside component tests, which leave it the machine. Unit tests come last: they
-are short, so that all processes finish at about the same time.
+Chaos comes first, since it takes longest, beside component tests, which leave it the machine. Unit tests come last:
+they are short, so that all processes finish at about the same time.
 """
 
 
