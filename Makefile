@@ -51,10 +51,10 @@ up: install  ## run a live line on this machine until Ctrl-C
 	@$(BIN)/metroline up $(ARGS)
 
 test: install-dev  ## run all tests; those on Apache Kafka need Java 17 and Maven
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: install-dev  ## run the unit tests alone: no broker, no waiting
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder tests/unit $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/unit $(ARGS)
 
 chaos: install-dev  ## kill, freeze and stop processes of a line on Apache Kafka while records flow: FAULTS=50 SEED=7 STRATEGY=signpost
 	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) $(BIN)/pytest -s tests/chaos $(ARGS)

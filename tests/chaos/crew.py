@@ -86,6 +86,7 @@ class Crew:
                 self.note(f"{hand.role} ended by itself: {hand.process.child.last_words(1)}")
                 self.hands.remove(hand)
                 self.depot.workers.remove(hand.process)
+                await asyncio.to_thread(hand.process.stop)  # closes its guard, which would still run
                 self.hire(hand.role)
             await asyncio.sleep(1.0)
 

@@ -19,7 +19,6 @@ from tests.support.depot import Depot
 FAULTS, SEED, STRATEGY = os.environ.get("FAULTS"), os.environ.get("SEED"), os.environ.get("STRATEGY")
 """Parameters of `make chaos`."""
 
-pytestmark = pytest.mark.xdist_group("chaos")  # one after the other: each wants the machine
 
 asked_for = pytest.mark.skipif(FAULTS is None, reason="`make chaos` runs it")
 left_out = pytest.mark.skipif(FAULTS is not None, reason="the long run is asked for")

@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from benchmarks.report.results import Results
 from benchmarks.systems.brokers import Testbed
 from benchmarks.systems.sections import Plan, run_section
 from benchmarks.systems.systems import SYSTEMS
-
-pytestmark = pytest.mark.xdist_group("benchmarks")  # one process runs all of them, on one testbed
 
 
 def test_a_failed_system_is_named_in_the_results_and_the_others_go_on(testbed: Testbed, tmp_path: Path) -> None:

@@ -15,8 +15,6 @@ from benchmarks.systems.system import System
 from benchmarks.systems.systems import SYSTEMS
 from benchmarks.systems.trial import TrialFailed
 
-pytestmark = pytest.mark.xdist_group("benchmarks")  # one process runs all of them, on one testbed
-
 CONFLUENT = next(system for system in SYSTEMS if system.name == "raw_confluent")
 
 

@@ -24,8 +24,6 @@ from tests.support.depot import Depot, check_ways, numbered
 USER = "metroline"
 PASSWORD = "open sesame; 9%"
 
-pytestmark = pytest.mark.xdist_group("secured")  # one process runs all of them, on one broker
-
 
 @dataclass(frozen=True, slots=True)
 class Authority:

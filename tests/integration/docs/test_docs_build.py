@@ -44,9 +44,6 @@ class Loaded(HTMLParser):
             self.addresses.append(values["href"])
 
 
-pytestmark = pytest.mark.xdist_group("docs")  # one process builds the site and looks at it
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the documentation as `make docs` does: in strict mode, in which a broken link is an error."""

@@ -63,9 +63,6 @@ def expected_stops(flight: Record) -> list[str]:
     return LOOKED_UP if departed >= 15 else ["carrier", "claims", "log"]
 
 
-pytestmark = pytest.mark.xdist_group("flights")  # one process reads the year's departures
-
-
 @pytest.fixture(scope="module")
 def year() -> tuple[int, list[Record]]:
     """Return the number of departures in the year and a sample of them.

@@ -16,8 +16,6 @@ from benchmarks.micro import core
 from benchmarks.micro.core_cases import LONG_HISTORY, MANY_CONDITIONS, MANY_MATCHES, cases
 from benchmarks.micro.ratio import Case, Figure, Job, Run, Stopwatch, measure
 
-pytestmark = pytest.mark.xdist_group("core")  # the steps are measured once
-
 
 @pytest.fixture(scope="module")
 def steps() -> list[Case]:
