@@ -11,7 +11,7 @@ from metroline.app.compare.charts import bars
 from metroline.app.compare.comparison import Comparison, Run
 from metroline.app.compare.figures import COSTS, COUNTS, Figure
 from metroline.app.compare.routes import maps_and_routes
-from metroline.app.markup.html import Markup, tag
+from metroline.app.markup.html import Markup, head, tag
 from metroline.app.markup.numbers import count, percent
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.network import Network
@@ -32,16 +32,7 @@ def render(
         tag("main", _verdict(comparison), _table(runs), _charts(runs), maps_and_routes(runs, network)),
         tag("footer", _measurement(runs, command, when, environment)),
     )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name_="color-scheme", content="light dark"),
-        tag("link", rel="icon", href="data:,"),
-        tag("title", title),
-        tag("style", _style()),
-    )
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+    return f"<!DOCTYPE html>\n{tag('html', head(title, _style()), body, lang='en')}\n"
 
 
 @cache

@@ -63,3 +63,16 @@ def _head(head: str) -> Markup:
 
 def _cell(cell: object) -> Markup:
     return cell if isinstance(cell, Markup) and cell.startswith("<td") else tag("td", cell)
+
+
+def head(title: str, style: Markup) -> Markup:
+    """Return the head of a page that loads nothing: its style stands in it, for light and dark."""
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name_="color-scheme", content="light dark"),
+        tag("link", rel="icon", href="data:,"),
+        tag("title", title),
+        tag("style", style),
+    )

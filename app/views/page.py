@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from metroline.app.markup.html import Markup, tag
+from metroline.app.markup.html import Markup, head, tag
 
 SEPARATOR = " · "
 
@@ -24,7 +24,7 @@ def document(title: str, line: str, worker: str, path: str, body: Markup) -> str
     """Return a whole HTML document. `worker` is the address of the worker that answers, `path` that of the page."""
     return "<!DOCTYPE html>\n" + tag(
         "html",
-        _head(f"{title}{SEPARATOR}{line}"),
+        head(f"{title}{SEPARATOR}{line}", _style()),
         tag(
             "body",
             tag("header", tag("a", line, class_="line", href="/"), tag("nav", _links(path))),
@@ -38,18 +38,6 @@ def document(title: str, line: str, worker: str, path: str, body: Markup) -> str
             ),
         ),
         lang="en",
-    )
-
-
-def _head(title: str) -> Markup:
-    return tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name_="color-scheme", content="light dark"),
-        tag("link", rel="icon", href="data:,"),
-        tag("title", title),
-        tag("style", _style()),
     )
 
 
