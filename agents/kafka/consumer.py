@@ -1,0 +1,174 @@
+"""The workers' consumer: librdkafka, which fetches, checks and decompresses in threads of its own, outside Python."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from threading import Condition, Thread
+from typing import Any
+
+from aiokafka import TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as Position
+
+from metroline.agents.kafka.cluster import ClusterError
+
+POLL_SECONDS = 0.05
+"""Time that the thread waits for a message before it looks whether it is still wanted."""
+
+MAX_MESSAGES = 10_000
+"""Maximum number of messages that are taken at once."""
+
+COMPLAINT_SECONDS = 10.0
+"""Time between two log lines about the same error."""
+
+Fetched = dict[TopicPartition, list[Message]]
+"""Messages by partition, in the order of their offsets."""
+
+log = logging.getLogger(__name__)
+
+
+class KafkaConsumer:
+    """Takes messages from the partitions that are assigned to it.
+
+    A thread waits for messages while they are wanted, that is, while `take` is called; what is not taken stays with
+    librdkafka, which bounds the bytes that it holds. The thread waits for one message and then takes what else is
+    there: `consume(n, timeout)` of confluent-kafka would wait until n messages are there or the time is up.
+    """
+
+    def __init__(self, config: Mapping[str, Any], name: str) -> None:
+        """Take configuration of librdkafka; `name` is that of the thread and stands in the log."""
+        self.name = name
+        self._complaints: dict[str, float] = {}
+        self._fatal: KafkaException | None = None
+        defaults = {
+            "group.id": name,  # required by librdkafka, and not used unless topics are subscribed to
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": False,
+            "log.connection.close": False,
+            "error_cb": self._complain,
+        }
+        self.client = Consumer(defaults | dict(config), logger=log)
+        self._loop = asyncio.get_running_loop()
+        self._changed = Condition()
+        self._is_wanted = False
+        self._is_polling = False
+        self._is_closed = False
+        self._fetched: list[Message] = []
+        self._arrived = asyncio.Event()
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    async def take(self, seconds: float) -> Fetched:
+        """Return the messages that are there, or wait up to `seconds` for the first one; raise `ClusterError`."""
+        if not self._fetched:
+            self._arrived.clear()
+            with self._changed:
+                self._is_wanted = True
+                self._changed.notify_all()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._arrived.wait()
+        return self._take_fetched()
+
+    async def park(self) -> Fetched:
+        """Stop fetching until the next `take`; return the messages that were taken meanwhile."""
+        with self._changed:
+            self._is_wanted = False
+        if self._is_polling:
+            await asyncio.to_thread(self._wait_until_parked)
+        return self._take_fetched()
+
+    async def assign(self, offsets: Mapping[TopicPartition, int]) -> Fetched:
+        """Add partitions, each from an offset; return the messages of others that were taken meanwhile."""
+        taken = await self.park()
+        positions = [Position(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
+        self.client.incremental_assign(positions)
+        return taken
+
+    async def unassign(self, partitions: Iterable[TopicPartition]) -> Fetched:
+        """Remove partitions; return the messages that were taken meanwhile."""
+        taken = await self.park()
+        self.client.incremental_unassign([Position(tp.topic, tp.partition) for tp in partitions])
+        return taken
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """Return the offset after the last message as the latest fetch told it; None if no fetch told it yet."""
+        try:
+            _, end = self.client.get_watermark_offsets(Position(partition.topic, partition.partition), cached=True)
+        except KafkaException:
+            return None
+        return None if end < 0 else end
+
+    async def close(self) -> None:
+        """Stop the thread and close the client."""
+        with self._changed:
+            self._is_closed = True
+            self._is_wanted = False
+            self._changed.notify_all()
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self.client.close)
+
+    def _wait_until_parked(self) -> None:
+        with self._changed:
+            while self._is_polling:
+                self._changed.wait()
+
+    def _take_fetched(self) -> Fetched:
+        if self._fatal is not None:
+            raise ClusterError(f"{self.name} cannot read any more: {self._fatal}")
+        with self._changed:
+            messages, self._fetched = self._fetched, []
+        fetched: Fetched = {}
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._complain(error)
+                continue
+            topic, partition = message.topic(), message.partition()
+            assert topic is not None
+            assert partition is not None
+            fetched.setdefault(TopicPartition(topic, partition), []).append(message)
+        return fetched
+
+    def _run(self) -> None:
+        """Wait for messages while they are wanted. Runs in the thread."""
+        while True:
+            with self._changed:
+                while not (self._is_wanted or self._is_closed):
+                    self._changed.wait()
+                if self._is_closed:
+                    return
+                self._is_polling = True
+            messages = self._poll()
+            with self._changed:
+                self._is_polling = False
+                self._changed.notify_all()
+                if not messages and self._fatal is None:
+                    continue
+                self._fetched.extend(messages)
+                self._is_wanted = False
+            with suppress(RuntimeError):  # the event loop was closed meanwhile
+                self._loop.call_soon_threadsafe(self._arrived.set)
+
+    def _poll(self) -> Sequence[Message]:
+        try:
+            first = self.client.poll(POLL_SECONDS)
+            if first is None:
+                return ()
+            return [first, *self.client.consume(MAX_MESSAGES - 1, 0)]
+        except KafkaException as error:
+            self._fatal = error
+            return ()
+
+    def _complain(self, error: KafkaError) -> None:
+        """Log an error, each kind at most once in `COMPLAINT_SECONDS`: librdkafka reports some with every fetch."""
+        now = time.monotonic()
+        if now - self._complaints.get(error.name(), -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
+            self._complaints[error.name()] = now
+            log.warning("%s: %s (%s)", self.name, error.str(), error.name())
