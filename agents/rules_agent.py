@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import cast
 from uuid import uuid4
 
 import orjson
 from faust.streams import Stream
-from faust.types import EventT
 
 from metroline.agents.delivery.acknowledgements import AckTracker
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.kafka.fetch_buffers import MessageBatch
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.live_rules import LiveRules
@@ -37,12 +38,18 @@ class RulesAgent:
         async for event in stream.noack().events():
             pending = await tracker.track(event)
             if pending is not None:
-                tracker.complete(pending, await self._apply(event))
+                tracker.complete(pending, await self._apply_all(cast(MessageBatch, event.message.value)))
 
-    async def _apply(self, event: EventT[bytes]) -> list[Confirmation]:
-        version = event.message.offset + 1
+    async def _apply_all(self, batch: MessageBatch) -> list[Confirmation]:
+        return [
+            confirmation
+            for offset, value in zip(batch.offsets, batch.values, strict=True)
+            for confirmation in await self._apply(offset + 1, value)
+        ]
+
+    async def _apply(self, version: int, value: bytes) -> list[Confirmation]:
         try:
-            publication = Publication.of_json(orjson.loads(event.message.value or b""))
+            publication = Publication.of_json(orjson.loads(value))
         except (LookupError, TypeError, ValueError) as error:
             log.error("the message at offset %d of the rules topic is not a publication: %r", version - 1, error)
             return []

@@ -76,6 +76,10 @@ class KafkaConsumer:
                     await self._arrived.wait()
         return self._take_fetched()
 
+    def wake(self) -> None:
+        """Make a `take` that waits return at once."""
+        self._arrived.set()
+
     async def park(self) -> Fetched:
         """Stop fetching until the next `take`; return the messages that were taken meanwhile."""
         with self._changed:

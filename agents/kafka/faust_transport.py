@@ -1,64 +1,67 @@
-"""Faust's transport with a configurable fetch wait and reliable high watermarks.
+"""Faust's transport, with librdkafka as the reader.
 
-Faust lets a fetch wait 1.5 s for data. On a broker that does not answer as soon as data arrives, such as the embedded
-one, every hop takes that long. And table recovery reads a changelog up to its high watermark: if that is reported too
-low, the last updates are lost.
+Faust's consumer keeps what Faust needs of it: the membership in the group, Faust's own assignor, which places tables,
+and the commits. Its data come through a consumer of librdkafka, which is told its partitions: aiokafka encodes and
+decodes every assigned partition in Python with each fetch. An agent is handed all messages that are there of a
+partition as one event, so that the cost of an event is shared.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, cast
 
-import aiokafka
+from aiokafka import TopicPartition
+from confluent_kafka import Message as Fetched
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, Message
+from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import ConsumerT
 
 from metroline.agents.kafka.cluster import Cluster
-from metroline.agents.kafka.flow_control import FetchBudget
+from metroline.agents.kafka.consumer import KafkaConsumer
+from metroline.agents.kafka.fetch_buffers import FetchBuffers
 from metroline.agents.kafka.tansu import leave_only_stable_groups
 from metroline.agents.kafka.topic_admin import TopicAdmin
 
 MAX_TOPIC_BYTES = 2 * 1024 * 1024
-"""Bytes that a worker may hold of one topic. Faust delivers to all agents in one loop: a full one would stop all."""
+"""Bytes that a worker holds of one topic before it stops fetching it. One consumer serves all agents."""
 
-RETRY_SECONDS = 0.02
-"""Time after which topics that were over their budget are tried again."""
+PREFETCH_KBYTES = 8 * 1024
+"""KiB that librdkafka may hold of all topics."""
+
+FULL_SECONDS = 0.02
+"""Time after which librdkafka looks again whether it may fetch, if it held `PREFETCH_KBYTES`."""
 
 DRAIN_SECONDS = 5.0
 """Time that open messages have to be acknowledged when partitions are revoked or the worker stops."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread in which Faust's consumer runs."""
+    """The thread in which aiokafka keeps the membership. It fetches no messages."""
 
     async def on_start(self) -> None:
         """Run in the consumer's thread, when it starts."""
         await super().on_start()
-        await leave_only_stable_groups(self._consumer, cast(Transport, self.transport).cluster)
-
-    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = int(cast(Transport, transport).fetch_wait * 1000)  # Faust has no setting for it
-        return consumer
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek each stream to its committed offset, or to its beginning if nothing was committed."""
-        return cast("Mapping[TP, int]", await self.call_thread(self._seek_to_committed))
-
-    async def _seek_to_committed(self) -> Mapping[TP, int]:
         consumer = self._ensure_consumer()
-        committed = await consumer.seek_to_committed()
-        changelogs = self.app.tables.changelog_topics
-        unread = [
-            partition for partition, offset in committed.items() if not offset and partition.topic not in changelogs
-        ]
-        if unread:
-            await consumer.seek_to_beginning(*unread)
-        return cast("Mapping[TP, int]", committed)
+        consumer._fetcher._fetch_task.cancel()
+        await leave_only_stable_groups(consumer, cast(Transport, self.transport).cluster)
+
+    def note_activity(self) -> None:
+        """Tell aiokafka that messages are being taken; otherwise it would leave the group as an idle member."""
+        self._ensure_consumer()._subscription._last_fetch_ended = time.monotonic()
+
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        """Return the committed offsets of those partitions that have one, asked for with one request."""
+        return cast("dict[TP, int]", await self.call_thread(self._committed, partitions))
+
+    async def _committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
+        found = await self._ensure_consumer()._coordinator.fetch_committed_offsets(asked)
+        return {TP(tp.topic, tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
 
     async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
         cluster = cast(Transport, self.transport).cluster
@@ -67,45 +70,196 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer, which fetches only from topics that are within their budget."""
+    """Faust's consumer, which reads from librdkafka."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.budget = FetchBudget(MAX_TOPIC_BYTES)
+        self.buffers = FetchBuffers(MAX_TOPIC_BYTES)
+        self._reader: KafkaConsumer | None = None
+        self._fetching: set[TP] = set()
+        """The partitions that are assigned to the reader."""
+        self._acknowledged: dict[TP, int] = {}
+        """The next offset to commit of each partition, unless it is committed already."""
+
+    # What is read
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        if active_partitions is None:
-            return await super()._getmany(active_partitions, timeout)
-        fetchable = self.budget.fetchable(active_partitions)
-        if not fetchable:
-            await self.sleep(RETRY_SECONDS)
-            return {}
-        # A partition that is left out is due soon: a fetch that finds nothing must not delay it.
-        wait = timeout if len(fetchable) == len(active_partitions) else RETRY_SECONDS
-        return await super()._getmany(fetchable, wait)
+        """Fetch until one of the active partitions has messages, or for `timeout` seconds."""
+        active = active_partitions or set()
+        self._line_thread.note_activity()
+        await self._fetch_from(set(self.buffers.open_among(active)))
+        if self._fetching and not self.buffers.ready(active):
+            self._store(await self._librdkafka().take(timeout))
+        elif not self.buffers.ready(active):
+            await self.sleep(FULL_SECONDS)
+        return {}
 
-    def _to_message(self, tp: TP, record: Any) -> Any:
-        if self.app.topics.acks_enabled_for(tp.topic):
-            self.budget.take(tp, record.offset, len(record.value or b""))
-        return super()._to_message(tp, record)
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """Yield batches of the topics of agents, and single messages of changelogs."""
+        _, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        is_acknowledged = self.app.topics.acks_enabled_for
+        for tp in self.buffers.ready(active or ()):
+            take = self._next_batch if is_acknowledged(tp.topic) else self._next_message
+            while self.flow_active and not self.should_stop and generation == self.app.consumer_generation_id:
+                message = take(tp)
+                if message is None:
+                    break
+                yield tp, message
 
-    def ack(self, message: Message) -> bool:
-        """Acknowledge a message that a stream is done with."""
-        self.budget.give_back(message.tp, message.offset)
-        return super().ack(message)
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand messages to the agents and tables until the worker stops."""
+        while not (self.should_stop or fetcher.should_stop):
+            async for tp, message in self.getmany(timeout=1.0):
+                await self._pass_on(message)
+                self._read_offset[tp] = message.offset
+            await asyncio.sleep(0)  # the agents' turn
+
+    async def _pass_on(self, message: Message) -> None:
+        """Hand a message over, unless a rebalance begins: the message then comes again."""
+        if self.app.flow_control.is_active():
+            await self.callback(message)
+        else:
+            await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    def _next_batch(self, tp: TP) -> Message | None:
+        batch = self.buffers.take_batch(tp)
+        if batch is None:
+            return None
+        return self._as_message(tp, batch.offsets[-1], batch.timestamp, None, batch, batch.size)
+
+    def _next_message(self, tp: TP) -> Message | None:
+        one = self.buffers.take_one(tp)
+        if one is None:
+            return None
+        return self._as_message(tp, one.offset() or 0, one.timestamp()[1] / 1_000, one.key(), one.value(), len(one))
+
+    def _as_message(
+        self, tp: TP, offset: int, timestamp: float, key: bytes | None, value: Any, size: int
+    ) -> ConsumerMessage:
+        return ConsumerMessage(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=offset,
+            timestamp=timestamp,
+            timestamp_type=0,
+            headers=[],
+            key=key,
+            value=value,
+            checksum=None,
+            serialized_key_size=len(key or b""),
+            serialized_value_size=size,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def _librdkafka(self) -> KafkaConsumer:
+        if self._reader is None:
+            self._reader = cast(Transport, self.transport).new_reader()
+        return self._reader
+
+    async def _fetch_from(self, wanted: set[TP]) -> None:
+        """Fetch from these partitions only."""
+        if wanted == self._fetching:
+            return
+        reader = self._librdkafka()
+        self._store(await reader.park())
+        if self._fetching - wanted:
+            self._store(await reader.unassign(self._fetching - wanted))
+        if wanted - self._fetching:
+            self._store(await reader.assign({tp: self.buffers.next_offset(tp) for tp in wanted - self._fetching}))
+        self._fetching = wanted
+
+    def _store(self, fetched: Mapping[TopicPartition, list[Fetched]]) -> None:
+        for tp, messages in fetched.items():
+            self.buffers.add(TP(tp.topic, tp.partition), messages)
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Read from partitions from now on."""
+        super().resume_partitions(tps)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None:
+            self._reader.wake()
+
+    # Where it is read from
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to the committed offset of each partition, or to the beginning of one of an agent that has none.
+
+        Changelogs have none: recovery knows where to go on in them.
+        """
+        assigned = self.assignment()
+        committed = await self._line_thread.committed(assigned)
+        changelogs = self.app.tables.changelog_topics
+        await self._seek_all({tp: offset for tp, offset in committed.items() if offset})
+        fresh = [tp for tp in assigned if not committed.get(tp) and tp.topic not in changelogs]
+        await self._fetch_from(self._fetching - set(fresh))
+        self.buffers.clear(fresh)
+        return committed
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Go to these offsets."""
+        await self._seek_all(partitions)
+        for tp, offset in partitions.items():
+            self._read_offset[tp] = offset or None
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        await self._seek_all({partition: offset})
+
+    async def _seek_all(self, offsets: Mapping[TP, int]) -> None:
+        await self._fetch_from(self._fetching - offsets.keys())
+        for tp, offset in offsets.items():
+            self.buffers.seek(tp, offset)
+
+    async def position(self, tp: TP) -> int | None:
+        """Return the offset after the last message that was fetched."""
+        offset = self.buffers.next_offset(tp)
+        return offset if offset >= 0 else None
+
+    def highwater(self, tp: TP) -> int:
+        """Return the offset after the last message of a partition, as far as the reader knows it; 0 if it does not."""
+        return (self._reader.highwater(tp) if self._reader is not None else None) or 0
 
     async def perform_seek(self) -> None:
         """Stop the flow of messages before the seek; Faust resumes it right afterwards."""
         self.stop_flow()
         await super().perform_seek()
-        self.budget.clear()  # messages fetched since the rebalance were discarded and come again
+
+    # What is acknowledged
+
+    def ack(self, message: Message) -> bool:
+        """Acknowledge a batch. Those before it in its partition were acknowledged before (`AckTracker`)."""
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        if self.buffers.acknowledge(message.tp, message.offset):
+            self._wake()
+        if message.tp in self._committed_offset or message.tp in self.assignment():
+            self._acknowledged[message.tp] = message.offset + 1
+        if self._waiting_for_ack is not None and not self._waiting_for_ack.done():
+            self._waiting_for_ack.set_result(None)
+        return True
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:
+        return [tp for tp in self._acknowledged if topics is None or tp in topics or tp.topic in topics]
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._acknowledged.pop(tp, None)
+
+    # Rebalances
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit acknowledged messages first. Faust discards them, and each rebalance would repeat seconds of work."""
         if not self.app.should_stop:
             await self.commit()
         await super().on_partitions_revoked(revoked)
-        self.budget.clear()
+        await self._fetch_from(self._fetching - revoked)
+        self.buffers.clear(revoked)
+        for tp in revoked:
+            self._acknowledged.pop(tp, None)
         cast(Transport, self.transport).reset()
 
     async def wait_empty(self) -> None:
@@ -118,6 +272,23 @@ class Consumer(driver.Consumer):
             self.log.info("%d messages are left open and come again", len(self._unacked_messages))
         finally:
             drain(False)
+
+    async def on_stop(self) -> None:
+        """Close the reader last: acknowledgements may still arrive while Faust waits for open messages."""
+        with suppress(asyncio.CancelledError):
+            await super().on_stop()
+        if self._reader is not None:
+            await self._reader.close()
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Do nothing. Faust looks here at aiokafka's fetcher for partitions that stand still; it does not fetch."""
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Do nothing, as in `verify_event_path`."""
+
+    @property
+    def _line_thread(self) -> ConsumerThread:
+        return cast(ConsumerThread, self._thread)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -148,3 +319,14 @@ class Transport(driver.Transport):
         self.fetch_wait = fetch_wait
         self.drain = drain
         self.reset = reset
+
+    def new_reader(self) -> KafkaConsumer:
+        """Return the consumer that reads the topics of agents and the changelogs of tables."""
+        config = {
+            "fetch.wait.max.ms": int(self.fetch_wait * 1000),
+            "fetch.message.max.bytes": self.app.conf.consumer_max_fetch_size,
+            "queued.max.messages.kbytes": PREFETCH_KBYTES,
+            "fetch.queue.backoff.ms": int(FULL_SECONDS * 1000),
+            "check.crcs": True,
+        }
+        return KafkaConsumer(self.cluster.librdkafka | config, "bus")

@@ -6,7 +6,7 @@ share is written once: each segment in the header holds the history and the plan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -98,6 +98,12 @@ def pack(
             count += len(part.ids)
     if held:
         yield Envelope(strategy, origin, tuple(held))
+
+
+def join(envelopes: Sequence[Envelope]) -> Envelope:
+    """Return one envelope with the segments of envelopes that have the same strategy and origin."""
+    segments = tuple(segment for envelope in envelopes for segment in envelope.segments)
+    return Envelope(envelopes[0].strategy, envelopes[0].origin, segments)
 
 
 def _split(segment: Segment, max_bytes: int, max_records: int) -> Iterator[tuple[Segment, int]]:

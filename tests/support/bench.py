@@ -16,6 +16,7 @@ from faust.types import TP, EventT, Message
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.metrics import WorkerMetrics
+from metroline.agents.kafka.fetch_buffers import MessageBatch
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.service import Handler, Service
@@ -134,7 +135,8 @@ class Mailbox:
         """Return the next message of a partition without adding it to the stream."""
         offset = self._offsets.get(partition, 0)
         self._offsets[partition] = offset + 1
-        message: Message = Message(self.topic, partition, offset, 0.0, 0, None, None, cast(bytes, value), checksum=None)
+        batch = MessageBatch((offset,), (value or b"",), 0.0, len(value or b""))
+        message: Message = Message(self.topic, partition, offset, 0.0, 0, None, None, cast(Any, batch), checksum=None)
         return cast("EventT[bytes]", FakeEvent(message, self._note))
 
     def close(self) -> None:
