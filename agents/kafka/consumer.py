@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any
 
 from aiokafka import TopicPartition
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.kafka.complaints import Complaints
 
 POLL_SECONDS = 0.05
 """Time that the thread waits for a message before it looks whether it is still wanted."""
 
 MAX_MESSAGES = 10_000
 """Maximum number of messages that are taken at once."""
-
-COMPLAINT_SECONDS = 10.0
-"""Time between two log lines about the same error."""
 
 Fetched = dict[TopicPartition, list[Message]]
 """Messages by partition, in the order of their offsets."""
@@ -42,7 +39,7 @@ class KafkaConsumer:
     def __init__(self, config: Mapping[str, Any], name: str) -> None:
         """Take configuration of librdkafka; `name` is that of the thread and stands in the log."""
         self.name = name
-        self._complaints: dict[str, float] = {}
+        self._complaints = Complaints(name)
         self._fatal: KafkaException | None = None
         defaults = {
             "group.id": name,  # required by librdkafka, and not used unless topics are subscribed to
@@ -50,10 +47,8 @@ class KafkaConsumer:
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": False,
-            "log.connection.close": False,
-            "error_cb": self._complain,
         }
-        self.client = Consumer(defaults | dict(config), logger=log)
+        self.client = Consumer(defaults | self._complaints.config | dict(config), logger=log)
         self._loop = asyncio.get_running_loop()
         self._changed = Condition()
         self._is_wanted = False
@@ -132,7 +127,7 @@ class KafkaConsumer:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._complain(error)
+                self._complaints.tell(error)
                 continue
             topic, partition = message.topic(), message.partition()
             assert topic is not None
@@ -169,10 +164,3 @@ class KafkaConsumer:
         except KafkaException as error:
             self._fatal = error
             return ()
-
-    def _complain(self, error: KafkaError) -> None:
-        """Log an error, each kind at most once in `COMPLAINT_SECONDS`: librdkafka reports some with every fetch."""
-        now = time.monotonic()
-        if now - self._complaints.get(error.name(), -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
-            self._complaints[error.name()] = now
-            log.warning("%s: %s (%s)", self.name, error.str(), error.name())

@@ -12,6 +12,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from metroline.agents.kafka.complaints import Complaints
 from metroline.routing.errors import MetrolineError
 
 Confirmation = asyncio.Future[None]
@@ -68,7 +69,7 @@ class KafkaProducer:
             "linger.ms": 0,
             "message.max.bytes": message_bytes,
             "message.timeout.ms": int(GIVE_UP_SECONDS * 1000),
-            "log.connection.close": False,
+            **Complaints("producer").config,
         }
         self._client: Producer | None = None
         self._thread: Thread | None = None

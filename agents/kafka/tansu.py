@@ -1,5 +1,9 @@
 """Works around the way in which Tansu, the embedded broker, forms consumer groups.
 
+Seen with Tansu 0.6.0 and librdkafka 2.16.0, without a way around: Tansu answers a fetch of a deleted topic with a topic
+that has neither name nor id, and librdkafka crashes on it (`rd_kafka_metadata_update_op`). So no topic may be deleted
+on an embedded broker while a worker reads it.
+
 Seen with Tansu 0.6.0: if the leader of a group leaves while the group is being formed, the broker keeps waiting for
 it, elects no other leader, and the group never forms again. A member that disappears without a LeaveGroup request is
 removed after its session timeout, whether it is the leader or not. Apache Kafka elects another leader, so there every
