@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from metroline.agents.delivery.agent_loop import AgentLoop
+from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.outcome_writer import OutcomeWriter
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.journeys.arrival import settle
+from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.messages.envelope import Envelope
 
@@ -33,8 +35,8 @@ class Arrivals:
         self._blocks.clear()
         self.writer.reset()
 
-    async def handle(self, envelope: Envelope) -> list[Confirmation]:
-        """Settle the records of an envelope and return the confirmation that everything about them is written.
+    async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
+        """Settle the records of an envelope; the unit of work is held until everything about them is written.
 
         The next envelope is handled while the records and table entries of this one are being written.
         """
@@ -44,8 +46,15 @@ class Arrivals:
         for segment in settlement.fresh:
             if segment.outcome is not None:
                 self.bus.metrics.settled[segment.outcome.ending.value] += len(segment.ids)
-        replayed = await self.bus.dispatch(departures)
-        return [await self.writer.write(envelope, settlement, replayed, epoch)]
+        replayed = [await self._replay(departures)] if departures.by_address else []
+        unit.follow(await self.writer.write(envelope, settlement, replayed, epoch))
+
+    async def _replay(self, departures: Departures) -> Confirmation:
+        """Send reopened dead letters on their way; return the confirmation that all of them are sent."""
+        unit, confirmation = confirmed_unit(self.bus.work_time)
+        await self.bus.dispatch(departures, unit)
+        unit.release()
+        return confirmation
 
     def _block(self, key: bytes) -> SettledBlock:
         block = self._blocks.get(key)

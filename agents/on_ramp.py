@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.unit_of_work import confirmed_unit
 from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.producer import Confirmation
@@ -80,7 +81,10 @@ class OnRamp(BatchConsumer):
         offsets = [message.offset for message in messages]
         values = [message.value for message in messages]
         enter(departures, offsets, values, self.strategy, self.rules.rule_tables, self.clock())
-        return messages[-1].offset + 1, await self.bus.dispatch(departures, FILL)
+        unit, confirmation = confirmed_unit(self.bus.work_time)
+        await self.bus.dispatch(departures, unit, FILL)
+        unit.release()
+        return messages[-1].offset + 1, [confirmation]
 
     async def begin(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
         """Check newly assigned partitions; raise `SourceRenewed` if the source topic was created again.

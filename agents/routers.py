@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metroline.agents.delivery.agent_loop import AgentLoop
-from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.journeys.deciders import Router, route
 from metroline.routing.messages.envelope import Envelope
@@ -17,8 +17,8 @@ class RouterAgent:
         self.rules = rules
         self.router = router
 
-    async def handle(self, envelope: Envelope) -> list[Confirmation]:
+    async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Decide the next steps of the records of an envelope and send the records on."""
         departures = self.bus.departures(envelope)
         route(departures, self.router, envelope, self.rules.rule_tables.live)
-        return await self.bus.dispatch(departures)
+        await self.bus.dispatch(departures, unit)

@@ -12,8 +12,8 @@ from faust.streams import Stream
 
 from metroline.agents.delivery.acknowledgements import AckTracker
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.kafka.fetch_buffers import MessageBatch
-from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.publication import Publication
@@ -34,28 +34,24 @@ class RulesAgent:
 
     async def run(self, stream: Stream[bytes]) -> None:
         """Apply every publication on the rules topic."""
-        tracker = AckTracker()
+        tracker = AckTracker(self.bus.work_time)
         async for event in stream.noack().events():
-            pending = await tracker.track(event)
-            if pending is not None:
-                tracker.complete(pending, await self._apply_all(cast(MessageBatch, event.message.value)))
+            unit = await tracker.track(event)
+            if unit is not None:
+                batch = cast(MessageBatch, event.message.value)
+                for offset, value in zip(batch.offsets, batch.values, strict=True):
+                    await self._apply(offset + 1, value, unit)
+                unit.release()
 
-    async def _apply_all(self, batch: MessageBatch) -> list[Confirmation]:
-        return [
-            confirmation
-            for offset, value in zip(batch.offsets, batch.values, strict=True)
-            for confirmation in await self._apply(offset + 1, value)
-        ]
-
-    async def _apply(self, version: int, value: bytes) -> list[Confirmation]:
+    async def _apply(self, version: int, value: bytes, unit: UnitOfWork) -> None:
         try:
             publication = Publication.of_json(orjson.loads(value))
         except (LookupError, TypeError, ValueError) as error:
             log.error("the message at offset %d of the rules topic is not a publication: %r", version - 1, error)
-            return []
+            return
         latest = self.rules.latest
         if version <= latest:
-            return []
+            return
         if publication.replaces != latest:
             log.warning(
                 "version %d of the rules table is ignored: it replaces version %d, but version %d is current",
@@ -63,8 +59,8 @@ class RulesAgent:
                 publication.replaces,
                 latest,
             )
-            return []
-        return [await self.table.put(self.bus, 0, str(version).encode(), publication.as_json())]
+            return
+        unit.follow(await self.table.put(self.bus, 0, str(version).encode(), publication.as_json()))
 
 
 async def publish_first(bus: Bus, text: str, clock: Callable[[], float]) -> None:

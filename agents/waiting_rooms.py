@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
 from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.producer import Confirmation
@@ -58,16 +59,18 @@ class WaitingRooms(BatchConsumer):
         Return the offset to commit and the confirmations before it.
         """
         stay = WAITING_ROOMS[self.bus.topics.address(partition.topic)]
-        confirmations: list[Confirmation] = []
-        for message in messages:
+        unit, confirmation = confirmed_unit(self.bus.work_time)
+        for place, message in enumerate(messages):
             until = self._due(partition, message, stay)
             if until > self.clock():
                 consumer.seek(partition, message.offset)
                 consumer.pause(partition)
                 self._closed[partition] = until
-                return message.offset, confirmations
-            confirmations += await self._send_on(partition, message)
-        return messages[-1].offset + 1, confirmations
+                unit.release()
+                return message.offset, [confirmation] if place else []
+            await self._send_on(partition, message, unit)
+        unit.release()
+        return messages[-1].offset + 1, [confirmation]
 
     def _due(self, partition: TopicPartition, message: ConsumerRecord, stay: float) -> float:
         """Return the time at which a message is due, in seconds since the epoch.
@@ -80,7 +83,7 @@ class WaitingRooms(BatchConsumer):
             self._heads[partition] = (message.offset, until)
         return until
 
-    async def _send_on(self, partition: TopicPartition, message: ConsumerRecord) -> list[Confirmation]:
+    async def _send_on(self, partition: TopicPartition, message: ConsumerRecord, unit: UnitOfWork) -> None:
         raw, now = message.value or b"", self.clock()
         try:
             envelope = Envelope.decode(raw, partition.partition)
@@ -89,9 +92,10 @@ class WaitingRooms(BatchConsumer):
         except MalformedEnvelope as error:
             address = self.bus.topics.address(partition.topic)
             letter = malformed_message(raw, address, partition.partition, message.offset, str(error), now)
-            return [await self.bus.send(ARRIVALS, letter)]
+            await self.bus.send(ARRIVALS, letter, unit)
+            return
         departures = self.bus.departures(envelope)
         for segment in envelope.segments:
             if segment.attempts is not None:
                 departures.send_back(segment, segment.attempts.stop, segment.attempts.due - now)
-        return await self.bus.dispatch(departures)
+        await self.bus.dispatch(departures, unit)

@@ -12,6 +12,7 @@ from typing import Any
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.metrics import WorkerMetrics
+from metroline.agents.delivery.unit_of_work import WorkTime
 from metroline.agents.kafka.faust_transport import Transport
 from metroline.agents.kafka.producer import KafkaProducer
 from metroline.agents.kafka.topics import TABLE_BYTES
@@ -67,7 +68,7 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None) -> Work
         cluster=cluster,
         provisioning=provisioning,
         producer=producer,
-        bus=Bus(topics, provisioning.limits, producer, WorkerMetrics()),
+        bus=Bus(topics, provisioning.limits, producer, WorkerMetrics(), WorkTime(time.time, settings.pack_seconds)),
         workers=LiveWorkers(),
         started_at=time.time(),
     )
@@ -104,7 +105,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
     live_rules = LiveRules(
         from_file, rules_table, app.served_stops, settings.strategy, lambda: app.tables.actives_ready
     )
-    agent_loop = AgentLoop(app.bus, live_rules.ready, time.time)
+    agent_loop = AgentLoop(app.bus, live_rules.ready)
     app.transport = Transport(
         app.conf.broker_consumer,
         app,
@@ -117,7 +118,6 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         Stop,
         agent_loop,
         live_rules,
-        pack_seconds=settings.pack_seconds,
         retry_policy=settings.retry_policy,
         max_age=settings.max_age,
     )

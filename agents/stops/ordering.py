@@ -7,34 +7,32 @@ order, and its attempts are counted from the start.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from metroline.agents.kafka.producer import Confirmation, all_of
+from metroline.agents.delivery.unit_of_work import UnitOfWork
+from metroline.agents.kafka.producer import Confirmation
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.records.fingerprints import fingerprint
 
-Attempt = Callable[[Envelope], Awaitable["Envelope | list[Confirmation]"]]
-"""Tries a record. Returns the confirmations of what it sent, or the record with its attempts to try it again."""
+Attempt = Callable[[Envelope], Awaitable[Envelope | Confirmation]]
+"""Tries a record. Returns the confirmation of what it sent, or the record with its attempts to try it again."""
 
 Key = tuple[Origin, Any]
 """The key of a queue: the origin of its records and, if they are ordered by a field, the fingerprint of its value."""
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(slots=True)
 class _Held:
-    """A waiting record, alone in its envelope; `done` is confirmed once the record has left the stop."""
+    """A waiting record, alone in its envelope; `unit` is held until the record has left the stop."""
 
     envelope: Envelope
-    done: Confirmation = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    unit: UnitOfWork
 
     @property
     def due(self) -> float:
@@ -70,35 +68,37 @@ class OrderedQueues:
         """Return whether a record waits in the queue with this key."""
         return key in self._queues
 
-    def hold(self, key: Key, envelope: Envelope) -> Confirmation:
-        """Add a record, alone in its envelope, to a queue; return the confirmation that it has left the stop."""
-        held = _Held(envelope)
+    def hold(self, key: Key, envelope: Envelope, unit: UnitOfWork) -> None:
+        """Add a record, alone in its envelope, to a queue; its unit of work is held until it has left the stop."""
+        unit.hold()
+        held = _Held(envelope, unit)
         queue = self._queues.get(key)
         if queue is not None:
             queue.append(held)
-            return held.done
+            return
         self._queues[key] = deque([held])
         task = asyncio.create_task(self._drain(key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return held.done
 
     async def _drain(self, key: Key) -> None:
         queue = self._queues[key]
         while queue:
             held = queue[0]
             await asyncio.sleep(max(0.0, held.due - self.clock()))
+            if held.unit.is_discarded:  # its message comes again, here or on another worker
+                queue.popleft()
+                continue
             try:
                 async with self.turn:
                     made = await self.attempt(held.envelope)
                 if isinstance(made, Envelope):
                     held.envelope = made
                     continue
-                await all_of(made)
-            except Exception as error:  # a defect of Metroline: the message is not acknowledged and is handled again
-                log.exception("a record that waited in its queue could not be tried again; it is not acknowledged")
-                held.done.set_exception(error)
+                await made
+            except Exception as error:  # noqa: BLE001 - a defect of Metroline: the unit logs it, and its message comes again
+                held.unit.fail(error)
             else:
-                held.done.set_result(None)
+                held.unit.release()
             queue.popleft()
         del self._queues[key]

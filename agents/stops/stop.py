@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 from metroline.agents.delivery.agent_loop import AgentLoop
+from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.services.service import Service
 from metroline.agents.stops.ordering import OrderedQueues
@@ -25,9 +26,6 @@ from metroline.routing.strategies import strategy_named
 MAX_ABANDONED = 8
 """Maximum number of threads that still run after their timeout, for each unit of a service's `concurrency`."""
 
-DRAIN_SECONDS = 1.0
-"""Maximum time for a pack while the worker is stopping or losing partitions."""
-
 SLICE_SECONDS = 0.02
 """Time after which a stop yields to other tasks of the event loop."""
 
@@ -40,7 +38,6 @@ class Stop:
         agent_loop: AgentLoop,
         rules: LiveRules,
         service: Service,
-        pack_seconds: float,
         retry_policy: RetryPolicy,
         *,
         max_age: float | None = None,
@@ -48,7 +45,6 @@ class Stop:
     ) -> None:
         """Create the stop of a service.
 
-        `pack_seconds` is the maximum time for one pack, in seconds; the rest of the pack goes back to the stop.
         `retry_policy` holds the defaults for the service. `max_age` is the maximum duration of a journey, in seconds.
         `jitter` returns a random number from 0 to 1.
         """
@@ -57,7 +53,6 @@ class Stop:
         self.clock = agent_loop.clock
         self.rules = rules
         self.service = service
-        self.pack_seconds = pack_seconds
         self.policy = StopPolicy(
             service.name, service.retry_policy_over(retry_policy), service.no_retry, service.reads, max_age
         )
@@ -69,22 +64,25 @@ class Stop:
             by = service.ordered if isinstance(service.ordered, str) else None
             self.queues = OrderedQueues(by, self._attempt, self.clock)
 
-    async def handle(self, envelope: Envelope) -> list[Confirmation]:
-        """Run the service on the records of an envelope and send them on, grouped by their next address."""
+    async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
+        """Run the service on the records of an envelope and send them on, grouped by their next address.
+
+        Records that have not begun when the time of the unit of work is up go back to the stop.
+        """
         if self.queues is not None:
             async with self.queues.turn:
-                return await self._handle_in_order(envelope, self.queues)
+                await self._handle_in_order(envelope, unit, self.queues)
+            return
         departures = self.bus.departures(envelope)
         runs = list(self._runs(envelope, departures))
-        await self._call(runs)
+        await self._call(runs, unit)
         for run in runs:
             self._depart(departures, run)
-        return await self.bus.dispatch(departures)
+        await self.bus.dispatch(departures, unit)
 
-    async def _handle_in_order(self, envelope: Envelope, queues: OrderedQueues) -> list[Confirmation]:
+    async def _handle_in_order(self, envelope: Envelope, unit: UnitOfWork, queues: OrderedQueues) -> None:
         """Handle one record after the other; a record that fails waits in its queue with the records behind it."""
         departures = self.bus.departures(envelope)
-        held: list[Confirmation] = []
         slice_began = self.clock()
         for run in self._runs(envelope, departures):
             segment = run.answers.segment
@@ -97,15 +95,15 @@ class Stop:
                     again = self._again(run, place)
                 if again is not None:
                     waiting.add(place)
-                    held.append(queues.hold(key, replace(envelope, segments=(again,))))
+                    queues.hold(key, replace(envelope, segments=(again,)), unit)
                 if self.clock() - slice_began > SLICE_SECONDS:
                     await asyncio.sleep(0)
                     slice_began = self.clock()
             run.answers.taken = len(run)
             self._depart(departures, run, waiting)
-        return await self.bus.dispatch(departures) + held
+        await self.bus.dispatch(departures, unit)
 
-    async def _attempt(self, envelope: Envelope) -> Envelope | list[Confirmation]:
+    async def _attempt(self, envelope: Envelope) -> Envelope | Confirmation:
         """Try a record that waited in its queue, as described by `ordering.Attempt`."""
         departures = self.bus.departures(envelope)
         for run in self._runs(envelope, departures):
@@ -114,7 +112,10 @@ class Stop:
             if again is not None:
                 return replace(envelope, segments=(again,))
             self._depart(departures, run)
-        return await self.bus.dispatch(departures)
+        unit, confirmation = confirmed_unit(self.bus.work_time)
+        await self.bus.dispatch(departures, unit)
+        unit.release()
+        return confirmation
 
     def _runs(self, envelope: Envelope, departures: Departures) -> Iterator[ServiceRun]:
         """Yield a run for each segment whose journey may continue; expired journeys end here."""
@@ -130,40 +131,35 @@ class Stop:
     def _again(self, run: ServiceRun, place: int) -> Segment | None:
         return run.answers.again(place, self.policy, self.clock(), self.jitter)
 
-    async def _call(self, runs: list[ServiceRun]) -> None:
+    async def _call(self, runs: list[ServiceRun], unit: UnitOfWork) -> None:
         """Call the service on the records of all runs, up to `concurrency` of them at once."""
-        deadline = self.clock() + self.pack_seconds
         if self.service.is_plain:
-            await self._call_plain(runs, deadline)
+            await self._call_plain(runs, unit)
             return
         waiting = ((run, place) for run in runs for place in range(len(run)))
         if self.service.concurrency == 1:
-            await self._call_each(waiting, deadline)
+            await self._call_each(waiting, unit)
         else:
-            await asyncio.gather(*(self._call_each(waiting, deadline) for _ in range(self.service.concurrency)))
+            await asyncio.gather(*(self._call_each(waiting, unit) for _ in range(self.service.concurrency)))
 
-    async def _call_plain(self, runs: Iterable[ServiceRun], deadline: float) -> None:
-        """Call a plain function on at least one record, and on the others until the deadline."""
+    async def _call_plain(self, runs: Iterable[ServiceRun], unit: UnitOfWork) -> None:
+        """Call a plain function on at least one record, and on the others until time is up."""
         for run in runs:
             while run.answers.taken < len(run):
                 run.run(self.clock, SLICE_SECONDS)
-                if self._is_over(deadline, self.clock()):
+                if unit.is_over(self.clock()):
                     return
                 await asyncio.sleep(0)
 
-    async def _call_each(self, waiting: Iterator[tuple[ServiceRun, int]], deadline: float) -> None:
-        """Handle at least one record, and then the others until none is left or the deadline has passed."""
+    async def _call_each(self, waiting: Iterator[tuple[ServiceRun, int]], unit: UnitOfWork) -> None:
+        """Handle at least one record, and then the others until none is left or time is up."""
         slice_began = self.clock()
         for run, place in waiting:
             run.answers.taken += 1
             await run.run_async(place)
             now = self.clock()
-            if self._is_over(deadline, now):
+            if unit.is_over(now):
                 return
             if now - slice_began > SLICE_SECONDS:
                 await asyncio.sleep(0)
                 slice_began = self.clock()
-
-    def _is_over(self, deadline: float, now: float) -> bool:
-        """Return whether time is up for a pack: its deadline has passed, or an earlier one while the worker drains."""
-        return now > deadline or (self.agent_loop.is_draining and now > deadline - self.pack_seconds + DRAIN_SECONDS)

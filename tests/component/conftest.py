@@ -10,5 +10,5 @@ from tests.support.bench import Bench
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Return a bench whose bus retries at once."""
-    monkeypatch.setattr("metroline.agents.delivery.bus.FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("metroline.agents.delivery.shipping.FIRST_WAIT_SECONDS", 0.0)
     return Bench.make()

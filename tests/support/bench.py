@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
@@ -16,6 +16,7 @@ from faust.types import TP, EventT, Message
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.metrics import WorkerMetrics
+from metroline.agents.delivery.unit_of_work import WorkTime, confirmed_unit
 from metroline.agents.kafka.fetch_buffers import MessageBatch
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topics import Topics
@@ -179,13 +180,13 @@ class Bench:
         app = faust.App("test", store="memory://", Table=OwnedTable, GlobalTable=LineGlobalTable)
         cast(Any, app).line_topics = topics
 
-        bus = Bus(topics, lambda: bench.limits, producer, WorkerMetrics())
+        bus = Bus(topics, lambda: bench.limits, producer, WorkerMetrics(), WorkTime(lambda: bench.now))
         table = app.GlobalTable("rules", partitions=1, key_type=bytes, value_type=bytes)
         assert isinstance(table, LineTable)
         served = {"a", "b", "c"}
         from_file = RulesTable.parse(rules)
         rule_tables = LiveRules(from_file, table, lambda: served, strategy_named(strategy), lambda: True)
-        agent_loop = AgentLoop(bus, rule_tables.ready, lambda: bench.now)
+        agent_loop = AgentLoop(bus, rule_tables.ready)
         bench = cls(producer, topics, app, bus, table, rule_tables, agent_loop, served, limits or Limits())
         bench.publish(rules, 0)
         return bench
@@ -208,7 +209,7 @@ class Bench:
         *,
         name: str = "a",
         concurrency: int = 1,
-        pack_seconds: float = 5.0,
+        pack_seconds: float | None = None,
         retry_policy: RetryPolicy | None = None,
         max_age: float | None = None,
         **service: Any,
@@ -216,9 +217,19 @@ class Bench:
         """Return a stop that tries once unless `retry_policy` says otherwise; its waits are as long as possible."""
         made = Service(name, handler, concurrency, inspect.iscoroutinefunction(handler), **service)
         retry_policy = retry_policy or RetryPolicy(attempts=1)
-        return Stop(
-            self.agent_loop, self.rule_tables, made, pack_seconds, retry_policy, max_age=max_age, jitter=lambda: 1.0
-        )
+        self.bus.work_time.seconds = pack_seconds or self.bus.work_time.seconds
+        return Stop(self.agent_loop, self.rule_tables, made, retry_policy, max_age=max_age, jitter=lambda: 1.0)
+
+    async def begin(self, act: Callable[..., Awaitable[None]], *args: Any) -> Confirmation:
+        """Call a method whose last argument is a unit of work; return the confirmation that the unit is complete."""
+        unit, confirmation = confirmed_unit(self.bus.work_time)
+        await act(*args, unit)
+        unit.release()
+        return confirmation
+
+    async def complete(self, act: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Call a method whose last argument is a unit of work, and wait until the unit is complete."""
+        await confirmed([await self.begin(act, *args)])
 
     def mailbox(self, address: str) -> Mailbox:
         return Mailbox(self.topics.at(address))

@@ -15,7 +15,7 @@ from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Visit
 from metroline.routing.outcome import Cause, Ending, Outcome
-from tests.support.bench import Bench, confirmed
+from tests.support.bench import Bench
 
 DELIVERED = Outcome(Ending.DELIVERED)
 DROPPED = Outcome.dropped("not wanted")
@@ -51,7 +51,7 @@ class Desk:
 
     async def settle(self, *incoming: Envelope) -> None:
         for one in incoming:
-            await confirmed(await self.arrivals.handle(one))
+            await self.bench.complete(self.arrivals.handle, one)
 
     def blocks(self) -> Iterable[tuple[str, SettledBlock]]:
         """Return the latest value of each block that was sent to the changelog."""

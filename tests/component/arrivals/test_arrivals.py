@@ -121,7 +121,7 @@ async def test_a_table_says_that_a_record_is_settled_only_after_the_record_was_w
     producer = desk.bench.producer
     producer.holds = True
 
-    [done] = await desk.arrivals.handle(numbered(1, outcome=DELIVERED))
+    done = await desk.bench.begin(desk.arrivals.handle, numbered(1, outcome=DELIVERED))
     await until(lambda: len(producer.sent) == 1)
     for _ in range(20):
         await asyncio.sleep(0)
@@ -140,9 +140,9 @@ async def test_a_table_says_that_a_record_is_settled_only_after_the_record_was_w
 async def test_entries_are_written_in_the_order_of_the_envelopes(desk: Desk) -> None:
     producer = desk.bench.producer
     producer.holds = True
-    made = [*await desk.arrivals.handle(numbered(1, outcome=DELIVERED))]
+    made = [await desk.bench.begin(desk.arrivals.handle, numbered(1, outcome=DELIVERED))]
     await asyncio.sleep(0)  # its entry is on its way before the next envelope comes
-    made += await desk.arrivals.handle(numbered(2, first=1, outcome=DELIVERED))
+    made.append(await desk.bench.begin(desk.arrivals.handle, numbered(2, first=1, outcome=DELIVERED)))
     await until(lambda: len(producer.to("test.delivered")) == 2)
 
     producer.holds = False
@@ -161,9 +161,9 @@ async def test_an_entry_of_an_earlier_envelope_does_not_say_what_a_later_one_bro
     """Both are settled in the same block in memory before the first entry is written."""
     producer = desk.bench.producer
     producer.holds = True
-    await desk.arrivals.handle(numbered(1, outcome=DELIVERED))
+    await desk.bench.begin(desk.arrivals.handle, numbered(1, outcome=DELIVERED))
     await asyncio.sleep(0)  # its entry is on its way before the next envelope comes
-    await desk.arrivals.handle(numbered(2, first=1, outcome=DEAD))
+    await desk.bench.begin(desk.arrivals.handle, numbered(2, first=1, outcome=DEAD))
     await until(lambda: len(producer.sent) == 2)
 
     producer.to("test.delivered")[0].confirm()
@@ -176,10 +176,10 @@ async def test_an_entry_of_an_earlier_envelope_does_not_say_what_a_later_one_bro
 async def test_envelopes_that_come_while_an_entry_is_written_share_the_next_one(desk: Desk) -> None:
     producer = desk.bench.producer
     producer.holds = True
-    made = [*await desk.arrivals.handle(numbered(1, outcome=DELIVERED))]
+    made = [await desk.bench.begin(desk.arrivals.handle, numbered(1, outcome=DELIVERED))]
     await asyncio.sleep(0)
     for first in range(1, 10):
-        made += await desk.arrivals.handle(numbered(1, first=first, outcome=DELIVERED))
+        made.append(await desk.bench.begin(desk.arrivals.handle, numbered(1, first=first, outcome=DELIVERED)))
     producer.holds = False
     for sent in list(producer.sent):
         sent.confirm()
@@ -261,11 +261,11 @@ async def test_what_was_begun_before_the_partition_changed_hands_is_not_counted_
     desk: Desk, owned_again: bool
 ) -> None:
     await desk.settle(numbered(3, outcome=DELIVERED))
-    [recorded] = await desk.arrivals.handle(numbered(4, first=3, outcome=DELIVERED))
+    recorded = await desk.bench.begin(desk.arrivals.handle, numbered(4, first=3, outcome=DELIVERED))
     desk.outcomes.epochs = {0: 2} if owned_again else {}
     desk.arrivals.reset()
 
-    [late] = await desk.arrivals.handle(numbered(4, first=3, outcome=DELIVERED))
+    late = await desk.bench.begin(desk.arrivals.handle, numbered(4, first=3, outcome=DELIVERED))
     if owned_again:
         await confirmed([late])
     else:

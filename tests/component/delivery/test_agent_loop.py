@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from metroline.agents.delivery.agent_loop import Handle
+from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.services.service import Record
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.outcome import Ending
@@ -119,7 +120,7 @@ async def test_a_message_whose_output_the_broker_does_not_confirm_stays_open(ben
 async def test_a_mistake_of_the_program_ends_the_records_and_not_the_agent(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def mistaken(incoming: Envelope) -> list[asyncio.Future[None]]:
+    async def mistaken(incoming: Envelope, unit: UnitOfWork) -> None:
         raise ZeroDivisionError("a mistake")
 
     mailbox = bench.mailbox("service.a")

@@ -7,7 +7,7 @@ import hashlib
 import orjson
 import pytest
 
-from metroline.agents.delivery.bus import NO_TOPIC_ATTEMPTS
+from metroline.agents.delivery.shipping import NO_TOPIC_ATTEMPTS
 from metroline.agents.kafka.producer import NoTopic, NotSent, TooLarge
 from metroline.routing.journeys.dead_letters import KEPT_BYTES
 from metroline.routing.journeys.departures import Departures, Limits
@@ -44,7 +44,7 @@ async def test_a_record_that_no_message_can_hold_ends_cut_with_its_size_and_dige
     incoming = envelope({"text": "x" * 300_000})
     [line] = incoming.segments[0].lines
 
-    await confirmed([await bench.bus.send("service.b", incoming)])
+    await bench.complete(bench.bus.send, "service.b", incoming)
 
     [letter] = bench.producer.sent
     assert letter.topic == "test.arrivals"
@@ -62,7 +62,7 @@ async def test_a_record_that_no_message_can_hold_ends_cut_with_its_size_and_dige
 async def test_a_record_that_is_refused_for_its_size_ends_cut(bench: Bench) -> None:
     bench.producer.refuse = lambda sent: is_over(150_000, sent)
 
-    await confirmed([await bench.bus.send("service.b", envelope({"text": "x" * 200_000}))])
+    await bench.complete(bench.bus.send, "service.b", envelope({"text": "x" * 200_000}))
 
     [letter] = bench.producer.to("test.arrivals")
     [(ending, reason)] = endings_of([letter]).values()
@@ -73,7 +73,7 @@ async def test_a_record_that_is_refused_for_its_size_ends_cut(bench: Bench) -> N
 
 async def test_the_confirmation_of_a_refused_message_is_that_of_its_letter(bench: Bench) -> None:
     bench.producer.holds = True
-    confirmation = await bench.bus.send("service.b", envelope({"text": "x"}))
+    confirmation = await bench.begin(bench.bus.send, "service.b", envelope({"text": "x"}))
     bench.producer.sent[0].fail(TooLarge())
     await until(lambda: len(bench.producer.sent) == 2)
 
@@ -85,7 +85,7 @@ async def test_the_confirmation_of_a_refused_message_is_that_of_its_letter(bench
 async def test_records_whose_next_stop_has_no_topic_are_dead_letters(bench: Bench) -> None:
     bench.producer.refuse = lambda sent: NoTopic("unknown") if sent.topic == "test.service.gone" else None
 
-    await confirmed([await bench.bus.send("service.gone", envelope({"size": 1}, {"size": 2}))])
+    await bench.complete(bench.bus.send, "service.gone", envelope({"size": 1}, {"size": 2}))
 
     letters = bench.producer.to("test.arrivals")
     assert set(endings_of(letters).values()) == {
@@ -98,7 +98,7 @@ async def test_the_topic_of_the_arrivals_is_waited_for(bench: Bench) -> None:
     answers: list[Exception | None] = [NoTopic()] * (NO_TOPIC_ATTEMPTS + 1) + [None]
     bench.producer.refuse = lambda sent: answers.pop(0)
 
-    await confirmed([await bench.bus.send("arrivals", envelope({"size": 1}, outcome=Outcome(Ending.DELIVERED)))])
+    await bench.complete(bench.bus.send, "arrivals", envelope({"size": 1}, outcome=Outcome(Ending.DELIVERED)))
 
     assert {sent.topic for sent in bench.producer.sent} == {"test.arrivals"}
     assert endings_of(bench.producer.sent[-1:]) == {0: (Ending.DELIVERED, None)}
@@ -114,7 +114,7 @@ async def test_a_pack_that_is_too_large_is_sent_in_parts_and_only_what_is_too_la
     bench.producer.refuse = lambda sent: None if told or sent.topic == "test.arrivals" else is_over(4_000, sent)
     sizes = [500, 900, 9_000, 700, 300, 1_500]
 
-    await confirmed([await bench.bus.send("service.b", envelope(*({"text": "x" * size} for size in sizes)))])
+    await bench.complete(bench.bus.send, "service.b", envelope(*({"text": "x" * size} for size in sizes)))
 
     went = [sent for sent in bench.producer.to("test.service.b") if len(sent.value) <= 4_000]
     assert sorted(i for segment in segments_of(went) for i in segment.ids) == [0, 1, 3, 4, 5]
@@ -129,7 +129,7 @@ async def test_records_with_long_histories_do_not_end_because_they_were_packed(b
         segment = Segment((number,), (orjson.dumps({"n": number}),), 900.0, visits)
         departures.add(segment, Hop("conductor"))
 
-    await confirmed(await bench.bus.dispatch(departures))
+    await bench.complete(bench.bus.dispatch, departures)
 
     assert not bench.producer.to("test.arrivals")
     ids = [i for segment in segments_of(bench.producer.to("test.conductor")) for i in segment.ids]
@@ -137,14 +137,14 @@ async def test_records_with_long_histories_do_not_end_because_they_were_packed(b
 
 
 async def test_records_stay_in_the_partition_that_they_came_from(bench: Bench) -> None:
-    await confirmed([await bench.bus.send("service.b", envelope({"size": 1}, partition=3))])
+    await bench.complete(bench.bus.send, "service.b", envelope({"size": 1}, partition=3))
 
     assert bench.producer.sent[0].partition == 3
 
 
 async def test_what_it_sent_is_counted_by_address(bench: Bench) -> None:
     for incoming in (envelope({"size": 1}, {"size": 2}), envelope({"size": 3})):
-        await confirmed([await bench.bus.send("service.b", incoming)])
+        await bench.complete(bench.bus.send, "service.b", incoming)
 
     counted = bench.bus.metrics.as_json()["traffic"]["service.b"]
     assert counted == {"messages": 2, "records": 3, "bytes": sum(len(sent.value) for sent in bench.producer.sent)}
@@ -154,7 +154,7 @@ async def test_a_delivered_record_that_the_arrivals_cannot_take_is_a_dead_letter
     bench.limits = Limits(message_bytes=100_000)
     incoming = envelope({"text": "x" * 200_000}, outcome=Outcome(Ending.DELIVERED))
 
-    await confirmed([await bench.bus.send("arrivals", incoming)])
+    await bench.complete(bench.bus.send, "arrivals", incoming)
 
     [letter] = bench.producer.sent
     assert endings_of([letter])[0][0] is Ending.DEAD

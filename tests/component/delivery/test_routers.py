@@ -13,13 +13,13 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, Provenance
 from metroline.routing.messages.segment import Visit
 from metroline.routing.outcome import Ending
-from tests.support.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
+from tests.support.bench import RULES, Bench, endings_of, envelope, segments_of
 
 BEHIND_A = (Visit("a", 950.0, "all begin at a", "conductor", 1),)
 
 
 async def routed(bench: Bench, router: type[Router], incoming: Envelope) -> None:
-    await confirmed(await RouterAgent(bench.agent_loop, bench.rule_tables, router()).handle(incoming))
+    await bench.complete(RouterAgent(bench.agent_loop, bench.rule_tables, router()).handle, incoming)
 
 
 async def test_the_conductor_decides_after_the_stop_that_the_record_has_left(bench: Bench) -> None:

@@ -44,10 +44,10 @@ async def test_those_behind_a_record_that_failed_go_on_after_it_and_in_order(ben
         return service(record)
 
     stop = bench.stop(awaited if is_async else service, ordered=True, retry_policy=AT_ONCE)
-    first = await stop.handle(envelope({"n": 0}, {"n": 1, "fails": True}, {"n": 2}))
-    second = await stop.handle(envelope({"n": 3}, {"n": 4}, first=3))
+    first = await bench.begin(stop.handle, envelope({"n": 0}, {"n": 1, "fails": True}, {"n": 2}))
+    second = await bench.begin(stop.handle, envelope({"n": 3}, {"n": 4}, first=3))
     assert went_on(bench) == [0]
-    await confirmed([*first, *second])
+    await confirmed([first, second])
     assert went_on(bench) == [0, 1, 2, 3, 4]
     assert not bench.producer.to("test.waiting.200ms"), "it waits in its place"
 
@@ -63,22 +63,22 @@ async def test_records_of_other_values_and_other_partitions_do_not_wait(bench: B
     stop = bench.stop(
         service, ordered="key", retry_policy=RetryPolicy(attempts=10_000, backoff=0.001, backoff_max=0.001)
     )
-    blocked = await stop.handle(
-        envelope({"n": 0, "key": "a", "fails": True}, {"n": 1, "key": "b"}, {"n": 2, "key": "a"}, {"n": 3})
+    blocked = await bench.begin(
+        stop.handle, envelope({"n": 0, "key": "a", "fails": True}, {"n": 1, "key": "b"}, {"n": 2, "key": "a"}, {"n": 3})
     )
-    more = await stop.handle(envelope({"n": 4, "key": "a"}, {"n": 5, "key": "b"}, first=4))
-    other = await stop.handle(envelope({"n": 6, "key": "a"}, partition=1))
-    await confirmed(other)
+    more = await bench.begin(stop.handle, envelope({"n": 4, "key": "a"}, {"n": 5, "key": "b"}, first=4))
+    other = await bench.begin(stop.handle, envelope({"n": 6, "key": "a"}, partition=1))
+    await confirmed([other])
     assert went_on(bench) == [1, 3, 5, 6]
     gate.set()
-    await confirmed([*blocked, *more])
+    await confirmed([blocked, more])
     assert went_on(bench) == [1, 3, 5, 6, 0, 2, 4]
 
 
 async def test_after_its_last_attempt_a_record_is_a_dead_letter_and_the_next_one_goes_on(bench: Bench) -> None:
     service, _ = failing_until(100)
     stop = bench.stop(service, ordered=True, retry_policy=AT_ONCE)
-    await confirmed(await stop.handle(envelope({"n": 0, "fails": True}, {"n": 1})))
+    await bench.complete(stop.handle, envelope({"n": 0, "fails": True}, {"n": 1}))
     letters = bench.producer.to("test.arrivals")
     [(ending, _)] = endings_of(letters).values()
     [segment] = segments_of(letters)
@@ -90,11 +90,11 @@ async def test_after_its_last_attempt_a_record_is_a_dead_letter_and_the_next_one
 
 async def test_a_message_is_confirmed_only_when_all_its_records_have_gone_on(bench: Bench) -> None:
     service, _ = failing_until(3)
-    confirmations = await bench.stop(service, ordered=True, retry_policy=AT_ONCE).handle(
-        envelope({"n": 0, "fails": True}, {"n": 1})
-    )
-    assert [one.done() for one in confirmations] == [False, False]
-    await confirmed(confirmations)
+    stop = bench.stop(service, ordered=True, retry_policy=AT_ONCE)
+    confirmation = await bench.begin(stop.handle, envelope({"n": 0, "fails": True}, {"n": 1}))
+    assert not confirmation.done()
+    await confirmed([confirmation])
+    assert went_on(bench) == [0, 1]
 
 
 async def test_what_is_no_record_has_its_place_too(bench: Bench) -> None:
@@ -105,7 +105,7 @@ async def test_what_is_no_record_has_its_place_too(bench: Bench) -> None:
         incoming.strategy, incoming.origin, (type(segment)((0, 1, 2), (segment.lines[0], b"no json", b"[]"), 900.0),)
     )
     for ordered in (True, "key"):
-        await confirmed(await bench.stop(service, ordered=ordered, retry_policy=AT_ONCE).handle(spoiled))
+        await bench.complete(bench.stop(service, ordered=ordered, retry_policy=AT_ONCE).handle, spoiled)
     assert sum(len(one.ids) for one in segments_of(bench.producer.to("test.arrivals"))) == 4
 
 
@@ -127,7 +127,7 @@ def test_equal_values_leave_in_the_order_in_which_they_came(
         for pack in packs:
             records = [{"n": number + at, "key": key, "fails": fails} for at, (key, fails) in enumerate(pack)]
             came += [(key, number + at) for at, (key, _) in enumerate(pack)]
-            confirmations += await stop.handle(envelope(*records, first=number))
+            confirmations.append(await bench.begin(stop.handle, envelope(*records, first=number)))
             number += len(pack)
         await confirmed(confirmations)
         left = went_on(bench)

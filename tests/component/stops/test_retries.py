@@ -36,7 +36,7 @@ def failing(record: Record) -> Record:
 async def handled(bench: Bench, handler: Any, incoming: Envelope, **service: Any) -> list[Sent]:
     """Let a stop handle an envelope to completion, and return the messages that it sent."""
     before = len(bench.producer.sent)
-    await confirmed(await bench.stop(handler, **{"retry_policy": PATIENCE} | service).handle(incoming))
+    await bench.complete(bench.stop(handler, **{"retry_policy": PATIENCE} | service).handle, incoming)
     return bench.producer.sent[before:]
 
 
@@ -195,14 +195,14 @@ async def test_a_thread_past_its_timeout_is_given_up_and_only_so_many_may_be(ben
         return record
 
     stop = bench.stop(hang, is_blocking=True, retry_policy=replace(PATIENCE, timeout=0.01))
-    handling = asyncio.create_task(stop.handle(envelope(*({"n": n} for n in range(10)))))
+    handling = asyncio.create_task(bench.complete(stop.handle, envelope(*({"n": n} for n in range(10)))))
     async with asyncio.timeout(5):
         while len(running) < 8:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         assert len(running) == 8, "the ninth waits until a thread has ended"
         gate.set()
-        await confirmed(await handling)
+        await handling
     waiting = segments_of(bench.producer.to("test.waiting.1s"))
     assert sum(len(segment.ids) for segment in waiting) >= 8
 

@@ -22,12 +22,12 @@ from metroline.routing.messages.itinerary import Itinerary, Provenance
 from metroline.routing.messages.segment import Visit
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.table import RulesTable
-from tests.support.bench import RULES, Bench, confirmed, endings_of, envelope, segments_of
+from tests.support.bench import RULES, Bench, endings_of, envelope, segments_of
 
 
 async def handled(bench: Bench, handler: Any, incoming: Envelope, **more: Any) -> None:
     """Let a stop handle an envelope to completion."""
-    await confirmed(await bench.stop(handler, **more).handle(incoming))
+    await bench.complete(bench.stop(handler, **more).handle, incoming)
 
 
 def as_it_is(record: Record) -> Record:
@@ -97,11 +97,8 @@ async def test_a_service_that_asks_for_it_is_handed_the_records_id(bench: Bench,
     mark = function.__metroline__
     incoming = envelope({"n": 1}, {"n": 2})
     packed = replace(incoming.segments[0], ids=(4, (5, 3, 9)))
-    await confirmed(
-        await Stop(bench.agent_loop, bench.rule_tables, mark, 5.0, RetryPolicy()).handle(
-            replace(incoming, segments=(packed,))
-        )
-    )
+    stop = Stop(bench.agent_loop, bench.rule_tables, mark, RetryPolicy())
+    await bench.complete(stop.handle, replace(incoming, segments=(packed,)))
 
     assert seen == {1: "source-0-4", 2: "source-0-5.3"}
 
@@ -330,7 +327,7 @@ async def test_a_worker_that_stops_cancels_what_its_service_waits_for(bench: Ben
         await asyncio.Event().wait()
         return record
 
-    task = asyncio.create_task(bench.stop(wait).handle(envelope({"size": 1})))
+    task = asyncio.create_task(bench.complete(bench.stop(wait).handle, envelope({"size": 1})))
     await started.wait()
     task.cancel()
 

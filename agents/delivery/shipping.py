@@ -1,0 +1,111 @@
+"""Sends messages to Kafka, each repeatedly until a broker confirms it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from metroline.agents.delivery.unit_of_work import UnitOfWork
+from metroline.agents.kafka.producer import Confirmation, NoTopic, TooLarge
+
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
+"""First and longest wait between two attempts to send a message. The wait doubles with each attempt."""
+
+NO_TOPIC_ATTEMPTS = 3
+"""Failed attempts after which a missing topic is given up. The producer itself waits for the topic at each attempt."""
+
+Fallback = Callable[[BaseException], Awaitable[None]]
+"""Sends something else in place of a message that cannot be sent; receives the error."""
+
+log = logging.getLogger(__name__)
+
+
+class Producer(Protocol):
+    """The part of a producer that is used here."""
+
+    async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> Confirmation: ...
+
+
+@dataclass(slots=True)
+class Shipment:
+    """A message on its way to the brokers; `unit` is held until a broker confirms the message."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+    unit: UnitOfWork
+    on_refused: Fallback | None = None
+    """If given, it is called instead of another attempt once an error is permanent."""
+    is_needed: bool = False
+    """True if a missing topic is waited for, since no other topic can take its place."""
+    attempts: int = 0
+
+
+class Shipping:
+    """Sends messages, each to a given partition and repeatedly until a broker confirms it."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def ship(self, shipment: Shipment) -> None:
+        """Send a message as a part of its unit of work."""
+        shipment.unit.hold()
+        await self._attempt(shipment)
+
+    async def _attempt(self, shipment: Shipment) -> None:
+        sent = await self._producer.send(shipment.topic, shipment.key, shipment.value, shipment.partition)
+        sent.add_done_callback(partial(self._answered, shipment))
+
+    def _answered(self, shipment: Shipment, answer: Confirmation) -> None:
+        if answer.cancelled():
+            return
+        error = answer.exception()
+        if error is None:
+            shipment.unit.release()
+        else:
+            self._failed(shipment, error)
+
+    def _failed(self, shipment: Shipment, error: BaseException) -> None:
+        if shipment.on_refused is not None and self._is_refused_for_good(shipment, error):
+            self._spawn(self._replace(shipment, shipment.on_refused(error)))
+            return
+        shipment.attempts += 1
+        wait = min(FIRST_WAIT_SECONDS * 2 ** (shipment.attempts - 1), MAX_WAIT_SECONDS)
+        log.warning(
+            "a message was not written to %s (%s); attempt %d follows in %.1f s",
+            shipment.topic,
+            error,
+            shipment.attempts + 1,
+            wait,
+        )
+        self._spawn(self._attempt_later(shipment, wait))
+
+    def _is_refused_for_good(self, shipment: Shipment, error: BaseException) -> bool:
+        """Return whether an error is permanent."""
+        if isinstance(error, NoTopic):
+            return shipment.attempts >= NO_TOPIC_ATTEMPTS and not shipment.is_needed
+        return isinstance(error, TooLarge)
+
+    async def _attempt_later(self, shipment: Shipment, wait: float) -> None:
+        await asyncio.sleep(wait)
+        await self._attempt(shipment)
+
+    async def _replace(self, shipment: Shipment, fallback: Awaitable[None]) -> None:
+        """Send something else in place of a message; its unit of work is never complete if that fails."""
+        try:
+            await fallback
+        except Exception as error:  # noqa: BLE001 - a defect of Metroline: the unit logs it, and its message comes again
+            shipment.unit.fail(error)
+        else:
+            shipment.unit.release()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
