@@ -12,7 +12,8 @@ from faust.streams import Stream
 from faust.types import StreamT
 
 from metroline.agents.arrivals import Arrivals
-from metroline.agents.delivery.agent_loop import AgentLoop, Handle
+from metroline.agents.delivery.agent_loop import AgentLoop
+from metroline.agents.delivery.handling import Handle
 from metroline.agents.membership.roles import SERVICE, Role
 from metroline.agents.outcome_writer import OutcomeWriter
 from metroline.agents.routers import RouterAgent
@@ -40,9 +41,9 @@ class Tables:
     letters: RecentEntries | None = None
 
 
-def looping_over(agent_loop: AgentLoop, handle: Handle) -> Body:
-    """Return the body of an agent that runs `handle` on every envelope."""
-    return lambda stream: agent_loop.run(stream, handle)
+def looping_over(agent_loop: AgentLoop, handle: Handle, cancel: Callable[[], None] | None = None) -> Body:
+    """Return the body of an agent that runs `handle` on every envelope and calls `cancel` when it ends."""
+    return lambda stream: agent_loop.run(stream, handle, cancel)
 
 
 def register(
@@ -79,7 +80,8 @@ def register(
     for name, service in sorted(line.services.items()):
         if role.plays(f"{SERVICE}{name}"):
             help = (service.handler.__doc__ or f"The service {name}.").strip().splitlines()[0]
-            agent(service_address(name), looping(stop(service).handle), help)
+            one = stop(service)
+            agent(service_address(name), looping(one.handle, one.cancel), help)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
     return _arrivals(app, agent_loop, rules, rules_table, agent)

@@ -13,16 +13,15 @@ from faust.types import TP, EventT
 
 from metroline.agents.delivery.acknowledgements import AckTracker
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.handling import Handle, outcome_of
+from metroline.agents.delivery.pacing import Pacer
 from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.kafka.fetch_buffers import MessageBatch
 from metroline.routing.addresses import ARRIVALS
-from metroline.routing.errors import MalformedEnvelope, MetrolineError
+from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.journeys.dead_letters import is_malformed_message, malformed_message
 from metroline.routing.messages.envelope import Envelope, join
-from metroline.routing.outcome import Cause, Outcome
-
-Handle = Callable[[Envelope, UnitOfWork], Awaitable[None]]
-"""Handles an envelope. Everything that it sends or leaves for later holds the unit of work."""
+from metroline.routing.outcome import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +44,8 @@ class AgentLoop:
         self.bus = bus
         self.clock = bus.work_time.clock
         """Returns seconds since the epoch."""
+        self.pacer = Pacer()
+        """Shared by all agents of the worker."""
         self._ready = ready
         self._trackers: list[AckTracker] = []
 
@@ -57,16 +58,24 @@ class AgentLoop:
         for tracker in self._trackers:
             tracker.reset()
 
-    async def run(self, stream: Stream[bytes], handle: Handle) -> None:
-        """Handle every envelope of the stream without waiting for the confirmations of the previous one."""
+    async def run(self, stream: Stream[bytes], handle: Handle, cancel: Callable[[], None] | None = None) -> None:
+        """Handle every envelope of the stream without waiting for what the previous one caused.
+
+        `cancel` is called when the stream ends, to cancel what the handler left for later.
+        """
         tracker = AckTracker(self.bus.work_time)
         self._trackers.append(tracker)
-        await self._ready()
-        async for event in stream.noack().events():
-            unit = await tracker.track(event)
-            if unit is not None:
-                await self._handle_batch(event, handle, unit)
-                unit.release()
+        try:
+            await self._ready()
+            async for event in stream.noack().events():
+                unit = await tracker.track(event)
+                if unit is not None:
+                    await self._handle_batch(event, handle, unit)
+                    unit.release()
+        finally:
+            self._trackers.remove(tracker)
+            if cancel is not None:
+                cancel()
 
     async def _handle_batch(self, event: EventT[bytes], handle: Handle, unit: UnitOfWork) -> None:
         """Handle the envelopes of a batch, joined as far as they have the same origin and strategy."""
@@ -95,12 +104,8 @@ class AgentLoop:
     async def _handle(self, arrived: _Arrived, handle: Handle, unit: UnitOfWork) -> None:
         try:
             await handle(arrived.envelope, unit)
-        except MetrolineError as error:
-            await self._dead_letter(arrived, Outcome.dead(Cause.MALFORMED_ENVELOPE, str(error)), unit)
-        except Exception as error:  # a defect of Metroline: the records become dead letters, and the line continues
-            log.exception("an envelope on %s could not be handled", arrived.tp.topic)
-            outcome = Outcome.dead(Cause.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-            await self._dead_letter(arrived, outcome, unit)
+        except Exception as error:  # noqa: BLE001 - any error ends the records, and never the agent
+            await self._dead_letter(arrived, outcome_of(error, arrived.tp.topic), unit)
 
     async def _dead_letter(self, arrived: _Arrived, outcome: Outcome, unit: UnitOfWork) -> None:
         """End the journeys of the records in an envelope.

@@ -64,6 +64,10 @@ class UnitOfWork:
         """Return whether the time for this unit is up; `now` is in seconds since the epoch."""
         return now > self.taken_at + self.time.limit
 
+    def restart(self) -> None:
+        """Begin the time for this unit now. Its message waited until there was room for it."""
+        self.taken_at = self.time.clock()
+
     def hold(self) -> None:
         """Keep the unit open until `release` is called."""
         self._open += 1
@@ -83,7 +87,7 @@ class UnitOfWork:
         """Log that the unit is never complete, once for each unit."""
         if not self._has_failed:
             self._has_failed = True
-            log.error("%s is not acknowledged and will be handled again", self, exc_info=error)
+            log.error("cannot acknowledge %s, which will be handled again", self, exc_info=error)
 
     def complete(self) -> None:
         """Act on the confirmation of everything; called once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -175,22 +175,23 @@ def depart(
     now: float,
     jitter: Callable[[], float],
     *,
-    held: Collection[int] = (),
+    places: Sequence[int] | None = None,
 ) -> None:
     """Add the records that leave the stop to `departures`, each to the address that follows from its answer.
 
-    Records that were not handled in time go back to the stop. Failed records go to their next attempt or, after the
-    last one, to the dead letters. Records whose index is in `held` stay. `now` is in seconds since the epoch; `jitter`
-    returns a random number from 0 to 1.
+    Failed records go to their next attempt or, after the last one, to the dead letters. `places` are the indexes of
+    the handled records that leave. By default all of them leave, and records that were not handled in time go back to
+    the stop. `now` is in seconds since the epoch; `jitter` returns a random number from 0 to 1.
     """
     segment, stop, every = answers.segment, policy.stop, len(answers)
-    if answers.taken < every:
-        departures.send_back(segment.part(range(answers.taken, every)), stop)
-    for failure, failed in _alike(answers.failures):
-        _depart_failed(departures, failure, segment.part(failed), policy, now, jitter)
-    places: Sequence[int] = range(answers.taken)
-    if answers.failures or held:
-        places = [place for place in places if place not in answers.failures and place not in held]
+    if places is None:
+        places = range(answers.taken)
+        if answers.taken < every:
+            departures.send_back(segment.part(range(answers.taken, every)), stop)
+    if answers.failures:
+        for failure, failed in _alike(answers.failures, places):
+            _depart_failed(departures, failure, segment.part(failed), policy, now, jitter)
+        places = [place for place in places if place not in answers.failures]
     if places:
         handled = segment.part(places).visited(stop, now)
         lines = tuple(answers.lines if len(places) == every else [answers.lines[place] for place in places])
@@ -232,9 +233,10 @@ def _next_steps(answers: Answers, places: Sequence[int], stop: str) -> Sequence[
     """Return the next step of each handled record at `places`."""
     if not answers.ends:
         return _leave(answers, places, stop)
-    ends = {outcome: _end(outcome) for outcome in set(answers.ends.values())}  # records with equal ends stay together
-    next_steps: dict[int, NextStep] = {place: ends[outcome] for place, outcome in answers.ends.items()}
-    left = [place for place in places if place not in answers.ends]
+    ended = {place: answers.ends[place] for place in places if place in answers.ends}
+    ends = {outcome: _end(outcome) for outcome in set(ended.values())}  # records with equal ends stay together
+    next_steps: dict[int, NextStep] = {place: ends[outcome] for place, outcome in ended.items()}
+    left = [place for place in places if place not in ended]
     next_steps |= zip(left, _leave(answers, left, stop), strict=True)
     return [next_steps[place] for place in places]
 
@@ -245,11 +247,12 @@ def _leave(answers: Answers, places: Sequence[int], stop: str) -> Sequence[NextS
     return answers.strategy.leave(answers.rule_tables, Leaving(stop, after, answers.segment.itinerary, changed))
 
 
-def _alike(failures: dict[int, Failure]) -> Iterator[tuple[Failure, list[int]]]:
-    """Yield each failure with the indexes of the records that share it; they wait for the next attempt together."""
+def _alike(failures: dict[int, Failure], places: Sequence[int]) -> Iterator[tuple[Failure, list[int]]]:
+    """Yield each failure with those of the indexes whose records share it; they wait for the next attempt together."""
     groups: dict[Failure, list[int]] = {}
-    for place, failure in sorted(failures.items()):
-        groups.setdefault(failure, []).append(place)
+    for place in places:
+        if place in failures:
+            groups.setdefault(failures[place], []).append(place)
     yield from groups.items()
 
 

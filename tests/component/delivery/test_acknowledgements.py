@@ -151,7 +151,7 @@ async def test_a_message_that_failed_is_logged_once_with_its_place(caplog: pytes
     await turn()
 
     [logged] = caplog.messages
-    assert logged == "the message at offset 1 of test.service.a[3] is not acknowledged and will be handled again"
+    assert logged == "cannot acknowledge the message at offset 1 of test.service.a[3], which will be handled again"
 
 
 async def test_what_is_open_when_partitions_change_hands_is_not_acknowledged_and_holds_up_nothing() -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import orjson
 import pytest
 
-from metroline.agents.delivery.agent_loop import Handle
+from metroline.agents.delivery.handling import Handle
 from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.services.service import Record
 from metroline.routing.messages.envelope import Envelope

@@ -1,0 +1,233 @@
+"""Calls the service of a stop for several records at once, over all messages that the stop holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.handling import outcome_of
+from metroline.agents.delivery.pacing import Pacer
+from metroline.agents.delivery.unit_of_work import JointWork, UnitOfWork
+from metroline.agents.stops.service_run import ServiceRun
+from metroline.routing.journeys.departures import Departures
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
+
+HELD_PER_PLACE = 2
+"""Records that a stop holds for each one that it may handle at once, before it takes no more messages."""
+
+MAX_HELD_BYTES = 4 * 1024 * 1024
+"""Bytes of records at which a stop takes no more messages."""
+
+GATHER_SECONDS = 0.005
+"""Time for which a finished record of a busy stop waits for others to leave with it."""
+
+SWEEP_SECONDS = 0.25
+"""Time between two looks for records that wait although their time is up."""
+
+Depart = Callable[[Departures, ServiceRun, Sequence[int]], None]
+"""Adds finished records of a run, by their indexes, to departures."""
+
+
+@dataclass(slots=True, eq=False)
+class Load:
+    """The records of a segment at the stop. Their unit of work is held until all of them have left."""
+
+    envelope: Envelope
+    unit: UnitOfWork
+    run: ServiceRun
+    records: int
+    """Number of records that have not left."""
+    bytes_per_record: float
+
+    @property
+    def waiting(self) -> range:
+        """The indexes of the records that have not begun."""
+        return range(self.run.answers.taken, len(self.run))
+
+    def is_over(self, now: float) -> bool:
+        """Return whether the records that have not begun go back; unless the worker drains, the first one never does.
+
+        A stop that is slower than the time for a unit would otherwise write all that it holds again and again.
+        """
+        return (self.run.answers.taken > 0 or self.unit.time.is_draining) and self.unit.is_over(now)
+
+
+Finished = tuple[Load, Sequence[int]]
+"""Records that leave the stop, by their indexes. Those that have not begun go back to it."""
+
+
+class ConcurrentCalls:
+    """Calls a service for up to `concurrency` records at once. Each leaves when it is finished.
+
+    Records that finish at about the same time and come from one origin leave together. What the stop cannot take
+    waits on the bus.
+    """
+
+    def __init__(self, bus: Bus, pacer: Pacer, stop: str, concurrency: int, depart: Depart) -> None:
+        self.bus = bus
+        self.stop = stop
+        self.concurrency = concurrency
+        self._clock = bus.work_time.clock
+        self._pacer = pacer
+        self._depart = depart
+        self._waiting: deque[Load] = deque()
+        """The loads with records that have not begun."""
+        self._finished: list[Finished] = []
+        self._records = 0
+        """Number of records that are at the stop."""
+        self._bytes = 0.0
+        self._workers: set[asyncio.Task[None] | None] = set()
+        self._leaving: asyncio.Task[None] | None = None
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._room = asyncio.Event()
+
+    @property
+    def has_room(self) -> bool:
+        """True if the stop takes more messages."""
+        return self._records < HELD_PER_PLACE * self.concurrency and self._bytes < MAX_HELD_BYTES
+
+    async def wait_for_room(self, unit: UnitOfWork, *, is_first: bool) -> bool:
+        """Wait until the stop takes more messages; return False if time is up for the unit before.
+
+        If the records are the first ones of the unit, its time begins only when there is room for them.
+        """
+        while not self.has_room:
+            if unit.is_discarded or (unit.is_over(self._clock()) and (unit.time.is_draining or not is_first)):
+                return False
+            self._room.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._room.wait(), SWEEP_SECONDS)
+        if is_first:
+            unit.restart()
+        return True
+
+    def take(self, envelope: Envelope, unit: UnitOfWork, run: ServiceRun) -> None:
+        """Begin with the records of a segment, or add them to those that wait."""
+        size = run.answers.segment.size()
+        unit.hold()
+        self._records += len(run)
+        self._bytes += size
+        self._waiting.append(Load(envelope, unit, run, len(run), size / len(run)))
+        for _ in range(min(len(run), self.concurrency - len(self._workers))):
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+        if self._sweep_timer is None:
+            self._sweep_timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+
+    def cancel(self) -> None:
+        """Cancel all calls, because the worker stops. Their messages are not acknowledged and come again."""
+        for worker in self._workers:
+            if worker is not None:
+                worker.cancel()
+        self._waiting.clear()
+
+    async def _work(self) -> None:
+        """Handle one record after the other until none waits."""
+        while (load := self._next()) is not None:
+            place = load.run.answers.taken
+            load.run.answers.taken += 1
+            try:
+                await load.run.run_async(place)
+            except Exception as error:  # noqa: BLE001 - a defect of Metroline: the record becomes a dead letter
+                load.run.answers.ends[place] = outcome_of(error, self.stop)
+            self._finish(load, (place,))
+            await self._pacer.pause()
+        self._workers.discard(asyncio.current_task())  # at once: whoever comes next needs to know
+
+    def _next(self) -> Load | None:
+        """Return the load whose next record may begin, or None."""
+        while self._waiting:
+            load = self._waiting[0]
+            if not load.waiting:
+                self._waiting.popleft()
+            elif load.unit.is_discarded or load.is_over(self._clock()):
+                self._waiting.popleft()
+                self._give_up(load)
+            else:
+                return load
+        return None
+
+    def _give_up(self, load: Load) -> None:
+        """Send back the records that have not begun; drop them if their message comes again anyway."""
+        if load.unit.is_discarded:
+            self._leave_behind(load, len(load.waiting))
+        elif load.waiting:
+            self._finish(load, load.waiting)
+
+    def _sweep(self) -> None:
+        """Give up what waits although its time is up, even if no call ends."""
+        self._sweep_timer = None
+        now = self._clock()
+        for load in [load for load in self._waiting if load.unit.is_discarded or load.is_over(now)]:
+            self._waiting.remove(load)
+            self._give_up(load)
+        if self._waiting:
+            self._sweep_timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+
+    def _finish(self, load: Load, places: Sequence[int]) -> None:
+        self._finished.append((load, places))
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave())
+
+    async def _leave(self) -> None:
+        """Send on what has finished, until nothing has. Packs leave one after the other, and so in order."""
+        try:
+            while self._finished:
+                if self._waiting:  # the stop is busy: more will finish in a moment
+                    await asyncio.sleep(GATHER_SECONDS)
+                finished, self._finished = self._finished, []
+                groups: dict[tuple[str, Origin], dict[Load, list[int]]] = {}
+                for load, places in finished:
+                    group = groups.setdefault((load.envelope.strategy, load.envelope.origin), {})
+                    group.setdefault(load, []).extend(places)
+                for group in groups.values():
+                    await self._send_on(group)
+        finally:
+            self._leaving = None
+
+    async def _send_on(self, group: Mapping[Load, list[int]]) -> None:
+        """Send on finished records with one origin and strategy."""
+        unit = JointWork(list(dict.fromkeys(load.unit for load in group)))
+        try:
+            await self.bus.dispatch(self._departures(group), unit)
+        except Exception as error:  # noqa: BLE001 - a defect of Metroline: the unit logs it, and its messages come again
+            unit.fail(error)
+        else:
+            unit.release()
+        for load, places in group.items():
+            self._leave_behind(load, len(places))
+
+    def _departures(self, group: Mapping[Load, list[int]]) -> Departures:
+        """Return what leaves."""
+        envelope = next(iter(group)).envelope
+        departures = self.bus.departures(envelope)
+        try:
+            for load, places in group.items():
+                self._add(departures, load.run, sorted(places))
+        except Exception as error:  # noqa: BLE001 - a defect of Metroline: the records become dead letters
+            outcome, departures = outcome_of(error, self.stop), self.bus.departures(envelope)
+            for load, places in group.items():
+                departures.end(load.run.answers.segment.part(sorted(places)), outcome)
+        return departures
+
+    def _add(self, departures: Departures, run: ServiceRun, places: Sequence[int]) -> None:
+        begun = [place for place in places if place < run.answers.taken]
+        if len(begun) < len(places):
+            departures.send_back(run.answers.segment.part(places[len(begun) :]), self.stop)
+        if begun:
+            self._depart(departures, run, begun)
+
+    def _leave_behind(self, load: Load, count: int) -> None:
+        """Forget records that have left; release the unit of work once all records of a segment have."""
+        self._records -= count
+        self._bytes -= count * load.bytes_per_record
+        load.records -= count
+        if not load.records:
+            load.unit.release()
+        self._room.set()
