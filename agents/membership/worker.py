@@ -15,6 +15,9 @@ from metroline.routing.messages.header_checks import natural, seconds, text
 ALIVE_SECONDS = 12.0
 """Time after its last announcement until a worker counts as dead."""
 
+BEHIND_SECONDS = 4.5
+"""Time for which a worker's announcement tells how far it is behind: one and a half of its regular intervals."""
+
 
 class ConflictingRoles(MetrolineError):
     """Raised when a live worker plays the same part in another consumer group: both would handle each message."""
@@ -37,6 +40,8 @@ class WorkerInfo:
     """Seconds since the epoch, when the worker announced this."""
     gone: bool = False
     """The worker announced that it stops."""
+    behind: float = 0.0
+    """Seconds for which messages of the bus wait for this worker longer than usual."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the announcement as a dict that `of_json` reads."""
@@ -56,6 +61,7 @@ class WorkerInfo:
             started=seconds(data["started"]),
             at=seconds(data["at"]),
             gone=data["gone"] is True,
+            behind=seconds(data.get("behind", 0.0)),
         )
 
     def conflict(self, other: WorkerInfo) -> frozenset[str]:
@@ -85,6 +91,10 @@ class LiveWorkers:
     def stops(self, now: float) -> frozenset[str]:
         """Return the stops that some live worker serves."""
         return frozenset(stop for worker in self.alive(now) for stop in worker.stops)
+
+    def behind(self, now: float) -> float:
+        """Return the longest time for which messages wait for some worker, in seconds; 0 if all workers keep up."""
+        return max((worker.behind for worker in self.alive(now) if now - worker.at < BEHIND_SECONDS), default=0.0)
 
     def refuse_conflicts(self, me: WorkerInfo, now: float) -> None:
         """Raise `ConflictingRoles` if a live worker that started before `me` has a conflicting role."""

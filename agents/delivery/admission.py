@@ -1,0 +1,77 @@
+"""Decides when the on-ramp takes more from the source, so that work in progress is bounded (as in CONWIP).
+
+What the line cannot take at once waits in the source, where the next look finds more of it: packs grow with the load by
+themselves. A record that arrives while the line rests leaves at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from metroline.agents.delivery.work_in_hand import WorkInHand
+
+REST = 2.0
+"""Seconds of rest after a look that emptied the source, for each second of CPU that the line spent on it.
+
+Each pack costs the same, whatever it holds, so a line that looks less often packs more and costs less. It may spend a
+third of a core on small packs.
+"""
+
+MAX_REST_SECONDS = 0.04
+"""Longest rest."""
+
+MAX_YIELD_SECONDS = 0.25
+"""Longest time for which the on-ramp lets the agents of its worker go first: others feed them, too."""
+
+BEHIND_SECONDS = 0.5
+"""Wait of messages at some worker, in seconds, above which no on-ramp of the line takes more."""
+
+CHECK_SECONDS = 0.05
+"""Time between two looks at the announcements while a worker is behind."""
+
+
+class Admission:
+    """Lets an on-ramp take more from the source, or not yet."""
+
+    def __init__(
+        self,
+        work: WorkInHand,
+        behind: Callable[[], float],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
+    ) -> None:
+        """`behind` returns the longest wait of messages at any worker of the line, in seconds."""
+        self._work = work
+        self._behind = behind
+        self._clock = clock
+        self._cpu = cpu
+        self._looked: tuple[float, float] | None = None
+        """Time and CPU time of the last look that emptied the source; None if it left something."""
+        self.held_back = 0.0
+        """Seconds for which the on-ramp was held back in all, since the line was behind."""
+
+    async def before_look(self) -> None:
+        """Return when the on-ramp may look at the source again."""
+        await self._work.wait_until_idle(MAX_YIELD_SECONDS)
+        await self._rest()
+        began = self._clock()
+        while self._behind() > BEHIND_SECONDS:  # noqa: ASYNC110 - others are behind, and say so on a topic
+            await asyncio.sleep(CHECK_SECONDS)
+        self.held_back += self._clock() - began
+
+    def looked(self, *, emptied: bool) -> None:
+        """Note a look that found something; `emptied` if it left nothing in the source."""
+        self._looked = (self._clock(), self._cpu()) if emptied else None
+
+    async def _rest(self) -> None:
+        if self._looked is None:
+            return
+        at, cpu = self._looked
+        while True:
+            rest = min(MAX_REST_SECONDS, (1 + REST) * (self._cpu() - cpu)) - (self._clock() - at)
+            if rest <= 0:
+                return
+            await asyncio.sleep(rest)

@@ -1,0 +1,80 @@
+"""Counts what this worker was handed of the bus and has not handled yet, and how long it waited there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+RECENT_SECONDS = 1.0
+"""Time for which a wait counts as the present one."""
+
+
+class WorkInHand:
+    """The batches that the agents of this worker were handed and have not handled.
+
+    A batch that waits for room at a full stop does not count: its records wait for a service, not for this worker.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` returns seconds since the epoch."""
+        self._clock = clock
+        self._count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._shortest: float | None = None
+        self._wait = 0.0
+        self._noted_at = 0.0
+
+    def add(self) -> None:
+        """Count a batch that is handed to an agent."""
+        self._count += 1
+        self._idle.clear()
+
+    def done(self) -> None:
+        """Stop counting a batch."""
+        self._count = max(0, self._count - 1)
+        if not self._count:
+            self._idle.set()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave a batch out of the count while it waits for room."""
+        self.done()
+        try:
+            yield
+        finally:
+            self.add()
+
+    def reset(self) -> None:
+        """Forget all batches: their partitions were revoked."""
+        self._count = 0
+        self._idle.set()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._count
+
+    async def wait_until_idle(self, seconds: float) -> None:
+        """Return once all batches are handled, or after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+
+    def waited(self, written_at: float) -> None:
+        """Note that a message is taken up now that was written at this time, in seconds since the epoch.
+
+        The shortest wait seen so far is subtracted: the clock of the sender may be another one, and no message is read
+        as soon as it is written.
+        """
+        now = self._clock()
+        wait = now - written_at
+        self._shortest = wait if self._shortest is None else min(wait, self._shortest)
+        excess = wait - self._shortest
+        if excess > self._wait or now - self._noted_at > RECENT_SECONDS:
+            self._wait, self._noted_at = excess, now
+
+    @property
+    def behind(self) -> float:
+        """Return by how many seconds messages of the bus waited longer than usual in the last second."""
+        return self._wait if self._clock() - self._noted_at <= RECENT_SECONDS else 0.0
