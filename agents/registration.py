@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -73,6 +73,8 @@ def register(
         app.agent(topic, name=address)(run)
 
     looping = partial(looping_over, agent_loop)
+    for address in _watched(role, line):
+        agent_loop.work.watch(bus.topics.at(address))
     agent("rules", RulesAgent(bus, rules_table, rules).run, "Applies published rules to the rules table.")
     if role.plays("router"):
         for address, router in ROUTERS.items():
@@ -85,6 +87,17 @@ def register(
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
     return _arrivals(app, agent_loop, rules, rules_table, agent)
+
+
+def _watched(role: Role, line: Line) -> Iterator[str]:
+    """Yield the addresses whose messages wait for this worker alone, and for no service that takes its time."""
+    if role.plays("router"):
+        yield from ROUTERS
+    for name, service in line.services.items():
+        if role.plays(f"{SERVICE}{name}") and service.is_plain and not service.ordered:
+            yield service_address(name)
+    if role.plays(ARRIVALS):
+        yield ARRIVALS
 
 
 def _arrivals(

@@ -111,6 +111,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         app,
         cluster=cluster,
         fetch_wait=settings.fetch_wait,
+        handed=agent_loop.work.add,
         drain=agent_loop.drain,
         reset=agent_loop.reset,
     )

@@ -16,6 +16,7 @@ from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.handling import Handle, outcome_of
 from metroline.agents.delivery.pacing import Pacer
 from metroline.agents.delivery.unit_of_work import UnitOfWork
+from metroline.agents.delivery.work_in_hand import WorkInHand
 from metroline.agents.kafka.fetch_buffers import MessageBatch
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MalformedEnvelope
@@ -46,6 +47,7 @@ class AgentLoop:
         """Returns seconds since the epoch."""
         self.pacer = Pacer()
         """Shared by all agents of the worker."""
+        self.work = WorkInHand(self.clock)
         self._ready = ready
         self._trackers: list[AckTracker] = []
 
@@ -57,6 +59,7 @@ class AgentLoop:
         """Discard all pending messages. Called when partitions are reassigned, as the messages are delivered again."""
         for tracker in self._trackers:
             tracker.reset()
+        self.work.reset()
 
     async def run(self, stream: Stream[bytes], handle: Handle, cancel: Callable[[], None] | None = None) -> None:
         """Handle every envelope of the stream without waiting for what the previous one caused.
@@ -68,10 +71,12 @@ class AgentLoop:
         try:
             await self._ready()
             async for event in stream.noack().events():
+                self.work.waited(event.message.topic, event.message.timestamp)
                 unit = await tracker.track(event)
                 if unit is not None:
                     await self._handle_batch(event, handle, unit)
                     unit.release()
+                self.work.done(event.message.topic)
         finally:
             self._trackers.remove(tracker)
             if cancel is not None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 RECENT_SECONDS = 1.0
 """Time for which a wait counts as the present one."""
 
 
 class WorkInHand:
-    """The batches that the agents of this worker were handed and have not handled.
+    """The batches of some topics that the agents of this worker were handed and have not handled.
 
-    A batch that waits for room at a full stop does not count: its records wait for a service, not for this worker.
+    The topics are those whose messages wait for this worker alone: of plain functions, of routers and of the arrivals.
+    Messages for an async, blocking or ordered service may wait for the service.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` returns seconds since the epoch."""
         self._clock = clock
+        self._topics: set[str] = set()
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -26,25 +28,22 @@ class WorkInHand:
         self._wait = 0.0
         self._noted_at = 0.0
 
-    def add(self) -> None:
+    def watch(self, topic: str) -> None:
+        """Count the batches of a topic from now on."""
+        self._topics.add(topic)
+
+    def add(self, topic: str) -> None:
         """Count a batch that is handed to an agent."""
-        self._count += 1
-        self._idle.clear()
+        if topic in self._topics:
+            self._count += 1
+            self._idle.clear()
 
-    def done(self) -> None:
+    def done(self, topic: str) -> None:
         """Stop counting a batch."""
-        self._count = max(0, self._count - 1)
-        if not self._count:
-            self._idle.set()
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Leave a batch out of the count while it waits for room."""
-        self.done()
-        try:
-            yield
-        finally:
-            self.add()
+        if topic in self._topics:
+            self._count = max(0, self._count - 1)
+            if not self._count:
+                self._idle.set()
 
     def reset(self) -> None:
         """Forget all batches: their partitions were revoked."""
@@ -61,12 +60,14 @@ class WorkInHand:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
 
-    def waited(self, written_at: float) -> None:
+    def waited(self, topic: str, written_at: float) -> None:
         """Note that a message is taken up now that was written at this time, in seconds since the epoch.
 
         The shortest wait seen so far is subtracted: the clock of the sender may be another one, and no message is read
         as soon as it is written.
         """
+        if topic not in self._topics:
+            return
         now = self._clock()
         wait = now - written_at
         self._shortest = wait if self._shortest is None else min(wait, self._shortest)

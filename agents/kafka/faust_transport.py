@@ -126,6 +126,7 @@ class Consumer(driver.Consumer):
         batch = self.buffers.take_batch(tp)
         if batch is None:
             return None
+        cast(Transport, self.transport).handed(tp.topic)
         return self._as_message(tp, batch.offsets[-1], batch.timestamp, None, batch, batch.size)
 
     def _next_message(self, tp: TP) -> Message | None:
@@ -297,8 +298,9 @@ class Consumer(driver.Consumer):
 class Transport(driver.Transport):
     """Faust's transport with our consumer. `fetch_wait` is in seconds.
 
-    `drain` is called with True when open messages should be finished soon, and with False afterwards. `reset` is
-    called when partitions, with all open messages, were revoked.
+    `handed` is called with the topic of each batch that is handed to an agent. `drain` is called with True when open
+    messages should be finished soon, and with False afterwards. `reset` is called when partitions, with all open
+    messages, were revoked.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer
@@ -311,12 +313,14 @@ class Transport(driver.Transport):
         *,
         cluster: Cluster,
         fetch_wait: float,
+        handed: Callable[[str], None],
         drain: Callable[[bool], None],
         reset: Callable[[], None],
     ) -> None:
         super().__init__(url, app, loop)
         self.cluster = cluster
         self.fetch_wait = fetch_wait
+        self.handed = handed
         self.drain = drain
         self.reset = reset
 

@@ -25,7 +25,9 @@ class World:
         return Admission(work, lambda: self.behind, clock=lambda: self.now, cpu=lambda: self.cpu)
 
     def work(self) -> WorkInHand:
-        return WorkInHand(lambda: self.now)
+        work = WorkInHand(lambda: self.now)
+        work.watch("plain")
+        return work
 
 
 async def is_admitted(admission: Admission, seconds: float = 0.005) -> bool:
@@ -78,13 +80,12 @@ async def test_the_agents_of_the_worker_go_first_but_not_for_ever(monkeypatch: p
     world = World()
     work = world.work()
     admission = world.admission(work)
-    work.add()
-    work.add()
+    work.add("plain")
+    work.add("plain")
     assert not await is_admitted(admission)
-    work.done()
+    work.done("plain")
     assert not await is_admitted(admission)
-    with work.aside():  # it waits for room at a stop that is full
-        assert await is_admitted(admission)
+    work.done("a slow service")
     assert not await is_admitted(admission)
     monkeypatch.setattr(module, "MAX_YIELD_SECONDS", 0.02)
     assert await is_admitted(admission, 5.0)
@@ -108,23 +109,34 @@ async def test_nothing_is_taken_while_a_worker_is_behind() -> None:
 def test_how_far_a_worker_is_behind_is_told_against_the_shortest_wait_so_that_clocks_may_differ() -> None:
     world = World()
     work = world.work()
-    work.waited(world.now - 100.0)  # the clock of the sender is 100 s late
+    work.waited("plain", world.now - 100.0)  # the clock of the sender is 100 s late
     assert work.behind == 0.0
-    work.waited(world.now - 100.7)
-    work.waited(world.now - 100.2)
+    work.waited("plain", world.now - 100.7)
+    work.waited("plain", world.now - 100.2)
     assert work.behind == pytest.approx(0.7)
     world.now += RECENT_SECONDS + 0.1
     assert work.behind == 0.0
-    work.waited(world.now - 100.3)
+    work.waited("plain", world.now - 100.3)
     assert work.behind == pytest.approx(0.3)
+
+
+async def test_what_waits_for_a_service_does_not_hold_back_the_on_ramp() -> None:
+    world = World()
+    work = world.work()
+    work.waited("plain", world.now)
+    work.add("a slow service")
+    work.waited("a slow service", world.now - 60.0)
+    assert work.behind == 0.0
+    assert await is_admitted(world.admission(work))
 
 
 def test_work_that_is_done_twice_or_after_a_reset_does_not_count_below_nothing() -> None:
     work = WorkInHand(time.time)
-    work.add()
+    work.watch("plain")
+    work.add("plain")
     work.reset()
-    work.done()
-    work.add()
+    work.done("plain")
+    work.add("plain")
     assert not work.is_idle
-    work.done()
+    work.done("plain")
     assert work.is_idle
