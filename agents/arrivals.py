@@ -47,7 +47,7 @@ class Arrivals:
             if segment.outcome is not None:
                 self.bus.metrics.settled[segment.outcome.ending.value] += len(segment.ids)
         replayed = [await self._replay(departures)] if departures.by_address else []
-        unit.follow(await self.writer.write(envelope, settlement, replayed, epoch))
+        unit.follow(self.writer.write(envelope, settlement, replayed, epoch))
 
     async def _replay(self, departures: Departures) -> Confirmation:
         """Send reopened dead letters on their way; return the confirmation that all of them are sent."""

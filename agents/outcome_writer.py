@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.kafka.producer import Confirmation, all_of
+from metroline.agents.shown_journeys import MAX_SHOWN, ShownJourneys
 from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.addresses import DEAD_LETTERS, DELIVERED
 from metroline.routing.journeys.arrival import Settlement
 from metroline.routing.journeys.summary import summary
-from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.envelope import Envelope, pack
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
 
-MAX_SHOWN, MAX_SHOWN_DEAD = 3, 30
-"""Maximum number of journeys, and of dead letters, that are added to the tables of the latest ones at once."""
+MAX_SHOWN_DEAD = 30
+"""Maximum number of dead letters of one origin that are added to the latest ones at once."""
+
+WRITE_SECONDS = 0.02
+"""Time between two writes while much is settled."""
 
 OUTCOME_TOPICS = {Ending.DELIVERED: DELIVERED, Ending.DEAD: DEAD_LETTERS}
 """The addresses to which records are written, by ending. Dropped records are only counted."""
@@ -28,16 +33,28 @@ OUTCOME_TOPICS = {Ending.DELIVERED: DELIVERED, Ending.DEAD: DEAD_LETTERS}
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """The settlement of one envelope whose records are being written and whose table entries are still to follow."""
+    """The settlement of one envelope."""
 
-    origin: Origin
-    written: list[Confirmation]
-    entries: dict[bytes, dict[str, Any]]
-    sample: list[Segment]
-    """Some of the records, for the tables of the latest journeys."""
+    envelope: Envelope
+    settlement: Settlement
+    replayed: list[Confirmation]
     epoch: int | None
     """Epoch of the table's partition at the time of the settlement; None if this worker did not own the partition."""
     recorded: Confirmation = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def origin(self) -> Origin:
+        return self.envelope.origin
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Settlements whose records are being written, and the table entries that follow."""
+
+    settled: list[_Settled]
+    confirmations: list[Confirmation]
+    entries: dict[bytes, tuple[_Settled, dict[str, Any]]]
+    """Table entries by key, as of the moment when the records were written: later records are not counted yet."""
 
 
 class OutcomeWriter:
@@ -45,6 +62,9 @@ class OutcomeWriter:
 
     After a crash between the two, the records are written again and counted once. In the opposite order they would be
     lost.
+
+    What is settled while the writer rests is written at once. Otherwise it is written together, after `WRITE_SECONDS`
+    at most: one message for the records of a partition, and one for their counts.
     """
 
     def __init__(
@@ -57,65 +77,86 @@ class OutcomeWriter:
     ) -> None:
         self.bus = bus
         self.outcomes = outcomes
-        self.journeys = journeys
         self.letters = letters
         self.clock = clock
+        self._shown = ShownJourneys(bus, outcomes, journeys, clock)
         self._waiting: list[_Settled] = []
-        self._task: asyncio.Task[None] | None = None
+        self._written: deque[_Written] = deque()
+        self._wrote_at = 0.0
+        self._writing: asyncio.Task[None] | None = None
+        self._recording: asyncio.Task[None] | None = None
 
     def reset(self) -> None:
         """Forget where the latest entries were put. Called when partitions are reassigned."""
-        self.journeys.reset()
+        self._shown.reset()
         self.letters.reset()
 
-    async def write(
+    def write(
         self, envelope: Envelope, settlement: Settlement, replayed: list[Confirmation], epoch: int | None
     ) -> Confirmation:
-        """Start to write a settlement; return the confirmation that its table entries are written.
+        """Have a settlement written; return the confirmation that its table entries are written.
 
         `replayed` are the confirmations of the dead letters that the envelope restarted. `epoch` is that of the
         table's partition at the time of the settlement.
         """
-        written = [
-            await self._write_records(address, envelope, segments)
-            for ending, address in OUTCOME_TOPICS.items()
-            if (segments := _ending_as(ending, settlement.fresh))
-        ]
-        entries = {key: block.encode() for key, block in settlement.touched.items()}
-        sample = list(map(_sample, settlement.fresh))
-        settled = _Settled(envelope.origin, written + replayed, entries, sample, epoch)
+        settled = _Settled(envelope, settlement, replayed, epoch)
         self._waiting.append(settled)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._record())
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_waiting())
         return settled.recorded
 
-    async def _write_records(self, address: str, envelope: Envelope, segments: tuple[Segment, ...]) -> Confirmation:
-        outgoing = Envelope(envelope.strategy, envelope.origin, segments)
-        value = outgoing.encode()
-        self.bus.metrics.sent(address, len(outgoing), len(value))
-        return await self.bus.produce(self.bus.topics.at(address), envelope.origin.partition, value)
+    async def _write_waiting(self) -> None:
+        """Write the records of all waiting settlements, together as far as they have one origin and strategy."""
+        while self._waiting:
+            rest = self._wrote_at + WRITE_SECONDS - self.clock()
+            if 0 < rest <= WRITE_SECONDS:
+                await asyncio.sleep(rest)
+            self._wrote_at = self.clock()
+            settled, self._waiting = self._waiting, []
+            blocks = {key: (one, block) for one in settled for key, block in one.settlement.touched.items()}
+            entries = {key: (one, block.encode()) for key, (one, block) in blocks.items()}
+            confirmations = [confirmation for one in settled for confirmation in one.replayed]
+            groups: dict[tuple[str, Origin], list[Segment]] = {}
+            for one in settled:
+                groups.setdefault((one.envelope.strategy, one.origin), []).extend(one.settlement.fresh)
+            for (strategy, origin), fresh in groups.items():
+                for ending, address in OUTCOME_TOPICS.items():
+                    confirmations += await self._write_records(address, strategy, origin, _ending_as(ending, fresh))
+            self._written.append(_Written(settled, confirmations, entries))
+            if self._recording is None or self._recording.done():
+                self._recording = asyncio.create_task(self._record())
+
+    async def _write_records(
+        self, address: str, strategy: str, origin: Origin, segments: Sequence[Segment]
+    ) -> list[Confirmation]:
+        limits, confirmations = self.bus.limits, []
+        for envelope in pack(strategy, origin, segments, limits.pack_bytes, limits.pack_records):
+            value = envelope.encode()
+            self.bus.metrics.sent(address, len(envelope), len(value))
+            confirmations.append(await self.bus.produce(self.bus.topics.at(address), origin.partition, value))
+        return confirmations
 
     async def _record(self) -> None:
-        """Write the table entries of all waiting settlements, each once its records are confirmed.
+        """Write table entries, each once the records that it counts are confirmed.
 
         Writes follow one another, so that an older entry never replaces a newer one.
         """
-        while self._waiting:
-            settled, self._waiting = self._waiting, []
-            for one in settled:
-                await all_of(one.written)
-            entries = {key: (one, entry) for one in settled for key, entry in one.entries.items()}
-            confirmations = []
-            for key, (one, entry) in entries.items():
-                if self._is_current(one):
-                    confirmations.append(await self.outcomes.put(self.bus, one.origin.partition, key, entry))
-            shown: dict[Origin, list[Segment]] = {}
-            for one in filter(self._is_current, settled):
-                shown.setdefault(one.origin, []).extend(one.sample)
-            for origin, fresh in shown.items():
-                confirmations += await self._show(origin, fresh)
+        while self._written:
+            written = self._written.popleft()
+            await all_of(written.confirmations)
+            confirmations = [
+                await self.outcomes.put(self.bus, one.origin.partition, key, entry)
+                for key, (one, entry) in written.entries.items()
+                if self._is_current(one)
+            ]
+            current = list(filter(self._is_current, written.settled))
+            fresh: dict[Origin, list[Segment]] = {}
+            for one in current:
+                fresh.setdefault(one.origin, []).extend(one.settlement.fresh)
+            for origin, segments in fresh.items():
+                confirmations += await self._show(origin, segments)
             await all_of(confirmations)
-            for one in filter(self._is_current, settled):
+            for one in current:
                 one.recorded.set_result(None)
 
     def _is_current(self, settled: _Settled) -> bool:
@@ -123,24 +164,16 @@ class OutcomeWriter:
         return settled.epoch is not None and settled.epoch == self.outcomes.epochs.get(settled.origin.partition)
 
     async def _show(self, origin: Origin, fresh: list[Segment]) -> list[Confirmation]:
-        """Add some of the settled records to the tables of the latest journeys and dead letters."""
-        if not fresh:
-            return []
+        """Add dead letters to the table of the latest ones, and some journeys to theirs."""
         now = self.clock()
-        shown = [summary(origin, segment, 0, now) for segment in fresh[:MAX_SHOWN]]
-        confirmations = [await self.journeys.put(self.bus, origin.partition, shown)]
-        dead = _ending_as(Ending.DEAD, fresh)
-        letters = [summary(origin, segment, place, now) for segment in dead for place in range(len(segment.ids))]
-        if letters:
-            confirmations.append(await self.letters.put(self.bus, origin.partition, letters[:MAX_SHOWN_DEAD]))
-        return confirmations
+        await self._shown.add(origin, [summary(origin, segment, 0, now) for segment in fresh[:MAX_SHOWN]])
+        letters = [
+            summary(origin, segment, place, now)
+            for segment in _ending_as(Ending.DEAD, fresh)
+            for place in range(min(len(segment.ids), MAX_SHOWN_DEAD))
+        ]
+        return [await self.letters.put(self.bus, origin.partition, letters[:MAX_SHOWN_DEAD])] if letters else []
 
 
 def _ending_as(ending: Ending, segments: list[Segment]) -> tuple[Segment, ...]:
     return tuple(one for one in segments if one.outcome is not None and one.outcome.ending is ending)
-
-
-def _sample(segment: Segment) -> Segment:
-    """Return the part of a segment that may be shown."""
-    is_dead = segment.outcome is not None and segment.outcome.ending is Ending.DEAD
-    return segment.part(range(min(len(segment.ids), MAX_SHOWN_DEAD if is_dead else 1)))

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from metroline.agents.outcome_writer import MAX_SHOWN
+from metroline.agents.outcome_writer import MAX_SHOWN_DEAD
 from metroline.agents.tables.latest import SLOTS
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock
 from metroline.routing.messages.envelope import Envelope
@@ -21,6 +21,12 @@ from tests.support.desk import BEHIND_A, DEAD, DELIVERED, DROPPED, Desk
 @pytest.fixture
 def desk(bench: Bench) -> Desk:
     return Desk.on(bench)
+
+
+@pytest.fixture
+def shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show the journeys of every envelope."""
+    monkeypatch.setattr("metroline.agents.shown_journeys.SHOW_SECONDS", 0.0)
 
 
 def numbered(count: int, **segment: Any) -> Envelope:
@@ -217,6 +223,7 @@ async def test_a_stray_letter_of_another_topic_does_not_settle_a_record(desk: De
     assert list(endings_of(desk.bench.producer.to("test.delivered"))) == [0]
 
 
+@pytest.mark.usefixtures("shown_at_once")
 async def test_the_latest_journeys_and_letters_are_shown_and_bounded(desk: Desk) -> None:
     desk.bench.now = 1_234.0
     for number in range(SLOTS + 5):
@@ -232,12 +239,59 @@ async def test_the_latest_journeys_and_letters_are_shown_and_bounded(desk: Desk)
     assert len(list(desk.journeys.latest(frozenset({0})))) == SLOTS
 
 
+async def test_journeys_are_shown_from_time_to_time_and_the_latest_ones_last(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metroline.agents.shown_journeys.SHOW_SECONDS", 0.05)
+    bench, producer = desk.bench, desk.bench.producer
+    await desk.settle(numbered(1, outcome=DELIVERED))
+    await confirmed(
+        [
+            await bench.begin(desk.arrivals.handle, numbered(1, first=number, outcome=DELIVERED))
+            for number in range(1, 20)
+        ]
+    )
+    async with asyncio.timeout(5):
+        while len(producer.to("test.table.journeys")) < 2:
+            await asyncio.sleep(0.01)
+
+    ids = [entry["id"] for entry in desk.journeys.latest(frozenset({0}))]
+    assert ids == ["source-0-0", "source-0-17", "source-0-18", "source-0-19"]
+
+
+async def test_what_is_settled_while_much_is_settled_is_written_together(desk: Desk) -> None:
+    bench = desk.bench
+    units = [
+        await bench.begin(desk.arrivals.handle, numbered(2, first=first, outcome=DELIVERED))
+        for first in range(0, 20, 2)
+    ]
+    await confirmed(units)
+
+    [delivered] = bench.producer.to("test.delivered")
+    assert delivered.envelope.segments[0].ids[0] == 0
+    assert len(delivered.envelope) == 20
+    assert len(bench.producer.to("test.table.outcomes")) == 1
+    assert desk.counts() == {("source", "delivered", ""): 20}
+
+
+async def test_records_that_are_written_together_still_fit_into_messages(desk: Desk) -> None:
+    bench = desk.bench
+    bench.limits = replace(bench.limits, pack_records=5)
+    await confirmed(
+        [await bench.begin(desk.arrivals.handle, numbered(4, first=n, outcome=DELIVERED)) for n in (0, 4, 8)]
+    )
+
+    assert [len(sent.envelope) for sent in bench.producer.to("test.delivered")] == [4, 4, 4]
+    assert len(bench.producer.to("test.table.outcomes")) == 1
+
+
 async def test_a_pack_of_letters_shows_some_of_them(desk: Desk) -> None:
     await desk.settle(numbered(200, outcome=DEAD))
 
-    assert len(list(desk.letters.latest(frozenset({0})))) == 10 * MAX_SHOWN
+    assert len(list(desk.letters.latest(frozenset({0})))) == MAX_SHOWN_DEAD
 
 
+@pytest.mark.usefixtures("shown_at_once")
 async def test_a_ring_finds_its_place_again(desk: Desk) -> None:
     for number in range(SLOTS + 2):
         await desk.settle(numbered(1, first=number, outcome=DELIVERED))
@@ -249,6 +303,7 @@ async def test_a_ring_finds_its_place_again(desk: Desk) -> None:
     assert ids == {f"source-0-{number}" for number in (*range(3, SLOTS + 2), 1_000)}
 
 
+@pytest.mark.usefixtures("shown_at_once")
 async def test_a_ring_of_another_partition_is_not_shown_nor_overwritten(desk: Desk) -> None:
     await desk.settle(numbered(1, outcome=DELIVERED), numbered(1, outcome=DELIVERED, partition=1))
 
