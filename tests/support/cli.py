@@ -1,4 +1,4 @@
-"""The command `metroline`, run as a process."""
+"""The command `metroline`, run as a process: forked where only its result matters, and as a user starts it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
+from tests.support.forks.client import ForkedProcess
 from tests.support.project import ROOT
 
 COMMAND = [sys.executable, "-m", "metroline"]
@@ -17,20 +20,19 @@ TIMEOUT = 240.0
 
 def metroline(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command with these variables in its environment until it ends; fail after TIMEOUT seconds."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=cwd,
-        env=_environment(variables),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    with TemporaryFile() as output, TemporaryFile() as errors:
+        process = ForkedProcess(arguments, cwd, _environment(variables), output, errors)
+        try:
+            process.wait(TIMEOUT)
+        finally:
+            process.kill()
+            code = process.wait()
+        return subprocess.CompletedProcess(arguments, code, _text(output), _text(errors))
 
 
 @contextmanager
 def running(*arguments: str, cwd: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """Run the command while a test sends it signals and reads what it prints."""
+    """Run the command as a user does, while a test sends it signals and reads what it prints."""
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=cwd,
@@ -44,6 +46,11 @@ def running(*arguments: str, cwd: Path, **variables: str) -> Iterator[subprocess
     finally:
         process.kill()
         process.communicate()
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:

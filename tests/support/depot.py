@@ -29,6 +29,7 @@ from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Ending
 from tests.support.brokers import Broker
+from tests.support.forks.client import start_worker
 from tests.support.project import ROOT
 
 READY_SECONDS = 180.0
@@ -184,7 +185,7 @@ class Depot:
         """Start a worker."""
         log = self.logs / f"worker-{len(list(self.logs.glob('worker-*')))}.log"
         told = self.environment(ROUTING_STRATEGY=strategy, ROLE=role, **variables)
-        self.workers.append(WorkerProcess.start(told, log))
+        self.workers.append(start_worker(told, log))
         return self.workers[-1]
 
     async def ready(self, *workers: WorkerProcess) -> None:
