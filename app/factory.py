@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from metroline.agents.delivery.agent_loop import AgentLoop
@@ -85,7 +82,6 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "stream_buffer_maxsize": BUFFERED_MESSAGES,
         "consumer_max_fetch_size": FETCH_BYTES,
         "store": "memory://",
-        "datadir": str(Path(tempfile.gettempdir()) / f"metroline-{os.getpid()}"),
         "topic_disable_leader": True,
         "topic_replication_factor": settings.topic_replication_factor,
         "web_bind": settings.web_bind,

@@ -90,6 +90,9 @@ class LineApp(faust.App):
         self.on_ramp = parts.on_ramp
         self.waiting_rooms = parts.waiting_rooms
 
+    def _create_directories(self) -> None:
+        """Create none of Faust's folders for data: tables are held in memory."""
+
     async def on_start(self) -> None:
         """Provision the topics and refuse conflicting roles, before anything subscribes."""
         await super().on_start()

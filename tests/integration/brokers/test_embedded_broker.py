@@ -140,9 +140,13 @@ def test_a_home_folder_that_cannot_be_written_to_is_no_obstacle(monkeypatch: pyt
     "program", [STARTS_A_BROKER, STARTS_A_BROKER_IN_A_THREAD], ids=["main thread", "another thread"]
 )
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_it_ends_with_its_parent(program: str, end: signal.Signals) -> None:
+def test_it_ends_with_its_parent(program: str, end: signal.Signals, tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # the folder of a broker whose parent is killed stays behind
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as parent:
         try:
             assert parent.stdout is not None

@@ -36,10 +36,11 @@ def places(elsewhere: Path) -> dict[str, tuple[str, Path]]:
 async def test_fausts_own_command_runs_a_worker_in_a_checkout_and_anywhere_else(depot: Depot, tmp_path: Path) -> None:
     await depot.create_source()
     lines = {name: replace(depot, prefix=f"{depot.prefix}.{name}") for name in ("conductor", "map_maker")}
-    workers = {}
+    elsewhere, workers = tmp_path / "elsewhere", {}
+    elsewhere.mkdir()
     for strategy, line in lines.items():
-        line.variables = {"SOURCE": depot.topics.source}
-        workers[strategy] = start_faust(line, strategy, *places(tmp_path)[strategy])
+        line.variables = {"SOURCE": depot.topics.source, "TMPDIR": str(elsewhere)}
+        workers[strategy] = start_faust(line, strategy, *places(elsewhere)[strategy])
     await depot.push(numbered(range(100)))
 
     for strategy, line in lines.items():
@@ -50,3 +51,4 @@ async def test_fausts_own_command_runs_a_worker_in_a_checkout_and_anywhere_else(
         assert {journey.strategy for journey in journeys} == {strategy}
     for worker in workers.values():
         assert await depot.stop(worker) == 0
+    assert not list(elsewhere.iterdir()), "a worker keeps no files"
