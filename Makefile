@@ -5,6 +5,10 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip --disable-pip-version-check install --quiet
 # Additional arguments of the command behind a verb: make test ARGS="-k broker", make lock ARGS=--upgrade
 ARGS   ?=
+# Tests are dealt out to processes by file, in the order of tests/conftest.py.
+BY_FILE := --dist loadfile --no-loadscope-reorder
+# make test-properties: factor for the number of examples
+EXAMPLES ?= 10
 # make chaos: number of faults under each strategy; the seed of an earlier run to repeat; one strategy instead of all four
 FAULTS   ?= 50
 SEED     ?=
@@ -18,7 +22,7 @@ SECTIONS ?=
 PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test test-unit chaos bench bench-report bench-memory bench-core bench-lookups lint \
+.PHONY: help install install-dev demo up test test-unit test-properties chaos bench bench-report bench-memory bench-core bench-lookups lint \
   docs docs-serve docs-settings docs-tree lock image-test clean
 
 help:  ## list these verbs
@@ -51,10 +55,13 @@ up: install  ## run a live line on this machine until Ctrl-C
 	@$(BIN)/metroline up $(ARGS)
 
 test: install-dev  ## run all tests; those on Apache Kafka need Java 17 and Maven
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest --numprocesses 4 $(BY_FILE) $(ARGS)
 
 test-unit: install-dev  ## run the unit tests alone: no broker, no waiting
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/unit $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 $(BY_FILE) tests/unit $(ARGS)
+
+test-properties: install-dev  ## run the property tests with many more examples: EXAMPLES=10 times as many
+	@EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses 2 $(BY_FILE) --timeout 3600 -m hypothesis tests/unit tests/component $(ARGS)
 
 chaos: install-dev  ## kill, freeze and stop processes of a line on Apache Kafka while records flow: FAULTS=50 SEED=7 STRATEGY=signpost
 	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) $(BIN)/pytest -s tests/chaos $(ARGS)

@@ -9,15 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faust import Settings as FaustSettings
 
-from metroline.app.settings import Settings
 from tests.support.brokers import Broker, kafka_jars
 from tests.support.shared_broker import shared_broker
-
-FAUST_VARIABLES = {setting.env_name for setting in FaustSettings.SETTINGS.values() if setting.env_name}
-METROLINE_VARIABLES = {name.upper() for name in Settings.model_fields}
-VARIABLES = FAUST_VARIABLES | METROLINE_VARIABLES
 
 TESTS = Path(__file__).parent
 
@@ -45,11 +39,22 @@ def lookup_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("lookups")
 
 
+@pytest.fixture(scope="session")
+def variables() -> set[str]:
+    """Return the name of every variable that Faust or Metroline reads."""
+    from faust import Settings as FaustSettings  # the process that deals out the tests never imports it
+
+    from metroline.app.settings import Settings
+
+    of_faust = {setting.env_name for setting in FaustSettings.SETTINGS.values() if setting.env_name}
+    return of_faust | {name.upper() for name in Settings.model_fields}
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, lookup_folder: Path) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, variables: set[str], lookup_folder: Path) -> None:
     """Unset every variable that Faust or Metroline reads, so that no test depends on the environment of the run."""
     for name in list(os.environ):
-        if name.upper() in VARIABLES:
+        if name.upper() in variables:
             monkeypatch.delenv(name)
     monkeypatch.setenv("LOOKUP_DIR", str(lookup_folder))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,9 +33,13 @@ EACH = "each element"
 """A step of a path that stands for all elements of a list, or all values of an object."""
 
 
+TIMES = int(os.environ.get("EXAMPLES") or 1)
+"""Factor for the number of examples; `make test-properties` sets it."""
+
+
 def examples(number: int) -> settings:
     """Return settings for this many examples, without a deadline for a busy machine to miss."""
-    return settings(max_examples=number, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    return settings(max_examples=number * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Undecided(Exception):

@@ -57,7 +57,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
         (copy / folder / "stray.py").touch()
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
     linted = subprocess.run(
-        [sys.executable, "-c", LINT], cwd=copy, env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", LINT],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
     assert linted.returncode == 1, linted.stdout + linted.stderr
     return linted.stdout

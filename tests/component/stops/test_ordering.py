@@ -14,6 +14,7 @@ from metroline.agents.services.service import Record
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.outcome import Ending
 from tests.support.bench import Bench, confirmed, endings_of, envelope, segments_of
+from tests.support.worlds import examples
 
 AT_ONCE = RetryPolicy(attempts=4, backoff=0.001, backoff_max=0.001)
 
@@ -115,7 +116,7 @@ async def test_what_is_no_record_has_its_place_too(bench: Bench) -> None:
     ),
     st.sampled_from([True, "key"]),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_equal_values_leave_in_the_order_in_which_they_came(
     packs: list[list[tuple[str, bool]]], ordered: bool | str
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from metroline.agents.tables.owned_table import OwnedTable, epoch_of
 from tests.support.bench import Bench, Sent
+from tests.support.worlds import examples
 
 TOPIC = "test.table.outcomes"
 
@@ -132,6 +133,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@examples(100)
 async def test_whatever_comes_late_what_an_owner_wrote_is_not_lost(steps: list[tuple[str, int, Any]]) -> None:
     """Counts only rise, so a count that falls was lost.
 

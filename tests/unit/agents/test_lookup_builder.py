@@ -24,6 +24,7 @@ from metroline.app.inputs.lookup_builds import build_from_file
 from metroline.app.inputs.row_files import UnreadableRecords, value_of
 from metroline.routing.errors import MetrolineError
 from tests.support.lookups import built, written
+from tests.support.worlds import examples
 
 
 @pytest.fixture
@@ -201,7 +202,7 @@ def test_more_entries_than_memory_is_given_are_sorted_on_disk(folder: Path, monk
     assert sorted(os.listdir(folder / "kept")) == [".accounts.lock", "accounts.lookup"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), min_size=1, max_size=120),

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.app.line_map.svg import draw
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
+from tests.support.worlds import examples
 
 SVG = "{http://www.w3.org/2000/svg}"
 MAIL = """
@@ -274,7 +275,7 @@ def lines(draw: st.DrawFn) -> tuple[Network, Routes]:
     return drawn, traffic
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(lines())
 def test_no_line_is_drawn_with_overlaps(line: tuple[Network, Routes]) -> None:
     nothing_overlaps(Map(*line))

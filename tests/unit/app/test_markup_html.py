@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from metroline.app.markup.html import grid, markup, moment, number, tag
 from tests.support.html_reader import HtmlReader
+from tests.support.worlds import examples
 
 EVIL = "<script>alert(1)</script>\"'&"
 
 
 @given(st.text(st.characters(exclude_characters="\r\x00", exclude_categories=["C"])))
+@examples(100)
 def test_text_and_attributes_come_out_as_they_went_in(text: str) -> None:
     read = HtmlReader(tag("p", text, title=text))
     assert read.elements == [("p", {"title": text})]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from metroline.app.markup.numbers import count, percent
 from metroline.app.markup.text import display_width, one_line, shorten
+from tests.support.worlds import examples
 
 
 def test_text_is_one_line_that_a_terminal_does_not_obey() -> None:
@@ -20,6 +21,7 @@ def test_wide_letters_take_two_columns_and_combining_ones_none() -> None:
 
 
 @given(st.text(), st.integers(1, 20))
+@examples(100)
 def test_text_is_never_wider_than_asked(text: str, width: int) -> None:
     assert display_width(shorten(text, width)) <= width
 

@@ -16,6 +16,7 @@ from metroline.routing.journeys.settlement import BLOCK_OFFSETS, OTHER
 from metroline.routing.outcome import Ending
 from tests.support.html_reader import HtmlReader
 from tests.support.table_entries import Entries, block
+from tests.support.worlds import examples
 
 ALL = frozenset(range(4))
 EVIL = "<script>alert(1)</script>\"'&"
@@ -103,6 +104,7 @@ async def test_a_partition_that_two_workers_report_counts_once_with_what_is_newe
     ),
     st.frozensets(st.integers(0, 3)),
 )
+@examples(100)
 async def test_however_partitions_are_shared_the_merged_page_is_the_whole_one(
     drawn: dict[tuple[int, str, int], tuple[int, int, int]], mine: frozenset[int]
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_record_too_far_back_in_its_message_is_settled_but_not_reopened() -> N
 
 
 @given(st.sampled_from(["source", "source-1", "source-12"]), st.integers(0, 99), st.sampled_from(IDS))
+@examples(100)
 def test_an_id_is_read_back_from_its_text(name: str, partition: int, record: RecordId) -> None:
     origin, offset, index = id_of(id_text(Origin(name, partition), record))
     assert origin == Origin(name, partition)

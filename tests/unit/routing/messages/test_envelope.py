@@ -78,7 +78,7 @@ envelopes = st.builds(
 
 
 @given(envelopes)
-@examples(200)
+@examples(100)
 def test_an_envelope_comes_back_as_it_was_sent(envelope: Envelope) -> None:
     raw = envelope.encode()
     assert Envelope.decode(raw) == envelope
@@ -113,7 +113,7 @@ def test_any_bytes_are_an_envelope_or_malformed(raw: bytes) -> None:
 
 
 @given(envelopes, st.data())
-@examples(150)
+@examples(80)
 def test_a_damaged_envelope_is_read_or_malformed(envelope: Envelope, data: st.DataObject) -> None:
     raw = bytearray(envelope.encode())
     for _ in range(data.draw(st.integers(1, 3))):
@@ -123,7 +123,7 @@ def test_a_damaged_envelope_is_read_or_malformed(envelope: Envelope, data: st.Da
 
 
 @given(envelopes, st.data())
-@examples(150)
+@examples(80)
 def test_an_envelope_that_lost_a_record_is_malformed(envelope: Envelope, data: st.DataObject) -> None:
     raw = envelope.encode()
     cut = data.draw(st.integers(0, raw.rindex(b"\n")))

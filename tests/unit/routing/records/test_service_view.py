@@ -70,7 +70,7 @@ def exact(record: Any) -> str:
 
 
 @given(st.lists(records, min_size=1, max_size=3), some, some, changes, st.sampled_from(writings))
-@examples(2_000)
+@examples(300)
 def test_what_a_service_made_is_laid_over_the_record(
     those: list[Record], reads: frozenset[str], beside: frozenset[str], what: list[tuple[str, str, Any]], write: Any
 ) -> None:
@@ -94,7 +94,7 @@ def test_what_a_service_made_is_laid_over_the_record(
 
 
 @given(records, some, changes)
-@examples(500)
+@examples(200)
 def test_it_is_the_same_where_a_rule_asks_for_the_whole_record(
     record: Record, reads: frozenset[str], what: list[tuple[str, str, Any]]
 ) -> None:

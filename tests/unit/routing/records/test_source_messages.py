@@ -267,7 +267,7 @@ packed = st.lists(st.one_of(nearly_good(), st.sampled_from(GOOD + ODD_LINES)), m
     st.lists(st.one_of(nearly_good(), packed, st.sampled_from(ODD_LINES)), min_size=1, max_size=4),
     st.sampled_from(READERS),
 )
-@examples(2_500)
+@examples(500)
 def test_messages_that_are_read_at_once_are_those_that_each_alone_would_be_records(
     values: list[bytes], reader: FieldReader
 ) -> None:
