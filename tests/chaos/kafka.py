@@ -11,9 +11,9 @@ from string import Template
 from metroline.app.local.broker_probe import wait_until_it_answers
 from metroline.app.local.child_process import Child
 from metroline.app.local.ports import HOST, free_port
-from tests.support.brokers import CLUSTER, HERE, JAVA, Broker, kafka_jars
+from tests.support.brokers import CLUSTER, HERE, JAVA, KAFKA_SECONDS, Broker, kafka_jars
 
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0
 
 
 class Kafka:
@@ -38,7 +38,7 @@ class Kafka:
         log = self.folder / f"kafka-{self._starts}.log"
         self._starts += 1
         self._child = Child.start([*self._java, "kafka.Kafka", self._settings], log, self.folder)
-        wait_until_it_answers(self._child, self.port, CLUSTER, timeout=60)
+        wait_until_it_answers(self._child, self.port, CLUSTER, timeout=KAFKA_SECONDS)
 
     def stop(self) -> None:
         if self._child is not None:

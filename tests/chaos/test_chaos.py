@@ -44,7 +44,7 @@ async def endure(broker: Broker, kafka: Kafka | None, by: tuple[str, ...], fault
         ended = await run(depot, kafka, by, plan(seed, faults, broker=kafka is not None), say)
     finally:
         depot.end()
-        await depot.delete_topics()
+    await depot.delete_topics()
     print(ended, flush=True)
     assert not ended.reckoning.wrong()
 

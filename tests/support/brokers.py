@@ -25,6 +25,8 @@ from tests.support.project import ROOT
 HERE = Path(__file__).parent
 JARS = ROOT / ".kafka"  # kept between runs; 43 MB
 CLUSTER = "4L6g3nShT-eMCtK--X86sw"  # the form that Kafka wants: 16 bytes in base64
+KAFKA_SECONDS = 180.0
+"""Deadline for the start of a Kafka, in seconds; a busy machine takes more than a minute."""
 JAVA = ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1"]
 
 
@@ -68,7 +70,7 @@ def running_kafka(folder: Path, more: str = "", users: Sequence[str] = (), **val
     run([*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER, "-c", str(settings), *scram])
     child = Child.start([*java, "kafka.Kafka", str(settings)], folder / "kafka.log", folder)
     try:
-        wait_until_it_answers(child, port, CLUSTER, timeout=60)
+        wait_until_it_answers(child, port, CLUSTER, timeout=KAFKA_SECONDS)
         yield Broker("kafka", f"{HOST}:{port}")
     finally:
         child.stop(timeout=15)

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.support.brokers import Broker, running_embedded, running_kafka
 from tests.support.project import ROOT
 
-START_SECONDS = 110.0
+START_SECONDS = 200.0
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psutil
 
 
-def wait_until(holds: Callable[[], bool], timeout: float = 10.0) -> None:
+def wait_until(holds: Callable[[], bool], timeout: float = 60.0) -> None:
     """Return when `holds()` is true; fail the test after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not holds():

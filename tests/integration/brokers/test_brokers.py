@@ -16,7 +16,7 @@ async def test_a_message_that_was_produced_is_consumed(broker: Broker, prefix: s
     async with AIOKafkaConsumer(
         f"{prefix}.source", bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest"
     ) as consumer:
-        message = await asyncio.wait_for(consumer.getone(), timeout=30)
+        message = await asyncio.wait_for(consumer.getone(), timeout=120)
 
     assert (message.key, message.value) == (b"k", b"hello")
     assert (message.partition, message.offset) == (sent.partition, sent.offset)

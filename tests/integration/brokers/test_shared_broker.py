@@ -17,12 +17,12 @@ def test_two_who_share_a_broker_meet_on_it_and_it_ends_with_the_second(tmp_path:
         with shared_broker("embedded", tmp_path / "broker") as second:
             assert second == first
         assert is_open(port_of(first.bootstrap))
-    wait_until(lambda: not is_open(port_of(first.bootstrap)), timeout=30)
+    wait_until(lambda: not is_open(port_of(first.bootstrap)), timeout=120)
 
 
 def test_who_comes_after_the_last_has_left_gets_another_broker(tmp_path: Path) -> None:
     with shared_broker("embedded", tmp_path / "broker") as first:
         pass
-    wait_until(lambda: not is_open(port_of(first.bootstrap)), timeout=30)
+    wait_until(lambda: not is_open(port_of(first.bootstrap)), timeout=120)
     with shared_broker("embedded", tmp_path / "broker") as second:
         assert is_open(port_of(second.bootstrap))

@@ -168,7 +168,7 @@ def test_ctrl_c_ends_a_comparison_with_all_that_it_started(tmp_path: Path) -> No
         output, _ = process.communicate(timeout=90)
     assert process.returncode == 1
     assert "Traceback" not in output
-    wait_until(lambda: not any(map(is_running, started)), timeout=10)
+    wait_until(lambda: not any(map(is_running, started)), timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class Reader:
             assert process.poll() is None, output.read_text("utf-8")
             return BROKER.search(output.read_text("utf-8")) is not None
 
-        wait_until(is_up, timeout=90)
+        wait_until(is_up, timeout=180)
         found = BROKER.search(output.read_text("utf-8"))
         assert found is not None
         self.ports["PORT"] = found[1]
@@ -103,7 +103,7 @@ def running(command: str, folder: Path, environment: dict[str, str], output: Pat
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            exit_code = process.wait(timeout=60)
+            exit_code = process.wait(timeout=120)
         finally:
             process.kill()
     assert exit_code == 0, output.read_text("utf-8")
@@ -135,7 +135,7 @@ def test_what_a_page_shows_runs_and_prints_what_the_page_says(page: Page, tmp_pa
             elif block.mark == "run":
                 follow(reader, page, block, shown)
             elif block.mark == "until":
-                wait_until(lambda block=block, shown=shown: has_come(reader, block, shown), timeout=60)  # type: ignore[misc]
+                wait_until(lambda block=block, shown=shown: has_come(reader, block, shown), timeout=180)  # type: ignore[misc]
 
 
 def follow(reader: Reader, page: Page, block: Block, shown: str) -> None:

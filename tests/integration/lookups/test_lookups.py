@@ -74,7 +74,7 @@ def test_readers_in_other_processes_see_each_version_whole_and_without_a_restart
         versioned(folder, version)
 
     for reader in readers:
-        told, _ = reader.communicate(timeout=60)
+        told, _ = reader.communicate(timeout=200)
         assert reader.returncode == 0
         seen = json.loads(told.splitlines()[-1])
         assert seen == sorted(set(seen))
@@ -105,7 +105,7 @@ def test_a_build_that_is_killed_leaves_the_old_version_and_the_next_one_tidies_u
     before = file_of("accounts", folder / "kept").read_bytes()
 
     building = subprocess.Popen(command("build", "accounts", many, "--key", "key", "--value", "value"))
-    wait_until(lambda: any(file.name == step for file in leftovers(folder)), timeout=60)
+    wait_until(lambda: any(file.name == step for file in leftovers(folder)), timeout=200)
     building.send_signal(signal.SIGKILL)
     assert building.wait() == -signal.SIGKILL
 
@@ -180,7 +180,7 @@ PREPARING += "prepare_lookups(Line.load('metroline.agents.lines.metrobus'))"
 def test_workers_that_start_at_once_make_what_is_missing_once(folder: Path) -> None:
     starting = [subprocess.Popen([sys.executable, "-c", PREPARING], stderr=subprocess.PIPE) for _ in range(4)]
     for one in starting:
-        _, told = one.communicate(timeout=60)
+        _, told = one.communicate(timeout=200)
         assert (one.returncode, told) == (0, b"")
     found = file_of("metrobus.allowed", folder / "kept").stat().st_ino
     subprocess.run([sys.executable, "-c", PREPARING], check=True)

@@ -28,7 +28,7 @@ def in_the_checkout(*command: str, cwd: Path, **variables: str) -> Ended:
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 

@@ -39,7 +39,7 @@ class Worker:
     url: str
 
     def page(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as response:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as response:
             return dict(orjson.loads(response.read()))
 
     def held(self) -> set[int]:
@@ -58,7 +58,7 @@ def workers(embedded_broker: Broker, prefix: str, tmp_path: Path) -> Iterator[li
         workers = [_start(embedded_broker, prefix, tmp_path / f"{number}.log") for number in range(2)]
         for worker in workers:
             stack.callback(worker.child.stop, 15)
-        wait_until(lambda: [len(worker.held()) for worker in workers] == [2, 2], timeout=60)
+        wait_until(lambda: [len(worker.held()) for worker in workers] == [2, 2], timeout=120)
         yield workers
 
 
@@ -91,7 +91,7 @@ def test_every_worker_tells_of_the_whole_line_and_one_that_is_killed_is_named(
     embedded_broker: Broker, prefix: str, workers: list[Worker]
 ) -> None:
     asyncio.run(_send(embedded_broker, f"{prefix}.source"))
-    wait_until(lambda: workers[0].page("/table/outcomes/")["settled"] == RECORDS + len(BROKEN), timeout=60)
+    wait_until(lambda: workers[0].page("/table/outcomes/")["settled"] == RECORDS + len(BROKEN), timeout=120)
 
     first, second = (worker.page("/table/outcomes/") for worker in workers)
     assert first == second
@@ -116,6 +116,6 @@ def test_every_worker_tells_of_the_whole_line_and_one_that_is_killed_is_named(
     assert time.monotonic() - began < 4
     assert page["missing"] == [workers[1].url]
     assert 0 < page["settled"] < RECORDS
-    wait_until(lambda: not workers[0].page("/table/outcomes/")["missing_partitions"], timeout=60)
+    wait_until(lambda: not workers[0].page("/table/outcomes/")["missing_partitions"], timeout=120)
     page = workers[0].page("/table/outcomes/")
     assert (page["totals"], page["missing"]) == (totals, [])

@@ -33,7 +33,7 @@ class Live:
     folder: Path
 
     def page(self, name: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/table/{name}/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/table/{name}/", timeout=60) as answer:
             return json.load(answer)
 
     def rules(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +49,7 @@ def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Live]:
         assert f"runs by {request.param} on kafka://" in told
         yield Live(process, told.split(" on ")[1].split(";")[0], port, tmp_path)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=40)
+        process.communicate(timeout=90)
     assert process.returncode == 0
 
 
@@ -66,7 +66,7 @@ def latest_outcomes(live: Live, since: float) -> set[str]:
 @pytest.mark.parametrize("live", ["map_maker"], indirect=True)
 def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_restart(live: Live) -> None:
     (live.folder / "routes.toml").write_text(EVERYBODY_OUT)
-    wait_until(lambda: "delivered" in latest_outcomes(live, 0), timeout=30)
+    wait_until(lambda: "delivered" in latest_outcomes(live, 0), timeout=120)
 
     shown = live.rules("show")
     assert shown.stdout.startswith("# version 1, published by the line's file at ")
@@ -76,7 +76,7 @@ def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_
     published = live.rules("publish", "routes.toml")
     assert (published.returncode, published.stderr) == (0, "")
     assert "is published; it replaces 1" in published.stdout
-    wait_until(lambda: latest_outcomes(live, time.time() - 2) == {"dropped"}, timeout=30)
+    wait_until(lambda: latest_outcomes(live, time.time() - 2) == {"dropped"}, timeout=120)
     assert live.page("rules")["current"]["text"] == EVERYBODY_OUT
 
     stale = live.rules("publish", "routes.toml", "--replaces", "1")
@@ -91,10 +91,10 @@ def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_
 @pytest.mark.parametrize("live", ["hard_wired"], indirect=True)
 def test_publishing_says_that_hard_wired_journeys_need_a_restart(live: Live) -> None:
     (live.folder / "routes.toml").write_text(EVERYBODY_OUT)
-    wait_until(lambda: "delivered" in latest_outcomes(live, 0), timeout=30)
+    wait_until(lambda: "delivered" in latest_outcomes(live, 0), timeout=120)
     published = live.rules("publish", "routes.toml")
     assert published.returncode == 0
     assert "keep to their line's file: change it and restart" in published.stderr
-    wait_until(lambda: live.page("rules")["version"] > 1, timeout=10)
+    wait_until(lambda: live.page("rules")["version"] > 1, timeout=60)
     at = time.time() + 1
-    wait_until(lambda: "delivered" in latest_outcomes(live, at), timeout=30)
+    wait_until(lambda: "delivered" in latest_outcomes(live, at), timeout=120)
