@@ -166,7 +166,7 @@ class OutcomeWriter:
     async def _show(self, origin: Origin, fresh: list[Segment]) -> list[Confirmation]:
         """Add dead letters to the table of the latest ones, and some journeys to theirs."""
         now = self.clock()
-        await self._shown.add(origin, [summary(origin, segment, 0, now) for segment in fresh[:MAX_SHOWN]])
+        await self._shown.add(origin, [summary(origin, segment, 0, now) for segment in fresh[-MAX_SHOWN:]])
         letters = [
             summary(origin, segment, place, now)
             for segment in _ending_as(Ending.DEAD, fresh)
