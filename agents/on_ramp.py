@@ -5,16 +5,17 @@ It packs the records that are available and never waits for more, so a single re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+from aiokafka import TopicPartition
+from confluent_kafka import Message
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import confirmed_unit
 from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.group_thread import Offsets
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.tables.live_rules import LiveRules
@@ -24,10 +25,6 @@ from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.entry import enter
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.strategies import Strategy
-
-MAX_MESSAGES = 10_000
-"""Maximum number of source messages handled at once: usually all that a fetch returned, so that packs are full."""
-
 
 FILL = 0.8
 """Share of `pack_bytes` that the first packs use. Services make records larger, and a full pack would be split."""
@@ -45,7 +42,7 @@ def source_origin(epoch: int) -> str:
 class OnRamp(BatchConsumer):
     """Reads the source topic and sends its records on their way under one strategy."""
 
-    most_records = MAX_MESSAGES
+    client_name = "on-ramp"
 
     def __init__(
         self,
@@ -56,7 +53,7 @@ class OnRamp(BatchConsumer):
         clock: Callable[[], float],
         *,
         epoch: int,
-        settings: dict[str, Any],
+        settings: Mapping[str, Any],
         **kwargs: Any,
     ) -> None:
         super().__init__(cluster, clock, settings=settings, **kwargs)
@@ -66,46 +63,51 @@ class OnRamp(BatchConsumer):
         self.epoch = epoch
         self.group = bus.topics.on_ramp_group(epoch)
         self.read = [bus.topics.source]
+        self._next: dict[TopicPartition, int] = {}
+        """The offset after the last message that was handled of each partition."""
 
     async def prepare(self) -> None:
         """Wait until the rules table is available."""
         await self.rules.ready()
 
-    async def handle(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
-    ) -> tuple[int, list[Confirmation]]:
-        """Pack and send the records of these messages; return the offset to commit and the confirmations before it."""
+    async def handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, list[Confirmation]]:
+        """Pack and send the records of these messages; return the offset to commit and the confirmations before it.
+
+        Raise `SourceRenewed` if the messages have offsets that were handled before: librdkafka starts at the beginning
+        of a topic that was created again.
+        """
         self.bus.metrics.tick()
+        offsets = [message.offset() or 0 for message in messages]
+        if offsets[0] < self._next.get(partition, 0):
+            raise self._renewed(partition, self._next[partition])
+        self._next[partition] = offsets[-1] + 1
         origin = Origin(source_origin(self.epoch), partition.partition)
         departures = Departures(self.strategy.name, origin, self.bus.limits.max_hops)
-        offsets = [message.offset for message in messages]
-        values = [message.value for message in messages]
+        values = [message.value() for message in messages]
         enter(departures, offsets, values, self.strategy, self.rules.rule_tables, self.clock())
         unit, confirmation = confirmed_unit(self.bus.work_time)
         await self.bus.dispatch(departures, unit, FILL)
         unit.release()
-        return messages[-1].offset + 1, [confirmation]
+        return offsets[-1] + 1, [confirmation]
 
-    async def begin(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
-        """Check newly assigned partitions; raise `SourceRenewed` if the source topic was created again.
-
-        Fetching is paused until the check is done.
-        """
-        consumer.pause(*partitions)
+    async def begin(self, partitions: Collection[TopicPartition]) -> None:
+        """Check newly assigned partitions; raise `SourceRenewed` if the source topic was created again."""
         ends = await TopicAdmin(self.cluster).high_watermarks(partitions)
+        committed = await self.consumer.committed([*partitions, *map(self._note, partitions)])
         for partition, end in ends.items():
-            read, noted = await consumer.committed(partition), await consumer.committed(self._note(partition))
-            if noted is not None and (read is None or noted > end):
-                raise SourceRenewed(
-                    f"{partition.topic}[{partition.partition}] was read up to offset {noted} and has been created "
-                    f"again since: set SOURCE_EPOCH to {self.epoch + 1} to distinguish its records from the old ones"
-                )
-        consumer.resume(*partitions)
+            noted = committed.get(self._note(partition))
+            if noted is not None and (partition not in committed or noted > end):
+                raise self._renewed(partition, noted)
 
-    async def commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
-        """Commit the offsets of the source, and the same offsets as notes that outlive the topic."""
-        await super().commit(consumer, offsets)
-        await self._commit_notes(consumer, offsets)
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        """Stop tracking partitions that other members own."""
+        super().forget(partitions)
+        for partition in partitions:
+            self._next.pop(partition, None)
+
+    def to_commit(self, offsets: Offsets) -> Offsets:
+        """Return the offsets of the source, and the same offsets as notes that outlive the topic."""
+        return {**offsets, **{self._note(partition): offset for partition, offset in offsets.items()}}
 
     def _note(self, partition: TopicPartition) -> TopicPartition:
         """Return the partition of the arrivals under which the group's offset of a source partition is noted.
@@ -114,8 +116,8 @@ class OnRamp(BatchConsumer):
         """
         return TopicPartition(self.bus.topics.at(ARRIVALS), partition.partition)
 
-    async def _commit_notes(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
-        notes = {self._note(partition): OffsetAndMetadata(offset, "") for partition, offset in offsets.items()}
-        assignment = consumer._subscription.subscription.assignment  # `commit` accepts subscribed topics only
-        if assignment is not None:
-            await consumer._coordinator.commit_offsets(assignment, notes)
+    def _renewed(self, partition: TopicPartition, reached: int) -> SourceRenewed:
+        return SourceRenewed(
+            f"{partition.topic}[{partition.partition}] was read up to offset {reached} and has been created "
+            f"again since: set SOURCE_EPOCH to {self.epoch + 1} to distinguish its records from the old ones"
+        )

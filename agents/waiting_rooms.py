@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.structs import ConsumerRecord
+from aiokafka import TopicPartition
+from confluent_kafka import Message
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
 from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.producer import Confirmation
 from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS
 from metroline.routing.errors import MalformedEnvelope
@@ -22,76 +24,78 @@ from metroline.routing.messages.envelope import Envelope
 class WaitingRooms(BatchConsumer):
     """Sends each message on when it is due: to its stop or, if its wait is not over, to another waiting room."""
 
-    most_records = 50
+    client_name = "waiting-rooms"
 
     def __init__(
-        self, bus: Bus, cluster: Cluster, clock: Callable[[], float], *, settings: dict[str, Any], **kwargs: Any
+        self, bus: Bus, cluster: Cluster, clock: Callable[[], float], *, settings: Mapping[str, Any], **kwargs: Any
     ) -> None:
         super().__init__(cluster, clock, settings=settings, **kwargs)
         self.bus = bus
         self.group = bus.topics.waiting_group
         self.read = [bus.topics.at(room) for room in WAITING_ROOMS]
-        self._closed: dict[TopicPartition, float] = {}
-        """Paused partitions, with the time at which their first message is due in seconds since the epoch."""
-        self._heads: dict[TopicPartition, tuple[int, float]] = {}
-        """For each partition, the offset of the message examined last and the time at which it is due."""
+        self._held: dict[TopicPartition, deque[Message]] = {}
+        """The fetched messages of each partition whose first message is not due. No more of it are fetched."""
+        self._due: dict[TopicPartition, float] = {}
+        """The time at which each of these first messages is due, in seconds since the epoch."""
 
-    def resume(self, consumer: AIOKafkaConsumer) -> float:
-        """Resume the partitions whose next message is due; return the seconds until the next call."""
+    def wait_seconds(self) -> float:
+        """Return the seconds until the next message that is held is due, at most `IDLE_SECONDS`."""
         now = self.clock()
-        due = [partition for partition, until in self._closed.items() if until <= now]
-        for partition in due:
-            del self._closed[partition]
-            if partition in self.progress:
-                consumer.resume(partition)
-        return max(0.0, min([IDLE_SECONDS, *(until - now for until in self._closed.values())]))
+        return max(0.0, min([IDLE_SECONDS, *(due - now for due in self._due.values())]))
 
-    async def release(self, consumer: AIOKafkaConsumer) -> None:
-        await super().release(consumer)
-        self._closed.clear()
-        self._heads.clear()
+    def held_back(self) -> Fetched:
+        now = self.clock()
+        return {partition: [] for partition, due in self._due.items() if due <= now}
 
-    async def handle(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
-    ) -> tuple[int, list[Confirmation]]:
-        """Send on the messages that are due; pause the partition at the first message that is not.
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        super().forget(partitions)
+        for partition in partitions:
+            self._held.pop(partition, None)
+            self._due.pop(partition, None)
+
+    async def handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, list[Confirmation]]:
+        """Send on the messages that are due, in order; hold the others, and fetch no more of the partition meanwhile.
 
         Return the offset to commit and the confirmations before it.
         """
         stay = WAITING_ROOMS[self.bus.topics.address(partition.topic)]
+        was_held = partition in self._held
+        held = self._held.setdefault(partition, deque())
+        held.extend(messages)
         unit, confirmation = confirmed_unit(self.bus.work_time)
-        for place, message in enumerate(messages):
-            until = self._due(partition, message, stay)
-            if until > self.clock():
-                consumer.seek(partition, message.offset)
-                consumer.pause(partition)
-                self._closed[partition] = until
-                unit.release()
-                return message.offset, [confirmation] if place else []
+        first = next_offset = held[0].offset() or 0
+        while held and self._is_due(partition, held[0], stay):
+            message = held.popleft()
+            self._due.pop(partition, None)
             await self._send_on(partition, message, unit)
+            next_offset = (message.offset() or 0) + 1
         unit.release()
-        return messages[-1].offset + 1, [confirmation]
+        if not held:
+            del self._held[partition]
+        if was_held and not held:
+            self.consumer.resume([partition])
+        elif held and not was_held:
+            self.consumer.pause([partition])
+        return next_offset, [confirmation] if next_offset > first else []
 
-    def _due(self, partition: TopicPartition, message: ConsumerRecord, stay: float) -> float:
-        """Return the time at which a message is due, in seconds since the epoch.
+    def _is_due(self, partition: TopicPartition, message: Message, stay: float) -> bool:
+        """Return whether the first message of a partition may be sent on, and note when it may.
 
-        It is at most one stay of the room from now, even if the clock of the sender is ahead.
+        It stays one stay of the room at most, even if the clock of the sender is ahead.
         """
-        offset, until = self._heads.get(partition, (-1, 0.0))
-        if offset != message.offset:
-            until = min(message.timestamp / 1_000, self.clock()) + stay
-            self._heads[partition] = (message.offset, until)
-        return until
+        now = self.clock()
+        due = self._due.setdefault(partition, min(message.timestamp()[1] / 1_000, now) + stay)
+        return due <= now
 
-    async def _send_on(self, partition: TopicPartition, message: ConsumerRecord, unit: UnitOfWork) -> None:
-        raw, now = message.value or b"", self.clock()
+    async def _send_on(self, partition: TopicPartition, message: Message, unit: UnitOfWork) -> None:
+        raw, now = message.value() or b"", self.clock()
         try:
             envelope = Envelope.decode(raw, partition.partition)
             if any(segment.attempts is None for segment in envelope.segments):
                 raise MalformedEnvelope("not an envelope for a waiting room: it names no stop to return to", raw)
         except MalformedEnvelope as error:
             address = self.bus.topics.address(partition.topic)
-            letter = malformed_message(raw, address, partition.partition, message.offset, str(error), now)
+            letter = malformed_message(raw, address, partition.partition, message.offset() or 0, str(error), now)
             await self.bus.send(ARRIVALS, letter, unit)
             return
         departures = self.bus.departures(envelope)

@@ -37,6 +37,13 @@ FETCH_BYTES = 128 * 1024
 SOURCE_FETCH_BYTES = 704 * 1024
 """Bytes that a fetch may return of each partition of the source: about what a pack holds, so that it makes one pack."""
 
+QUEUED_KBYTES = 512
+"""KiB that librdkafka holds, at least, before it stops fetching: less than a full fetch of one partition, so that each
+look at a long queue brings what one fetch brought."""
+
+FULL_SECONDS = 0.01
+"""Time after which librdkafka looks again whether it may fetch, if it held `QUEUED_KBYTES`."""
+
 BUFFERED_MESSAGES = 1_000_000
 """Messages that Faust may buffer for each agent. Their bytes are bounded by our consumer."""
 
@@ -149,20 +156,32 @@ def _on_ramp(app: LineApp, live_rules: LiveRules) -> OnRamp:
         app.cluster,
         time.time,
         epoch=settings.source_epoch,
-        settings=_consumer_settings(settings),
+        settings=_consumer_settings(settings, SOURCE_FETCH_BYTES, "on-ramp"),
     )
 
 
 def _waiting_rooms(app: LineApp) -> WaitingRooms:
-    return WaitingRooms(app.bus, app.cluster, time.time, settings=_consumer_settings(app.settings))
+    config = _consumer_settings(app.settings, FETCH_BYTES, "waiting-rooms")
+    return WaitingRooms(app.bus, app.cluster, time.time, settings=config)
 
 
-def _consumer_settings(settings: Settings) -> dict[str, int]:
-    """Return keyword arguments of aiokafka's consumer."""
-    return {
-        "fetch_max_wait_ms": int(settings.fetch_wait * 1000),
-        "max_partition_fetch_bytes": SOURCE_FETCH_BYTES,
-        "session_timeout_ms": int(settings.broker_session_timeout * 1000),
-        "rebalance_timeout_ms": int(settings.broker_rebalance_timeout * 1000),
-        "heartbeat_interval_ms": int(settings.broker_heartbeat_interval * 1000),
+def _consumer_settings(settings: Settings, fetch_bytes: int, instance: str) -> dict[str, Any]:
+    """Return configuration of librdkafka for a member of a group; `instance` distinguishes the groups of a worker."""
+    session = settings.broker_session_timeout
+    config: dict[str, Any] = {
+        "fetch.wait.max.ms": _milliseconds(settings.fetch_wait),
+        "fetch.message.max.bytes": fetch_bytes,
+        "queued.max.messages.kbytes": QUEUED_KBYTES,
+        "fetch.queue.backoff.ms": _milliseconds(FULL_SECONDS),
+        "session.timeout.ms": _milliseconds(session),
+        "max.poll.interval.ms": _milliseconds(max(settings.broker_rebalance_timeout, session)),
+        "heartbeat.interval.ms": _milliseconds(settings.broker_heartbeat_interval),
+        "check.crcs": True,
     }
+    if settings.broker_instance_id:
+        config["group.instance.id"] = f"{settings.broker_instance_id}.{instance}"
+    return config
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))

@@ -93,12 +93,16 @@ class Settings(BaseSettings):
     """Password of the SASL login."""
     broker_ca_file: Path | None = None
     """PEM file with the certificates that the brokers' certificates are verified against. Default: the system's."""
-    broker_session_timeout: PositiveFloat = 30.0
+    broker_session_timeout: PositiveFloat = 8.0
     """Time in seconds without a heartbeat after which the broker considers a worker dead."""
     broker_rebalance_timeout: PositiveFloat = 30.0
     """Time in seconds that a rebalance waits for all workers of a group."""
-    broker_heartbeat_interval: PositiveFloat = 3.0
-    """Interval between heartbeats to the broker, in seconds. Must be less than the session timeout."""
+    broker_heartbeat_interval: PositiveFloat = 1.0
+    """Interval between heartbeats to the broker, in seconds. Must be less than the session timeout. When workers come
+    or go, the others learn of it within this time."""
+    broker_instance_id: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", max_length=200)
+    """Name of this worker for static membership, unique among the line's workers and the same after a restart. A worker
+    that is back within the session timeout gets its partitions again without a rebalance. Default: none."""
     fetch_wait: PositiveFloat = 0.5
     """Time in seconds that a broker may hold a fetch while there is nothing to read. Use 0.005 for the embedded
     broker, which does not wake up on new data."""

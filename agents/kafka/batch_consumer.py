@@ -1,21 +1,24 @@
-"""Reads topics in batches with aiokafka and commits an offset once everything made from its messages is confirmed."""
+"""Reads topics in batches and commits an offset once everything made from the messages before it is confirmed."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import ConsumerRecord
+from aiokafka import TopicPartition
+from confluent_kafka import KafkaError, Message
 from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.consumer import Fetched
+from metroline.agents.kafka.group_consumer import GroupConsumer
+from metroline.agents.kafka.group_thread import FINISH_SECONDS, Offsets
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.progress import Progress
-from metroline.agents.kafka.tansu import leave_only_stable_groups
+from metroline.agents.kafka.tansu import may_leave
 from metroline.routing.errors import MetrolineError
 
 MAX_OPEN_BATCHES = 4
@@ -25,142 +28,147 @@ COMMIT_SECONDS = 1.0
 """Time between two commits."""
 
 IDLE_SECONDS = 0.2
-"""Time that a poll waits for messages."""
+"""Time that a look waits for messages."""
 
-FINISH_SECONDS = 5.0
-"""Time that open batches have to be confirmed before their partitions are revoked."""
+LOST = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
+"""Answers to a commit of a member that other members have replaced. They read the messages again."""
 
 
 class BatchConsumer(Service):
     """A member of a consumer group that hands batches of messages to `handle`."""
 
+    client_name: str
+    """The name of the client, for logs and the brokers."""
     group: str
     """The consumer group."""
     read: Sequence[str]
     """The topics."""
-    most_records: int
-    """Maximum number of messages in a batch."""
 
     def __init__(
-        self, cluster: Cluster, clock: Callable[[], float], *, settings: dict[str, Any], **kwargs: Any
+        self, cluster: Cluster, clock: Callable[[], float], *, settings: Mapping[str, Any], **kwargs: Any
     ) -> None:
-        """Take `settings` as keyword arguments of aiokafka's consumer."""
+        """Take `settings` as configuration of librdkafka."""
         super().__init__(**kwargs)
         self.cluster = cluster
         self.clock = clock
+        self.consumer: GroupConsumer
+        """The consumer, while the service runs."""
         self._settings = settings
         self.progress: dict[TopicPartition, Progress] = {}
         """The progress of each assigned partition."""
         self._turn = asyncio.Lock()
 
     @abstractmethod
-    async def handle(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
-    ) -> tuple[int, list[Confirmation]]:
+    async def handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, list[Confirmation]]:
         """Handle messages. Return the next offset to commit and the confirmations that must arrive first."""
 
     async def prepare(self) -> None:
         """Wait until messages may be handled. Called while the group is joined."""
 
-    async def begin(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
+    async def begin(self, partitions: Collection[TopicPartition]) -> None:
         """Prepare for partitions that were assigned to this worker."""
 
-    def resume(self, consumer: AIOKafkaConsumer) -> float:
-        """Return how long the next poll may wait for messages, in seconds. Called before each poll."""
+    async def may_take(self) -> None:
+        """Wait until messages may be taken. Called before each look."""
+
+    def wait_seconds(self) -> float:
+        """Return how long the next look may wait for messages, in seconds."""
         return IDLE_SECONDS
+
+    def held_back(self) -> Fetched:
+        """Return the partitions of which messages were held back that can be handled now, without new messages."""
+        return {}
 
     @Service.task
     async def _run(self) -> None:
-        async with self.cluster.consumer(group_id=self.group, **self._settings) as consumer:
-            await leave_only_stable_groups(consumer, self.cluster)
-            consumer.subscribe(list(self.read), listener=RebalanceListener(self, consumer))
-            try:
-                await self.prepare()
-                await self._take(consumer)
-            except MetrolineError as error:
-                await self.crash(error)
-            finally:
-                await self._finish(consumer)
+        config = {**self.cluster.librdkafka, **self._settings}
+        try:
+            self.consumer = GroupConsumer(config, self.group, self.client_name, self.read, self)
+        except MetrolineError as error:
+            await self.crash(error)
+            return
+        try:
+            await self.prepare()
+            await self._take()
+        except MetrolineError as error:
+            await self.crash(error)
+        finally:
+            await self._finish(FINISH_SECONDS)
+            await self.consumer.close(leave=await may_leave(self.cluster, self.consumer))
 
-    async def _take(self, consumer: AIOKafkaConsumer) -> None:
-        committed_at = self.clock()
+    async def _take(self) -> None:
         while not self.should_stop:
-            wait = self.resume(consumer)
-            batches = await consumer.getmany(timeout_ms=int(wait * 1000), max_records=self.most_records)
-            async with self._turn:
-                for partition, messages in batches.items():
-                    await self._pass_on(consumer, partition, messages)
-            if self.clock() - committed_at >= COMMIT_SECONDS:
-                await self.commit_confirmed(consumer)
-                committed_at = self.clock()
+            await self.may_take()
+            await self.consumer.wait(self.wait_seconds())
+            async with self._turn:  # what is taken now is handled before its partitions are released
+                for partition, messages in (self.held_back() | self.consumer.take()).items():
+                    await self._pass_on(partition, messages)
 
-    async def _pass_on(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list[ConsumerRecord]
-    ) -> None:
+    @Service.task
+    async def _commit_regularly(self) -> None:
+        while not self.should_stop:
+            await self.sleep(COMMIT_SECONDS)
+            self.commit_confirmed()
+
+    async def _pass_on(self, partition: TopicPartition, messages: list[Message]) -> None:
         progress = self.progress.get(partition)
-        if progress is None:  # the partition was revoked after the fetch
+        if progress is None:
             return
         await progress.wait_for_room(MAX_OPEN_BATCHES)
-        next_offset, confirmations = await self.handle(consumer, partition, messages)
+        next_offset, confirmations = await self.handle(partition, messages)
         if confirmations:
             progress.add(next_offset, confirmations)
 
-    async def assigned(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
+    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Begin to track partitions that were assigned to this worker."""
-        await self.begin(consumer, partitions)
-        for partition in partitions:
-            self.progress[partition] = Progress()
-
-    async def release(self, consumer: AIOKafkaConsumer) -> None:
-        """Wait for open batches and commit them, before partitions are revoked."""
         async with self._turn:
-            await self._finish(consumer)
-            self.progress.clear()
+            await self.begin(partitions)
+            for partition in partitions:
+                self.progress[partition] = Progress()
 
-    async def _finish(self, consumer: AIOKafkaConsumer) -> None:
+    async def revoked(self, partitions: Collection[TopicPartition], deadline: float) -> None:
+        """Wait for open batches and commit them until the deadline. Later, other members own the partitions."""
+        async with self._turn:
+            if (seconds := deadline - time.monotonic()) > 0:
+                await self._finish(seconds)
+            self.forget(partitions)
+
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        """Stop tracking partitions that other members own."""
+        for partition in partitions:
+            self.progress.pop(partition, None)
+
+    async def _finish(self, seconds: float) -> None:
         open_batches = [future for progress in self.progress.values() for _, future in progress.batches]
         if open_batches:
-            await asyncio.wait(open_batches, timeout=FINISH_SECONDS)
-        await self.commit_confirmed(consumer)
+            await asyncio.wait(open_batches, timeout=seconds)
+        self.commit_confirmed()
 
-    async def commit_confirmed(self, consumer: AIOKafkaConsumer) -> None:
+    def commit_confirmed(self) -> None:
         """Commit, for each assigned partition, the offset up to which everything is confirmed."""
         offsets = {
             partition: offset
             for partition, progress in self.progress.items()
             if (offset := progress.to_commit()) is not None
         }
-        if not offsets:
-            return
-        try:
-            await self.commit(consumer, offsets)
-        except (CommitFailedError, IllegalStateError) as error:  # other members own the partitions and read these again
-            self.log.info("offsets of %r could not be committed: %r", list(offsets), error)
-            return
-        except KafkaError as error:
-            self.log.warning("offsets of %r could not be committed, trying again: %r", list(offsets), error)
-            return
-        for partition, offset in offsets.items():
-            if partition in self.progress:  # it may have been revoked meanwhile
+        if offsets:
+            for partition, offset in offsets.items():
                 self.progress[partition].committed = offset
+            self.consumer.commit(self.to_commit(offsets))
 
-    async def commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
-        """Commit the next offset of each partition."""
-        await consumer.commit(offsets)
+    def to_commit(self, offsets: Offsets) -> Offsets:
+        """Return what to commit when these offsets are reached."""
+        return offsets
 
-
-class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Tells a `BatchConsumer` about rebalances."""
-
-    def __init__(self, batch_consumer: BatchConsumer, consumer: AIOKafkaConsumer) -> None:
-        self.batch_consumer = batch_consumer
-        self.consumer = consumer
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        await self.batch_consumer.release(self.consumer)
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        try:
-            await self.batch_consumer.assigned(self.consumer, assigned)
-        except Exception as error:  # noqa: BLE001 - aiokafka would only log it and read nothing more
-            await self.batch_consumer.crash(error)
+    def committed(self, offsets: Offsets, error: KafkaError | None) -> None:
+        """Note the answer to a commit. What could not be committed is tried again, unless others own the partitions."""
+        if error is None:
+            return
+        if error.code() in LOST:
+            self.log.info("offsets of %r were not committed: %s", list(offsets), error.str())
+            return
+        self.log.warning("offsets of %r could not be committed, trying again: %s", list(offsets), error.str())
+        for partition, offset in offsets.items():
+            progress = self.progress.get(partition)
+            if progress is not None and progress.committed == offset:
+                progress.committed = None

@@ -1,4 +1,4 @@
-"""Logs the errors that librdkafka reports, each kind at most once in a while."""
+"""Logs the errors of a client of librdkafka, which reports some of them many times a second."""
 
 from __future__ import annotations
 
@@ -9,30 +9,40 @@ from typing import Any
 from confluent_kafka import KafkaError
 
 COMPLAINT_SECONDS = 10.0
-"""Time between two log lines about the same error."""
+"""Time between two log lines about the same kind of error."""
 
-CRITICAL = 2
-"""Syslog level: librdkafka logs each failed connection attempt as an error, several times a second."""
+REPORTED = ("FAIL ", "ERROR ")
+"""Beginnings of librdkafka's own log lines about errors that it also reports to the client."""
 
 log = logging.getLogger(__name__)
 
 
 class Complaints:
-    """The errors of one client of librdkafka. They come through its error callback, and not through its log."""
+    """The errors of one client, each kind logged at most once in `COMPLAINT_SECONDS`."""
 
-    def __init__(self, client: str) -> None:
-        """`client` is the name of the client in the log."""
-        self.client = client
-        self._told: dict[str, float] = {}
+    def __init__(self, name: str) -> None:
+        """Take the name of the client, with which each line begins."""
+        self.name = name
+        self._logged: dict[str, float] = {}
 
     @property
     def config(self) -> dict[str, Any]:
-        """Configuration of librdkafka that has errors reported here."""
-        return {"error_cb": self.tell, "log_level": CRITICAL, "log.connection.close": False}
+        """Configuration of librdkafka that has errors noted here."""
+        return {"error_cb": self.note, "log.connection.close": False}
 
-    def tell(self, error: KafkaError) -> None:
-        """Log an error unless it was logged lately."""
+    def note(self, error: KafkaError) -> None:
+        """Log an error, unless one of its kind was logged lately."""
         now = time.monotonic()
-        if now - self._told.get(error.name(), -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
-            self._told[error.name()] = now
-            log.warning("%s: %s (%s)", self.client, error.str(), error.name())
+        if now - self._logged.get(error.name(), -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
+            self._logged[error.name()] = now
+            log.warning("%s: %s (%s)", self.name, error.str(), error.name())
+
+
+def _is_not_reported(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(REPORTED)
+
+
+library_log = logging.getLogger(f"{__name__}.librdkafka")
+"""Takes librdkafka's own log lines, without those about errors that `Complaints.note` logs."""
+
+library_log.addFilter(_is_not_reported)

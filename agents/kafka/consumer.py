@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Condition, Thread
@@ -14,7 +13,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
-from metroline.agents.kafka.complaints import Complaints
+from metroline.agents.kafka.complaints import Complaints, library_log
 
 POLL_SECONDS = 0.05
 """Time that the thread waits for a message before it looks whether it is still wanted."""
@@ -24,8 +23,6 @@ MAX_MESSAGES = 10_000
 
 Fetched = dict[TopicPartition, list[Message]]
 """Messages by partition, in the order of their offsets."""
-
-log = logging.getLogger(__name__)
 
 
 class KafkaConsumer:
@@ -48,7 +45,7 @@ class KafkaConsumer:
             "auto.offset.reset": "earliest",
             "enable.partition.eof": False,
         }
-        self.client = Consumer(defaults | self._complaints.config | dict(config), logger=log)
+        self.client = Consumer(defaults | self._complaints.config | dict(config), logger=library_log)
         self._loop = asyncio.get_running_loop()
         self._changed = Condition()
         self._is_wanted = False
@@ -127,7 +124,7 @@ class KafkaConsumer:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._complaints.tell(error)
+                self._complaints.note(error)
                 continue
             topic, partition = message.topic(), message.partition()
             assert topic is not None

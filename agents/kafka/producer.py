@@ -12,7 +12,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from metroline.agents.kafka.complaints import Complaints
+from metroline.agents.kafka.complaints import Complaints, library_log
 from metroline.routing.errors import MetrolineError
 
 Confirmation = asyncio.Future[None]
@@ -120,7 +120,7 @@ class KafkaProducer:
     def _client_on(self, loop: asyncio.AbstractEventLoop) -> Producer:
         if self._client is None:
             self._loop = loop
-            self._client = Producer(self._config, logger=log)
+            self._client = Producer(self._config, logger=library_log)
             self._thread = Thread(target=self._poll, args=(self._client,), name="producer", daemon=True)
             self._thread.start()
         return self._client

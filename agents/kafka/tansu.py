@@ -17,17 +17,44 @@ from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import HeartbeatRequest
 
-from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.group_consumer import GroupConsumer
 
 EMBEDDED_CLUSTER_PREFIX = "metroline-"
 """Prefix of the cluster id of an embedded broker."""
+
+METADATA_PREFIX = b"CGMDv2:"
+"""Beginning of librdkafka's group metadata. The generation follows, as a 32-bit integer."""
 
 
 async def is_embedded(cluster: Cluster) -> bool:
     """Return whether the cluster is an embedded broker, by its cluster id."""
     async with cluster.admin() as admin:
         return str((await admin.describe_cluster())["cluster_id"]).startswith(EMBEDDED_CLUSTER_PREFIX)
+
+
+async def may_leave(cluster: Cluster, consumer: GroupConsumer) -> bool:
+    """Return whether a member may send LeaveGroup: its group is stable, or the broker is not an embedded one."""
+    try:
+        return not await is_embedded(cluster) or await _is_stable(cluster, consumer)
+    except (ClusterError, KafkaError):  # nobody would receive it
+        return False
+
+
+async def _is_stable(cluster: Cluster, consumer: GroupConsumer) -> bool:
+    """Ask with a heartbeat, whose answer says whether the group is being formed."""
+    member, metadata = await consumer.membership()
+    start = len(METADATA_PREFIX)
+    generation = int.from_bytes(metadata[start : start + 4], "little", signed=True)
+    if not member or not metadata.startswith(METADATA_PREFIX) or generation < 0:
+        return False
+    async with cluster.admin() as admin:
+        client = admin._client  # the admin client has no such request
+        answer = await client.send(client.get_random_node(), HeartbeatRequest(consumer.group, generation, member))
+    return bool(answer.error_code == 0)
 
 
 async def leave_only_stable_groups(consumer: AIOKafkaConsumer, cluster: Cluster) -> None:

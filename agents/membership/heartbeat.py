@@ -11,15 +11,23 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.consumer import KafkaConsumer
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topic_admin import TopicAdmin
-from metroline.agents.membership.worker import ConflictingRoles, LiveWorkers, WorkerInfo
+from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
+from metroline.routing.errors import MetrolineError
 
 HEARTBEAT_SECONDS = 3.0
 """Time between two announcements."""
 
 MAX_ANNOUNCEMENTS = 1_000
 """Number of the latest announcements that are read to find the live workers."""
+
+WAIT_SECONDS = 0.5
+"""Time that a look waits for announcements."""
+
+CONFIG: dict[str, Any] = {"fetch.wait.max.ms": int(WAIT_SECONDS * 1000), "queued.max.messages.kbytes": 256}
+"""Configuration of the announcements' consumer."""
 
 Describe = Callable[[float, bool], WorkerInfo]
 """Returns a worker's announcement at a time, in seconds since the epoch, and whether it is the last one."""
@@ -71,14 +79,19 @@ class Heartbeat(Service):
 
     @Service.task
     async def _observe(self) -> None:
-        async with self.cluster.consumer() as consumer:
-            await _seek(consumer, self.cluster, self.topic)
+        partition = TopicPartition(self.topic, 0)
+        end = (await TopicAdmin(self.cluster).high_watermarks([partition]))[partition]
+        reader = KafkaConsumer(self.cluster.librdkafka | CONFIG, "announcements")
+        try:
+            await reader.assign({partition: max(0, end - MAX_ANNOUNCEMENTS)})
             while not self.should_stop:
-                await _observe_batch(self.workers, consumer, timeout_ms=500)
-                try:
-                    self._refuse_conflicts()
-                except ConflictingRoles as error:
-                    await self.crash(error)
+                for message in (await reader.take(WAIT_SECONDS)).get(partition, ()):
+                    self.workers.observe(message.value())
+                self._refuse_conflicts()
+        except MetrolineError as error:
+            await self.crash(error)
+        finally:
+            await reader.close()
 
     def _refuse_conflicts(self) -> None:
         self.workers.refuse_conflicts(self._describe(self._clock(), False), self._clock())
@@ -93,21 +106,16 @@ async def live_workers(cluster: Cluster, topic: str) -> LiveWorkers:
 
 async def observe_latest(workers: LiveWorkers, cluster: Cluster, topic: str) -> None:
     """Read the latest announcements on the topic."""
-    async with cluster.consumer(fetch_max_wait_ms=10) as consumer:
-        end = await _seek(consumer, cluster, topic)
-        while await consumer.position(TopicPartition(topic, 0)) < end:
-            await _observe_batch(workers, consumer, timeout_ms=100)
-
-
-async def _observe_batch(workers: LiveWorkers, consumer: AIOKafkaConsumer, *, timeout_ms: int) -> None:
-    for messages in (await consumer.getmany(timeout_ms=timeout_ms)).values():
-        for message in messages:
-            workers.observe(message)
-
-
-async def _seek(consumer: AIOKafkaConsumer, cluster: Cluster, topic: str) -> int:
-    """Seek to the latest announcements; return the offset after the last one."""
     partition = TopicPartition(topic, 0)
+    async with cluster.consumer(fetch_max_wait_ms=10) as consumer:
+        end = await _seek(consumer, cluster, partition)
+        while await consumer.position(partition) < end:
+            for message in (await consumer.getmany(timeout_ms=100)).get(partition, ()):
+                workers.observe(message.value)
+
+
+async def _seek(consumer: AIOKafkaConsumer, cluster: Cluster, partition: TopicPartition) -> int:
+    """Seek to the latest announcements; return the offset after the last one."""
     end = (await TopicAdmin(cluster).high_watermarks([partition]))[partition]
     consumer.assign([partition])
     beginning = (await consumer.beginning_offsets([partition]))[partition]

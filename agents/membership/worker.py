@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from aiokafka.structs import ConsumerRecord
 
 from metroline.agents.membership.roles import ON_RAMP
 from metroline.routing.errors import MetrolineError
@@ -76,10 +75,10 @@ class LiveWorkers:
     def __init__(self) -> None:
         self._known: dict[str, WorkerInfo] = {}
 
-    def observe(self, message: ConsumerRecord) -> None:
-        """Take an announcement; ignore a message that is not one."""
+    def observe(self, announcement: bytes | None) -> None:
+        """Take the value of a message; ignore one that is not an announcement."""
         try:
-            worker = WorkerInfo.of_json(orjson.loads(message.value))
+            worker = WorkerInfo.of_json(orjson.loads(announcement or b""))
         except (LookupError, TypeError, ValueError, MetrolineError):
             return
         self._known[worker.id] = worker

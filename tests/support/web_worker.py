@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
 from aiohttp import ClientResponse, ClientSession
 from aiohttp.test_utils import BaseTestServer
-from aiokafka.structs import ConsumerRecord
 from faust.assignor.client_assignment import ClientAssignment
 from yarl import URL
 
@@ -53,8 +51,7 @@ class WebWorker:
         """Handle the announcement of a worker with these parts as if it came from the topic of workers."""
         now = time.time()
         announced = WorkerInfo(url, "metrobus@arrivals", parts, (), "signpost", url, 1, now, now)
-        message = SimpleNamespace(value=orjson.dumps(announced.as_json()))
-        self.app.heartbeat.workers.observe(cast(ConsumerRecord, message))
+        self.app.heartbeat.workers.observe(orjson.dumps(announced.as_json()))
 
 
 Start = Callable[..., Awaitable[WebWorker]]

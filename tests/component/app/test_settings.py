@@ -64,7 +64,7 @@ def test_an_unknown_strategy_lists_those_that_exist(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_worker_beats_before_its_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BROKER_SESSION_TIMEOUT", "2")
+    monkeypatch.setenv("BROKER_SESSION_TIMEOUT", "1")
 
     with pytest.raises(InvalidSettings, match="BROKER_HEARTBEAT_INTERVAL must be less than BROKER_SESSION_TIMEOUT"):
         Settings.read()

@@ -1,54 +1,127 @@
-"""A consumer that cannot take over its partitions ends its worker; one that loses them during a commit goes on."""
+"""A batch consumer commits what is confirmed, and only while it owns the partitions."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+import asyncio
+import time
+from typing import Any, cast
 
+import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaTimeoutError
-from aiokafka.structs import ConsumerRecord
+from confluent_kafka import KafkaError, Message
 
-from metroline.agents.kafka.batch_consumer import BatchConsumer, RebalanceListener
-from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.kafka.batch_consumer import BatchConsumer
+from metroline.agents.kafka.group_consumer import GroupConsumer
+from metroline.agents.kafka.group_thread import Offsets
+from metroline.agents.kafka.producer import Confirmation, NotSent
 from metroline.agents.kafka.progress import Progress
 
 PARTITION = TopicPartition("test.source", 0)
+OTHER = TopicPartition("test.source", 1)
 
 
-class Broken(BatchConsumer):
-    """A consumer that fails as if a broker had no leader, and that loses its partitions during a commit."""
+class FakeConsumer:
+    """A consumer that records what is to be committed."""
+
+    def __init__(self) -> None:
+        self.commits: list[Offsets] = []
+
+    def commit(self, offsets: Offsets) -> None:
+        self.commits.append(offsets)
+
+
+class Reader(BatchConsumer):
+    """A consumer that owns two partitions."""
 
     def __init__(self) -> None:
         cluster: Any = None
         super().__init__(cluster, lambda: 0.0, settings={})
-        self.committed: list[dict[TopicPartition, int]] = []
+        self.fake = FakeConsumer()
+        self.consumer = cast(GroupConsumer, self.fake)
 
-    async def handle(
-        self, consumer: Any, partition: TopicPartition, messages: list[ConsumerRecord]
-    ) -> tuple[int, list[Confirmation]]:
+    async def handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, list[Confirmation]]:
         raise NotImplementedError
 
-    async def begin(self, consumer: Any, partitions: Collection[TopicPartition]) -> None:
-        raise KafkaTimeoutError
 
-    async def commit(self, consumer: Any, offsets: dict[TopicPartition, int]) -> None:
-        self.committed.append(offsets)
-        self.progress.clear()
-
-
-async def test_what_keeps_a_reader_from_its_partitions_ends_the_worker() -> None:
-    reader, consumer = Broken(), object()
-
-    await RebalanceListener(reader, consumer).on_partitions_assigned({PARTITION})
-
-    assert isinstance(reader.crash_reason, KafkaTimeoutError)
+@pytest.fixture
+async def reader() -> Reader:
+    reader = Reader()
+    await reader.assigned([PARTITION, OTHER])
+    return reader
 
 
-async def test_partitions_that_went_away_during_a_commit_are_not_missed() -> None:
-    reader = Broken()
+def confirmation() -> Confirmation:
+    return asyncio.get_running_loop().create_future()
+
+
+async def test_only_what_is_confirmed_is_committed_and_once(reader: Reader) -> None:
+    first, second = confirmation(), confirmation()
+    reader.progress[PARTITION].add(7, [first])
+    reader.progress[PARTITION].add(9, [second])
+    first.set_result(None)
+    await asyncio.sleep(0)
+
+    reader.commit_confirmed()
+    reader.commit_confirmed()
+
+    assert reader.fake.commits == [{PARTITION: 7}]
+
+
+async def test_a_batch_that_was_not_confirmed_is_not_committed_past(reader: Reader) -> None:
+    first, second = confirmation(), confirmation()
+    reader.progress[PARTITION].add(7, [first])
+    reader.progress[PARTITION].add(9, [second])
+    first.set_exception(NotSent("no broker answers"))
+    second.set_result(None)
+    await asyncio.sleep(0)
+
+    reader.commit_confirmed()
+
+    assert reader.fake.commits == []
+
+
+async def test_partitions_that_are_revoked_are_committed_when_their_batches_are_confirmed(reader: Reader) -> None:
+    open_batch = confirmation()
+    reader.progress[PARTITION].add(7, [open_batch])
+    revoked = asyncio.create_task(reader.revoked([PARTITION], time.monotonic() + 5))
+    await asyncio.sleep(0.01)
+    assert reader.fake.commits == []
+
+    open_batch.set_result(None)
+    await revoked
+
+    assert reader.fake.commits == [{PARTITION: 7}]
+    assert set(reader.progress) == {OTHER}
+
+
+async def test_partitions_that_others_own_by_now_are_not_committed(reader: Reader) -> None:
     reader.progress[PARTITION] = Progress(done=7)
 
-    await reader.commit_confirmed(object())
+    await reader.revoked([PARTITION], time.monotonic() - 1)
+    reader.commit_confirmed()
 
-    assert reader.committed == [{PARTITION: 7}]
+    assert reader.fake.commits == []
+
+
+@pytest.mark.parametrize(
+    ("code", "commits"),
+    [(KafkaError._WAIT_COORD, 2), (KafkaError.ILLEGAL_GENERATION, 1), (KafkaError.UNKNOWN_MEMBER_ID, 1)],
+)
+async def test_a_commit_that_failed_is_repeated_unless_others_own_the_partition(
+    reader: Reader, code: int, commits: int
+) -> None:
+    reader.progress[PARTITION] = Progress(done=7)
+    reader.commit_confirmed()
+
+    reader.committed({PARTITION: 7}, KafkaError(code))
+    reader.commit_confirmed()
+
+    assert reader.fake.commits == [{PARTITION: 7}] * commits
+
+
+async def test_the_answer_to_a_commit_of_a_partition_that_went_away_is_not_missed(reader: Reader) -> None:
+    reader.forget([PARTITION])
+
+    reader.committed({PARTITION: 7}, KafkaError(KafkaError._WAIT_COORD))
+
+    assert set(reader.progress) == {OTHER}

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from aiokafka.structs import ConsumerRecord
 
 from metroline.agents.membership.worker import ALIVE_SECONDS, ConflictingRoles, LiveWorkers, WorkerInfo
 
@@ -25,14 +24,10 @@ OLD = replace(ME, id="line@all/http://there/2", group="line@all", url="http://th
 OLD = replace(OLD, parts=("arrivals", "on-ramp", "router", "service:a"), stops=("a",))
 
 
-def said(value: bytes | None) -> ConsumerRecord:
-    return ConsumerRecord("line.workers", 0, 0, 0, 0, b"id", value, None, 0, 0, ())
-
-
 def workers(*known: WorkerInfo) -> LiveWorkers:
     observed = LiveWorkers()
     for worker in known:
-        observed.observe(said(orjson.dumps(worker.as_json())))
+        observed.observe(orjson.dumps(worker.as_json()))
     return observed
 
 
@@ -54,7 +49,7 @@ def test_the_stops_that_are_served_are_those_of_live_workers() -> None:
 def test_what_is_no_announcement_is_passed_by(value: bytes | None) -> None:
     observed = workers(OLD)
 
-    observed.observe(said(value))
+    observed.observe(value)
 
     assert observed.alive(100.0) == [OLD]
 
@@ -66,7 +61,7 @@ def test_what_is_no_announcement_is_passed_by(value: bytes | None) -> None:
 def test_an_announcement_with_strange_values_is_passed_by(name: str, value: object) -> None:
     observed = workers(OLD)
 
-    observed.observe(said(orjson.dumps(replace(OLD, id="strange").as_json() | {name: value})))
+    observed.observe(orjson.dumps(replace(OLD, id="strange").as_json() | {name: value}))
 
     assert observed.alive(100.0) == [OLD]
     assert observed.stops(100.0) == {"a"}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.structs import ConsumerRecord
+from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
 from metroline import Retry
-from metroline.agents.kafka.progress import Progress
+from metroline.agents.kafka.batch_consumer import IDLE_SECONDS
+from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.services.service import Record
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.routing.addresses import WAITING_ROOMS
@@ -234,20 +236,18 @@ class FakeConsumer:
     """A consumer that records the calls of the waiting rooms."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
+        self.asked: list[tuple[str, Collection[TopicPartition]]] = []
 
-    def seek(self, partition: TopicPartition, offset: int) -> None:
-        self.asked.append(("seek", offset))
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        self.asked.append(("pause", partitions))
 
-    def pause(self, *partitions: TopicPartition) -> None:
-        self.asked.append(("pause", *partitions))
-
-    def resume(self, *partitions: TopicPartition) -> None:
-        self.asked.append(("resume", *partitions))
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        self.asked.append(("resume", partitions))
 
 
-def message(room: str, offset: int, at: float, value: bytes) -> ConsumerRecord[Any, Any]:
-    return ConsumerRecord(f"test.{room}", 0, offset, int(at * 1000), 0, None, value, None, 0, len(value), ())
+def message(room: str, offset: int, at: float, value: bytes) -> Message:
+    timestamp = (TIMESTAMP_CREATE_TIME, int(at * 1000))
+    return Message(topic=f"test.{room}", partition=0, offset=offset, value=value, timestamp=timestamp)
 
 
 def waiting_for(stop: str, due: float, number: int) -> bytes:
@@ -257,47 +257,71 @@ def waiting_for(stop: str, due: float, number: int) -> bytes:
     return Envelope("signpost", Origin("source", 0), (segment,)).encode()
 
 
-def rooms(bench: Bench) -> WaitingRooms:
+def rooms(bench: Bench, consumer: FakeConsumer | None = None) -> WaitingRooms:
     cluster: Any = None
-    return WaitingRooms(bench.bus, cluster, lambda: bench.now, settings={})
+    waiting = WaitingRooms(bench.bus, cluster, lambda: bench.now, settings={})
+    waiting.consumer = cast(GroupConsumer, consumer or FakeConsumer())
+    return waiting
 
 
-async def test_a_room_sends_on_what_is_due_and_closes_before_what_is_not(bench: Bench) -> None:
+async def test_a_room_sends_on_what_is_due_and_holds_what_is_not(bench: Bench) -> None:
     partition = TopicPartition("test.waiting.5s", 0)
-    came = [bench.now - 6, bench.now - 5.5, bench.now - 4, bench.now - 3]
+    came = [bench.now - 6, bench.now - 5.5, bench.now - 4, bench.now - 3.9]
     messages = [message("waiting.5s", n, at, waiting_for("a", at + 5, n)) for n, at in enumerate(came)]
-    consumer: Any = FakeConsumer()
-    waiting = rooms(bench)
+    consumer = FakeConsumer()
+    waiting = rooms(bench, consumer)
 
-    behind, confirmations = await waiting.handle(consumer, partition, messages)
+    behind, confirmations = await waiting.handle(partition, messages[:3])
     await confirmed(confirmations)
 
     assert behind == 2
-    assert [(one.topic, one.records) for one in bench.producer.sent] == [
-        ("test.service.a", [{"n": 0}]),
-        ("test.service.a", [{"n": 1}]),
-    ]
-    assert consumer.asked == [("seek", 2), ("pause", partition)]
-    waiting.progress[partition] = Progress()
-    assert waiting.resume(consumer) <= 0.2
-    assert len(consumer.asked) == 2
-    bench.now += 1.0
-    waiting.resume(consumer)
-    assert consumer.asked[2:] == [("resume", partition)]
+    assert [one.records for one in bench.producer.sent] == [[{"n": 0}], [{"n": 1}]]
+    assert consumer.asked == [("pause", [partition])]
+    assert waiting.held_back() == {}
+    assert waiting.wait_seconds() == IDLE_SECONDS
+    behind, confirmations = await waiting.handle(partition, messages[3:])  # it was fetched before the pause
+    assert (behind, confirmations) == (2, [])
+
+    bench.now += 0.95
+    assert waiting.wait_seconds() == pytest.approx(0.05)
+    bench.now += 0.1
+    assert waiting.held_back() == {partition: []}
+    behind, confirmations = await waiting.handle(partition, [])
+    await confirmed(confirmations)
+    assert behind == 3
+    assert consumer.asked == [("pause", [partition])]
+
+    bench.now += 0.1
+    behind, confirmations = await waiting.handle(partition, [])
+    await confirmed(confirmations)
+    assert behind == 4
+    assert [one.records for one in bench.producer.sent] == [[{"n": number}] for number in range(4)]
+    assert consumer.asked == [("pause", [partition]), ("resume", [partition])]
+    assert waiting.held_back() == {}
+
+
+async def test_what_a_room_holds_of_a_partition_that_others_own_is_forgotten(bench: Bench) -> None:
+    partition = TopicPartition("test.waiting.5s", 0)
+    waiting = rooms(bench)
+    await waiting.assigned([partition])
+    await waiting.handle(partition, [message("waiting.5s", 0, bench.now, waiting_for("a", bench.now + 5, 0))])
+
+    await waiting.revoked([partition], time.monotonic() + 5)
+    bench.now += 6
+
+    assert waiting.held_back() == {}
+    assert waiting.wait_seconds() == IDLE_SECONDS
 
 
 async def test_a_message_from_the_future_stays_no_longer_than_its_room_is_for(bench: Bench) -> None:
     partition, ahead = TopicPartition("test.waiting.5s", 0), bench.now + 3_600
-    come = message("waiting.5s", 4, ahead, waiting_for("a", bench.now, 1))
-    consumer: Any = FakeConsumer()
     waiting = rooms(bench)
 
-    await waiting.handle(consumer, partition, [come])
+    await waiting.handle(partition, [message("waiting.5s", 4, ahead, waiting_for("a", bench.now, 1))])
     bench.now += 4.9
-    await waiting.handle(consumer, partition, [come])
-    assert not bench.producer.sent
+    assert waiting.held_back() == {}
     bench.now += 0.2
-    behind, confirmations = await waiting.handle(consumer, partition, [come])
+    behind, confirmations = await waiting.handle(partition, [])
     await confirmed(confirmations)
 
     assert behind == 5
@@ -312,9 +336,8 @@ async def test_a_message_from_the_future_stays_no_longer_than_its_room_is_for(be
     ],
 )
 async def test_a_long_wait_goes_from_room_to_room(bench: Bench, left: float, to: str) -> None:
-    consumer: Any = FakeConsumer()
     come = message("waiting.200ms", 7, bench.now - 1, waiting_for("b", bench.now + left, 1))
-    _, confirmations = await rooms(bench).handle(consumer, TopicPartition("test.waiting.200ms", 0), [come])
+    _, confirmations = await rooms(bench).handle(TopicPartition("test.waiting.200ms", 0), [come])
     await confirmed(confirmations)
     [sent] = bench.producer.sent
     assert sent.topic == f"test.{to}"
@@ -326,9 +349,8 @@ async def test_a_long_wait_goes_from_room_to_room(bench: Bench, left: float, to:
     "value", [b"nothing", b"", Envelope("x", Origin("s", 0), (Segment((0,), (b"{}",), 0.0),)).encode()]
 )
 async def test_what_is_no_envelope_that_waits_is_a_dead_letter(bench: Bench, value: bytes) -> None:
-    consumer: Any = FakeConsumer()
     come = message("waiting.1s", 3, bench.now - 2, value)
-    _, confirmations = await rooms(bench).handle(consumer, TopicPartition("test.waiting.1s", 0), [come])
+    _, confirmations = await rooms(bench).handle(TopicPartition("test.waiting.1s", 0), [come])
     await confirmed(confirmations)
     [(ending, reason)] = endings_of(bench.producer.to("test.arrivals")).values()
     assert ending is Ending.DEAD

@@ -1,0 +1,120 @@
+"""A member of a consumer group on librdkafka, as the event loop sees it. Its heartbeats do not depend on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from aiokafka import TopicPartition
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import TopicPartition as Position
+
+from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.kafka.consumer import Fetched
+from metroline.agents.kafka.group_thread import GroupThread, Offsets, Owner, partition_of
+
+ANSWER_SECONDS = 10.0
+"""Time that the brokers have to answer a question."""
+
+CLOSE_SECONDS = 5.0
+"""Time that closing may take. While no broker answers, librdkafka would try to leave the group for up to a minute."""
+
+ASSIGNOR = "roundrobin"
+"""How a group divides its partitions: evenly over all topics. A rebalance stops every member until all have rejoined,
+which takes as long as a heartbeat interval. (The cooperative assignor needs two rebalances to move a partition, and the
+embedded broker takes 20 s for them.)"""
+
+DEFAULTS: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "log.connection.close": False,
+    "partition.assignment.strategy": ASSIGNOR,
+}
+
+T = TypeVar("T")
+
+
+class GroupConsumer:
+    """Takes messages of the partitions that its group assigns to it. Create it on a running event loop."""
+
+    def __init__(self, config: Mapping[str, Any], group: str, name: str, topics: Collection[str], owner: Owner) -> None:
+        """Join the group. `config` is configuration of librdkafka; `name` is that of the client and stands in logs."""
+        self.group = group
+        self.name = name
+        identity = {"group.id": group, "client.id": name}
+        self._thread = GroupThread({**DEFAULTS, **config, **identity}, name, topics, owner)
+        self._thread.start()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait up to `seconds` until there are messages to take."""
+        thread = self._thread
+        if thread.has_messages:
+            return
+        thread.arrived.clear()
+        thread.is_wanted = True
+        thread.post(None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await thread.arrived.wait()
+
+    def take(self) -> Fetched:
+        """Return the messages that are there, without those of partitions that were revoked meanwhile."""
+        fetched: Fetched = {}
+        for message in self._thread.take():
+            fetched.setdefault(partition_of(message), []).append(message)
+        return fetched
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Stop fetching partitions soon. Messages that were fetched before still come."""
+        self._thread.post(partial(self._thread.pause, partitions))
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Fetch partitions again, from the message after the last one that was taken."""
+        self._thread.post(partial(self._thread.resume, partitions))
+
+    def commit(self, offsets: Offsets) -> None:
+        """Commit the next offset of each partition. The owner is told the answer.
+
+        What the owner commits while it is told that partitions are revoked is sent before they are released.
+        """
+        self._thread.post(partial(self._thread.commit, offsets))
+
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the committed offset of each partition that has one; raise `ClusterError`."""
+        asked = [Position(topic, number) for topic, number in partitions]
+        try:
+            found = await self._answer(lambda client: client.committed(asked, ANSWER_SECONDS))
+        except KafkaException as error:
+            raise ClusterError(f"the offsets of {self.group} cannot be read: {error.args[0].str()}") from error
+        return {TopicPartition(at.topic, at.partition): at.offset for at in found if at.offset >= 0}
+
+    async def membership(self) -> tuple[str, bytes]:
+        """Return the member id, which is empty before the group is joined, and librdkafka's group metadata."""
+        return await self._answer(lambda client: (client.memberid() or "", bytes(client.consumer_group_metadata())))
+
+    async def close(self, *, leave: bool = True) -> None:
+        """Stop, and leave the group. Without `leave`, the group learns of it when the member's session expires."""
+        self._thread.sends_leave = leave
+        self._thread.is_closed = True
+        self._thread.post(None)
+        await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
+
+    async def _answer(self, question: Callable[[Consumer], T]) -> T:
+        answer: Future[T] = Future()
+
+        def ask(client: Consumer) -> None:
+            try:
+                answer.set_result(question(client))
+            except Exception as error:  # noqa: BLE001 - raised where the answer is awaited
+                answer.set_exception(error)
+
+        if not self._thread.is_alive():
+            raise ClusterError(f"{self.name} has ended")
+        self._thread.post(ask)
+        return await asyncio.wrap_future(answer)

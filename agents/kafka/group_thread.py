@@ -1,0 +1,278 @@
+"""The thread in which a member of a consumer group runs.
+
+confluent-kafka lets one thread at a time into a consumer, and a thread that polls in a loop keeps all others waiting.
+So this thread makes every call of the client, and others post what they want from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, Protocol
+
+from aiokafka import TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as Position
+
+from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.kafka.complaints import Complaints, library_log
+from metroline.agents.kafka.consumer import MAX_MESSAGES
+
+POLL_SECONDS = 0.1
+"""Time that the thread waits for a message. What others post meanwhile waits as long."""
+
+PAUSE_SECONDS = 0.5
+"""Time without a poll after which partitions are paused, so that the thread can poll though no messages are wanted."""
+
+FINISH_SECONDS = 5.0
+"""Time that the owner has to finish its work on partitions that are revoked."""
+
+MARGIN_SECONDS = 1.0
+"""Time that the thread waits longer than that, for an owner that finished in time."""
+
+REFUSALS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+"""Errors after which a consumer reads nothing more, besides those that librdkafka calls fatal."""
+
+Offsets = Mapping[TopicPartition, int]
+Command = Callable[[Consumer], object]
+
+log = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """Does the work on the partitions of a member. All methods are called on the event loop."""
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Prepare for partitions. They are paused until this returns."""
+
+    async def revoked(self, partitions: Collection[TopicPartition], deadline: float) -> None:
+        """Finish the work on partitions until the deadline, in seconds of `time.monotonic`; later, only forget it."""
+
+    def committed(self, offsets: Offsets, error: KafkaError | None) -> None:
+        """Take note of the answer to a commit."""
+
+    async def crash(self, reason: BaseException) -> None:
+        """End with an error."""
+
+
+class GroupThread(Thread):
+    """Polls a client until it is closed. Create it on the event loop of its owner."""
+
+    def __init__(self, config: Mapping[str, Any], name: str, topics: Collection[str], owner: Owner) -> None:
+        """Take configuration of librdkafka; raise `ClusterError` if it cannot be used."""
+        super().__init__(name=name, daemon=True)
+        self._topics = list(topics)
+        self._owner = owner
+        self._complaints = Complaints(name)
+        callbacks = {"error_cb": self._complaints.note, "on_commit": self._on_commit}
+        try:
+            self._client: Consumer | None = Consumer({**config, **callbacks}, logger=library_log)
+        except KafkaException as error:
+            raise ClusterError(f"{name} cannot read: {error.args[0].str()}") from error
+        self._loop = asyncio.get_running_loop()
+        self.arrived = asyncio.Event()
+        """Set on the event loop when messages arrive."""
+        self.is_wanted = False
+        """Messages are fetched while this is True. The thread resets it when it has some."""
+        self.is_closed = False
+        self.sends_leave = True
+        """Whether the group is told when the member leaves."""
+        self._posted: SimpleQueue[Command | None] = SimpleQueue()
+        self._lock = Lock()
+        self._fetched: list[Message] = []
+        self._assigned: set[TopicPartition] = set()
+        self._paused: set[TopicPartition] = set()
+        self._are_all_paused = False
+        self._revoked: set[TopicPartition] = set()
+        """Partitions that were revoked during the present poll."""
+        self._open_commits = 0
+
+    # Called by others
+
+    def post(self, command: Command | None) -> None:
+        """Have the thread call a function with its client soon; None only wakes it."""
+        self._posted.put(command)
+
+    @property
+    def has_messages(self) -> bool:
+        return bool(self._fetched)
+
+    def take(self) -> list[Message]:
+        """Return the messages that are there. Messages of partitions that were revoked meanwhile are not."""
+        with self._lock:
+            messages, self._fetched = self._fetched, []
+        return messages
+
+    # Posted to the thread
+
+    def pause(self, partitions: Collection[TopicPartition], client: Consumer) -> None:
+        known = self._assigned.intersection(partitions)
+        self._paused |= known
+        client.pause(_positions(known))
+
+    def resume(self, partitions: Collection[TopicPartition], client: Consumer) -> None:
+        self._paused.difference_update(partitions)
+        if not self._are_all_paused:
+            client.resume(_positions(self._assigned.intersection(partitions)))
+
+    def commit(self, offsets: Offsets, client: Consumer) -> None:
+        try:
+            client.commit(offsets=[Position(topic, number, offset) for (topic, number), offset in offsets.items()])
+            self._open_commits += 1
+        except KafkaException as error:
+            self._call(partial(self._owner.committed, offsets, error.args[0]))
+
+    # The thread
+
+    def run(self) -> None:
+        """Be a member of the group until `is_closed`."""
+        client, self._client = self._client, None
+        assert client is not None
+        try:
+            client.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+            while not self.is_closed:
+                self._turn(client)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing is read any more
+            self._start(self._owner.crash(error))
+        self._run_posted(client)
+        if self.sends_leave:
+            client.close()
+        else:
+            self._await_commits(client)
+
+    def _await_commits(self, client: Consumer) -> None:
+        """Wait for the answers to the last commits. A client that is discarded without `close` sends no LeaveGroup."""
+        deadline = time.monotonic() + MARGIN_SECONDS
+        while self._open_commits and time.monotonic() < deadline:
+            client.poll(POLL_SECONDS)
+
+    def _turn(self, client: Consumer) -> None:
+        """Fetch messages if they are wanted. Otherwise wait until they are, but not for long without a poll."""
+        self._run_posted(client)
+        if self.is_wanted:
+            self._pause_all(client, False)
+            self._poll(client)
+        elif self._are_all_paused:
+            self._poll(client)
+        elif not self._run_posted(client, PAUSE_SECONDS):
+            self._pause_all(client, True)
+
+    def _poll(self, client: Consumer) -> None:
+        """Take messages, if there are any. Rebalances and answers to commits are handled meanwhile."""
+        self._revoked.clear()
+        first = client.poll(POLL_SECONDS)
+        if first is None:
+            return
+        polled = [first, *client.consume(MAX_MESSAGES - 1, 0)]
+        messages = [message for message in polled if self._is_good(message)]
+        if messages:
+            with self._lock:
+                self._fetched += messages
+            self.is_wanted = False
+            self._call(self.arrived.set)
+
+    def _is_good(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return partition_of(message) not in self._revoked
+        if error.fatal() or error.code() in REFUSALS:
+            raise ClusterError(f"{self.name} cannot read {', '.join(self._topics)}: {error.str()} ({error.name()})")
+        self._complaints.note(error)
+        return False
+
+    def _run_posted(self, client: Consumer, seconds: float = 0.0) -> bool:
+        """Do what was posted; wait up to `seconds` for the first command. Return whether there was any."""
+        count = 0
+        with suppress(Empty):
+            while True:
+                command = self._posted.get(timeout=seconds) if seconds and not count else self._posted.get_nowait()
+                count += 1
+                if command is not None:
+                    command(client)
+        return count > 0
+
+    def _pause_all(self, client: Consumer, are_all_paused: bool) -> None:
+        if are_all_paused != self._are_all_paused:
+            self._are_all_paused = are_all_paused
+            (client.pause if are_all_paused else client.resume)(_positions(self._assigned - self._paused))
+
+    # Called by librdkafka in the thread, while it polls or closes
+
+    def _on_assign(self, client: Consumer, positions: list[Position]) -> None:
+        partitions = _partitions(positions)
+        client.assign(positions)
+        client.pause(positions)
+        self._assigned |= partitions
+        self._paused |= partitions
+        self._start(self._take_over(partitions))
+
+    async def _take_over(self, partitions: Collection[TopicPartition]) -> None:
+        try:
+            await self._owner.assigned(partitions)
+        except Exception as error:  # noqa: BLE001 - otherwise nothing would be read, and nobody would know
+            if not self.is_closed:
+                await self._owner.crash(error)
+        else:
+            self.post(partial(self.resume, partitions))
+
+    def _on_revoke(self, client: Consumer, positions: list[Position]) -> None:
+        self._release(client, _partitions(positions), FINISH_SECONDS)
+
+    def _on_lost(self, client: Consumer, positions: list[Position]) -> None:
+        log.warning("%s lost its partitions, since its group did not hear from it for too long", self.name)
+        self._release(client, _partitions(positions), 0.0)
+
+    def _release(self, client: Consumer, partitions: set[TopicPartition], seconds: float) -> None:
+        """Discard fetched messages, let the owner finish its work for `seconds`, and do what it posts meanwhile."""
+        self._revoked |= partitions
+        self._assigned -= partitions
+        self._paused -= partitions
+        with self._lock:
+            self._fetched = [message for message in self._fetched if partition_of(message) not in partitions]
+        if self.is_closed:
+            return
+        deadline = time.monotonic() + seconds
+        finished = self._start(self._owner.revoked(partitions, deadline))
+        while finished is not None and not finished.done() and time.monotonic() < deadline + MARGIN_SECONDS:
+            with suppress(NotYet):
+                finished.result(0.01)
+        self._run_posted(client)  # sent before the partitions are released: librdkafka waits for open commits
+
+    def _on_commit(self, error: KafkaError | None, positions: list[Position]) -> None:
+        self._open_commits -= 1
+        for at in positions:
+            offsets = {TopicPartition(at.topic, at.partition): at.offset}
+            self._call(partial(self._owner.committed, offsets, at.error or error))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> Future[None] | None:
+        """Start a coroutine on the event loop; return None if the loop is closed."""
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
+            return None
+
+    def _call(self, function: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the event loop was closed
+            self._loop.call_soon_threadsafe(function)
+
+
+def partition_of(message: Message) -> TopicPartition:
+    """Return the partition of a message."""
+    return TopicPartition(message.topic(), message.partition())
+
+
+def _partitions(positions: Collection[Position]) -> set[TopicPartition]:
+    return {TopicPartition(at.topic, at.partition) for at in positions}
+
+
+def _positions(partitions: Collection[TopicPartition]) -> list[Position]:
+    return [Position(topic, number) for topic, number in partitions]

@@ -1,0 +1,216 @@
+"""Members of a group on librdkafka hand partitions over without losing or repeating a message."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import pytest
+from aiokafka import TopicPartition
+from confluent_kafka import KafkaError
+
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.group_consumer import GroupConsumer
+from metroline.agents.kafka.group_thread import PAUSE_SECONDS, Offsets
+from metroline.agents.kafka.tansu import may_leave
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
+from tests.support.brokers import Broker
+
+SESSION_SECONDS = 6.0
+"""The shortest session that Apache Kafka accepts."""
+
+
+@dataclass
+class Member:
+    """A member of a group, which commits what it took when its partitions are revoked."""
+
+    consumer: GroupConsumer = field(init=False)
+    owned: set[TopicPartition] = field(default_factory=set)
+    taken: dict[TopicPartition, list[int]] = field(default_factory=dict)
+    revocations: int = 0
+    answers: list[KafkaError | None] = field(default_factory=list)
+    reason: BaseException | None = None
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        self.owned |= set(partitions)
+
+    async def revoked(self, partitions: Collection[TopicPartition], deadline: float) -> None:
+        self.revocations += 1
+        if time.monotonic() < deadline:
+            self.commit(partitions)
+        self.owned -= set(partitions)
+
+    def commit(self, partitions: Collection[TopicPartition]) -> None:
+        reached = {partition: self.taken[partition][-1] + 1 for partition in partitions if partition in self.taken}
+        if reached:
+            self.consumer.commit(reached)
+
+    def committed(self, offsets: Offsets, error: KafkaError | None) -> None:
+        self.answers.append(error)
+
+    async def crash(self, reason: BaseException) -> None:
+        self.reason = reason
+
+    async def take(self) -> None:
+        await self.consumer.wait(0.1)
+        for partition, messages in self.consumer.take().items():
+            self.taken.setdefault(partition, []).extend(message.offset() or 0 for message in messages)
+
+
+class Group:
+    """Members of one group that read one topic of two partitions."""
+
+    def __init__(self, broker: Broker, name: str, members: AsyncExitStack) -> None:
+        self.cluster = Cluster.at(broker.url)
+        self.name = name
+        self.topic = f"{name}.source"
+        self._members = members
+        self._config = {
+            **self.cluster.librdkafka,
+            "session.timeout.ms": int(SESSION_SECONDS * 1000),
+            "heartbeat.interval.ms": 1_000,
+            "fetch.wait.max.ms": 5 if broker.name == "embedded" else 500,
+        }
+
+    async def create(self) -> None:
+        await TopicAdmin(self.cluster).create([TopicPlan(self.topic, 2)])
+        self._members.push_async_callback(TopicAdmin(self.cluster).delete, [self.topic])
+
+    def join(self) -> Member:
+        member = Member()
+        member.consumer = GroupConsumer(self._config, self.name, "member", [self.topic], member)
+        self._members.push_async_callback(self.leave, member)
+        return member
+
+    async def leave(self, member: Member) -> None:
+        await member.consumer.close(leave=await may_leave(self.cluster, member.consumer))
+
+    async def push(self, numbers: range) -> None:
+        """Send a message to each partition for each number."""
+        async with self.cluster.producer() as producer:
+            for number in numbers:
+                for partition in range(2):
+                    await producer.send_and_wait(self.topic, b"%d" % number, partition=partition)
+
+
+@pytest.fixture
+async def members() -> AsyncExitStack:
+    return AsyncExitStack()
+
+
+async def owning(count: int, *members: Member) -> None:
+    """Take messages until each member owns `count` partitions."""
+    async with asyncio.timeout(40):
+        while any(len(member.owned) != count for member in members):
+            for member in members:
+                await member.take()
+
+
+async def taken(count: int, *members: Member) -> list[int]:
+    """Take messages until there are `count`; return all offsets."""
+    offsets: list[int] = []
+    async with asyncio.timeout(20):
+        while len(offsets) < count:
+            for member in members:
+                await member.take()
+            offsets = [offset for member in members for taken in member.taken.values() for offset in taken]
+    return sorted(offsets)
+
+
+async def test_partitions_change_hands_and_nothing_is_lost_or_repeated(
+    broker: Broker, prefix: str, members: AsyncExitStack
+) -> None:
+    async with members:
+        group = Group(broker, prefix, members)
+        await group.create()
+        first = group.join()
+        await owning(2, first)
+        await group.push(range(20))
+        await taken(40, first)
+        second = group.join()
+        await owning(1, first, second)
+        await group.push(range(20, 30))
+
+        assert await taken(60, first, second) == [number for number in range(30) for _ in range(2)]
+        assert first.answers
+        assert not any(first.answers)
+
+        first.commit(first.owned)
+        second.commit(second.owned)
+        await group.leave(second)
+        await owning(2, first)
+        await group.push(range(30, 35))
+        assert await taken(70, first, second) == [number for number in range(35) for _ in range(2)]
+
+
+async def test_a_busy_event_loop_costs_no_membership(broker: Broker, prefix: str, members: AsyncExitStack) -> None:
+    async with members:
+        group = Group(broker, prefix, members)
+        await group.create()
+        member = group.join()
+        await owning(2, member)
+
+        time.sleep(SESSION_SECONDS + 2)
+
+        await group.push(range(5))
+        assert await taken(10, member) == [number for number in range(5) for _ in range(2)]
+        assert member.revocations == 0
+
+
+async def test_what_is_not_wanted_for_a_while_is_neither_skipped_nor_repeated(
+    broker: Broker, prefix: str, members: AsyncExitStack
+) -> None:
+    async with members:
+        group = Group(broker, prefix, members)
+        await group.create()
+        member = group.join()
+        await owning(2, member)
+        for at in range(0, 30, 10):
+            await group.push(range(at, at + 10))
+            await taken(2 * at + 1, member)
+            await asyncio.sleep(PAUSE_SECONDS + 0.3)  # the thread pauses what is fetched already
+
+        assert await taken(60, member) == [number for number in range(30) for _ in range(2)]
+
+
+async def test_a_paused_partition_goes_on_where_it_stopped(
+    broker: Broker, prefix: str, members: AsyncExitStack
+) -> None:
+    async with members:
+        group = Group(broker, prefix, members)
+        await group.create()
+        member = group.join()
+        await owning(2, member)
+        await group.push(range(5))
+        await taken(10, member)
+        paused = TopicPartition(group.topic, 0)
+        member.consumer.pause([paused])
+        await member.consumer.committed([paused])  # the answer comes after the pause
+        await group.push(range(5, 10))
+        await taken(15, member)
+        assert member.taken[paused] == list(range(5))
+
+        member.consumer.resume([paused])
+
+        assert await taken(20, member) == [number for number in range(10) for _ in range(2)]
+
+
+async def test_a_group_that_its_leader_leaves_while_it_forms_forms_again(
+    broker: Broker, prefix: str, members: AsyncExitStack
+) -> None:
+    async with members:
+        group = Group(broker, prefix, members)
+        await group.create()
+        leader = group.join()
+        await owning(2, leader)
+        heir = group.join()
+        async with asyncio.timeout(20):
+            while not leader.revocations:  # the group is being formed from now on
+                await asyncio.sleep(0.01)
+
+        await group.leave(leader)
+
+        await owning(2, heir)
