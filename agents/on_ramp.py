@@ -11,10 +11,12 @@ from typing import Any
 from aiokafka import TopicPartition
 from confluent_kafka import Message
 
+from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import confirmed_unit
 from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.group_thread import Offsets
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topic_admin import TopicAdmin
@@ -28,6 +30,9 @@ from metroline.routing.strategies import Strategy
 
 FILL = 0.8
 """Share of `pack_bytes` that the first packs use. Services make records larger, and a full pack would be split."""
+
+EMPTIED_BYTES = 128 * 1024
+"""Bytes of messages that a look brings, at least, while the source holds more: a fetch brings more than these."""
 
 
 class SourceRenewed(MetrolineError):
@@ -52,6 +57,7 @@ class OnRamp(BatchConsumer):
         cluster: Cluster,
         clock: Callable[[], float],
         *,
+        admission: Admission,
         epoch: int,
         settings: Mapping[str, Any],
         **kwargs: Any,
@@ -60,6 +66,7 @@ class OnRamp(BatchConsumer):
         self.bus = bus
         self.rules = rules
         self.strategy = strategy
+        self.admission = admission
         self.epoch = epoch
         self.group = bus.topics.on_ramp_group(epoch)
         self.read = [bus.topics.source]
@@ -69,6 +76,17 @@ class OnRamp(BatchConsumer):
     async def prepare(self) -> None:
         """Wait until the rules table is available."""
         await self.rules.ready()
+
+    async def may_take(self) -> None:
+        """Wait until the line can take more."""
+        await self.admission.before_look()
+
+    def looked(self, fetched: Fetched) -> None:
+        """Tell whether the source holds more, and for how long its oldest message has waited."""
+        messages = [message for messages in fetched.values() for message in messages]
+        self.admission.looked(emptied=sum(map(len, messages)) < EMPTIED_BYTES)
+        oldest = min(message.timestamp()[1] for message in messages) / 1_000
+        self.bus.metrics.entering(len(messages), self.clock() - oldest)
 
     async def handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, list[Confirmation]]:
         """Pack and send the records of these messages; return the offset to commit and the confirmations before it.

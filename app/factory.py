@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import Any
 
+from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.metrics import WorkerMetrics
@@ -127,9 +128,10 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
     )
     return AppParts(
         live_rules=live_rules,
+        work=agent_loop.work,
         tables=register(app, agent_loop, live_rules, rules_table, app.line, role, stop),
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
-        on_ramp=_on_ramp(app, live_rules) if role.plays(ON_RAMP) else None,
+        on_ramp=_on_ramp(app, live_rules, agent_loop) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app) if role.plays("arrivals") else None,
     )
 
@@ -147,7 +149,7 @@ def _rules_table(app: LineApp) -> LineTable:
     return table
 
 
-def _on_ramp(app: LineApp, live_rules: LiveRules) -> OnRamp:
+def _on_ramp(app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop) -> OnRamp:
     settings = app.settings
     return OnRamp(
         app.bus,
@@ -155,6 +157,7 @@ def _on_ramp(app: LineApp, live_rules: LiveRules) -> OnRamp:
         settings.strategy,
         app.cluster,
         time.time,
+        admission=Admission(agent_loop.work, lambda: app.workers.behind(time.time())),
         epoch=settings.source_epoch,
         settings=_consumer_settings(settings, SOURCE_FETCH_BYTES, "on-ramp"),
     )

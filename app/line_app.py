@@ -12,6 +12,7 @@ import faust
 from aiokafka import TopicPartition
 
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.work_in_hand import WorkInHand
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.producer import Confirmation, KafkaProducer
 from metroline.agents.kafka.topic_admin import TopicAdmin
@@ -51,6 +52,7 @@ class AppParts:
     """The parts of a worker that are declared on its Faust app."""
 
     live_rules: LiveRules
+    work: WorkInHand
     tables: Tables
     heartbeat: Heartbeat
     on_ramp: OnRamp | None
@@ -85,6 +87,7 @@ class LineApp(faust.App):
         self._worker = worker
         parts = declare(self)
         self.live_rules = parts.live_rules
+        self.work = parts.work
         self.line_tables = parts.tables
         self.heartbeat = parts.heartbeat
         self.on_ramp = parts.on_ramp
@@ -123,6 +126,7 @@ class LineApp(faust.App):
             started=self._worker.started_at,
             at=at,
             gone=gone,
+            behind=round(self.work.behind, 2),
         )
 
     def served_stops(self) -> frozenset[str]:

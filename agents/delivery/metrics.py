@@ -7,6 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+QUIET_SECONDS = 5.0
+"""Time without a source message after which a worker is not behind."""
+
 
 @dataclass(slots=True)
 class Traffic:
@@ -24,6 +27,11 @@ class WorkerMetrics:
     traffic: dict[str, Traffic] = field(default_factory=dict)
     settled: Counter[str] = field(default_factory=Counter)
     """Number of records that this worker settled, by ending."""
+    entered: int = 0
+    """Number of source messages that this worker took."""
+    behind: float = 0.0
+    """Seconds for which the oldest message of the latest look at the source had waited there."""
+    _looked_at: float = 0.0
     first: tuple[float, float] | None = None
     """Time of the first activity, in seconds since the epoch, and the CPU seconds of the process until then."""
     _worked_at: float = 0.0
@@ -36,6 +44,12 @@ class WorkerMetrics:
         traffic.messages += 1
         traffic.records += records
         traffic.bytes += size
+        self.tick()
+
+    def entering(self, messages: int, waited: float) -> None:
+        """Count source messages; `waited` is the time for which the oldest of them waited, in seconds."""
+        self.entered += messages
+        self.behind, self._looked_at = max(0.0, waited), time.time()
         self.tick()
 
     def tick(self) -> None:
@@ -54,9 +68,21 @@ class WorkerMetrics:
             self._read_at, self._cpu = self._worked_at, time.process_time()
         return None if self.first is None else (self._read_at, self._cpu)
 
+    @property
+    def behind_now(self) -> float:
+        """Return `behind`, or 0 if the worker found nothing in the source since."""
+        return self.behind if time.time() - self._looked_at < QUIET_SECONDS else 0.0
+
     def as_json(self) -> dict[str, Any]:
         traffic = {
             address: {"messages": sent.messages, "records": sent.records, "bytes": sent.bytes}
             for address, sent in sorted(self.traffic.items())
         }
-        return {"traffic": traffic, "settled": dict(self.settled), "first": self.first, "last": self.last}
+        return {
+            "traffic": traffic,
+            "entered": self.entered,
+            "settled": dict(self.settled),
+            "behind": self.behind_now,
+            "first": self.first,
+            "last": self.last,
+        }

@@ -21,7 +21,7 @@ from metroline.agents.kafka.progress import Progress
 from metroline.agents.kafka.tansu import may_leave
 from metroline.routing.errors import MetrolineError
 
-MAX_OPEN_BATCHES = 4
+MAX_OPEN_BATCHES = 64
 """Batches of a partition that may be unconfirmed while the next one is handled."""
 
 COMMIT_SECONDS = 1.0
@@ -71,6 +71,9 @@ class BatchConsumer(Service):
     async def may_take(self) -> None:
         """Wait until messages may be taken. Called before each look."""
 
+    def looked(self, fetched: Fetched) -> None:
+        """Note what a look brought, before it is handled. Not called after a look that brought nothing."""
+
     def wait_seconds(self) -> float:
         """Return how long the next look may wait for messages, in seconds."""
         return IDLE_SECONDS
@@ -101,7 +104,10 @@ class BatchConsumer(Service):
             await self.may_take()
             await self.consumer.wait(self.wait_seconds())
             async with self._turn:  # what is taken now is handled before its partitions are released
-                for partition, messages in (self.held_back() | self.consumer.take()).items():
+                fetched = self.held_back() | self.consumer.take()
+                if fetched:
+                    self.looked(fetched)
+                for partition, messages in fetched.items():
                     await self._pass_on(partition, messages)
 
     @Service.task

@@ -20,6 +20,12 @@ from metroline.routing.errors import MetrolineError
 HEARTBEAT_SECONDS = 3.0
 """Time between two announcements."""
 
+BEHIND_HEARTBEAT_SECONDS = 0.25
+"""Time between two announcements of a worker that is behind: the on-ramps of the line take nothing meanwhile."""
+
+BEHIND_SECONDS = 0.25
+"""Wait of messages, in seconds, from which a worker announces more often that it is behind."""
+
 MAX_ANNOUNCEMENTS = 1_000
 """Number of the latest announcements that are read to find the live workers."""
 
@@ -72,9 +78,15 @@ class Heartbeat(Service):
 
     @Service.task
     async def _announce_regularly(self) -> None:
+        """Announce this worker from time to time, and more often while messages wait for it."""
+        announced_at = self._clock()
+        was_behind = False
         while not self.should_stop:
-            await self.sleep(HEARTBEAT_SECONDS)
-            if not self.should_stop:
+            await self.sleep(BEHIND_HEARTBEAT_SECONDS)
+            is_behind = self._describe(self._clock(), False).behind >= BEHIND_SECONDS
+            is_due = self._clock() - announced_at >= HEARTBEAT_SECONDS
+            if (is_behind or was_behind or is_due) and not self.should_stop:
+                announced_at, was_behind = self._clock(), is_behind
                 await self._beat(gone=False)
 
     @Service.task
