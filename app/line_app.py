@@ -127,6 +127,7 @@ class LineApp(faust.App):
             at=at,
             gone=gone,
             behind=round(self.work.behind, 2),
+            source_behind=round(self.bus.metrics.behind_now, 2),
         )
 
     def served_stops(self) -> frozenset[str]:

@@ -51,8 +51,9 @@ class WorkInHand:
         self._idle.set()
 
     @property
-    def is_idle(self) -> bool:
-        return not self._count
+    def count(self) -> int:
+        """The number of batches that were handed over and are not handled."""
+        return self._count
 
     async def wait_until_idle(self, seconds: float) -> None:
         """Return once all batches are handled, or after `seconds`."""

@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition as Position
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.complaints import Complaints, library_log
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 """Time that the thread waits for a message before it looks whether it is still wanted."""
 
 MAX_MESSAGES = 10_000

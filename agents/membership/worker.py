@@ -41,6 +41,8 @@ class WorkerInfo:
     """The worker announced that it stops."""
     behind: float = 0.0
     """Seconds for which messages of the bus wait for this worker longer than usual."""
+    source_behind: float = 0.0
+    """Seconds for which records of the source wait for this worker."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the announcement as a dict that `of_json` reads."""
@@ -61,6 +63,7 @@ class WorkerInfo:
             at=seconds(data["at"]),
             gone=data["gone"] is True,
             behind=seconds(data.get("behind", 0.0)),
+            source_behind=seconds(data.get("source_behind", 0.0)),
         )
 
     def conflict(self, other: WorkerInfo) -> frozenset[str]:

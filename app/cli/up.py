@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.services.line import Line
+from metroline.app.cli.lag_report import LagReport
 from metroline.app.cli.options import broker_option, line_option, seed_option
 from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.inputs.lookup_builds import prepare_lookups
@@ -26,6 +27,9 @@ from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 
 POLL_SECONDS = 0.2
+
+LAG_SECONDS = 1.0
+"""Time between two looks at how far the line is behind."""
 
 
 @click.command()
@@ -92,6 +96,7 @@ async def _live(
 ) -> None:
     stopped = stop_signal()
     pushing = asyncio.create_task(_push_forever(target.cluster, settings, line, rate, seed)) if rate else None
+    telling = asyncio.create_task(_tell_lag(running))
     try:
         while not stopped.is_set():
             for one in running:
@@ -101,10 +106,22 @@ async def _live(
                 await pushing
             await asyncio.sleep(POLL_SECONDS)
     finally:
+        telling.cancel()
         if pushing is not None:
             pushing.cancel()
             with suppress(asyncio.CancelledError, KafkaError, MetrolineError):
                 await pushing
+
+
+async def _tell_lag(running: list[WorkerProcess]) -> None:
+    """Say how far the line is behind, once a second while it is."""
+    report = LagReport()
+    while True:
+        answers = await asyncio.gather(*(asyncio.to_thread(one.get, "/traffic/") for one in running))
+        line = report.look([answer for answer in answers if answer is not None])
+        if line is not None:
+            click.echo(line)
+        await asyncio.sleep(LAG_SECONDS)
 
 
 async def _push_forever(cluster: Cluster, settings: Settings, line: Line, rate: float, seed: int) -> None:

@@ -33,11 +33,23 @@ class IndexView(LineView, Index):
         return Markup(
             tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()])
             + tag("h2", "Workers of this line")
-            + grid(["Worker", "Group", "Roles", "Strategy", "Rules#", "Up since", "Last seen"], rows)
+            + grid(["Worker", "Group", "Roles", "Strategy", "Rules#", "Behind#", "Up since", "Last seen"], rows)
         )
 
 
 def _row(worker: WorkerInfo, now: float) -> list[object]:
     identity = [tag("a", worker.url, href=worker.url), worker.group, ", ".join(worker.parts)]
     last_seen = f"{max(0.0, now - worker.at):.0f} s ago"
-    return [*identity, worker.strategy, number(worker.version), moment(iso(worker.started)), last_seen]
+    return [
+        *identity,
+        worker.strategy,
+        number(worker.version),
+        _behind(max(worker.behind, worker.source_behind)),
+        moment(iso(worker.started)),
+        last_seen,
+    ]
+
+
+def _behind(seconds: float) -> str:
+    """Return how far a worker is behind as text. Less than a second is the time that records take anyway."""
+    return f"{seconds:.0f} s" if seconds >= 1 else "no"

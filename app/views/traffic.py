@@ -8,7 +8,9 @@ from metroline.app.views.view import LineView
 
 
 class TrafficView(LineView):
-    """Messages, records and bytes by address, with the clocks of this worker, as JSON."""
+    """Messages, records and bytes by address, and how far this worker is behind, with its clocks, as JSON."""
 
     async def get(self, request: web.Request) -> web.Response:
-        return self.json(self.worker.bus.metrics.as_json())
+        worker = self.worker
+        waiting = {"behind_bus": round(worker.work.behind, 2), "work_in_hand": worker.work.count}
+        return self.json(worker.bus.metrics.as_json() | waiting)

@@ -47,10 +47,22 @@ class WebWorker:
     def put(self, table: LineTable, entries: dict[str, Any]) -> None:
         table.data.update({key.encode(): orjson.dumps(value) for key, value in entries.items()})
 
-    def hear(self, url: str, *parts: str) -> None:
+    def hear(self, url: str, *parts: str, behind: float = 0.0, source_behind: float = 0.0) -> None:
         """Handle the announcement of a worker with these parts as if it came from the topic of workers."""
         now = time.time()
-        announced = WorkerInfo(url, "metrobus@arrivals", parts, (), "signpost", url, 1, now, now)
+        announced = WorkerInfo(
+            url,
+            "metrobus@arrivals",
+            parts,
+            (),
+            "signpost",
+            url,
+            1,
+            now,
+            now,
+            behind=behind,
+            source_behind=source_behind,
+        )
         self.app.heartbeat.workers.observe(orjson.dumps(announced.as_json()))
 
 
