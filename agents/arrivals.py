@@ -52,7 +52,7 @@ class Arrivals:
     async def _replay(self, departures: Departures) -> Confirmation:
         """Send reopened dead letters on their way; return the confirmation that all of them are sent."""
         unit, confirmation = confirmed_unit(self.bus.work_time)
-        await self.bus.dispatch(departures, unit)
+        await self.bus.dispatch_by_bus(departures, unit)
         unit.release()
         return confirmation
 

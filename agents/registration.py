@@ -54,10 +54,12 @@ def register(
     line: Line,
     role: Role,
     stop: Callable[[Service], Stop],
+    is_chaining: bool,
 ) -> Tables:
     """Register the agents and tables of a role with Faust.
 
-    `stop` creates the stop of a service. The agent of the rules belongs to every role.
+    `stop` creates the stop of a service. `is_chaining` lets packs go on to the agents of this worker in memory. The
+    agent of the rules belongs to every role.
     """
     bus = agent_loop.bus
 
@@ -78,12 +80,17 @@ def register(
     agent("rules", RulesAgent(bus, rules_table, rules).run, "Applies published rules to the rules table.")
     if role.plays("router"):
         for address, router in ROUTERS.items():
-            agent(address, looping(RouterAgent(agent_loop, rules, router).handle), router.summary)
+            handle = RouterAgent(agent_loop, rules, router).handle
+            agent(address, looping(handle), router.summary)
+            if is_chaining:
+                bus.trains.call_at(address, handle)
     for name, service in sorted(line.services.items()):
         if role.plays(f"{SERVICE}{name}"):
             help = (service.handler.__doc__ or f"The service {name}.").strip().splitlines()[0]
             one = stop(service)
             agent(service_address(name), looping(one.handle, one.cancel), help)
+            if is_chaining and not service.ordered:
+                bus.trains.call_at(service_address(name), one.handle_at_once, one.has_room)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
     return _arrivals(app, agent_loop, rules, rules_table, agent)

@@ -102,4 +102,4 @@ class WaitingRooms(BatchConsumer):
         for segment in envelope.segments:
             if segment.attempts is not None:
                 departures.send_back(segment, segment.attempts.stop, segment.attempts.due - now)
-        await self.bus.dispatch(departures, unit)
+        await self.bus.dispatch_by_bus(departures, unit)

@@ -8,11 +8,13 @@ from typing import Any
 
 from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.agent_loop import AgentLoop
+from metroline.agents.delivery.backlogs import Backlogs
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.unit_of_work import WorkTime
 from metroline.agents.kafka.faust_transport import Transport
 from metroline.agents.kafka.producer import KafkaProducer
+from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import TABLE_BYTES
 from metroline.agents.membership.heartbeat import Heartbeat
 from metroline.agents.membership.roles import ON_RAMP
@@ -29,6 +31,7 @@ from metroline.app.line_app import AppParts, LineApp, WorkerParts
 from metroline.app.provisioning import Provisioning
 from metroline.app.settings import Settings
 from metroline.app.views import add_views
+from metroline.routing.addresses import service_address
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.rules.table import RulesTable
 
@@ -110,15 +113,27 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         from_file, rules_table, app.served_stops, settings.strategy, lambda: app.tables.actives_ready
     )
     agent_loop = AgentLoop(app.bus, live_rules.ready)
-    app.transport = Transport(
+    backlogs = Backlogs(app.bus.trains, app.line_topics, TopicAdmin(cluster).high_watermarks)
+
+    def reset() -> None:
+        agent_loop.reset()
+        backlogs.revoked()
+
+    transport = app.transport = Transport(
         app.conf.broker_consumer,
         app,
         cluster=cluster,
         fetch_wait=settings.fetch_wait,
         handed=agent_loop.work.add,
         drain=agent_loop.drain,
-        reset=agent_loop.reset,
+        reset=reset,
+        assigned=backlogs.assigned,
     )
+    transport.batch_sizes |= {  # a batch is acknowledged as a whole, so it must not take a slow stop long
+        app.line_topics.at(service_address(service.name)): service.concurrency
+        for service in app.line.services.values()
+        if not service.is_plain
+    }
     stop = partial(
         Stop,
         agent_loop,
@@ -129,7 +144,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
     return AppParts(
         live_rules=live_rules,
         work=agent_loop.work,
-        tables=register(app, agent_loop, live_rules, rules_table, app.line, role, stop),
+        tables=register(app, agent_loop, live_rules, rules_table, app.line, role, stop, settings.chaining == "on"),
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
         on_ramp=_on_ramp(app, live_rules, agent_loop) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app) if role.plays("arrivals") else None,

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     be taken for the old ones at the same offsets."""
     routing_strategy: str = "signpost"
     """Strategy of the journeys that start at this worker's on-ramp: hard_wired, conductor, map_maker or signpost."""
+    chaining: Literal["on", "off"] = "on"
+    """With `on`, records go on in memory to the next stop, conductor, map maker or switch where this worker runs it.
+    With `off`, every hop is a message on the bus."""
     role: str = "all"
     """Parts of the line that this worker runs: `all`, or on-ramp, router, arrivals and service:NAME, separated by
     commas."""

@@ -14,7 +14,6 @@ from faust.types import TP, EventT
 from metroline.agents.delivery.acknowledgements import AckTracker
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.handling import Handle, outcome_of
-from metroline.agents.delivery.pacing import Pacer
 from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.delivery.work_in_hand import WorkInHand
 from metroline.agents.kafka.fetch_buffers import MessageBatch
@@ -45,8 +44,6 @@ class AgentLoop:
         self.bus = bus
         self.clock = bus.work_time.clock
         """Returns seconds since the epoch."""
-        self.pacer = Pacer()
-        """Shared by all agents of the worker."""
         self.work = WorkInHand(self.clock)
         self._ready = ready
         self._trackers: list[AckTracker] = []
@@ -79,6 +76,7 @@ class AgentLoop:
                 self.work.done(event.message.topic)
         finally:
             self._trackers.remove(tracker)
+            self.bus.trains.detours.revoke()  # nothing goes on in memory to an agent that has ended
             if cancel is not None:
                 cancel()
 
@@ -94,6 +92,8 @@ class AgentLoop:
                 await self._dead_letter_message(tp, offset, str(error), error.raw, unit)
         for _, alike in groupby(arrived, key=lambda one: (one.envelope.strategy, one.envelope.origin)):
             await self._handle_joined(list(alike), handle, unit)
+        place = (self.bus.topics.address(tp.topic), tp.partition)
+        self.bus.trains.detours.handled(place, event.message.offset + 1, [one.envelope for one in arrived])
 
     async def _handle_joined(self, arrived: list[_Arrived], handle: Handle, unit: UnitOfWork) -> None:
         """Handle envelopes as one; if that fails, each by itself, so that only the one at fault is given up."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from metroline.agents.delivery.handling import Handle, outcome_of
 from metroline.agents.delivery.metrics import WorkerMetrics
+from metroline.agents.delivery.pacing import Pacer
 from metroline.agents.delivery.shipping import Producer, Shipment, Shipping
-from metroline.agents.delivery.unit_of_work import UnitOfWork, WorkTime, confirmed_unit
+from metroline.agents.delivery.through_trains import ThroughTrains
+from metroline.agents.delivery.unit_of_work import Pack, UnitOfWork, WorkTime, confirmed_unit
 from metroline.agents.kafka.producer import Confirmation, TooLarge
 from metroline.agents.kafka.topics import Topics
 from metroline.routing.addresses import ARRIVALS
@@ -33,6 +37,9 @@ class Bus:
         self.metrics = metrics
         self.work_time = work_time
         """The time that the worker's units of work may take."""
+        self.trains = ThroughTrains()
+        self.pacer = Pacer()
+        """Shared by everything that handles records."""
         self._shipping = Shipping(producer)
 
     @property
@@ -45,12 +52,47 @@ class Bus:
         return Departures.of(envelope, self.limits)
 
     async def dispatch(self, departures: Departures, unit: UnitOfWork, fill: float = 1.0) -> None:
-        """Pack and send the departures, as a part of a unit of work.
+        """Pack the departures and hand them on in memory or send them, as a part of a unit of work.
 
         `fill` is the share of `pack_bytes` that an envelope may use. Records stay in the partition of their origin.
+        What goes on in memory is handled before this returns, unless the unit is already under way: then whoever
+        began with it goes on with these packs as well, so that a long journey needs no deep recursion.
         """
-        for address, envelope in departures.packs(self.limits, fill):
+        packs: deque[Pack] = deque()
+        for address, envelope in departures.packs_onward(self.limits, fill):
+            handle = self.trains.handler(address, envelope, unit, self.limits.pack_bytes)
+            if handle is None:
+                await self.send(address, envelope, unit)
+            else:
+                packs.append((address, envelope.unwritten(), handle))
+        for address, envelope in departures.packs_back(self.limits):
             await self.send(address, envelope, unit)
+        if unit.under_way is not None:
+            unit.under_way.extend(packs)
+        elif packs:
+            await self._go_on(unit, packs)
+
+    async def dispatch_by_bus(self, departures: Departures, unit: UnitOfWork) -> None:
+        """Pack and send the departures, as a part of a unit of work."""
+        for address, envelope in departures.packs(self.limits):
+            await self.send(address, envelope, unit)
+
+    async def _go_on(self, unit: UnitOfWork, packs: deque[Pack]) -> None:
+        """Handle packs in memory, and those that come of them, until none is left."""
+        unit.under_way = packs
+        try:
+            while packs:
+                await self._hand_on(*packs.popleft(), unit)
+                await self.pacer.pause()
+        finally:
+            unit.under_way = None
+
+    async def _hand_on(self, address: str, envelope: Envelope, handle: Handle, unit: UnitOfWork) -> None:
+        self.metrics.handed_on(address, len(envelope))
+        try:
+            await handle(envelope, unit)
+        except Exception as error:  # noqa: BLE001 - any error ends the records, and never the worker
+            await self.end(envelope, outcome_of(error, address), unit)
 
     async def send(self, address: str, envelope: Envelope, unit: UnitOfWork) -> None:
         """Send an envelope, as a part of a unit of work.
@@ -62,6 +104,7 @@ class Bus:
             await self._divide(address, envelope, len(value), unit)
             return
         self.metrics.sent(address, len(envelope), len(value))
+        self.trains.detours.sent(address, envelope)
         fallback = partial(self._send_fallback, address, value, unit)
         await self._ship(address, envelope.origin.partition, value, unit, fallback)
 
@@ -70,7 +113,7 @@ class Bus:
         departures = self.departures(envelope)
         for segment in envelope.segments:
             departures.end(segment, outcome)
-        await self.dispatch(departures, unit)
+        await self.dispatch_by_bus(departures, unit)
 
     async def produce(self, topic: str, partition: int, value: bytes, *, key: bytes | None = None) -> Confirmation:
         """Send a message repeatedly until a broker confirms it; return its confirmation."""
@@ -93,6 +136,7 @@ class Bus:
     async def _send_fallback(self, address: str, value: bytes, unit: UnitOfWork, error: BaseException) -> None:
         """Divide an envelope that is too large for the broker; end the records of one whose topic does not exist."""
         envelope = Envelope.decode(value)  # decoded again, as keeping every envelope for this rare case costs memory
+        self.trains.detours.refused(address, envelope)
         if isinstance(error, TooLarge):
             await self._divide(address, envelope, len(value), unit)
             return

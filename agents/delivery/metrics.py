@@ -1,4 +1,4 @@
-"""Counts the messages that this worker wrote to the bus, and the time that it spent."""
+"""Counts the messages that this worker wrote to the bus or handed on in memory, and the time that it spent."""
 
 from __future__ import annotations
 
@@ -21,10 +21,21 @@ class Traffic:
 
 
 @dataclass(slots=True)
+class Chained:
+    """Number of packs and records that went on to one address in memory."""
+
+    packs: int = 0
+    records: int = 0
+
+
+@dataclass(slots=True)
 class WorkerMetrics:
     """Traffic by address, settled records by ending, and the times of the worker's first and last activity."""
 
     traffic: dict[str, Traffic] = field(default_factory=dict)
+    """What was written to the bus, by address."""
+    chained: dict[str, Chained] = field(default_factory=dict)
+    """What went on in memory instead, by address."""
     settled: Counter[str] = field(default_factory=Counter)
     """Number of records that this worker settled, by ending."""
     entered: int = 0
@@ -40,7 +51,9 @@ class WorkerMetrics:
 
     def sent(self, address: str, records: int, size: int) -> None:
         """Count a message with this number of records and this size in bytes."""
-        traffic = self.traffic.setdefault(address, Traffic())
+        traffic = self.traffic.get(address)
+        if traffic is None:
+            traffic = self.traffic[address] = Traffic()
         traffic.messages += 1
         traffic.records += records
         traffic.bytes += size
@@ -50,6 +63,15 @@ class WorkerMetrics:
         """Count source messages; `waited` is the time for which the oldest of them waited, in seconds."""
         self.entered += messages
         self.behind, self._looked_at = max(0.0, waited), time.time()
+        self.tick()
+
+    def handed_on(self, address: str, records: int) -> None:
+        """Count a pack with this number of records that goes on in memory."""
+        chained = self.chained.get(address)
+        if chained is None:
+            chained = self.chained[address] = Chained()
+        chained.packs += 1
+        chained.records += records
         self.tick()
 
     def tick(self) -> None:
@@ -78,8 +100,12 @@ class WorkerMetrics:
             address: {"messages": sent.messages, "records": sent.records, "bytes": sent.bytes}
             for address, sent in sorted(self.traffic.items())
         }
+        chained = {
+            address: {"packs": one.packs, "records": one.records} for address, one in sorted(self.chained.items())
+        }
         return {
             "traffic": traffic,
+            "chained": chained,
             "entered": self.entered,
             "settled": dict(self.settled),
             "behind": self.behind_now,

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from metroline.agents.kafka.producer import Confirmation
+from metroline.routing.messages.envelope import Envelope
+
+Pack = tuple[str, Envelope, Callable[[Envelope, "UnitOfWork"], Awaitable[None]]]
+"""An envelope that goes on in memory: its address, the envelope, and the handler at the address."""
 
 DRAIN_SECONDS = 1.0
 """Maximum time for a unit of work while the worker is stopping or losing partitions."""
@@ -39,7 +44,7 @@ class UnitOfWork:
     with something that failed is never complete, so its message comes again.
     """
 
-    __slots__ = ("_completed", "_has_failed", "_open", "is_discarded", "taken_at", "time")
+    __slots__ = ("_completed", "_has_failed", "_open", "is_discarded", "taken_at", "time", "under_way")
 
     def __init__(
         self, time: WorkTime, completed: Callable[[], None] | None = None, taken_at: float | None = None
@@ -52,6 +57,8 @@ class UnitOfWork:
         self.taken_at = time.clock() if taken_at is None else taken_at
         self.is_discarded = False
         """True if its message comes again, since partitions were reassigned: what has not begun may be left out."""
+        self.under_way: deque[Pack] | None = None
+        """Packs that go on in memory while somebody handles them one after the other."""
         self._completed = completed
         self._open = 1
         self._has_failed = False

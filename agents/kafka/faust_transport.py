@@ -123,7 +123,7 @@ class Consumer(driver.Consumer):
             await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
     def _next_batch(self, tp: TP) -> Message | None:
-        batch = self.buffers.take_batch(tp)
+        batch = self.buffers.take_batch(tp, cast(Transport, self.transport).batch_sizes.get(tp.topic))
         if batch is None:
             return None
         cast(Transport, self.transport).handed(tp.topic)
@@ -227,6 +227,7 @@ class Consumer(driver.Consumer):
         """Stop the flow of messages before the seek; Faust resumes it right afterwards."""
         self.stop_flow()
         await super().perform_seek()
+        cast(Transport, self.transport).assigned({tp: self._read_offset.get(tp) or 0 for tp in self.assignment()})
 
     # What is acknowledged
 
@@ -299,8 +300,9 @@ class Transport(driver.Transport):
     """Faust's transport with our consumer. `fetch_wait` is in seconds.
 
     `handed` is called with the topic of each batch that is handed to an agent. `drain` is called with True when open
-    messages should be finished soon, and with False afterwards. `reset` is called when partitions, with all open
-    messages, were revoked.
+    messages should be finished soon, and with False afterwards. `reset` is
+    called when partitions, with all open messages, were revoked, and `assigned` with the offsets to read next when
+    partitions were assigned.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer
@@ -316,6 +318,7 @@ class Transport(driver.Transport):
         handed: Callable[[str], None],
         drain: Callable[[bool], None],
         reset: Callable[[], None],
+        assigned: Callable[[Mapping[TP, int]], None],
     ) -> None:
         super().__init__(url, app, loop)
         self.cluster = cluster
@@ -323,6 +326,9 @@ class Transport(driver.Transport):
         self.handed = handed
         self.drain = drain
         self.reset = reset
+        self.assigned = assigned
+        self.batch_sizes: dict[str, int] = {}
+        """Maximum number of messages that an agent is handed at once, by topic. Default: no limit."""
 
     def new_reader(self) -> KafkaConsumer:
         """Return the consumer that reads the topics of agents and the changelogs of tables."""

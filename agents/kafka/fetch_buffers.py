@@ -78,15 +78,15 @@ class FetchBuffers:
         self._give_back(tp.topic, _size(message))
         return message
 
-    def take_batch(self, tp: TP) -> MessageBatch | None:
-        """Return the next messages of a partition, which count until they are acknowledged."""
+    def take_batch(self, tp: TP, most: int | None = None) -> MessageBatch | None:
+        """Return the next messages of a partition, which count until they are acknowledged; `most` limits them."""
         ready = self._ready.get(tp)
         if not ready:
             return None
         timestamp = ready[0].timestamp()[1] / 1_000
         taken: list[Message] = []
         size = 0
-        while ready and (not taken or size + _size(ready[0]) <= MAX_BATCH_BYTES):
+        while ready and len(taken) != most and (not taken or size + _size(ready[0]) <= MAX_BATCH_BYTES):
             size += _size(ready[0])
             taken.append(ready.popleft())
         offsets = tuple(message.offset() or 0 for message in taken)

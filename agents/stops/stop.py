@@ -48,7 +48,7 @@ class Stop:
         """
         self.bus = agent_loop.bus
         self.clock = agent_loop.clock
-        self.pacer = agent_loop.pacer
+        self.pacer = agent_loop.bus.pacer
         self.rules = rules
         self.service = service
         self.policy = StopPolicy(
@@ -78,6 +78,20 @@ class Stop:
             await self._handle_later(envelope, unit, self.calls)
         else:
             await self._handle_plain(envelope, unit)
+
+    def has_room(self) -> bool:
+        """Return whether the stop takes more records at present."""
+        return self.calls is None or self.calls.has_room
+
+    async def handle_at_once(self, envelope: Envelope, unit: UnitOfWork) -> None:
+        """Handle an envelope as `handle` does, but without waiting until there is room for its records."""
+        if self.calls is None:
+            await self.handle(envelope, unit)
+            return
+        departures = self.bus.departures(envelope)
+        for run in self._runs(envelope, departures):
+            self.calls.take(envelope, unit, run)
+        await self.bus.dispatch(departures, unit)
 
     def cancel(self) -> None:
         """Cancel all calls of the service, because the worker stops."""
@@ -137,7 +151,7 @@ class Stop:
                 return replace(envelope, segments=(again,))
             self._depart(departures, run, [0])
         unit, confirmation = confirmed_unit(self.bus.work_time)
-        await self.bus.dispatch(departures, unit)
+        await self.bus.dispatch_by_bus(departures, unit)
         unit.release()
         return confirmation
 

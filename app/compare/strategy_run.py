@@ -89,6 +89,7 @@ class StrategyRun:
             "SOURCE": topics.source,
             "ROUTING_STRATEGY": self.strategy,
             "ROLE": "all",
+            "CHAINING": "off",  # what strategies differ by is hops on the bus
             "BROKER_URL": self.plan.broker_url,
             "LOG_LEVEL": "warning",
             **(more or {}),

@@ -35,6 +35,9 @@ class Departures:
     origin: Origin
     max_hops: int = Limits().max_hops
     by_address: dict[str, list[Segment]] = field(default_factory=dict)
+    """The segments that take their next step."""
+    returning: dict[str, list[Segment]] = field(default_factory=dict)
+    """The segments that return to their stop unchanged."""
 
     @classmethod
     def of(cls, envelope: Envelope, limits: Limits) -> Departures:
@@ -79,7 +82,7 @@ class Departures:
     def send_back(self, segment: Segment, stop: str, seconds: float = 0.0) -> None:
         """Add a segment that returns to its stop unchanged, through a waiting room if it has to wait some `seconds`."""
         back = replace(segment, hops=segment.hops + 1)
-        self.by_address.setdefault(waiting_room(seconds) or service_address(stop), []).append(back)
+        self.returning.setdefault(waiting_room(seconds) or service_address(stop), []).append(back)
 
     def end(self, segment: Segment, outcome: Outcome) -> None:
         """Add a segment whose journey ends with this outcome, which replaces any outcome that it had."""
@@ -87,7 +90,20 @@ class Departures:
 
     def packs(self, limits: Limits, fill: float = 1.0) -> Iterator[tuple[str, Envelope]]:
         """Yield envelopes with their addresses; `fill` is the share of `limits.pack_bytes` that they may use."""
-        size = int(limits.pack_bytes * fill)
-        for address, segments in self.by_address.items():
-            for envelope in pack(self.strategy, self.origin, segments, size, limits.pack_records):
+        yield from self.packs_onward(limits, fill)
+        yield from self.packs_back(limits)
+
+    def packs_onward(self, limits: Limits, fill: float = 1.0) -> Iterator[tuple[str, Envelope]]:
+        """Yield the envelopes of segments that take their next step, as `packs` does."""
+        return self._packs(self.by_address, int(limits.pack_bytes * fill), limits.pack_records)
+
+    def packs_back(self, limits: Limits) -> Iterator[tuple[str, Envelope]]:
+        """Yield the envelopes of segments that return to their stop, as `packs` does."""
+        return self._packs(self.returning, limits.pack_bytes, limits.pack_records)
+
+    def _packs(
+        self, by_address: dict[str, list[Segment]], max_bytes: int, max_records: int
+    ) -> Iterator[tuple[str, Envelope]]:
+        for address, segments in by_address.items():
+            for envelope in pack(self.strategy, self.origin, segments, max_bytes, max_records):
                 yield address, envelope

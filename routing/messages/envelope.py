@@ -7,7 +7,7 @@ share is written once: each segment in the header holds the history and the plan
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -36,6 +36,11 @@ class Envelope:
 
     def __len__(self) -> int:
         return sum(len(segment.ids) for segment in self.segments)
+
+    def unwritten(self) -> Envelope:
+        """Return the envelope as it goes on without being written to the bus: its last hop is not counted."""
+        segments = tuple([replace(segment, hops=segment.hops - 1) for segment in self.segments])
+        return Envelope(self.strategy, self.origin, segments)
 
     def encode(self) -> bytes:
         """Return the value of the message."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ FIRST_SECONDS = 1.0
 
 VARIABLES = {
     "LINE": str(LINE),
+    "CHAINING": os.environ.get("CHAINING", "") or "on",
     "SERVICE_ATTEMPTS": "10",
     "SERVICE_BACKOFF": "0.5",
     "SERVICE_BACKOFF_MAX": "2",

@@ -177,6 +177,7 @@ class Depot:
             "BROKER_URL": self.broker.url,
             "SOURCE_PARTITIONS": str(self.partitions),
             "SERVICE_ATTEMPTS": "1",
+            "CHAINING": "off",  # a test that asks for it gets hops in memory as well
             "LOG_LEVEL": "info",
         }
         return told | self.variables | variables

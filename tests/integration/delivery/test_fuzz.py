@@ -60,10 +60,11 @@ def envelope(number: int, partition: int) -> bytes:
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # both brokers carry the same malformed messages
+@pytest.mark.parametrize("chaining", ["off", "on"])
 async def test_broken_messages_on_every_topic_are_letters_and_good_ones_between_them_arrive(
-    depot: Depot, jitter: random.Random
+    depot: Depot, jitter: random.Random, chaining: str
 ) -> None:
-    worker = depot.start("conductor")
+    worker = depot.start("conductor", CHAINING=chaining)
     await depot.ready()
     broken = sources(jitter)
     held = [line for message in broken for line in read_message(message)]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from aiokafka import TopicPartition
 
 from metroline.routing.strategies import STRATEGIES
 from tests.support.depot import Depot, check_ways, numbered
 
 
-async def test_four_lines_on_one_source_each_by_its_strategy_do_the_same_with_every_record(depot: Depot) -> None:
+@pytest.mark.parametrize("chaining", ["off", "on"])
+async def test_four_lines_on_one_source_each_by_its_strategy_do_the_same_with_every_record(
+    depot: Depot, chaining: str
+) -> None:
     await depot.create_source()
     lines = {name: replace(depot, prefix=f"{depot.prefix}.{name}", workers=depot.workers) for name in STRATEGIES}
     for strategy, line in lines.items():
-        line.start(strategy, SOURCE=depot.topics.source)
+        line.start(strategy, SOURCE=depot.topics.source, CHAINING=chaining)
     await depot.push(numbered(range(400)))
 
     for strategy, line in lines.items():

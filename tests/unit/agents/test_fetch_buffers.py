@@ -42,6 +42,13 @@ def test_a_batch_is_bounded_and_a_message_that_is_larger_is_alone() -> None:
     assert [None if batch is None else batch.offsets for batch in taken] == [(0, 1), (2,), (3,), None]
 
 
+def test_a_batch_has_no_more_messages_than_its_agent_may_be_handed() -> None:
+    buffers = FetchBuffers(10 * MAX_BATCH_BYTES)
+    buffers.add(SLOW[0], messages(SLOW[0], 0, 5))
+    taken = [buffers.take_batch(SLOW[0], most=2) for _ in range(4)]
+    assert [None if batch is None else batch.offsets for batch in taken] == [(0, 1), (2, 3), (4,), None]
+
+
 def test_a_full_topic_is_closed_until_half_of_it_is_acknowledged_and_another_is_open() -> None:
     buffers = FetchBuffers(4 * MIN_MESSAGE_BYTES)
     for number, tp in enumerate(SLOW):

@@ -1,0 +1,54 @@
+"""Decides which packs go on in memory to their next address, instead of by the bus (chaining)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from metroline.agents.delivery.detours import Detours
+from metroline.agents.delivery.handling import Handle
+from metroline.agents.delivery.unit_of_work import UnitOfWork
+from metroline.routing.messages.envelope import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class _Station:
+    """An address that this worker plays."""
+
+    handle: Handle
+    has_room: Callable[[], bool] | None
+
+
+class ThroughTrains:
+    """The addresses of this worker to which packs may go on in memory."""
+
+    def __init__(self) -> None:
+        self.detours = Detours()
+        self._stations: dict[str, _Station] = {}
+
+    def call_at(self, address: str, handle: Handle, has_room: Callable[[], bool] | None = None) -> None:
+        """Let packs go on to an address in memory. `handle` must not wait until there is room.
+
+        `has_room` returns whether the address takes more packs at present; by default it always does.
+        """
+        self._stations[address] = _Station(handle, has_room)
+
+    def calls_at(self, address: str) -> bool:
+        """Return whether packs may go on to an address in memory."""
+        return address in self._stations
+
+    def handler(self, address: str, envelope: Envelope, unit: UnitOfWork, max_bytes: int) -> Handle | None:
+        """Return the handler to which an envelope goes on in memory; None if it goes by the bus.
+
+        It goes by the bus if this worker does not play the address or read the partition, while older records wait
+        there on the bus, while the address is full or the worker drains, and once time is up for the unit of work. A
+        record of more than `max_bytes` bytes goes by the bus as well: it may be too large for a message, and its
+        journey then ends here, as it does without chaining.
+        """
+        station = self._stations.get(address)
+        if station is None or unit.time.is_draining or not self.detours.is_clear((address, envelope.origin.partition)):
+            return None
+        if (station.has_room is not None and not station.has_room()) or unit.is_over(unit.time.clock()):
+            return None
+        is_large = sum(segment.size() for segment in envelope.segments) > max_bytes
+        return None if is_large else station.handle
