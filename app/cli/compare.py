@@ -27,9 +27,10 @@ from metroline.app.cli.options import (
     write_json,
 )
 from metroline.app.cli.progress import progress_bars
+from metroline.app.cli.rate import HIGHEST, RateType
 from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.compare.comparison import Comparison
-from metroline.app.compare.plan import Plan
+from metroline.app.compare.plan import RATE_SECONDS, Plan
 from metroline.app.compare.report import render
 from metroline.app.compare.runner import ComparisonRun
 from metroline.app.inputs.source_records import check_records
@@ -55,8 +56,22 @@ WIDTH = 140
 @broker_option
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0.1),
-    help="Records per second to send. With it, the latency is measured as well. Default: all records at once.",
+    type=RateType(),
+    help="Also measure each strategy while this number of records arrives per second, or `max` to search the highest "
+    "rate that it holds: every record has its outcome in time, and 99 of 100 take at most 500 ms.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=RATE_SECONDS,
+    show_default=True,
+    help="Seconds for which records arrive at a rate. They begin again if there are too few.",
+)
+@click.option(
+    "--chaining",
+    is_flag=True,
+    help="Measure each strategy twice: with every hop on the bus, and with stops of one worker that hand records on in "
+    "memory. Default: every hop on the bus, since strategies differ by their hops.",
 )
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes for each strategy."
@@ -83,6 +98,8 @@ def compare(
     strategies: str,
     broker: str | None,
     rate: float | None,
+    seconds: float,
+    chaining: bool,
     workers: int,
     partitions: int,
     pack: int,
@@ -95,7 +112,8 @@ def compare(
 
     Each strategy in turn runs the records through the line, with its own worker processes and topics. The topics are
     deleted at the end. The exit code is 1 if a record had another outcome under one of the strategies, or if sent =
-    delivered + dropped + dead does not hold.
+    delivered + dropped + dead does not hold. A strategy that does not keep up with --rate is a finding: the table and
+    the report say so, and the exit code is 0.
 
     \b
     Example: metroline compare --line orders --records orders.csv --html report.html
@@ -114,12 +132,15 @@ def compare(
             target.url,
             target.name,
             target.environment,
-            rate,
-            results,
-            partitions,
-            workers,
-            seed,
-            pack,
+            rate=None if rate == HIGHEST else rate,
+            finds_highest_rate=rate == HIGHEST,
+            seconds=seconds,
+            chaining=chaining,
+            results=results,
+            partitions=partitions,
+            workers=workers,
+            seed=seed,
+            pack=pack,
         )
         comparison = _run(plan, target, Path(folder), console)
     if json_file is not None:
@@ -163,6 +184,7 @@ def demo(context: click.Context, records: str, html_file: Path) -> None:
         partitions=4,
         pack=1,
         seed=1,
+        seconds=RATE_SECONDS,
     )
 
 

@@ -24,8 +24,8 @@ def bars(figure: Figure, runs: Sequence[Run]) -> Markup:
     for index, (run, value) in enumerate(zip(runs, values, strict=True)):
         length = BARS * (value or 0) / longest if longest else 0
         ratio = value / least if value else 0.0
-        rows.append(_bar(index * ROW, length, run.strategy, figure.written(run), ratio))
-    values_in_words = "; ".join(f"{run.strategy} {figure.written(run)}" for run in runs)
+        rows.append(_bar(index * ROW, length, run.name, figure.written(run), ratio))
+    values_in_words = "; ".join(f"{run.name} {figure.written(run)}" for run in runs)
     return tag(
         "svg",
         tag("title", figure.chart),

@@ -29,10 +29,43 @@ class Latency(Struct, frozen=True):
     p99: float
 
 
+FEW_SECONDS = 0.5
+
+
+class Pace(Struct, frozen=True):
+    """How a strategy kept up with records that came at a steady rate."""
+
+    rate: float
+    """Records sent per second."""
+    share: float
+    """Share of the records that had an outcome within a short time after the last one was sent."""
+    behind_seconds: float
+    """The number of records without an outcome at that time, divided by the rate."""
+    growing: bool
+    """True if the strategy fell further behind in the second half of the time."""
+
+    @property
+    def kept_up(self) -> bool:
+        """Return True if all records had an outcome in time, or all but a few that may wait for a further attempt."""
+        return self.share >= 1 or (self.behind_seconds <= FEW_SECONDS and not self.growing)
+
+    def in_words(self) -> str:
+        """Return whether the strategy kept up or how far behind it was, without its name."""
+        if self.kept_up:
+            return f"kept up with {self.rate:,g} records/s"
+        trend = "growing" if self.growing else "not growing"
+        return (
+            f"did not keep up with {self.rate:,g} records/s: {100 * self.share:.0f} % of the records had an outcome"
+            f" in time; behind by {self.behind_seconds:.1f} s, {trend}"
+        )
+
+
 class Run(Struct, frozen=True):
-    """The figures of one strategy. Counts are distinct records; a hop is one record written to the bus once."""
+    """The figures of one strategy. Counts are distinct records; a hop is one record that went from stop to stop."""
 
     strategy: str
+    chaining: bool
+    """True if stops of one worker handed records on in memory; False if every hop went through the bus."""
     sent: int
     delivered: int
     dropped: int
@@ -40,12 +73,22 @@ class Run(Struct, frozen=True):
     duplicates: int
     records_per_second: float
     latency_ms: Latency | None
+    """The latency at the rate of `pace`, of the records that were delivered in time."""
+    pace: Pace | None
+    """How the strategy kept up with `--rate`; under `--rate max`, with the highest rate that it held."""
+    highest_rate: float | None
+    """The highest rate that was held, under `--rate max`; 0 if none was."""
     hops_per_record: float
     bus_messages_per_record: float
     bus_bytes_per_record: float
     cpu_seconds_per_10k: float
     routes: dict[str, dict[Ending, int]]
     """Records by the name of their route and by ending, the most travelled route first."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the strategy as tables show it."""
+        return f"{self.strategy}, chained" if self.chaining else self.strategy
 
     @property
     def outcomes(self) -> dict[Ending, int]:
@@ -65,6 +108,16 @@ class Comparison(Struct, frozen=True):
     runs: list[Run]
     same_outcome: bool
     differences: list[str]
+
+    @property
+    def strategies(self) -> int:
+        """Return the number of strategies; with `--chaining`, each has two runs."""
+        return len({run.strategy for run in self.runs})
+
+    def findings(self) -> list[str]:
+        """Return a sentence for each run that did not keep up, or held no rate."""
+        found = [f"{run.name} {run.pace.in_words()}" for run in self.runs if run.pace and not run.pace.kept_up]
+        return found + [f"{run.name} held no rate that was tried" for run in self.runs if run.highest_rate == 0]
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON data that `metroline compare --json` writes."""

@@ -15,14 +15,14 @@ def wrong_sums(run: Run, evidence: Evidence) -> Iterator[str]:
     """Yield the sums of a run that do not add up, or do not agree with what came to the arrivals."""
     if not run.adds_up:
         yield (
-            f"{run.strategy}: sent {run.sent} does not equal delivered {run.delivered} + dropped {run.dropped}"
+            f"{run.name}: sent {run.sent} does not equal delivered {run.delivered} + dropped {run.dropped}"
             f" + dead {run.dead}"
         )
     seen = evidence.endings()
     for ending, count in run.outcomes.items():
         if seen[ending] != count:
             yield (
-                f"{run.strategy}: {count} records are counted as {ending.value}, but {seen[ending]} with this outcome"
+                f"{run.name}: {count} records are counted as {ending.value}, but {seen[ending]} with this outcome"
                 " came to the arrivals"
             )
 

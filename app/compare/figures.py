@@ -53,8 +53,9 @@ COSTS = (
     Figure(
         "p50 ms",
         1,
-        "Median latency in milliseconds: the time from sending a record to the source to writing it as delivered. It is"
-        " measured in a separate run at a steady rate.",
+        "Median latency in milliseconds at a steady rate: the time from the moment at which a record was due to be sent"
+        " to writing it as delivered. It is measured in a separate run, once the workers are warm, and counts the"
+        " records that were delivered in time.",
         lambda run: run.latency_ms.p50 if run.latency_ms else None,
     ),
     Figure(
@@ -64,9 +65,26 @@ COSTS = (
         lambda run: run.latency_ms.p99 if run.latency_ms else None,
     ),
     Figure(
+        "share in time",
+        2,
+        "Share of the records that had an outcome within 2 seconds after the last one was due, at a steady rate. Below"
+        " 1, the strategy was behind, or a few records were waiting for a further attempt.",
+        lambda run: run.pace.share if run.pace else None,
+    ),
+    Figure(
+        "highest rate/s",
+        0,
+        "The highest rate, in records per second, at which every record had its outcome in time and 99 of 100 took at"
+        " most 500 ms.",
+        lambda run: run.highest_rate,
+        "Highest rate held, records per second",
+        more_is_better=True,
+    ),
+    Figure(
         "hops per record",
         2,
-        "A hop is one record written to the bus once, in a message of its own or together with others.",
+        "A hop is one record written to the bus once, in a message of its own or together with others. With chaining, a"
+        " stop of the same worker may get it in memory instead.",
         lambda run: run.hops_per_record,
         "Hops per record",
     ),

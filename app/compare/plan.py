@@ -12,6 +12,9 @@ Progress = Callable[[str, int, int], None]
 """Called with a description of the step, the number of records done, and their total (0: unknown)."""
 
 
+RATE_SECONDS = 5.0
+
+
 class RunFailed(MetrolineError):
     """Raised when a run of a comparison does not come to its end."""
 
@@ -30,7 +33,13 @@ class Plan:
     environment: dict[str, str]
     """Variables of the workers beside those that a run sets itself."""
     rate: float | None = None
-    """Records a second at which the latency is measured; None: it is not."""
+    """Records per second at which the strategies are measured as well; None for a full backlog only."""
+    finds_highest_rate: bool = False
+    """True to search the highest rate that each strategy holds; `rate` is not used then."""
+    seconds: float = RATE_SECONDS
+    """Seconds for which records are sent at a rate."""
+    chaining: bool = False
+    """True to run each strategy twice: with every hop on the bus, and with stops that hand records on in memory."""
     results: Path | None = None
     """Folder for a file of results from each strategy."""
     partitions: int = 4

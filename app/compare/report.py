@@ -25,11 +25,18 @@ def render(
 ) -> str:
     """Return the whole document. `environment` names facts about where it was measured, such as the machine."""
     runs = comparison.runs
-    title = f"{comparison.line}: {count(comparison.records)} records under {_strategies(len(runs))}"
+    title = f"{comparison.line}: {count(comparison.records)} records under {_strategies(comparison.strategies)}"
     body = tag(
         "body",
         _header(comparison, when),
-        tag("main", _verdict(comparison), _table(runs), _charts(runs), maps_and_routes(runs, network)),
+        tag(
+            "main",
+            _verdict(comparison),
+            _findings(comparison),
+            _table(runs),
+            _charts(runs),
+            maps_and_routes(runs, network),
+        ),
         tag("footer", _measurement(runs, command, when, environment)),
     )
     return f"<!DOCTYPE html>\n{tag('html', head(title, _style()), body, lang='en')}\n"
@@ -53,7 +60,7 @@ def _header(comparison: Comparison, when: datetime) -> Markup:
         tag(
             "p",
             tag("strong", f"{count(comparison.records)} records"),
-            f" under {_strategies(len(comparison.runs))}, on {broker}, ",
+            f" under {_strategies(comparison.strategies)}, on {broker}, ",
             _moment(when),
         ),
     )
@@ -73,20 +80,36 @@ def _verdict(comparison: Comparison) -> Markup:
             tag("ul", [tag("li", difference) for difference in comparison.differences]),
             class_="verdict bad",
         )
+    ways = "With chaining and without" if comparison.strategies == 1 else "Under every strategy"
     agreement = (
         "One strategy was run, so there is nothing to compare it with."
         if alone
-        else "Under every strategy, each record visited the same stops, had the same outcome and ended with the same"
-        " content."
+        else f"{ways}, each record visited the same stops, had the same outcome and ended with the same content."
     )
     first = comparison.runs[0]
     return tag(
         "section",
-        tag("h2", "Every record has its outcome" if alone else "Same outcome under all strategies"),
+        tag("h2", _heading(comparison)),
         tag("p", agreement, " In every run, sent = delivered + dropped + dead."),
         tag("dl", [_tile(ending, number, first.sent) for ending, number in first.outcomes.items()], class_="tiles"),
         class_="verdict good",
     )
+
+
+def _heading(comparison: Comparison) -> str:
+    if len(comparison.runs) == 1:
+        return "Every record has its outcome"
+    if comparison.strategies == 1:
+        return "Same outcome with chaining and without"
+    return "Same outcome under all strategies"
+
+
+def _findings(comparison: Comparison) -> Markup | None:
+    """Return which strategies did not keep up with the rate, or None if all did."""
+    findings = comparison.findings()
+    if not findings:
+        return None
+    return tag("section", tag("h2", "Did not keep up"), tag("ul", [tag("li", found) for found in findings]))
 
 
 def _tile(ending: Ending, number: int, sent: int) -> Markup:
@@ -118,7 +141,7 @@ def _row(run: Run, figures: Iterable[Figure], first: Run) -> Markup:
         tag("td", figure.written(run), data_label=figure.name, class_="differs" if figure.name in differing else None)
         for figure in figures
     ]
-    return tag("tr", tag("th", tag("code", run.strategy), tag("small", about), scope="row"), cells)
+    return tag("tr", tag("th", tag("code", run.name), tag("small", about), scope="row"), cells)
 
 
 def _charts(runs: Sequence[Run]) -> Markup:
@@ -129,7 +152,7 @@ def _charts(runs: Sequence[Run]) -> Markup:
             bars(figure, runs),
         )
         for figure in COSTS
-        if figure.chart
+        if figure.chart and any(figure.of(run) is not None for run in runs)
     ]
     return tag("section", tag("div", charts, class_="charts"))
 
@@ -139,7 +162,7 @@ def _measurement(runs: Sequence[Run], command: str, when: datetime, environment:
     meanings = [tag("div", tag("dt", figure.name), tag("dd", figure.meaning)) for figure in figures]
     facts = {**environment, "date": _moment(when)}
     unmeasured = None
-    if not any(run.latency_ms for run in runs):
+    if not any(run.latency_ms or run.pace or run.highest_rate is not None for run in runs):
         unmeasured = tag("p", "Latency was not measured. The option ", tag("code", "--rate"), " measures it.")
     return tag(
         "section",

@@ -24,9 +24,9 @@ def maps_and_routes(runs: Sequence[Run], network: Network) -> Iterator[Markup]:
     for run in runs:
         same = next((names for first, names in groups if first.routes == run.routes), None)
         if same is None:
-            groups.append((run, [run.strategy]))
+            groups.append((run, [run.name]))
         else:
-            same.append(run.strategy)
+            same.append(run.name)
     for run, names in groups:
         under = "" if len(groups) == 1 else f" under {_join(names)}"
         traffic = {route_named(name): outcomes for name, outcomes in run.routes.items()}

@@ -19,13 +19,16 @@ from metroline.app.compare.differences import differing_records, wrong_sums
 from metroline.app.compare.evidence import Evidence
 from metroline.app.compare.plan import Plan, Progress
 from metroline.app.compare.strategy_run import StrategyRun
+from metroline.app.compare.variant import Variant, variants
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.inputs.row_files import UnreadableRecords
 from metroline.app.inputs.source_loader import Sent, load
-from metroline.app.inputs.source_records import records_of
+from metroline.app.inputs.source_records import packed, records_of
 
-LATENCY_SECONDS = 10
-"""Longest time that the latency is measured for."""
+STREAM_RECORDS, STREAM_BYTES = 20_000, 64_000_000
+"""Records that are sent at a rate, from the first on; they begin again when all were sent."""
+FIRST_SHARE = 4
+"""The search for the highest rate begins at the speed with a full backlog divided by this."""
 
 
 class ComparisonRun:
@@ -55,14 +58,14 @@ class ComparisonRun:
             runs: list[Run] = []
             differences: list[str] = []
             first: tuple[str, Evidence] | None = None
-            for strategy in self.plan.strategies:
-                run, evidence = await self._run(strategy, source, sent)
+            for variant in variants(self.plan):
+                run, evidence = await self._run(variant, source, sent)
                 runs.append(run)
                 differences += wrong_sums(run, evidence)
                 if first is None:
-                    first = (strategy, evidence)
+                    first = (variant.name, evidence)
                 else:
-                    differences += differing_records(*first, strategy, evidence)
+                    differences += differing_records(*first, variant.name, evidence)
             return Comparison(self.line.name, sent.records, self.plan.broker_name, runs, not differences, differences)
         finally:
             with suppress(ClusterError, KafkaError):  # a broker that is gone has taken its topics along
@@ -78,15 +81,30 @@ class ComparisonRun:
         self.progress("loading the source", sent.records, sent.records)
         return sent
 
-    async def _run(self, strategy: str, source: str, sent: Sent) -> tuple[Run, Evidence]:
+    async def _run(self, variant: Variant, source: str, sent: Sent) -> tuple[Run, Evidence]:
         strategy_run = StrategyRun(
-            strategy, self.plan, self.cluster, self.prefix, self.folder, self.progress, self.check
+            variant, self.plan, self.cluster, self.prefix, self.folder, self.progress, self.check
         )
         run, evidence = await strategy_run.run(source, sent)
-        if self.plan.rate:
-            records = islice(self._records(), int(self.plan.rate * LATENCY_SECONDS))
-            run = replace(run, latency_ms=await strategy_run.latency(records, self.plan.rate))
+        if self.plan.finds_highest_rate:
+            start = round(run.records_per_second / FIRST_SHARE)
+            highest, pace, latency = await strategy_run.highest_rate(self._stream(), start)
+            run = replace(run, highest_rate=highest, pace=pace, latency_ms=latency)
+        elif self.plan.rate:
+            pace, latency = await strategy_run.at_rate(self._stream(), self.plan.rate)
+            run = replace(run, pace=pace, latency_ms=latency)
         return run, evidence
+
+    def _stream(self) -> list[tuple[bytes, int]]:
+        """Return the source messages to send at a rate, ready, so that reading them does not slow the sender down."""
+        found: list[tuple[bytes, int]] = []
+        size = 0
+        for message, count in packed(islice(self._records(), STREAM_RECORDS), self.plan.pack):
+            found.append((message, count))
+            size += len(message)
+            if size > STREAM_BYTES:
+                break
+        return found
 
     def _records(self) -> Iterator[bytes]:
         return records_of(self.plan.records, self.line, self.plan.seed)

@@ -45,10 +45,11 @@ ROUTES = {
 }
 
 
-def run(strategy: str, number: int = 0) -> Run:
+def run(strategy: str, number: int = 0, *, chaining: bool = False) -> Run:
     """Return the figures of one strategy; `number` varies the figures in which strategies may differ."""
     return Run(
         strategy,
+        chaining,
         sent=100_000,
         delivered=91_234,
         dropped=8_000,
@@ -56,6 +57,8 @@ def run(strategy: str, number: int = 0) -> Run:
         duplicates=40 + number,
         records_per_second=20_001.4 + number,
         latency_ms=Latency(11.1 + number, 91.1 + number),
+        pace=None,
+        highest_rate=None,
         hops_per_record=3.25 + number,
         bus_messages_per_record=0.0125 + number,
         bus_bytes_per_record=4_321.0 + number,

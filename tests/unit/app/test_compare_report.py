@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 
 from msgspec.structs import replace
 
+from metroline.app.compare.comparison import Pace
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import STRATEGIES
@@ -84,6 +85,36 @@ def test_latency_that_was_not_measured_is_not_shown_as_a_figure() -> None:
     page = report(comparison(*(replace(run(strategy), latency_ms=None) for strategy in STRATEGIES)))
     assert 'data-label="p50 ms"' not in page
     assert "Latency was not measured" in words(page)
+
+
+def test_a_strategy_that_did_not_keep_up_is_named_in_words() -> None:
+    behind = Pace(3_000.0, 0.41, 4.13, growing=True)
+    text = words(report(comparison(run("conductor"), replace(run("signpost"), pace=behind))))
+    assert "Did not keep up" in text
+    assert "signpost did not keep up with 3,000 records/s: 41 % of the records had an outcome in time" in text
+    assert "Same outcome under all strategies" in text
+
+
+def test_nothing_is_said_of_pace_where_every_strategy_kept_up() -> None:
+    kept_up = [replace(run(strategy), pace=Pace(100.0, 1.0, 0.0, growing=False)) for strategy in STRATEGIES]
+    assert "Did not keep up" not in words(report(comparison(*kept_up)))
+
+
+def test_the_highest_rate_has_a_column_and_a_chart() -> None:
+    runs = [replace(run(strategy), highest_rate=1_234.0 + number) for number, strategy in enumerate(STRATEGIES)]
+    page = report(comparison(*runs))
+    assert 'data-label="highest rate/s">1,236' in page
+    assert "Highest rate held, records per second" in page
+    assert "Highest rate held" not in report(comparison())
+
+
+def test_chaining_stands_beside_every_hop_on_the_bus() -> None:
+    both = (run("signpost"), run("signpost", chaining=True))
+    text = words(report(comparison(*both)))
+    assert "one strategy" in text
+    assert "signpost, chained" in text
+    assert "Same outcome with chaining and without" in text
+    assert "With chaining and without, each record visited the same stops" in text
 
 
 def test_it_says_how_it_was_measured() -> None:
