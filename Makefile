@@ -21,6 +21,10 @@ ROUNDS   ?= 3
 BROKERS  ?=
 SYSTEMS  ?=
 SECTIONS ?=
+# make bench SECTIONS=live: records per second, seconds per rate, and partitions (empty: those of benchmarks/live/settings.py)
+RATES      ?=
+SECONDS    ?=
+PARTITIONS ?=
 PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
@@ -76,7 +80,8 @@ bench-lookups: $(PEERS)/.installed  ## compare lookups with a dict and with Redi
 
 bench: install-dev $(PEERS)/.installed  ## compare the strategies with other systems: RECORDS=100000 ROUNDS=3 BROKERS=kafka SYSTEMS=signpost,... SECTIONS=latency,...
 	@$(BIN)/python -m benchmarks.run --records $(RECORDS) --rounds $(ROUNDS) $(if $(BROKERS),--brokers $(BROKERS)) \
-	  $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(SECTIONS),--sections $(SECTIONS)) $(ARGS)
+	  $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(SECTIONS),--sections $(SECTIONS)) \
+	  $(if $(RATES),--rates $(RATES)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) $(ARGS)
 
 bench-report: install-dev  ## render benchmarks/RESULTS.md from the raw results
 	@$(BIN)/python -m benchmarks.report

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.live.settings import RATES, SECONDS, LiveSettings
 from benchmarks.report.machine import describe_machine
 from benchmarks.report.report import render
 from benchmarks.report.results import Results
@@ -38,6 +39,17 @@ def choices_of(known: Iterable[str], noun: str) -> Callable[[click.Context, clic
     return read
 
 
+def numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[float]:
+    """Return the numbers in the value of an option, separated by commas; each must be at least 1."""
+    try:
+        found = [float(word) for word in value.split(",") if word.strip()]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers") from None
+    if any(number < 1 for number in found):
+        raise click.BadParameter("each number must be at least 1")
+    return found
+
+
 @click.command()
 @click.option("--records", default=100_000, show_default=True, help="Records per trial; slow systems get fewer.")
 @click.option("--rounds", default=3, show_default=True, help="Rounds in which CPU time and speed are measured.")
@@ -47,13 +59,37 @@ def choices_of(known: Iterable[str], noun: str) -> Callable[[click.Context, clic
 )
 @click.option("--sections", default=",".join(SECTIONS), show_default=True, callback=choices_of(SECTIONS, "section"))
 @click.option(
+    "--rates",
+    default=",".join(f"{rate:g}" for rate in RATES),
+    show_default=True,
+    callback=numbers,
+    help="Records per second of the section `live`.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=1), default=SECONDS, show_default=True, help="Seconds per rate of `live`."
+)
+@click.option(
+    "--partitions",
+    default="",
+    callback=numbers,
+    help="Partitions of the section `live`. Default: 4 and 12 on Apache Kafka, 4 on the embedded broker.",
+)
+@click.option(
     "--results",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the raw results. Default: benchmarks/results, from which RESULTS.md is rendered.",
 )
 def bench(
-    records: int, rounds: int, brokers: list[str], systems: list[str], sections: list[str], folder: Path | None
+    records: int,
+    rounds: int,
+    brokers: list[str],
+    systems: list[str],
+    sections: list[str],
+    rates: list[float],
+    seconds: float,
+    partitions: list[float],
+    folder: Path | None,
 ) -> None:
     """Measure Metroline's strategies and the peers on the same records, and render benchmarks/RESULTS.md.
 
@@ -64,7 +100,8 @@ def bench(
     """
     results = Results(folder) if folder else Results()
     results.write_machine(describe_machine())
-    plan = Plan(records, rounds, [system for system in SYSTEMS if system.name in systems])
+    live = LiveSettings(tuple(rates) or RATES, seconds, tuple(map(int, partitions)) or None)
+    plan = Plan(records, rounds, [system for system in SYSTEMS if system.name in systems], live)
     command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
     started_at = time.monotonic()
     for broker in brokers:
@@ -72,7 +109,7 @@ def bench(
             with running_testbed(broker) as testbed:
                 warm_up(testbed)
                 for section in sections:
-                    run_section(plan.measurements(section), testbed, results, command)
+                    run_section(plan.measurements(section, broker), testbed, results, command)
         except BrokerUnavailable as unavailable:
             click.echo(f"left out: {unavailable}", err=True)
     click.echo(f"done in {(time.monotonic() - started_at) / 60:.0f} minutes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -26,7 +27,8 @@ FULL_BATCH_SECONDS = 0.2 if AT_LOAD else 0.0
 """Time to wait for a full batch after the first message: fewer and larger batches cost less."""
 
 
-def run() -> None:
+def run(topics: list[str], pass_on: Callable[[list[Any]], Iterable[tuple[str, bytes, int]]]) -> None:
+    """Read these topics; `pass_on` returns the topic, the value and the partition of each message to write."""
     consumer = Consumer(
         {
             "bootstrap.servers": BROKER,
@@ -49,13 +51,14 @@ def run() -> None:
             "delivery.report.only.error": True,
         }
     )
-    consumer.subscribe(list(BY_TOPIC))
+    consumer.subscribe(topics)
     try:
         while True:
             messages = consumer.consume(1, FIRST_MESSAGE_SECONDS)
             if messages:
                 messages += consumer.consume(BATCH - 1, FULL_BATCH_SECONDS)
-                _pass_on(messages, producer)
+                for following, value, partition in pass_on(messages):
+                    producer.produce(following, value, partition=partition)
                 if producer.flush(30):
                     raise SystemExit("the broker does not confirm messages within 30 s")
                 consumer.store_offsets(offsets=_next_offsets(messages))
@@ -63,14 +66,15 @@ def run() -> None:
         consumer.close()
 
 
-def _pass_on(messages: list[Any], producer: Producer) -> None:
+def hop(messages: list[Any]) -> Iterator[tuple[str, bytes, int]]:
+    """Take each record through the function of the topic that it came from."""
     for message in messages:
         if error := message.error():
             raise KafkaException(error)
         handler, following = BY_TOPIC[message.topic()]
         record = handler(orjson.loads(message.value()))
         if record is not None:
-            producer.produce(following, orjson.dumps(record), partition=message.partition())
+            yield following, orjson.dumps(record), message.partition()
 
 
 def _next_offsets(messages: list[Any]) -> list[TopicPartition]:
@@ -81,4 +85,4 @@ def _next_offsets(messages: list[Any]) -> list[TopicPartition]:
 
 if __name__ == "__main__":
     report_drops_at_exit()
-    run()
+    run(list(BY_TOPIC), hop)

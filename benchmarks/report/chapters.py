@@ -87,7 +87,7 @@ def commands(results: Results) -> Iterator[str]:
     """Yield each command that was run, its commit, and the sections whose figures it measured."""
     yield "## Commands\n"
     found: dict[tuple[str, str], list[str]] = {}
-    for section in (*SECTIONS, "memory"):
+    for section in (*SECTIONS, "live", "memory"):
         for broker, title in BROKERS.items():
             for entry in results.read(section, broker).values():
                 measured = found.setdefault((entry["command"], entry["commit"]), [])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import chapters, profiles
+from benchmarks.report.live import live
 from benchmarks.report.markdown import table
 from benchmarks.report.results import Results, last_round
 from benchmarks.report.side_by_side import side_by_side
@@ -37,6 +38,8 @@ def _document(results: Results, charts: Path) -> Iterator[str]:
     yield INTRODUCTION
     yield from _machine(results.machine())
     yield from _targets(results)
+    for broker in ("kafka", "embedded"):
+        yield from live(results, broker, BROKERS[broker], charts)
     for broker, title in BROKERS.items():
         if results.read("throughput", broker) or results.read("latency", broker):
             yield f"## The line metrobus, {title}\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 from benchmarks.report.charts import Bar, bar_chart, is_logarithmic
 from benchmarks.report.markdown import spread, table
 from benchmarks.report.results import Entries, Results, median
-from benchmarks.report.targets import ALL, BROKERS, ratio
+from benchmarks.report.targets import ALL, BROKERS
+from benchmarks.report.verdict import ratio
 from benchmarks.systems.strategy import Strategy
 from benchmarks.systems.system import System
 from benchmarks.systems.systems import SYSTEMS

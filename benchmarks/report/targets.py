@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.report.live_targets import live_verdicts
 from benchmarks.report.results import Entries, ReadSection, median
+from benchmarks.report.verdict import Verdict, at_most, ratio
 
 BROKERS = {"embedded": "embedded broker", "kafka": "Apache Kafka"}
 LEAN = ("map_maker", "signpost", "hard_wired")
@@ -24,19 +25,8 @@ BACKLOG_MEGABYTES = 200.0
 GROWTH_PERCENT = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A target and its measured figure; `figure` and `is_met` are None where nothing was measured."""
-
-    target: str
-    limit: str
-    broker: str
-    figure: str | None
-    is_met: bool | None
-
-
 def verdicts(read: ReadSection, memory: Mapping[str, Any]) -> Iterator[Verdict]:
-    """Yield the verdict on each target, broker by broker, then those on memory."""
+    """Yield the verdict on each target, broker by broker, then those on live traffic and on memory."""
     for broker in BROKERS:
         yield from _costs(read, broker)
         yield from _latencies(read("latency", broker), broker)
@@ -44,13 +34,8 @@ def verdicts(read: ReadSection, memory: Mapping[str, Any]) -> Iterator[Verdict]:
         for name in ALL:
             first = median(read("killed", broker), name, "first_record_seconds")
             yield at_most(f"`{name}`: first record after the start", FIRST_RECORD_SECONDS, "s", broker, first)
+    yield from live_verdicts(read)
     yield from _memory(memory)
-
-
-def at_most(target: str, limit: float, unit: str, broker: str, figure: float | None, decimals: int = 2) -> Verdict:
-    """Return the verdict on a figure that must not exceed a limit; the figure is shown with `decimals` decimals."""
-    shown = None if figure is None else f"{figure:.{decimals}f} {unit}".strip()
-    return Verdict(target, f"≤ {limit:g} {unit}".strip(), broker, shown, None if figure is None else figure <= limit)
 
 
 def _costs(read: ReadSection, broker: str) -> Iterator[Verdict]:
@@ -104,8 +89,3 @@ def _memory(memory: Mapping[str, Any]) -> Iterator[Verdict]:
         None if change is None else f"{change:+.1f} %",
         None if change is None else abs(change) <= GROWTH_PERCENT,
     )
-
-
-def ratio(one: float | None, other: float | None) -> float | None:
-    """Return `one` as a multiple of `other`, or None where one of them is missing or `other` is 0."""
-    return None if one is None or not other else one / other

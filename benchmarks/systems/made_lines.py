@@ -49,6 +49,15 @@ def after(record):
     return record
 """
 
+WAITS = f"""import asyncio
+
+{HEAD}
+@service(concurrency=64)
+async def wait(record):
+    await asyncio.sleep(0.5)
+    return record
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class MadeLine:
@@ -137,6 +146,18 @@ def splitting() -> MadeLine:
         "".join(rules),
         ("sorting",),
         lambda record: record | {"lane": record["message_type_code"], "met": True},
+    )
+
+
+def waiting() -> MadeLine:
+    """Return a line of one stop that waits for 0.5 s and takes 64 records at once: at most 128 records per second."""
+    return MadeLine(
+        "waiting",
+        "a stop that waits for 0.5 s, `concurrency=64`",
+        WAITS,
+        _rule("source", "wait"),
+        ("wait",),
+        lambda record: record,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import click
@@ -12,6 +12,8 @@ import psutil
 from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 
+from benchmarks.live.section import live
+from benchmarks.live.settings import LiveSettings
 from benchmarks.report.results import Entry, Results, new_entry
 from benchmarks.systems import trials
 from benchmarks.systems.brokers import Testbed
@@ -58,26 +60,27 @@ class Plan:
     records: int
     rounds: int
     systems: Sequence[System]
+    live_settings: LiveSettings = field(default_factory=LiveSettings)
 
     @property
     def strategies(self) -> Iterator[str]:
         return (system.name for system in self.systems if isinstance(system, Strategy))
 
-    def measurements(self, section: str) -> list[Measurement]:
-        """Return the measurements of a section."""
-        return list(SECTIONS[section](self))
+    def measurements(self, section: str, broker: str) -> list[Measurement]:
+        """Return the measurements of a section on a broker."""
+        return list(SECTIONS[section](self, broker))
 
-    def throughput(self) -> Iterator[Measurement]:
+    def throughput(self, broker: str) -> Iterator[Measurement]:
         for system in self.systems:
             run = partial(_throughput, system, min(self.records, system.max_records))
             yield Measurement("throughput", system.name, run, self.rounds, system.unavailable())
 
-    def packed(self) -> Iterator[Measurement]:
+    def packed(self, broker: str) -> Iterator[Measurement]:
         for name in self.strategies:
             run = partial(_throughput, Strategy(name), self.records, pack=PACK)
             yield Measurement("packed", name, run, self.rounds)
 
-    def latency(self) -> Iterator[Measurement]:
+    def latency(self, broker: str) -> Iterator[Measurement]:
         for system in self.systems:
             yield Measurement("latency", system.name, partial(_latency, system), 1, system.unavailable())
         for name in self.strategies:
@@ -85,31 +88,36 @@ class Plan:
                 unpacked = Strategy(name, settings=(("PACK_RECORDS", "1"),))
                 yield Measurement("latency", f"{name}/unpacked", partial(_latency, unpacked), 1)
 
-    def killed(self) -> Iterator[Measurement]:
+    def killed(self, broker: str) -> Iterator[Measurement]:
         for system in self.systems:
             run = partial(_killed, system, min(self.records, system.max_records, KILLED_MAX_RECORDS))
             yield Measurement("killed", system.name, run, 1, system.unavailable())
 
-    def stops(self) -> Iterator[Measurement]:
+    def stops(self, broker: str) -> Iterator[Measurement]:
         for stops in STOPS:
             for name in self.strategies:
                 run = partial(_made_line, passing(stops), name, min(self.records, STOPS_MAX_RECORDS))
                 yield Measurement("stops", f"{name}/{stops}", run, min(self.rounds, STOPS_MAX_ROUNDS))
 
-    def harder(self) -> Iterator[Measurement]:
+    def harder(self, broker: str) -> Iterator[Measurement]:
         for make in HARDER:
             line = make()
             for name in self.strategies:
                 run = partial(_made_line, line, name, min(self.records, HARDER_MAX_RECORDS))
                 yield Measurement("harder", f"{name}/{line.name}", run, 1)
 
-    def profile(self) -> Iterator[Measurement]:
+    def profile(self, broker: str) -> Iterator[Measurement]:
         for name in self.strategies:
             if name in LIGHT:
                 yield Measurement("profile", name, partial(_profile, Strategy(name), self.records), 1)
 
+    def live(self, broker: str) -> Iterator[Measurement]:
+        for name, system, run in live(self.systems, self.live_settings, self.records, broker):
+            yield Measurement("live", name, run, 1, system.unavailable())
 
-SECTIONS: dict[str, Callable[[Plan], Iterator[Measurement]]] = {
+
+SECTIONS: dict[str, Callable[[Plan, str], Iterator[Measurement]]] = {
+    "live": Plan.live,
     "throughput": Plan.throughput,
     "packed": Plan.packed,
     "latency": Plan.latency,

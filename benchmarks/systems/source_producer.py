@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 PARTITIONS = 4
+"""Partitions of a topic, unless a trial says otherwise."""
 FLUSH_SECONDS = 60
 
 
 class SourceProducer:
     """Produces source messages to each partition in turn."""
 
-    def __init__(self, bootstrap: str, topic: str, linger_ms: int = 20) -> None:
+    def __init__(self, bootstrap: str, topic: str, linger_ms: int = 20, partitions: int = PARTITIONS) -> None:
         self.topic = topic
+        self.partitions = partitions
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -30,7 +32,7 @@ class SourceProducer:
         self._sent = 0
 
     def send(self, message: bytes) -> None:
-        self._producer.produce(self.topic, message, partition=self._sent % PARTITIONS)
+        self._producer.produce(self.topic, message, partition=self._sent % self.partitions)
         self._producer.poll(0)
         self._sent += 1
 

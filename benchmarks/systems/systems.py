@@ -11,6 +11,7 @@ CONFIRMED = "at least once: commits offsets after a batch is confirmed"
 SYSTEMS: tuple[System, ...] = (
     *(Strategy(name) for name in STRATEGIES),
     Peer("raw_confluent", "raw confluent-kafka", CONFIRMED, "confluent_kafka", shares_packages=True),
+    Peer("one_loop", "one confluent-kafka loop, no hops", CONFIRMED, "confluent_kafka", shares_packages=True),
     Peer("raw_aiokafka", "raw aiokafka", CONFIRMED, "aiokafka", shares_packages=True),
     Peer(
         "quix_streams",

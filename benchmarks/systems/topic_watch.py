@@ -39,6 +39,8 @@ class DeliveryWatch:
     delivered: str
     count_records: Callable[[bytes], int]
     """Returns the number of records in a delivered message."""
+    partitions: int = PARTITIONS
+    """Partitions of each of these topics."""
     deliveries: list[Delivery] = field(default_factory=list)
     records: int = 0
     first_seen_at: float | None = None
@@ -63,7 +65,7 @@ class DeliveryWatch:
         while not topics <= consumer.list_topics(timeout=METADATA_SECONDS).topics.keys():
             if self._is_over.wait(0.1):
                 return
-        read_from_beginning(consumer, topics)
+        read_from_beginning(consumer, topics, self.partitions)
         while not self._is_over.is_set():
             messages = consumer.consume(1, 0.02)
             if messages:
@@ -76,7 +78,7 @@ class DeliveryWatch:
             if messages:
                 self.last_seen_at = time.monotonic()
             if self.first_seen_at is not None and len(topics) > 1:
-                consumer.incremental_unassign(partitions_of(topics - {self.delivered}))
+                consumer.incremental_unassign(partitions_of(topics - {self.delivered}, self.partitions))
                 topics = {self.delivered}
 
     def _take(self, message: Message, now: float) -> None:
@@ -86,6 +88,11 @@ class DeliveryWatch:
             self.records += self.count_records(value)
         elif self.first_seen_at is None:
             self.first_seen_at = now
+
+    def take(self) -> list[Delivery]:
+        """Return the deliveries since the last call, and forget them."""
+        taken, self.deliveries = self.deliveries, []
+        return taken
 
     def __enter__(self) -> Self:
         self.last_seen_at = time.monotonic()
@@ -114,39 +121,52 @@ def new_consumer(bootstrap: str) -> Consumer:
     )
 
 
-def partitions_of(topics: Iterable[str]) -> list[TopicPartition]:
-    return [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+def partitions_of(topics: Iterable[str], partitions: int) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
 
 
-def read_from_beginning(consumer: Consumer, topics: Iterable[str]) -> None:
+def read_from_beginning(consumer: Consumer, topics: Iterable[str], partitions: int) -> None:
     """Assign all partitions of these topics, from their beginnings."""
-    partitions = partitions_of(topics)
-    for partition in partitions:
+    assigned = partitions_of(topics, partitions)
+    for partition in assigned:
         partition.offset = OFFSET_BEGINNING
-    consumer.assign(partitions)
+    consumer.assign(assigned)
 
 
-def count_written(bootstrap: str, prefix: str) -> tuple[int, int]:
-    """Return the number of messages and of bytes (keys and values) in all topics whose names start with a prefix."""
-    consumer = new_consumer(bootstrap)
-    messages = size = 0
-    try:
-        topics = consumer.list_topics(timeout=METADATA_SECONDS).topics
-        consumer.assign(
-            [
-                TopicPartition(name, number, OFFSET_BEGINNING)
-                for name, topic in topics.items()
-                if name.startswith(f"{prefix}.")
-                for number in topic.partitions
-            ]
-        )
-        last_seen_at = time.monotonic()
-        while time.monotonic() - last_seen_at < SILENCE_SECONDS:
-            for message in consumer.consume(5_000, 0.1):
-                if message.error() is None:
-                    messages += 1
-                    size += len(message.value() or b"") + len(message.key() or b"")
-                    last_seen_at = time.monotonic()
-    finally:
-        consumer.close()
-    return messages, size
+class WrittenMessages:
+    """Counts the messages in all topics whose names start with a prefix.
+
+    It reads them: the embedded broker's ListOffsets does not answer the end of a topic.
+    """
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self._bootstrap = bootstrap
+        self._prefix = f"{prefix}."
+        self._next: dict[tuple[str, int], int] = {}
+        """The next offset to read, by topic and partition."""
+
+    def count(self) -> tuple[int, int]:
+        """Return the number of messages and of bytes (keys and values) that were written since the last call."""
+        consumer = new_consumer(self._bootstrap)
+        messages = size = 0
+        try:
+            consumer.assign(self._partitions(consumer))
+            last_seen_at = time.monotonic()
+            while time.monotonic() - last_seen_at < SILENCE_SECONDS:
+                for message in consumer.consume(5_000, 0.1):
+                    if message.error() is None:
+                        messages += 1
+                        size += len(message.value() or b"") + len(message.key() or b"")
+                        self._next[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
+                        last_seen_at = time.monotonic()
+        finally:
+            consumer.close()
+        return messages, size
+
+    def _partitions(self, consumer: Consumer) -> list[TopicPartition]:
+        return [
+            TopicPartition(name, number, self._next.get((name, number), OFFSET_BEGINNING))
+            for name, topic in consumer.list_topics(timeout=METADATA_SECONDS).topics.items()
+            if name.startswith(self._prefix)
+            for number in topic.partitions
+        ]

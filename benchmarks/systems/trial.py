@@ -30,15 +30,25 @@ class TrialFailed(MetrolineError):
 class Trial:
     """One run of a system on topics of its own."""
 
-    def __init__(self, system: System, testbed: Testbed, *, session_seconds: float, at_load: bool) -> None:
+    def __init__(
+        self,
+        system: System,
+        testbed: Testbed,
+        partitions: int = PARTITIONS,
+        *,
+        session_seconds: float,
+        at_load: bool,
+    ) -> None:
         self.system = system
+        self.partitions = partitions
         self.config = RunConfig(testbed, f"bench-{uuid.uuid4().hex[:10]}", session_seconds, at_load)
-        self.source = SourceProducer(testbed.broker.bootstrap, self.config.source, 20 if at_load else 0)
+        self.source = SourceProducer(testbed.broker.bootstrap, self.config.source, 20 if at_load else 0, partitions)
         self.watch = DeliveryWatch(
             testbed.broker.bootstrap,
             system.first_topics(self.config.prefix),
             f"{self.config.prefix}.delivered",
             system.count_records,
+            partitions,
         )
         self.running: RunningSystem | None = None
         self.dropped: int | None = None
@@ -53,7 +63,8 @@ class Trial:
     def topics(self) -> Iterator[None]:
         """Create the topics and watch them while the block runs; then delete them."""
         names = [self.config.source, *self.system.topics(self.config.prefix)]
-        asyncio.run(TopicAdmin(self.config.testbed.cluster).create([TopicPlan(name, PARTITIONS) for name in names]))
+        plans = [TopicPlan(name, self.partitions) for name in names]
+        asyncio.run(TopicAdmin(self.config.testbed.cluster).create(plans))
         try:
             with self.watch:
                 yield

@@ -13,9 +13,10 @@ from typing import Any
 
 from benchmarks.systems.brokers import Testbed
 from benchmarks.systems.expected import Delivered, Expected, Workload
+from benchmarks.systems.source_producer import PARTITIONS
 from benchmarks.systems.strategy import Strategy
 from benchmarks.systems.system import System
-from benchmarks.systems.topic_watch import count_written
+from benchmarks.systems.topic_watch import WrittenMessages
 from benchmarks.systems.trial import Trial, TrialFailed
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.outcomes import Settled, read_settled
@@ -48,6 +49,7 @@ def throughput(
     testbed: Testbed,
     workload: Workload,
     *,
+    partitions: int = PARTITIONS,
     counts_bus: bool = False,
     at_start: Callable[[int], None] = lambda _: None,
     at_end: Callable[[int], None] = lambda _: None,
@@ -57,7 +59,7 @@ def throughput(
     The process is warmed up, rests, and is frozen while the source is loaded. The figures cover the time from the thaw
     until the last delivered record is seen. `at_start` and `at_end` are called with the process id at both moments.
     """
-    trial = Trial(system, testbed, session_seconds=FREEZE_SESSION_SECONDS, at_load=True)
+    trial = Trial(system, testbed, partitions, session_seconds=FREEZE_SESSION_SECONDS, at_load=True)
     expected, records = workload.all_expected, workload.expected.records
     with trial.topics():
         with trial.process() as usage:
@@ -80,7 +82,7 @@ def throughput(
             "peak_megabytes": round(usage.peak_bytes / 1e6, 1),
         }
         if counts_bus:
-            messages, size = count_written(testbed.broker.bootstrap, trial.config.prefix)
+            messages, size = WrittenMessages(testbed.broker.bootstrap, trial.config.prefix).count()
             figures["messages_per_record"] = round(messages / expected.records, 4)
             figures["bytes_per_record"] = round(size / expected.records, 1)
         return figures

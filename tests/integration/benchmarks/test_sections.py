@@ -15,7 +15,7 @@ def test_a_failed_system_is_named_in_the_results_and_the_others_go_on(testbed: T
     confluent = next(system for system in SYSTEMS if system.name == "raw_confluent")
     results = Results(tmp_path / "results")
     plan = Plan(100, 1, [confluent])
-    (measurement,) = plan.measurements("throughput")
+    (measurement,) = plan.measurements("throughput", testbed.broker.name)
     absent = replace(measurement, name="absent", unavailable="it is not installed")
     run_section([absent, measurement], testbed, results, "make bench")
     found = results.read("throughput", "embedded")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.report.results import Entries
-from benchmarks.report.targets import Verdict, verdicts
+from benchmarks.report.targets import verdicts
+from benchmarks.report.verdict import Verdict
 from tests.unit.benchmarks.report.rounds import rounds
 
 

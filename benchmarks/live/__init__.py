@@ -1,0 +1,1 @@
+"""Measures systems while records arrive at a steady rate (open loop)."""
