@@ -96,7 +96,9 @@ def bench(
     A run replaces earlier results of the same section, broker and system; all others stay.
 
     \b
-    Example: python -m benchmarks.run --sections latency --systems signpost,quix_streams --brokers kafka
+    Examples:
+    python -m benchmarks.run --sections live --brokers kafka --partitions 12 --rates 100,1000 --seconds 4
+    python -m benchmarks.run --sections latency --systems signpost,quix_streams --brokers kafka
     """
     results = Results(folder) if folder else Results()
     results.write_machine(describe_machine())

@@ -65,7 +65,7 @@ WIDTH = 140
     type=click.FloatRange(1, 3600),
     default=RATE_SECONDS,
     show_default=True,
-    help="Seconds for which records arrive at a rate. They begin again if there are too few.",
+    help="Seconds for which records arrive at a rate. If there are too few, the first ones come again.",
 )
 @click.option(
     "--chaining",

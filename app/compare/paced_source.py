@@ -43,7 +43,7 @@ class PacedSource:
                 **librdkafka,
                 "linger.ms": LINGER_MS,
                 "enable.idempotence": True,
-                "log_level": 3,
+                "log_level": 0,  # what it cannot deliver is raised
                 "queue.buffering.max.messages": 2_000_000,
                 "queue.buffering.max.kbytes": 2_000_000,
             }

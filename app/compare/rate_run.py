@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 20.0
 """Further time for records that are retried, so that the latency includes them."""
 POLL_SECONDS = 0.2
 WARM_UP_RATE = 100.0
-WARM_UP_MESSAGES, WARM_UP_PER_PARTITION = 100, 4
+WARM_UP_MESSAGES, WARM_UP_PER_PARTITION = 40, 4
 STALL_SECONDS = 60.0
 """A run fails if no record of the warm-up has an outcome after this time."""
 REST_SECONDS = 10.0

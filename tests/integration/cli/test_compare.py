@@ -105,7 +105,7 @@ def test_records_of_ones_own_come_to_their_outcomes_and_the_results_say_how(tmp_
     with gzip.open(tmp_path / "orders.csv.gz", "wt") as file:
         file.write("\n".join(rows))
     arguments = ["--line", str(line), "--records", "orders.csv.gz", "--strategies", "map_maker,conductor"]
-    arguments += ["--results", "results", "--json", "-", "--rate", "5"]
+    arguments += ["--results", "results", "--json", "-", "--rate", "5", "--seconds", "2"]
     ended = metroline("compare", *arguments, cwd=tmp_path, SERVICE_ATTEMPTS="1")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     runs = {run["strategy"]: run for run in json.loads(ended.stdout)["runs"]}
@@ -114,6 +114,7 @@ def test_records_of_ones_own_come_to_their_outcomes_and_the_results_say_how(tmp_
         "conductor": (2, 2, 1),
     }
     assert all(0 < run["latency_ms"]["p50"] <= run["latency_ms"]["p99"] for run in runs.values())
+    assert all(run["pace"]["share"] == 1 for run in runs.values())
     for name in runs:
         results = [json.loads(row) for row in (tmp_path / "results" / f"{name}.jsonl").read_text().splitlines()]
         assert [row["index"] for row in results] == [0, 1, 2, 3, 4]
@@ -135,15 +136,49 @@ def test_records_that_come_packed_are_told_apart_by_their_place_in_the_input(tmp
     rows = [{"amount": number, "kind": "sale"} for number in range(101)]
     (tmp_path / "orders.jsonl").write_text("\n".join(map(json.dumps, rows)))
     arguments = ["--line", str(line), "--records", "orders.jsonl", "--pack", "7", "--partitions", "2"]
-    arguments += ["--strategies", "signpost", "--results", "results", "--json", "-", "--rate", "50"]
-    ended = metroline("compare", *arguments, cwd=tmp_path)
+    arguments += ["--strategies", "signpost", "--results", "results", "--json", "-", "--rate", "50", "--seconds", "2"]
+    ended = metroline("compare", *arguments, "--chaining", cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    results = [json.loads(row) for row in (tmp_path / "results" / "signpost.jsonl").read_text().splitlines()]
-    assert [(row["index"], row["record"]["amount"]) for row in results] == [(at, at) for at in range(101)]
-    assert results[8]["id"] == "source-1-0.1", "the second record of the second message, which went to partition 1"
-    (run,) = json.loads(ended.stdout)["runs"]
-    assert run["sent"] == 101
-    assert run["latency_ms"] is not None
+    for file in ("signpost.jsonl", "signpost-chained.jsonl"):
+        results = [json.loads(row) for row in (tmp_path / "results" / file).read_text().splitlines()]
+        assert [(row["index"], row["record"]["amount"]) for row in results] == [(at, at) for at in range(101)]
+        assert results[8]["id"] == "source-1-0.1", "the second record of the second message, which went to partition 1"
+    runs = json.loads(ended.stdout)["runs"]
+    assert [(run["strategy"], run["chaining"], run["sent"]) for run in runs] == [
+        ("signpost", False, 101),
+        ("signpost", True, 101),
+    ]
+    assert all(run["latency_ms"] is not None for run in runs)
+
+
+SLOW = """
+import time
+
+from metroline import service
+
+@service
+def price(record):
+    time.sleep(0.05)
+    return record
+"""
+
+
+def test_a_strategy_that_does_not_keep_up_is_a_finding_in_words_and_no_failure(tmp_path: Path) -> None:
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    (folder / "services.py").write_text(SLOW)
+    (folder / "routes.toml").write_text('[[rules]]\nafter = "source"\nto = "price"\n')
+    (tmp_path / "orders.jsonl").write_text("\n".join(json.dumps({"amount": number}) for number in range(20)))
+    arguments = ["--line", str(folder), "--records", "orders.jsonl", "--strategies", "signpost", "--json", "f.json"]
+    ended = metroline("compare", *arguments, "--rate", "100", "--seconds", "3", "--html", "f.html", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    said = "signpost did not keep up with 100 records/s"
+    assert said in ended.stdout
+    assert said in (tmp_path / "f.html").read_text()
+    (run,) = json.loads((tmp_path / "f.json").read_text())["runs"]
+    assert 0 < run["pace"]["share"] < 0.6, "100 of the 300 records are as many as it can do within 5 s"
+    assert run["pace"]["behind_seconds"] > 1
+    assert run["pace"]["growing"]
 
 
 def test_what_fails_at_first_has_the_same_outcome_under_every_strategy(tmp_path: Path, line: Path) -> None:

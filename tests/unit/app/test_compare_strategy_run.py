@@ -1,0 +1,92 @@
+"""The search of a strategy for its highest rate: which workers are used again, and what is returned."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from metroline.agents.kafka.cluster import Cluster
+from metroline.app.compare.comparison import Latency, Pace
+from metroline.app.compare.plan import Plan
+from metroline.app.compare.rate_run import Messages, RateRun
+from metroline.app.compare.strategy_run import StrategyRun
+from metroline.app.compare.variant import Variant, variants
+
+PLAN = Plan("line", "10", ("signpost", "conductor"), "kafka://localhost", "kafka", {}, finds_highest_rate=True)
+
+
+@dataclass(slots=True)
+class FakeWorkers:
+    """Workers that keep up to a rate, and whose latency grows with it."""
+
+    capacity: float
+    p99_ms: Callable[[float], float] = lambda rate: 10.0
+    starts: list[list[float]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def warm(self, messages: Messages) -> AsyncIterator[RateRun]:
+        self.starts.append([])
+        yield cast(RateRun, self)
+
+    async def at(self, rate: float, seconds: float) -> tuple[Pace, Latency]:
+        self.starts[-1].append(rate)
+        keeps_up = rate <= self.capacity
+        return Pace(rate, 1.0 if keeps_up else 0.5, 0.0 if keeps_up else 3.0, not keeps_up), Latency(
+            1.0, self.p99_ms(rate)
+        )
+
+
+async def searched(
+    workers: FakeWorkers, monkeypatch: pytest.MonkeyPatch, start: float = 500
+) -> tuple[float, Pace | None, Latency | None]:
+    monkeypatch.setattr(StrategyRun, "_warm", workers.warm)
+    run = StrategyRun(Variant("signpost"), PLAN, cast(Cluster, None), "prefix", Path(), lambda *_: None, lambda: None)
+    return await run.highest_rate([(b"{}", 1)], start)
+
+
+async def test_the_figures_are_those_at_the_highest_rate_that_was_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = FakeWorkers(1_500)
+    highest, pace, latency = await searched(workers, monkeypatch)
+    assert 1_500 / 1.15 <= highest <= 1_500
+    assert pace is not None
+    assert pace.rate == highest
+    assert latency is not None
+
+
+async def test_workers_that_fell_behind_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = FakeWorkers(1_500)
+    await searched(workers, monkeypatch)
+    assert len(workers.starts) > 1
+    for rates in workers.starts:
+        assert all(rate <= 1_500 for rate in rates[:-1])
+
+
+async def test_a_rate_with_a_late_percentile_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = FakeWorkers(1e9, lambda rate: 499 if rate <= 700 else 501)
+    highest, _, latency = await searched(workers, monkeypatch)
+    assert highest <= 700
+    assert latency == Latency(1.0, 499)
+    assert len(workers.starts) == 1, "they kept up"
+
+
+async def test_a_strategy_that_holds_no_rate_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await searched(FakeWorkers(1), monkeypatch) == (0.0, None, None)
+
+
+def test_every_hop_goes_through_the_bus_unless_chaining_is_compared() -> None:
+    (first, *others) = variants(PLAN)
+    assert (first.name, first.environment) == ("signpost", {"ROUTING_STRATEGY": "signpost", "CHAINING": "off"})
+    assert [variant.name for variant in others] == ["conductor"]
+
+
+def test_chaining_compares_each_strategy_both_ways() -> None:
+    both = Plan("line", "10", ("signpost",), "kafka://localhost", "kafka", {}, chaining=True)
+    assert [(variant.slug, variant.environment["CHAINING"]) for variant in variants(both)] == [
+        ("signpost", "off"),
+        ("signpost-chained", "on"),
+    ]
