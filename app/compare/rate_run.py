@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -124,4 +125,4 @@ def pace_of(rate: float, share: float, behind_seconds: float, behind: Sequence[f
     """Return how workers kept up; `behind` has the seconds that they were behind at equal intervals while sending."""
     halfway, end = (behind[len(behind) // 2], behind[-1]) if behind else (0.0, 0.0)
     growing = end > GROWTH_RATIO * halfway and end > halfway + GROWTH_SECONDS
-    return Pace(rate, min(1.0, round(share, 4)), max(0.0, round(behind_seconds, 2)), growing)
+    return Pace(rate, min(1.0, math.floor(10_000 * share) / 10_000), max(0.0, round(behind_seconds, 2)), growing)

@@ -26,6 +26,8 @@ WARM_UP_RECORDS = 50
 WARM_UP_PER_PARTITION = 4
 WARM_UP_SECONDS = 3.0
 """Time at the first rate after the group has joined, which also does not count."""
+WARM_UP_REST_SECONDS = 10.0
+"""Longest time that a system has to deliver the last records of the warm-up."""
 IDLE_REST_SECONDS = 2.0
 
 
@@ -40,6 +42,8 @@ class Load:
     written: WrittenMessages
     _next: int = 0
     """The number of the next record."""
+    _expected: int = 0
+    """The number of records that must have been delivered by now."""
 
     def at(self, rate: float, seconds: float) -> Figures:
         """Send records for `seconds` after a lead-in; return the system's figures at this rate, per second."""
@@ -48,14 +52,9 @@ class Load:
         everything = range(lead.start, measured.numbers.stop)
         self.written.count()
         self.usage.peak_bytes = 0
-        before = self.trial.watch.records
-        started_at = self.sender.begin(everything, rate)
-        late = self.sender.finish()
+        started_at, late = self._send(everything, rate)
         first_due, last_due = started_at + len(lead) / rate, started_at + len(everything) / rate
-        self._wait(before + self.stream.delivered_of(everything), last_due + GRACE_SECONDS)
-        for delivery in self.trial.watch.take():
-            if delivery.seen_at <= last_due + GRACE_SECONDS:
-                measured.add(self.trial.system.decode_records(delivery.value), delivery.seen_at)
+        self._collect(measured, last_due + GRACE_SECONDS)
         cpu = self.usage.cpu_at(last_due) - self.usage.cpu_at(first_due)
         figures = measured.figures() | {
             "cpu": round(cpu / (last_due - first_due), 4),
@@ -76,25 +75,42 @@ class Load:
 
     def warm_up(self, rate: float) -> None:
         """Wait until records come through every partition, then stay at a rate for a while."""
-        records = max(WARM_UP_RECORDS, WARM_UP_PER_PARTITION * self.trial.partitions)
-        first = self._take(records)
-        self.sender.begin(first, WARM_UP_RATE)
-        self.sender.finish()
-        self.trial.wait_for(self.stream.delivered_of(first), "warm-up records")
-        self.sender.begin(self._take(round(rate * WARM_UP_SECONDS)), rate)
-        self.sender.finish()
-        self.trial.wait_until_quiet()
-        self.trial.watch.take()
+        count = max(WARM_UP_RECORDS, WARM_UP_PER_PARTITION * self.trial.partitions)
+        self._send(self._take(count), WARM_UP_RATE)
+        self.trial.wait_for(self._expected, "warm-up records")
+        self._send(self._take(round(rate * WARM_UP_SECONDS)), rate)
+        self._wait(time.time() + WARM_UP_REST_SECONDS)
 
     def _take(self, count: int) -> range:
         numbers = range(self._next, self._next + count)
         self._next += count
         return numbers
 
-    def _wait(self, records: int, deadline: float) -> None:
-        """Wait until so many records are delivered, or until the deadline, in epoch seconds."""
+    def _send(self, numbers: range, rate: float) -> tuple[float, float]:
+        """Send records; return when the first was due and how late they were handed over, as the sender does."""
+        started_at = self.sender.begin(numbers, rate)
+        self._expected += self.stream.delivered_of(numbers)
+        return started_at, self.sender.finish()
+
+    def _collect(self, measured: Measured, deadline: float) -> None:
+        """Take what is delivered until the deadline, in epoch seconds, or until everything is.
+
+        Records are decoded only when no more are expected, so that the harness does not delay those that follow.
+        """
+        self._wait(deadline)
+        while True:
+            is_over = time.time() > deadline
+            for delivery in self.trial.watch.take():
+                if delivery.seen_at <= deadline:
+                    measured.add(self.trial.system.decode_records(delivery.value), delivery.seen_at)
+            if is_over or measured.is_complete:  # repeated records can make the number right too early
+                return
+            time.sleep(max(0.0, deadline - time.time()))
+
+    def _wait(self, deadline: float) -> None:
+        """Wait until as many records are delivered as must be, or until the deadline, in epoch seconds."""
         watch, running = self.trial.watch, self.trial.running
-        while watch.records < records and time.time() < deadline:
+        while watch.records < self._expected and time.time() < deadline:
             if watch.failure:
                 raise TrialFailed(f"the deliveries cannot be read: {watch.failure}")
             if running is not None and running.child.exit_code is not None:

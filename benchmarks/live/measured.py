@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -39,12 +40,15 @@ class Measured:
             else:
                 self.seen[number] = 1000 * (seen_at - due)
 
+    @property
+    def is_complete(self) -> bool:
+        return len(self.seen) >= self.stream.delivered_of(self.numbers)
+
     def figures(self) -> Figures:
         """Return the share delivered and the latency of what was delivered, in milliseconds."""
-        found: Figures = {
-            "share": round(len(self.seen) / self.stream.delivered_of(self.numbers), 4),
-            "repeated": self.repeated,
-        }
+        expected = self.stream.delivered_of(self.numbers)
+        share = len(self.seen) / expected if expected else 1.0
+        found: Figures = {"share": _rounded_down(share), "repeated": self.repeated}
         if len(self.seen) > 1:
             percentiles = statistics.quantiles(self.seen.values(), n=100, method="inclusive")
             found |= {
@@ -62,4 +66,9 @@ def is_complete(figures: Figures) -> bool:
 
 def is_held(figures: Figures) -> bool:
     """Return True if the rate is sustained: every record was delivered in time, with a p99 of at most 500 ms."""
-    return is_complete(figures) and figures["p99"] <= HELD_P99_MS
+    return is_complete(figures) and figures.get("p99", 0.0) <= HELD_P99_MS
+
+
+def _rounded_down(share: float) -> float:
+    """Return a share with four decimals; only all records make 1."""
+    return math.floor(10_000 * share) / 10_000
