@@ -1,4 +1,4 @@
-"""The traffic of this worker, for programs: what it sent to the bus."""
+"""The traffic of this worker, for programs: what it sent to the bus and handed on in memory."""
 
 from __future__ import annotations
 

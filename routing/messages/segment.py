@@ -76,7 +76,7 @@ class Segment:
     itinerary: Itinerary | None = None
     outcome: Outcome | None = None
     hops: int = 0
-    """Number of times that the records were written to the bus, including this one."""
+    """Number of times that the records were written to the bus, including this one. A hop in memory adds none."""
     attempts: Attempts | None = None
     """Failed attempts at the current stop, or those that ended the journey."""
     generation: int = 0
