@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip --disable-pip-version-check install --quiet
 # Additional arguments of the command behind a verb: make test ARGS="-k broker", make lock ARGS=--upgrade
 ARGS   ?=
-# Tests are dealt out to processes by file, in the order of tests/conftest.py.
-BY_FILE := --dist loadfile --no-loadscope-reorder
+# All tests: by file, in the order of tests/conftest.py, in more processes than cores, since many tests wait.
+ALL     := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # make test-properties: factor for the number of examples
 EXAMPLES ?= 10
 # make chaos: number of faults under each strategy; the seed of an earlier run to repeat; one strategy instead of all four;
@@ -61,13 +61,13 @@ up: install  ## run a live line on this machine until Ctrl-C
 	@$(BIN)/metroline up $(ARGS)
 
 test: install-dev  ## run all tests; those on Apache Kafka need Java 17 and Maven
-	@$(BIN)/pytest --numprocesses 4 $(BY_FILE) $(ARGS)
+	@$(BIN)/pytest $(ALL) $(ARGS)
 
 test-unit: install-dev  ## run the unit tests alone: no broker, no waiting
-	@$(BIN)/pytest --numprocesses 2 $(BY_FILE) tests/unit $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist worksteal tests/unit $(ARGS)
 
 test-properties: install-dev  ## run the property tests with many more examples: EXAMPLES=10 times as many
-	@EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses 2 $(BY_FILE) --timeout 3600 -m hypothesis tests/unit tests/component $(ARGS)
+	@EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 3600 -m hypothesis tests/unit tests/component $(ARGS)
 
 chaos: install-dev  ## kill, freeze and stop processes of a line on Apache Kafka while records flow: FAULTS=50 SEED=7 STRATEGY=signpost
 	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) CHAINING=$(CHAINING) $(BIN)/pytest -s tests/chaos $(ARGS)

@@ -36,6 +36,12 @@ READY_SECONDS = 180.0
 UNTIL_SECONDS = 150.0
 """Deadlines, in seconds, that even a busy machine meets. A test that passes does not wait for them."""
 
+FETCH_WAIT = {"embedded": "0.05", "kafka": "0.5"}
+"""Time that a broker may hold a fetch, in seconds. Kafka answers when data arrive, the embedded broker only after it.
+
+A fetch every few milliseconds costs each worker an eighth of a core.
+"""
+
 SERVICES = """
 import asyncio
 from pathlib import Path
@@ -170,7 +176,7 @@ class Depot:
     def environment(self, **variables: str) -> dict[str, str]:
         """Return the environment variables of a worker of this line."""
         told = LOCAL | {
-            "FETCH_WAIT": "0.05",  # a fetch every few milliseconds costs each worker an eighth of a core
+            "FETCH_WAIT": FETCH_WAIT[self.broker.name],
             "PYTHONPATH": str(ROOT),
             "LINE": str(self.folder),
             "PREFIX": self.prefix,

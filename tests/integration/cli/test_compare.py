@@ -196,7 +196,7 @@ def test_what_fails_at_first_has_the_same_outcome_under_every_strategy(tmp_path:
 
 
 def test_ctrl_c_ends_a_comparison_with_all_that_it_started(tmp_path: Path) -> None:
-    with running("compare", "--records", "200000", cwd=tmp_path) as process:
+    with running("compare", "--records", "20000", cwd=tmp_path) as process:
         wait_until(lambda: any("worker" in child.cmdline() for child in started_by(process)), timeout=150)
         started = [child.pid for child in started_by(process)]
         process.send_signal(signal.SIGINT)

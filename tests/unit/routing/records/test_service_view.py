@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metroline.routing.errors import MalformedRecord
@@ -70,6 +70,8 @@ def exact(record: Any) -> str:
 
 
 @given(st.lists(records, min_size=1, max_size=3), some, some, changes, st.sampled_from(writings))
+@example([{"a": 1}], frozenset("a"), frozenset(), [("set", "a", 1.0)], writings[0])
+@example([{"a": 1}], frozenset("a"), frozenset(), [("set", "a", True)], writings[0])
 @examples(300)
 def test_what_a_service_made_is_laid_over_the_record(
     those: list[Record], reads: frozenset[str], beside: frozenset[str], what: list[tuple[str, str, Any]], write: Any
