@@ -90,6 +90,7 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "broker_rebalance_timeout": settings.broker_rebalance_timeout,
         "broker_heartbeat_interval": settings.broker_heartbeat_interval,
         "consumer_auto_offset_reset": "earliest",
+        "consumer_group_instance_id": _instance(settings, "bus"),
         "stream_buffer_maxsize": BUFFERED_MESSAGES,
         "consumer_max_fetch_size": FETCH_BYTES,
         "store": "memory://",
@@ -183,8 +184,8 @@ def _waiting_rooms(app: LineApp) -> WaitingRooms:
     return WaitingRooms(app.bus, app.cluster, time.time, settings=config)
 
 
-def _consumer_settings(settings: Settings, fetch_bytes: int, instance: str) -> dict[str, Any]:
-    """Return configuration of librdkafka for a member of a group; `instance` distinguishes the groups of a worker."""
+def _consumer_settings(settings: Settings, fetch_bytes: int, group: str) -> dict[str, Any]:
+    """Return configuration of librdkafka for a member of a group; `group` distinguishes the groups of a worker."""
     session = settings.broker_session_timeout
     config: dict[str, Any] = {
         "fetch.wait.max.ms": _milliseconds(settings.fetch_wait),
@@ -196,9 +197,14 @@ def _consumer_settings(settings: Settings, fetch_bytes: int, instance: str) -> d
         "heartbeat.interval.ms": _milliseconds(settings.broker_heartbeat_interval),
         "check.crcs": True,
     }
-    if settings.broker_instance_id:
-        config["group.instance.id"] = f"{settings.broker_instance_id}.{instance}"
+    if instance := _instance(settings, group):
+        config["group.instance.id"] = instance
     return config
+
+
+def _instance(settings: Settings, group: str) -> str | None:
+    """Return the name of this worker in a group, for static membership; None without one."""
+    return f"{settings.broker_instance_id}.{group}" if settings.broker_instance_id else None
 
 
 def _milliseconds(seconds: float) -> int:

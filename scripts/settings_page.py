@@ -45,6 +45,7 @@ TOPICS = {
         "broker_session_timeout",
         "broker_heartbeat_interval",
         "broker_rebalance_timeout",
+        "broker_instance_id",
     ),
     "TLS and login": (
         "broker_security",
