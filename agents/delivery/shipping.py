@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from metroline.agents.delivery.unit_of_work import UnitOfWork
-from metroline.agents.kafka.producer import Confirmation, NoTopic, TooLarge
+from metroline.agents.kafka.producer import Confirmation, NoTopic, ProducerClosed, TooLarge
 
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
 """First and longest wait between two attempts to send a message. The wait doubles with each attempt."""
@@ -74,6 +74,9 @@ class Shipping:
     def _failed(self, shipment: Shipment, error: BaseException) -> None:
         if shipment.on_refused is not None and self._is_refused_for_good(shipment, error):
             self._spawn(self._replace(shipment, shipment.on_refused(error)))
+            return
+        if isinstance(error, ProducerClosed):
+            log.debug("a message for %s is not sent any more, and what it was made from comes again", shipment.topic)
             return
         shipment.attempts += 1
         wait = min(FIRST_WAIT_SECONDS * 2 ** (shipment.attempts - 1), MAX_WAIT_SECONDS)

@@ -45,6 +45,10 @@ class NoTopic(NotSent):
     """Raised when the topic or the partition does not exist."""
 
 
+class ProducerClosed(NotSent):
+    """Raised when a message is sent by a worker that has stopped. Sending it again is of no use."""
+
+
 ERRORS: dict[int, type[NotSent]] = {
     KafkaError.MSG_SIZE_TOO_LARGE: TooLarge,
     KafkaError.UNKNOWN_TOPIC_OR_PART: NoTopic,
@@ -93,7 +97,7 @@ class KafkaProducer:
         confirmation: Confirmation = loop.create_future()
         delivered = partial(self._delivered, confirmation, len(value))
         if self._is_closed:
-            confirmation.set_exception(NotSent("the producer is closed"))
+            confirmation.set_exception(ProducerClosed("the producer is closed"))
             return confirmation
         try:
             self._client_on(loop).produce(topic, value, key, partition, on_delivery=delivered)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import orjson
 import pytest
 
 from metroline.agents.delivery.shipping import NO_TOPIC_ATTEMPTS
-from metroline.agents.kafka.producer import NoTopic, NotSent, TooLarge
+from metroline.agents.delivery.unit_of_work import UnitOfWork
+from metroline.agents.kafka.producer import NoTopic, NotSent, ProducerClosed, TooLarge
+from metroline.routing.addresses import service_address
 from metroline.routing.journeys.dead_letters import KEPT_BYTES
 from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.messages.itinerary import Hop
@@ -158,3 +161,18 @@ async def test_a_delivered_record_that_the_arrivals_cannot_take_is_a_dead_letter
 
     [letter] = bench.producer.sent
     assert endings_of([letter])[0][0] is Ending.DEAD
+
+
+async def test_a_message_of_a_worker_that_has_stopped_is_not_sent_again_and_what_it_came_from_stays_open(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.producer.refuse = lambda sent: ProducerClosed("the producer is closed")
+    completed: list[bool] = []
+    unit = UnitOfWork(bench.bus.work_time, lambda: completed.append(True))
+    await bench.bus.send(service_address("a"), envelope({"n": 1}), unit)
+    unit.release()
+    await asyncio.sleep(0.05)
+
+    assert len(bench.producer.sent) == 1
+    assert completed == []
+    assert caplog.records == []
