@@ -32,14 +32,14 @@ POLL_SECONDS = 0.1
 PAUSE_SECONDS = 0.5
 """Time without a poll after which partitions are paused, so that the thread can poll though no messages are wanted."""
 
-FINISH_SECONDS = 5.0
-"""Time that the owner has to finish its work on partitions that are revoked."""
+FINISH_SECONDS = 2.0
+"""Time that the owner has to finish its work on partitions that are revoked. All members of the group wait for it."""
 
-MARGIN_SECONDS = 1.0
+MARGIN_SECONDS = 0.5
 """Time that the thread waits longer than that, for an owner that finished in time."""
 
-REFUSALS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
-"""Errors after which a consumer reads nothing more, besides those that librdkafka calls fatal."""
+REFUSALS = (KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+"""Errors after which a consumer reads nothing more."""
 
 Offsets = Mapping[TopicPartition, int]
 Command = Callable[[Consumer], object]
@@ -72,7 +72,7 @@ class GroupThread(Thread):
         self._topics = list(topics)
         self._owner = owner
         self._complaints = Complaints(name)
-        callbacks = {"error_cb": self._complaints.note, "on_commit": self._on_commit}
+        callbacks = {**self._complaints.config, "error_cb": self._on_error, "on_commit": self._on_commit}
         try:
             self._client: Consumer | None = Consumer({**config, **callbacks}, logger=library_log)
         except KafkaException as error:
@@ -94,6 +94,8 @@ class GroupThread(Thread):
         self._revoked: set[TopicPartition] = set()
         """Partitions that were revoked during the present poll."""
         self._open_commits = 0
+        self._refusal: KafkaError | None = None
+        """An error after which nothing is read any more."""
 
     # Called by others
 
@@ -169,10 +171,11 @@ class GroupThread(Thread):
         """Take messages, if there are any. Rebalances and answers to commits are handled meanwhile."""
         self._revoked.clear()
         first = client.poll(POLL_SECONDS)
-        if first is None:
-            return
-        polled = [first, *client.consume(MAX_MESSAGES - 1, 0)]
+        polled = [] if first is None else [first, *client.consume(MAX_MESSAGES - 1, 0)]
         messages = [message for message in polled if self._is_good(message)]
+        if self._refusal is not None:
+            topics, reason = ", ".join(self._topics), self._refusal
+            raise ClusterError(f"{self.name} cannot read {topics} any more: {reason.str()} ({reason.name()})")
         if messages:
             with self._lock:
                 self._fetched += messages
@@ -183,10 +186,14 @@ class GroupThread(Thread):
         error = message.error()
         if error is None:
             return partition_of(message) not in self._revoked
-        if error.fatal() or error.code() in REFUSALS:
-            raise ClusterError(f"{self.name} cannot read {', '.join(self._topics)}: {error.str()} ({error.name()})")
-        self._complaints.note(error)
+        self._on_error(error)
         return False
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() in REFUSALS:
+            self._refusal = error
+        else:
+            self._complaints.note(error)
 
     def _run_posted(self, client: Consumer, seconds: float = 0.0) -> bool:
         """Do what was posted; wait up to `seconds` for the first command. Return whether there was any."""

@@ -79,9 +79,10 @@ class Group:
         await TopicAdmin(self.cluster).create([TopicPlan(self.topic, 2)])
         self._members.push_async_callback(TopicAdmin(self.cluster).delete, [self.topic])
 
-    def join(self) -> Member:
+    def join(self, instance: str | None = None) -> Member:
         member = Member()
-        member.consumer = GroupConsumer(self._config, self.name, "member", [self.topic], member)
+        config = self._config | ({"group.instance.id": instance} if instance else {})
+        member.consumer = GroupConsumer(config, self.name, "member", [self.topic], member)
         self._members.push_async_callback(self.leave, member)
         return member
 
@@ -196,6 +197,29 @@ async def test_a_paused_partition_goes_on_where_it_stopped(
         member.consumer.resume([paused])
 
         assert await taken(20, member) == [number for number in range(10) for _ in range(2)]
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # the embedded one does not fence the older one
+async def test_a_static_member_is_back_without_a_rebalance_and_ends_when_another_has_its_name(
+    broker: Broker, prefix: str, members: AsyncExitStack
+) -> None:
+    async with members:
+        group = Group(broker, prefix, members)
+        await group.create()
+        first, second = group.join("first"), group.join("second")
+        await owning(1, first, second)
+        rebalances = second.revocations
+
+        await group.leave(first)
+        again = group.join("first")
+        await owning(1, again)
+        assert second.revocations == rebalances
+
+        group.join("first")
+        async with asyncio.timeout(20):
+            while again.reason is None:
+                await again.take()
+        assert str(again.reason).startswith(f"member cannot read {group.topic} any more: ")
 
 
 async def test_a_group_that_its_leader_leaves_while_it_forms_forms_again(
