@@ -17,7 +17,7 @@ from metroline.agents.delivery.unit_of_work import confirmed_unit
 from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import Fetched
-from metroline.agents.kafka.group_thread import Offsets
+from metroline.agents.kafka.group_owner import Offsets
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.tables.live_rules import LiveRules

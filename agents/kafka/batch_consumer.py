@@ -15,7 +15,8 @@ from mode import Service
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.group_consumer import GroupConsumer
-from metroline.agents.kafka.group_thread import FINISH_SECONDS, Offsets
+from metroline.agents.kafka.group_owner import Offsets
+from metroline.agents.kafka.group_thread import FINISH_SECONDS
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.progress import Progress
 from metroline.agents.kafka.tansu import may_leave

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
 from confluent_kafka import Consumer, KafkaException
-from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.consumer import Fetched
-from metroline.agents.kafka.group_thread import GroupThread, Offsets, Owner, partition_of
+from metroline.agents.kafka.group_owner import Offsets, Owner
+from metroline.agents.kafka.group_thread import GroupThread
+from metroline.agents.kafka.positions import partition_of, positions_of
 
 ANSWER_SECONDS = 10.0
 """Time that the brokers have to answer a question."""
@@ -87,7 +88,7 @@ class GroupConsumer:
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the committed offset of each partition that has one; raise `ClusterError`."""
-        asked = [Position(topic, number) for topic, number in partitions]
+        asked = positions_of(partitions)
         try:
             found = await self._answer(lambda client: client.committed(asked, ANSWER_SECONDS))
         except KafkaException as error:

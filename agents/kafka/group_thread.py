@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Protocol
+from typing import Any
 
 from aiokafka import TopicPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
@@ -25,6 +25,8 @@ from confluent_kafka import TopicPartition as Position
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.complaints import Complaints, library_log
 from metroline.agents.kafka.consumer import MAX_MESSAGES
+from metroline.agents.kafka.group_owner import Offsets, Owner
+from metroline.agents.kafka.positions import partition_of, partitions_at, positions_of
 
 POLL_SECONDS = 0.1
 """Time that the thread waits for a message. What others post meanwhile waits as long."""
@@ -41,26 +43,9 @@ MARGIN_SECONDS = 0.5
 REFUSALS = (KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 """Errors after which a consumer reads nothing more."""
 
-Offsets = Mapping[TopicPartition, int]
 Command = Callable[[Consumer], object]
 
 log = logging.getLogger(__name__)
-
-
-class Owner(Protocol):
-    """Does the work on the partitions of a member. All methods are called on the event loop."""
-
-    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """Prepare for partitions. They are paused until this returns."""
-
-    async def revoked(self, partitions: Collection[TopicPartition], deadline: float) -> None:
-        """Finish the work on partitions until the deadline, in seconds of `time.monotonic`; later, only forget it."""
-
-    def committed(self, offsets: Offsets, error: KafkaError | None) -> None:
-        """Take note of the answer to a commit."""
-
-    async def crash(self, reason: BaseException) -> None:
-        """End with an error."""
 
 
 class GroupThread(Thread):
@@ -118,12 +103,12 @@ class GroupThread(Thread):
     def pause(self, partitions: Collection[TopicPartition], client: Consumer) -> None:
         known = self._assigned.intersection(partitions)
         self._paused |= known
-        client.pause(_positions(known))
+        client.pause(positions_of(known))
 
     def resume(self, partitions: Collection[TopicPartition], client: Consumer) -> None:
         self._paused.difference_update(partitions)
         if not self._are_all_paused:
-            client.resume(_positions(self._assigned.intersection(partitions)))
+            client.resume(positions_of(self._assigned.intersection(partitions)))
 
     def commit(self, offsets: Offsets, client: Consumer) -> None:
         try:
@@ -209,12 +194,12 @@ class GroupThread(Thread):
     def _pause_all(self, client: Consumer, are_all_paused: bool) -> None:
         if are_all_paused != self._are_all_paused:
             self._are_all_paused = are_all_paused
-            (client.pause if are_all_paused else client.resume)(_positions(self._assigned - self._paused))
+            (client.pause if are_all_paused else client.resume)(positions_of(self._assigned - self._paused))
 
     # Called by librdkafka in the thread, while it polls or closes
 
     def _on_assign(self, client: Consumer, positions: list[Position]) -> None:
-        partitions = _partitions(positions)
+        partitions = partitions_at(positions)
         client.assign(positions)
         client.pause(positions)
         self._assigned |= partitions
@@ -231,11 +216,11 @@ class GroupThread(Thread):
             self.post(partial(self.resume, partitions))
 
     def _on_revoke(self, client: Consumer, positions: list[Position]) -> None:
-        self._release(client, _partitions(positions), FINISH_SECONDS)
+        self._release(client, partitions_at(positions), FINISH_SECONDS)
 
     def _on_lost(self, client: Consumer, positions: list[Position]) -> None:
         log.warning("%s lost its partitions, since its group did not hear from it for too long", self.name)
-        self._release(client, _partitions(positions), 0.0)
+        self._release(client, partitions_at(positions), 0.0)
 
     def _release(self, client: Consumer, partitions: set[TopicPartition], seconds: float) -> None:
         """Discard fetched messages, let the owner finish its work for `seconds`, and do what it posts meanwhile."""
@@ -270,16 +255,3 @@ class GroupThread(Thread):
     def _call(self, function: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the event loop was closed
             self._loop.call_soon_threadsafe(function)
-
-
-def partition_of(message: Message) -> TopicPartition:
-    """Return the partition of a message."""
-    return TopicPartition(message.topic(), message.partition())
-
-
-def _partitions(positions: Collection[Position]) -> set[TopicPartition]:
-    return {TopicPartition(at.topic, at.partition) for at in positions}
-
-
-def _positions(partitions: Collection[TopicPartition]) -> list[Position]:
-    return [Position(topic, number) for topic, number in partitions]

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Message
 
 from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.group_consumer import GroupConsumer
-from metroline.agents.kafka.group_thread import Offsets
+from metroline.agents.kafka.group_owner import Offsets
 from metroline.agents.kafka.producer import Confirmation, NotSent
 from metroline.agents.kafka.progress import Progress
 

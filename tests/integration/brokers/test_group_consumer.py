@@ -14,7 +14,8 @@ from confluent_kafka import KafkaError
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.group_consumer import GroupConsumer
-from metroline.agents.kafka.group_thread import PAUSE_SECONDS, Offsets
+from metroline.agents.kafka.group_owner import Offsets
+from metroline.agents.kafka.group_thread import PAUSE_SECONDS
 from metroline.agents.kafka.tansu import may_leave
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from tests.support.brokers import Broker

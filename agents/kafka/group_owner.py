@@ -1,0 +1,28 @@
+"""The owner of a member of a consumer group: who handles its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from aiokafka import TopicPartition
+from confluent_kafka import KafkaError
+
+Offsets = Mapping[TopicPartition, int]
+"""The next offset to commit of each partition."""
+
+
+class Owner(Protocol):
+    """Does the work on the partitions of a member. All methods are called on the event loop."""
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Prepare for partitions. They are paused until this returns."""
+
+    async def revoked(self, partitions: Collection[TopicPartition], deadline: float) -> None:
+        """Finish the work on partitions until the deadline, in seconds of `time.monotonic`; later, only forget it."""
+
+    def committed(self, offsets: Offsets, error: KafkaError | None) -> None:
+        """Take note of the answer to a commit."""
+
+    async def crash(self, reason: BaseException) -> None:
+        """End with an error."""
