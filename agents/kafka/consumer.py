@@ -76,6 +76,7 @@ class KafkaConsumer:
         """Stop fetching until the next `take`; return the messages that were taken meanwhile."""
         with self._changed:
             self._is_wanted = False
+        self._arrived.set()  # nothing arrives any more for a `take` that waits
         if self._is_polling:
             await asyncio.to_thread(self._wait_until_parked)
         return self._take_fetched()
@@ -92,14 +93,6 @@ class KafkaConsumer:
         taken = await self.park()
         self.client.incremental_unassign([Position(tp.topic, tp.partition) for tp in partitions])
         return taken
-
-    def highwater(self, partition: TopicPartition) -> int | None:
-        """Return the offset after the last message as the latest fetch told it; None if no fetch told it yet."""
-        try:
-            _, end = self.client.get_watermark_offsets(Position(partition.topic, partition.partition), cached=True)
-        except KafkaException:
-            return None
-        return None if end < 0 else end
 
     async def close(self) -> None:
         """Stop the thread and close the client."""

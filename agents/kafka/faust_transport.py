@@ -12,7 +12,6 @@ import asyncio
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, ClassVar, cast
 
 from aiokafka import TopicPartition
@@ -76,6 +75,7 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.buffers = FetchBuffers(MAX_TOPIC_BYTES)
         self._reader: KafkaConsumer | None = None
+        self._changing = asyncio.Lock()
         self._fetching: set[TP] = set()
         """The partitions that are assigned to the reader."""
         self._acknowledged: dict[TP, int] = {}
@@ -87,7 +87,7 @@ class Consumer(driver.Consumer):
         """Fetch until one of the active partitions has messages, or for `timeout` seconds."""
         active = active_partitions or set()
         self._line_thread.note_activity()
-        await self._fetch_from(set(self.buffers.open_among(active)))
+        await self._change_fetching(lambda: set(self.buffers.open_among(self._get_active_partitions())))
         if self._fetching and not self.buffers.ready(active):
             self._store(await self._librdkafka().take(timeout))
         elif not self.buffers.ready(active):
@@ -159,17 +159,22 @@ class Consumer(driver.Consumer):
             self._reader = cast(Transport, self.transport).new_reader()
         return self._reader
 
-    async def _fetch_from(self, wanted: set[TP]) -> None:
-        """Fetch from these partitions only."""
-        if wanted == self._fetching:
-            return
-        reader = self._librdkafka()
-        self._store(await reader.park())
-        if self._fetching - wanted:
-            self._store(await reader.unassign(self._fetching - wanted))
-        if wanted - self._fetching:
-            self._store(await reader.assign({tp: self.buffers.next_offset(tp) for tp in wanted - self._fetching}))
-        self._fetching = wanted
+    async def _change_fetching(self, choose: Callable[[], set[TP]]) -> None:
+        """Fetch only from the partitions that `choose` returns. It is called once no other change is being made."""
+        async with self._changing:
+            wanted = choose()
+            if wanted == self._fetching:
+                return
+            reader = self._librdkafka()
+            self._store(await reader.park())
+            if self._fetching - wanted:
+                self._store(await reader.unassign(self._fetching - wanted))
+            if wanted - self._fetching:
+                self._store(await reader.assign({tp: self.buffers.next_offset(tp) for tp in wanted - self._fetching}))
+            self._fetching = wanted
+
+    async def _stop_fetching(self, partitions: Iterable[TP]) -> None:
+        await self._change_fetching(lambda: self._fetching.difference(partitions))
 
     def _store(self, fetched: Mapping[TopicPartition, list[Fetched]]) -> None:
         for tp, messages in fetched.items():
@@ -196,7 +201,7 @@ class Consumer(driver.Consumer):
         changelogs = self.app.tables.changelog_topics
         await self._seek_all({tp: offset for tp, offset in committed.items() if offset})
         fresh = [tp for tp in assigned if not committed.get(tp) and tp.topic not in changelogs]
-        await self._fetch_from(self._fetching - set(fresh))
+        await self._stop_fetching(fresh)
         self.buffers.clear(fresh)
         return committed
 
@@ -210,7 +215,7 @@ class Consumer(driver.Consumer):
         await self._seek_all({partition: offset})
 
     async def _seek_all(self, offsets: Mapping[TP, int]) -> None:
-        await self._fetch_from(self._fetching - offsets.keys())
+        await self._stop_fetching(offsets)
         for tp, offset in offsets.items():
             self.buffers.seek(tp, offset)
 
@@ -220,8 +225,8 @@ class Consumer(driver.Consumer):
         return offset if offset >= 0 else None
 
     def highwater(self, tp: TP) -> int:
-        """Return the offset after the last message of a partition, as far as the reader knows it; 0 if it does not."""
-        return (self._reader.highwater(tp) if self._reader is not None else None) or 0
+        """Return the offset after the last message that was fetched, for Faust's monitor; 0 before the first one."""
+        return max(0, self.buffers.next_offset(tp))
 
     async def perform_seek(self) -> None:
         """Stop the flow of messages before the seek; Faust resumes it right afterwards."""
@@ -258,7 +263,7 @@ class Consumer(driver.Consumer):
         if not self.app.should_stop:
             await self.commit()
         await super().on_partitions_revoked(revoked)
-        await self._fetch_from(self._fetching - revoked)
+        await self._stop_fetching(revoked)
         self.buffers.clear(revoked)
         for tp in revoked:
             self._acknowledged.pop(tp, None)
@@ -277,10 +282,11 @@ class Consumer(driver.Consumer):
 
     async def on_stop(self) -> None:
         """Close the reader last: acknowledgements may still arrive while Faust waits for open messages."""
-        with suppress(asyncio.CancelledError):
+        try:
             await super().on_stop()
-        if self._reader is not None:
-            await self._reader.close()
+        finally:
+            if self._reader is not None:
+                await self._reader.close()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Do nothing. Faust looks here at aiokafka's fetcher for partitions that stand still; it does not fetch."""
