@@ -16,6 +16,7 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ class ForkServer:
         _, output, _, _ = socket.recv_fds(connection, 1, 2)
         with connection.makefile() as lines:
             request = Request.decode(lines.readline())
+        assert threading.active_count() == 1, "a forked process has only the thread that forked it"
         pid = os.fork()
         if pid == 0:
             connection.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metroline.routing.errors import MalformedRecord
@@ -267,6 +267,9 @@ packed = st.lists(st.one_of(nearly_good(), st.sampled_from(GOOD + ODD_LINES)), m
     st.lists(st.one_of(nearly_good(), packed, st.sampled_from(ODD_LINES)), min_size=1, max_size=4),
     st.sampled_from(READERS),
 )
+@example([b'{"a":18446744073709551616}'], READERS[1])
+@example([b'{"a":1e400}'], READERS[0])
+@example([b'{"a":1}\n\n{"a":2}\n'], READERS[1])
 @examples(500)
 def test_messages_that_are_read_at_once_are_those_that_each_alone_would_be_records(
     values: list[bytes], reader: FieldReader
