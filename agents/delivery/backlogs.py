@@ -17,6 +17,9 @@ from metroline.routing.errors import MetrolineError
 RETRY_SECONDS = 1.0
 """Time after which the brokers are asked again if they did not answer."""
 
+RECOUNT_SECONDS = 5.0
+"""Time between two looks for places of which the worker lost count."""
+
 EndsOf = Callable[[Collection[TP]], Awaitable[Mapping[TP, int]]]
 """Returns the offset after the last message of each of these partitions."""
 
@@ -38,13 +41,22 @@ class Backlogs:
         played = [tp for tp in positions if self._trains.calls_at(self._topics.address(tp.topic))]
         self._trains.detours.assign({self._place(tp): positions[tp] for tp in played})
         if played:
-            self._task = asyncio.create_task(self._find(played))
+            self._task = asyncio.create_task(self._watch(played))
 
     def revoked(self) -> None:
         """Send everything by the bus until partitions are assigned again."""
         self._trains.detours.revoke()
         if self._task is not None:
             self._task.cancel()
+
+    async def _watch(self, partitions: Collection[TP]) -> None:
+        await self._find(partitions)
+        while True:
+            await asyncio.sleep(RECOUNT_SECONDS)
+            lost = self._trains.detours.recount()
+            if lost:
+                await asyncio.sleep(RETRY_SECONDS)  # until what was sent before is written
+                await self._find([TP(self._topics.at(address), partition) for address, partition in lost])
 
     async def _find(self, partitions: Collection[TP]) -> None:
         while True:

@@ -11,6 +11,9 @@ from metroline.routing.messages.record_ids import RecordId
 Place = tuple[str, int]
 """An address and a partition."""
 
+MAX_SENT = 10_000
+"""Envelopes that are remembered of a place. More wait only at a stop that is slow, and packs go by the bus there."""
+
 
 @dataclass(slots=True)
 class _Waiting:
@@ -19,7 +22,7 @@ class _Waiting:
     position: int
     """The offset of the next message that the agent handles."""
     end: int | None = None
-    """The offset after the last message that was there when the partition was assigned; None if it is not known yet."""
+    """The offset after the last message that was there when the brokers were asked; None if it is not known."""
     sent: set[tuple[str, RecordId]] = field(default_factory=set)
     """The first records of the envelopes that this worker has sent there since."""
 
@@ -34,10 +37,18 @@ class Detours:
 
     def __init__(self) -> None:
         self._places: dict[Place, _Waiting] = {}
+        self.lost: set[Place] = set()
+        """Places where more was sent than is remembered. Ask the brokers for their ends, and call `found`."""
 
     def assign(self, positions: Mapping[Place, int]) -> None:
         """Set the places of this worker, with the offset that it reads next in each. None of them is clear yet."""
         self._places = {place: _Waiting(position) for place, position in positions.items()}
+        self.lost.clear()
+
+    def recount(self) -> set[Place]:
+        """Return the lost places. What was sent there since they were lost is remembered."""
+        places, self.lost = self.lost, set()
+        return places
 
     def found(self, ends: Mapping[Place, int]) -> None:
         """Set the offset after the last message of each place, found after the places were assigned."""
@@ -48,6 +59,7 @@ class Detours:
     def revoke(self) -> None:
         """Forget all places."""
         self._places = {}
+        self.lost.clear()
 
     def is_clear(self, place: Place) -> bool:
         """Return whether the place is this worker's and nothing waits there."""
@@ -57,8 +69,13 @@ class Detours:
     def sent(self, address: str, envelope: Envelope) -> None:
         """Note an envelope that is sent by the bus."""
         waiting = self._places.get((address, envelope.origin.partition))
-        if waiting is not None:
-            waiting.sent.add(_first_record(envelope))
+        if waiting is None:
+            return
+        waiting.sent.add(_first_record(envelope))
+        if len(waiting.sent) >= MAX_SENT:
+            waiting.sent.clear()
+            waiting.end = None
+            self.lost.add((address, envelope.origin.partition))
 
     def refused(self, address: str, envelope: Envelope) -> None:
         """Forget an envelope that no broker accepts."""
