@@ -87,7 +87,7 @@ class AckTracker:
         """Discard all pending messages. Called when partitions are reassigned, as the messages are delivered again."""
         for queue in self._queues.values():
             for pending in queue:
-                pending.is_discarded = True
+                pending.discard()
         self._queues.clear()
         self._resets += 1
         self._count = self._bytes = 0

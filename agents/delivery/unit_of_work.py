@@ -44,7 +44,7 @@ class UnitOfWork:
     with something that failed is never complete, so its message comes again.
     """
 
-    __slots__ = ("_completed", "_has_failed", "_open", "is_discarded", "taken_at", "time", "under_way")
+    __slots__ = ("_completed", "_has_failed", "_is_discarded", "_open", "taken_at", "time", "under_way")
 
     def __init__(
         self, time: WorkTime, completed: Callable[[], None] | None = None, taken_at: float | None = None
@@ -55,8 +55,7 @@ class UnitOfWork:
         """
         self.time = time
         self.taken_at = time.clock() if taken_at is None else taken_at
-        self.is_discarded = False
-        """True if its message comes again, since partitions were reassigned: what has not begun may be left out."""
+        self._is_discarded = False
         self.under_way: deque[Pack] | None = None
         """Packs that go on in memory while somebody handles them one after the other."""
         self._completed = completed
@@ -66,6 +65,15 @@ class UnitOfWork:
     @property
     def is_complete(self) -> bool:
         return not self._open
+
+    @property
+    def is_discarded(self) -> bool:
+        """True if its message comes again, since partitions were reassigned: what has not begun may be left out."""
+        return self._is_discarded
+
+    def discard(self) -> None:
+        """Note that its message comes again."""
+        self._is_discarded = True
 
     def is_over(self, now: float) -> bool:
         """Return whether the time for this unit is up; `now` is in seconds since the epoch."""
@@ -126,6 +134,11 @@ class JointWork(UnitOfWork):
         self._units = units
         for unit in units:
             unit.hold()
+
+    @property
+    def is_discarded(self) -> bool:
+        """True if all messages of the units come again."""
+        return all(unit.is_discarded for unit in self._units)
 
     def complete(self) -> None:
         """Release the units."""

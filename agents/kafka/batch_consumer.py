@@ -22,8 +22,9 @@ from metroline.agents.kafka.progress import Progress
 from metroline.agents.kafka.tansu import may_leave
 from metroline.routing.errors import MetrolineError
 
-MAX_OPEN_BATCHES = 64
-"""Batches of a partition that may be unconfirmed while the next one is handled."""
+MAX_OPEN_BATCHES = 4_096
+"""Batches of a partition that may be unconfirmed while the next one is handled. Behind one that a slow record holds
+open, there may be many that are done."""
 
 COMMIT_SECONDS = 1.0
 """Time between two commits."""

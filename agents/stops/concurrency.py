@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.handling import outcome_of
 from metroline.agents.delivery.pacing import Pacer
-from metroline.agents.delivery.unit_of_work import JointWork, UnitOfWork
+from metroline.agents.delivery.unit_of_work import UnitOfWork
+from metroline.agents.stops.leaving import Depart, Leaving, Load
 from metroline.agents.stops.service_run import ServiceRun
-from metroline.routing.journeys.departures import Departures
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.messages.record_ids import Origin
 
 HELD_PER_PLACE = 2
 """Records that a stop holds for each one that it may handle at once, before it takes no more messages."""
@@ -23,42 +20,8 @@ HELD_PER_PLACE = 2
 MAX_HELD_BYTES = 4 * 1024 * 1024
 """Bytes of records at which a stop takes no more messages."""
 
-GATHER_SECONDS = 0.005
-"""Time for which a finished record of a busy stop waits for others to leave with it."""
-
 SWEEP_SECONDS = 0.25
 """Time between two looks for records that wait although their time is up."""
-
-Depart = Callable[[Departures, ServiceRun, Sequence[int]], None]
-"""Adds finished records of a run, by their indexes, to departures."""
-
-
-@dataclass(slots=True, eq=False)
-class Load:
-    """The records of a segment at the stop. Their unit of work is held until all of them have left."""
-
-    envelope: Envelope
-    unit: UnitOfWork
-    run: ServiceRun
-    records: int
-    """Number of records that have not left."""
-    bytes_per_record: float
-
-    @property
-    def waiting(self) -> range:
-        """The indexes of the records that have not begun."""
-        return range(self.run.answers.taken, len(self.run))
-
-    def is_over(self, now: float) -> bool:
-        """Return whether the records that have not begun go back; unless the worker drains, the first one never does.
-
-        A stop that is slower than the time for a unit would otherwise write all that it holds again and again.
-        """
-        return (self.run.answers.taken > 0 or self.unit.time.is_draining) and self.unit.is_over(now)
-
-
-Finished = tuple[Load, Sequence[int]]
-"""Records that leave the stop, by their indexes. Those that have not begun go back to it."""
 
 
 class ConcurrentCalls:
@@ -69,20 +32,17 @@ class ConcurrentCalls:
     """
 
     def __init__(self, bus: Bus, pacer: Pacer, stop: str, concurrency: int, depart: Depart) -> None:
-        self.bus = bus
         self.stop = stop
         self.concurrency = concurrency
         self._clock = bus.work_time.clock
         self._pacer = pacer
-        self._depart = depart
+        self._leaving = Leaving(bus, stop, depart, lambda: bool(self._waiting), self._leave_behind)
         self._waiting: deque[Load] = deque()
         """The loads with records that have not begun."""
-        self._finished: list[Finished] = []
         self._records = 0
         """Number of records that are at the stop."""
         self._bytes = 0.0
         self._workers: set[asyncio.Task[None] | None] = set()
-        self._leaving: asyncio.Task[None] | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
 
@@ -136,7 +96,7 @@ class ConcurrentCalls:
                 await load.run.run_async(place)
             except Exception as error:  # noqa: BLE001 - a defect of Metroline: the record becomes a dead letter
                 load.run.answers.ends[place] = outcome_of(error, self.stop)
-            self._finish(load, (place,))
+            self._leaving.add(load, (place,))
             await self._pacer.pause()
         self._workers.discard(asyncio.current_task())  # at once: whoever comes next needs to know
 
@@ -158,7 +118,7 @@ class ConcurrentCalls:
         if load.unit.is_discarded:
             self._leave_behind(load, len(load.waiting))
         elif load.waiting:
-            self._finish(load, load.waiting)
+            self._leaving.add(load, load.waiting)
 
     def _sweep(self) -> None:
         """Give up what waits although its time is up, even if no call ends."""
@@ -169,59 +129,6 @@ class ConcurrentCalls:
             self._give_up(load)
         if self._waiting:
             self._sweep_timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
-
-    def _finish(self, load: Load, places: Sequence[int]) -> None:
-        self._finished.append((load, places))
-        if self._leaving is None:
-            self._leaving = asyncio.create_task(self._leave())
-
-    async def _leave(self) -> None:
-        """Send on what has finished, until nothing has. Packs leave one after the other, and so in order."""
-        try:
-            while self._finished:
-                if self._waiting:  # the stop is busy: more will finish in a moment
-                    await asyncio.sleep(GATHER_SECONDS)
-                finished, self._finished = self._finished, []
-                groups: dict[tuple[str, Origin], dict[Load, list[int]]] = {}
-                for load, places in finished:
-                    group = groups.setdefault((load.envelope.strategy, load.envelope.origin), {})
-                    group.setdefault(load, []).extend(places)
-                for group in groups.values():
-                    await self._send_on(group)
-        finally:
-            self._leaving = None
-
-    async def _send_on(self, group: Mapping[Load, list[int]]) -> None:
-        """Send on finished records with one origin and strategy."""
-        unit = JointWork(list(dict.fromkeys(load.unit for load in group)))
-        try:
-            await self.bus.dispatch(self._departures(group), unit)
-        except Exception as error:  # noqa: BLE001 - a defect of Metroline: the unit logs it, and its messages come again
-            unit.fail(error)
-        else:
-            unit.release()
-        for load, places in group.items():
-            self._leave_behind(load, len(places))
-
-    def _departures(self, group: Mapping[Load, list[int]]) -> Departures:
-        """Return what leaves."""
-        envelope = next(iter(group)).envelope
-        departures = self.bus.departures(envelope)
-        try:
-            for load, places in group.items():
-                self._add(departures, load.run, sorted(places))
-        except Exception as error:  # noqa: BLE001 - a defect of Metroline: the records become dead letters
-            outcome, departures = outcome_of(error, self.stop), self.bus.departures(envelope)
-            for load, places in group.items():
-                departures.end(load.run.answers.segment.part(sorted(places)), outcome)
-        return departures
-
-    def _add(self, departures: Departures, run: ServiceRun, places: Sequence[int]) -> None:
-        begun = [place for place in places if place < run.answers.taken]
-        if len(begun) < len(places):
-            departures.send_back(run.answers.segment.part(places[len(begun) :]), self.stop)
-        if begun:
-            self._depart(departures, run, begun)
 
     def _leave_behind(self, load: Load, count: int) -> None:
         """Forget records that have left; release the unit of work once all records of a segment have."""

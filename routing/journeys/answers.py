@@ -193,10 +193,9 @@ def depart(
             _depart_failed(departures, failure, segment.part(failed), policy, now, jitter)
         places = [place for place in places if place not in answers.failures]
     if places:
-        handled = segment.part(places).visited(stop, now)
         lines = tuple(answers.lines if len(places) == every else [answers.lines[place] for place in places])
-        next_steps = _next_steps(answers, places, stop)
-        departures.add_each(replace(handled, lines=lines), next_steps, stop)
+        handled = segment.part(places).visited(stop, now, lines)
+        departures.add_each(handled, _next_steps(answers, places, stop), stop)
 
 
 def _depart_failed(

@@ -101,10 +101,14 @@ class Segment:
             return self
         return replace(self, ids=tuple([self.ids[i] for i in indexes]), lines=tuple([self.lines[i] for i in indexes]))
 
-    def visited(self, stop: str, at: float) -> Segment:
-        """Return the segment with a visit to this stop added; `at` is in seconds since the epoch."""
+    def visited(self, stop: str, at: float, lines: tuple[bytes, ...] | None = None) -> Segment:
+        """Return the segment with a visit to this stop added; `at` is in seconds since the epoch.
+
+        `lines` are the records as the stop left them. Default: unchanged.
+        """
         chosen = self.chosen or Provenance(None, "unknown", 0)
-        return replace(self, history=(*self.history, Visit(stop, at, chosen.rule, chosen.by, chosen.version)))
+        history = (*self.history, Visit(stop, at, chosen.rule, chosen.by, chosen.version))
+        return replace(self, history=history, lines=self.lines if lines is None else lines)
 
     def size(self) -> int:
         """Return the size of the records in bytes, with one newline each."""

@@ -110,3 +110,12 @@ async def test_a_unit_that_failed_never_confirms() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
     assert not confirmation.done()
+
+
+def test_units_that_travel_together_are_discarded_once_all_of_them_are() -> None:
+    first, second = UnitOfWork(work_time()), UnitOfWork(work_time())
+    joint = JointWork([first, second])
+    first.discard()
+    assert not joint.is_discarded
+    second.discard()
+    assert joint.is_discarded

@@ -59,7 +59,7 @@ def records(count: int, slow: bool) -> list[bytes]:
 async def test_a_stop_that_does_not_move_leaves_the_others_at_their_pace_and_memory_bounded(depot: Depot) -> None:
     depot.write(SERVICES, RULES)
     await depot.create_source()
-    worker = depot.start("signpost")
+    worker = depot.start("signpost", CHAINING="on")  # the records that it holds are then open at the source as well
     await depot.ready(worker)
     await depot.push(records(200, slow=False))
     await depot.settled(200)
