@@ -27,6 +27,9 @@ GIVE_UP_SECONDS = 30.0
 POLL_SECONDS = 0.5
 """Time that the producer's thread waits for answers of the brokers."""
 
+LINGER_MS = 1
+"""Time that a message waits for others to share a request: a look at the source makes several within this time."""
+
 FLUSH_SECONDS = 5.0
 """Time that closing waits for unconfirmed messages."""
 
@@ -70,7 +73,7 @@ class KafkaProducer:
         self._config = {
             **config,
             "enable.idempotence": True,
-            "linger.ms": 0,
+            "linger.ms": LINGER_MS,
             "message.max.bytes": message_bytes,
             "message.timeout.ms": int(GIVE_UP_SECONDS * 1000),
             **Complaints("producer").config,
