@@ -57,6 +57,8 @@ class WorkInHand:
 
     async def wait_until_idle(self, seconds: float) -> None:
         """Return once all batches are handled, or after `seconds`."""
+        if not self._count:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()

@@ -49,10 +49,13 @@ class LiveRules:
 
     @property
     def current(self) -> RuleTables | None:
-        """The tables to decide by; None before the first version."""
-        if len(self._table.data) != self._seen or (self._refused and {*self._served()} != self._served_then):
+        """The tables to decide by; None before the first version, and while the table is yet to be read."""
+        if self._recovered() and self._is_stale():
             self._reload()
         return self._current
+
+    def _is_stale(self) -> bool:
+        return len(self._table.data) != self._seen or (bool(self._refused) and {*self._served()} != self._served_then)
 
     @property
     def rule_tables(self) -> RuleTables:

@@ -8,7 +8,10 @@ import orjson
 import pytest
 
 from metroline.agents.rules_agent import RulesAgent, publish_first
+from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.publication import Publication
+from metroline.routing.rules.table import RulesTable
+from metroline.routing.strategies import strategy_named
 from tests.support.bench import RULES, Bench, until
 
 INVALID = '[[rules]]\nafter = "source"\n'
@@ -22,6 +25,22 @@ async def test_a_worker_without_a_table_has_no_books_and_version_0() -> None:
 
     assert bench.rule_tables.current is None
     assert bench.rule_tables.version == 0
+
+
+async def test_a_table_that_is_yet_to_be_read_has_no_version_even_if_some_of_it_is_there(bench: Bench) -> None:
+    is_read = False
+    rules = LiveRules(
+        RulesTable.parse(RULES, 0, "the file"),
+        bench.rules,
+        lambda: bench.served,
+        strategy_named("signpost"),
+        lambda: is_read,
+    )
+    assert rules.version == 0
+
+    bench.publish(TO_B, replaces=1)
+    is_read = True
+    assert rules.version == 2
 
 
 async def test_the_newest_version_decides_and_the_file_stays_beside_it(bench: Bench) -> None:
