@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from weakref import WeakValueDictionary
 
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
@@ -29,10 +30,13 @@ class Arrivals:
         self.outcomes = outcomes
         self.writer = writer
         self._blocks: OrderedDict[bytes, SettledBlock] = OrderedDict()
+        self._unwritten: WeakValueDictionary[bytes, SettledBlock] = WeakValueDictionary()
+        """The blocks that are still in use, among them all whose entries are yet to be written."""
 
     def reset(self) -> None:
         """Discard the decoded blocks, which may be older than the table. Called when partitions are reassigned."""
         self._blocks.clear()
+        self._unwritten.clear()
         self.writer.reset()
 
     async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
@@ -59,9 +63,13 @@ class Arrivals:
     def _block(self, key: bytes) -> SettledBlock:
         block = self._blocks.get(key)
         if block is None:
+            block = self._unwritten.get(key)
+        if block is None:
             stored = self.outcomes.read(key)
-            block = self._blocks[key] = SettledBlock() if stored is None else SettledBlock.decode(stored)
-            if len(self._blocks) > MAX_DECODED:
-                self._blocks.popitem(last=False)
+            block = SettledBlock() if stored is None else SettledBlock.decode(stored)
+            self._unwritten[key] = block
+        self._blocks[key] = block
         self._blocks.move_to_end(key)
+        if len(self._blocks) > MAX_DECODED:
+            self._blocks.popitem(last=False)
         return block

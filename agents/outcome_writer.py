@@ -106,25 +106,32 @@ class OutcomeWriter:
         return settled.recorded
 
     async def _write_waiting(self) -> None:
-        """Write the records of all waiting settlements, together as far as they have one origin and strategy."""
+        """Write the records of all waiting settlements, at most once in `WRITE_SECONDS`."""
         while self._waiting:
             rest = self._wrote_at + WRITE_SECONDS - self.clock()
             if 0 < rest <= WRITE_SECONDS:
                 await asyncio.sleep(rest)
             self._wrote_at = self.clock()
             settled, self._waiting = self._waiting, []
-            blocks = {key: (one, block) for one in settled for key, block in one.settlement.touched.items()}
-            entries = {key: (one, block.encode()) for key, (one, block) in blocks.items()}
-            confirmations = [confirmation for one in settled for confirmation in one.replayed]
-            groups: dict[tuple[str, Origin], list[Segment]] = {}
-            for one in settled:
-                groups.setdefault((one.envelope.strategy, one.origin), []).extend(one.settlement.fresh)
-            for (strategy, origin), fresh in groups.items():
-                for ending, address in OUTCOME_TOPICS.items():
-                    confirmations += await self._write_records(address, strategy, origin, _ending_as(ending, fresh))
-            self._written.append(_Written(settled, confirmations, entries))
+            try:
+                self._written.append(await self._write_settled(settled))
+            except Exception as error:  # noqa: BLE001 - a defect of Metroline: their messages come again
+                _fail(settled, error)
             if self._recording is None or self._recording.done():
                 self._recording = asyncio.create_task(self._record())
+
+    async def _write_settled(self, settled: list[_Settled]) -> _Written:
+        """Write the records of settlements, together as far as they have one origin and strategy."""
+        blocks = {key: (one, block) for one in settled for key, block in one.settlement.touched.items()}
+        entries = {key: (one, block.encode()) for key, (one, block) in blocks.items()}
+        confirmations = [confirmation for one in settled for confirmation in one.replayed]
+        groups: dict[tuple[str, Origin], list[Segment]] = {}
+        for one in settled:
+            groups.setdefault((one.envelope.strategy, one.origin), []).extend(one.settlement.fresh)
+        for (strategy, origin), fresh in groups.items():
+            for ending, address in OUTCOME_TOPICS.items():
+                confirmations += await self._write_records(address, strategy, origin, _ending_as(ending, fresh))
+        return _Written(settled, confirmations, entries)
 
     async def _write_records(
         self, address: str, strategy: str, origin: Origin, segments: Sequence[Segment]
@@ -143,21 +150,27 @@ class OutcomeWriter:
         """
         while self._written:
             written = self._written.popleft()
-            await all_of(written.confirmations)
-            confirmations = [
-                await self.outcomes.put(self.bus, one.origin.partition, key, entry)
-                for key, (one, entry) in written.entries.items()
-                if self._is_current(one)
-            ]
-            current = list(filter(self._is_current, written.settled))
-            fresh: dict[Origin, list[Segment]] = {}
-            for one in current:
-                fresh.setdefault(one.origin, []).extend(one.settlement.fresh)
-            for origin, segments in fresh.items():
-                confirmations += await self._show(origin, segments)
-            await all_of(confirmations)
-            for one in current:
-                one.recorded.set_result(None)
+            try:
+                await self._record_written(written)
+            except Exception as error:  # noqa: BLE001 - a defect of Metroline: their messages come again
+                _fail(written.settled, error)
+
+    async def _record_written(self, written: _Written) -> None:
+        await all_of(written.confirmations)
+        confirmations = [
+            await self.outcomes.put(self.bus, one.origin.partition, key, entry)
+            for key, (one, entry) in written.entries.items()
+            if self._is_current(one)
+        ]
+        current = list(filter(self._is_current, written.settled))
+        fresh: dict[Origin, list[Segment]] = {}
+        for one in current:
+            fresh.setdefault(one.origin, []).extend(one.settlement.fresh)
+        for origin, segments in fresh.items():
+            confirmations += await self._show(origin, segments)
+        await all_of(confirmations)
+        for one in current:
+            one.recorded.set_result(None)
 
     def _is_current(self, settled: _Settled) -> bool:
         """Return whether this worker has owned the partition since; otherwise the new owner settles the records."""
@@ -177,3 +190,10 @@ class OutcomeWriter:
 
 def _ending_as(ending: Ending, segments: list[Segment]) -> tuple[Segment, ...]:
     return tuple(one for one in segments if one.outcome is not None and one.outcome.ending is ending)
+
+
+def _fail(settled: list[_Settled], error: Exception) -> None:
+    """Have the messages of settlements handled again; their units of work log the error."""
+    for one in settled:
+        if not one.recorded.done():
+            one.recorded.set_exception(error)

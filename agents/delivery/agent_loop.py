@@ -74,6 +74,7 @@ class AgentLoop:
                     await self._handle_batch(event, handle, unit)
                     unit.release()
                 self.work.done(event.message.topic)
+                del event, unit  # an agent that rests holds no message
         finally:
             self._trackers.remove(tracker)
             self.bus.trains.detours.revoke()  # nothing goes on in memory to an agent that has ended
@@ -92,8 +93,9 @@ class AgentLoop:
                 await self._dead_letter_message(tp, offset, str(error), error.raw, unit)
         for _, alike in groupby(arrived, key=lambda one: (one.envelope.strategy, one.envelope.origin)):
             await self._handle_joined(list(alike), handle, unit)
-        place = (self.bus.topics.address(tp.topic), tp.partition)
-        self.bus.trains.detours.handled(place, event.message.offset + 1, [one.envelope for one in arrived])
+        if not unit.is_discarded:  # otherwise the partition was assigned again, and the messages come again
+            place = (self.bus.topics.address(tp.topic), tp.partition)
+            self.bus.trains.detours.handled(place, event.message.offset + 1, [one.envelope for one in arrived])
 
     async def _handle_joined(self, arrived: list[_Arrived], handle: Handle, unit: UnitOfWork) -> None:
         """Handle envelopes as one; if that fails, each by itself, so that only the one at fault is given up."""

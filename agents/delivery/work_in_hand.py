@@ -9,6 +9,9 @@ from contextlib import suppress
 RECENT_SECONDS = 1.0
 """Time for which a wait counts as the present one."""
 
+STRETCH_SECONDS = 60.0
+"""Stretch of time of which the shortest wait is remembered; that of the stretch before it counts as well."""
+
 
 class WorkInHand:
     """The batches of some topics that the agents of this worker were handed and have not handled.
@@ -25,6 +28,9 @@ class WorkInHand:
         self._idle = asyncio.Event()
         self._idle.set()
         self._shortest: float | None = None
+        self._shortest_before: float | None = None
+        """The shortest waits in this stretch of time and in the one before it."""
+        self._stretch_began = 0.0
         self._wait = 0.0
         self._noted_at = 0.0
 
@@ -66,19 +72,22 @@ class WorkInHand:
     def waited(self, topic: str, written_at: float) -> None:
         """Note that a message is taken up now that was written at this time, in seconds since the epoch.
 
-        The shortest wait seen so far is subtracted: the clock of the sender may be another one, and no message is read
-        as soon as it is written.
+        The shortest wait of the last minutes is subtracted: the clock of the sender may be another one, and no message
+        is read as soon as it is written. It is not remembered for longer, since clocks are put right at times.
         """
         if topic not in self._topics:
             return
         now = self._clock()
+        if not 0 <= now - self._stretch_began <= STRETCH_SECONDS:
+            self._shortest_before, self._shortest, self._stretch_began = self._shortest, None, now
         wait = now - written_at
         self._shortest = wait if self._shortest is None else min(wait, self._shortest)
-        excess = wait - self._shortest
-        if excess > self._wait or now - self._noted_at > RECENT_SECONDS:
+        usual = self._shortest if self._shortest_before is None else min(self._shortest, self._shortest_before)
+        excess = wait - usual
+        if excess > self._wait or not 0 <= now - self._noted_at <= RECENT_SECONDS:
             self._wait, self._noted_at = excess, now
 
     @property
     def behind(self) -> float:
         """Return by how many seconds messages of the bus waited longer than usual in the last second."""
-        return self._wait if self._clock() - self._noted_at <= RECENT_SECONDS else 0.0
+        return self._wait if 0 <= self._clock() - self._noted_at <= RECENT_SECONDS else 0.0

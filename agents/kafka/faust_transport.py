@@ -9,9 +9,11 @@ partition as one event, so that the cost of an event is shared.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, cast
 
 from aiokafka import TopicPartition
@@ -35,8 +37,11 @@ PREFETCH_KBYTES = 8 * 1024
 FULL_SECONDS = 0.02
 """Time after which librdkafka looks again whether it may fetch, if it held `PREFETCH_KBYTES`."""
 
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 3.0
 """Time that open messages have to be acknowledged when partitions are revoked or the worker stops."""
+
+LEAVE_SECONDS = 2.0
+"""Time for leaving the group when the worker stops."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -48,6 +53,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         consumer._fetcher._fetch_task.cancel()
         await leave_only_stable_groups(consumer, cast(Transport, self.transport).cluster)
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group. A rebalance that is under way is not waited for: the member's session then expires."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await super().on_thread_stop()
 
     def note_activity(self) -> None:
         """Tell aiokafka that messages are being taken; otherwise it would leave the group as an idle member."""
@@ -250,6 +261,17 @@ class Consumer(driver.Consumer):
             self._waiting_for_ack.set_result(None)
         return True
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets; those that could not be committed are tried again with the next commit."""
+        is_done = await super()._commit(offsets)
+        if not is_done:
+            for tp in self.assignment().intersection(offsets):
+                self._acknowledged.setdefault(tp, offsets[tp])
+        return bool(is_done)
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        return True  # what is acknowledged is in order, and is forgotten once it is committed
+
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:
         return [tp for tp in self._acknowledged if topics is None or tp in topics or tp.topic in topics]
 
@@ -268,15 +290,28 @@ class Consumer(driver.Consumer):
         for tp in revoked:
             self._acknowledged.pop(tp, None)
         cast(Transport, self.transport).reset()
+        self._unacked_messages.clear()  # they are discarded, and nobody acknowledges them any more
 
     async def wait_empty(self) -> None:
-        """Wait up to `DRAIN_SECONDS` for open messages. The others come again, here or on another worker."""
+        """Wait up to `DRAIN_SECONDS` for open messages. The others come again, here or on another worker.
+
+        Faust's own method cannot be given a time: it takes a cancellation for the end of one of its waits.
+        """
         drain = cast(Transport, self.transport).drain
+        deadline = time.monotonic() + DRAIN_SECONDS
         drain(True)
         try:
-            await asyncio.wait_for(super().wait_empty(), DRAIN_SECONDS)
-        except TimeoutError:
-            self.log.info("%d messages are left open and come again", len(self._unacked_messages))
+            while self._unacked_messages and not self.should_stop:
+                gc.collect()  # messages that nobody holds any more are not open
+                await self.commit()
+                seconds = min(1.0, deadline - time.monotonic())
+                if seconds <= 0:
+                    self.log.info("%d messages are left open and come again", len(self._unacked_messages))
+                    break
+                acknowledged = self._waiting_for_ack = asyncio.get_running_loop().create_future()
+                await asyncio.wait([acknowledged], timeout=seconds)
+                self._clean_unacked_messages()
+            await self.commit_and_end_transactions()
         finally:
             drain(False)
 

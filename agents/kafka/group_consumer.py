@@ -118,4 +118,8 @@ class GroupConsumer:
         if not self._thread.is_alive():
             raise ClusterError(f"{self.name} has ended")
         self._thread.post(ask)
-        return await asyncio.wrap_future(answer)
+        try:
+            async with asyncio.timeout(2 * ANSWER_SECONDS):
+                return await asyncio.wrap_future(answer)
+        except TimeoutError:
+            raise ClusterError(f"{self.name} got no answer") from None

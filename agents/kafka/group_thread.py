@@ -234,6 +234,7 @@ class GroupThread(Thread):
         deadline = time.monotonic() + seconds
         finished = self._start(self._owner.revoked(partitions, deadline))
         while finished is not None and not finished.done() and time.monotonic() < deadline + MARGIN_SECONDS:
+            self._run_posted(client)  # the owner may have a question
             with suppress(NotYet):
                 finished.result(0.01)
         self._run_posted(client)  # sent before the partitions are released: librdkafka waits for open commits

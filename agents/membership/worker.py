@@ -96,7 +96,7 @@ class LiveWorkers:
 
     def behind(self, now: float) -> float:
         """Return the longest time for which messages wait for some worker, in seconds; 0 if all workers keep up."""
-        return max((worker.behind for worker in self.alive(now) if now - worker.at < BEHIND_SECONDS), default=0.0)
+        return max((worker.behind for worker in self.alive(now) if abs(now - worker.at) < BEHIND_SECONDS), default=0.0)
 
     def refuse_conflicts(self, me: WorkerInfo, now: float) -> None:
         """Raise `ConflictingRoles` if a live worker that started before `me` has a conflicting role."""

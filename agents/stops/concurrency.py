@@ -115,7 +115,7 @@ class ConcurrentCalls:
 
     def _give_up(self, load: Load) -> None:
         """Send back the records that have not begun; drop them if their message comes again anyway."""
-        if load.unit.is_discarded:
+        if load.unit.is_discarded and load.waiting:
             self._leave_behind(load, len(load.waiting))
         elif load.waiting:
             self._leaving.add(load, load.waiting)

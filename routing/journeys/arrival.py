@@ -34,9 +34,11 @@ def settle(
 ) -> Settlement:
     """Settle the records of an envelope and add reopened dead letters to `departures`.
 
-    Raise `MetrolineError` for a segment without an outcome, and for a request about records that are not dead letters.
-    `now` is in seconds since the epoch.
+    Raise `MetrolineError` for a segment without an outcome, and for a request about records that are not dead letters;
+    no block is changed then. `now` is in seconds since the epoch.
     """
+    for segment in envelope.segments:
+        _check(segment, Departures(departures.strategy, envelope.origin), rule_tables, now)
     settlement = Settlement()
     for segment in envelope.segments:
         if segment.request is not None:
@@ -46,9 +48,19 @@ def settle(
     return settlement
 
 
+def _check(segment: Segment, unused: Departures, rule_tables: RuleTables, now: float) -> None:
+    """Raise `MetrolineError` if a segment cannot be settled or reopened."""
+    if segment.request is None:
+        if segment.outcome is None:
+            raise MetrolineError("an envelope on the topic of the arrivals has no outcome")
+        return
+    if segment.outcome is None or segment.outcome.ending is not Ending.DEAD:
+        raise MetrolineError("only a dead letter can be replayed or discarded")
+    restart(unused, rule_tables, segment, now)
+
+
 def _settle(origin: Origin, segment: Segment, block_of: BlockOf, settlement: Settlement) -> None:
-    if segment.outcome is None:
-        raise MetrolineError("an envelope on the topic of the arrivals has no outcome")
+    assert segment.outcome is not None
     counted_as = outcome_key(segment.last_stop, segment.outcome)
     fresh: list[int] = []
     for number, places in by_block(segment.ids):
@@ -70,9 +82,7 @@ def _reopen(
     now: float,
 ) -> None:
     """Remove the outcome of dead letters and restart them; records that are no longer dead letters are left alone."""
-    if segment.outcome is None or segment.outcome.ending is not Ending.DEAD:
-        raise MetrolineError("only a dead letter can be replayed or discarded")
-    restart(Departures(departures.strategy, origin), rule_tables, segment, now)  # raises before a block is changed
+    assert segment.outcome is not None
     counted_as = outcome_key(segment.last_stop, segment.outcome)
     for number, places in by_block(segment.ids):
         key = block_key(origin, number)

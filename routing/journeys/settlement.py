@@ -85,7 +85,7 @@ def block_key(origin: Origin, number: int) -> bytes:
     return f"{origin.partition}/{origin.name}/{number}".encode()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class SettledBlock:
     """The settled records of one block of offsets."""
 

@@ -132,12 +132,20 @@ class Mailbox:
         self._queue.put_nowait(cast(FakeEvent, self.event(value, partition)))
         return self._offsets[partition] - 1
 
+    def put_together(self, *values: bytes, partition: int = 0) -> None:
+        """Add messages that an agent is handed at once."""
+        self._queue.put_nowait(cast(FakeEvent, self._event(values, partition)))
+
     def event(self, value: bytes | None, partition: int = 0) -> EventT[bytes]:
         """Return the next message of a partition without adding it to the stream."""
-        offset = self._offsets.get(partition, 0)
-        self._offsets[partition] = offset + 1
-        batch = MessageBatch((offset,), (value or b"",), 0.0, len(value or b""))
-        message: Message = Message(self.topic, partition, offset, 0.0, 0, None, None, cast(Any, batch), checksum=None)
+        return self._event((value or b"",), partition)
+
+    def _event(self, values: tuple[bytes, ...], partition: int) -> EventT[bytes]:
+        first = self._offsets.get(partition, 0)
+        self._offsets[partition] = first + len(values)
+        batch = MessageBatch(tuple(range(first, first + len(values))), values, 0.0, sum(map(len, values)))
+        last = batch.offsets[-1]
+        message: Message = Message(self.topic, partition, last, 0.0, 0, None, None, cast(Any, batch), checksum=None)
         return cast("EventT[bytes]", FakeEvent(message, self._note))
 
     def close(self) -> None:

@@ -274,6 +274,48 @@ async def test_what_is_settled_while_much_is_settled_is_written_together(desk: D
     assert desk.counts() == {("source", "delivered", ""): 20}
 
 
+async def test_outcomes_beside_one_that_cannot_be_settled_are_written(desk: Desk) -> None:
+    """All three arrive at once. The second has no outcome; it must not take the first one with it."""
+    mailbox = desk.bench.mailbox("arrivals")
+    together = (numbered(1, outcome=DELIVERED), numbered(1, first=1), numbered(1, first=2, outcome=DELIVERED))
+    mailbox.put_together(*(one.encode() for one in together))
+    mailbox.close()
+    await desk.bench.agent_loop.run(mailbox.stream, desk.arrivals.handle)
+    await until(lambda: len(desk.bench.producer.to("test.table.outcomes")) >= 1)
+
+    assert sorted(endings_of(desk.bench.producer.to("test.delivered"))) == [0, 2]
+    assert desk.counts() == {("source", "delivered", ""): 2}
+    assert desk.duplicates() == 0
+    [letter] = desk.bench.producer.to("test.arrivals")
+    assert letter.envelope.origin == ("stray:arrivals", 0)
+
+
+async def test_a_defect_while_outcomes_are_written_leaves_their_messages_open_and_the_next_ones_are_written(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = desk.bench
+    with monkeypatch.context() as broken:
+        broken.setattr("metroline.agents.outcome_writer.summary", lambda *_: 1 / 0)
+        unit = await bench.begin(desk.arrivals.handle, numbered(1, outcome=DELIVERED))
+        await until(lambda: "ZeroDivisionError" in caplog.text)
+    assert not unit.done()
+
+    await desk.settle(numbered(1, first=1, outcome=DELIVERED))
+    assert list(endings_of(bench.producer.to("test.delivered"))) == [0, 1]
+
+
+async def test_a_block_whose_entry_is_yet_to_be_written_is_not_read_from_the_table(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metroline.agents.arrivals.MAX_DECODED", 1)
+    bench = desk.bench
+    firsts = (0, BLOCK_OFFSETS, 1, BLOCK_OFFSETS + 1)
+    await confirmed(
+        [await bench.begin(desk.arrivals.handle, numbered(1, first=first, outcome=DELIVERED)) for first in firsts]
+    )
+    assert sum(block.counts.total() for _, block in desk.blocks()) == 4
+
+
 async def test_records_that_are_written_together_still_fit_into_messages(desk: Desk) -> None:
     bench = desk.bench
     bench.limits = replace(bench.limits, pack_records=5)

@@ -95,6 +95,27 @@ async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeat
     assert await depot.duplicates() == 0
 
 
+@pytest.mark.parametrize("chaining", ["on", "off"])
+async def test_a_record_that_takes_minutes_holds_up_neither_a_stop_nor_a_rebalance(depot: Depot, chaining: str) -> None:
+    depot.write(SERVICES, RULES)
+    await depot.create_source()
+    worker = depot.start("signpost", CHAINING=chaining)
+    await depot.ready(worker)
+    await depot.push(records(4, slow=True))
+    await depot.push(records(20, slow=False))
+    await depot.settled(20)
+
+    other = depot.start("signpost", CHAINING=chaining)
+    await depot.ready(other)
+    await depot.push(records(20, slow=False))
+    await depot.settled(40)
+    assert await depot.stop(worker) == 0
+
+    depot.open_gate()
+    await depot.settled(44)
+    assert await depot.counts() == {Ending.DELIVERED: 44}
+
+
 async def test_a_worker_that_is_asked_to_stop_ends_soon_where_its_broker_does_not_answer(
     prefix: str, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from metroline.agents.delivery import admission as module
 from metroline.agents.delivery.admission import MAX_REST_SECONDS, REST, Admission
-from metroline.agents.delivery.work_in_hand import RECENT_SECONDS, WorkInHand
+from metroline.agents.delivery.work_in_hand import RECENT_SECONDS, STRETCH_SECONDS, WorkInHand
 
 
 @dataclass(slots=True)
@@ -118,6 +118,18 @@ def test_how_far_a_worker_is_behind_is_told_against_the_shortest_wait_so_that_cl
     assert work.behind == 0.0
     work.waited("plain", world.now - 100.3)
     assert work.behind == pytest.approx(0.3)
+
+
+def test_a_clock_that_is_put_right_does_not_leave_a_worker_behind_for_ever() -> None:
+    world = World()
+    work = world.work()
+    work.waited("plain", world.now - 0.01)
+    for _ in range(3):
+        world.now += STRETCH_SECONDS + 1
+        work.waited("plain", world.now - 5.01)
+    assert work.behind == pytest.approx(0.0)
+    work.waited("plain", world.now - 5.8)
+    assert work.behind == pytest.approx(0.79)
 
 
 async def test_what_waits_for_a_service_does_not_hold_back_the_on_ramp() -> None:
