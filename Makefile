@@ -28,7 +28,7 @@ PARTITIONS ?=
 PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test test-unit test-properties chaos bench bench-report bench-memory bench-core bench-lookups lint \
+.PHONY: help install install-dev demo up test test-unit test-live test-properties chaos bench bench-report bench-memory bench-core bench-lookups lint \
   docs docs-serve docs-settings docs-tree lock image-test clean
 
 help:  ## list these verbs
@@ -65,6 +65,9 @@ test: install-dev  ## run all tests; those on Apache Kafka need Java 17 and Mave
 
 test-unit: install-dev  ## run the unit tests alone: no broker, no waiting
 	@$(BIN)/pytest --numprocesses 2 --dist worksteal tests/unit $(ARGS)
+
+test-live: install-dev  ## hold live traffic on Apache Kafka: 1,000 records/s, with nothing else running
+	@$(BIN)/pytest tests/integration/benchmarks/test_live.py $(ARGS)
 
 test-properties: install-dev  ## run the property tests with many more examples: EXAMPLES=10 times as many
 	@EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 3600 -m hypothesis tests/unit tests/component $(ARGS)

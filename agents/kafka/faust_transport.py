@@ -120,11 +120,15 @@ class Consumer(driver.Consumer):
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Hand messages to the agents and tables until the worker stops."""
-        while not (self.should_stop or fetcher.should_stop):
-            async for tp, message in self.getmany(timeout=1.0):
-                await self._pass_on(message)
-                self._read_offset[tp] = message.offset
-            await asyncio.sleep(0)  # the agents' turn
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                async for tp, message in self.getmany(timeout=1.0):
+                    await self._pass_on(message)
+                    self._read_offset[tp] = message.offset
+                await asyncio.sleep(0)  # the agents' turn
+        except asyncio.CancelledError:
+            if not self.app.should_stop:  # Faust would take the end of a worker for a crash of its fetcher
+                raise
 
     async def _pass_on(self, message: Message) -> None:
         """Hand a message over, unless a rebalance begins: the message then comes again."""

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from metroline.app.compare.plan import RunFailed
 
@@ -80,7 +80,11 @@ class PacedSource:
 
     def _produce(self, message: bytes, due: float) -> None:
         partition = self._sent % self.partitions
-        self._producer.produce(self.topic, message, partition=partition, on_delivery=partial(self._confirmed, due))
+        confirmed = partial(self._confirmed, due)
+        try:
+            self._producer.produce(self.topic, message, partition=partition, on_delivery=confirmed)
+        except KafkaException as error:  # known without asking the broker: there is no such partition
+            self._error = error.args[0]
         self._sent += 1
 
     def _confirmed(self, due: float, error: KafkaError | None, message: Message) -> None:

@@ -45,8 +45,11 @@ class Load:
     _expected: int = 0
     """The number of records that must have been delivered by now."""
 
-    def at(self, rate: float, seconds: float) -> Figures:
-        """Send records for `seconds` after a lead-in; return the system's figures at this rate, per second."""
+    def at(self, rate: float, seconds: float, grace: float = GRACE_SECONDS) -> Figures:
+        """Send records for `seconds` after a lead-in; return the system's figures at this rate, per second.
+
+        A record counts as delivered if it is delivered up to `grace` seconds after the last one was due.
+        """
         lead = self._take(round(rate * LEAD_SECONDS))
         measured = Measured(self.stream, self._take(max(2, round(rate * seconds))))
         everything = range(lead.start, measured.numbers.stop)
@@ -54,7 +57,7 @@ class Load:
         self.usage.peak_bytes = 0
         started_at, late = self._send(everything, rate)
         first_due, last_due = started_at + len(lead) / rate, started_at + len(everything) / rate
-        self._collect(measured, last_due + GRACE_SECONDS)
+        self._collect(measured, last_due + grace)
         cpu = self.usage.cpu_at(last_due) - self.usage.cpu_at(first_due)
         figures = measured.figures() | {
             "cpu": round(cpu / (last_due - first_due), 4),

@@ -56,7 +56,7 @@ class Strategy:
 
     def first_topics(self, prefix: str) -> list[str]:
         first = [f"service.{stop}" for stop in self.first_stops]
-        return [f"{prefix}.{address}" for address in ["map-maker", "conductor", *first]]
+        return [f"{prefix}.{address}" for address in ["arrivals", "map-maker", "conductor", *first]]
 
     def count_records(self, message: bytes) -> int:
         """Return the number of lines of the envelope without its header."""

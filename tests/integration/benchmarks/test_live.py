@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.live.load import under_load
-from benchmarks.live.measured import is_held
+from benchmarks.live.measured import is_complete
 from benchmarks.live.stream import Stream
 from benchmarks.systems.brokers import Testbed
 from benchmarks.systems.made_lines import waiting
@@ -19,10 +20,18 @@ from benchmarks.systems.trials import Figures
 from tests.support.brokers import Broker
 
 PARTITIONS = 12
-SECONDS = 4.0
-TRIES = 3
-"""Other tests share the machine: a rate that is held once can be held."""
+SECONDS, GRACE_SECONDS = 10.0, 8.0
+"""Time for which records keep coming, and time until all are delivered.
+
+A line that takes a third of them falls behind by 20 seconds meanwhile. One that keeps up is delayed by seconds at most,
+even on a slow machine.
+"""
+TRIES = 2
 CHAINED = (("CHAINING", "on"),)
+
+alone = pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" in os.environ, reason="has the machine for itself in `make test-live`, which CI runs as well"
+)
 
 
 @pytest.fixture
@@ -31,21 +40,23 @@ def kafka_testbed(kafka_broker: Broker, tmp_path: Path) -> Iterator[Testbed]:
         yield Testbed(kafka_broker, tmp_path, resources)
 
 
+@alone
 def test_1000_records_per_second_on_12_partitions_are_held(kafka_testbed: Testbed) -> None:
     stream = Stream.make()
     found: list[Figures] = []
-    while len(found) < TRIES and not (found and is_held(found[-1])):
+    while len(found) < TRIES and not (found and is_complete(found[-1])):
         with under_load(Strategy("signpost", settings=CHAINED), kafka_testbed, PARTITIONS, stream) as load:
-            found.append(load.at(1_000.0, SECONDS))
-    assert is_held(found[-1]), f"not all were delivered within 2 s, or the p99 is above 500 ms: {found}"
+            found.append(load.at(1_000.0, SECONDS, GRACE_SECONDS))
+    assert is_complete(found[-1]), f"not all were delivered within {GRACE_SECONDS:g} s: {found}"
 
 
+@alone
 @pytest.mark.parametrize("chaining", ["on", "off"])
 def test_the_concurrency_of_a_stop_holds_over_all_its_messages(kafka_testbed: Testbed, chaining: str) -> None:
     line = waiting()
     made = Strategy("signpost", str(line.write(kafka_testbed.folder)), line.first_stops, (("CHAINING", chaining),))
     with under_load(made, kafka_testbed, PARTITIONS, Stream.make(line.evaluate), warm_up_rate=50.0) as load:
-        figures = load.at(80.0, SECONDS)
+        figures = load.at(80.0, SECONDS, GRACE_SECONDS)
     assert figures["share"] == 1, f"64 at once, 0.5 s each: 128 records per second are possible; {figures}"
     assert figures["p50"] >= 500, "each record waits for half a second"
 
