@@ -17,7 +17,7 @@ MAX_SENT = 10_000
 
 @dataclass(slots=True)
 class _Waiting:
-    """What waits at a place of this worker."""
+    """The messages that wait at a place of this worker."""
 
     position: int
     """The offset of the next message that the agent handles."""

@@ -33,9 +33,9 @@ class WorkerMetrics:
     """Traffic by address, settled records by ending, and the times of the worker's first and last activity."""
 
     traffic: dict[str, Traffic] = field(default_factory=dict)
-    """What was written to the bus, by address."""
+    """Messages written to the bus, by address."""
     chained: dict[str, Chained] = field(default_factory=dict)
-    """What went on in memory instead, by address."""
+    """Packs that went on in memory instead, by address."""
     settled: Counter[str] = field(default_factory=Counter)
     """Number of records that this worker settled, by ending."""
     entered: int = 0

@@ -25,7 +25,7 @@ CLOSE_SECONDS = 5.0
 """Time that closing may take. While no broker answers, librdkafka would try to leave the group for up to a minute."""
 
 ASSIGNOR = "roundrobin"
-"""How a group divides its partitions: evenly over all topics. A rebalance stops every member until all have rejoined,
+"""Divides the partitions of a group evenly over all topics. A rebalance stops every member until all have rejoined,
 which takes as long as a heartbeat interval. (The cooperative assignor needs two rebalances to move a partition, and the
 embedded broker takes 20 s for them.)"""
 

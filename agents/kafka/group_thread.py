@@ -69,7 +69,7 @@ class GroupThread(Thread):
         """Messages are fetched while this is True. The thread resets it when it has some."""
         self.is_closed = False
         self.sends_leave = True
-        """Whether the group is told when the member leaves."""
+        """True if the group is told when the member leaves."""
         self._posted: SimpleQueue[Command | None] = SimpleQueue()
         self._lock = Lock()
         self._fetched: list[Message] = []

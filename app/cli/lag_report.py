@@ -13,7 +13,7 @@ CHANGE_SECONDS = 0.1
 
 
 class LagReport:
-    """What there is to say about the lag of a line, from one look at its workers to the next."""
+    """Puts the lag of a line into words, from one look at its workers to the next."""
 
     def __init__(self) -> None:
         self._before: float | None = None

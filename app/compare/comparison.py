@@ -33,7 +33,7 @@ FEW_SECONDS = 0.5
 
 
 class Pace(Struct, frozen=True):
-    """How a strategy kept up with records that came at a steady rate."""
+    """The pace of a strategy while records came at a steady rate."""
 
     rate: float
     """Records sent per second."""
@@ -75,7 +75,7 @@ class Run(Struct, frozen=True):
     latency_ms: Latency | None
     """The latency at the rate of `pace`, of the records that were delivered in time."""
     pace: Pace | None
-    """How the strategy kept up with `--rate`; under `--rate max`, with the highest rate that it held."""
+    """The pace of the strategy at `--rate`; under `--rate max`, at the highest rate that it held."""
     highest_rate: float | None
     """The highest rate that was held, under `--rate max`; 0 if none was."""
     hops_per_record: float

@@ -1,4 +1,4 @@
-"""What waits on the bus is remembered up to a bound; beyond it, the brokers are asked."""
+"""Detours: waiting envelopes are remembered up to a bound; beyond it, the brokers are asked."""
 
 from __future__ import annotations
 
