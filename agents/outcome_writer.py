@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +25,9 @@ MAX_SHOWN_DEAD = 30
 
 WRITE_SECONDS = 0.02
 """Time between two writes while much is settled."""
+
+RECORD_SECONDS = 0.1
+"""Time between two writes of table entries while much is settled. Nobody waits for them but the acknowledgement."""
 
 OUTCOME_TOPICS = {Ending.DELIVERED: DELIVERED, Ending.DEAD: DEAD_LETTERS}
 """The addresses to which records are written, by ending. Dropped records are only counted."""
@@ -63,8 +65,8 @@ class OutcomeWriter:
     After a crash between the two, the records are written again and counted once. In the opposite order they would be
     lost.
 
-    What is settled while the writer rests is written at once. Otherwise it is written together, after `WRITE_SECONDS`
-    at most: one message for the records of a partition, and one for their counts.
+    What is settled while the writer rests is written at once. Otherwise it is written together: one message for the
+    records of a partition, after `WRITE_SECONDS` at most, and one for their counts, after `RECORD_SECONDS`.
     """
 
     def __init__(
@@ -81,8 +83,8 @@ class OutcomeWriter:
         self.clock = clock
         self._shown = ShownJourneys(bus, outcomes, journeys, clock)
         self._waiting: list[_Settled] = []
-        self._written: deque[_Written] = deque()
-        self._wrote_at = 0.0
+        self._written: list[_Written] = []
+        self._wrote_at = self._recorded_at = 0.0
         self._writing: asyncio.Task[None] | None = None
         self._recording: asyncio.Task[None] | None = None
 
@@ -144,16 +146,23 @@ class OutcomeWriter:
         return confirmations
 
     async def _record(self) -> None:
-        """Write table entries, each once the records that it counts are confirmed.
+        """Write table entries, each once the records that it counts are confirmed, at most once in `RECORD_SECONDS`.
 
         Writes follow one another, so that an older entry never replaces a newer one.
         """
         while self._written:
-            written = self._written.popleft()
+            rest = self._recorded_at + RECORD_SECONDS - self.clock()
+            if 0 < rest <= RECORD_SECONDS:
+                await asyncio.sleep(rest)
+            self._recorded_at = self.clock()
+            written, self._written = self._written, []
+            settled = [settled for one in written for settled in one.settled]
+            confirmations = [confirmation for one in written for confirmation in one.confirmations]
+            entries = {key: entry for one in written for key, entry in one.entries.items()}
             try:
-                await self._record_written(written)
+                await self._record_written(_Written(settled, confirmations, entries))
             except Exception as error:  # noqa: BLE001 - a defect of Metroline: their messages come again
-                _fail(written.settled, error)
+                _fail(settled, error)
 
     async def _record_written(self, written: _Written) -> None:
         await all_of(written.confirmations)

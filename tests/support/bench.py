@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
@@ -272,13 +273,12 @@ def endings_of(sent: Iterable[Sent]) -> dict[RecordId, tuple[Ending, str | None]
     return found
 
 
-async def until(holds: Callable[[], bool], turns: int = 2_000) -> None:
-    """Let other tasks run until a condition holds; fail after this many turns of the event loop."""
-    for _ in range(turns):
-        if holds():
-            return
+async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Let other tasks run until a condition holds; fail after this many seconds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen"
         await asyncio.sleep(0)
-    raise AssertionError("it did not happen")
 
 
 async def confirmed(confirmations: Iterable[Confirmation], timeout: float = 5.0) -> None:

@@ -24,6 +24,13 @@ def desk(bench: Bench) -> Desk:
 
 
 @pytest.fixture
+def recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write records at once, and table entries as soon as the records are confirmed."""
+    monkeypatch.setattr("metroline.agents.outcome_writer.WRITE_SECONDS", 0.0)
+    monkeypatch.setattr("metroline.agents.outcome_writer.RECORD_SECONDS", 0.0)
+
+
+@pytest.fixture
 def shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show the journeys of every envelope."""
     monkeypatch.setattr("metroline.agents.shown_journeys.SHOW_SECONDS", 0.0)
@@ -143,6 +150,7 @@ async def test_a_table_says_that_a_record_is_settled_only_after_the_record_was_w
     await until(done.done)
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_entries_are_written_in_the_order_of_the_envelopes(desk: Desk) -> None:
     producer = desk.bench.producer
     producer.holds = True
@@ -163,6 +171,7 @@ async def test_entries_are_written_in_the_order_of_the_envelopes(desk: Desk) -> 
     assert [block.counts.total() for block in written] == [1, 3]
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_an_entry_of_an_earlier_envelope_does_not_say_what_a_later_one_brought(desk: Desk) -> None:
     """Both are settled in the same block in memory before the first entry is written."""
     producer = desk.bench.producer
