@@ -1,6 +1,7 @@
 """The on-ramp, which reads the source topic and sends its records in envelopes (Messaging Gateway).
 
-It packs the records that are available and never waits for more, so a single record leaves at once.
+It packs the records that are available. `Admission` says when it may take more; a record that arrives while the line
+rests leaves at once.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def register(
     looping = partial(looping_over, agent_loop)
     for address in _watched(role, line):
         agent_loop.work.watch(bus.topics.at(address))
-    agent("rules", RulesAgent(bus, rules_table, rules).run, "Applies published rules to the rules table.")
+    agent("rules", RulesAgent(agent_loop, rules_table, rules).run, "Applies published rules to the rules table.")
     if role.plays("router"):
         for address, router in ROUTERS.items():
             handle = RouterAgent(agent_loop, rules, router).handle

@@ -10,7 +10,7 @@ from uuid import uuid4
 import orjson
 from faust.streams import Stream
 
-from metroline.agents.delivery.acknowledgements import AckTracker
+from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.kafka.fetch_buffers import MessageBatch
@@ -27,21 +27,22 @@ class RulesAgent:
     Any other publication is ignored, so that two people cannot overwrite each other's changes unnoticed.
     """
 
-    def __init__(self, bus: Bus, table: LineTable, rules: LiveRules) -> None:
-        self.bus = bus
+    def __init__(self, agent_loop: AgentLoop, table: LineTable, rules: LiveRules) -> None:
+        self.agent_loop = agent_loop
+        self.bus = agent_loop.bus
         self.table = table
         self.rules = rules
 
     async def run(self, stream: Stream[bytes]) -> None:
         """Apply every publication on the rules topic."""
-        tracker = AckTracker(self.bus.work_time)
-        async for event in stream.noack().events():
-            unit = await tracker.track(event)
-            if unit is not None:
-                batch = cast(MessageBatch, event.message.value)
-                for offset, value in zip(batch.offsets, batch.values, strict=True):
-                    await self._apply(offset + 1, value, unit)
-                unit.release()
+        with self.agent_loop.tracking() as tracker:
+            async for event in stream.noack().events():
+                unit = await tracker.track(event)
+                if unit is not None:
+                    batch = cast(MessageBatch, event.message.value)
+                    for offset, value in zip(batch.offsets, batch.values, strict=True):
+                        await self._apply(offset + 1, value, unit)
+                    unit.release()
 
     async def _apply(self, version: int, value: bytes, unit: UnitOfWork) -> None:
         try:

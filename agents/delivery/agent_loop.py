@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import cast
@@ -58,25 +59,33 @@ class AgentLoop:
             tracker.reset()
         self.work.reset()
 
+    @contextmanager
+    def tracking(self) -> Iterator[AckTracker]:
+        """Yield a tracker for the messages of an agent, which is reset when partitions are reassigned."""
+        tracker = AckTracker(self.bus.work_time)
+        self._trackers.append(tracker)
+        try:
+            yield tracker
+        finally:
+            self._trackers.remove(tracker)
+
     async def run(self, stream: Stream[bytes], handle: Handle, cancel: Callable[[], None] | None = None) -> None:
         """Handle every envelope of the stream without waiting for what the previous one caused.
 
         `cancel` is called when the stream ends, to cancel what the handler left for later.
         """
-        tracker = AckTracker(self.bus.work_time)
-        self._trackers.append(tracker)
         try:
-            await self._ready()
-            async for event in stream.noack().events():
-                self.work.waited(event.message.topic, event.message.timestamp)
-                unit = await tracker.track(event)
-                if unit is not None:
-                    await self._handle_batch(event, handle, unit)
-                    unit.release()
-                self.work.done(event.message.topic)
-                del event, unit  # an agent that rests holds no message
+            with self.tracking() as tracker:
+                await self._ready()
+                async for event in stream.noack().events():
+                    self.work.waited(event.message.topic, event.message.timestamp)
+                    unit = await tracker.track(event)
+                    if unit is not None:
+                        await self._handle_batch(event, handle, unit)
+                        unit.release()
+                    self.work.done(event.message.topic)
+                    del event, unit  # an agent that rests holds no message
         finally:
-            self._trackers.remove(tracker)
             self.bus.trains.detours.revoke()  # nothing goes on in memory to an agent that has ended
             if cancel is not None:
                 cancel()

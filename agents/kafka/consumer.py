@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any
@@ -14,12 +14,20 @@ from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.complaints import Complaints, library_log
+from metroline.agents.kafka.positions import partition_of, positions_of
 
 POLL_SECONDS = 0.1
 """Time that the thread waits for a message before it looks whether it is still wanted."""
 
 MAX_MESSAGES = 10_000
 """Maximum number of messages that are taken at once."""
+
+READING: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+}
+"""Configuration of every consumer: it commits only what it is told to."""
 
 Fetched = dict[TopicPartition, list[Message]]
 """Messages by partition, in the order of their offsets."""
@@ -38,14 +46,8 @@ class KafkaConsumer:
         self.name = name
         self._complaints = Complaints(name)
         self._fatal: KafkaException | None = None
-        defaults = {
-            "group.id": name,  # required by librdkafka, and not used unless topics are subscribed to
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": False,
-        }
-        self.client = Consumer(defaults | self._complaints.config | dict(config), logger=library_log)
+        identity = {"group.id": name}  # required by librdkafka, and not used without a subscription
+        self.client = Consumer({**READING, **identity, **self._complaints.config, **config}, logger=library_log)
         self._loop = asyncio.get_running_loop()
         self._changed = Condition()
         self._is_wanted = False
@@ -88,10 +90,10 @@ class KafkaConsumer:
         self.client.incremental_assign(positions)
         return taken
 
-    async def unassign(self, partitions: Iterable[TopicPartition]) -> Fetched:
+    async def unassign(self, partitions: Collection[TopicPartition]) -> Fetched:
         """Remove partitions; return the messages that were taken meanwhile."""
         taken = await self.park()
-        self.client.incremental_unassign([Position(tp.topic, tp.partition) for tp in partitions])
+        self.client.incremental_unassign(positions_of(partitions))
         return taken
 
     async def close(self) -> None:
@@ -119,10 +121,7 @@ class KafkaConsumer:
             if error is not None:
                 self._complaints.note(error)
                 continue
-            topic, partition = message.topic(), message.partition()
-            assert topic is not None
-            assert partition is not None
-            fetched.setdefault(TopicPartition(topic, partition), []).append(message)
+            fetched.setdefault(partition_of(message), []).append(message)
         return fetched
 
     def _run(self) -> None:

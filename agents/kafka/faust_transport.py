@@ -28,8 +28,12 @@ from metroline.agents.kafka.fetch_buffers import FetchBuffers
 from metroline.agents.kafka.tansu import leave_only_stable_groups
 from metroline.agents.kafka.topic_admin import TopicAdmin
 
-MAX_TOPIC_BYTES = 2 * 1024 * 1024
-"""Bytes that a worker holds of one topic before it stops fetching it. One consumer serves all agents."""
+MAX_TOPIC_BYTES = 8 * 1024 * 1024
+"""Bytes that a worker holds of one topic before it stops fetching it. One consumer serves all agents.
+
+They count until they are acknowledged. A topic that is fetched again may have to wait for one fetch, so the bound
+leaves room for what a fast line has open meanwhile.
+"""
 
 PREFETCH_KBYTES = 8 * 1024
 """KiB that librdkafka may hold of all topics."""
@@ -345,9 +349,8 @@ class Transport(driver.Transport):
     """Faust's transport with our consumer. `fetch_wait` is in seconds.
 
     `handed` is called with the topic of each batch that is handed to an agent. `drain` is called with True when open
-    messages should be finished soon, and with False afterwards. `reset` is
-    called when partitions, with all open messages, were revoked, and `assigned` with the offsets to read next when
-    partitions were assigned.
+    messages should be finished soon, and with False afterwards. `reset` is called when partitions, with all open
+    messages, were revoked, and `assigned` with the offsets to read next when partitions were assigned.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from confluent_kafka import Consumer, KafkaException
 
 from metroline.agents.kafka.cluster import ClusterError
-from metroline.agents.kafka.consumer import Fetched
+from metroline.agents.kafka.consumer import READING, Fetched
 from metroline.agents.kafka.group_owner import Offsets, Owner
 from metroline.agents.kafka.group_thread import GroupThread
 from metroline.agents.kafka.positions import partition_of, positions_of
@@ -30,11 +30,8 @@ which takes as long as a heartbeat interval. (The cooperative assignor needs two
 embedded broker takes 20 s for them.)"""
 
 DEFAULTS: Mapping[str, Any] = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "earliest",
+    **READING,
     "isolation.level": "read_committed",
-    "log.connection.close": False,
     "partition.assignment.strategy": ASSIGNOR,
 }
 

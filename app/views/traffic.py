@@ -12,5 +12,9 @@ class TrafficView(LineView):
 
     async def get(self, request: web.Request) -> web.Response:
         worker = self.worker
-        waiting = {"behind_bus": round(worker.work.behind, 2), "work_in_hand": worker.work.count}
+        waiting = {
+            "behind_bus": round(worker.work.behind, 2),
+            "work_in_hand": worker.work.count,
+            "held_back": round(worker.on_ramp.admission.held_back, 2) if worker.on_ramp is not None else 0.0,
+        }
         return self.json(worker.bus.metrics.as_json() | waiting)

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
@@ -16,6 +17,7 @@ from faust.types import TP, EventT, Message
 
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.handling import Handle
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.unit_of_work import WorkTime, confirmed_unit
 from metroline.agents.kafka.fetch_buffers import MessageBatch
@@ -271,6 +273,22 @@ def endings_of(sent: Iterable[Sent]) -> dict[RecordId, tuple[Ending, str | None]
             assert record not in found, f"record {record} has two outcomes"
             found[record] = (segment.outcome.ending, segment.outcome.reason)
     return found
+
+
+@asynccontextmanager
+async def carrying(
+    bench: Bench, mailbox: Mailbox, handle: Handle, cancel: Callable[[], None] | None = None
+) -> AsyncIterator[None]:
+    """Run an agent on the messages of a mailbox."""
+    task = asyncio.create_task(bench.agent_loop.run(mailbox.stream, handle, cancel))
+    try:
+        yield
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 
 import orjson
 import pytest
 
-from metroline.agents.delivery.handling import Handle
 from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.services.service import Record
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.outcome import Ending
-from tests.support.bench import Bench, Mailbox, endings_of, envelope, segments_of, until
+from tests.support.bench import Bench, carrying, endings_of, envelope, segments_of, until
 
 
 def as_it_is(record: Record) -> Record:
     return record
-
-
-@asynccontextmanager
-async def carrying(bench: Bench, mailbox: Mailbox, handle: Handle) -> AsyncIterator[None]:
-    """Run the agent loop on the messages of a mailbox."""
-    task = asyncio.create_task(bench.agent_loop.run(mailbox.stream, handle))
-    try:
-        yield
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 MALFORMED = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.stop import Stop
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.outcome import Ending
-from tests.support.bench import Bench, Mailbox, Sent, endings_of, envelope, until
+from tests.support.bench import Bench, Mailbox, Sent, carrying, endings_of, envelope, until
 
 Wait = Callable[[Record], Awaitable[Any]]
 
@@ -42,18 +42,9 @@ class Gates:
         return wait
 
 
-@asynccontextmanager
-async def running(bench: Bench, stop: Stop, mailbox: Mailbox) -> AsyncIterator[None]:
+def running(bench: Bench, stop: Stop, mailbox: Mailbox) -> AbstractAsyncContextManager[None]:
     """Run the agent of a stop on the messages of a mailbox."""
-    task = asyncio.create_task(bench.agent_loop.run(mailbox.stream, stop.handle, stop.cancel))
-    try:
-        yield
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    return carrying(bench, mailbox, stop.handle, stop.cancel)
 
 
 def fill(mailbox: Mailbox, numbers: Iterable[int], partition: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import orjson
@@ -158,7 +159,7 @@ async def applied(bench: Bench, *values: bytes | None) -> None:
     for value in values:
         mailbox.put(value)
     mailbox.close()
-    await RulesAgent(bench.bus, bench.rules, bench.rule_tables).run(mailbox.stream)
+    await RulesAgent(bench.agent_loop, bench.rules, bench.rule_tables).run(mailbox.stream)
     await until(lambda: mailbox.acknowledged == {0: list(range(len(values)))})
 
 
@@ -234,3 +235,21 @@ async def test_the_lines_file_is_the_first_version_and_of_two_workers_that_publi
 
     assert list(bench.rule_tables.publications()) == [1]
     assert bench.rule_tables.publications()[1].by == "the line's file"
+
+
+async def test_a_publication_that_was_open_at_a_rebalance_does_not_hold_up_those_after_it(bench: Bench) -> None:
+    mailbox = bench.mailbox("rules")
+    task = asyncio.create_task(RulesAgent(bench.agent_loop, bench.rules, bench.rule_tables).run(mailbox.stream))
+    bench.producer.holds = True
+    mailbox.put(b"no publication")
+    publication = Publication(TO_B, 1, "somebody", 0.0)
+    open_at = mailbox.put(orjson.dumps(publication.as_json()))
+    await until(lambda: len(bench.producer.sent) == 1)
+    bench.agent_loop.reset()
+    bench.producer.holds = False
+    after = mailbox.put(b"no publication")
+    mailbox.close()
+    await task
+
+    assert open_at not in mailbox.acknowledged[0]
+    assert mailbox.acknowledged[0][-1] == after

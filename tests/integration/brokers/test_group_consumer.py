@@ -87,6 +87,13 @@ class Group:
         self._members.push_async_callback(self.leave, member)
         return member
 
+    async def only_member(self) -> Member:
+        """Create the topic, and return a member that owns both partitions."""
+        await self.create()
+        member = self.join()
+        await owning(2, member)
+        return member
+
     async def leave(self, member: Member) -> None:
         await member.consumer.close(leave=await may_leave(self.cluster, member.consumer))
 
@@ -151,9 +158,7 @@ async def test_partitions_change_hands_and_nothing_is_lost_or_repeated(
 async def test_a_busy_event_loop_costs_no_membership(broker: Broker, prefix: str, members: AsyncExitStack) -> None:
     async with members:
         group = Group(broker, prefix, members)
-        await group.create()
-        member = group.join()
-        await owning(2, member)
+        member = await group.only_member()
 
         time.sleep(SESSION_SECONDS + 2)
 
@@ -167,9 +172,7 @@ async def test_what_is_not_wanted_for_a_while_is_neither_skipped_nor_repeated(
 ) -> None:
     async with members:
         group = Group(broker, prefix, members)
-        await group.create()
-        member = group.join()
-        await owning(2, member)
+        member = await group.only_member()
         for at in range(0, 30, 10):
             await group.push(range(at, at + 10))
             await taken(2 * at + 1, member)
@@ -183,9 +186,7 @@ async def test_a_paused_partition_goes_on_where_it_stopped(
 ) -> None:
     async with members:
         group = Group(broker, prefix, members)
-        await group.create()
-        member = group.join()
-        await owning(2, member)
+        member = await group.only_member()
         await group.push(range(5))
         await taken(10, member)
         paused = TopicPartition(group.topic, 0)
