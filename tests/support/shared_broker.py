@@ -11,6 +11,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,8 +60,11 @@ def _start(name: str, folder: Path) -> None:
 
 
 def _run(name: str, folder: Path) -> None:
-    """Run the broker until no process uses it."""
-    with running_embedded() if name == "embedded" else running_kafka(folder) as broker:
+    """Run the broker until no process uses it. Each start has data of its own: the last one may have ended before."""
+    with (
+        tempfile.TemporaryDirectory(dir=folder) as scratch,
+        running_embedded() if name == "embedded" else running_kafka(Path(scratch)) as broker,
+    ):
         written = folder / "address.part"
         written.write_text(broker.bootstrap)
         written.rename(_address(folder))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from tests.support.brokers import kafka_jars
 from tests.support.shared_broker import shared_broker
 from tests.support.waiting import is_open, wait_until
 
@@ -20,9 +23,12 @@ def test_two_who_share_a_broker_meet_on_it_and_it_ends_with_the_second(tmp_path:
     wait_until(lambda: not is_open(port_of(first.bootstrap)), timeout=120)
 
 
-def test_who_comes_after_the_last_has_left_gets_another_broker(tmp_path: Path) -> None:
-    with shared_broker("embedded", tmp_path / "broker") as first:
+@pytest.mark.parametrize("name", ["embedded", "kafka"])
+def test_who_comes_after_the_last_has_left_gets_another_broker(name: str, tmp_path: Path) -> None:
+    if name == "kafka":
+        kafka_jars()
+    with shared_broker(name, tmp_path / "broker") as first:
         pass
     wait_until(lambda: not is_open(port_of(first.bootstrap)), timeout=120)
-    with shared_broker("embedded", tmp_path / "broker") as second:
+    with shared_broker(name, tmp_path / "broker") as second:
         assert is_open(port_of(second.bootstrap))
