@@ -11,7 +11,7 @@ from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.outcome_writer import OutcomeWriter
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.owned_table import OwnedTable
-from metroline.routing.journeys.arrival import settle
+from metroline.routing.journeys.arrival import Settlement, settle
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.messages.envelope import Envelope
@@ -44,14 +44,28 @@ class Arrivals:
 
         The next envelope is handled while the records and table entries of this one are being written.
         """
-        epoch = self.outcomes.epochs.get(envelope.origin.partition)
         departures = self.bus.departures(envelope)
+        settlement, epoch = self._settle(envelope, departures)
+        replayed = [await self._replay(departures)] if departures.by_address else []
+        self.writer.write(envelope, settlement, epoch, unit, replayed=replayed, is_on_bus=True)
+
+    async def handle_in_memory(self, envelope: Envelope, unit: UnitOfWork) -> None:
+        """Settle the records of an envelope that was not written to the bus, as `handle` does."""
+        settlement, epoch = self._settle(envelope, self.bus.departures(envelope))
+        self.writer.write(envelope, settlement, epoch, unit, replayed=[], is_on_bus=False)
+
+    def owns(self, partition: int) -> bool:
+        """Return whether this worker settles the records of a partition."""
+        return partition in self.outcomes.epochs
+
+    def _settle(self, envelope: Envelope, departures: Departures) -> tuple[Settlement, int | None]:
+        """Settle an envelope; return what it changed and the epoch of the table's partition."""
+        epoch = self.outcomes.epochs.get(envelope.origin.partition)
         settlement = settle(envelope, self._block, departures, self.rules.rule_tables, self.clock())
         for segment in settlement.fresh:
             if segment.outcome is not None:
                 self.bus.metrics.settled[segment.outcome.ending.value] += len(segment.ids)
-        replayed = [await self._replay(departures)] if departures.by_address else []
-        unit.follow(self.writer.write(envelope, settlement, replayed, epoch))
+        return settlement, epoch
 
     async def _replay(self, departures: Departures) -> Confirmation:
         """Send reopened dead letters on their way; return the confirmation that all of them are sent."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.kafka.producer import Confirmation, all_of
 from metroline.agents.shown_journeys import MAX_SHOWN, ShownJourneys
 from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.owned_table import OwnedTable
-from metroline.routing.addresses import DEAD_LETTERS, DELIVERED
+from metroline.routing.addresses import ARRIVALS, DEAD_LETTERS, DELIVERED
 from metroline.routing.journeys.arrival import Settlement
 from metroline.routing.journeys.summary import summary
 from metroline.routing.messages.envelope import Envelope, pack
@@ -42,7 +44,9 @@ class _Settled:
     replayed: list[Confirmation]
     epoch: int | None
     """Epoch of the table's partition at the time of the settlement; None if this worker did not own the partition."""
-    recorded: Confirmation = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    unit: UnitOfWork
+    is_on_bus: bool
+    """True if the envelope waits on the topic of the arrivals, where the next owner of the partition finds it."""
 
     @property
     def origin(self) -> Origin:
@@ -94,18 +98,34 @@ class OutcomeWriter:
         self.letters.reset()
 
     def write(
-        self, envelope: Envelope, settlement: Settlement, replayed: list[Confirmation], epoch: int | None
-    ) -> Confirmation:
-        """Have a settlement written; return the confirmation that its table entries are written.
+        self,
+        envelope: Envelope,
+        settlement: Settlement,
+        epoch: int | None,
+        unit: UnitOfWork,
+        *,
+        replayed: list[Confirmation],
+        is_on_bus: bool,
+    ) -> None:
+        """Have a settlement written. The unit of work is held until its table entries are written.
 
         `replayed` are the confirmations of the dead letters that the envelope restarted. `epoch` is that of the
-        table's partition at the time of the settlement.
+        table's partition at the time of the settlement. If the partition has another owner by the time of the writing,
+        that owner settles the envelope: `is_on_bus` tells whether it will find it on the topic of the arrivals, or
+        must be sent it.
         """
-        settled = _Settled(envelope, settlement, replayed, epoch)
-        self._waiting.append(settled)
+        unit.hold()
+        self._waiting.append(_Settled(envelope, settlement, replayed, epoch, unit, is_on_bus))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_waiting())
-        return settled.recorded
+
+    async def finish(self, seconds: float) -> None:
+        """Return once everything is written, or after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while open_tasks := [task for task in (self._writing, self._recording) if task is not None and not task.done()]:
+            await asyncio.wait(open_tasks, timeout=max(0.0, deadline - time.monotonic()))
+            if time.monotonic() >= deadline:
+                return
 
     async def _write_waiting(self) -> None:
         """Write the records of all waiting settlements, at most once in `WRITE_SECONDS`."""
@@ -116,7 +136,7 @@ class OutcomeWriter:
             self._wrote_at = self.clock()
             settled, self._waiting = self._waiting, []
             try:
-                self._written.append(await self._write_settled(settled))
+                self._written.append(await self._write_settled(await self._current(settled)))
             except Exception as error:  # noqa: BLE001 - a defect of Metroline: their messages come again
                 _fail(settled, error)
             if self._recording is None or self._recording.done():
@@ -166,12 +186,12 @@ class OutcomeWriter:
 
     async def _record_written(self, written: _Written) -> None:
         await all_of(written.confirmations)
+        current = await self._current(written.settled)
         confirmations = [
             await self.outcomes.put(self.bus, one.origin.partition, key, entry)
             for key, (one, entry) in written.entries.items()
             if self._is_current(one)
         ]
-        current = list(filter(self._is_current, written.settled))
         fresh: dict[Origin, list[Segment]] = {}
         for one in current:
             fresh.setdefault(one.origin, []).extend(one.settlement.fresh)
@@ -179,7 +199,17 @@ class OutcomeWriter:
             confirmations += await self._show(origin, segments)
         await all_of(confirmations)
         for one in current:
-            one.recorded.set_result(None)
+            one.unit.release()
+
+    async def _current(self, settled: list[_Settled]) -> list[_Settled]:
+        """Return the settlements of this worker's partitions. Send what the owners of the others do not find."""
+        current = [one for one in settled if self._is_current(one)]
+        if len(current) < len(settled):
+            for one in settled:
+                if not one.is_on_bus and not self._is_current(one):
+                    await self.bus.send(ARRIVALS, one.envelope.written(), one.unit)
+                    one.unit.release()
+        return current
 
     def _is_current(self, settled: _Settled) -> bool:
         """Return whether this worker has owned the partition since; otherwise the new owner settles the records."""
@@ -202,7 +232,6 @@ def _ending_as(ending: Ending, segments: list[Segment]) -> tuple[Segment, ...]:
 
 
 def _fail(settled: list[_Settled], error: Exception) -> None:
-    """Have the messages of settlements handled again; their units of work log the error."""
+    """Have the messages of settlements handled again."""
     for one in settled:
-        if not one.recorded.done():
-            one.recorded.set_exception(error)
+        one.unit.fail(error)

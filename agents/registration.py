@@ -90,10 +90,10 @@ def register(
             one = stop(service)
             agent(service_address(name), looping(one.handle, one.cancel), help)
             if is_chaining and not service.ordered:
-                bus.trains.call_at(service_address(name), one.handle_at_once, one.has_room)
+                bus.trains.call_at(service_address(name), one.handle_at_once, one.accepts)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
-    return _arrivals(app, agent_loop, rules, rules_table, agent)
+    return _arrivals(app, agent_loop, rules, rules_table, agent, is_chaining)
 
 
 def _watched(role: Role, line: Line) -> Iterator[str]:
@@ -113,6 +113,7 @@ def _arrivals(
     rules: LiveRules,
     rules_table: LineTable,
     agent: Callable[[str, Body, str], None],
+    is_chaining: bool,
 ) -> Tables:
     def table(name: str, help: str) -> OwnedTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
@@ -124,6 +125,9 @@ def _arrivals(
     journeys, letters = map(RecentEntries, shown)
     writer = OutcomeWriter(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock)
     arrivals = Arrivals(agent_loop, rules, outcomes, writer)
+    agent_loop.finishing.append(writer.finish)
+    if is_chaining:
+        agent_loop.bus.trains.call_at(ARRIVALS, arrivals.handle_in_memory, arrivals.owns)
 
     async def reset() -> None:
         arrivals.reset()

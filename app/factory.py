@@ -127,6 +127,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         fetch_wait=settings.fetch_wait,
         handed=agent_loop.work.add,
         drain=agent_loop.drain,
+        finish=agent_loop.finish,
         reset=reset,
         assigned=backlogs.assigned,
     )

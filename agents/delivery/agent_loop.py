@@ -46,12 +46,21 @@ class AgentLoop:
         self.clock = bus.work_time.clock
         """Returns seconds since the epoch."""
         self.work = WorkInHand(self.clock)
+        self.finishing: list[Callable[[float], Awaitable[None]]] = []
+        """Each waits until what it keeps in memory is written, but at most for some seconds."""
         self._ready = ready
         self._trackers: list[AckTracker] = []
 
     def drain(self, is_draining: bool) -> None:
-        """Set whether handlers should finish their current work soon."""
+        """Set whether handlers should finish their current work soon. Then nothing more goes on in memory."""
         self.bus.work_time.is_draining = is_draining
+        if is_draining:
+            self.bus.trains.detours.revoke()
+
+    async def finish(self, seconds: float) -> None:
+        """Return once what agents keep in memory is written, or after about `seconds`."""
+        for finish in self.finishing:
+            await finish(seconds)
 
     def reset(self) -> None:
         """Discard all pending messages. Called when partitions are reassigned, as the messages are delivered again."""

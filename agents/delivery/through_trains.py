@@ -16,7 +16,7 @@ class _Station:
     """An address that this worker plays."""
 
     handle: Handle
-    has_room: Callable[[], bool] | None
+    accepts: Callable[[int], bool]
 
 
 class ThroughTrains:
@@ -26,12 +26,12 @@ class ThroughTrains:
         self.detours = Detours()
         self._stations: dict[str, _Station] = {}
 
-    def call_at(self, address: str, handle: Handle, has_room: Callable[[], bool] | None = None) -> None:
+    def call_at(self, address: str, handle: Handle, accepts: Callable[[int], bool] = lambda _: True) -> None:
         """Let packs go on to an address in memory. `handle` must not wait until there is room.
 
-        `has_room` returns whether the address takes more packs at present; by default it always does.
+        `accepts` returns whether the address takes packs of a partition at present.
         """
-        self._stations[address] = _Station(handle, has_room)
+        self._stations[address] = _Station(handle, accepts)
 
     def calls_at(self, address: str) -> bool:
         """Return whether packs may go on to an address in memory."""
@@ -41,14 +41,14 @@ class ThroughTrains:
         """Return the handler to which an envelope goes on in memory; None if it goes by the bus.
 
         It goes by the bus if this worker does not play the address or read the partition, while older records wait
-        there on the bus, while the address is full or the worker drains, and once time is up for the unit of work. A
+        there on the bus, while the address accepts none or the worker drains, and once time is up for the unit of work. A
         record of more than `max_bytes` bytes goes by the bus as well: it may be too large for a message, and its
         journey then ends here, as it does without chaining.
         """
-        station = self._stations.get(address)
-        if station is None or unit.time.is_draining or not self.detours.is_clear((address, envelope.origin.partition)):
+        station, partition = self._stations.get(address), envelope.origin.partition
+        if station is None or unit.time.is_draining or not self.detours.is_clear((address, partition)):
             return None
-        if (station.has_room is not None and not station.has_room()) or unit.is_over(unit.time.clock()):
+        if not station.accepts(partition) or unit.is_over(unit.time.clock()):
             return None
         is_large = sum(segment.size() for segment in envelope.segments) > max_bytes
         return None if is_large else station.handle

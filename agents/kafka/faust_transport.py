@@ -12,7 +12,7 @@ import asyncio
 import gc
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, cast
 
@@ -319,6 +319,7 @@ class Consumer(driver.Consumer):
                 acknowledged = self._waiting_for_ack = asyncio.get_running_loop().create_future()
                 await asyncio.wait([acknowledged], timeout=seconds)
                 self._clean_unacked_messages()
+            await cast(Transport, self.transport).finish(max(0.0, deadline - time.monotonic()))
             await self.commit_and_end_transactions()
         finally:
             drain(False)
@@ -349,7 +350,8 @@ class Transport(driver.Transport):
     """Faust's transport with our consumer. `fetch_wait` is in seconds.
 
     `handed` is called with the topic of each batch that is handed to an agent. `drain` is called with True when open
-    messages should be finished soon, and with False afterwards. `reset` is called when partitions, with all open
+    messages should be finished soon, and with False afterwards. `finish` waits until what agents keep in memory is
+    written, but at most for some seconds. `reset` is called when partitions, with all open
     messages, were revoked, and `assigned` with the offsets to read next when partitions were assigned.
     """
 
@@ -365,6 +367,7 @@ class Transport(driver.Transport):
         fetch_wait: float,
         handed: Callable[[str], None],
         drain: Callable[[bool], None],
+        finish: Callable[[float], Awaitable[None]],
         reset: Callable[[], None],
         assigned: Callable[[Mapping[TP, int]], None],
     ) -> None:
@@ -373,6 +376,7 @@ class Transport(driver.Transport):
         self.fetch_wait = fetch_wait
         self.handed = handed
         self.drain = drain
+        self.finish = finish
         self.reset = reset
         self.assigned = assigned
         self.batch_sizes: dict[str, int] = {}

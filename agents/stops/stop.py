@@ -79,8 +79,8 @@ class Stop:
         else:
             await self._handle_plain(envelope, unit)
 
-    def has_room(self) -> bool:
-        """Return whether the stop takes more records at present."""
+    def accepts(self, _partition: int) -> bool:
+        """Return whether the stop has room for more records at present."""
         return self.calls is None or self.calls.has_room
 
     async def handle_at_once(self, envelope: Envelope, unit: UnitOfWork) -> None:

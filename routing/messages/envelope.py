@@ -39,7 +39,14 @@ class Envelope:
 
     def unwritten(self) -> Envelope:
         """Return the envelope as it goes on without being written to the bus: its last hop is not counted."""
-        segments = tuple([replace(segment, hops=segment.hops - 1) for segment in self.segments])
+        return self._with_hops(-1)
+
+    def written(self) -> Envelope:
+        """Return the envelope as it is written to the bus after all: the opposite of `unwritten`."""
+        return self._with_hops(1)
+
+    def _with_hops(self, more: int) -> Envelope:
+        segments = tuple([replace(segment, hops=segment.hops + more) for segment in self.segments])
         return Envelope(self.strategy, self.origin, segments)
 
     def encode(self) -> bytes:

@@ -60,7 +60,7 @@ def line(bench: Bench, is_chaining: bool) -> dict[str, Handle]:
         stop = bench.stop(service, name=name, **more)
         handlers[f"test.service.{name}"] = stop.handle
         if is_chaining:
-            trains.call_at(f"service.{name}", stop.handle_at_once, stop.has_room)
+            trains.call_at(f"service.{name}", stop.handle_at_once, stop.accepts)
     for address, router in ROUTERS.items():
         handle = RouterAgent(bench.agent_loop, bench.rule_tables, router).handle
         handlers[f"test.{address}"] = handle

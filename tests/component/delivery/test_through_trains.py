@@ -53,7 +53,7 @@ class Worker:
         address = f"service.{name}"
         self.handlers[address] = one.handle
         if "ordered" not in more:
-            self.bench.bus.trains.call_at(address, one.handle_at_once, one.has_room)
+            self.bench.bus.trains.call_at(address, one.handle_at_once, one.accepts)
 
     def routers(self) -> None:
         for address, router in ROUTERS.items():
