@@ -51,8 +51,9 @@ class Arrivals:
 
     async def handle_in_memory(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Settle the records of an envelope that was not written to the bus, as `handle` does."""
-        settlement, epoch = self._settle(envelope, self.bus.departures(envelope))
-        self.writer.write(envelope, settlement, epoch, unit, replayed=[], is_on_bus=False)
+        for part in envelope.by_partition():
+            settlement, epoch = self._settle(part, self.bus.departures(part))
+            self.writer.write(part, settlement, epoch, unit, replayed=[], is_on_bus=False)
 
     def owns(self, partition: int) -> bool:
         """Return whether this worker settles the records of a partition."""

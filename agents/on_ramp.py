@@ -7,26 +7,25 @@ rests leaves at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from typing import Any
 
 from aiokafka import TopicPartition
-from confluent_kafka import Message
 
 from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import confirmed_unit
-from metroline.agents.kafka.batch_consumer import BatchConsumer
+from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.group_owner import Offsets
-from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.entry import enter
-from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.record_ids import SEVERAL, Origin
 from metroline.routing.strategies import Strategy
 
 FILL = 0.8
@@ -89,25 +88,39 @@ class OnRamp(BatchConsumer):
         oldest = min(message.timestamp()[1] for message in messages) / 1_000
         self.bus.metrics.entering(len(messages), self.clock() - oldest)
 
-    async def handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, list[Confirmation]]:
-        """Pack and send the records of these messages; return the offset to commit and the confirmations before it.
+    async def handle(self, fetched: Fetched) -> Handled:
+        """Pack and send the records of these messages; return what may be committed once they are confirmed.
 
         Raise `SourceRenewed` if the messages have offsets that were handled before: librdkafka starts at the beginning
         of a topic that was created again.
         """
         self.bus.metrics.tick()
-        offsets = [message.offset() or 0 for message in messages]
-        if offsets[0] < self._next.get(partition, 0):
-            raise self._renewed(partition, self._next[partition])
-        self._next[partition] = offsets[-1] + 1
-        origin = Origin(source_origin(self.epoch), partition.partition)
-        departures = Departures(self.strategy.name, origin, self.bus.limits.max_hops)
-        values = [message.value() for message in messages]
-        enter(departures, offsets, values, self.strategy, self.rules.rule_tables, self.clock())
+        offsets = {partition: [one.offset() or 0 for one in messages] for partition, messages in fetched.items()}
+        for partition, of_each in offsets.items():
+            if of_each[0] < self._next.get(partition, 0):
+                raise self._renewed(partition, self._next[partition])
+            self._next[partition] = of_each[-1] + 1
         unit, confirmation = confirmed_unit(self.bus.work_time)
-        await self.bus.dispatch(departures, unit, FILL)
+        await self.bus.dispatch(self._departures(fetched, offsets), unit, FILL)
         unit.release()
-        return offsets[-1] + 1, [confirmation]
+        return {partition: (of_each[-1] + 1, confirmation) for partition, of_each in offsets.items()}
+
+    def _departures(self, fetched: Fetched, offsets: Mapping[TopicPartition, list[int]]) -> Departures:
+        """Return the records of messages with their first steps. Those of all partitions begin together."""
+        numbers = [partition.partition for partition, messages in fetched.items() for _ in messages]
+        is_one = len(fetched) == 1
+        origin = Origin(source_origin(self.epoch), numbers[0] if is_one else SEVERAL)
+        departures = Departures(self.strategy.name, origin, self.bus.limits.max_hops)
+        enter(
+            departures,
+            list(chain.from_iterable(offsets.values())),
+            [message.value() for messages in fetched.values() for message in messages],
+            self.strategy,
+            self.rules.rule_tables,
+            self.clock(),
+            None if is_one else numbers,
+        )
+        return departures
 
     async def begin(self, partitions: Collection[TopicPartition]) -> None:
         """Check newly assigned partitions; raise `SourceRenewed` if the source topic was created again."""

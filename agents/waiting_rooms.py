@@ -11,7 +11,7 @@ from confluent_kafka import Message
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
-from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, BatchConsumer
+from metroline.agents.kafka.batch_consumer import IDLE_SECONDS, BatchConsumer, Handled
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.producer import Confirmation
@@ -53,11 +53,15 @@ class WaitingRooms(BatchConsumer):
             self._held.pop(partition, None)
             self._due.pop(partition, None)
 
-    async def handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, list[Confirmation]]:
+    async def handle(self, fetched: Fetched) -> Handled:
         """Send on the messages that are due, in order; hold the others, and fetch no more of the partition meanwhile.
 
-        Return the offset to commit and the confirmations before it.
+        Return what may be committed once it is confirmed.
         """
+        handled = [(partition, await self._handle(partition, messages)) for partition, messages in fetched.items()]
+        return {partition: sent for partition, sent in handled if sent is not None}
+
+    async def _handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, Confirmation] | None:
         stay = WAITING_ROOMS[self.bus.topics.address(partition.topic)]
         was_held = partition in self._held
         held = self._held.setdefault(partition, deque())
@@ -76,7 +80,7 @@ class WaitingRooms(BatchConsumer):
             self.consumer.resume([partition])
         elif held and not was_held:
             self.consumer.pause([partition])
-        return next_offset, [confirmation] if next_offset > first else []
+        return (next_offset, confirmation) if next_offset > first else None
 
     def _is_due(self, partition: TopicPartition, message: Message, stay: float) -> bool:
         """Return whether the first message of a partition may be sent on, and note when it may.

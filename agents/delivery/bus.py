@@ -18,6 +18,7 @@ from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.dead_letters import too_large
 from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.messages.envelope import Envelope, pack
+from metroline.routing.messages.record_ids import SEVERAL
 from metroline.routing.outcome import Cause, Outcome
 
 
@@ -59,7 +60,8 @@ class Bus:
         began with it goes on with these packs as well, so that a long journey needs no deep recursion.
         """
         packs: deque[Pack] = deque()
-        for address, envelope in departures.packs_onward(self.limits, fill):
+        stay_together = partial(self.trains.are_open, unit=unit)
+        for address, envelope in departures.packs_onward(self.limits, fill, stay_together):
             handle = self.trains.handler(address, envelope, unit, self.limits.pack_bytes)
             if handle is None:
                 await self.send(address, envelope, unit)
@@ -99,6 +101,10 @@ class Bus:
 
         An envelope that does not fit into a message is split. A single record that does not fit becomes a dead letter.
         """
+        if envelope.origin.partition == SEVERAL:
+            for part in envelope.by_partition():
+                await self.send(address, part, unit)
+            return
         value = envelope.encode()
         if len(value) > self.limits.message_bytes:
             await self._divide(address, envelope, len(value), unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from metroline.agents.delivery.detours import Detours
@@ -41,14 +41,23 @@ class ThroughTrains:
         """Return the handler to which an envelope goes on in memory; None if it goes by the bus.
 
         It goes by the bus if this worker does not play the address or read the partition, while older records wait
-        there on the bus, while the address accepts none or the worker drains, and once time is up for the unit of work. A
-        record of more than `max_bytes` bytes goes by the bus as well: it may be too large for a message, and its
-        journey then ends here, as it does without chaining.
+        there on the bus, while the address accepts none or the worker drains, and once time is up for the unit of
+        work. A record of more than `max_bytes` bytes goes by the bus as well: it may be too large for a message, and
+        its journey then ends here, as it does without chaining.
         """
-        station, partition = self._stations.get(address), envelope.origin.partition
-        if station is None or unit.time.is_draining or not self.detours.is_clear((address, partition)):
-            return None
-        if not station.accepts(partition) or unit.is_over(unit.time.clock()):
+        station = self._stations.get(address)
+        if station is None or not self._is_open(address, station, envelope.partitions, unit):
             return None
         is_large = sum(segment.size() for segment in envelope.segments) > max_bytes
         return None if is_large else station.handle
+
+    def are_open(self, address: str, partitions: Collection[int], unit: UnitOfWork) -> bool:
+        """Return whether packs of all these partitions may go on to an address in memory."""
+        station = self._stations.get(address)
+        return station is not None and self._is_open(address, station, partitions, unit)
+
+    def _is_open(self, address: str, station: _Station, partitions: Collection[int], unit: UnitOfWork) -> bool:
+        if unit.time.is_draining or unit.is_over(unit.time.clock()):
+            return False
+        is_clear, accepts = self.detours.is_clear, station.accepts
+        return all(is_clear((address, partition)) and accepts(partition) for partition in partitions)

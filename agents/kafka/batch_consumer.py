@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError
 from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
@@ -34,6 +34,9 @@ IDLE_SECONDS = 0.2
 
 LOST = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
 """Answers to a commit of a member that other members have replaced. They read the messages again."""
+
+Handled = Mapping[TopicPartition, tuple[int, Confirmation]]
+"""For each partition, the next offset to commit, and the confirmation that must arrive first."""
 
 
 class BatchConsumer(Service):
@@ -61,8 +64,8 @@ class BatchConsumer(Service):
         self._turn = asyncio.Lock()
 
     @abstractmethod
-    async def handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, list[Confirmation]]:
-        """Handle messages. Return the next offset to commit and the confirmations that must arrive first."""
+    async def handle(self, fetched: Fetched) -> Handled:
+        """Handle messages. Return what may be committed once it is confirmed."""
 
     async def prepare(self) -> None:
         """Wait until messages may be handled. Called while the group is joined."""
@@ -109,8 +112,7 @@ class BatchConsumer(Service):
                 fetched = self.held_back() | self.consumer.take()
                 if fetched:
                     self.looked(fetched)
-                for partition, messages in fetched.items():
-                    await self._pass_on(partition, messages)
+                    await self._pass_on(fetched)
 
     @Service.task
     async def _commit_regularly(self) -> None:
@@ -118,14 +120,12 @@ class BatchConsumer(Service):
             await self.sleep(COMMIT_SECONDS)
             self.commit_confirmed()
 
-    async def _pass_on(self, partition: TopicPartition, messages: list[Message]) -> None:
-        progress = self.progress.get(partition)
-        if progress is None:
-            return
-        await progress.wait_for_room(MAX_OPEN_BATCHES)
-        next_offset, confirmations = await self.handle(partition, messages)
-        if confirmations:
-            progress.add(next_offset, confirmations)
+    async def _pass_on(self, fetched: Fetched) -> None:
+        own = {partition: messages for partition, messages in fetched.items() if partition in self.progress}
+        for partition in own:
+            await self.progress[partition].wait_for_room(MAX_OPEN_BATCHES)
+        for partition, (next_offset, confirmation) in (await self.handle(own)).items():
+            self.progress[partition].add(next_offset, confirmation)
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Begin to track partitions that were assigned to this worker."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from metroline.agents.kafka.producer import Confirmation
 
@@ -15,15 +13,15 @@ from metroline.agents.kafka.producer import Confirmation
 class Progress:
     """The open batches of a partition in order, each with the offset after its last message."""
 
-    batches: deque[tuple[int, asyncio.Future[Any]]] = field(default_factory=deque)
+    batches: deque[tuple[int, Confirmation]] = field(default_factory=deque)
     done: int | None = None
     """The next offset to commit; None before the first batch is confirmed."""
     committed: int | None = None
     """The offset that was committed last."""
 
-    def add(self, next_offset: int, confirmations: Iterable[Confirmation]) -> None:
-        """Add a batch that is done once all of these confirmations are in."""
-        self.batches.append((next_offset, asyncio.gather(*confirmations)))
+    def add(self, next_offset: int, confirmation: Confirmation) -> None:
+        """Add a batch that is done once it is confirmed."""
+        self.batches.append((next_offset, confirmation))
 
     def advance(self) -> None:
         """Advance `done` past the confirmed batches at the head."""

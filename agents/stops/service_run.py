@@ -111,7 +111,10 @@ class ServiceRun:
         return await (handler(record) if self.service.is_async else self.threads.run(handler, record))
 
     def _handler(self, place: int) -> Handler:
-        return self.service.handler_of(id_text(self.origin, self.answers.segment.ids[place]))
+        segment, origin = self.answers.segment, self.origin
+        if segment.partitions is not None:
+            origin = Origin(origin.name, segment.partitions[place])
+        return self.service.handler_of(id_text(origin, segment.ids[place]))
 
 
 def is_end_of_worker(error: BaseException) -> bool:

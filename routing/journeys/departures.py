@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from metroline.routing.addresses import ARRIVALS, is_service, service_address, waiting_room
-from metroline.routing.messages.envelope import Envelope, pack
+from metroline.routing.messages.envelope import Envelope, by_partition, pack, partitions_of
 from metroline.routing.messages.itinerary import Hop, NextStep
-from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.record_ids import SEVERAL, Origin
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Ending, Outcome
+
+StayTogether = Callable[[str, Collection[int]], bool]
+"""Returns whether records of several partitions stay in one envelope on their way to an address."""
+
+
+def never(_address: str, _partitions: Collection[int]) -> bool:
+    """Divide records by partition, whatever their address is."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +101,28 @@ class Departures:
         yield from self.packs_onward(limits, fill)
         yield from self.packs_back(limits)
 
-    def packs_onward(self, limits: Limits, fill: float = 1.0) -> Iterator[tuple[str, Envelope]]:
-        """Yield the envelopes of segments that take their next step, as `packs` does."""
-        return self._packs(self.by_address, int(limits.pack_bytes * fill), limits.pack_records)
+    def packs_onward(
+        self, limits: Limits, fill: float = 1.0, stay_together: StayTogether = never
+    ) -> Iterator[tuple[str, Envelope]]:
+        """Yield the envelopes of segments that take their next step, as `packs` does.
+
+        `stay_together` returns whether records of these partitions stay in one envelope on their way to an address.
+        """
+        return self._packs(self.by_address, int(limits.pack_bytes * fill), limits.pack_records, stay_together)
 
     def packs_back(self, limits: Limits) -> Iterator[tuple[str, Envelope]]:
         """Yield the envelopes of segments that return to their stop, as `packs` does."""
-        return self._packs(self.returning, limits.pack_bytes, limits.pack_records)
+        return self._packs(self.returning, limits.pack_bytes, limits.pack_records, never)
 
     def _packs(
-        self, by_address: dict[str, list[Segment]], max_bytes: int, max_records: int
+        self,
+        by_address: dict[str, list[Segment]],
+        max_bytes: int,
+        max_records: int,
+        stay_together: StayTogether,
     ) -> Iterator[tuple[str, Envelope]]:
         for address, segments in by_address.items():
-            for envelope in pack(self.strategy, self.origin, segments, max_bytes, max_records):
-                yield address, envelope
+            is_one = self.origin.partition != SEVERAL or stay_together(address, partitions_of(self.origin, segments))
+            for origin, own in [(self.origin, segments)] if is_one else by_partition(self.origin, segments):
+                for envelope in pack(self.strategy, origin, own, max_bytes, max_records):
+                    yield address, envelope

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 
 from metroline.routing.addresses import SOURCE
 from metroline.routing.journeys.dead_letters import kept
@@ -29,16 +30,23 @@ def enter(
     strategy: Strategy,
     rule_tables: RuleTables,
     now: float,
+    partitions: Sequence[int] | None = None,
 ) -> None:
     """Add the records of source messages to `departures`; a line that is not a record ends as a dead letter.
 
     `values[i]` is the value of the message at `offsets[i]` of the partition; `now` is in seconds since the epoch.
+    If the messages come from several partitions, `partitions[i]` is that of each.
     """
     batch = _Batch(strategy, rule_tables)
     each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
     for first in range(0, len(values), each):
         batch.add(offsets[first : first + each], values[first : first + each])
-    departures.add_each(Segment(tuple(batch.ids), tuple(batch.lines), now), batch.next_steps, ON_RAMP)
+    of_each = None
+    if partitions is not None:
+        per_message = zip(partitions, batch.counts, strict=True)
+        of_each = tuple(chain.from_iterable(repeat(partition, count) for partition, count in per_message))
+    segment = Segment(tuple(batch.ids), tuple(batch.lines), now, partitions=of_each)
+    departures.add_each(segment, batch.next_steps, ON_RAMP)
 
 
 class _Batch:
@@ -49,6 +57,8 @@ class _Batch:
         self.rule_tables = rule_tables
         self.ids: list[RecordId] = []
         self.lines: list[bytes] = []
+        self.counts: list[int] = []
+        """The number of lines of each message."""
         self.next_steps: list[NextStep] = []
 
     def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
@@ -59,12 +69,14 @@ class _Batch:
                 self._add_lines(offset, value)
             return
         self.ids += offsets if plain.counts is None else _ids(offsets, plain.counts)
+        self.counts += repeat(1, len(values)) if plain.counts is None else plain.counts
         self.lines += plain.lines
         self.next_steps += self.strategy.begin(self.rule_tables, plain.records)
 
     def _add_lines(self, offset: int, value: bytes | None) -> None:
         """Add a source message line by line; each line that is not a record becomes a dead letter."""
         lines = read_message(value)
+        self.counts.append(len(lines))
         for index, line in enumerate(lines):
             self.ids.append(offset if len(lines) == 1 else (offset, index, len(lines)))
             if line.record is None:

@@ -13,7 +13,7 @@ import orjson
 
 from metroline.routing.errors import MalformedEnvelope, MetrolineError
 from metroline.routing.messages.header_checks import natural, text
-from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.record_ids import SEVERAL, Origin
 from metroline.routing.messages.segment import Segment, decode_segments, encode_segment
 
 FORMAT = 2
@@ -28,11 +28,24 @@ MAX_ERROR_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Segments whose records come from one origin and travel under one strategy."""
+    """Segments whose records come from one origin and travel under one strategy.
+
+    In memory, an envelope may hold records of several partitions. It is divided before it is written to the bus.
+    """
 
     strategy: str
     origin: Origin
     segments: tuple[Segment, ...]
+
+    @property
+    def partitions(self) -> set[int]:
+        """The partitions in which the records entered."""
+        return partitions_of(self.origin, self.segments)
+
+    def by_partition(self) -> Iterator[Envelope]:
+        """Yield an envelope for each of the partitions, with its records in order."""
+        for origin, segments in by_partition(self.origin, self.segments):
+            yield Envelope(self.strategy, origin, tuple(segments))
 
     def __len__(self) -> int:
         return sum(len(segment.ids) for segment in self.segments)
@@ -116,6 +129,26 @@ def join(envelopes: Sequence[Envelope]) -> Envelope:
     """Return one envelope with the segments of envelopes that have the same strategy and origin."""
     segments = tuple(segment for envelope in envelopes for segment in envelope.segments)
     return Envelope(envelopes[0].strategy, envelopes[0].origin, segments)
+
+
+def partitions_of(origin: Origin, segments: Iterable[Segment]) -> set[int]:
+    """Return the partitions in which the records of segments entered."""
+    if origin.partition != SEVERAL:
+        return {origin.partition}
+    return {partition for segment in segments for partition in set(segment.partitions or ())}
+
+
+def by_partition(origin: Origin, segments: Sequence[Segment]) -> Iterator[tuple[Origin, Sequence[Segment]]]:
+    """Yield for each partition its origin and the segments of its records, in order."""
+    if origin.partition != SEVERAL:
+        yield origin, segments
+        return
+    parts: dict[int, list[Segment]] = {}
+    for segment in segments:
+        for partition, part in segment.by_partition():
+            parts.setdefault(partition, []).append(part)
+    for partition, own in parts.items():
+        yield Origin(origin.name, partition), own
 
 
 def _split(segment: Segment, max_bytes: int, max_records: int) -> Iterator[tuple[Segment, int]]:

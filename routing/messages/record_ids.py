@@ -23,11 +23,16 @@ RecordId = int | tuple[int, int, int]
 (offset, index of the line, number of lines)."""
 
 
+SEVERAL = -1
+"""The partition of an origin that stands for several partitions."""
+
+
 class Origin(NamedTuple):
     """The partition in which records entered, and a name: the source's epoch or, for a malformed message, its topic."""
 
     name: str
     partition: int
+    """The number of the partition; `SEVERAL` for records that go on together in memory (see `Segment.partitions`)."""
 
 
 def decode_ids(encoded: list[Any]) -> tuple[RecordId, ...]:

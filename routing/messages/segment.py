@@ -84,6 +84,8 @@ class Segment:
     replays: tuple[Replay, ...] = ()
     request: Request | None = None
     """In a message that asks the arrivals to reopen dead letters, the request."""
+    partitions: tuple[int, ...] | None = None
+    """The partition of each record, if their envelope holds records of several partitions; None otherwise."""
 
     @property
     def last_stop(self) -> str:
@@ -99,7 +101,20 @@ class Segment:
         """Return a segment with the records at these indexes."""
         if len(indexes) == len(self.ids):
             return self
-        return replace(self, ids=tuple([self.ids[i] for i in indexes]), lines=tuple([self.lines[i] for i in indexes]))
+        return replace(
+            self,
+            ids=tuple([self.ids[i] for i in indexes]),
+            lines=tuple([self.lines[i] for i in indexes]),
+            partitions=None if self.partitions is None else tuple([self.partitions[i] for i in indexes]),
+        )
+
+    def by_partition(self) -> Iterator[tuple[int, Segment]]:
+        """Yield for each partition a segment with its records, if the envelope holds records of several partitions."""
+        indexes: dict[int, list[int]] = {}
+        for index, partition in enumerate(self.partitions or ()):
+            indexes.setdefault(partition, []).append(index)
+        for partition, own in indexes.items():
+            yield partition, replace(self.part(own), partitions=None)
 
     def visited(self, stop: str, at: float, lines: tuple[bytes, ...] | None = None) -> Segment:
         """Return the segment with a visit to this stop added; `at` is in seconds since the epoch.

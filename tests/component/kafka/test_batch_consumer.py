@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError
 
-from metroline.agents.kafka.batch_consumer import BatchConsumer
+from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
+from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_owner import Offsets
 from metroline.agents.kafka.producer import Confirmation, NotSent
@@ -39,7 +40,7 @@ class Reader(BatchConsumer):
         self.fake = FakeConsumer()
         self.consumer = cast(GroupConsumer, self.fake)
 
-    async def handle(self, partition: TopicPartition, messages: list[Message]) -> tuple[int, list[Confirmation]]:
+    async def handle(self, fetched: Fetched) -> Handled:
         raise NotImplementedError
 
 
@@ -56,8 +57,8 @@ def confirmation() -> Confirmation:
 
 async def test_only_what_is_confirmed_is_committed_and_once(reader: Reader) -> None:
     first, second = confirmation(), confirmation()
-    reader.progress[PARTITION].add(7, [first])
-    reader.progress[PARTITION].add(9, [second])
+    reader.progress[PARTITION].add(7, first)
+    reader.progress[PARTITION].add(9, second)
     first.set_result(None)
     await asyncio.sleep(0)
 
@@ -69,8 +70,8 @@ async def test_only_what_is_confirmed_is_committed_and_once(reader: Reader) -> N
 
 async def test_a_batch_that_was_not_confirmed_is_not_committed_past(reader: Reader) -> None:
     first, second = confirmation(), confirmation()
-    reader.progress[PARTITION].add(7, [first])
-    reader.progress[PARTITION].add(9, [second])
+    reader.progress[PARTITION].add(7, first)
+    reader.progress[PARTITION].add(9, second)
     first.set_exception(NotSent("no broker answers"))
     second.set_result(None)
     await asyncio.sleep(0)
@@ -82,7 +83,7 @@ async def test_a_batch_that_was_not_confirmed_is_not_committed_past(reader: Read
 
 async def test_partitions_that_are_revoked_are_committed_when_their_batches_are_confirmed(reader: Reader) -> None:
     open_batch = confirmation()
-    reader.progress[PARTITION].add(7, [open_batch])
+    reader.progress[PARTITION].add(7, open_batch)
     revoked = asyncio.create_task(reader.revoked([PARTITION], time.monotonic() + 5))
     await asyncio.sleep(0.01)
     assert reader.fake.commits == []

@@ -264,6 +264,15 @@ def rooms(bench: Bench, consumer: FakeConsumer | None = None) -> WaitingRooms:
     return waiting
 
 
+async def let_in(waiting: WaitingRooms, partition: TopicPartition, *messages: Message) -> int | None:
+    """Hand messages to the rooms; return the next offset once everything before it is confirmed."""
+    handled = (await waiting.handle({partition: list(messages)})).get(partition)
+    if handled is None:
+        return None
+    await confirmed([handled[1]])
+    return handled[0]
+
+
 async def test_a_room_sends_on_what_is_due_and_holds_what_is_not(bench: Bench) -> None:
     partition = TopicPartition("test.waiting.5s", 0)
     came = [bench.now - 6, bench.now - 5.5, bench.now - 4, bench.now - 3.9]
@@ -271,30 +280,22 @@ async def test_a_room_sends_on_what_is_due_and_holds_what_is_not(bench: Bench) -
     consumer = FakeConsumer()
     waiting = rooms(bench, consumer)
 
-    behind, confirmations = await waiting.handle(partition, messages[:3])
-    await confirmed(confirmations)
-
-    assert behind == 2
+    assert await let_in(waiting, partition, *messages[:3]) == 2
     assert [one.records for one in bench.producer.sent] == [[{"n": 0}], [{"n": 1}]]
     assert consumer.asked == [("pause", [partition])]
     assert waiting.held_back() == {}
     assert waiting.wait_seconds() == IDLE_SECONDS
-    behind, confirmations = await waiting.handle(partition, messages[3:])  # it was fetched before the pause
-    assert (behind, confirmations) == (2, [])
+    assert await let_in(waiting, partition, *messages[3:]) is None  # it was fetched before the pause
 
     bench.now += 0.95
     assert waiting.wait_seconds() == pytest.approx(0.05)
     bench.now += 0.1
     assert waiting.held_back() == {partition: []}
-    behind, confirmations = await waiting.handle(partition, [])
-    await confirmed(confirmations)
-    assert behind == 3
+    assert await let_in(waiting, partition) == 3
     assert consumer.asked == [("pause", [partition])]
 
     bench.now += 0.1
-    behind, confirmations = await waiting.handle(partition, [])
-    await confirmed(confirmations)
-    assert behind == 4
+    assert await let_in(waiting, partition) == 4
     assert [one.records for one in bench.producer.sent] == [[{"n": number}] for number in range(4)]
     assert consumer.asked == [("pause", [partition]), ("resume", [partition])]
     assert waiting.held_back() == {}
@@ -304,7 +305,7 @@ async def test_what_a_room_holds_of_a_partition_that_others_own_is_forgotten(ben
     partition = TopicPartition("test.waiting.5s", 0)
     waiting = rooms(bench)
     await waiting.assigned([partition])
-    await waiting.handle(partition, [message("waiting.5s", 0, bench.now, waiting_for("a", bench.now + 5, 0))])
+    await let_in(waiting, partition, message("waiting.5s", 0, bench.now, waiting_for("a", bench.now + 5, 0)))
 
     await waiting.revoked([partition], time.monotonic() + 5)
     bench.now += 6
@@ -317,14 +318,11 @@ async def test_a_message_from_the_future_stays_no_longer_than_its_room_is_for(be
     partition, ahead = TopicPartition("test.waiting.5s", 0), bench.now + 3_600
     waiting = rooms(bench)
 
-    await waiting.handle(partition, [message("waiting.5s", 4, ahead, waiting_for("a", bench.now, 1))])
+    await let_in(waiting, partition, message("waiting.5s", 4, ahead, waiting_for("a", bench.now, 1)))
     bench.now += 4.9
     assert waiting.held_back() == {}
     bench.now += 0.2
-    behind, confirmations = await waiting.handle(partition, [])
-    await confirmed(confirmations)
-
-    assert behind == 5
+    assert await let_in(waiting, partition) == 5
     assert [one.topic for one in bench.producer.sent] == ["test.service.a"]
 
 
@@ -337,8 +335,7 @@ async def test_a_message_from_the_future_stays_no_longer_than_its_room_is_for(be
 )
 async def test_a_long_wait_goes_from_room_to_room(bench: Bench, left: float, to: str) -> None:
     come = message("waiting.200ms", 7, bench.now - 1, waiting_for("b", bench.now + left, 1))
-    _, confirmations = await rooms(bench).handle(TopicPartition("test.waiting.200ms", 0), [come])
-    await confirmed(confirmations)
+    await let_in(rooms(bench), TopicPartition("test.waiting.200ms", 0), come)
     [sent] = bench.producer.sent
     assert sent.topic == f"test.{to}"
     [segment] = sent.envelope.segments
@@ -350,8 +347,7 @@ async def test_a_long_wait_goes_from_room_to_room(bench: Bench, left: float, to:
 )
 async def test_what_is_no_envelope_that_waits_is_a_dead_letter(bench: Bench, value: bytes) -> None:
     come = message("waiting.1s", 3, bench.now - 2, value)
-    _, confirmations = await rooms(bench).handle(TopicPartition("test.waiting.1s", 0), [come])
-    await confirmed(confirmations)
+    await let_in(rooms(bench), TopicPartition("test.waiting.1s", 0), come)
     [(ending, reason)] = endings_of(bench.producer.to("test.arrivals")).values()
     assert ending is Ending.DEAD
     assert str(reason).startswith("malformed_envelope: waiting.1s[0]@3: not an envelope")
