@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import UnitOfWork
@@ -35,8 +36,7 @@ OUTCOME_TOPICS = {Ending.DELIVERED: DELIVERED, Ending.DEAD: DEAD_LETTERS}
 """The addresses to which records are written, by ending. Dropped records are only counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
+class _Settled(Struct, frozen=True):
     """The settlement of one envelope."""
 
     envelope: Envelope
@@ -53,8 +53,7 @@ class _Settled:
         return self.envelope.origin
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
+class _Written(Struct, frozen=True):
     """Settlements whose records are being written, and the table entries that follow."""
 
     settled: list[_Settled]

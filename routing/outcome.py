@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+
 MAX_DETAIL_CHARACTERS = 2_000
 """Maximum number of characters in the detail of an outcome."""
 
@@ -74,8 +76,7 @@ class Cause(StrEnum):
     """A defect of Metroline; the worker's log has the traceback."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceError:
+class ServiceError(Struct, frozen=True):
     """An exception that a service raised."""
 
     type: str
@@ -88,8 +89,7 @@ class ServiceError:
         return f"{self.type}: {self.text}" + (f" ({self.place})" if self.place else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The end of a journey."""
 
     ending: Ending

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from msgspec import Struct
+
 from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import UnknownStrategy
 from metroline.routing.messages.itinerary import Decider, Itinerary, NextStep
@@ -27,8 +29,7 @@ class RuleTables:
     live: RulesTable
 
 
-@dataclass(frozen=True, slots=True)
-class Leaving:
+class Leaving(Struct, frozen=True):
     """Records of one segment that a stop has just handled and that now need a next step."""
 
     stop: str

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from typing import cast
 
 from faust.streams import Stream
 from faust.types import TP, EventT
+from msgspec import Struct
 
 from metroline.agents.delivery.acknowledgements import AckTracker
 from metroline.agents.delivery.bus import Bus
@@ -27,8 +27,7 @@ from metroline.routing.outcome import Outcome
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrived:
+class _Arrived(Struct, frozen=True):
     """An envelope and the message in which it arrived."""
 
     tp: TP

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, Message
 from faust.types import TP
+from msgspec import Struct
 
 MIN_MESSAGE_BYTES = 1_024
 """Bytes that a message counts for at least: it takes more memory than its value."""
@@ -16,8 +16,7 @@ MAX_BATCH_BYTES = 1024 * 1024
 """Bytes of a batch; a single larger message is a batch of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class MessageBatch:
+class MessageBatch(Struct, frozen=True):
     """Consecutive messages of one partition."""
 
     offsets: tuple[int, ...]

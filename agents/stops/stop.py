@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.pacing import SLICE_SECONDS

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.journeys.departures import Departures
@@ -43,8 +46,7 @@ class StopPolicy:
         return f"; its reads= names {', '.join(sorted(self.reads)) or 'no field'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A failed attempt, with the outcome that the record gets if no attempt is left."""
 
     outcome: Outcome

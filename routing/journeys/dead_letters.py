@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import replace
 
 import orjson
+from msgspec.structs import replace
 
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from metroline.routing.addresses import ARRIVALS, is_service, service_address, waiting_room
 from metroline.routing.messages.envelope import Envelope, by_partition, pack, partitions_of

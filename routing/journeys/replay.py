@@ -7,7 +7,7 @@ that is sent twice, by two people or after an interruption, therefore takes effe
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from metroline.routing.addresses import SOURCE, service_address
 from metroline.routing.errors import MetrolineError

@@ -7,9 +7,10 @@ share is written once: each segment in the header holds the history and the plan
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from metroline.routing.errors import MalformedEnvelope, MetrolineError
 from metroline.routing.messages.header_checks import natural, text
@@ -26,8 +27,7 @@ MAX_ERROR_CHARACTERS = 300
 """Maximum number of characters of a decoding error's text, which may repeat parts of the message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """Segments whose records come from one origin and travel under one strategy.
 
     In memory, an envelope may hold records of several partitions. It is divided before it is written to the bus.

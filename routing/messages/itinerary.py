@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct
 
 from metroline.routing.addresses import ARRIVALS, CONDUCTOR, MAP_MAKER, SWITCH, service_address
 from metroline.routing.errors import MetrolineError
@@ -13,8 +14,7 @@ from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.field_sets import FieldSet, union
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(Struct, frozen=True):
     """The origin of a decision: the rule, the decider (`by`) and the version of the rules table."""
 
     rule: str | None
@@ -22,8 +22,7 @@ class Provenance:
     version: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Hop:
+class Hop(Struct, frozen=True, eq=False):
     """One message ahead: its address, who chose it, the rest of the plan, and the outcome if the journey ends."""
 
     to: str
@@ -44,8 +43,7 @@ class Decider(Enum):
         return Hop(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The decision of a rules table after a stop: the next stop or, if the journey ends, the outcome."""
 
     stop: str | None
@@ -64,8 +62,7 @@ class Decision:
         return Hop(service_address(self.stop), chosen)
 
 
-@dataclass(frozen=True, slots=True)
-class Itinerary:
+class Itinerary(Struct, frozen=True):
     """The legs still ahead of a record (Routing Slip), planned with one version of the rules table."""
 
     version: int

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import MetrolineError
@@ -63,8 +65,7 @@ class DiscardRequest(NamedTuple):
 Request = ReplayRequest | DiscardRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """Records of one envelope that share their history and plan; `lines[i]` is the JSON of the record `ids[i]`."""
 
     ids: tuple[RecordId, ...]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import dataclasses
 from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from metroline.agents.outcome_writer import MAX_SHOWN_DEAD
 from metroline.agents.tables.latest import SLOTS
@@ -327,7 +328,7 @@ async def test_a_block_whose_entry_is_yet_to_be_written_is_not_read_from_the_tab
 
 async def test_records_that_are_written_together_still_fit_into_messages(desk: Desk) -> None:
     bench = desk.bench
-    bench.limits = replace(bench.limits, pack_records=5)
+    bench.limits = dataclasses.replace(bench.limits, pack_records=5)
     await confirmed(
         [await bench.begin(desk.arrivals.handle, numbered(4, first=n, outcome=DELIVERED)) for n in (0, 4, 8)]
     )

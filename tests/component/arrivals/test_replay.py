@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.replay import discard_request, replay_request

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from metroline.agents.routers import RouterAgent
 from metroline.routing.journeys.deciders import Conductor, MapMaker, Router, Switch

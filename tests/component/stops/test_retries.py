@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import time
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
+from msgspec.structs import replace
 
 from metroline import Retry
 from metroline.agents.kafka.batch_consumer import IDLE_SECONDS
@@ -59,7 +60,7 @@ async def test_a_record_that_failed_waits_in_a_room_and_those_beside_it_go_on(be
 
 async def test_records_that_fail_alike_wait_together_and_the_waits_grow_to_their_bound(bench: Bench) -> None:
     incoming = envelope(*({"n": n, "fails": True} for n in range(5)))
-    retry_policy = replace(PATIENCE, attempts=5)
+    retry_policy = dataclasses.replace(PATIENCE, attempts=5)
     waits = []
     for attempt in range(1, 5):
         [sent] = await handled(bench, failing, incoming, retry_policy=retry_policy)
@@ -121,7 +122,7 @@ async def test_what_a_service_names_is_not_tried_again(bench: Bench) -> None:
 
 
 async def test_a_very_short_wait_goes_straight_back_to_the_stop(bench: Bench) -> None:
-    retry_policy = replace(PATIENCE, backoff=0.05)
+    retry_policy = dataclasses.replace(PATIENCE, backoff=0.05)
     [sent] = await handled(bench, failing, envelope({"fails": True}), retry_policy=retry_policy)
     assert sent.topic == "test.service.a"
 
@@ -148,7 +149,7 @@ async def test_a_timeout_of_its_own_is_an_error_of_the_service(bench: Bench) -> 
     async def own(record: Record) -> Record:
         raise TimeoutError("the database took too long")
 
-    [sent] = await handled(bench, own, envelope({"n": 1}), retry_policy=replace(PATIENCE, attempts=1))
+    [sent] = await handled(bench, own, envelope({"n": 1}), retry_policy=dataclasses.replace(PATIENCE, attempts=1))
     [(_, reason)] = endings_of([sent]).values()
     assert str(reason).startswith("service_error: TimeoutError: the database took too long")
 
@@ -168,7 +169,7 @@ async def test_a_blocking_service_runs_in_a_thread_and_does_not_stop_the_event_l
         return record
 
     beside = asyncio.create_task(turning())
-    retry_policy = replace(PATIENCE, timeout=5.0)
+    retry_policy = dataclasses.replace(PATIENCE, timeout=5.0)
     sent = await handled(bench, blocking, envelope({"n": 1}, {"n": 2}), is_blocking=True, retry_policy=retry_policy)
     beside.cancel()
     assert [record for one in sent for record in one.records] == [{"n": n, "thread": False} for n in (1, 2)]
@@ -182,7 +183,7 @@ async def test_a_blocking_service_takes_as_many_records_at_once_as_it_says(bench
         together.wait()
         return record
 
-    retry_policy = replace(PATIENCE, timeout=5.0)
+    retry_policy = dataclasses.replace(PATIENCE, timeout=5.0)
     incoming = envelope(*({"n": n} for n in range(6)))
     sent = await handled(bench, meet, incoming, concurrency=3, is_blocking=True, retry_policy=retry_policy)
     assert sorted(record["n"] for one in sent for record in one.records) == list(range(6))
@@ -196,7 +197,7 @@ async def test_a_thread_past_its_timeout_is_given_up_and_only_so_many_may_be(ben
         gate.wait(10)
         return record
 
-    stop = bench.stop(hang, is_blocking=True, retry_policy=replace(PATIENCE, timeout=0.01))
+    stop = bench.stop(hang, is_blocking=True, retry_policy=dataclasses.replace(PATIENCE, timeout=0.01))
     handling = asyncio.create_task(bench.complete(stop.handle, envelope(*({"n": n} for n in range(10)))))
     async with asyncio.timeout(5):
         while len(running) < 8:

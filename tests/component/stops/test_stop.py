@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from metroline import Drop, Retry, service
 from metroline.agents.services.service import Record
