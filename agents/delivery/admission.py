@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from metroline.agents.delivery.work_in_hand import WorkInHand
 
-REST = 2.0
+REST = 3.0
 """Seconds of rest after a look that emptied the source, for each second of CPU that the line spent on it.
 
 Each pack costs the same, whatever it holds, so a line that looks less often packs more and costs less. It may spend a
-third of a core on small packs.
+quarter of a core on small packs.
 """
 
 MAX_REST_SECONDS = 0.04
@@ -50,6 +50,10 @@ class Admission:
         self._cpu = cpu
         self._looked: tuple[float, float] | None = None
         """Time and CPU time of the last look that emptied the source; None if it left something."""
+        self._rested_from: float | None = None
+        """CPU time at the beginning of the last rest."""
+        self._spent_resting = 0.0
+        """CPU that the line spent on the look before while the on-ramp rested: confirmations, outcomes and counts."""
         self.held_back = 0.0
         """Seconds for which the on-ramp was held back in all, since the line was behind."""
 
@@ -64,14 +68,17 @@ class Admission:
 
     def looked(self, *, emptied: bool) -> None:
         """Note a look that found something; `emptied` if it left nothing in the source."""
-        self._looked = (self._clock(), self._cpu()) if emptied else None
+        cpu = self._cpu()
+        self._spent_resting = 0.0 if self._rested_from is None else cpu - self._rested_from
+        self._rested_from = None
+        self._looked = (self._clock(), cpu) if emptied else None
 
     async def _rest(self) -> None:
         if self._looked is None:
             return
         at, cpu = self._looked
-        while True:
-            rest = min(MAX_REST_SECONDS, (1 + REST) * (self._cpu() - cpu)) - (self._clock() - at)
-            if rest <= 0:
-                return
+        self._looked, self._rested_from = None, self._cpu()
+        spent = self._rested_from - cpu + self._spent_resting
+        rest = min(MAX_REST_SECONDS, (1 + REST) * spent) - (self._clock() - at)
+        if rest > 0:
             await asyncio.sleep(rest)
