@@ -83,10 +83,12 @@ class OnRamp(BatchConsumer):
 
     def looked(self, fetched: Fetched) -> None:
         """Tell whether the source holds more, and for how long its oldest message has waited."""
-        messages = [message for messages in fetched.values() for message in messages]
-        self.admission.looked(emptied=sum(map(len, messages)) < EMPTIED_BYTES)
-        oldest = min(message.timestamp()[1] for message in messages) / 1_000
-        self.bus.metrics.entering(len(messages), self.clock() - oldest)
+        is_emptied = sum(sum(map(len, messages)) for messages in fetched.values()) < EMPTIED_BYTES
+        self.admission.looked(emptied=is_emptied)
+        if not is_emptied:
+            self.consumer.want()
+        oldest = min(messages[0].timestamp()[1] for messages in fetched.values()) / 1_000
+        self.bus.metrics.entering(sum(map(len, fetched.values())), self.clock() - oldest)
 
     async def handle(self, fetched: Fetched) -> Handled:
         """Pack and send the records of these messages; return what may be committed once they are confirmed.

@@ -41,9 +41,9 @@ FETCH_BYTES = 128 * 1024
 SOURCE_FETCH_BYTES = 704 * 1024
 """Bytes that a fetch may return of each partition of the source: about what a pack holds, so that it makes one pack."""
 
-QUEUED_KBYTES = 512
-"""KiB that librdkafka holds, at least, before it stops fetching: less than a full fetch of one partition, so that each
-look at a long queue brings what one fetch brought."""
+QUEUED_KBYTES = 2 * 1024
+"""KiB that librdkafka holds, at least, before it stops fetching. With less than a few fetches of one partition, those
+that it fetched last would be the only ones that find room."""
 
 FULL_SECONDS = 0.01
 """Time after which librdkafka looks again whether it may fetch, if it held `QUEUED_KBYTES`."""

@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.complaints import Complaints, library_log
-from metroline.agents.kafka.positions import partition_of, positions_of
+from metroline.agents.kafka.positions import by_partition, positions_of
 
 POLL_SECONDS = 0.1
 """Time that the thread waits for a message before it looks whether it is still wanted."""
@@ -115,14 +115,14 @@ class KafkaConsumer:
             raise ClusterError(f"{self.name} cannot read any more: {self._fatal}")
         with self._changed:
             messages, self._fetched = self._fetched, []
-        fetched: Fetched = {}
+        good = []
         for message in messages:
             error = message.error()
-            if error is not None:
+            if error is None:
+                good.append(message)
+            else:
                 self._complaints.note(error)
-                continue
-            fetched.setdefault(partition_of(message), []).append(message)
-        return fetched
+        return by_partition(good)
 
     def _run(self) -> None:
         """Wait for messages while they are wanted. Runs in the thread."""

@@ -16,7 +16,7 @@ from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.consumer import READING, Fetched
 from metroline.agents.kafka.group_owner import Offsets, Owner
 from metroline.agents.kafka.group_thread import GroupThread
-from metroline.agents.kafka.positions import partition_of, positions_of
+from metroline.agents.kafka.positions import by_partition, positions_of
 
 ANSWER_SECONDS = 10.0
 """Time that the brokers have to answer a question."""
@@ -55,18 +55,19 @@ class GroupConsumer:
         if thread.has_messages:
             return
         thread.arrived.clear()
-        thread.is_wanted = True
-        thread.post(None)
+        self.want()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await thread.arrived.wait()
 
     def take(self) -> Fetched:
         """Return the messages that are there, without those of partitions that were revoked meanwhile."""
-        fetched: Fetched = {}
-        for message in self._thread.take():
-            fetched.setdefault(partition_of(message), []).append(message)
-        return fetched
+        return by_partition(self._thread.take())
+
+    def want(self) -> None:
+        """Have messages fetched while those that were taken are being handled."""
+        self._thread.is_wanted = True
+        self._thread.post(None)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Stop fetching partitions soon. Messages that were fetched before still come."""

@@ -24,12 +24,14 @@ from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.complaints import Complaints, library_log
-from metroline.agents.kafka.consumer import MAX_MESSAGES
 from metroline.agents.kafka.group_owner import Offsets, Owner
 from metroline.agents.kafka.positions import partition_of, partitions_at, positions_of
 
 POLL_SECONDS = 0.1
 """Time that the thread waits for a message. What others post meanwhile waits as long."""
+
+MAX_MESSAGES = 2_000
+"""Maximum number of messages that are taken at once. While they are handled, no others begin."""
 
 PAUSE_SECONDS = 0.5
 """Time without a poll after which partitions are paused, so that the thread can poll though no messages are wanted."""
@@ -170,7 +172,7 @@ class GroupThread(Thread):
     def _is_good(self, message: Message) -> bool:
         error = message.error()
         if error is None:
-            return partition_of(message) not in self._revoked
+            return not self._revoked or partition_of(message) not in self._revoked
         self._on_error(error)
         return False
 

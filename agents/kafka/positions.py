@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from aiokafka import TopicPartition
 from confluent_kafka import Message
@@ -12,6 +12,19 @@ from confluent_kafka import TopicPartition as Position
 def partition_of(message: Message) -> TopicPartition:
     """Return the partition of a message."""
     return TopicPartition(message.topic(), message.partition())
+
+
+def by_partition(messages: Iterable[Message]) -> dict[TopicPartition, list[Message]]:
+    """Return messages by their partitions, in the order in which they are given."""
+    found: dict[tuple[str | None, int | None], list[Message]] = {}
+    for message in messages:
+        place = (message.topic(), message.partition())
+        of_place = found.get(place)
+        if of_place is None:
+            found[place] = [message]
+        else:
+            of_place.append(message)
+    return {TopicPartition(*place): of_place for place, of_place in found.items()}
 
 
 def partitions_at(positions: Collection[Position]) -> set[TopicPartition]:
