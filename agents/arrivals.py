@@ -44,10 +44,11 @@ class Arrivals:
 
         The next envelope is handled while the records and table entries of this one are being written.
         """
-        departures = self.bus.departures(envelope)
-        settlement, epoch = self._settle(envelope, departures)
-        replayed = [await self._replay(departures)] if departures.by_address else []
-        self.writer.write(envelope, settlement, epoch, unit, replayed=replayed, is_on_bus=True)
+        for part in envelope.by_partition():
+            departures = self.bus.departures(part)
+            settlement, epoch = self._settle(part, departures)
+            replayed = [await self._replay(departures)] if departures.by_address else []
+            self.writer.write(part, settlement, epoch, unit, replayed=replayed, is_on_bus=True)
 
     async def handle_in_memory(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Settle the records of an envelope that was not written to the bus, as `handle` does."""

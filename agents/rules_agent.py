@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import cast
 from uuid import uuid4
 
 import orjson
 from faust.streams import Stream
 
+from metroline.agents.delivery.acknowledgements import batches_of
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import UnitOfWork
-from metroline.agents.kafka.fetch_buffers import MessageBatch
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.publication import Publication
@@ -39,9 +38,9 @@ class RulesAgent:
             async for event in stream.noack().events():
                 unit = await tracker.track(event)
                 if unit is not None:
-                    batch = cast(MessageBatch, event.message.value)
-                    for offset, value in zip(batch.offsets, batch.values, strict=True):
-                        await self._apply(offset + 1, value, unit)
+                    for batch in batches_of(event):
+                        for offset, value in zip(batch.offsets, batch.values, strict=True):
+                            await self._apply(offset + 1, value, unit)
                     unit.release()
 
     async def _apply(self, version: int, value: bytes, unit: UnitOfWork) -> None:

@@ -126,6 +126,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         cluster=cluster,
         fetch_wait=settings.fetch_wait,
         handed=agent_loop.work.add,
+        joins=agent_loop.work.watches,
         drain=agent_loop.drain,
         finish=agent_loop.finish,
         reset=reset,

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
-from faust.types import TP, EventT
+from faust.types import EventT
 
 from metroline.agents.delivery.unit_of_work import UnitOfWork, WorkTime
-from metroline.agents.kafka.fetch_buffers import MessageBatch
+from metroline.agents.kafka.fetch_buffers import Batches
 
 MAX_PENDING = 4_096
 """Batches of an agent that may be unacknowledged. Behind one slow record there may be many that are done."""
@@ -19,20 +19,27 @@ MAX_PENDING_BYTES = 8 * 1024 * 1024
 """Bytes of the messages of an agent that may be unacknowledged."""
 
 
-def _batch(event: EventT[bytes]) -> MessageBatch:
-    return cast(MessageBatch, event.message.value)
+def batches_of(event: EventT[bytes]) -> Batches:
+    """Return the messages that an agent is handed with an event."""
+    return cast(Batches, event.message.value)
+
+
+def size_of(event: EventT[bytes]) -> int:
+    """Return the bytes for which the messages of an event count."""
+    return sum(batch.size for batch in batches_of(event))
 
 
 class PendingMessage(UnitOfWork):
-    """The work on a message, or on a batch of consecutive ones, that is not yet acknowledged."""
+    """The work on messages that were handed over together and are not acknowledged yet."""
 
-    __slots__ = ("_settle", "event", "size")
+    __slots__ = ("_settle", "event", "partitions", "size")
 
     def __init__(self, event: EventT[bytes], time: WorkTime, settle: Callable[[PendingMessage], None]) -> None:
         """Begin to work on a message; `settle` is called once everything is confirmed."""
         super().__init__(time)
         self.event = event
-        self.size = _batch(event).size
+        self.partitions = [batch.partition for batch in batches_of(event)]
+        self.size = size_of(event)
         self._settle = settle
 
     def complete(self) -> None:
@@ -40,9 +47,10 @@ class PendingMessage(UnitOfWork):
         self._settle(self)
 
     def __str__(self) -> str:
-        tp, (first, *_, last) = self.event.message.tp, (*_batch(self.event).offsets, self.event.message.offset)
-        offsets = f"message at offset {first}" if first == last else f"messages at offsets {first} to {last}"
-        return f"the {offsets} of {tp.topic}[{tp.partition}]"
+        topic = self.event.message.topic
+        places = [(batch.partition, batch.offsets[0], batch.offsets[-1]) for batch in batches_of(self.event)]
+        named = [f"{topic}[{partition}] at offsets {first} to {last}" for partition, first, last in places]
+        return f"the messages of {', '.join(named)}"
 
 
 class AckTracker:
@@ -59,7 +67,8 @@ class AckTracker:
         self._max_bytes = max_bytes
         self._count = self._bytes = 0
         self._resets = 0
-        self._queues: dict[TP, deque[PendingMessage]] = {}
+        self._queues: dict[int, deque[PendingMessage]] = {}
+        """The pending messages of each partition, in order."""
         self._room = asyncio.Event()
 
     async def track(self, event: EventT[bytes]) -> UnitOfWork | None:
@@ -77,10 +86,8 @@ class AckTracker:
         pending = PendingMessage(event, self._time, self._settle)
         self._count += 1
         self._bytes += pending.size
-        queue = self._queues.get(event.message.tp)
-        if queue is None:
-            queue = self._queues[event.message.tp] = deque()
-        queue.append(pending)
+        for partition in pending.partitions:
+            self._queues.setdefault(partition, deque()).append(pending)
         return pending
 
     def reset(self) -> None:
@@ -96,16 +103,22 @@ class AckTracker:
     def _is_full(self, event: EventT[bytes]) -> bool:
         if self._count >= self._limit:
             return True
-        return self._count > 0 and self._bytes + _batch(event).size > self._max_bytes
+        return self._count > 0 and self._bytes + size_of(event) > self._max_bytes
 
     def _settle(self, pending: PendingMessage) -> None:
-        """Acknowledge the completed messages at the head of a partition."""
+        """Acknowledge the completed messages that are the first ones in all of their partitions."""
         if pending.is_discarded:
             return
-        queue = self._queues[pending.event.message.tp]
-        while queue and queue[0].is_complete:
-            acknowledged = queue.popleft()
-            acknowledged.event.ack()
+        queues, partitions = self._queues, deque(pending.partitions)
+        while partitions:
+            queue = queues[partitions.popleft()]
+            first = queue[0] if queue else None
+            if first is None or not first.is_complete or any(queues[one][0] is not first for one in first.partitions):
+                continue
+            for partition in first.partitions:
+                queues[partition].popleft()
+            first.event.ack()
             self._count -= 1
-            self._bytes -= acknowledged.size
+            self._bytes -= first.size
+            partitions.extend(first.partitions)
         self._room.set()

@@ -6,18 +6,16 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
-from typing import cast
 
 from faust.streams import Stream
 from faust.types import TP, EventT
 from msgspec import Struct
 
-from metroline.agents.delivery.acknowledgements import AckTracker
+from metroline.agents.delivery.acknowledgements import AckTracker, batches_of
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.handling import Handle, outcome_of
 from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.delivery.work_in_hand import WorkInHand
-from metroline.agents.kafka.fetch_buffers import MessageBatch
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.journeys.dead_letters import is_malformed_message, malformed_message
@@ -99,20 +97,26 @@ class AgentLoop:
                 cancel()
 
     async def _handle_batch(self, event: EventT[bytes], handle: Handle, unit: UnitOfWork) -> None:
-        """Handle the envelopes of a batch, joined as far as they have the same origin and strategy."""
+        """Handle the envelopes of a batch, joined as far as they have the same strategy and name of the origin."""
         self.bus.metrics.tick()
-        tp, batch = event.message.tp, cast(MessageBatch, event.message.value)
+        topic, batches = event.message.topic, batches_of(event)
         arrived: list[_Arrived] = []
-        for offset, value in zip(batch.offsets, batch.values, strict=True):
-            try:
-                arrived.append(_Arrived(tp, offset, value, Envelope.decode(value, tp.partition)))
-            except MalformedEnvelope as error:
-                await self._dead_letter_message(tp, offset, str(error), error.raw, unit)
-        for _, alike in groupby(arrived, key=lambda one: (one.envelope.strategy, one.envelope.origin)):
+        for batch in batches:
+            tp = TP(topic, batch.partition)
+            for offset, value in zip(batch.offsets, batch.values, strict=True):
+                try:
+                    arrived.append(_Arrived(tp, offset, value, Envelope.decode(value, tp.partition)))
+                except MalformedEnvelope as error:
+                    await self._dead_letter_message(tp, offset, str(error), error.raw, unit)
+        for _, alike in groupby(arrived, key=lambda one: (one.envelope.strategy, one.envelope.origin.name)):
             await self._handle_joined(list(alike), handle, unit)
-        if not unit.is_discarded:  # otherwise the partition was assigned again, and the messages come again
-            place = (self.bus.topics.address(tp.topic), tp.partition)
-            self.bus.trains.detours.handled(place, event.message.offset + 1, [one.envelope for one in arrived])
+        if not unit.is_discarded:  # otherwise the partitions were assigned again, and the messages come again
+            envelopes: dict[int, list[Envelope]] = {batch.partition: [] for batch in batches}
+            for one in arrived:
+                envelopes[one.tp.partition].append(one.envelope)
+            for batch in batches:
+                place = (self.bus.topics.address(topic), batch.partition)
+                self.bus.trains.detours.handled(place, batch.offsets[-1] + 1, envelopes[batch.partition])
 
     async def _handle_joined(self, arrived: list[_Arrived], handle: Handle, unit: UnitOfWork) -> None:
         """Handle envelopes as one; if that fails, each by itself, so that only the one at fault is given up."""

@@ -38,6 +38,10 @@ class WorkInHand:
         """Count the batches of a topic from now on."""
         self._topics.add(topic)
 
+    def watches(self, topic: str) -> bool:
+        """Return whether the batches of a topic are counted."""
+        return topic in self._topics
+
     def add(self, topic: str) -> None:
         """Count a batch that is handed to an agent."""
         if topic in self._topics:

@@ -24,7 +24,7 @@ from faust.types.transports import ConsumerT
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import KafkaConsumer
-from metroline.agents.kafka.fetch_buffers import FetchBuffers
+from metroline.agents.kafka.fetch_buffers import MAX_BATCH_BYTES, FetchBuffers, MessageBatch
 from metroline.agents.kafka.tansu import leave_only_stable_groups
 from metroline.agents.kafka.topic_admin import TopicAdmin
 
@@ -113,22 +113,33 @@ class Consumer(driver.Consumer):
         """Yield batches of the topics of agents, and single messages of changelogs."""
         _, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
-        is_acknowledged = self.app.topics.acks_enabled_for
-        for tp in self.buffers.ready(active or ()):
-            take = self._next_batch if is_acknowledged(tp.topic) else self._next_message
+        for together in self._together(self.buffers.ready(active or ())):
+            tp = together[0]
             while self.flow_active and not self.should_stop and generation == self.app.consumer_generation_id:
-                message = take(tp)
+                message = self._next_batches(together) if self._is_acknowledged(tp) else self._next_message(tp)
                 if message is None:
                     break
                 yield tp, message
+
+    def _is_acknowledged(self, tp: TP) -> bool:
+        return self.app.topics.acks_enabled_for(tp.topic)
+
+    def _together(self, ready: Iterable[TP]) -> Iterable[list[TP]]:
+        """Return the partitions that an agent is handed at once, and each other one alone."""
+        joins = cast(Transport, self.transport).joins
+        groups: dict[str | TP, list[TP]] = {}
+        for tp in ready:
+            groups.setdefault(tp.topic if joins(tp.topic) else tp, []).append(tp)
+        return groups.values()
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Hand messages to the agents and tables until the worker stops."""
         try:
             while not (self.should_stop or fetcher.should_stop):
-                async for tp, message in self.getmany(timeout=1.0):
+                async for _, message in self.getmany(timeout=1.0):
                     await self._pass_on(message)
-                    self._read_offset[tp] = message.offset
+                    for one, offset in _last_offsets(message):
+                        self._read_offset[one] = offset
                 await asyncio.sleep(0)  # the agents' turn
         except asyncio.CancelledError:
             if not self.app.should_stop:  # Faust would take the end of a worker for a crash of its fetcher
@@ -141,12 +152,23 @@ class Consumer(driver.Consumer):
         else:
             await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
-    def _next_batch(self, tp: TP) -> Message | None:
-        batch = self.buffers.take_batch(tp, cast(Transport, self.transport).batch_sizes.get(tp.topic))
-        if batch is None:
+    def _next_batches(self, together: Iterable[TP]) -> Message | None:
+        transport = cast(Transport, self.transport)
+        batches: list[MessageBatch] = []
+        size = 0
+        for tp in together:
+            batch = self.buffers.take_batch(tp, transport.batch_sizes.get(tp.topic))
+            if batch is not None:
+                batches.append(batch)
+                size += batch.size
+            if size >= MAX_BATCH_BYTES:
+                break
+        if not batches:
             return None
-        cast(Transport, self.transport).handed(tp.topic)
-        return self._as_message(tp, batch.offsets[-1], batch.timestamp, None, batch, batch.size)
+        first, topic = batches[0], tp.topic
+        transport.handed(topic)
+        oldest = min(batch.timestamp for batch in batches)
+        return self._as_message(TP(topic, first.partition), first.offsets[-1], oldest, None, tuple(batches), size)
 
     def _next_message(self, tp: TP) -> Message | None:
         one = self.buffers.take_one(tp)
@@ -256,15 +278,17 @@ class Consumer(driver.Consumer):
     # What is acknowledged
 
     def ack(self, message: Message) -> bool:
-        """Acknowledge a batch. Those before it in its partition were acknowledged before (`AckTracker`)."""
+        """Acknowledge batches. Those before them in their partitions were acknowledged before (`AckTracker`)."""
         if message.acked:
             return False
         message.acked = True
         self._unacked_messages.discard(message)
-        if self.buffers.acknowledge(message.tp, message.offset):
-            self._wake()
-        if message.tp in self._committed_offset or message.tp in self.assignment():
-            self._acknowledged[message.tp] = message.offset + 1
+        assigned = self.assignment()
+        for tp, offset in _last_offsets(message):
+            if self.buffers.acknowledge(tp, offset):
+                self._wake()
+            if tp in self._committed_offset or tp in assigned:
+                self._acknowledged[tp] = offset + 1
         if self._waiting_for_ack is not None and not self._waiting_for_ack.done():
             self._waiting_for_ack.set_result(None)
         return True
@@ -346,10 +370,18 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
 
+def _last_offsets(message: Message) -> list[tuple[TP, int]]:
+    """Return the partitions of a message, or of the batches that stand for one, each with the last offset."""
+    if isinstance(message.value, tuple):
+        return [(TP(message.topic, batch.partition), batch.offsets[-1]) for batch in message.value]
+    return [(message.tp, message.offset)]
+
+
 class Transport(driver.Transport):
     """Faust's transport with our consumer. `fetch_wait` is in seconds.
 
-    `handed` is called with the topic of each batch that is handed to an agent. `drain` is called with True when open
+    `handed` is called with the topic of the messages that an agent is handed at once. `joins` returns whether these may
+    be of several partitions of a topic: they are acknowledged together. `drain` is called with True when open
     messages should be finished soon, and with False afterwards. `finish` waits until what agents keep in memory is
     written, but at most for some seconds. `reset` is called when partitions, with all open
     messages, were revoked, and `assigned` with the offsets to read next when partitions were assigned.
@@ -366,6 +398,7 @@ class Transport(driver.Transport):
         cluster: Cluster,
         fetch_wait: float,
         handed: Callable[[str], None],
+        joins: Callable[[str], bool],
         drain: Callable[[bool], None],
         finish: Callable[[float], Awaitable[None]],
         reset: Callable[[], None],
@@ -375,6 +408,7 @@ class Transport(driver.Transport):
         self.cluster = cluster
         self.fetch_wait = fetch_wait
         self.handed = handed
+        self.joins = joins
         self.drain = drain
         self.finish = finish
         self.reset = reset

@@ -19,12 +19,17 @@ MAX_BATCH_BYTES = 1024 * 1024
 class MessageBatch(Struct, frozen=True):
     """Consecutive messages of one partition."""
 
+    partition: int
     offsets: tuple[int, ...]
     values: tuple[bytes, ...]
     timestamp: float
     """Time at which the first message was written, in seconds since the epoch."""
     size: int
     """Bytes for which the messages count."""
+
+
+Batches = tuple[MessageBatch, ...]
+"""What an agent is handed at once: messages of its topic, of one or several partitions."""
 
 
 class FetchBuffers:
@@ -90,7 +95,7 @@ class FetchBuffers:
             taken.append(ready.popleft())
         offsets = tuple(message.offset() or 0 for message in taken)
         self._delivered.setdefault(tp, {})[offsets[-1]] = size
-        return MessageBatch(offsets, tuple(message.value() or b"" for message in taken), timestamp, size)
+        return MessageBatch(tp.partition, offsets, tuple(message.value() or b"" for message in taken), timestamp, size)
 
     def acknowledge(self, tp: TP, last_offset: int) -> bool:
         """Stop counting a batch; return whether its topic is open again because of that."""

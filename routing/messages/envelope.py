@@ -7,6 +7,7 @@ share is written once: each segment in the header holds the history and the plan
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import orjson
 from msgspec import Struct
@@ -126,9 +127,38 @@ def pack(
 
 
 def join(envelopes: Sequence[Envelope]) -> Envelope:
-    """Return one envelope with the segments of envelopes that have the same strategy and origin."""
-    segments = tuple(segment for envelope in envelopes for segment in envelope.segments)
-    return Envelope(envelopes[0].strategy, envelopes[0].origin, segments)
+    """Return one envelope with the segments of envelopes that have the same strategy and name of the origin.
+
+    If they have several partitions, segments that differ in nothing but their records become one. Records of a
+    partition stay in order.
+    """
+    strategy, origin = envelopes[0].strategy, envelopes[0].origin
+    if all(envelope.origin == origin for envelope in envelopes):
+        return Envelope(strategy, origin, tuple(segment for envelope in envelopes for segment in envelope.segments))
+    joined: list[list[tuple[int, Segment]]] = []
+    places: dict[Segment, int] = {}
+    latest: dict[int, int] = {}
+    for envelope in envelopes:
+        partition = envelope.origin.partition
+        for segment in envelope.segments:
+            past = replace(segment, ids=(), lines=())
+            place = places.get(past, -1)
+            if place < latest.get(partition, 0):  # none, or others of the partition follow it
+                place = places[past] = len(joined)
+                joined.append([])
+            joined[place].append((partition, segment))
+            latest[partition] = place
+    return Envelope(strategy, Origin(origin.name, SEVERAL), tuple(map(_as_one, joined)))
+
+
+def _as_one(parts: Sequence[tuple[int, Segment]]) -> Segment:
+    """Return a segment with the records of segments that differ in nothing else, each given with its partition."""
+    return replace(
+        parts[0][1],
+        ids=tuple(chain.from_iterable(segment.ids for _, segment in parts)),
+        lines=tuple(chain.from_iterable(segment.lines for _, segment in parts)),
+        partitions=tuple(partition for partition, segment in parts for _ in segment.ids),
+    )
 
 
 def partitions_of(origin: Origin, segments: Iterable[Segment]) -> set[int]:

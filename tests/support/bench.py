@@ -20,7 +20,7 @@ from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.handling import Handle
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.unit_of_work import WorkTime, confirmed_unit
-from metroline.agents.kafka.fetch_buffers import MessageBatch
+from metroline.agents.kafka.fetch_buffers import Batches, MessageBatch
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.service import Handler, Service
@@ -117,7 +117,8 @@ class FakeEvent:
     on_ack: Callable[[TP, int], None]
 
     def ack(self) -> bool:
-        self.on_ack(self.message.tp, self.message.offset)
+        for batch in cast(Batches, self.message.value):
+            self.on_ack(TP(self.message.topic, batch.partition), batch.offsets[-1])
         return True
 
 
@@ -146,9 +147,14 @@ class Mailbox:
     def _event(self, values: tuple[bytes, ...], partition: int) -> EventT[bytes]:
         first = self._offsets.get(partition, 0)
         self._offsets[partition] = first + len(values)
-        batch = MessageBatch(tuple(range(first, first + len(values))), values, 0.0, sum(map(len, values)))
-        last = batch.offsets[-1]
-        message: Message = Message(self.topic, partition, last, 0.0, 0, None, None, cast(Any, batch), checksum=None)
+        batch = MessageBatch(partition, tuple(range(first, first + len(values))), values, 0.0, sum(map(len, values)))
+        return self._handed(batch)
+
+    def _handed(self, *batches: MessageBatch) -> EventT[bytes]:
+        first = batches[0]
+        message: Message = Message(
+            self.topic, first.partition, first.offsets[-1], 0.0, 0, None, None, cast(Any, batches), checksum=None
+        )
         return cast("EventT[bytes]", FakeEvent(message, self._note))
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from metroline.agents.kafka.fetch_buffers import MessageBatch
+from metroline.agents.kafka.fetch_buffers import Batches, MessageBatch
 from metroline.app.factory import create_app
 from metroline.app.line_app import LineApp
 from metroline.app.settings import Settings
@@ -100,16 +100,16 @@ def resumed(line: Path, producer: FakeProducer) -> LineApp:
     return app
 
 
-def batch(*values: bytes) -> MessageBatch:
+def batch(*values: bytes, partition: int = 0) -> Batches:
     """Return messages as the transport hands them to an agent."""
-    return MessageBatch(tuple(range(len(values))), values, 0.0, sum(map(len, values)))
+    return (MessageBatch(partition, tuple(range(len(values))), values, 0.0, sum(map(len, values))),)
 
 
 async def test_a_message_on_a_stops_topic_goes_through_its_service_to_the_next_stop(
     resumed: LineApp, producer: FakeProducer
 ) -> None:
     async with resumed.agents["service.a"].test_context() as agent:
-        await agent.put(batch(envelope({"size": 1}, {"size": 10}, partition=2).encode()), partition=2)
+        await agent.put(batch(envelope({"size": 1}, {"size": 10}, partition=2).encode(), partition=2))
         async with asyncio.timeout(5):
             while len(producer.sent) < 2:
                 await asyncio.sleep(0.01)

@@ -151,7 +151,9 @@ async def test_a_message_that_failed_is_logged_once_with_its_place(caplog: pytes
     await turn()
 
     [logged] = caplog.messages
-    assert logged == "cannot acknowledge the message at offset 1 of test.service.a[3], which will be handled again"
+    assert (
+        logged == "cannot acknowledge the messages of test.service.a[3] at offsets 1 to 1, which will be handled again"
+    )
 
 
 async def test_what_is_open_when_partitions_change_hands_is_not_acknowledged_and_holds_up_nothing() -> None:
