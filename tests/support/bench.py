@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
@@ -140,15 +140,26 @@ class Mailbox:
         """Add messages that an agent is handed at once."""
         self._queue.put_nowait(cast(FakeEvent, self._event(values, partition)))
 
+    def put_of_each(self, values: Mapping[int, Sequence[bytes]]) -> None:
+        """Add messages of several partitions that an agent is handed at once."""
+        self._queue.put_nowait(cast(FakeEvent, self.event_of_each(values)))
+
+    def event_of_each(self, values: Mapping[int, Sequence[bytes]]) -> EventT[bytes]:
+        """Return the next messages of several partitions, which an agent is handed at once."""
+        return self._handed(*[self._batch(tuple(own), partition) for partition, own in values.items()])
+
     def event(self, value: bytes | None, partition: int = 0) -> EventT[bytes]:
         """Return the next message of a partition without adding it to the stream."""
         return self._event((value or b"",), partition)
 
     def _event(self, values: tuple[bytes, ...], partition: int) -> EventT[bytes]:
+        return self._handed(self._batch(values, partition))
+
+    def _batch(self, values: tuple[bytes, ...], partition: int) -> MessageBatch:
         first = self._offsets.get(partition, 0)
         self._offsets[partition] = first + len(values)
-        batch = MessageBatch(partition, tuple(range(first, first + len(values))), values, 0.0, sum(map(len, values)))
-        return self._handed(batch)
+        offsets = tuple(range(first, first + len(values)))
+        return MessageBatch(partition, offsets, values, 0.0, sum(map(len, values)))
 
     def _handed(self, *batches: MessageBatch) -> EventT[bytes]:
         first = batches[0]

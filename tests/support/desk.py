@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class Desk:
         return [(str(key, "utf-8"), SettledBlock.decode(orjson.loads(value))) for key, value in latest.items() if key]
 
     def counts(self) -> dict[tuple[str, str, str], int]:
-        return {kind: count for _, block in self.blocks() for kind, count in block.counts.items()}
+        return dict(sum((block.counts for _, block in self.blocks()), Counter[tuple[str, str, str]]()))
 
     def duplicates(self) -> int:
         return sum(block.duplicates for _, block in self.blocks())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from metroline.agents.outcome_writer import MAX_SHOWN_DEAD
 from metroline.agents.tables.latest import SLOTS
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock
-from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.envelope import Envelope, join
 from metroline.routing.outcome import Ending
 from tests.support.bench import Bench, confirmed, endings_of, envelope, until
 from tests.support.desk import BEHIND_A, DEAD, DELIVERED, DROPPED, Desk
@@ -381,3 +382,66 @@ async def test_what_was_begun_before_the_partition_changed_hands_is_not_counted_
     assert late.done() == owned_again
     assert desk.counts() == {("source", "delivered", ""): 7 if owned_again else 3}
     assert desk.duplicates() == 0
+
+
+async def test_outcomes_that_were_not_written_to_the_bus_are_settled_like_others(desk: Desk) -> None:
+    both = join([numbered(2, outcome=DELIVERED), numbered(3, outcome=DELIVERED, partition=1)])
+
+    await desk.bench.complete(desk.arrivals.handle_in_memory, both)
+    await desk.settle(numbered(1, outcome=DELIVERED), numbered(4, outcome=DEAD, partition=1))
+
+    written = [(sent.partition, len(sent.envelope)) for sent in desk.bench.producer.to("test.delivered")]
+    assert sorted(written) == [(0, 2), (1, 3)]
+    assert desk.counts() == {("source", "delivered", ""): 5, ("source", "dead", "service_error"): 1}
+    assert desk.duplicates() == 4
+    assert not desk.bench.producer.to("test.arrivals")
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+@pytest.mark.usefixtures("recorded_at_once")
+async def test_outcomes_in_memory_go_to_the_owner_of_their_partition_if_it_is_another_one_by_then(
+    desk: Desk, is_written: bool
+) -> None:
+    producer = desk.bench.producer
+    producer.holds = is_written
+    done = await desk.bench.begin(desk.arrivals.handle_in_memory, numbered(2, outcome=DELIVERED, hops=0))
+    if is_written:
+        await until(lambda: len(producer.to("test.delivered")) == 1)
+    producer.holds = False
+    desk.outcomes.epochs.clear()
+    for sent in producer.sent:
+        sent.confirm()
+
+    await until(done.done)
+    assert len(producer.to("test.delivered")) == is_written
+    [sent] = producer.to("test.arrivals")
+    [segment] = sent.envelope.segments
+    assert (segment.ids, segment.outcome, segment.hops) == ((0, 1), DELIVERED, 1)
+    assert not producer.to("test.table.outcomes")
+    assert not desk.arrivals.owns(0)
+
+
+async def test_an_envelope_of_the_bus_whose_partition_has_another_owner_is_left_to_it(desk: Desk) -> None:
+    done = await desk.bench.begin(desk.arrivals.handle, numbered(2, outcome=DELIVERED))
+    desk.outcomes.epochs.clear()
+    await desk.arrivals.writer.finish(5.0)
+    await asyncio.sleep(0)
+
+    assert not done.done(), "its message comes again"
+    assert not desk.bench.producer.sent
+
+
+async def test_it_finishes_once_everything_is_written_or_time_is_up(desk: Desk) -> None:
+    producer = desk.bench.producer
+    producer.holds = True
+    done = await desk.bench.begin(desk.arrivals.handle_in_memory, numbered(1, outcome=DELIVERED))
+    began = time.monotonic()
+    await desk.arrivals.writer.finish(0.05)
+    assert 0.04 < time.monotonic() - began < 2.0
+    assert not done.done()
+
+    producer.holds = False
+    for sent in producer.sent:
+        sent.confirm()
+    await desk.arrivals.writer.finish(5.0)
+    assert done.done()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 from faust.types import EventT
 
-from metroline.agents.delivery.acknowledgements import AckTracker
+from metroline.agents.delivery.acknowledgements import AckTracker, batches_of
 from metroline.agents.delivery.unit_of_work import UnitOfWork, WorkTime
 from metroline.agents.kafka.producer import Confirmation
 from tests.support.bench import Mailbox, until
@@ -171,3 +171,35 @@ async def test_what_is_open_when_partitions_change_hands_is_not_acknowledged_and
     await turn()
 
     assert mailbox.acknowledged == {0: [3]}
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_messages_of_several_partitions_are_acknowledged_together_and_each_partition_in_order(seed: int) -> None:
+    random_ = random.Random(seed)
+    tracker, mailbox = AckTracker(TIME), Mailbox("test.service.a")
+    handed: list[tuple[dict[int, int], Confirmation]] = []
+    for _ in range(12):
+        partitions = random_.sample(range(4), random_.randint(1, 4))
+        event = mailbox.event_of_each({partition: [b""] * random_.randint(1, 3) for partition in partitions})
+        last = {batch.partition: batch.offsets[-1] for batch in batches_of(event)}
+        confirmation = promise()
+        finish(await taken(tracker, event), [confirmation])
+        handed.append((last, confirmation))
+    order = list(range(len(handed)))
+    random_.shuffle(order)
+    done: set[int] = set()
+
+    for number in order:
+        handed[number][1].set_result(None)
+        await turn()
+        done.add(number)
+        expected: dict[int, list[int]] = {}
+        held: set[int] = set()
+        """Partitions with messages before that are not acknowledged."""
+        for place, (last, _) in enumerate(handed):
+            if place in done and not held.intersection(last):
+                for partition, offset in last.items():
+                    expected.setdefault(partition, []).append(offset)
+            else:
+                held.update(last)
+        assert mailbox.acknowledged == expected

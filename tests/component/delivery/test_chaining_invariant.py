@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.routers import RouterAgent
 from metroline.agents.services.service import Record
 from metroline.routing.journeys.deciders import ROUTERS
-from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.envelope import Envelope, join
 from metroline.routing.strategies import STRATEGIES
 from tests.support.bench import RULES, Bench, confirmed, envelope
 
@@ -31,6 +32,7 @@ after = "c"
 when = "size == 3"
 drop = "three"
 """
+PARTITIONS = (0, 1, 2)
 FIRST = {"conductor": "conductor", "map_maker": "map-maker"}
 Handle = Callable[[Envelope, UnitOfWork], Any]
 
@@ -66,35 +68,48 @@ def line(bench: Bench, is_chaining: bool) -> dict[str, Handle]:
         handlers[f"test.{address}"] = handle
         if is_chaining:
             trains.call_at(address, handle)
-    places = dict.fromkeys([(topic.removeprefix("test."), 0) for topic in handlers], 0)
+    places = dict.fromkeys([(topic.removeprefix("test."), number) for topic in handlers for number in PARTITIONS], 0)
     trains.detours.assign(places)
     trains.detours.found(places)
     return handlers
 
 
 async def outcomes(records: list[Record], strategy: str, is_chaining: bool) -> dict[Any, Any]:
-    """Run records through the line; return the outcome, the history and the content of each."""
+    """Run records of several partitions through the line; return the outcome, the history and the content of each."""
     bench = Bench.make(strategy=strategy, rules=RULES + MORE)
     handlers = line(bench, is_chaining)
-    await bench.bus.send(
-        FIRST.get(strategy, "service.a"), envelope(*records, strategy=strategy), UnitOfWork(bench.bus.work_time)
-    )
-    done, found = 0, {}
+    own = {number: records[number :: len(PARTITIONS)] for number in PARTITIONS}
+    parts = [envelope(*of_it, strategy=strategy, partition=number) for number, of_it in own.items() if of_it]
+    address = FIRST.get(strategy, "service.a")
+    if is_chaining:  # together, as the on-ramp sends them
+        await confirmed([await bench.begin(handlers[f"test.{address}"], join(parts))])
+    else:
+        for part in parts:
+            await bench.bus.send(address, part, UnitOfWork(bench.bus.work_time))
+    done, found, offsets = 0, {}, Counter[tuple[str, int]]()
     while done < len(bench.producer.sent):
         sent = bench.producer.sent[done]
         done += 1
         handle = handlers.get(sent.topic)
         if handle is not None:
             await confirmed([await bench.begin(handle, sent.envelope)])
-            bench.bus.trains.detours.handled((sent.topic.removeprefix("test."), 0), done, [sent.envelope])
+            place = (sent.topic.removeprefix("test."), sent.partition)
+            offsets[place] += 1
+            bench.bus.trains.detours.handled(place, offsets[place], [sent.envelope])
             continue
         for segment in sent.envelope.segments:
             for record, content in zip(segment.ids, segment.lines, strict=True):
-                assert record not in found
+                assert (sent.partition, record) not in found
                 assert segment.outcome is not None
                 visits = [(visit.stop, visit.rule, visit.by, visit.version) for visit in segment.history]
                 outcome = segment.outcome
-                found[record] = (visits, outcome.ending, outcome.reason, outcome.rule, orjson.loads(content))
+                found[sent.partition, record] = (
+                    visits,
+                    outcome.ending,
+                    outcome.reason,
+                    outcome.rule,
+                    orjson.loads(content),
+                )
     assert bool(bench.bus.metrics.chained) == is_chaining
     return found
 

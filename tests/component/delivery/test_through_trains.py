@@ -17,7 +17,7 @@ from metroline.agents.services.service import Record
 from metroline.routing.journeys.deciders import ROUTERS
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.envelope import Envelope, join
 from metroline.routing.outcome import Cause, Ending
 from metroline.routing.strategies import STRATEGIES
 from tests.support.bench import Bench, Mailbox, Sent, endings_of, envelope, segments_of, until
@@ -300,3 +300,60 @@ async def test_a_refused_envelope_does_not_close_its_place_for_ever(bench: Bench
     await bench.complete(bench.bus.send, "service.b", envelope({"size": 11}))
     await begin_and_settle(worker, 1)
     assert len(bench.producer.to("test.service.b")) == 1
+
+
+async def test_records_of_several_partitions_stay_together_only_where_all_may_go_on_in_memory(bench: Bench) -> None:
+    worker = Worker(bench)
+    worker.stop("a")
+    worker.stop("b")
+    both = join([envelope({"size": 11}, {"size": 12}), envelope({"size": 13}, partition=1)])
+
+    worker.open(0, 1)
+    await worker.handle("service.a", both)
+    assert (bench.bus.metrics.chained["service.b"].packs, bench.bus.metrics.chained["service.b"].records) == (1, 3)
+
+    worker.open(0)
+    await worker.handle("service.a", both)
+    assert (bench.bus.metrics.chained["service.b"].packs, bench.bus.metrics.chained["service.b"].records) == (2, 5)
+    [sent] = bench.producer.to("test.service.b")
+    assert (sent.partition, sent.records) == (1, [{"size": 13}])
+
+
+async def test_a_service_is_told_the_ids_of_records_of_several_partitions(bench: Bench) -> None:
+    told: list[tuple[int, str]] = []
+
+    def plain(record: Record, id: str) -> Record:
+        told.append((record["size"], id))
+        return record
+
+    async def waiting(record: Record, id: str) -> Record:
+        await asyncio.sleep(0)
+        return plain(record, id)
+
+    both = join([envelope({"size": 1}, {"size": 2}), envelope({"size": 3}, partition=1)])
+    worker = Worker(bench)
+    worker.stop("a", plain, takes_id=True)
+    worker.stop("b", waiting, takes_id=True, concurrency=2)
+    worker.open(0, 1)
+    for address in ("service.a", "service.b"):
+        told.clear()
+        await worker.handle(address, both)
+        assert sorted(told) == [(1, "source-0-0"), (2, "source-0-1"), (3, "source-1-0")]
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_records_of_several_partitions_that_fail_are_tried_again_in_their_partitions(
+    bench: Bench, concurrency: int
+) -> None:
+    async def fail(record: Record) -> Record:
+        raise ValueError("no")
+
+    worker = Worker(bench)
+    worker.stop("a", fail, concurrency=concurrency, retry_policy=RetryPolicy(attempts=2, backoff=0.1))
+    worker.open(0, 1)
+    await worker.handle("service.a", join([envelope({"size": 1}), envelope({"size": 2}, partition=1)]))
+
+    assert sorted((sent.topic, sent.partition) for sent in bench.producer.sent) == [
+        ("test.service.a", 0),
+        ("test.service.a", 1),
+    ]

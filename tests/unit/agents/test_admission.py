@@ -58,6 +58,21 @@ async def test_after_a_look_that_emptied_the_source_it_rests_in_proportion_to_wh
     assert await is_admitted(admission)
 
 
+async def test_a_rest_counts_what_the_look_before_cost_while_the_on_ramp_rested() -> None:
+    world = World()
+    admission = world.admission(world.work())
+    admission.looked(emptied=True)
+    world.now += 1.0
+    assert await is_admitted(admission)
+    world.cpu += 0.004  # of what the look caused: confirmations and outcomes
+    admission.looked(emptied=True)
+    world.now, world.cpu = world.now + 0.002, world.cpu + 0.002
+    assert not await is_admitted(admission)
+    admission.looked(emptied=True)
+    world.now += 1.0
+    assert await is_admitted(admission)
+
+
 async def test_a_rest_is_bounded() -> None:
     world = World()
     admission = world.admission(world.work())

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.messages.envelope import Envelope, pack
+from metroline.routing.messages.envelope import Envelope, join, pack
 from metroline.routing.messages.itinerary import Decision, Hop, Itinerary, Provenance
-from metroline.routing.messages.record_ids import Origin, RecordId
+from metroline.routing.messages.record_ids import SEVERAL, Origin, RecordId
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.worlds import examples
@@ -129,3 +129,52 @@ def test_what_has_ended_or_asks_the_way_is_never_too_far() -> None:
     ended = Hop("arrivals", outcome=Outcome(Ending.DELIVERED))
     assert left(segment, ended, max_hops=3)[1].outcome == Outcome(Ending.DELIVERED)
     assert left(segment, Hop("conductor"), max_hops=3)[0] == "conductor"
+
+
+@st.composite
+def envelopes_of_partitions(draw: st.DrawFn) -> list[Envelope]:
+    """Return envelopes of some partitions whose ids ascend; many segments differ only in their records."""
+    offsets: dict[int, int] = {}
+    made = []
+    for partition in draw(st.lists(st.integers(0, 3), min_size=1, max_size=8)):
+        segments = []
+        for count, entered in draw(
+            st.lists(st.tuples(st.integers(1, 3), st.sampled_from((1.0, 2.0))), min_size=1, max_size=3)
+        ):
+            first = offsets.get(partition, 0)
+            offsets[partition] = first + count
+            ids = tuple(range(first, first + count))
+            segments.append(Segment(ids, tuple(b"%d/%d" % (partition, one) for one in ids), entered))
+        made.append(Envelope("signpost", Origin("source", partition), tuple(segments)))
+    return made
+
+
+@given(envelopes_of_partitions())
+@examples(300)
+def test_envelopes_of_several_partitions_are_joined_and_divided_again_with_each_partition_in_order(
+    envelopes: list[Envelope],
+) -> None:
+    joined = join(envelopes)
+
+    partitions = {envelope.origin.partition for envelope in envelopes}
+    assert joined.partitions == partitions
+    assert joined.origin == Origin("source", SEVERAL if len(partitions) > 1 else partitions.pop())
+    sent: dict[Origin, list[tuple[RecordId, bytes, float]]] = {}
+    for envelope in envelopes:
+        sent.setdefault(envelope.origin, []).extend(records_of(envelope))
+    assert {part.origin: records_of(part) for part in joined.by_partition()} == sent
+    assert all(segment.partitions is None for part in joined.by_partition() for segment in part.segments)
+
+
+def test_segments_of_several_partitions_that_differ_only_in_their_records_become_one() -> None:
+    at = (Visit("a", 1.0, None, "on-ramp", 1),)
+    envelopes = [
+        Envelope("signpost", Origin("source", partition), (Segment((7,), (b"%d" % partition,), 1.0, at),))
+        for partition in range(3)
+    ]
+
+    [segment] = join(envelopes).segments
+
+    assert (segment.ids, segment.lines) == ((7, 7, 7), (b"0", b"1", b"2"))
+    assert segment.partitions == (0, 1, 2)
+    assert segment.part([2]).partitions == (2,)
