@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Literal, cast
 
 import faust
 from faust.streams import Stream
@@ -27,6 +27,9 @@ from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.addresses import ARRIVALS, service_address
 from metroline.routing.journeys.deciders import ROUTERS
+
+Chaining = Literal["on", "stops", "off"]
+"""The agents to which packs go on in memory: all, all but the arrivals, or none."""
 
 Body = Callable[[Stream[bytes]], Awaitable[None]]
 
@@ -54,11 +57,11 @@ def register(
     line: Line,
     role: Role,
     stop: Callable[[Service], Stop],
-    is_chaining: bool,
+    chaining: Chaining,
 ) -> Tables:
     """Register the agents and tables of a role with Faust.
 
-    `stop` creates the stop of a service. `is_chaining` lets packs go on to the agents of this worker in memory. The
+    `stop` creates the stop of a service. `chaining` names the agents of this worker to which packs go on in memory. The
     agent of the rules belongs to every role.
     """
     bus = agent_loop.bus
@@ -82,18 +85,18 @@ def register(
         for address, router in ROUTERS.items():
             handle = RouterAgent(agent_loop, rules, router).handle
             agent(address, looping(handle), router.summary)
-            if is_chaining:
+            if chaining != "off":
                 bus.trains.call_at(address, handle)
     for name, service in sorted(line.services.items()):
         if role.plays(f"{SERVICE}{name}"):
             help = (service.handler.__doc__ or f"The service {name}.").strip().splitlines()[0]
             one = stop(service)
             agent(service_address(name), looping(one.handle, one.cancel), help)
-            if is_chaining and not service.ordered:
+            if chaining != "off" and not service.ordered:
                 bus.trains.call_at(service_address(name), one.handle_at_once, one.accepts)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
-    return _arrivals(app, agent_loop, rules, rules_table, agent, is_chaining)
+    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on")
 
 
 def _watched(role: Role, line: Line) -> Iterator[str]:
@@ -113,7 +116,7 @@ def _arrivals(
     rules: LiveRules,
     rules_table: LineTable,
     agent: Callable[[str, Body, str], None],
-    is_chaining: bool,
+    are_chained: bool,
 ) -> Tables:
     def table(name: str, help: str) -> OwnedTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
@@ -126,7 +129,7 @@ def _arrivals(
     writer = OutcomeWriter(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock)
     arrivals = Arrivals(agent_loop, rules, outcomes, writer)
     agent_loop.finishing.append(writer.finish)
-    if is_chaining:
+    if are_chained:
         agent_loop.bus.trains.call_at(ARRIVALS, arrivals.handle_in_memory, arrivals.owns)
 
     async def reset() -> None:

@@ -147,7 +147,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
     return AppParts(
         live_rules=live_rules,
         work=agent_loop.work,
-        tables=register(app, agent_loop, live_rules, rules_table, app.line, role, stop, settings.chaining == "on"),
+        tables=register(app, agent_loop, live_rules, rules_table, app.line, role, stop, settings.chaining),
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
         on_ramp=_on_ramp(app, live_rules, agent_loop) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app) if role.plays("arrivals") else None,

@@ -55,9 +55,10 @@ class Settings(BaseSettings):
     be taken for the old ones at the same offsets."""
     routing_strategy: str = "signpost"
     """Strategy of the journeys that start at this worker's on-ramp: hard_wired, conductor, map_maker or signpost."""
-    chaining: Literal["on", "off"] = "on"
-    """With `on`, records go on in memory to the next stop, conductor, map maker or switch where this worker runs it.
-    With `off`, every hop is a message on the bus."""
+    chaining: Literal["on", "stops", "off"] = "on"
+    """With `on`, records go on in memory to the next stop, conductor, map maker or switch and to the arrivals, where
+    this worker runs them. With `stops`, the outcome of every record is written to the topic of the arrivals, where
+    its journey can be read. With `off`, every hop is a message on the bus."""
     role: str = "all"
     """Parts of the line that this worker runs: `all`, or on-ramp, router, arrivals and service:NAME, separated by
     commas."""

@@ -16,7 +16,7 @@ from metroline.agents.kafka.cluster import Cluster, ClusterError
 DEFAULT_MESSAGE_BYTES = 1_048_588
 """Kafka's default of `max.message.bytes`."""
 
-APPEAR_SECONDS = 10.0
+APPEAR_SECONDS = 30.0
 """Time that a new topic may take until the cluster lists it."""
 
 FETCH_SECONDS = 10.0

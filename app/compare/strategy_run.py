@@ -92,7 +92,8 @@ class StrategyRun:
         topics = Topics(prefix, f"{prefix}.source")
         await TopicAdmin(self.cluster).create([TopicPlan(topics.source, self.plan.partitions)])
         source = PacedSource(self.cluster.librdkafka, topics.source, self.plan.partitions)
-        async with running_workers(self.variant, self.plan, topics, self.folder, self.check) as workers:
+        more = self.variant.at_a_rate
+        async with running_workers(self.variant, self.plan, topics, self.folder, self.check, more) as workers:
             run = RateRun(self.variant.name, workers, self.cluster, topics, source, messages, self.progress)
             await run.warm_up()
             yield run

@@ -27,8 +27,13 @@ class Variant:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the settings of its workers."""
-        return {"ROUTING_STRATEGY": self.strategy, "CHAINING": "on" if self.chaining else "off"}
+        """Return the settings of its workers. Their outcomes are on the bus, where the comparison reads them."""
+        return {"ROUTING_STRATEGY": self.strategy, "CHAINING": "stops" if self.chaining else "off"}
+
+    @property
+    def at_a_rate(self) -> dict[str, str]:
+        """Return the settings that differ when only rate and latency are measured."""
+        return {"CHAINING": "on"} if self.chaining else {}
 
 
 def variants(plan: Plan) -> Iterator[Variant]:

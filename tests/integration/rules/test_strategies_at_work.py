@@ -11,7 +11,7 @@ from metroline.routing.strategies import STRATEGIES
 from tests.support.depot import Depot, check_ways, numbered
 
 
-@pytest.mark.parametrize("chaining", ["off", "on"])
+@pytest.mark.parametrize("chaining", ["off", "stops"])
 async def test_four_lines_on_one_source_each_by_its_strategy_do_the_same_with_every_record(
     depot: Depot, chaining: str
 ) -> None:
