@@ -29,7 +29,7 @@ class MessageBatch(Struct, frozen=True):
 
 
 Batches = tuple[MessageBatch, ...]
-"""What an agent is handed at once: messages of its topic, of one or several partitions."""
+"""Messages of a topic that an agent is handed at once, of one or several partitions."""
 
 
 class FetchBuffers:

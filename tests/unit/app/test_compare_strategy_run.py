@@ -88,5 +88,6 @@ def test_chaining_compares_each_strategy_both_ways() -> None:
     both = Plan("line", "10", ("signpost",), "kafka://localhost", "kafka", {}, chaining=True)
     assert [(variant.slug, variant.environment["CHAINING"]) for variant in variants(both)] == [
         ("signpost", "off"),
-        ("signpost-chained", "on"),
+        ("signpost-chained", "stops"),
     ]
+    assert [variant.at_a_rate for variant in variants(both)] == [{}, {"CHAINING": "on"}]
