@@ -13,7 +13,6 @@ import gc
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, ClassVar, cast
 
 from aiokafka import TopicPartition
@@ -25,8 +24,7 @@ from faust.types.transports import ConsumerT
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import KafkaConsumer
 from metroline.agents.kafka.fetch_buffers import MAX_BATCH_BYTES, FetchBuffers, MessageBatch
-from metroline.agents.kafka.tansu import leave_only_stable_groups
-from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.membership_thread import MembershipThread
 
 MAX_TOPIC_BYTES = 8 * 1024 * 1024
 """Bytes that a worker holds of one topic before it stops fetching it. One consumer serves all agents.
@@ -43,44 +41,6 @@ FULL_SECONDS = 0.02
 
 DRAIN_SECONDS = 3.0
 """Time that open messages have to be acknowledged when partitions are revoked or the worker stops."""
-
-LEAVE_SECONDS = 2.0
-"""Time for leaving the group when the worker stops."""
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread in which aiokafka keeps the membership. It fetches no messages."""
-
-    async def on_start(self) -> None:
-        """Run in the consumer's thread, when it starts."""
-        await super().on_start()
-        consumer = self._ensure_consumer()
-        consumer._fetcher._fetch_task.cancel()
-        await leave_only_stable_groups(consumer, cast(Transport, self.transport).cluster)
-
-    async def on_thread_stop(self) -> None:
-        """Leave the group. A rebalance that is under way is not waited for: the member's session then expires."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await super().on_thread_stop()
-
-    def note_activity(self) -> None:
-        """Tell aiokafka that messages are being taken; otherwise it would leave the group as an idle member."""
-        self._ensure_consumer()._subscription._last_fetch_ended = time.monotonic()
-
-    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
-        """Return the committed offsets of those partitions that have one, asked for with one request."""
-        return cast("dict[TP, int]", await self.call_thread(self._committed, partitions))
-
-    async def _committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
-        asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
-        found = await self._ensure_consumer()._coordinator.fetch_committed_offsets(asked)
-        return {TP(tp.topic, tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
-
-    async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
-        cluster = cast(Transport, self.transport).cluster
-        found = await TopicAdmin(cluster).high_watermarks(partitions)
-        return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
 
 class Consumer(driver.Consumer):
@@ -363,11 +323,11 @@ class Consumer(driver.Consumer):
         """Do nothing, as in `verify_event_path`."""
 
     @property
-    def _line_thread(self) -> ConsumerThread:
-        return cast(ConsumerThread, self._thread)
+    def _line_thread(self) -> MembershipThread:
+        return cast(MembershipThread, self._thread)
 
-    def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> MembershipThread:
+        return MembershipThread(self, loop=self.loop, beacon=self.beacon)
 
 
 def _last_offsets(message: Message) -> list[tuple[TP, int]]:

@@ -1,0 +1,58 @@
+"""The thread of Faust's consumer, which keeps the membership in the group and commits, but fetches nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+from aiokafka import TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.tansu import leave_only_stable_groups
+from metroline.agents.kafka.topic_admin import TopicAdmin
+
+LEAVE_SECONDS = 2.0
+"""Time for leaving the group when the worker stops."""
+
+
+class MembershipThread(driver.AIOKafkaConsumerThread):
+    """The thread in which aiokafka keeps the membership. It fetches no messages."""
+
+    @property
+    def _cluster(self) -> Cluster:
+        return cast(Cluster, cast(Any, self.transport).cluster)
+
+    async def on_start(self) -> None:
+        """Run in the consumer's thread, when it starts."""
+        await super().on_start()
+        consumer = self._ensure_consumer()
+        consumer._fetcher._fetch_task.cancel()
+        await leave_only_stable_groups(consumer, self._cluster)
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group. A rebalance that is under way is not waited for: the member's session then expires."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await super().on_thread_stop()
+
+    def note_activity(self) -> None:
+        """Tell aiokafka that messages are being taken; otherwise it would leave the group as an idle member."""
+        self._ensure_consumer()._subscription._last_fetch_ended = time.monotonic()
+
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        """Return the committed offsets of those partitions that have one, asked for with one request."""
+        return cast("dict[TP, int]", await self.call_thread(self._committed, partitions))
+
+    async def _committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
+        found = await self._ensure_consumer()._coordinator.fetch_committed_offsets(asked)
+        return {TP(tp.topic, tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
+
+    async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
+        found = await TopicAdmin(self._cluster).high_watermarks(partitions)
+        return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
