@@ -7,7 +7,6 @@ from weakref import WeakValueDictionary
 
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
-from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.outcome_writer import OutcomeWriter
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.owned_table import OwnedTable
@@ -37,7 +36,7 @@ class Arrivals:
         """Discard the decoded blocks, which may be older than the table. Called when partitions are reassigned."""
         self._blocks.clear()
         self._unwritten.clear()
-        self.writer.reset()
+        self.writer.recorder.reset()
 
     async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Settle the records of an envelope; the unit of work is held until everything about them is written.
@@ -47,34 +46,27 @@ class Arrivals:
         for part in envelope.by_partition():
             departures = self.bus.departures(part)
             settlement, epoch = self._settle(part, departures)
-            replayed = [await self._replay(departures)] if departures.by_address else []
+            reopened, replayed = confirmed_unit(self.bus.work_time) if departures.by_address else (None, None)
             self.writer.write(part, settlement, epoch, unit, replayed=replayed, is_on_bus=True)
+            if reopened is not None:
+                await self.bus.dispatch_by_bus(departures, reopened)
+                reopened.release()
 
     async def handle_in_memory(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Settle the records of an envelope that was not written to the bus, as `handle` does."""
         for part in envelope.by_partition():
             settlement, epoch = self._settle(part, self.bus.departures(part))
-            self.writer.write(part, settlement, epoch, unit, replayed=[], is_on_bus=False)
+            self.writer.write(part, settlement, epoch, unit, is_on_bus=False)
 
-    def owns(self, partition: int) -> bool:
-        """Return whether this worker settles the records of a partition."""
-        return partition in self.outcomes.epochs
+    def accepts(self, partition: int) -> bool:
+        """Return whether this worker settles the records of a partition, and has room for more."""
+        return partition in self.outcomes.epochs and self.writer.has_room
 
     def _settle(self, envelope: Envelope, departures: Departures) -> tuple[Settlement, int | None]:
         """Settle an envelope; return what it changed and the epoch of the table's partition."""
         epoch = self.outcomes.epochs.get(envelope.origin.partition)
         settlement = settle(envelope, self._block, departures, self.rules.rule_tables, self.clock())
-        for segment in settlement.fresh:
-            if segment.outcome is not None:
-                self.bus.metrics.settled[segment.outcome.ending.value] += len(segment.ids)
         return settlement, epoch
-
-    async def _replay(self, departures: Departures) -> Confirmation:
-        """Send reopened dead letters on their way; return the confirmation that all of them are sent."""
-        unit, confirmation = confirmed_unit(self.bus.work_time)
-        await self.bus.dispatch_by_bus(departures, unit)
-        unit.release()
-        return confirmation
 
     def _block(self, key: bytes) -> SettledBlock:
         block = self._blocks.get(key)

@@ -19,6 +19,7 @@ from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.group_owner import Offsets
+from metroline.agents.kafka.group_thread import MAX_MESSAGES
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.addresses import ARRIVALS
@@ -83,12 +84,14 @@ class OnRamp(BatchConsumer):
 
     def looked(self, fetched: Fetched) -> None:
         """Tell whether the source holds more, and for how long its oldest message has waited."""
-        is_emptied = sum(sum(map(len, messages)) for messages in fetched.values()) < EMPTIED_BYTES
+        count = sum(map(len, fetched.values()))
+        size = sum(sum(map(len, messages)) for messages in fetched.values())
+        is_emptied = size < EMPTIED_BYTES and count < MAX_MESSAGES
         self.admission.looked(emptied=is_emptied)
         if not is_emptied:
             self.consumer.want()
         oldest = min(messages[0].timestamp()[1] for messages in fetched.values()) / 1_000
-        self.bus.metrics.entering(sum(map(len, fetched.values())), self.clock() - oldest)
+        self.bus.metrics.entering(count, self.clock() - oldest)
 
     async def handle(self, fetched: Fetched) -> Handled:
         """Pack and send the records of these messages; return what may be committed once they are confirmed.

@@ -15,6 +15,7 @@ from metroline.agents.arrivals import Arrivals
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.handling import Handle
 from metroline.agents.membership.roles import SERVICE, Role
+from metroline.agents.outcome_recorder import OutcomeRecorder
 from metroline.agents.outcome_writer import OutcomeWriter
 from metroline.agents.routers import RouterAgent
 from metroline.agents.rules_agent import RulesAgent
@@ -58,11 +59,13 @@ def register(
     role: Role,
     stop: Callable[[Service], Stop],
     chaining: Chaining,
+    is_member: Callable[[], Awaitable[bool]],
 ) -> Tables:
     """Register the agents and tables of a role with Faust.
 
-    `stop` creates the stop of a service. `chaining` names the agents of this worker to which packs go on in memory. The
-    agent of the rules belongs to every role.
+    `stop` creates the stop of a service. `chaining` names the agents of this worker to which packs go on in memory.
+    `is_member` asks the group's coordinator whether this worker owns its partitions. The agent of the rules belongs to
+    every role.
     """
     bus = agent_loop.bus
 
@@ -96,7 +99,7 @@ def register(
                 bus.trains.call_at(service_address(name), one.handle_at_once, one.accepts)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
-    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on")
+    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on", is_member)
 
 
 def _watched(role: Role, line: Line) -> Iterator[str]:
@@ -117,6 +120,7 @@ def _arrivals(
     rules_table: LineTable,
     agent: Callable[[str, Body, str], None],
     are_chained: bool,
+    is_member: Callable[[], Awaitable[bool]],
 ) -> Tables:
     def table(name: str, help: str) -> OwnedTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
@@ -126,11 +130,12 @@ def _arrivals(
     outcomes = table("outcomes", "outcomes counted by last stop, ending and reason, with the settled records")
     shown = table("journeys", "the latest journeys"), table("dead_letters", "the latest dead letters")
     journeys, letters = map(RecentEntries, shown)
-    writer = OutcomeWriter(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock)
+    recorder = OutcomeRecorder(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock, is_member)
+    writer = OutcomeWriter(recorder)
     arrivals = Arrivals(agent_loop, rules, outcomes, writer)
     agent_loop.finishing.append(writer.finish)
     if are_chained:
-        agent_loop.bus.trains.call_at(ARRIVALS, arrivals.handle_in_memory, arrivals.owns)
+        agent_loop.bus.trains.call_at(ARRIVALS, arrivals.handle_in_memory, arrivals.accepts)
 
     async def reset() -> None:
         arrivals.reset()

@@ -43,8 +43,8 @@ class ShownJourneys:
         self._waiting.setdefault(origin, deque(maxlen=MAX_SHOWN)).extend(journeys)
         if self._task is not None and not self._task.done():
             return
-        rest = self._shown_at + SHOW_SECONDS - self.clock()
-        if 0 < rest <= SHOW_SECONDS:
+        rest = min(SHOW_SECONDS, self._shown_at + SHOW_SECONDS - self.clock())
+        if rest > 0:
             self._task = asyncio.create_task(self._show_later(rest))
         else:
             await self._show()

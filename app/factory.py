@@ -17,7 +17,7 @@ from metroline.agents.kafka.producer import KafkaProducer
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import TABLE_BYTES
 from metroline.agents.membership.heartbeat import Heartbeat
-from metroline.agents.membership.roles import ON_RAMP
+from metroline.agents.membership.roles import ON_RAMP, SERVICE
 from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.on_ramp import OnRamp
 from metroline.agents.registration import register
@@ -126,7 +126,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         cluster=cluster,
         fetch_wait=settings.fetch_wait,
         handed=agent_loop.work.add,
-        joins=agent_loop.work.watches,
+        joins=agent_loop.work.watches if _may_join(app) else lambda topic: False,
         drain=agent_loop.drain,
         finish=agent_loop.finish,
         reset=reset,
@@ -147,11 +147,30 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
     return AppParts(
         live_rules=live_rules,
         work=agent_loop.work,
-        tables=register(app, agent_loop, live_rules, rules_table, app.line, role, stop, settings.chaining),
+        tables=register(
+            app,
+            agent_loop,
+            live_rules,
+            rules_table,
+            app.line,
+            role,
+            stop,
+            settings.chaining,
+            transport.is_member,
+        ),
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
         on_ramp=_on_ramp(app, live_rules, agent_loop) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app) if role.plays("arrivals") else None,
     )
+
+
+def _may_join(app: LineApp) -> bool:
+    """Return whether messages of several partitions may be handed to an agent at once, and be acknowledged together.
+
+    They may not if a record among them could go on in memory to a service that takes its time, and hold all of them.
+    """
+    plays = [service for name, service in app.line.services.items() if app.role.plays(f"{SERVICE}{name}")]
+    return app.settings.chaining == "off" or all(service.is_plain for service in plays)
 
 
 def _rules_table(app: LineApp) -> LineTable:

@@ -22,6 +22,9 @@ quarter of a core on small packs.
 MAX_REST_SECONDS = 0.04
 """Longest rest."""
 
+RECENT_SECONDS = 0.2
+"""Time between two looks up to which CPU in between counts as spent on the first one."""
+
 MAX_YIELD_SECONDS = 0.25
 """Longest time for which the on-ramp lets the agents of its worker go first: others feed them, too."""
 
@@ -50,8 +53,8 @@ class Admission:
         self._cpu = cpu
         self._looked: tuple[float, float] | None = None
         """Time and CPU time of the last look that emptied the source; None if it left something."""
-        self._rested_from: float | None = None
-        """CPU time at the beginning of the last rest."""
+        self._rested: tuple[float, float] | None = None
+        """Time and CPU time at the beginning of the rest after the last look that found something."""
         self._spent_resting = 0.0
         """CPU that the line spent on the look before while the on-ramp rested: confirmations, outcomes and counts."""
         self.held_back = 0.0
@@ -68,17 +71,19 @@ class Admission:
 
     def looked(self, *, emptied: bool) -> None:
         """Note a look that found something; `emptied` if it left nothing in the source."""
-        cpu = self._cpu()
-        self._spent_resting = 0.0 if self._rested_from is None else cpu - self._rested_from
-        self._rested_from = None
-        self._looked = (self._clock(), cpu) if emptied else None
+        now, cpu = self._clock(), self._cpu()
+        rested_at, rested_from = self._rested or (0.0, cpu)
+        self._spent_resting = cpu - rested_from if now - rested_at < RECENT_SECONDS else 0.0
+        self._rested = None
+        self._looked = (now, cpu) if emptied else None
 
     async def _rest(self) -> None:
         if self._looked is None:
             return
         at, cpu = self._looked
-        self._looked, self._rested_from = None, self._cpu()
-        spent = self._rested_from - cpu + self._spent_resting
-        rest = min(MAX_REST_SECONDS, (1 + REST) * spent) - (self._clock() - at)
+        now, cpu_now = self._clock(), self._cpu()
+        self._looked, self._rested = None, (now, cpu_now)
+        spent = cpu_now - cpu + self._spent_resting
+        rest = min(MAX_REST_SECONDS, (1 + REST) * spent) - (now - at)
         if rest > 0:
             await asyncio.sleep(rest)

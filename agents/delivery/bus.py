@@ -66,7 +66,7 @@ class Bus:
             if handle is None:
                 await self.send(address, envelope, unit)
             else:
-                packs.append((address, envelope.unwritten(), handle))
+                packs.append((address, envelope.unwritten(), handle, self.trains.detours.changes))
         for address, envelope in departures.packs_back(self.limits):
             await self.send(address, envelope, unit)
         if unit.under_way is not None:
@@ -84,7 +84,11 @@ class Bus:
         unit.under_way = packs
         try:
             while packs:
-                await self._hand_on(*packs.popleft(), unit)
+                address, envelope, handle, changes = packs.popleft()
+                if changes == self.trains.detours.changes:
+                    await self._hand_on(address, envelope, handle, unit)
+                else:  # the worker's partitions were revoked meanwhile
+                    await self.send(address, envelope.written(), unit)
                 await self.pacer.pause()
         finally:
             unit.under_way = None

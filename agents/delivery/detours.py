@@ -37,6 +37,8 @@ class Detours:
 
     def __init__(self) -> None:
         self._places: dict[Place, _Waiting] = {}
+        self.changes = 0
+        """The number of times that the places of this worker have changed."""
         self.lost: set[Place] = set()
         """Places where more was sent than is remembered. Ask the brokers for their ends, and call `found`."""
 
@@ -58,6 +60,7 @@ class Detours:
 
     def revoke(self) -> None:
         """Forget all places."""
+        self.changes += 1
         self._places = {}
         self.lost.clear()
 

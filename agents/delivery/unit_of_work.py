@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from metroline.agents.kafka.producer import Confirmation
 from metroline.routing.messages.envelope import Envelope
 
-Pack = tuple[str, Envelope, Callable[[Envelope, "UnitOfWork"], Awaitable[None]]]
-"""An envelope that goes on in memory: its address, the envelope, and the handler at the address."""
+Pack = tuple[str, Envelope, Callable[[Envelope, "UnitOfWork"], Awaitable[None]], int]
+"""An envelope that goes on in memory: its address, the envelope, the handler at the address, and the number of changes
+of the worker's places at which it may be handled there."""
 
 DRAIN_SECONDS = 1.0
 """Maximum time for a unit of work while the worker is stopping or losing partitions."""

@@ -316,6 +316,10 @@ class Consumer(driver.Consumer):
             if self._reader is not None:
                 await self._reader.close()
 
+    async def is_member(self) -> bool:
+        """Ask the group's coordinator whether this worker still owns its partitions."""
+        return await self._line_thread.is_member()
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Do nothing. Faust looks here at aiokafka's fetcher for partitions that stand still; it does not fetch."""
 
@@ -375,6 +379,10 @@ class Transport(driver.Transport):
         self.assigned = assigned
         self.batch_sizes: dict[str, int] = {}
         """Maximum number of messages that an agent is handed at once, by topic. Default: no limit."""
+
+    async def is_member(self) -> bool:
+        """Ask the group's coordinator whether this worker still owns its partitions."""
+        return await cast(Consumer, self.app.consumer).is_member()
 
     def new_reader(self) -> KafkaConsumer:
         """Return the consumer that reads the topics of agents and the changelogs of tables."""

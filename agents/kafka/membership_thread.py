@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.tansu import leave_only_stable_groups
 from metroline.agents.kafka.topic_admin import TopicAdmin
+
+log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 2.0
 """Time for leaving the group when the worker stops."""
@@ -43,6 +47,20 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
     def note_activity(self) -> None:
         """Tell aiokafka that messages are being taken; otherwise it would leave the group as an idle member."""
         self._ensure_consumer()._subscription._last_fetch_ended = time.monotonic()
+
+    async def is_member(self) -> bool:
+        """Ask the group's coordinator whether this worker is a member with its present generation."""
+        return bool(await self.call_thread(self._is_member))
+
+    async def _is_member(self) -> bool:
+        coordinator = self._ensure_consumer()._coordinator
+        if coordinator.generation < 0:
+            return False
+        try:
+            return bool(await coordinator._do_heartbeat())
+        except KafkaError as error:
+            log.debug("the coordinator does not confirm the membership: %s", error)
+            return False
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:
         """Return the committed offsets of those partitions that have one, asked for with one request."""

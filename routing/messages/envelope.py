@@ -126,6 +126,20 @@ def pack(
         yield Envelope(strategy, origin, tuple(held))
 
 
+def fitting(envelope: Envelope, max_bytes: int) -> Iterator[tuple[Envelope, bytes]]:
+    """Yield envelopes with the records of one, each with its encoding, which has at most `max_bytes` bytes.
+
+    Only that of a single record may be larger.
+    """
+    value = envelope.encode()
+    if len(value) <= max_bytes or len(envelope) == 1:
+        yield envelope, value
+        return
+    half = (len(envelope) + 1) // 2
+    for part in pack(envelope.strategy, envelope.origin, envelope.segments, max_bytes, half):
+        yield from fitting(part, max_bytes)
+
+
 def join(envelopes: Sequence[Envelope]) -> Envelope:
     """Return one envelope with the segments of envelopes that have the same strategy and name of the origin.
 
@@ -136,12 +150,12 @@ def join(envelopes: Sequence[Envelope]) -> Envelope:
     if all(envelope.origin == origin for envelope in envelopes):
         return Envelope(strategy, origin, tuple(segment for envelope in envelopes for segment in envelope.segments))
     joined: list[list[tuple[int, Segment]]] = []
-    places: dict[Segment, int] = {}
+    places: dict[tuple[Segment, type], int] = {}
     latest: dict[int, int] = {}
     for envelope in envelopes:
         partition = envelope.origin.partition
         for segment in envelope.segments:
-            past = replace(segment, ids=(), lines=())
+            past = replace(segment, ids=(), lines=()), type(segment.request)  # requests of two kinds may be equal
             place = places.get(past, -1)
             if place < latest.get(partition, 0):  # none, or others of the partition follow it
                 place = places[past] = len(joined)

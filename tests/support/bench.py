@@ -93,8 +93,12 @@ class FakeProducer:
         self.sent: list[Sent] = []
         self.holds = False
         self.refuse: Callable[[Sent], BaseException | None] = lambda sent: None
+        self.full: set[str] = set()
+        """Topics for which there is no room: whoever sends to them waits."""
 
     async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> asyncio.Future[None]:
+        while topic in self.full:
+            await asyncio.sleep(0)
         sent = Sent(topic, key, value, partition, asyncio.get_running_loop().create_future())
         self.sent.append(sent)
         refused = self.refuse(sent)

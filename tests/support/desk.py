@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
 from metroline.agents.arrivals import Arrivals
+from metroline.agents.outcome_recorder import OutcomeRecorder
 from metroline.agents.outcome_writer import OutcomeWriter
 from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.owned_table import OwnedTable
@@ -32,7 +33,9 @@ class Desk:
     outcomes: OwnedTable
     journeys: RecentEntries
     letters: RecentEntries
-    arrivals: Arrivals
+    arrivals: Arrivals = field(init=False)
+    is_member: bool = True
+    """The coordinator's answer to the question whether the worker owns its partitions."""
 
     @classmethod
     def on(cls, bench: Bench) -> Desk:
@@ -47,8 +50,14 @@ class Desk:
     @classmethod
     def _of(cls, bench: Bench, outcomes: OwnedTable, journeys: RecentEntries, letters: RecentEntries) -> Desk:
         loop = bench.agent_loop
-        writer = OutcomeWriter(loop.bus, outcomes, journeys, letters, loop.clock)
-        return cls(bench, outcomes, journeys, letters, Arrivals(loop, bench.rule_tables, outcomes, writer))
+        desk = cls(bench, outcomes, journeys, letters)
+
+        async def is_member() -> bool:
+            return desk.is_member
+
+        recorder = OutcomeRecorder(loop.bus, outcomes, journeys, letters, loop.clock, is_member)
+        desk.arrivals = Arrivals(loop, bench.rule_tables, outcomes, OutcomeWriter(recorder))
+        return desk
 
     async def settle(self, *incoming: Envelope) -> None:
         for one in incoming:

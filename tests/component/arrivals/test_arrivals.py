@@ -11,12 +11,16 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from metroline.agents.outcome_writer import MAX_SHOWN_DEAD
+from metroline.agents.delivery.unit_of_work import confirmed_unit
+from metroline.agents.kafka.producer import NotSent, TooLarge
+from metroline.agents.outcome_recorder import MAX_SHOWN_DEAD
 from metroline.agents.tables.latest import SLOTS
+from metroline.routing.journeys.replay import replay_request
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock
 from metroline.routing.messages.envelope import Envelope, join
-from metroline.routing.outcome import Ending
-from tests.support.bench import Bench, confirmed, endings_of, envelope, until
+from metroline.routing.messages.segment import Replay
+from metroline.routing.outcome import Cause, Ending, Outcome
+from tests.support.bench import Bench, confirmed, endings_of, envelope, segments_of, until
 from tests.support.desk import BEHIND_A, DEAD, DELIVERED, DROPPED, Desk
 
 
@@ -29,7 +33,7 @@ def desk(bench: Bench) -> Desk:
 def recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write records at once, and table entries as soon as the records are confirmed."""
     monkeypatch.setattr("metroline.agents.outcome_writer.WRITE_SECONDS", 0.0)
-    monkeypatch.setattr("metroline.agents.outcome_writer.RECORD_SECONDS", 0.0)
+    monkeypatch.setattr("metroline.agents.outcome_recorder.RECORD_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -306,7 +310,7 @@ async def test_a_defect_while_outcomes_are_written_leaves_their_messages_open_an
 ) -> None:
     bench = desk.bench
     with monkeypatch.context() as broken:
-        broken.setattr("metroline.agents.outcome_writer.summary", lambda *_: 1 / 0)
+        broken.setattr("metroline.agents.outcome_recorder.summary", lambda *_: 1 / 0)
         unit = await bench.begin(desk.arrivals.handle, numbered(1, outcome=DELIVERED))
         await until(lambda: "ZeroDivisionError" in caplog.text)
     assert not unit.done()
@@ -418,7 +422,7 @@ async def test_outcomes_in_memory_go_to_the_owner_of_their_partition_if_it_is_an
     [segment] = sent.envelope.segments
     assert (segment.ids, segment.outcome, segment.hops) == ((0, 1), DELIVERED, 1)
     assert not producer.to("test.table.outcomes")
-    assert not desk.arrivals.owns(0)
+    assert not desk.arrivals.accepts(0)
 
 
 async def test_an_envelope_of_the_bus_whose_partition_has_another_owner_is_left_to_it(desk: Desk) -> None:
@@ -445,3 +449,136 @@ async def test_it_finishes_once_everything_is_written_or_time_is_up(desk: Desk) 
         sent.confirm()
     await desk.arrivals.writer.finish(5.0)
     assert done.done()
+
+
+async def test_outcomes_in_memory_are_concluded_once_the_coordinator_knows_the_worker_as_a_member(desk: Desk) -> None:
+    """A worker that stood still does not know that it has lost its partitions, and what it writes is overruled."""
+    desk.is_member = False
+    done = await desk.bench.begin(desk.arrivals.handle_in_memory, numbered(2, outcome=DELIVERED))
+    other = await desk.bench.begin(desk.arrivals.handle, numbered(1, first=5, outcome=DELIVERED))
+    await until(other.done)
+    await asyncio.sleep(0.3)
+    assert len(desk.bench.producer.to("test.table.outcomes")) >= 1
+    assert not done.done()
+
+    desk.is_member = True
+    await until(done.done)
+    assert not desk.bench.producer.to("test.arrivals")
+    assert desk.bench.bus.metrics.settled == {"delivered": 3}
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+@pytest.mark.usefixtures("recorded_at_once")
+async def test_an_epoch_that_ends_while_entries_are_written_leaves_the_outcomes_to_the_next_owner(
+    desk: Desk, is_written: bool
+) -> None:
+    producer = desk.bench.producer
+    if is_written:
+        producer.refuse = lambda sent: NotSent("not yet") if sent.topic == "test.table.outcomes" else None
+    else:
+        producer.full.add("test.table.outcomes")
+    both = numbered(2, first=BLOCK_OFFSETS - 1, outcome=DELIVERED)
+    done = await desk.bench.begin(desk.arrivals.handle_in_memory, both)
+    await until(lambda: len(producer.to("test.delivered")) == 1)
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    desk.outcomes.epochs.clear()
+    producer.full.clear()
+    producer.refuse = lambda _: None
+
+    await until(done.done)
+    assert [segment.ids for segment in segments_of(producer.to("test.arrivals"))] == [both.segments[0].ids]
+    assert not desk.bench.bus.metrics.settled
+
+
+async def test_a_unit_is_released_once_if_epochs_end_one_after_the_other(desk: Desk) -> None:
+    producer = desk.bench.producer
+    producer.full.add("test.arrivals")
+    producer.holds = True
+    unit, done = confirmed_unit(desk.bench.bus.work_time)
+    for partition in (0, 1):
+        await desk.arrivals.handle_in_memory(numbered(1, outcome=DELIVERED, partition=partition), unit)
+    del desk.outcomes.epochs[0]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    desk.outcomes.epochs.clear()
+    producer.full.clear()
+    producer.holds = False
+    for sent in producer.sent:
+        sent.confirm()
+
+    await until(lambda: len(producer.to("test.arrivals")) == 2)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not done.done(), "its creator has not released it"
+    assert [sent.partition for sent in producer.to("test.arrivals")] == [0, 1]
+    unit.release()
+    await until(done.done)
+
+
+async def test_an_entry_counts_no_record_that_is_settled_while_those_before_wait_to_be_sent(desk: Desk) -> None:
+    producer = desk.bench.producer
+    producer.full.add("test.arrivals")
+    for partition in (1, 0):
+        await desk.bench.begin(desk.arrivals.handle_in_memory, numbered(1, outcome=DELIVERED, partition=partition))
+    del desk.outcomes.epochs[1]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await desk.bench.begin(desk.arrivals.handle_in_memory, numbered(1, first=1, outcome=DELIVERED))
+
+    await until(lambda: len(producer.to("test.table.outcomes")) == 1)
+    assert desk.counts() == {("source", "delivered", ""): 1}
+    producer.full.clear()
+    await until(lambda: len(producer.to("test.delivered")) == 2)
+
+
+async def test_outcomes_are_not_taken_in_memory_while_too_many_wait_to_be_written(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metroline.agents.outcome_writer.MAX_HELD_BYTES", 10)
+    desk.bench.producer.full.add("test.delivered")
+    assert desk.arrivals.accepts(0)
+    done = await desk.bench.begin(desk.arrivals.handle_in_memory, numbered(3, outcome=DELIVERED))
+    assert not desk.arrivals.accepts(0)
+
+    desk.bench.producer.full.clear()
+    await until(done.done)
+    assert desk.arrivals.accepts(0)
+    assert not desk.arrivals.accepts(7), "another worker settles the records of this partition"
+
+
+async def test_outcomes_whose_header_is_larger_than_a_message_are_written_in_parts(desk: Desk) -> None:
+    limit = desk.bench.limits.message_bytes
+    desk.bench.producer.refuse = lambda sent: TooLarge("too large") if len(sent.value) > limit else None
+    parts = tuple(
+        numbered(1, first=number, outcome=Outcome.dead(Cause.SERVICE_ERROR, f"{number}" + "x" * 4_000)).segments[0]
+        for number in range(1_200)
+    )
+    many = Envelope("signpost", numbered(1).origin, parts)
+    assert len(many.encode()) > limit
+
+    await desk.bench.complete(desk.arrivals.handle_in_memory, many)
+
+    assert len(endings_of(desk.bench.producer.to("test.dead-letters"))) == 1_200
+    assert desk.counts() == {("source", "dead", "service_error"): 1_200}
+
+
+async def test_no_entry_says_that_a_dead_letter_was_restarted_before_it_is_sent(desk: Desk) -> None:
+    producer = desk.bench.producer
+    await desk.settle(numbered(1, outcome=DEAD, history=BEHIND_A))
+    [sent] = producer.to("test.dead-letters")
+    request = replay_request(sent.envelope, Replay(1.0, "me", "x"), "a", sent.envelope.segments[0].lines[0])
+    producer.full.add("test.service.a")
+    asked = asyncio.create_task(desk.bench.begin(desk.arrivals.handle, request))
+    await asyncio.sleep(0)
+    done = await desk.bench.begin(desk.arrivals.handle_in_memory, numbered(1, first=1, outcome=DELIVERED))
+    await asyncio.sleep(0.3)
+
+    assert not done.done()
+    assert desk.counts() == {("a", "dead", "service_error"): 1}
+    producer.full.clear()
+    await until(done.done)
+    await confirmed([await asked])
+    assert desk.counts() == {("source", "delivered", ""): 1}
+    assert len(producer.to("test.service.a")) == 1

@@ -10,6 +10,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
 from metroline.agents.delivery.admission import Admission
 from metroline.agents.kafka.group_consumer import GroupConsumer
+from metroline.agents.kafka.group_thread import MAX_MESSAGES
 from metroline.agents.on_ramp import EMPTIED_BYTES, OnRamp, SourceRenewed
 from metroline.routing.outcome import Ending
 from metroline.routing.strategies import STRATEGIES
@@ -131,3 +132,6 @@ async def test_more_is_fetched_while_a_look_is_handled_only_if_the_source_holds_
     ramp.looked({at(0): messages(bench, 0, 1, b"x" * EMPTIED_BYTES)})
     assert cast(FakeConsumer, ramp.consumer).wanted == 1
     assert bench.bus.metrics.entered == 2
+
+    ramp.looked({at(0): messages(bench, 0, 2, *[b"{}"] * MAX_MESSAGES)})
+    assert cast(FakeConsumer, ramp.consumer).wanted == 2, "a look that is full leaves something, however small it is"

@@ -357,3 +357,22 @@ async def test_records_of_several_partitions_that_fail_are_tried_again_in_their_
         ("test.service.a", 0),
         ("test.service.a", 1),
     ]
+
+
+async def test_packs_that_wait_when_partitions_are_revoked_go_by_the_bus(bench: Bench) -> None:
+    worker = Worker(bench)
+    worker.stop("a")
+    worker.stop("b")
+
+    def last(record: Record) -> Record:
+        bench.bus.trains.detours.revoke()
+        return record
+
+    worker.stop("c", last)
+    worker.open()
+    await worker.handle("service.a", envelope({"size": 1}, {"size": 11}))
+
+    assert bench.bus.metrics.chained["service.c"].records == 1
+    assert "service.b" not in bench.bus.metrics.chained
+    [sent] = bench.producer.to("test.service.b")
+    assert [segment.hops for segment in segments_of([sent])] == [2]

@@ -73,6 +73,18 @@ async def test_a_rest_counts_what_the_look_before_cost_while_the_on_ramp_rested(
     assert await is_admitted(admission)
 
 
+async def test_what_the_process_did_while_the_line_rested_is_no_reason_for_a_rest() -> None:
+    world = World()
+    admission = world.admission(world.work())
+    admission.looked(emptied=True)
+    for _ in range(100):  # looks that bring nothing
+        world.now, world.cpu = world.now + 0.2, world.cpu + 0.01
+        assert await is_admitted(admission)
+    admission.looked(emptied=True)
+    world.now += 0.001
+    assert await is_admitted(admission)
+
+
 async def test_a_rest_is_bounded() -> None:
     world = World()
     admission = world.admission(world.work())

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.messages.envelope import Envelope, join, pack
+from metroline.routing.messages.envelope import Envelope, fitting, join, pack
 from metroline.routing.messages.itinerary import Decision, Hop, Itinerary, Provenance
 from metroline.routing.messages.record_ids import SEVERAL, Origin, RecordId
-from metroline.routing.messages.segment import Segment, Visit
+from metroline.routing.messages.segment import DiscardRequest, ReplayRequest, Request, Segment, Visit
 from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.worlds import examples
 
@@ -178,3 +178,31 @@ def test_segments_of_several_partitions_that_differ_only_in_their_records_become
     assert (segment.ids, segment.lines) == ((7, 7, 7), (b"0", b"1", b"2"))
     assert segment.partitions == (0, 1, 2)
     assert segment.part([2]).partitions == (2,)
+
+
+def test_requests_of_two_kinds_are_not_taken_for_one() -> None:
+    requests: list[Request] = [ReplayRequest("a"), DiscardRequest("a")]
+    joined = join(
+        [
+            Envelope("signpost", Origin("source", number), (Segment((7,), (b"{}",), 1.0, request=request),))
+            for number, request in enumerate(requests)
+        ]
+    )
+    assert [(segment.request, segment.partitions) for segment in joined.segments] == [
+        (requests[0], (0,)),
+        (requests[1], (1,)),
+    ]
+    assert [type(segment.request) for segment in joined.segments] == [ReplayRequest, DiscardRequest]
+
+
+@given(lengths, st.integers(150, 2_000))
+@examples(200)
+def test_what_does_not_fit_into_a_message_is_divided_down_to_single_records(
+    sizes: list[list[int]], max_bytes: int
+) -> None:
+    whole = Envelope("signpost", ORIGIN, tuple(segments_of(sizes)))
+    parts = list(fitting(whole, max_bytes)) if len(whole) else []
+    assert list(chain.from_iterable(records_of(part) for part, _ in parts)) == records_of(whole)
+    for part, value in parts:
+        assert value == part.encode()
+        assert len(value) <= max_bytes or len(part) == 1
