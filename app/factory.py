@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from typing import Any
@@ -47,6 +48,10 @@ that it fetched last would be the only ones that find room."""
 
 FULL_SECONDS = 0.01
 """Time after which librdkafka looks again whether it may fetch, if it held `QUEUED_KBYTES`."""
+
+NOT_FOR_FAUST = ("TOPIC_ALLOW_DECLARE", "TOPIC_REPLICATION_FACTOR")
+"""Variables that Faust must not read: it does not know a replication factor of -1, and must create no topics, which
+it would do at each start, whether they exist or not."""
 
 BUFFERED_MESSAGES = 1_000_000
 """Messages that Faust may buffer for each agent. Their bytes are bounded by our consumer."""
@@ -95,7 +100,8 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "consumer_max_fetch_size": FETCH_BYTES,
         "store": "memory://",
         "topic_disable_leader": True,
-        "topic_replication_factor": settings.topic_replication_factor,
+        "topic_allow_declare": False,  # `provision` has created every topic
+        "env": {name: value for name, value in os.environ.items() if name not in NOT_FOR_FAUST},
         "web_bind": settings.web_bind,
         "web_port": settings.web_port,
         "web_host": settings.host,

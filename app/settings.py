@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.tls import tls_context
+from metroline.agents.kafka.topic_admin import BROKERS_REPLICATION
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.roles import Role, UnknownRole
 from metroline.agents.services.line import Line
@@ -112,8 +113,8 @@ class Settings(BaseSettings):
     broker, which does not wake up on new data."""
     bus_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = "lz4"
     """Compression of the messages that workers write."""
-    topic_replication_factor: PositiveInt = 1
-    """Replication factor of the topics that workers create."""
+    topic_replication_factor: int = Field(BROKERS_REPLICATION, ge=BROKERS_REPLICATION, le=32_767)
+    """Replication factor of the topics that workers create. `-1` is the brokers' own `default.replication.factor`."""
 
     lookup_dir: Path | None = None
     """Folder of the lookups. Default: `metroline/lookups` in the user's data folder (`~/.local/share`)."""
@@ -159,6 +160,13 @@ class Settings(BaseSettings):
             if (mark and scheme not in ("kafka", "aiokafka")) or "/" in host or (host and not port.isdigit()):
                 raise ValueError("write kafka://host:port, several with semicolons")
         return url
+
+    @field_validator("topic_replication_factor")
+    @classmethod
+    def _copies(cls, count: int) -> int:
+        if count == 0:
+            raise ValueError("a topic has at least 1 copy; -1 is the brokers' own replication factor")
+        return count
 
     @field_validator("broker_ca_file")
     @classmethod

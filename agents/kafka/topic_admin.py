@@ -9,12 +9,17 @@ from dataclasses import dataclass, field
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 
 DEFAULT_MESSAGE_BYTES = 1_048_588
 """Kafka's default of `max.message.bytes`."""
+
+BROKERS_REPLICATION = -1
+"""The replication factor that the brokers choose themselves: their `default.replication.factor` (KIP-464)."""
+
+REPLICATION_ADVICE = ": set TOPIC_REPLICATION_FACTOR to a number of copies for which the cluster has enough brokers"
 
 APPEAR_SECONDS = 30.0
 """Time that a new topic may take until the cluster lists it."""
@@ -45,7 +50,7 @@ class TopicAdmin:
             described = await admin.describe_topics(list(existing)) if existing else []
         return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
 
-    async def create(self, plans: Iterable[TopicPlan], replication: int = 1) -> None:
+    async def create(self, plans: Iterable[TopicPlan], replication: int = BROKERS_REPLICATION) -> None:
         """Create the topics that do not exist and wait until the cluster lists them.
 
         Raise `ClusterError` if one cannot be created, or if one has another number of partitions than planned.
@@ -65,12 +70,14 @@ class TopicAdmin:
 
     async def _create(self, plans: list[TopicPlan], replication: int) -> None:
         async with self.cluster.admin() as admin:
-            new = [NewTopic(plan.name, plan.partitions, replication, topic_configs=plan.config) for plan in plans]
-            answer = await admin.create_topics(new)
+            answer = await admin.create_topics([_new_topic(plan, replication) for plan in plans])
         for name, code, *_ in answer.topic_errors:
             error = for_code(code)
             if code and error is not TopicAlreadyExistsError:
-                raise ClusterError(f"the topic {name} could not be created: {error.__name__}: {error.description}")
+                advice = REPLICATION_ADVICE if error is InvalidReplicationFactorError else ""
+                raise ClusterError(
+                    f"the topic {name} could not be created: {error.__name__}: {error.description}{advice}"
+                )
 
     async def _wait_for(self, plans: list[TopicPlan]) -> dict[str, int]:
         deadline = asyncio.get_running_loop().time() + APPEAR_SECONDS
@@ -127,3 +134,10 @@ class TopicAdmin:
                 if asyncio.get_running_loop().time() > deadline:
                     raise ClusterError(f"{self.cluster.bootstrap} does not answer a fetch of {wanted}")
             return {partition: max(ends[partition], probe.highwater(partition)) for partition in wanted}
+
+
+def _new_topic(plan: TopicPlan, replication: int) -> NewTopic:
+    """Return a topic as aiokafka's admin client takes it."""
+    topic = NewTopic(plan.name, plan.partitions, 1, topic_configs=plan.config)
+    topic.replication_factor = replication  # the constructor of aiokafka refuses -1, which brokers accept
+    return topic

@@ -137,3 +137,10 @@ def test_the_help_of_a_stops_agent_is_what_its_service_says(line: Path) -> None:
 
     assert app.agents["service.a"].fun.__doc__ == "Counts."
     assert app.agents["service.b"].fun.__doc__ == "The service b."
+
+
+def test_faust_creates_no_topics_whatever_the_environment_says(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOPIC_REPLICATION_FACTOR", "-1")
+    monkeypatch.setenv("TOPIC_ALLOW_DECLARE", "true")
+
+    assert not made(line).conf.topic_allow_declare

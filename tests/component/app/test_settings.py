@@ -24,7 +24,7 @@ WRONG = {
     "BROKER_REBALANCE_TIMEOUT": ["-1", "inf"],
     "BROKER_HEARTBEAT_INTERVAL": ["x", "inf"],
     "FETCH_WAIT": ["0", "nan", "inf"],
-    "TOPIC_REPLICATION_FACTOR": ["0"],
+    "TOPIC_REPLICATION_FACTOR": ["0", "-2", "many"],
     "WEB_PORT": ["0", "65536", "http"],
     "LOG_LEVEL": ["loud", "WARNING"],
 }
@@ -110,3 +110,7 @@ def test_the_prefix_is_the_lines_name_and_the_source_stands_below_it(monkeypatch
 
     topics = Settings.read().topics(line)
     assert (topics.prefix, topics.source, topics.delivered) == ("mine", "theirs", "mine.delivered")
+
+
+def test_topics_are_replicated_as_the_brokers_say_by_default() -> None:
+    assert Settings.read().topic_replication_factor == -1
