@@ -1,9 +1,19 @@
-"""Creates the topics of a line before a worker subscribes to any of them."""
+"""Creates the topics of a line before a worker subscribes to any of them, or finds what is wrong with those there."""
 
 from __future__ import annotations
 
-from metroline.agents.kafka.cluster import Cluster, ClusterError
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+
+from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
+from metroline.agents.kafka.topic_problems import Needs, TopicProblem, find_problems
+from metroline.agents.kafka.topic_survey import Survey, survey
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.membership.needs import groups_of, rights_of
 from metroline.agents.services.line import Line
 from metroline.app.settings import InvalidSettings, Settings
 from metroline.routing.journeys.departures import Limits
@@ -11,35 +21,107 @@ from metroline.routing.journeys.departures import Limits
 OVERHEAD_BYTES = 1_024
 """Bytes of a message that are left to its headers and its batch."""
 
+log = logging.getLogger(__name__)
+
+
+class UnusableTopics(ClusterError):
+    """Raised when topics of the line are missing or wrong, or the user lacks a right; it lists everything."""
+
+    def __init__(self, problems: Sequence[TopicProblem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The topics of a line as a worker finds them."""
+
+    message_bytes: int
+    """Size limit of a message of the source topic, in bytes."""
+    problems: Sequence[TopicProblem]
+    to_create: Sequence[str]
+    """The topics that do not exist and that a worker may create."""
+
+    @property
+    def are_usable(self) -> bool:
+        """True if a worker can run on these topics."""
+        return not any(problem.is_fatal for problem in self.problems)
+
 
 async def provision(settings: Settings, line: Line) -> Limits:
-    """Create the topics that are missing, with as many partitions as the source. Return the limits of envelopes.
+    """Create the topics and partitions that are missing. Return the limits of envelopes.
 
-    Raise `ClusterError` if a topic cannot be created or does not fit the others, and `InvalidSettings` if PACK_BYTES is
-    more than a message of the source topic may have.
+    Raise `UnusableTopics` if some cannot be created or used, `ClusterError` if no broker answers, and `InvalidSettings`
+    if PACK_BYTES is more than a message of the source topic may have.
+    """
+    found = await inspect(settings, line, is_trial=False)
+    if not found.are_usable:
+        raise UnusableTopics(found.problems)
+    for problem in found.problems:
+        log.warning("%s", problem)
+    if settings.pack_bytes > found.message_bytes:
+        raise InvalidSettings(
+            f"PACK_BYTES: {settings.pack_bytes} is more than the {found.message_bytes} that a message may hold"
+        )
+    return Limits(
+        settings.pack_bytes, settings.pack_records, 2 * found.message_bytes - OVERHEAD_BYTES, settings.max_hops
+    )
+
+
+async def inspect(settings: Settings, line: Line, *, is_trial: bool) -> Inspection:
+    """Create what is missing, and compare the topics with what a worker of this role needs; raise `ClusterError`.
+
+    With `is_trial` nothing is created: the brokers are only asked whether it could be.
     """
     cluster, topics = settings.cluster(), settings.topics(line)
-    partitions = await _source_partitions(cluster, topics.source, settings)
     admin, replication = TopicAdmin(cluster), settings.topic_replication_factor
+    count = (await admin.partitions([topics.source])).get(topics.source)  # the first question says whether one answers
+    source = TopicPlan(topics.source, count or settings.source_partitions)
+    can_try = not is_trial or (await survey(cluster, [topics.source])).are_rights_known
+    refused: dict[str, str] = {}
+    if count is None and can_try:
+        refused = await admin.create_missing([source], replication, is_trial=is_trial)
+        count = (await admin.partitions([topics.source])).get(topics.source)
+        source = TopicPlan(topics.source, count or settings.source_partitions)
     message_bytes = await admin.message_bytes(topics.source)
-    if settings.pack_bytes > message_bytes:
-        raise InvalidSettings(
-            f"PACK_BYTES: {settings.pack_bytes} is more than the {message_bytes} that a message may hold"
+    role = settings.played(line)
+    needs = Needs(
+        source,
+        list(topics.plans(source.partitions, line.stops, message_bytes)),
+        rights_of(role, topics, line.stops),
+        groups_of(role, topics, settings.source_epoch),
+    )
+    if can_try and not refused:
+        refused = await _fit(admin, needs, replication, is_trial)
+    found = await survey(cluster, needs.topics, needs.groups)
+    problems = [*find_problems(needs, found, refused), *await _unpublished(admin, topics, found)]
+    reported = {problem.topic for problem in problems}
+    to_create = [name for name in needs.topics if name not in found.topics and name not in reported]
+    return Inspection(message_bytes, problems, to_create)
+
+
+async def _fit(admin: TopicAdmin, needs: Needs, replication: int, is_trial: bool) -> dict[str, str]:
+    """Create missing topics and partitions. Return the topics for which that was refused, with the reason."""
+    refused = await admin.create_missing(needs.plans, replication, is_trial=is_trial)
+    existing = await admin.partitions(needs.topics)
+    too_few = {plan.name: plan.partitions for plan in needs.plans if 0 < existing.get(plan.name, 0) < plan.partitions}
+    return refused | (await admin.add_partitions(too_few, is_trial=is_trial) if too_few else {})
+
+
+async def _unpublished(admin: TopicAdmin, topics: Topics, found: Survey) -> list[TopicProblem]:
+    """Return a problem if there are no rules yet and the user may not publish them."""
+    rules = found.topics.get(topics.rules)
+    if rules is None or rules.rights is None or "Write" in rules.rights or "Read" not in rules.rights:
+        return []
+    partition = TopicPartition(topics.rules, 0)
+    if (await admin.high_watermarks([partition]))[partition]:
+        return []
+    return [
+        TopicProblem(
+            topics.rules,
+            f"the topic {topics.rules} holds no rules yet, and the user lacks the right Write on it",
+            "publish the first ones with `metroline rules publish`, or grant the right",
         )
-    await admin.create(topics.plans(partitions, line.stops, message_bytes), replication)
-    return Limits(settings.pack_bytes, settings.pack_records, 2 * message_bytes - OVERHEAD_BYTES, settings.max_hops)
-
-
-async def _source_partitions(cluster: Cluster, source: str, settings: Settings) -> int:
-    """Return the number of partitions of the source topic, which is created if it does not exist."""
-    admin = TopicAdmin(cluster)
-    found = await admin.partitions([source])
-    if source not in found:
-        await admin.create([TopicPlan(source, settings.source_partitions)], settings.topic_replication_factor)
-        found = await admin.partitions([source])
-    if not (partitions := found.get(source, 0)):
-        raise ClusterError(f"the source topic {source} has no partitions")
-    return partitions
+    ]
 
 
 class Provisioning:

@@ -392,5 +392,6 @@ class Transport(driver.Transport):
             "queued.max.messages.kbytes": PREFETCH_KBYTES,
             "fetch.queue.backoff.ms": int(FULL_SECONDS * 1000),
             "check.crcs": True,
+            "group.id": self.app.conf.id,  # it does not join, but looks the group up, for which it needs a right
         }
         return KafkaConsumer(self.cluster.librdkafka | config, "bus")

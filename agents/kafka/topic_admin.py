@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
-from aiokafka.admin import NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 
@@ -56,37 +63,66 @@ class TopicAdmin:
         Raise `ClusterError` if one cannot be created, or if one has another number of partitions than planned.
         """
         wanted = list(plans)
+        for name, reason in (await self.create_missing(wanted, replication)).items():
+            raise ClusterError(f"the topic {name} could not be created: {reason}")
         existing = await self.partitions([plan.name for plan in wanted])
-        missing = [plan for plan in wanted if plan.name not in existing]
-        if missing:
-            await self._create(missing, replication)
-            existing = await self._wait_for(wanted)
         for plan in wanted:
             if existing[plan.name] != plan.partitions:
-                raise ClusterError(
-                    f"the topic {plan.name} has {existing[plan.name]} partitions, its source has {plan.partitions}: "
-                    "give the line another PREFIX, or delete its topics while it is stopped"
-                )
+                raise ClusterError(f"the topic {plan.name} has {existing[plan.name]} partitions, not {plan.partitions}")
 
-    async def _create(self, plans: list[TopicPlan], replication: int) -> None:
+    async def create_missing(
+        self, plans: Collection[TopicPlan], replication: int = BROKERS_REPLICATION, *, is_trial: bool = False
+    ) -> dict[str, str]:
+        """Create the topics that do not exist and wait until the cluster lists them.
+
+        Return the names of those that could not be created, with the reason. With `is_trial` the brokers only say what
+        they would refuse; the embedded broker cannot, and creates topics nevertheless.
+        """
+        existing = await self.partitions([plan.name for plan in plans])
+        missing = [plan for plan in plans if plan.name not in existing]
+        if not missing:
+            return {}
         async with self.cluster.admin() as admin:
-            answer = await admin.create_topics([_new_topic(plan, replication) for plan in plans])
-        for name, code, *_ in answer.topic_errors:
-            error = for_code(code)
-            if code and error is not TopicAlreadyExistsError:
-                advice = REPLICATION_ADVICE if error is InvalidReplicationFactorError else ""
-                raise ClusterError(
-                    f"the topic {name} could not be created: {error.__name__}: {error.description}{advice}"
-                )
+            new = [_new_topic(plan, replication) for plan in missing]
+            answer = await admin.create_topics(new, validate_only=is_trial)
+        refused = {
+            name: _reason(code)
+            for name, code, *_ in answer.topic_errors
+            if code and for_code(code) is not TopicAlreadyExistsError
+        }
+        if not is_trial:
+            await self._wait_for([plan for plan in missing if plan.name not in refused])
+        return refused
 
-    async def _wait_for(self, plans: list[TopicPlan]) -> dict[str, int]:
+    async def add_partitions(self, counts: Mapping[str, int], *, is_trial: bool = False) -> dict[str, str]:
+        """Give topics more partitions, up to these numbers, and wait until the cluster lists them.
+
+        Return the names of those that the brokers refused, with the reason. With `is_trial` nothing is changed.
+        """
+        refused = {}
+        async with self.cluster.admin() as admin:
+            for topic, count in counts.items():
+                try:
+                    await admin.create_partitions({topic: NewPartitions(count)}, validate_only=is_trial)
+                except InvalidPartitionsError:  # another worker was faster
+                    pass
+                except IncompatibleBrokerVersion:
+                    refused[topic] = "the broker cannot add partitions"
+                except KafkaError as error:
+                    refused[topic] = type(error).__name__
+        if not is_trial:
+            await self._wait_for([TopicPlan(name, count) for name, count in counts.items() if name not in refused])
+        return refused
+
+    async def _wait_for(self, plans: Collection[TopicPlan]) -> None:
+        """Wait until the cluster lists these topics, with at least as many partitions."""
         deadline = asyncio.get_running_loop().time() + APPEAR_SECONDS
         while True:
             found = await self.partitions([plan.name for plan in plans])
-            if len(found) == len(plans):
-                return found
+            missing = sorted(plan.name for plan in plans if found.get(plan.name, 0) < plan.partitions)
+            if not missing:
+                return
             if asyncio.get_running_loop().time() > deadline:
-                missing = sorted({plan.name for plan in plans} - found.keys())
                 raise ClusterError(f"the topics {', '.join(missing)} were created but did not appear")
             await asyncio.sleep(0.1)
 
@@ -134,6 +170,13 @@ class TopicAdmin:
                 if asyncio.get_running_loop().time() > deadline:
                     raise ClusterError(f"{self.cluster.bootstrap} does not answer a fetch of {wanted}")
             return {partition: max(ends[partition], probe.highwater(partition)) for partition in wanted}
+
+
+def _reason(code: int) -> str:
+    """Return the reason for which the brokers refused to create a topic."""
+    error = for_code(code)
+    advice = REPLICATION_ADVICE if error is InvalidReplicationFactorError else ""
+    return f"{error.__name__}: {error.description}{advice}"
 
 
 def _new_topic(plan: TopicPlan, replication: int) -> NewTopic:

@@ -93,7 +93,8 @@ class Heartbeat(Service):
     async def _observe(self) -> None:
         partition = TopicPartition(self.topic, 0)
         end = (await TopicAdmin(self.cluster).high_watermarks([partition]))[partition]
-        reader = KafkaConsumer(self.cluster.librdkafka | CONFIG, "announcements")
+        group = self._describe(self._clock(), False).group  # which the worker may use; the reader does not join it
+        reader = KafkaConsumer(self.cluster.librdkafka | CONFIG | {"group.id": group}, "announcements")
         try:
             await reader.assign({partition: max(0, end - MAX_ANNOUNCEMENTS)})
             while not self.should_stop:

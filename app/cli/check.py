@@ -1,9 +1,10 @@
-"""`metroline check` and `metroline explain`: a rules table without a broker."""
+"""`metroline check` and `metroline explain`: a rules table, and the topics of its line."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
@@ -12,11 +13,19 @@ from metroline.agents.services.line import Line
 from metroline.app.cli.options import FILE, UnreadableFile, json_option, read_text, write_json
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.line_map.text import text_map
+from metroline.routing.errors import UsageError
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.explain import explain as explain_way
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
+
+if TYPE_CHECKING:
+    from metroline.app.provisioning import Inspection
+
+
+class UnknownLine(UsageError):
+    """Raised when the topics of a line are to be checked and it is not said which line."""
 
 
 @click.command()
@@ -28,32 +37,75 @@ from metroline.routing.rules.table import RulesTable
     help="The line, a package or a folder, whose services must serve the stops of the table. Default: the folder of "
     "FILE, if it has a services.py.",
 )
+@click.option(
+    "--broker",
+    "has_broker",
+    is_flag=True,
+    help="Also check the topics of the line on the cluster at BROKER_URL, with all settings of a worker: list what is "
+    "missing or wrong, and which rights the user lacks. Nothing is changed.",
+)
 @json_option("the rules, the stops and the warnings")
-def check(file: Path, line: str | None, json_file: Path | None) -> None:
+def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None) -> None:
     """Validate the rules table in FILE and draw its network.
 
-    No broker is needed. If the table is invalid, every problem is listed with its line, and the exit code is 1.
+    No broker is needed, unless with --broker. If the table is invalid, or a worker could not run on the topics, every
+    problem is listed, and the exit code is 1.
 
     \b
     Example: metroline check agents/lines/metrobus/routes.toml
     """
     where = line or _line_around(file)
+    inspection = _inspect(where, file) if has_broker else None
     network = Network.read(read_text(file), Line.load(where).stops if where else None, str(file))
     warnings = network.warnings if where else (*network.warnings, _unchecked(file))
     if json_file is not None:
         rules = [rule.model_dump(exclude_none=True) for rule in network.table.rules]
-        write_json({"rules": rules, "stops": network.stops, "warnings": warnings}, json_file)
-        return
-    click.echo(text_map(network))
-    for warning in warnings:
-        click.echo(f"warning: {warning}")
-    click.echo(f"{file}: {len(network.table.rules)} rules, {len(network.stops)} stops: valid")
+        topics = {} if inspection is None else _topics_as_json(inspection)
+        write_json({"rules": rules, "stops": network.stops, "warnings": warnings} | topics, json_file)
+    else:
+        click.echo(text_map(network))
+        for warning in warnings:
+            click.echo(f"warning: {warning}")
+        click.echo(f"{file}: {len(network.table.rules)} rules, {len(network.stops)} stops: valid")
+        if inspection is not None:
+            _print_topics(inspection)
+    if inspection is not None and not inspection.are_usable:
+        click.get_current_context().exit(1)
 
 
 def _line_around(file: Path) -> str | None:
     """Return the folder of a table if it has services."""
     folder = file.resolve().parent
     return str(folder) if (folder / "services.py").is_file() else None
+
+
+def _inspect(line: str | None, file: Path) -> Inspection:
+    """Compare the topics on the cluster with what a worker of the line needs."""
+    if line is None:
+        raise UnknownLine(
+            f"there is no services.py beside {file.name}: name the line whose topics to check with --line"
+        )
+    from metroline.app.provisioning import inspect  # imports clients of Kafka, of which the rules have no use
+    from metroline.app.settings import Settings
+
+    settings = Settings.read(line=line)
+    return asyncio.run(inspect(settings, Line.load(line), is_trial=True))
+
+
+def _topics_as_json(inspection: Inspection) -> dict[str, Any]:
+    problems = [
+        {"topic": one.topic, "problem": one.text, "remedy": one.remedy, "fatal": one.is_fatal}
+        for one in inspection.problems
+    ]
+    return {"topics": {"usable": inspection.are_usable, "to_create": inspection.to_create, "problems": problems}}
+
+
+def _print_topics(inspection: Inspection) -> None:
+    for problem in inspection.problems:
+        click.echo(f"{'error' if problem.is_fatal else 'warning'}: {problem}")
+    if inspection.to_create:
+        click.echo(f"a worker will create the topics {', '.join(inspection.to_create)}")
+    click.echo(f"topics: {'usable' if inspection.are_usable else 'a worker cannot start'}")
 
 
 def _unchecked(file: Path) -> str:

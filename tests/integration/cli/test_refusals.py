@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from aiokafka.admin import NewPartitions
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
@@ -35,35 +34,44 @@ async def is_gone(cluster: Cluster, topic: str) -> bool:
     return topic not in await TopicAdmin(cluster).partitions([topic])
 
 
-async def test_topics_of_another_partition_count_than_the_source_are_refused_by_name(depot: Depot) -> None:
+async def test_topics_with_more_partitions_than_the_source_are_refused_by_name(depot: Depot) -> None:
+    await TopicAdmin(depot.cluster).create(
+        [TopicPlan(depot.topics.source, 2), TopicPlan(depot.topics.at("conductor"), 3)]
+    )
+
+    told = await depot.refused()
+
+    assert told.startswith(
+        f"error: the topic {depot.topics.at('conductor')} has 3 partitions, its source has 2: give the line another "
+        "PREFIX, or delete its topics while it is stopped"
+    )
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # it cannot add partitions to a topic
+async def test_topics_with_fewer_partitions_are_refused_if_none_can_be_added(depot: Depot) -> None:
     await TopicAdmin(depot.cluster).create(
         [TopicPlan(depot.topics.source, 3), TopicPlan(depot.topics.at("conductor"), 2)]
     )
 
     told = await depot.refused()
 
-    assert told == (
-        f"error: the topic {depot.topics.at('conductor')} has 2 partitions, its source has 3: give the line another "
-        "PREFIX, or delete its topics while it is stopped"
-    )
+    assert "has 2 partitions, its source has 3, and none could be added (the broker cannot add partitions): " in told
 
 
-@pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # the embedded one cannot add partitions to a topic
-async def test_a_source_that_was_given_more_partitions_is_refused(depot: Depot) -> None:
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+async def test_the_topics_grow_with_the_source_when_a_worker_starts(depot: Depot) -> None:
     worker = depot.start()
-    await depot.ready()
+    await depot.push(numbered(range(20)))
+    await depot.settled(20)
     assert await depot.stop(worker) == 0
-    async with depot.cluster.admin() as admin:
-        await admin.create_partitions({depot.topics.source: NewPartitions(6)})
-    await depot.until(lambda: has_partitions(depot, 6))
+    await TopicAdmin(depot.cluster).add_partitions({depot.topics.source: 6})
+    depot.partitions = 6
 
-    told = await depot.refused()
+    depot.start()
+    await depot.push(numbered(range(20, 50)))
+    await depot.settled(50)
 
-    assert "has 4 partitions, its source has 6" in told
-
-
-async def has_partitions(depot: Depot, count: int) -> bool:
-    return await TopicAdmin(depot.cluster).partitions([depot.topics.source]) == {depot.topics.source: count}
+    check_ways((await depot.journeys()).values(), range(50))
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # the refusal does not depend on the broker

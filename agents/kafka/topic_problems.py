@@ -1,0 +1,175 @@
+"""Compares the topics of a cluster with those that a line needs, and lists every difference that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from metroline.agents.kafka.topic_admin import TopicPlan
+from metroline.agents.kafka.topic_survey import FoundTopic, Survey
+
+COMPACT, DELETE = "compact", "delete"
+RETENTIONS = ("retention.ms", "retention.bytes")
+FOREVER = "-1"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicProblem:
+    """A difference between a topic, or a group, and what the line needs."""
+
+    topic: str
+    text: str
+    """The problem, with the name of the topic."""
+    remedy: str
+    """The way to solve it."""
+    is_fatal: bool = True
+    """False if the line works, though not as safely as it could."""
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Topics, rights and groups that a worker needs."""
+
+    source: TopicPlan
+    """The source topic, of which only the name and the partitions count."""
+    plans: Sequence[TopicPlan]
+    """The topics of the line, without the source."""
+    rights: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The operations that the worker's user must be allowed on each topic, as in `topic_survey.RIGHTS`."""
+    groups: Sequence[str] = ()
+    """The consumer groups that the worker joins."""
+
+    @property
+    def topics(self) -> list[str]:
+        """The names of all topics, the source first."""
+        return [self.source.name, *(plan.name for plan in self.plans)]
+
+
+def find_problems(needs: Needs, found: Survey, refused: Mapping[str, str]) -> list[TopicProblem]:
+    """Return everything that is missing or wrong, the fatal problems first.
+
+    `refused` has the reason why a topic could not be created or given more partitions, by its name. A topic that does
+    not exist and is not in it is no problem: a worker will create it.
+    """
+    problems = [
+        *_absent(needs, found, refused),
+        *_unlike(needs, found, refused),
+        *_forbidden(needs, found),
+        *_unread(needs, found),
+    ]
+    return sorted(problems, key=lambda problem: not problem.is_fatal)
+
+
+def _absent(needs: Needs, found: Survey, refused: Mapping[str, str]) -> Iterator[TopicProblem]:
+    for plan in (needs.source, *needs.plans):
+        rights = " and ".join(sorted(needs.rights.get(plan.name, {"Describe"})))
+        if plan.name in found.hidden:
+            yield TopicProblem(
+                plan.name,
+                f"the user has no right on the topic {plan.name}, or it does not exist",
+                f"grant {rights} on it, and create it with {_described(plan)} if it does not exist",
+            )
+        elif plan.name not in found.topics and plan.name in refused:
+            yield TopicProblem(
+                plan.name,
+                f"the topic {plan.name} does not exist and could not be created ({refused[plan.name]})",
+                f"create it with {_described(plan)}, or grant the right Create on it",
+            )
+
+
+def _described(plan: TopicPlan) -> str:
+    count = f"{plan.partitions} partition{'s' if plan.partitions > 1 else ''}"
+    return ", ".join([count, *(f"{name}={value}" for name, value in sorted(plan.config.items()))])
+
+
+def _unlike(needs: Needs, found: Survey, refused: Mapping[str, str]) -> Iterator[TopicProblem]:
+    """Yield the differences of topics that exist."""
+    for plan in needs.plans:
+        topic = found.topics.get(plan.name)
+        if topic is not None:
+            yield from _partitions(plan, topic, refused)
+            yield from _settings(plan, topic.config or {})
+
+
+def _partitions(plan: TopicPlan, topic: FoundTopic, refused: Mapping[str, str]) -> Iterator[TopicProblem]:
+    if topic.partitions == plan.partitions:
+        return
+    if plan.partitions == 1:
+        yield TopicProblem(
+            plan.name,
+            f"the topic {plan.name} has {topic.partitions} partitions and must have 1",
+            "delete it while the line is stopped, and create it with 1 partition",
+        )
+    elif topic.partitions > plan.partitions:
+        yield TopicProblem(
+            plan.name,
+            f"the topic {plan.name} has {topic.partitions} partitions, its source has {plan.partitions}",
+            "give the line another PREFIX, or delete its topics while it is stopped",
+        )
+    elif plan.name in refused:
+        yield TopicProblem(
+            plan.name,
+            f"the topic {plan.name} has {topic.partitions} partitions, its source has {plan.partitions}, and none "
+            f"could be added ({refused[plan.name]})",
+            f"add partitions (kafka-topics.sh --alter --topic {plan.name} --partitions {plan.partitions}), or grant "
+            "the right Alter on it",
+        )
+
+
+def _settings(plan: TopicPlan, config: Mapping[str, str]) -> Iterator[TopicProblem]:
+    policy, wanted = config.get("cleanup.policy"), plan.config.get("cleanup.policy", DELETE)
+    if policy is not None and not _is_kept_as(wanted, policy, config):
+        yield _setting(plan.name, "cleanup.policy", policy, wanted, "or else entries that count would be deleted")
+    size, needed = config.get("max.message.bytes"), plan.config.get("max.message.bytes")
+    if size is not None and needed is not None and int(size) < int(needed):
+        yield _setting(plan.name, "max.message.bytes", size, needed, "or else some messages would not fit")
+    for name in RETENTIONS:
+        kept = config.get(name)
+        if plan.config.get(name) == FOREVER and kept is not None and kept != FOREVER:
+            reason = "or else records that wait for longer than that are lost"
+            yield _setting(plan.name, name, kept, FOREVER, reason, is_fatal=False)
+
+
+def _is_kept_as(wanted: str, policy: str, config: Mapping[str, str]) -> bool:
+    """Return whether a cleanup policy does what is wanted: one that also deletes must have no reason to."""
+    named = set(policy.replace(" ", "").split(","))
+    if wanted == COMPACT and named == {COMPACT, DELETE}:
+        return all(config.get(name, FOREVER) == FOREVER for name in RETENTIONS)
+    return named == {wanted}
+
+
+def _setting(topic: str, name: str, value: str, wanted: str, reason: str, is_fatal: bool = True) -> TopicProblem:
+    command = f"kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {name}={wanted}"
+    remedy = f"run {command}, {reason}"
+    return TopicProblem(topic, f"the topic {topic} has {name}={value} instead of {wanted}", remedy, is_fatal)
+
+
+def _forbidden(needs: Needs, found: Survey) -> Iterator[TopicProblem]:
+    for name, rights in needs.rights.items():
+        topic = found.topics.get(name)
+        if topic is not None and topic.rights is not None and (lacking := sorted(rights - topic.rights)):
+            yield _right(name, "topic", " and ".join(lacking))
+    for group in needs.groups:
+        if group in found.closed_groups:
+            yield _right(group, "group", "Read")
+
+
+def _right(name: str, kind: str, right: str) -> TopicProblem:
+    command = f"kafka-acls.sh --add --allow-principal User:… --operation {right.replace(' and ', ' --operation ')}"
+    return TopicProblem(
+        name, f"the user lacks the right {right} on the {kind} {name}", f"grant it ({command} --{kind} {name})"
+    )
+
+
+def _unread(needs: Needs, found: Survey) -> Iterator[TopicProblem]:
+    names = [plan.name for plan in needs.plans if plan.name in found.topics and found.topics[plan.name].config is None]
+    if names:
+        yield TopicProblem(
+            names[0],
+            f"the settings of the topics {', '.join(names)} could not be checked",
+            "grant the right DescribeConfigs on them, or compare them with docs/deployment.md",
+            is_fatal=False,
+        )

@@ -1,0 +1,131 @@
+"""Describes topics and groups as a user of the cluster sees them: partitions, settings, and what the user may do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
+
+from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.complaints import Complaints, library_log
+
+ANSWER_SECONDS = 15.0
+"""Time that the brokers have to answer a question."""
+
+RIGHTS = {
+    AclOperation.READ: "Read",
+    AclOperation.WRITE: "Write",
+    AclOperation.CREATE: "Create",
+    AclOperation.DELETE: "Delete",
+    AclOperation.ALTER: "Alter",
+    AclOperation.DESCRIBE: "Describe",
+    AclOperation.DESCRIBE_CONFIGS: "DescribeConfigs",
+    AclOperation.ALTER_CONFIGS: "AlterConfigs",
+}
+"""The operations on a topic, under the names that `kafka-acls.sh` takes."""
+
+MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+
+Futures = Mapping[Any, "Future[Any]"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTopic:
+    """A topic that exists. The keys of `config` are Kafka's own names."""
+
+    partitions: int
+    rights: frozenset[str] | None = None
+    """The operations that the user is allowed, as in `RIGHTS`; None if the brokers do not say."""
+    config: Mapping[str, str] | None = None
+    """The settings that the brokers tell; None if the user may not read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Topics and groups as they were at one moment."""
+
+    topics: Mapping[str, FoundTopic] = field(default_factory=dict)
+    """The topics that exist, by name."""
+    hidden: frozenset[str] = frozenset()
+    """Topics with which the user may do nothing. Whether they exist is not said."""
+    closed_groups: frozenset[str] = frozenset()
+    """Consumer groups with which the user may do nothing."""
+    are_rights_known: bool = False
+    """True if the brokers say what a user may do. The embedded broker does not."""
+
+
+async def survey(cluster: Cluster, topics: Collection[str], groups: Collection[str] = ()) -> Survey:
+    """Describe these topics, of which there is at least one, and groups; raise `ClusterError`."""
+    return await asyncio.to_thread(_survey, cluster, sorted(topics), sorted(groups))
+
+
+def _survey(cluster: Cluster, topics: list[str], groups: list[str]) -> Survey:
+    client = AdminClient({**cluster.librdkafka, **Complaints("survey").config}, logger=library_log)
+    asked = {"request_timeout": ANSWER_SECONDS}
+    of_cluster = client.describe_cluster(include_authorized_operations=True, **asked)
+    of_topics = client.describe_topics(TopicCollection(topics), include_authorized_operations=True, **asked)
+    described, hidden = _answers(of_topics, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    configs = _configs(client, list(described)) if described else {}
+    of_groups = client.describe_consumer_groups(groups, **asked) if groups else {}
+    found = {
+        name: FoundTopic(len(topic.partitions), _rights(topic.authorized_operations), configs.get(name))
+        for name, topic in described.items()
+    }
+    are_rights_known = bool(hidden) or any(one.rights is not None for one in found.values())
+    return Survey(
+        found, frozenset(hidden), frozenset(_closed(of_groups)), are_rights_known or _are_rights_known(of_cluster)
+    )
+
+
+def _configs(client: AdminClient, topics: list[str]) -> dict[str, dict[str, str]]:
+    asked = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
+    described, _ = _answers(
+        client.describe_configs(asked, request_timeout=ANSWER_SECONDS), KafkaError.TOPIC_AUTHORIZATION_FAILED
+    )
+    return {
+        resource.name: {name: entry.value for name, entry in entries.items() if entry.value is not None}
+        for resource, entries in described.items()
+    }
+
+
+def _answers(futures: Futures, refusal: int) -> tuple[dict[Any, Any], set[Any]]:
+    """Return the answers, and the questions that were refused. What does not exist is in neither."""
+    answers, refused = {}, set()
+    for question, future in futures.items():
+        try:
+            answers[question] = future.result(2 * ANSWER_SECONDS)
+        except KafkaException as error:
+            reason = error.args[0]
+            if reason.code() == refusal:
+                refused.add(question)
+            elif reason.code() not in MISSING:
+                raise ClusterError(f"the cluster does not describe {question}: {reason.str()}") from error
+    return answers, refused
+
+
+def _closed(futures: Futures) -> set[str]:
+    """Return the groups that the user may not describe; other errors say nothing about that."""
+    closed = set()
+    for group, future in futures.items():
+        try:
+            future.result(2 * ANSWER_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                closed.add(group)
+    return closed
+
+
+def _rights(operations: Collection[AclOperation] | None) -> frozenset[str] | None:
+    return None if operations is None else frozenset(RIGHTS[one] for one in operations if one in RIGHTS)
+
+
+def _are_rights_known(of_cluster: Future[Any]) -> bool:
+    try:
+        return of_cluster.result(2 * ANSWER_SECONDS).authorized_operations is not None
+    except KafkaException:
+        return False

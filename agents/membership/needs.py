@@ -1,0 +1,50 @@
+"""The rights and consumer groups that a worker needs, which follow from its role."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+
+from metroline.agents.kafka.topics import ROUTERS, TABLES, Topics
+from metroline.agents.membership.roles import ON_RAMP, Role
+from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS, service_address
+
+READ, WRITE = "Read", "Write"
+
+
+def rights_of(role: Role, topics: Topics, stops: Collection[str]) -> dict[str, frozenset[str]]:
+    """Return the operations that a worker must be allowed on each topic, under Kafka's names."""
+    rights: dict[str, set[str]] = defaultdict(set)
+    for topic in _read(role, topics):
+        rights[topic].add(READ)
+    for topic in _written(role, topics, stops):
+        rights[topic].add(WRITE)
+    return {topic: frozenset(of_topic) for topic, of_topic in rights.items()}
+
+
+def groups_of(role: Role, topics: Topics, epoch: int) -> list[str]:
+    """Return the consumer groups that a worker joins; `epoch` is that of the source."""
+    groups = [role.group(topics.prefix)]
+    if role.plays(ON_RAMP):
+        groups.append(topics.on_ramp_group(epoch))
+    if role.plays(ARRIVALS):
+        groups.append(topics.waiting_group)
+    return groups
+
+
+def _read(role: Role, topics: Topics) -> Iterator[str]:
+    yield from (topics.rules, topics.workers, topics.changelog("rules"))
+    for part in sorted(role.parts):
+        yield from topics.read_by(part)
+    if role.plays(ON_RAMP):
+        yield topics.source
+    if role.plays(ARRIVALS):
+        yield from map(topics.changelog, TABLES)
+        yield from map(topics.at, WAITING_ROOMS)
+
+
+def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str]:
+    yield from (topics.workers, topics.changelog("rules"))
+    yield from map(topics.at, (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *WAITING_ROOMS))
+    if role.plays(ARRIVALS):
+        yield from (topics.delivered, topics.dead_letters, *map(topics.changelog, TABLES))

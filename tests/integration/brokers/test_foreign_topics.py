@@ -1,0 +1,187 @@
+"""A cluster whose topics are made by others is used as it is; everything that is missing or wrong is said at once."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from metroline.agents.kafka.topic_admin import DEFAULT_MESSAGE_BYTES, TopicAdmin, TopicPlan
+from metroline.app.local.ports import HOST, free_port
+from tests.support.brokers import HERE, Broker, kafka_jars, running_kafka
+from tests.support.cli import metroline
+from tests.support.depot import Depot, check_ways, numbered
+
+USER, PASSWORD = "limited", "open-sesame"
+STOPS = ("weigh", "crane", "shelf")
+USING = (AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE_CONFIGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A Kafka with an authorizer; tests create topics and grant rights through the listener without a login."""
+
+    broker: Broker
+    login_port: int
+
+    def grant(self, name: str, *operations: AclOperation, kind: ResourceType = ResourceType.TOPIC) -> None:
+        """Allow the user operations on the topics, or the groups, whose names begin with `name`."""
+        bindings = [
+            AclBinding(
+                kind, name, ResourcePatternType.PREFIXED, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
+            )
+            for operation in operations
+        ]
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+        for future in admin.create_acls(bindings).values():
+            future.result(20)
+
+    @property
+    def login(self) -> dict[str, str]:
+        """Return the variables of a worker that logs in."""
+        return {
+            "BROKER_URL": f"kafka://{HOST}:{self.login_port}",
+            "BROKER_SECURITY": "SASL_PLAINTEXT",
+            "BROKER_USERNAME": USER,
+            "BROKER_PASSWORD": PASSWORD,
+        }
+
+
+@pytest.fixture(scope="module")
+def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owned]:
+    """Run an Apache Kafka with an authorizer, one for this module."""
+    kafka_jars()  # skips the tests if Java or Maven is missing
+    login_port = free_port()
+    more = (HERE / "kafka" / "authorized.properties").read_text("utf-8")
+    folder = tmp_path_factory.mktemp("owned")
+    with running_kafka(folder, more, login_port=login_port, user=USER, password=PASSWORD) as broker:
+        yield Owned(broker, login_port)
+
+
+@pytest.fixture
+async def depot(owned: Owned, prefix: str, tmp_path: Path) -> AsyncIterator[Depot]:
+    """Yield a line on that Kafka, whose workers log in."""
+    depot = Depot(owned.broker, prefix, tmp_path / "depot", tmp_path, variables=owned.login)
+    try:
+        yield depot
+    finally:
+        depot.end()
+        await depot.delete_topics()
+
+
+def grant_use(owned: Owned, depot: Depot) -> None:
+    """Allow the user what a worker needs of topics that exist."""
+    owned.grant(depot.prefix, *USING)
+    owned.grant(depot.prefix, AclOperation.READ, kind=ResourceType.GROUP)
+
+
+def plans(depot: Depot) -> dict[str, TopicPlan]:
+    """Return the topics of the line as they should be, by address."""
+    source = TopicPlan(depot.topics.source, depot.partitions)
+    others = depot.topics.plans(depot.partitions, STOPS, DEFAULT_MESSAGE_BYTES)
+    return {depot.topics.address(plan.name): plan for plan in (source, *others)}
+
+
+def check(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `metroline check --broker` with the settings of the line's workers."""
+    return metroline("check", "routes.toml", "--broker", *words, cwd=depot.folder, **depot.environment())
+
+
+async def test_topics_that_others_made_are_used_as_they_are(owned: Owned, depot: Depot) -> None:
+    grant_use(owned, depot)
+    await TopicAdmin(depot.cluster).create(plans(depot).values())
+
+    checked = await asyncio.to_thread(check, depot)
+    worker = depot.start()
+    await depot.push(numbered(range(40)))
+    await depot.settled(40)
+
+    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "topics: usable")
+    check_ways((await depot.journeys()).values(), range(40))
+    assert await depot.stop(worker) == 0
+    said = worker.child.log.read_text()
+    assert "AUTHORIZATION" not in said.upper()
+
+
+async def test_everything_that_is_missing_or_wrong_is_said_in_the_last_line(owned: Owned, depot: Depot) -> None:
+    grant_use(owned, depot)
+    made = plans(depot)
+    missing = made.pop("service.crane")
+    made["conductor"] = replace(made["conductor"], partitions=2)
+    made["table.outcomes"] = replace(made["table.outcomes"], config={"max.message.bytes": "20000000"})
+    made["arrivals"] = replace(made["arrivals"], config={"retention.ms": "-1"})
+    made["waiting.5s"] = replace(made["waiting.5s"], config=made["waiting.5s"].config | {"retention.ms": "60000"})
+    await TopicAdmin(depot.cluster).create(made.values())
+
+    told = await depot.refused()
+    checked = await asyncio.to_thread(check, depot)
+    as_json = await asyncio.to_thread(check, depot, "--json", "-")
+
+    for words in (
+        f"the topic {missing.name} does not exist and could not be created (TopicAuthorizationFailedError",
+        f"create it with 4 partitions, max.message.bytes={2 * DEFAULT_MESSAGE_BYTES}",
+        f"the topic {depot.topics.at('conductor')} has 2 partitions, its source has 4, and none could be added (",
+        f"the topic {depot.topics.changelog('outcomes')} has cleanup.policy=delete instead of compact:",
+        f"the topic {depot.topics.at('arrivals')} has max.message.bytes={DEFAULT_MESSAGE_BYTES} instead of ",
+        f"the topic {depot.topics.at('waiting.5s')} has retention.ms=60000 instead of -1:",
+    ):
+        assert words in told
+        assert words in checked.stdout
+    assert told.startswith("error: ")
+    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (1, "topics: a worker cannot start")
+    assert checked.stdout.count("error: ") == 4
+    listed = orjson.loads(as_json.stdout)["topics"]
+    assert [one["fatal"] for one in listed["problems"]] == [True] * 4 + [False]
+    assert await depot_lacks(depot, missing.name), "the check creates nothing"
+
+
+async def depot_lacks(depot: Depot, topic: str) -> bool:
+    return topic not in await TopicAdmin(depot.cluster).partitions([topic])
+
+
+async def test_a_right_that_is_missing_is_named_in_the_last_line(owned: Owned, depot: Depot) -> None:
+    owned.grant(f"{depot.prefix}.", AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
+    owned.grant(f"{depot.prefix}.service", AclOperation.WRITE)
+    await TopicAdmin(depot.cluster).create(plans(depot).values())
+
+    told = await depot.refused()
+
+    assert f"the user lacks the right Write on the topic {depot.topics.delivered}: grant it (kafka-acls.sh " in told
+    assert f"the user lacks the right Read on the group {depot.topics.waiting_group}: " in told
+    assert f"the topic {depot.topics.rules} holds no rules yet, and the user lacks the right Write on it" in told
+    assert f"right Write on the topic {depot.topics.at('service.weigh')}" not in told
+
+
+async def test_topics_without_any_right_are_named_one_by_one(owned: Owned, depot: Depot) -> None:
+    told = await depot.refused()
+
+    for plan in plans(depot).values():
+        assert f"the user has no right on the topic {plan.name}, or it does not exist: " in told
+
+
+async def test_a_retention_by_time_that_the_cluster_forces_is_warned_of(owned: Owned, depot: Depot) -> None:
+    grant_use(owned, depot)
+    made = plans(depot)
+    for address in ("service.weigh", "dead-letters"):
+        made[address] = replace(made[address], config=made[address].config | {"retention.ms": "60000"})
+    await TopicAdmin(depot.cluster).create(made.values())
+
+    worker = depot.start()
+    await depot.ready()
+
+    said = worker.child.log.read_text()
+    assert f"the topic {depot.topics.dead_letters} has retention.ms=60000 instead of -1:" in said
+    assert await depot.stop(worker) == 0

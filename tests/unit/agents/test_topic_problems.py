@@ -1,0 +1,98 @@
+"""Problems with the topics of a cluster: each names its topic and says what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from metroline.agents.kafka.topic_admin import TopicPlan
+from metroline.agents.kafka.topic_problems import Needs, find_problems
+from metroline.agents.kafka.topic_survey import FoundTopic, Survey
+
+SOURCE = TopicPlan("s", 4)
+FOREVER = TopicPlan("kept", 4, {"retention.ms": "-1", "max.message.bytes": "2000"})
+TABLE = TopicPlan("table", 4, {"cleanup.policy": "compact"})
+SINGLE = TopicPlan("rules", 1, {"cleanup.policy": "compact"})
+NEEDS = Needs(
+    SOURCE, [FOREVER, TABLE, SINGLE], {"s": frozenset({"Read"}), "kept": frozenset({"Read", "Write"})}, ["group"]
+)
+RIGHT = {
+    "s": FoundTopic(4, None, {}),
+    "kept": FoundTopic(4, None, {"retention.ms": "-1", "max.message.bytes": "2000", "cleanup.policy": "delete"}),
+    "table": FoundTopic(4, None, {"cleanup.policy": "compact"}),
+    "rules": FoundTopic(1, None, {}),
+}
+
+
+def problems(refused: dict[str, str] | None = None, **topics: FoundTopic | None) -> list[str]:
+    found = {name: topic for name, topic in (RIGHT | topics).items() if topic is not None}
+    return list(map(str, find_problems(NEEDS, Survey(found), refused or {})))
+
+
+def test_topics_as_they_should_be_have_no_problems() -> None:
+    assert problems() == []
+
+
+def test_a_missing_topic_is_a_problem_only_if_it_could_not_be_created() -> None:
+    assert problems(kept=None) == []
+    assert problems({"kept": "no right"}, kept=None) == [
+        "the topic kept does not exist and could not be created (no right): create it with 4 partitions, "
+        "max.message.bytes=2000, retention.ms=-1, or grant the right Create on it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("topic", "found", "said"),
+    [
+        ("kept", FoundTopic(5, None, {}), "the topic kept has 5 partitions, its source has 4: give the line another"),
+        ("rules", FoundTopic(4, None, {}), "the topic rules has 4 partitions and must have 1: delete it"),
+        ("kept", FoundTopic(4, None, {"cleanup.policy": "compact"}), "cleanup.policy=compact instead of delete"),
+        ("table", FoundTopic(4, None, {"cleanup.policy": "delete"}), "cleanup.policy=delete instead of compact"),
+        (
+            "table",
+            FoundTopic(4, None, {"cleanup.policy": "compact,delete", "retention.ms": "1"}),
+            "cleanup.policy=compact,delete instead of compact",
+        ),
+        ("kept", FoundTopic(4, None, {"max.message.bytes": "1999"}), "max.message.bytes=1999 instead of 2000"),
+        ("kept", FoundTopic(4, None, {"retention.ms": "1"}), "retention.ms=1 instead of -1"),
+        ("kept", FoundTopic(4, frozenset({"Read"}), {}), "the user lacks the right Write on the topic kept: grant it"),
+        ("table", FoundTopic(4, None, None), "the settings of the topics table could not be checked"),
+    ],
+)
+def test_a_difference_is_one_line_with_the_name_of_the_topic(topic: str, found: FoundTopic, said: str) -> None:
+    (problem,) = problems(None, **{topic: found})
+
+    assert said in problem
+
+
+def test_too_few_partitions_are_a_problem_if_none_could_be_added() -> None:
+    few = replace(RIGHT["kept"], partitions=3)
+
+    assert problems(kept=few) == []
+    assert "kafka-topics.sh --alter --topic kept --partitions 4" in problems({"kept": "no right"}, kept=few)[0]
+
+
+def test_a_compacted_topic_that_never_deletes_is_as_good() -> None:
+    config = {"cleanup.policy": "compact, delete", "retention.ms": "-1", "retention.bytes": "-1"}
+
+    assert problems(table=FoundTopic(4, None, config)) == []
+
+
+def test_hidden_topics_and_groups_are_named_with_the_rights_that_are_missing() -> None:
+    found = Survey(
+        {name: topic for name, topic in RIGHT.items() if name != "kept"}, frozenset({"kept"}), frozenset({"group"})
+    )
+
+    hidden, group = map(str, find_problems(NEEDS, found, {}))
+
+    assert hidden.startswith(
+        "the user has no right on the topic kept, or it does not exist: grant Read and Write on it"
+    )
+    assert group.startswith("the user lacks the right Read on the group group: grant it")
+
+
+def test_what_keeps_no_worker_out_comes_last() -> None:
+    found = dict(RIGHT, kept=FoundTopic(5, None, {"retention.ms": "1"}))
+
+    assert [one.is_fatal for one in find_problems(NEEDS, Survey(found), {})] == [True, False]
