@@ -61,9 +61,12 @@ class OnRamp(BatchConsumer):
         admission: Admission,
         epoch: int,
         settings: Mapping[str, Any],
+        is_open: Callable[[int], bool] = lambda _: True,
         **kwargs: Any,
     ) -> None:
+        """Take `is_open`, which returns whether records of a partition of the source may enter the line."""
         super().__init__(cluster, clock, settings=settings, **kwargs)
+        self.is_open = is_open
         self.bus = bus
         self.rules = rules
         self.strategy = strategy
@@ -71,6 +74,8 @@ class OnRamp(BatchConsumer):
         self.epoch = epoch
         self.group = bus.topics.on_ramp_group(epoch)
         self.read = [bus.topics.source]
+        self._held: set[TopicPartition] = set()
+        """Assigned partitions that the line's topics do not have yet."""
         self._next: dict[TopicPartition, int] = {}
         """The offset after the last message that was handled of each partition."""
 
@@ -128,7 +133,13 @@ class OnRamp(BatchConsumer):
         return departures
 
     async def begin(self, partitions: Collection[TopicPartition]) -> None:
-        """Check newly assigned partitions; raise `SourceRenewed` if the source topic was created again."""
+        """Check newly assigned partitions; raise `SourceRenewed` if the source topic was created again.
+
+        Partitions that the line's topics do not have yet are held: nothing is read of them.
+        """
+        held = {partition for partition in partitions if not self.is_open(partition.partition)}
+        self._held |= held
+        self.consumer.hold(held)
         ends = await TopicAdmin(self.cluster).high_watermarks(partitions)
         committed = await self.consumer.committed([*partitions, *map(self._note, partitions)])
         for partition, end in ends.items():
@@ -136,11 +147,18 @@ class OnRamp(BatchConsumer):
             if noted is not None and (partition not in committed or noted > end):
                 raise self._renewed(partition, noted)
 
+    def open_partitions(self) -> None:
+        """Begin to read the partitions that were held and that the line's topics have by now."""
+        ready = {partition for partition in self._held if self.is_open(partition.partition)}
+        self._held -= ready
+        self.consumer.release(ready)
+
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Stop tracking partitions that other members own."""
         super().forget(partitions)
         for partition in partitions:
             self._next.pop(partition, None)
+            self._held.discard(partition)
 
     def to_commit(self, offsets: Offsets) -> Offsets:
         """Return the offsets of the source, and the same offsets as notes that outlive the topic."""

@@ -13,7 +13,9 @@ from metroline.agents.delivery.backlogs import Backlogs
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.unit_of_work import WorkTime
+from metroline.agents.kafka.cluster import METADATA_SECONDS
 from metroline.agents.kafka.faust_transport import Transport
+from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import KafkaProducer
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import TABLE_BYTES
@@ -150,6 +152,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         retry_policy=settings.retry_policy,
         max_age=settings.max_age,
     )
+    partitions = _partitions(app)
     return AppParts(
         live_rules=live_rules,
         work=agent_loop.work,
@@ -164,8 +167,9 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
             settings.chaining,
             transport.is_member,
         ),
+        partitions=partitions,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
-        on_ramp=_on_ramp(app, live_rules, agent_loop) if role.plays(ON_RAMP) else None,
+        on_ramp=_on_ramp(app, live_rules, agent_loop, partitions) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app) if role.plays("arrivals") else None,
     )
 
@@ -192,7 +196,18 @@ def _rules_table(app: LineApp) -> LineTable:
     return table
 
 
-def _on_ramp(app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop) -> OnRamp:
+def _partitions(app: LineApp) -> PartitionWatch:
+    topics = app.line_topics
+    return PartitionWatch(
+        app.cluster,
+        topics.source,
+        topics.partitioned(app.line.stops),
+        grows=app.role.plays(ON_RAMP),
+        on_grown=app.grown,
+    )
+
+
+def _on_ramp(app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop, partitions: PartitionWatch) -> OnRamp:
     settings = app.settings
     return OnRamp(
         app.bus,
@@ -203,6 +218,7 @@ def _on_ramp(app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop) -> OnRa
         admission=Admission(agent_loop.work, lambda: app.workers.behind(time.time())),
         epoch=settings.source_epoch,
         settings=_consumer_settings(settings, SOURCE_FETCH_BYTES, "on-ramp"),
+        is_open=partitions.reaches,
     )
 
 
@@ -223,6 +239,7 @@ def _consumer_settings(settings: Settings, fetch_bytes: int, group: str) -> dict
         "max.poll.interval.ms": _milliseconds(max(settings.broker_rebalance_timeout, session)),
         "heartbeat.interval.ms": _milliseconds(settings.broker_heartbeat_interval),
         "check.crcs": True,
+        "topic.metadata.refresh.interval.ms": _milliseconds(METADATA_SECONDS),
     }
     if instance := _instance(settings, group):
         config["group.instance.id"] = instance

@@ -14,6 +14,8 @@ from aiokafka import TopicPartition
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.work_in_hand import WorkInHand
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.faust_transport import Consumer
+from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import Confirmation, KafkaProducer
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import Topics
@@ -55,6 +57,7 @@ class AppParts:
     work: WorkInHand
     tables: Tables
     heartbeat: Heartbeat
+    partitions: PartitionWatch
     on_ramp: OnRamp | None
     """None unless the role plays the on-ramp."""
     waiting_rooms: WaitingRooms | None
@@ -90,6 +93,7 @@ class LineApp(faust.App):
         self.work = parts.work
         self.line_tables = parts.tables
         self.heartbeat = parts.heartbeat
+        self.partitions = parts.partitions
         self.on_ramp = parts.on_ramp
         self.waiting_rooms = parts.waiting_rooms
 
@@ -100,7 +104,7 @@ class LineApp(faust.App):
         """Provision the topics and refuse conflicting roles, before anything subscribes."""
         await super().on_start()
         await self._worker.provisioning.run()
-        for service in (self.heartbeat, self.on_ramp, self.waiting_rooms):
+        for service in (self.heartbeat, self.partitions, self.on_ramp, self.waiting_rooms):
             if service is not None:
                 await self.add_runtime_dependency(service)
         rules = TopicPartition(self.line_topics.rules, 0)
@@ -111,6 +115,13 @@ class LineApp(faust.App):
         """Close the producer, once everything that sends has stopped."""
         await super().on_shutdown()
         await self._worker.producer.close()
+
+    async def grown(self, partitions: int) -> None:
+        """Use the partitions that the line's topics have gained, without losing any."""
+        if isinstance(self.consumer, Consumer):
+            await self.consumer.refresh_metadata()
+        if self.on_ramp is not None:
+            self.on_ramp.open_partitions()
 
     def describe(self, at: float, gone: bool) -> WorkerInfo:
         """Return this worker's announcement at a time, in seconds since the epoch; `gone` if it is the last one."""

@@ -19,6 +19,9 @@ from metroline.routing.errors import MetrolineError
 CONNECT_SECONDS = 10.0
 """Time that a broker has to accept a connection when a refused login is diagnosed."""
 
+METADATA_SECONDS = 10.0
+"""Time after which a client asks again for the partitions of its topics. librdkafka's own default is five minutes."""
+
 
 class ClusterError(MetrolineError):
     """Raised when the cluster does not answer or refuses a request."""

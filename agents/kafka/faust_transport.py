@@ -21,7 +21,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import ConsumerT
 
-from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.cluster import METADATA_SECONDS, Cluster
 from metroline.agents.kafka.consumer import KafkaConsumer
 from metroline.agents.kafka.fetch_buffers import MAX_BATCH_BYTES, FetchBuffers, MessageBatch
 from metroline.agents.kafka.membership_thread import MembershipThread
@@ -229,6 +229,10 @@ class Consumer(driver.Consumer):
         """Return the offset after the last message that was fetched, for Faust's monitor; 0 before the first one."""
         return max(0, self.buffers.next_offset(tp))
 
+    async def refresh_metadata(self) -> None:
+        """Notice partitions that topics have gained."""
+        await self._line_thread.refresh_metadata()
+
     async def perform_seek(self) -> None:
         """Stop the flow of messages before the seek; Faust resumes it right afterwards."""
         self.stop_flow()
@@ -392,6 +396,7 @@ class Transport(driver.Transport):
             "queued.max.messages.kbytes": PREFETCH_KBYTES,
             "fetch.queue.backoff.ms": int(FULL_SECONDS * 1000),
             "check.crcs": True,
+            "topic.metadata.refresh.interval.ms": int(METADATA_SECONDS * 1000),
             "group.id": self.app.conf.id,  # it does not join, but looks the group up, for which it needs a right
         }
         return KafkaConsumer(self.cluster.librdkafka | config, "bus")

@@ -77,6 +77,14 @@ class GroupConsumer:
         """Fetch partitions again, from the message after the last one that was taken."""
         self._thread.post(partial(self._thread.resume, partitions))
 
+    def hold(self, partitions: Collection[TopicPartition]) -> None:
+        """Do not fetch partitions until they are released, even if they are assigned or resumed."""
+        self._thread.post(partial(self._thread.hold, partitions))
+
+    def release(self, partitions: Collection[TopicPartition]) -> None:
+        """Fetch partitions that were held."""
+        self._thread.post(partial(self._thread.release, partitions))
+
     def commit(self, offsets: Offsets) -> None:
         """Commit the next offset of each partition. The owner is told the answer.
 

@@ -77,6 +77,8 @@ class GroupThread(Thread):
         self._fetched: list[Message] = []
         self._assigned: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
+        self._held: set[TopicPartition] = set()
+        """Partitions that stay paused until they are released."""
         self._are_all_paused = False
         self._revoked: set[TopicPartition] = set()
         """Partitions that were revoked during the present poll."""
@@ -108,9 +110,18 @@ class GroupThread(Thread):
         client.pause(positions_of(known))
 
     def resume(self, partitions: Collection[TopicPartition], client: Consumer) -> None:
-        self._paused.difference_update(partitions)
+        wanted = self._assigned.intersection(partitions) - self._held
+        self._paused -= wanted
         if not self._are_all_paused:
-            client.resume(positions_of(self._assigned.intersection(partitions)))
+            client.resume(positions_of(wanted))
+
+    def hold(self, partitions: Collection[TopicPartition], client: Consumer) -> None:
+        self._held.update(partitions)
+        self.pause(partitions, client)
+
+    def release(self, partitions: Collection[TopicPartition], client: Consumer) -> None:
+        self._held.difference_update(partitions)
+        self.resume(partitions, client)
 
     def commit(self, offsets: Offsets, client: Consumer) -> None:
         try:
@@ -229,6 +240,7 @@ class GroupThread(Thread):
         self._revoked |= partitions
         self._assigned -= partitions
         self._paused -= partitions
+        self._held -= partitions
         with self._lock:
             self._fetched = [message for message in self._fetched if partition_of(message) not in partitions]
         if self.is_closed:

@@ -71,6 +71,13 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         found = await self._ensure_consumer()._coordinator.fetch_committed_offsets(asked)
         return {TP(tp.topic, tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
 
+    async def refresh_metadata(self) -> None:
+        """Ask the brokers for the partitions of all topics now. The group is joined anew if there are more."""
+        await self.call_thread(self._refresh_metadata)
+
+    async def _refresh_metadata(self) -> None:
+        await self._ensure_consumer()._client.force_metadata_update()
+
     async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
         found = await TopicAdmin(self._cluster).high_watermarks(partitions)
         return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}

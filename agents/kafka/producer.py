@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -30,6 +31,9 @@ POLL_SECONDS = 0.5
 LINGER_MS = 1
 """Time that a message waits for others to share a request: a look at the source makes several within this time."""
 
+ASK_SECONDS = 10.0
+"""Time that the brokers have to tell the partitions of a topic."""
+
 FLUSH_SECONDS = 5.0
 """Time that closing waits for unconfirmed messages."""
 
@@ -46,6 +50,15 @@ class TooLarge(NotSent):
 
 class NoTopic(NotSent):
     """Raised when the topic or the partition does not exist."""
+
+
+class UnknownPartition(Exception):
+    """Raised when a client does not know a partition."""
+
+    def __init__(self, client: Producer, error: KafkaError) -> None:
+        super().__init__(error)
+        self.client = client
+        self.error = error
 
 
 class ProducerClosed(NotSent):
@@ -96,22 +109,34 @@ class KafkaProducer:
         while self._open_bytes and self._open_bytes + len(value) > MAX_OPEN_BYTES:
             self._room.clear()
             await self._room.wait()
+        try:
+            return self._produce(topic, key, value, partition)
+        except UnknownPartition as unknown:  # the topic may have gained it since the client asked last
+            await asyncio.to_thread(_ask_for_partitions, unknown.client, topic)
+        try:
+            return self._produce(topic, key, value, partition)
+        except UnknownPartition as unknown:
+            return _failed(_as_error(unknown.error))
+
+    def _produce(self, topic: str, key: bytes | None, value: bytes, partition: int) -> Confirmation:
+        """Send a message; raise `UnknownPartition` if the client does not know the partition."""
+        if self._is_closed:
+            return _failed(ProducerClosed("the producer is closed"))
         loop = asyncio.get_running_loop()
         confirmation: Confirmation = loop.create_future()
         delivered = partial(self._delivered, confirmation, len(value))
-        if self._is_closed:
-            confirmation.set_exception(ProducerClosed("the producer is closed"))
-            return confirmation
+        client = self._client_on(loop)
         try:
-            self._client_on(loop).produce(topic, value, key, partition, on_delivery=delivered)
+            client.produce(topic, value, key, partition, on_delivery=delivered)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:
+                raise UnknownPartition(client, error.args[0]) from error
             if error.args[0].code() == KafkaError._FATAL:
-                self._discard(self._client, error)
-            confirmation.set_exception(_as_error(error.args[0]))
+                self._discard(client, error)
+            return _failed(_as_error(error.args[0]))
         except BufferError as error:
-            confirmation.set_exception(NotSent(str(error)))
-        else:
-            self._open_bytes += len(value)
+            return _failed(NotSent(str(error)))
+        self._open_bytes += len(value)
         return confirmation
 
     async def close(self) -> None:
@@ -165,6 +190,18 @@ class KafkaProducer:
                 continue
             confirmation.set_exception(_as_error(error))
         self._room.set()
+
+
+def _ask_for_partitions(client: Producer, topic: str) -> None:
+    """Have a client learn the partitions of a topic; it then knows no more than before if no broker answers."""
+    with suppress(KafkaException):
+        client.list_topics(topic, ASK_SECONDS)
+
+
+def _failed(error: NotSent) -> Confirmation:
+    confirmation: Confirmation = asyncio.get_running_loop().create_future()
+    confirmation.set_exception(error)
+    return confirmation
 
 
 def _as_error(error: KafkaError) -> NotSent:

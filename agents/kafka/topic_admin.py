@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
-from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
@@ -99,17 +100,8 @@ class TopicAdmin:
 
         Return the names of those that the brokers refused, with the reason. With `is_trial` nothing is changed.
         """
-        refused = {}
         async with self.cluster.admin() as admin:
-            for topic, count in counts.items():
-                try:
-                    await admin.create_partitions({topic: NewPartitions(count)}, validate_only=is_trial)
-                except InvalidPartitionsError:  # another worker was faster
-                    pass
-                except IncompatibleBrokerVersion:
-                    refused[topic] = "the broker cannot add partitions"
-                except KafkaError as error:
-                    refused[topic] = type(error).__name__
+            refused = await _add_partitions(admin, counts, is_trial)
         if not is_trial:
             await self._wait_for([TopicPlan(name, count) for name, count in counts.items() if name not in refused])
         return refused
@@ -170,6 +162,28 @@ class TopicAdmin:
                 if asyncio.get_running_loop().time() > deadline:
                     raise ClusterError(f"{self.cluster.bootstrap} does not answer a fetch of {wanted}")
             return {partition: max(ends[partition], probe.highwater(partition)) for partition in wanted}
+
+
+async def _add_partitions(admin: AIOKafkaAdminClient, counts: Mapping[str, int], is_trial: bool) -> dict[str, str]:
+    """Add partitions with one request, so that no topic has fewer than the others for long.
+
+    The answer tells of one refusal only. After one, each topic is asked for alone, to find the reasons.
+    """
+    wanted = {topic: NewPartitions(count) for topic, count in counts.items()}
+    with suppress(KafkaError):
+        await admin.create_partitions(wanted, validate_only=is_trial)
+        return {}
+    refused = {}
+    for topic, new in wanted.items():
+        try:
+            await admin.create_partitions({topic: new}, validate_only=is_trial)
+        except InvalidPartitionsError:  # it has as many by now
+            pass
+        except IncompatibleBrokerVersion:
+            refused[topic] = "the broker cannot add partitions"
+        except KafkaError as error:
+            refused[topic] = type(error).__name__
+    return refused
 
 
 def _reason(code: int) -> str:

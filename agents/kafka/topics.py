@@ -87,6 +87,11 @@ class Topics:
             return (self.at(ARRIVALS),)
         return (self.at(service_address(part.removeprefix("service:"))),) if part.startswith("service:") else ()
 
+    def partitioned(self, stops: Collection[str]) -> tuple[str, ...]:
+        """Return the topics that have as many partitions as the source."""
+        several = 2  # any number that tells them from the topics that have one
+        return tuple(plan.name for plan in self.plans(several, stops, 0) if plan.partitions == several)
+
     def plans(self, partitions: int, stops: Collection[str], message_bytes: int) -> Iterator[TopicPlan]:
         """Yield every topic but the source, for a source with this many partitions and this `max.message.bytes`."""
         size = {"max.message.bytes": str(2 * message_bytes)}

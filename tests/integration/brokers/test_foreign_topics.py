@@ -185,3 +185,24 @@ async def test_a_retention_by_time_that_the_cluster_forces_is_warned_of(owned: O
     said = worker.child.log.read_text()
     assert f"the topic {depot.topics.dead_letters} has retention.ms=60000 instead of -1:" in said
     assert await depot.stop(worker) == 0
+
+
+async def test_a_source_that_grows_is_read_whole_once_others_have_grown_the_topics(owned: Owned, depot: Depot) -> None:
+    grant_use(owned, depot)
+    made = plans(depot)
+    await TopicAdmin(depot.cluster).create(made.values())
+    worker = depot.start()
+    await depot.push(numbered(range(20)))
+    await depot.settled(20)
+
+    await TopicAdmin(depot.cluster).add_partitions({depot.topics.source: 6})
+    depot.partitions = 6
+    await depot.push(numbered(range(20, 50)))
+    await depot.until(lambda: "has 6 partitions, and its new records wait" in worker.child.log.read_text(), 60)
+    await depot.settled(40)
+    inner = [plan.name for plan in made.values() if plan.partitions == 4 and plan.name != depot.topics.source]
+    await TopicAdmin(depot.cluster).add_partitions(dict.fromkeys(inner, 6))
+    await depot.settled(50)
+
+    check_ways((await depot.journeys()).values(), range(50))
+    assert await depot.stop(worker) == 0
