@@ -5,8 +5,10 @@ The variables of Kafka, tables and the web server have Faust's names, since Faus
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,7 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from metroline.agents.kafka.cluster import Cluster
-from metroline.agents.kafka.tls import tls_context
+from metroline.agents.kafka.tls import ClientCertificate, tls_context
 from metroline.agents.kafka.topic_admin import BROKERS_REPLICATION
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.roles import Role, UnknownRole
@@ -27,6 +29,9 @@ from metroline.routing.strategies import Strategy, strategy_named
 if TYPE_CHECKING:
     from faust.types.auth import CredentialsT
     from pydantic_core import ErrorDetails
+
+SECRETS = ("broker_password", "broker_key_password", "metroline_token")
+"""The settings that no message shows. Each can be given by a file, whose path is the setting with `_file`."""
 
 LIMITS = Limits()
 RETRY_POLICY = RetryPolicy()
@@ -96,8 +101,19 @@ class Settings(BaseSettings):
     """User name of the SASL login."""
     broker_password: str | None = Field(None, repr=False)
     """Password of the SASL login."""
+    broker_password_file: Path | None = None
+    """File with the password of the SASL login, in place of `BROKER_PASSWORD`."""
     broker_ca_file: Path | None = None
     """PEM file with the certificates that the brokers' certificates are verified against. Default: the system's."""
+    broker_cert_file: Path | None = None
+    """PEM file with the certificate by which this client identifies itself to the brokers (mutual TLS), followed by
+    those that signed it, if the brokers need them. Default: none."""
+    broker_key_file: Path | None = None
+    """PEM file with the private key of that certificate. Default: `BROKER_CERT_FILE` holds it, too."""
+    broker_key_password: str | None = Field(None, repr=False)
+    """Password of the private key. Default: the key is not encrypted."""
+    broker_key_password_file: Path | None = None
+    """File with the password of the private key, in place of `BROKER_KEY_PASSWORD`."""
     broker_session_timeout: PositiveFloat = 8.0
     """Time in seconds without a heartbeat after which the broker considers a worker dead."""
     broker_rebalance_timeout: PositiveFloat = 30.0
@@ -129,6 +145,8 @@ class Settings(BaseSettings):
     metroline_token: str | None = Field(None, repr=False, min_length=8)
     """Token that a program must send to replay or discard dead letters over HTTP. Without a token, neither is
     possible over HTTP."""
+    metroline_token_file: Path | None = None
+    """File with the token, in place of `METROLINE_TOKEN`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Minimum level of the messages that a worker logs."""
 
@@ -143,6 +161,27 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise InvalidSettings("; ".join(map(_described, error.errors()))) from error
 
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_of_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read the secrets that are named by files. A file that cannot be used is reported by `_secret_file`."""
+        read = {}
+        for name in SECRETS:
+            if not (file := values.get(f"{name}_file")):
+                continue
+            if values.get(name):
+                raise ValueError(f"{name.upper()} and {name.upper()}_FILE are both set: set one of them")
+            with suppress(ValueError):
+                read[name] = secret_in(Path(file))
+        return {**values, **read}
+
+    @field_validator(*(f"{name}_file" for name in SECRETS))
+    @classmethod
+    def _secret_file(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            secret_in(file)
+        return file
+
     @field_validator("routing_strategy")
     @classmethod
     def _known_strategy(cls, name: str) -> str:
@@ -154,6 +193,11 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _kafka_url(cls, url: str) -> str:
+        if "@" in url:
+            raise ValueError(
+                "a user name or a password has no place in it: set BROKER_USERNAME, and BROKER_PASSWORD or "
+                "BROKER_PASSWORD_FILE"
+            )
         for part in url.split(";"):
             scheme, mark, rest = part.strip().partition("://")
             host, _, port = (rest if mark else scheme).rstrip("/").rpartition(":")
@@ -197,9 +241,35 @@ class Settings(BaseSettings):
     def _fitting(self) -> Self:
         if self.broker_security.startswith("SASL") and not (self.broker_username and self.broker_password):
             raise ValueError("BROKER_SECURITY with SASL needs BROKER_USERNAME and BROKER_PASSWORD")
+        if self.broker_key_file is not None and self.broker_cert_file is None:
+            raise ValueError("BROKER_KEY_FILE needs BROKER_CERT_FILE, the certificate of the key")
+        if self.broker_cert_file is not None:
+            self._check_certificate()
         if self.broker_heartbeat_interval >= self.broker_session_timeout:
             raise ValueError("BROKER_HEARTBEAT_INTERVAL must be less than BROKER_SESSION_TIMEOUT")
         return self
+
+    def _check_certificate(self) -> None:
+        """Raise ValueError if the client's certificate cannot be used."""
+        if not self.broker_security.endswith("SSL"):
+            raise ValueError("BROKER_CERT_FILE needs BROKER_SECURITY=SSL or SASL_SSL")
+        for name, file in (("BROKER_CERT_FILE", self.broker_cert_file), ("BROKER_KEY_FILE", self.broker_key_file)):
+            if file is not None and not os.access(file, os.R_OK):
+                raise ValueError(f"{name}: there is no file {file} that can be read")
+        try:
+            tls_context(self.broker_ca_file, self.certificate)
+        except OSError as error:  # its reason is OpenSSL's, which names no file
+            raise ValueError(
+                f"BROKER_CERT_FILE: {self.broker_cert_file} holds no certificate in PEM form, or its key cannot be "
+                f"used ({getattr(error, 'reason', None) or error}): are BROKER_KEY_FILE and BROKER_KEY_PASSWORD right?"
+            ) from error
+
+    @property
+    def certificate(self) -> ClientCertificate | None:
+        """The certificate by which clients identify themselves to the brokers; None without one."""
+        if self.broker_cert_file is None:
+            return None
+        return ClientCertificate(self.broker_cert_file, self.broker_key_file, self.broker_key_password)
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -227,7 +297,7 @@ class Settings(BaseSettings):
             return None
         import faust  # takes long to import, and most commands have no use for it
 
-        context = tls_context(self.broker_ca_file) if self.broker_security.endswith("SSL") else None
+        context = tls_context(self.broker_ca_file, self.certificate) if self.broker_security.endswith("SSL") else None
         if self.broker_security == "SSL":
             return faust.SSLCredentials(context)
         return faust.SASLCredentials(
@@ -239,7 +309,8 @@ class Settings(BaseSettings):
 
     def cluster(self) -> Cluster:
         """Return the cluster at BROKER_URL, with what its clients need to log in."""
-        return Cluster.at(self.broker_url, self._access(), str(self.broker_ca_file) if self.broker_ca_file else None)
+        ca_file = str(self.broker_ca_file) if self.broker_ca_file else None
+        return Cluster.at(self.broker_url, self._access(), ca_file, self.certificate)
 
     def _access(self) -> dict[str, Any]:
         """Return how to log in, as parameters of aiokafka's clients."""
@@ -259,6 +330,19 @@ class Settings(BaseSettings):
         )
 
 
+def secret_in(file: Path) -> str:
+    """Return the secret in a file, without the line break at its end; raise ValueError if there is none."""
+    try:
+        secret = file.read_text("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"there is no file {file} that can be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not text in UTF-8") from None
+    if not secret:
+        raise ValueError(f"{file} is empty")
+    return secret
+
+
 def _described(error: ErrorDetails) -> str:
     """Name a variable and what is wrong with it, with its value unless the message has the value already."""
     variable = ".".join(map(str, error["loc"])).upper()
@@ -266,4 +350,5 @@ def _described(error: ErrorDetails) -> str:
     is_named = error["type"] == "value_error" and (repr(value) in problem or f" {value} " in f"{problem} ")
     if not variable:
         return f"settings: {problem}"
+    is_named |= variable.lower() in SECRETS or (variable == "BROKER_URL" and "@" in str(value))
     return f"{variable}: {problem}" if is_named else f"{variable}: {problem} (it is {value!r})"

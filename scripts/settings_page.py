@@ -50,12 +50,17 @@ TOPICS = {
     "TLS and login": (
         "broker_security",
         "broker_ca_file",
+        "broker_cert_file",
+        "broker_key_file",
+        "broker_key_password",
+        "broker_key_password_file",
         "broker_sasl_mechanism",
         "broker_username",
         "broker_password",
+        "broker_password_file",
     ),
     "Lookups": ("lookup_dir",),
-    "Web server and log": ("web_bind", "web_port", "web_host", "metroline_token", "log_level"),
+    "Web server and log": ("web_bind", "web_port", "web_host", "metroline_token", "metroline_token_file", "log_level"),
 }
 """The headings of the page, in order, with the fields below each."""
 

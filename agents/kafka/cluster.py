@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 
+from metroline.agents.kafka.tls import ClientCertificate
 from metroline.routing.errors import MetrolineError
 
 CONNECT_SECONDS = 10.0
@@ -37,14 +38,23 @@ class Cluster:
     ca_file: str | None = None
     """The file with the certificates that the brokers' certificates are checked against; None for the system's."""
 
+    certificate: ClientCertificate | None = None
+    """The certificate by which clients identify themselves; None without one."""
+
     @classmethod
-    def at(cls, url: str, access: dict[str, Any] | None = None, ca_file: str | None = None) -> Cluster:
+    def at(
+        cls,
+        url: str,
+        access: dict[str, Any] | None = None,
+        ca_file: str | None = None,
+        certificate: ClientCertificate | None = None,
+    ) -> Cluster:
         """Return the cluster at an address in Faust's form: `kafka://host:port;host:port`."""
         hosts = [
             part.strip().removeprefix("aiokafka://").removeprefix("kafka://").rstrip("/") for part in url.split(";")
         ]
         bootstrap = ",".join(host if ":" in host else f"{host}:9092" for host in hosts if host)
-        return cls(bootstrap) if access is None else cls(bootstrap, access, ca_file)
+        return cls(bootstrap) if access is None else cls(bootstrap, access, ca_file, certificate)
 
     @property
     def tls(self) -> ssl.SSLContext | None:
@@ -62,7 +72,8 @@ class Cluster:
             "sasl.password": self.access.get("sasl_plain_password"),
             "ssl.ca.location": self.ca_file or ssl.get_default_verify_paths().cafile if self.tls else None,
         }
-        return {name: value for name, value in config.items() if value is not None}
+        found = {name: value for name, value in config.items() if value is not None}
+        return found | self.certificate.librdkafka if self.tls and self.certificate else found
 
     def unstarted_consumer(self, *topics: str, **settings: Any) -> AIOKafkaConsumer:
         """Return a consumer that is not started yet; see `consumer`."""
@@ -130,4 +141,7 @@ class Cluster:
             except (KafkaError, OSError) as cause:
                 error = cause
         reason = str(error) or type(error).__name__
-        return f"no Kafka broker answers at {self.bootstrap} ({reason}): are BROKER_URL and BROKER_SECURITY right?"
+        more = " If it asks clients for certificates, does it trust the one in BROKER_CERT_FILE?" if self.tls else ""
+        return (
+            f"no Kafka broker answers at {self.bootstrap} ({reason}): are BROKER_URL and BROKER_SECURITY right?{more}"
+        )

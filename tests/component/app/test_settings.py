@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from metroline.agents.services.line import Line
-from metroline.app.settings import InvalidSettings, Settings
+from metroline.app.settings import SECRETS, InvalidSettings, Settings
 from metroline.routing.strategies import STRATEGIES
 
 WRONG = {
@@ -20,6 +22,9 @@ WRONG = {
     "BROKER_SECURITY": ["ssl", "TLS"],
     "BROKER_SASL_MECHANISM": ["GSSAPI"],
     "BROKER_CA_FILE": ["/no/such/file"],
+    "BROKER_PASSWORD_FILE": ["/no/such/file"],
+    "BROKER_KEY_PASSWORD_FILE": ["/no/such/file"],
+    "METROLINE_TOKEN_FILE": ["/no/such/file"],
     "BROKER_SESSION_TIMEOUT": ["0", "x", "inf"],
     "BROKER_REBALANCE_TIMEOUT": ["-1", "inf"],
     "BROKER_HEARTBEAT_INTERVAL": ["x", "inf"],
@@ -114,3 +119,70 @@ def test_the_prefix_is_the_lines_name_and_the_source_stands_below_it(monkeypatch
 
 def test_topics_are_replicated_as_the_brokers_say_by_default() -> None:
     assert Settings.read().topic_replication_factor == -1
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_can_be_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("open sesame\n")
+    monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
+
+    assert getattr(Settings.read(), name) == "open sesame"
+
+    monkeypatch.setenv(name.upper(), "another one")
+    with pytest.raises(InvalidSettings, match=f"{name.upper()} and {name.upper()}_FILE are both set"):
+        Settings.read()
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"\n", "is empty"), (b"\xff", "is not text in UTF-8")])
+def test_a_file_without_a_secret_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / "secret").write_bytes(content)
+    monkeypatch.setenv("METROLINE_TOKEN_FILE", str(tmp_path / "secret"))
+
+    with pytest.raises(InvalidSettings, match=f"METROLINE_TOKEN_FILE: .*{told}"):
+        Settings.read()
+
+
+@pytest.mark.parametrize("url", ["kafka://me:hush@kafka:9092", "kafka://a:9092;kafka://hush@b:9092", "me:hush@kafka"])
+def test_a_password_in_the_url_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("BROKER_URL", url)
+
+    with pytest.raises(InvalidSettings, match=r"BROKER_URL: .*set BROKER_USERNAME, and BROKER_PASSWORD or") as refused:
+        Settings.read()
+
+    assert "hush" not in str(refused.value)
+
+
+def test_a_token_that_is_too_short_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METROLINE_TOKEN", "hush")
+
+    with pytest.raises(InvalidSettings, match=r"METROLINE_TOKEN: .* at least 8 characters") as refused:
+        Settings.read()
+
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"BROKER_KEY_FILE": "/no/such/key"}, "BROKER_KEY_FILE needs BROKER_CERT_FILE"),
+        ({"BROKER_CERT_FILE": "/no/such/file"}, "BROKER_CERT_FILE needs BROKER_SECURITY=SSL or SASL_SSL"),
+        (
+            {"BROKER_CERT_FILE": "/no/such/file", "BROKER_SECURITY": "SSL"},
+            "BROKER_CERT_FILE: there is no file /no/such/file",
+        ),
+        (
+            {"BROKER_CERT_FILE": __file__, "BROKER_SECURITY": "SSL"},
+            r"BROKER_CERT_FILE: .* holds no certificate in PEM form, or its key cannot be used \(",
+        ),
+    ],
+)
+def test_a_clients_certificate_that_cannot_be_used_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(InvalidSettings, match=told):
+        Settings.read()

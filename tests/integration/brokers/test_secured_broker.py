@@ -56,8 +56,32 @@ class Authority:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientFiles:
+    """A client's certificate, which it signed itself, and its encrypted key."""
+
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def create(cls, folder: Path, name: str) -> ClientFiles:
+        """Create a certificate and a key in a folder."""
+        made = cls(folder / f"{name}.crt", folder / f"{name}.key")
+        words = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 2 -subj /CN={name}".split()
+        run(
+            ["openssl", *words, "-passout", f"pass:{PASSWORD}", "-keyout", str(made.key), "-out", str(made.certificate)]
+        )
+        return made
+
+    def trust(self, store: Path) -> Path:
+        """Create a store in which the certificate is trusted; return its path."""
+        words = ["-importcert", "-noprompt", "-alias", "client", "-file", str(self.certificate)]
+        run(["keytool", *words, "-keystore", str(store), "-storetype", "PKCS12", "-storepass", PASSWORD])
+        return store
+
+
+@dataclass(frozen=True, slots=True)
 class Secured:
-    """A Kafka with three listeners; tests read a worker's output through the one without a login."""
+    """A Kafka with four listeners; tests read a worker's output through the one without a login."""
 
     broker: Broker
     tls_port: int
@@ -66,6 +90,9 @@ class Secured:
     """The certificate of the authority that signed the broker's certificate."""
     stranger: Path
     """The certificate of another authority."""
+    mutual_port: int
+    client: ClientFiles
+    """The client that the broker trusts on that port."""
 
     def login(self, mechanism: str) -> dict[str, str]:
         """Return the variables of a worker that logs in."""
@@ -76,6 +103,18 @@ class Secured:
             "BROKER_USERNAME": USER,
             "BROKER_PASSWORD": PASSWORD,
             "BROKER_CA_FILE": str(self.authority),
+        }
+
+    @property
+    def mutual(self) -> dict[str, str]:
+        """Return the variables of a worker that identifies itself by a certificate."""
+        return {
+            "BROKER_URL": f"kafka://{HOST}:{self.mutual_port}",
+            "BROKER_SECURITY": "SSL",
+            "BROKER_CA_FILE": str(self.authority),
+            "BROKER_CERT_FILE": str(self.client.certificate),
+            "BROKER_KEY_FILE": str(self.client.key),
+            "BROKER_KEY_PASSWORD": PASSWORD,
         }
 
     @property
@@ -92,24 +131,28 @@ class Secured:
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """Run an Apache Kafka with TLS and logins, one for this module."""
     kafka_jars()  # skips the tests if Java or Maven is missing
-    if shutil.which("keytool") is None:
-        unavailable("keytool is not installed; it comes with Java and makes certificates")
+    for tool in ("keytool", "openssl"):
+        if shutil.which(tool) is None:
+            unavailable(f"{tool} is not installed; it makes certificates")
     folder = tmp_path_factory.mktemp("secured")
     authority = Authority.found(folder / "authority.p12")
     authority.sign(f"ip:{HOST},dns:localhost")
     stranger = Authority.found(folder / "stranger.p12")
-    tls_port, login_port = free_port(), free_port()
+    client = ClientFiles.create(folder, "worker")
+    tls_port, login_port, mutual_port = free_port(), free_port(), free_port()
     with running_kafka(
         folder,
         (HERE / "kafka" / "secured.properties").read_text("utf-8"),
         [f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"],
         tls_port=tls_port,
         login_port=login_port,
+        mutual_port=mutual_port,
         keystore=authority.keystore,
+        truststore=client.trust(folder / "trusted.p12"),
         user=USER,
         password=PASSWORD,
     ) as broker:
-        yield Secured(broker, tls_port, login_port, authority.certificate, stranger.certificate)
+        yield Secured(broker, tls_port, login_port, authority.certificate, stranger.certificate, mutual_port, client)
 
 
 @pytest.fixture
@@ -158,6 +201,28 @@ async def test_records_get_their_outcomes_by_tls_alone_with_the_systems_certific
     depot.variables = secured.tls
 
     await carry(depot, 40)
+
+
+async def test_records_get_their_outcomes_where_clients_have_certificates(depot: Depot, secured: Secured) -> None:
+    password = depot.logs / "password"
+    password.write_text(f"{PASSWORD}\n")
+    depot.variables = secured.mutual | {"BROKER_KEY_PASSWORD": "", "BROKER_KEY_PASSWORD_FILE": str(password)}
+
+    await carry(depot, 40)
+
+
+@pytest.mark.parametrize("has_certificate", [True, False])
+async def test_a_client_that_the_broker_does_not_trust_is_one_line(
+    depot: Depot, secured: Secured, has_certificate: bool
+) -> None:
+    stranger = ClientFiles.create(depot.logs, "stranger")
+    files = {"BROKER_CERT_FILE": str(stranger.certificate), "BROKER_KEY_FILE": str(stranger.key)}
+    nothing = {"BROKER_CERT_FILE": "", "BROKER_KEY_FILE": "", "BROKER_KEY_PASSWORD": ""}
+
+    told = await refusal(depot, **secured.mutual | (files if has_certificate else nothing))
+
+    assert f"at {HOST}:{secured.mutual_port}" in told
+    assert "BROKER_CERT_FILE" in told
 
 
 def test_a_connection_is_closed_at_once_while_a_request_is_under_way(
