@@ -49,8 +49,8 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 6066
 STOPSIGNAL SIGTERM
-# The web server answers once the worker's tables are read back
+# Unhealthy means that a restart helps: Swarm and others replace such a container. docker-compose.yml asks /health/ready
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["python", "-I", "-c", "import os, sys; from http.client import HTTPConnection; worker = HTTPConnection('127.0.0.1', int(os.environ.get('WEB_PORT') or 6066), timeout=4); worker.request('GET', '/'); sys.exit(worker.getresponse().status != 200)"]
+  CMD ["python", "-I", "-c", "import os, sys; from http.client import HTTPConnection; worker = HTTPConnection('127.0.0.1', int(os.environ.get('WEB_PORT') or 6066), timeout=4); worker.request('GET', '/health/live'); sys.exit(worker.getresponse().status != 200)"]
 ENTRYPOINT ["metroline"]
 CMD ["worker"]

@@ -87,6 +87,10 @@ class OnRamp(BatchConsumer):
         """Wait until the line can take more."""
         await self.admission.before_look()
 
+    def is_held_back(self, partition: TopicPartition) -> bool:
+        """Return whether the line is behind, so that nothing of the source is taken."""
+        return self.admission.holds_back
+
     def looked(self, fetched: Fetched) -> None:
         """Tell whether the source holds more, and for how long its oldest message has waited."""
         count = sum(map(len, fetched.values()))

@@ -47,6 +47,10 @@ class WaitingRooms(BatchConsumer):
         now = self.clock()
         return {partition: [] for partition, due in self._due.items() if due <= now}
 
+    def is_held_back(self, partition: TopicPartition) -> bool:
+        """Return whether messages of a partition wait until they are due."""
+        return partition in self._held
+
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         super().forget(partitions)
         for partition in partitions:

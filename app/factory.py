@@ -17,6 +17,7 @@ from metroline.agents.kafka.cluster import METADATA_SECONDS
 from metroline.agents.kafka.faust_transport import Transport
 from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import KafkaProducer
+from metroline.agents.kafka.stall_watch import StallWatch
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import TABLE_BYTES
 from metroline.agents.membership.heartbeat import Heartbeat
@@ -32,6 +33,7 @@ from metroline.agents.tables.owned_table import OwnedTable
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.line_app import AppParts, LineApp, WorkerParts
 from metroline.app.provisioning import Provisioning
+from metroline.app.readiness import is_ready
 from metroline.app.settings import Settings
 from metroline.app.views import add_views
 from metroline.routing.addresses import service_address
@@ -171,6 +173,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
         on_ramp=_on_ramp(app, live_rules, agent_loop, partitions) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app) if role.plays("arrivals") else None,
+        stall_watch=StallWatch(cluster, app.readers, lambda: not is_ready(app)),
     )
 
 

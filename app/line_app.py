@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import faust
 from aiokafka import TopicPartition
@@ -17,6 +17,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.faust_transport import Consumer
 from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import Confirmation, KafkaProducer
+from metroline.agents.kafka.stall_watch import Reader, StallWatch
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import Heartbeat
@@ -62,6 +63,7 @@ class AppParts:
     """None unless the role plays the on-ramp."""
     waiting_rooms: WaitingRooms | None
     """None unless the role plays the arrivals."""
+    stall_watch: StallWatch
 
 
 class LineApp(faust.App):
@@ -96,6 +98,7 @@ class LineApp(faust.App):
         self.partitions = parts.partitions
         self.on_ramp = parts.on_ramp
         self.waiting_rooms = parts.waiting_rooms
+        self.stall_watch = parts.stall_watch
 
     def _create_directories(self) -> None:
         """Create none of Faust's folders for data: tables are held in memory."""
@@ -104,7 +107,8 @@ class LineApp(faust.App):
         """Provision the topics and refuse conflicting roles, before anything subscribes."""
         await super().on_start()
         await self._worker.provisioning.run()
-        for service in (self.heartbeat, self.partitions, self.on_ramp, self.waiting_rooms):
+        services = (self.heartbeat, self.partitions, self.on_ramp, self.waiting_rooms, self.stall_watch)
+        for service in services:
             if service is not None:
                 await self.add_runtime_dependency(service)
         rules = TopicPartition(self.line_topics.rules, 0)
@@ -122,6 +126,16 @@ class LineApp(faust.App):
             await self.consumer.refresh_metadata()
         if self.on_ramp is not None:
             self.on_ramp.open_partitions()
+
+    @property
+    def is_joined(self) -> bool:
+        """True while this worker is a member of the group of its role and no rebalance is under way."""
+        return not self.rebalancing and cast(Consumer, self.consumer).is_joined
+
+    def readers(self) -> list[Reader]:
+        """Return everything that reads topics for this worker."""
+        readers = (cast(Consumer, self.consumer), self.on_ramp, self.waiting_rooms)
+        return [reader for reader in readers if reader is not None]
 
     def describe(self, at: float, gone: bool) -> WorkerInfo:
         """Return this worker's announcement at a time, in seconds since the epoch; `gone` if it is the last one."""

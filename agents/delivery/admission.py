@@ -65,9 +65,14 @@ class Admission:
         await self._work.wait_until_idle(MAX_YIELD_SECONDS)
         await self._rest()
         began = self._clock()
-        while self._behind() > BEHIND_SECONDS:  # noqa: ASYNC110 - others are behind, and say so on a topic
+        while self.holds_back:  # noqa: ASYNC110 - others are behind, and say so on a topic
             await asyncio.sleep(CHECK_SECONDS)
         self.held_back += self._clock() - began
+
+    @property
+    def holds_back(self) -> bool:
+        """True while some worker of the line is behind."""
+        return self._behind() > BEHIND_SECONDS
 
     def looked(self, *, emptied: bool) -> None:
         """Note a look that found something; `emptied` if it left nothing in the source."""

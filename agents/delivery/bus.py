@@ -48,6 +48,11 @@ class Bus:
         """The limits of envelopes; see `LineApp` for why they may be known only once the app starts."""
         return self._limits()
 
+    @property
+    def failing_topics(self) -> list[str]:
+        """The topics that messages could not be written to at the last attempt, sorted."""
+        return self._shipping.failing
+
     def departures(self, envelope: Envelope) -> Departures:
         """Return empty departures for the records of an envelope."""
         return Departures.of(envelope, self.limits)

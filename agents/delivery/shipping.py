@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +53,13 @@ class Shipping:
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failing: Counter[str] = Counter()
+        """Number of messages whose last attempt failed, by topic."""
+
+    @property
+    def failing(self) -> list[str]:
+        """The topics that messages could not be written to at the last attempt, sorted."""
+        return sorted(topic for topic, count in self._failing.items() if count)
 
     async def ship(self, shipment: Shipment) -> None:
         """Send a message as a part of its unit of work."""
@@ -67,17 +75,20 @@ class Shipping:
             return
         error = answer.exception()
         if error is None:
+            self._note_end(shipment)
             shipment.unit.release()
         else:
             self._failed(shipment, error)
 
     def _failed(self, shipment: Shipment, error: BaseException) -> None:
         if shipment.on_refused is not None and self._is_refused_for_good(shipment, error):
+            self._note_end(shipment)
             self._spawn(self._replace(shipment, shipment.on_refused(error)))
             return
         if isinstance(error, ProducerClosed):
             log.debug("a message for %s is not sent any more, and what it was made from comes again", shipment.topic)
             return
+        self._failing[shipment.topic] += not shipment.attempts
         shipment.attempts += 1
         wait = min(FIRST_WAIT_SECONDS * 2 ** (shipment.attempts - 1), MAX_WAIT_SECONDS)
         log.warning(
@@ -88,6 +99,11 @@ class Shipping:
             wait,
         )
         self._spawn(self._attempt_later(shipment, wait))
+
+    def _note_end(self, shipment: Shipment) -> None:
+        """Note that there will be no further attempt."""
+        if shipment.attempts:
+            self._failing[shipment.topic] -= 1
 
     def _is_refused_for_good(self, shipment: Shipment, error: BaseException) -> bool:
         """Return whether an error is permanent."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
-from confluent_kafka import KafkaError
+from confluent_kafka import OFFSET_BEGINNING, KafkaError
 from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
@@ -61,6 +61,8 @@ class BatchConsumer(Service):
         self._settings = settings
         self.progress: dict[TopicPartition, Progress] = {}
         """The progress of each assigned partition."""
+        self._reached: dict[TopicPartition, int] = {}
+        """The offset after the last message that was read of each assigned partition, as far as it is known."""
         self._turn = asyncio.Lock()
 
     @abstractmethod
@@ -86,6 +88,29 @@ class BatchConsumer(Service):
     def held_back(self) -> Fetched:
         """Return the partitions of which messages were held back that can be handled now, without new messages."""
         return {}
+
+    def is_held_back(self, partition: TopicPartition) -> bool:
+        """Return whether a partition is not read at present, on purpose."""
+        return False
+
+    @property
+    def is_joined(self) -> bool:
+        """True while the group is joined and the partitions that it assigned are being read."""
+        consumer: GroupConsumer | None = getattr(self, "consumer", None)
+        return consumer is not None and consumer.is_joined
+
+    async def next_to_read(self) -> dict[TopicPartition, int]:
+        """Return the next offset of the partitions that nothing keeps from being read; raise `ClusterError`."""
+        unknown = [partition for partition in self.progress if partition not in self._reached]
+        if unknown:
+            committed = await self.consumer.committed(unknown)
+            for partition in unknown:
+                self._reached.setdefault(partition, committed.get(partition, OFFSET_BEGINNING))
+        return {
+            partition: self._reached[partition]
+            for partition, progress in self.progress.items()
+            if partition in self._reached and not progress.batches and not self.is_held_back(partition)
+        }
 
     @Service.task
     async def _run(self) -> None:
@@ -122,8 +147,10 @@ class BatchConsumer(Service):
 
     async def _pass_on(self, fetched: Fetched) -> None:
         own = {partition: messages for partition, messages in fetched.items() if partition in self.progress}
-        for partition in own:
+        for partition, messages in own.items():
             await self.progress[partition].wait_for_room(MAX_OPEN_BATCHES)
+            if messages:
+                self._reached[partition] = (messages[-1].offset() or 0) + 1
         for partition, (next_offset, confirmation) in (await self.handle(own)).items():
             self.progress[partition].add(next_offset, confirmation)
 
@@ -145,6 +172,7 @@ class BatchConsumer(Service):
         """Stop tracking partitions that other members own."""
         for partition in partitions:
             self.progress.pop(partition, None)
+            self._reached.pop(partition, None)
 
     async def _finish(self, seconds: float) -> None:
         open_batches = [future for progress in self.progress.values() for _, future in progress.batches]

@@ -233,6 +233,11 @@ class Consumer(driver.Consumer):
         """Notice partitions that topics have gained."""
         await self._line_thread.refresh_metadata()
 
+    async def next_to_read(self) -> dict[TopicPartition, int]:
+        """Return the next offset of the agents' partitions that nothing keeps from being read."""
+        agents = [tp for tp in self.assignment() if self._is_acknowledged(tp)]
+        return {tp: offset for tp in agents if (offset := self.buffers.next_to_hand_over(tp)) is not None}
+
     async def perform_seek(self) -> None:
         """Stop the flow of messages before the seek; Faust resumes it right afterwards."""
         self.stop_flow()
@@ -329,6 +334,11 @@ class Consumer(driver.Consumer):
 
     def verify_recovery_event_path(self, now: float, tp: TP) -> None:
         """Do nothing, as in `verify_event_path`."""
+
+    @property
+    def is_joined(self) -> bool:
+        """True while the coordinator of the group is known and the group has no rebalance under way."""
+        return self._line_thread.is_joined
 
     @property
     def _line_thread(self) -> MembershipThread:

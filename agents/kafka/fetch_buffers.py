@@ -58,6 +58,16 @@ class FetchBuffers:
         self._discard(tp)
         self._next[tp] = offset
 
+    def next_to_hand_over(self, tp: TP) -> int | None:
+        """Return the offset of the next message for an agent, fetched or not; None while the agent has others of it.
+
+        None as well for a partition of a full topic: others of the topic may hold the bytes.
+        """
+        if self._delivered.get(tp) or tp.topic in self._full:
+            return None
+        ready = self._ready.get(tp)
+        return (ready[0].offset() or 0) if ready else self.next_offset(tp)
+
     def add(self, tp: TP, messages: Iterable[Message]) -> None:
         """Add messages of a partition that follow those fetched before."""
         ready = self._ready.setdefault(tp, deque())

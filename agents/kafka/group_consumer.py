@@ -60,6 +60,11 @@ class GroupConsumer:
             async with asyncio.timeout(seconds):
                 await thread.arrived.wait()
 
+    @property
+    def is_joined(self) -> bool:
+        """True while the group is joined and the partitions that it assigned, if any, are being read."""
+        return self._thread.is_joined
+
     def take(self) -> Fetched:
         """Return the messages that are there, without those of partitions that were revoked meanwhile."""
         return by_partition(self._thread.take())

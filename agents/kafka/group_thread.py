@@ -70,6 +70,8 @@ class GroupThread(Thread):
         self.is_wanted = False
         """Messages are fetched while this is True. The thread resets it when it has some."""
         self.is_closed = False
+        self.is_joined = False
+        """True once partitions, possibly none, were assigned and prepared for, until they are revoked."""
         self.sends_leave = True
         """True if the group is told when the member leaves."""
         self._posted: SimpleQueue[Command | None] = SimpleQueue()
@@ -226,6 +228,7 @@ class GroupThread(Thread):
             if not self.is_closed:
                 await self._owner.crash(error)
         else:
+            self.is_joined = True
             self.post(partial(self.resume, partitions))
 
     def _on_revoke(self, client: Consumer, positions: list[Position]) -> None:
@@ -237,6 +240,7 @@ class GroupThread(Thread):
 
     def _release(self, client: Consumer, partitions: set[TopicPartition], seconds: float) -> None:
         """Discard fetched messages, let the owner finish its work for `seconds`, and do what it posts meanwhile."""
+        self.is_joined = False
         self._revoked |= partitions
         self._assigned -= partitions
         self._paused -= partitions

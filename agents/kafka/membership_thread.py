@@ -48,6 +48,16 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         """Tell aiokafka that messages are being taken; otherwise it would leave the group as an idle member."""
         self._ensure_consumer()._subscription._last_fetch_ended = time.monotonic()
 
+    @property
+    def is_joined(self) -> bool:
+        """True while the coordinator of the group is known and this worker is a member with an assignment."""
+        if self._consumer is None:
+            return False
+        coordinator = self._consumer._coordinator
+        subscription = coordinator._subscription.subscription
+        is_assigned = subscription is not None and not coordinator.need_rejoin(subscription)
+        return is_assigned and coordinator.coordinator_id is not None and coordinator.generation >= 0
+
     async def is_member(self) -> bool:
         """Ask the group's coordinator whether this worker is a member with its present generation."""
         return bool(await self.call_thread(self._is_member))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,6 +26,9 @@ BEHIND_HEARTBEAT_SECONDS = 0.25
 
 BEHIND_SECONDS = 0.25
 """Wait of messages, in seconds, from which a worker announces more often that it is behind."""
+
+SERVED_SECONDS = 10.0
+"""Time after the last confirmed announcement for which a worker counts as served by its brokers: three intervals."""
 
 MAX_ANNOUNCEMENTS = 1_000
 """Number of the latest announcements that are read to find the live workers."""
@@ -60,6 +64,13 @@ class Heartbeat(Service):
         self._describe = describe
         self._announce = announce
         self._clock = clock
+        self._confirmed_at: float | None = None
+        """Time at which a broker last confirmed an announcement, in seconds of `time.monotonic`."""
+
+    @property
+    def is_served(self) -> bool:
+        """True while the brokers confirm this worker's announcements."""
+        return self._confirmed_at is not None and time.monotonic() - self._confirmed_at < SERVED_SECONDS
 
     async def on_start(self) -> None:
         """Find the live workers and announce this one; raise `ConflictingRoles` if it must not run beside them."""
@@ -74,7 +85,12 @@ class Heartbeat(Service):
     async def _beat(self, *, gone: bool) -> None:
         me = self._describe(self._clock(), gone)
         confirmation = await self._announce(me.id.encode(), orjson.dumps(me.as_json()))
+        confirmation.add_done_callback(self._note_confirmation)
         await asyncio.wait([confirmation], timeout=HEARTBEAT_SECONDS)
+
+    def _note_confirmation(self, confirmation: Confirmation) -> None:
+        if not confirmation.cancelled() and confirmation.exception() is None:
+            self._confirmed_at = time.monotonic()
 
     @Service.task
     async def _announce_regularly(self) -> None:

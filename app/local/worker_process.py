@@ -66,7 +66,7 @@ class WorkerProcess:
             raise WorkerDied(f"a worker ended: {self.child.last_words(2)}")
 
     def get(self, path: str) -> Any:
-        """Return the JSON at a path of its web server, or None if there is no answer."""
+        """Return the JSON at a path of its web server, or None if there is no answer or it is an error."""
         try:
             with urllib.request.urlopen(f"{self.url}{path}", timeout=5.0) as answer:
                 return json.load(answer)
@@ -74,9 +74,9 @@ class WorkerProcess:
             return None
 
     def wait_until_ready(self) -> None:
-        """Return when its web server answers: its tables are recovered then. Raise `WorkerSilent` after 60 s."""
+        """Return when it is ready by its own account. Raise `WorkerSilent` after 60 s."""
         deadline = time.monotonic() + START_SECONDS
-        while self.get("/traffic/") is None:
+        while self.get("/health/ready") is None:
             self.check()
             if time.monotonic() > deadline:
                 raise WorkerSilent(f"a worker is not ready after {START_SECONDS:g} s; {self.child.last_words()}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from faust.web.drivers.aiohttp import Web
 
 from metroline.app.views import dead_letters
+from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
@@ -22,7 +23,9 @@ __all__ = ["add_views", "pages", "rules"]
 def add_views(app: LineApp) -> None:
     """Add our pages to the web server of a worker."""
     cast(Web, app.web).web_app[SCATTER_GATHER] = ScatterGather(app)
-    app.page("/")(IndexView)  # before Faust's own index, whose answer to programs it keeps
+    app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
+    app.page("/health/live")(LiveView)
+    app.page("/health/ready")(ReadyView)
     app.page("/traffic/")(TrafficView)
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 
 from faust import web
-from faust.web.apps.production_index import Index
 
 from metroline.agents.membership.worker import WorkerInfo
 from metroline.app.markup.html import Markup, grid, moment, number, tag
 from metroline.app.markup.times import iso
+from metroline.app.readiness import conditions
+from metroline.app.views.health import answer_health
 from metroline.app.views.view import LineView, wants_html
 
 
-class IndexView(LineView, Index):
-    """A page for browsers, and Faust's own `{"status": "OK"}` for health checks."""
+class IndexView(LineView):
+    """A page for browsers; programs get the same as at `/health/ready`."""
 
     async def get(self, request: web.Request) -> web.Response:
         if not wants_html(request):
-            return await super().get(request)
+            return answer_health(self, conditions(self.worker))
         return self.answer(request, "Worker", {}, self._show)
 
     def _show(self) -> Markup:
@@ -27,6 +28,7 @@ class IndexView(LineView, Index):
             "role": worker.role.name,
             "strategy for new journeys": worker.settings.routing_strategy,
             "rules": f"version {worker.live_rules.version}" if worker.live_rules.current else "none yet",
+            "ready": "; ".join(filter(None, conditions(worker).values())) or "yes",
         }
         alive = sorted(worker.workers.alive(now), key=lambda one: (one.group, one.url))
         rows = [_row(one, now) for one in alive]

@@ -38,6 +38,8 @@ class Broker:
     """`embedded` or `kafka`."""
     bootstrap: str
     """127.0.0.1:PORT, the form that Kafka clients expect."""
+    pid: int = 0
+    """The process of an Apache Kafka that only one test uses, for it to freeze."""
 
     @property
     def url(self) -> str:
@@ -71,7 +73,7 @@ def running_kafka(folder: Path, more: str = "", users: Sequence[str] = (), **val
     child = Child.start([*java, "kafka.Kafka", str(settings)], folder / "kafka.log", folder)
     try:
         wait_until_it_answers(child, port, CLUSTER, timeout=KAFKA_SECONDS)
-        yield Broker("kafka", f"{HOST}:{port}")
+        yield Broker("kafka", f"{HOST}:{port}", child.pid)
     finally:
         child.stop(timeout=15)
 

@@ -6,9 +6,11 @@ from tests.support.html_reader import HtmlReader
 from tests.support.web_worker import HTML, Start
 
 
-async def test_programs_get_the_sign_of_life_that_faust_gives(start: Start) -> None:
+async def test_programs_get_the_same_as_from_the_readiness_check(start: Start) -> None:
     one = await start()
-    assert await one.json("/") == {"status": "OK"}
+    first, ready = await one.get("/"), await one.get("/health/ready")
+    assert first.status == ready.status == 503
+    assert await first.json() == await ready.json()
 
 
 async def test_browsers_see_the_worker_and_the_live_workers_of_its_line(start: Start) -> None:

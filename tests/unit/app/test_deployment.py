@@ -43,7 +43,7 @@ class Worker(BaseHTTPRequestHandler):
     status = 200
 
     def do_GET(self) -> None:
-        self.send_response(self.status if self.path == "/" else 404)
+        self.send_response(self.status if self.path in ("/health/live", "/health/ready") else 404)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
@@ -61,10 +61,15 @@ def worker_port(request: pytest.FixtureRequest) -> Iterator[int]:
         thread.join()
 
 
+def health_check() -> list[str]:
+    """Return the image's health check as a command."""
+    [check] = instructions("HEALTHCHECK")
+    return list(json.loads(check[check.index("CMD ") + 4 :]))
+
+
 def check_health(port: int) -> int:
     """Return the exit code of the image's health check, run with this Python."""
-    [check] = instructions("HEALTHCHECK")
-    python, *arguments = json.loads(check[check.index("CMD ") + 4 :])
+    python, *arguments = health_check()
     assert python == "python"
     variables = os.environ | {"WEB_PORT": str(port)}
     return subprocess.run([sys.executable, *arguments], env=variables, capture_output=True, check=False).returncode
@@ -131,6 +136,16 @@ def test_a_worker_that_answers_with_an_error_is_not(worker_port: int) -> None:
 
 def test_a_worker_that_does_not_answer_is_not_healthy() -> None:
     assert check_health(free_port()) != 0
+
+
+def test_an_image_is_unhealthy_if_a_restart_helps_and_a_compose_service_until_it_is_ready() -> None:
+    assert "/health/live" in health_check()[-1]
+    [check] = re.findall(r"test: (\[.+HTTPConnection.+\])$", COMPOSE, re.MULTILINE)
+    command, *compose = json.loads(check)
+    assert command == "CMD"
+    port = "int(os.environ.get('WEB_PORT') or 6066)"
+    of_image = health_check()[-1].replace("import os, sys", "import sys").replace(port, str(Settings().web_port))
+    assert compose == [*health_check()[:-1], of_image.replace("/health/live", "/health/ready")]
 
 
 def test_the_image_is_a_worker_unless_told_otherwise() -> None:

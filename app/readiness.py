@@ -1,0 +1,44 @@
+"""The conditions under which a worker is ready: it can take records and send them on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from metroline.agents.membership.heartbeat import SERVED_SECONDS
+
+if TYPE_CHECKING:
+    from metroline.app.line_app import LineApp
+
+NO_RULES = "there is no valid rules table yet"
+RECOVERING = "the tables are being recovered"
+NOT_JOINED = "the consumer group {} is not joined, or a rebalance is under way"
+NOT_SERVED = f"no broker confirmed a message for {SERVED_SECONDS:g} s"
+NOT_WRITTEN = "messages cannot be written to {}"
+
+
+def conditions(app: LineApp) -> dict[str, str | None]:
+    """Return the conditions of this worker's role by name, each with the reason why it fails, or None if it holds."""
+    return dict(_conditions(app))
+
+
+def is_ready(app: LineApp) -> bool:
+    """Return whether all conditions hold."""
+    return not any(conditions(app).values())
+
+
+def _conditions(app: LineApp) -> Iterator[tuple[str, str | None]]:
+    yield "rules", None if app.live_rules.current is not None else NO_RULES
+    yield "tables", None if app.tables.actives_ready else RECOVERING
+    yield "group", None if app.is_joined else NOT_JOINED.format(app.conf.id)
+    for name, reader in (("on_ramp", app.on_ramp), ("waiting_rooms", app.waiting_rooms)):
+        if reader is not None:
+            yield name, None if reader.is_joined else NOT_JOINED.format(reader.group)
+    yield "broker", _broker_problem(app)
+
+
+def _broker_problem(app: LineApp) -> str | None:
+    if not app.heartbeat.is_served:
+        return NOT_SERVED
+    failing = app.bus.failing_topics
+    return NOT_WRITTEN.format(", ".join(failing)) if failing else None

@@ -1,0 +1,114 @@
+"""A worker says that it is ready only while it is, and asks for a restart only when that would help."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from metroline.app.local.worker_process import WorkerProcess
+from metroline.routing.outcome import Ending
+from tests.support.brokers import running_kafka
+from tests.support.depot import SERVICES, Depot, numbered
+from tests.support.health import Health, health
+
+STUCK = """
+import metroline.agents.kafka.stall_watch as watch
+from metroline.agents.kafka.group_thread import GroupThread
+
+watch.CHECK_SECONDS, watch.STALL_SECONDS = 0.5, 1.0
+RESUME = GroupThread.resume
+
+
+def resume_others(self, partitions, client):
+    RESUME(self, [one for one in partitions if not (one.topic.endswith(".source") and one.partition == 1)], client)
+
+
+GroupThread.resume = resume_others
+"""
+
+
+async def test_a_worker_is_ready_once_it_has_rules_tables_groups_and_a_broker(depot: Depot) -> None:
+    await depot.create_source()
+    worker = depot.start()
+    found: list[Health] = []
+
+    async def is_ready() -> bool:
+        answer = await asyncio.to_thread(health, worker, "/health/ready")
+        if answer is not None:
+            found.append(answer)
+        return answer is not None and answer.status == 200
+
+    await depot.until(is_ready)
+
+    assert set(found[-1].conditions) == {"rules", "tables", "group", "on_ramp", "waiting_rooms", "broker"}
+    assert set(found[-1].conditions.values()) == {"ok"}
+    assert all(one.failing for one in found[:-1]), "not ready is explained"
+    assert (await asyncio.to_thread(health, worker, "/")) == found[-1]
+    live = await asyncio.to_thread(health, worker, "/health/live")
+    assert live == Health(200, {"reading": "ok"})
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+async def test_a_worker_that_lacks_a_part_of_the_line_is_ready_for_its_own(depot: Depot) -> None:
+    await depot.create_source()
+    worker = depot.start(role="router")
+    await depot.until(lambda: is_healthy(worker, "/health/ready"))
+    ready = await asyncio.to_thread(health, worker, "/health/ready")
+    assert ready is not None
+    assert set(ready.conditions) == {"rules", "tables", "group", "broker"}
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+async def test_a_partition_that_is_not_read_though_it_holds_messages_asks_for_a_restart(depot: Depot) -> None:
+    depot.write(SERVICES + STUCK, (depot.folder / "routes.toml").read_text())
+    await depot.create_source()
+    worker = depot.start()
+    await depot.until(lambda: is_healthy(worker, "/health/ready"))
+    await asyncio.sleep(3.0)  # several checks: nothing is wrong with partitions that hold nothing
+    assert await is_healthy(worker, "/health/live")
+
+    await depot.push(numbered(range(40)))
+
+    await depot.until(lambda: is_unhealthy(worker, "/health/live"))
+    live = await asyncio.to_thread(health, worker, "/health/live")
+    assert live is not None
+    assert live.conditions["reading"].endswith(f": {depot.topics.source}[1]")
+    assert await is_healthy(worker, "/health/ready")
+
+
+async def test_a_frozen_broker_makes_a_worker_not_ready_but_no_case_for_a_restart(prefix: str, tmp_path: Path) -> None:
+    with running_kafka(tmp_path) as broker:
+        depot = Depot(broker, prefix, tmp_path / "depot", tmp_path)
+        await depot.create_source()
+        worker = depot.start()
+        try:
+            await depot.until(lambda: is_healthy(worker, "/health/ready"))
+            os.kill(broker.pid, signal.SIGSTOP)
+            try:
+                await depot.until(lambda: is_unhealthy(worker, "/health/ready"), 30)
+                assert await is_healthy(worker, "/health/live")
+            finally:
+                os.kill(broker.pid, signal.SIGCONT)
+            await depot.until(lambda: is_healthy(worker, "/health/ready"), 60)
+            assert await is_healthy(worker, "/health/live")
+            await depot.push(numbered(range(0, 20, 2)))
+            await depot.settled(10)
+            assert await depot.counts() == {Ending.DELIVERED: 10}
+        finally:
+            depot.end()
+
+
+async def is_healthy(worker: WorkerProcess, path: str) -> bool:
+    """Return whether the worker answers with 200."""
+    answer = await asyncio.to_thread(health, worker, path)
+    return answer is not None and answer.status == 200
+
+
+async def is_unhealthy(worker: WorkerProcess, path: str) -> bool:
+    """Return whether the worker answers with 503 and says why."""
+    answer = await asyncio.to_thread(health, worker, path)
+    return answer is not None and answer.status == 503 and bool(answer.failing)
