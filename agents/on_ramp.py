@@ -115,7 +115,9 @@ class OnRamp(BatchConsumer):
                 raise self._renewed(partition, self._next[partition])
             self._next[partition] = of_each[-1] + 1
         unit, confirmation = confirmed_unit(self.bus.work_time)
-        await self.bus.dispatch(self._departures(fetched, offsets), unit, FILL)
+        departures = self._departures(fetched, offsets)
+        self.bus.metrics.journeys.entered += len(departures)
+        await self.bus.dispatch(departures, unit, FILL)
         unit.release()
         return {partition: (of_each[-1] + 1, confirmation) for partition, of_each in offsets.items()}
 

@@ -43,6 +43,8 @@ class Settled(Struct, frozen=True, eq=False):
     """True if the envelope waits on the topic of the arrivals, where the next owner of the partition finds it."""
     size: int
     """Bytes of its records."""
+    at: float
+    """Seconds since the epoch, when it was settled."""
 
     @property
     def origin(self) -> Origin:
@@ -173,6 +175,7 @@ class OutcomeRecorder:
         for segment in settled.settlement.fresh:
             if segment.outcome is not None:
                 self.bus.metrics.settled[segment.outcome.ending.value] += len(segment.ids)
+                self.bus.metrics.journeys.settled(segment, settled.at)
         self.held -= settled.size
         settled.unit.release()
 

@@ -68,7 +68,7 @@ class OutcomeWriter:
         unit.hold()
         size = sum(segment.size() for segment in envelope.segments)
         self.recorder.held += size
-        self._waiting.append(Settled(envelope, settlement, epoch, unit, replayed, is_on_bus, size))
+        self._waiting.append(Settled(envelope, settlement, epoch, unit, replayed, is_on_bus, size, self.clock()))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 

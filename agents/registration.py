@@ -40,7 +40,7 @@ class Tables:
     """The tables of a worker. Those of the arrivals are None unless the worker's role includes the arrivals."""
 
     rules: LineTable
-    outcomes: LineTable | None = None
+    outcomes: OwnedTable | None = None
     journeys: RecentEntries | None = None
     letters: RecentEntries | None = None
 

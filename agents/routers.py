@@ -21,4 +21,5 @@ class RouterAgent:
         """Decide the next steps of the records of an envelope and send the records on."""
         departures = self.bus.departures(envelope)
         route(departures, self.router, envelope, self.rules.rule_tables.live)
+        self.bus.metrics.journeys.decided[self.router.address.value] += len(envelope)
         await self.bus.dispatch(departures, unit)

@@ -132,6 +132,12 @@ class LineApp(faust.App):
         """True while this worker is a member of the group of its role and no rebalance is under way."""
         return not self.rebalancing and cast(Consumer, self.consumer).is_joined
 
+    @property
+    def owned_partitions(self) -> frozenset[int]:
+        """The partitions whose outcomes this worker counts."""
+        outcomes = self.line_tables.outcomes
+        return frozenset() if outcomes is None else frozenset(outcomes.epochs)
+
     def readers(self) -> list[Reader]:
         """Return everything that reads topics for this worker."""
         readers = (cast(Consumer, self.consumer), self.on_ramp, self.waiting_rooms)

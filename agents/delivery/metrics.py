@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from metroline.agents.delivery.journey_metrics import JourneyMetrics
+
 QUIET_SECONDS = 5.0
 """Time without a source message after which a worker is not behind."""
 
@@ -38,6 +40,7 @@ class WorkerMetrics:
     """Packs that went on in memory instead, by address."""
     settled: Counter[str] = field(default_factory=Counter)
     """Number of records that this worker settled, by ending."""
+    journeys: JourneyMetrics = field(default_factory=JourneyMetrics)
     entered: int = 0
     """Number of source messages that this worker took."""
     behind: float = 0.0

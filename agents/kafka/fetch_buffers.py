@@ -45,8 +45,8 @@ class FetchBuffers:
         self._ready: dict[TP, deque[Message]] = {}
         self._next: dict[TP, int] = {}
         self._held: Counter[str] = Counter()
-        self._delivered: dict[TP, dict[int, int]] = {}
-        """The bytes of each batch that was handed over, by the offset of its last message."""
+        self._delivered: dict[TP, dict[int, tuple[int, float]]] = {}
+        """The bytes and the time of each batch that was handed over, by the offset of its last message."""
         self._full: set[str] = set()
 
     def next_offset(self, tp: TP) -> int:
@@ -104,13 +104,31 @@ class FetchBuffers:
             size += _size(ready[0])
             taken.append(ready.popleft())
         offsets = tuple(message.offset() or 0 for message in taken)
-        self._delivered.setdefault(tp, {})[offsets[-1]] = size
+        self._delivered.setdefault(tp, {})[offsets[-1]] = (size, timestamp)
         return MessageBatch(tp.partition, offsets, tuple(message.value() or b"" for message in taken), timestamp, size)
 
     def acknowledge(self, tp: TP, last_offset: int) -> bool:
         """Stop counting a batch; return whether its topic is open again because of that."""
-        size = self._delivered.get(tp, {}).pop(last_offset, 0)
+        size, _ = self._delivered.get(tp, {}).pop(last_offset, (0, 0.0))
         return self._give_back(tp.topic, size)
+
+    def oldest(self) -> dict[str, float]:
+        """Return the time at which the oldest message was written that is not acknowledged, by topic.
+
+        Times are in seconds since the epoch.
+        """
+        times: dict[str, float] = {}
+        for tp in self._ready.keys() | self._delivered.keys():
+            of_partition = [timestamp for _, timestamp in self._delivered.get(tp, {}).values()]
+            if ready := self._ready.get(tp):
+                of_partition.append(ready[0].timestamp()[1] / 1_000)
+            if of_partition:
+                times[tp.topic] = min(*of_partition, times.get(tp.topic, float("inf")))
+        return times
+
+    def held_bytes(self) -> dict[str, int]:
+        """Return the bytes of the messages that are not acknowledged, by topic."""
+        return dict(self._held)
 
     def open_among(self, partitions: Iterable[TP]) -> Iterator[TP]:
         """Yield the partitions whose topic is open."""
@@ -121,7 +139,7 @@ class FetchBuffers:
         for tp in partitions:
             self._discard(tp)
             self._next.pop(tp, None)
-            for size in self._delivered.pop(tp, {}).values():
+            for size, _ in self._delivered.pop(tp, {}).values():
                 self._give_back(tp.topic, size)
 
     def _discard(self, tp: TP) -> None:

@@ -51,9 +51,9 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
     @property
     def is_joined(self) -> bool:
         """True while the coordinator of the group is known and this worker is a member with an assignment."""
-        if self._consumer is None:
+        coordinator = None if self._consumer is None else self._consumer._coordinator
+        if coordinator is None:  # it is starting
             return False
-        coordinator = self._consumer._coordinator
         subscription = coordinator._subscription.subscription
         is_assigned = subscription is not None and not coordinator.need_rejoin(subscription)
         return is_assigned and coordinator.coordinator_id is not None and coordinator.generation >= 0

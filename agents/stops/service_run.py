@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from metroline.agents.delivery.journey_metrics import HandlingTime
 from metroline.agents.services.service import Handler, Service
 from metroline.agents.stops.threads import ThreadRunner
 from metroline.routing.errors import MalformedRecord
@@ -23,13 +24,20 @@ class ServiceRun:
     """Calls a service and collects its `answers`. No record can make it raise."""
 
     def __init__(
-        self, service: Service, policy: StopPolicy, threads: ThreadRunner, origin: Origin, answers: Answers
+        self,
+        service: Service,
+        policy: StopPolicy,
+        threads: ThreadRunner,
+        origin: Origin,
+        answers: Answers,
+        handling: HandlingTime,
     ) -> None:
         self.service = service
         self.policy = policy
         self.threads = threads
         self.origin = origin
         self.answers = answers
+        self.handling = handling
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -37,7 +45,9 @@ class ServiceRun:
     async def run_one(self, place: int) -> None:
         """Call the service on the record at index `place`."""
         if self.service.is_plain:
+            began = time.perf_counter()
             self._run_plain(place)
+            self._handled(1, began)
         else:
             self.answers.taken = place + 1
             await self.run_async(place)
@@ -45,6 +55,7 @@ class ServiceRun:
     def run(self, clock: Callable[[], float], seconds: float) -> None:
         """Call a plain service on the remaining records, for about this many seconds."""
         answers = self.answers
+        first, began = answers.taken, time.perf_counter()
         until = clock() + seconds
         while answers.taken < len(answers):
             try:
@@ -54,7 +65,8 @@ class ServiceRun:
             else:
                 self._run_on(opened, clock, until)
             if clock() > until:
-                return
+                break
+        self._handled(answers.taken - first, began)
 
     def _run_plain(self, place: int) -> None:
         """Call a plain service on the record at index `place`."""
@@ -94,6 +106,7 @@ class ServiceRun:
         known, handed = opened
         answers.note_plan_fields(place, known)
         handler = self._handler(place) if self.service.takes_id else self.service.handler
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(seconds) as limit:
                 result = await self._call(handler, handed)
@@ -106,6 +119,12 @@ class ServiceRun:
                 answers.raised(place, error, self.policy)
         else:
             answers.returned(place, known, result)
+        self._handled(1, began)
+
+    def _handled(self, records: int, began: float) -> None:
+        """Count calls that began at a time of `time.perf_counter`."""
+        is_retry = self.answers.segment.attempts is not None
+        self.handling.add(records, time.perf_counter() - began, is_retry)
 
     async def _call(self, handler: Handler, record: dict[str, Any]) -> Any:
         return await (handler(record) if self.service.is_async else self.threads.run(handler, record))

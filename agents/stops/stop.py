@@ -58,6 +58,7 @@ class Stop:
         self.jitter = jitter
         self._threads = ThreadRunner(max_abandoned=MAX_ABANDONED * service.concurrency)
         self._views = ServiceViews(service.reads)
+        self._handling = self.bus.metrics.journeys.at_stop(service.name)
         self.queues: OrderedQueues | None = None
         self.calls: ConcurrentCalls | None = None
         if service.ordered:
@@ -162,7 +163,7 @@ class Stop:
         for segment in envelope.segments:
             if admit(departures, segment, self.policy, self.clock()):
                 answers = Answers(self.service.name, segment, self._views.of, strategy, tables)
-                yield ServiceRun(self.service, self.policy, self._threads, envelope.origin, answers)
+                yield ServiceRun(self.service, self.policy, self._threads, envelope.origin, answers, self._handling)
 
     def _depart(self, departures: Departures, run: ServiceRun, places: Sequence[int]) -> None:
         depart(departures, run.answers, self.policy, self.clock(), self.jitter, places=places)

@@ -9,6 +9,7 @@ from faust.web.drivers.aiohttp import Web
 from metroline.app.views import dead_letters
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
+from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.tables.table_list import SCATTER_GATHER, TableList, blueprint
@@ -23,9 +24,11 @@ __all__ = ["add_views", "pages", "rules"]
 def add_views(app: LineApp) -> None:
     """Add our pages to the web server of a worker."""
     cast(Web, app.web).web_app[SCATTER_GATHER] = ScatterGather(app)
+    cast(Web, app.web).web_app[REGISTRY] = registry_of(app)
     app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
     app.page("/health/live")(LiveView)
     app.page("/health/ready")(ReadyView)
+    app.page("/metrics")(MetricsView)
     app.page("/traffic/")(TrafficView)
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)

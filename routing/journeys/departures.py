@@ -54,6 +54,11 @@ class Departures:
         """Return empty departures for the records of an envelope."""
         return cls(envelope.strategy, envelope.origin, limits.max_hops)
 
+    def __len__(self) -> int:
+        """Return the number of records."""
+        segments = (segment for by in (self.by_address, self.returning) for each in by.values() for segment in each)
+        return sum(len(segment.ids) for segment in segments)
+
     def add(self, segment: Segment, hop: Hop) -> None:
         """Add a segment that makes this hop; it ends as `too_many_hops` if its journey has reached `max_hops`."""
         outcome, to = hop.outcome, hop.to

@@ -115,7 +115,7 @@ def expected(number: int) -> tuple[tuple[str, ...], Ending, str | None]:
     return ("weigh", "shelf"), Ending.DELIVERED, None
 
 
-def numbered(numbers: Iterable[int], **fields: Any) -> list[bytes]:
+def numbered(numbers: Iterable[object], **fields: Any) -> list[bytes]:
     """Return source messages with one record each."""
     return [orjson.dumps({"n": number} | fields) for number in numbers]
 

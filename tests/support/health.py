@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from metroline.app.local.worker_process import WorkerProcess
 
 
@@ -38,3 +40,11 @@ def _read(status: int, body: bytes) -> Health:
     found = json.loads(body)
     assert found["status"] == ("ok" if status == 200 else "failing")
     return Health(status, found["conditions"])
+
+
+def metrics(worker: WorkerProcess) -> dict[tuple[str, ...], float]:
+    """Return the values at /metrics, each by its name and the values of its labels, in alphabetic order of labels."""
+    with urllib.request.urlopen(f"{worker.url}/metrics", timeout=5.0) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        samples = [one for family in families for one in family.samples]
+    return {(one.name, *(one.labels[label] for label in sorted(one.labels))): one.value for one in samples}

@@ -13,7 +13,7 @@ from metroline.app.local.worker_process import WorkerProcess
 from metroline.routing.outcome import Ending
 from tests.support.brokers import running_kafka
 from tests.support.depot import SERVICES, Depot, numbered
-from tests.support.health import Health, health
+from tests.support.health import Health, health, metrics
 
 STUCK = """
 import metroline.agents.kafka.stall_watch as watch
@@ -60,6 +60,35 @@ async def test_a_worker_that_lacks_a_part_of_the_line_is_ready_for_its_own(depot
     ready = await asyncio.to_thread(health, worker, "/health/ready")
     assert ready is not None
     assert set(ready.conditions) == {"rules", "tables", "group", "broker"}
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+@pytest.mark.parametrize("chaining", ["on", "off"])
+async def test_the_metrics_of_a_worker_add_up_to_what_the_line_did(depot: Depot, chaining: str) -> None:
+    await depot.create_source()
+    worker = depot.start(CHAINING=chaining, SERVICE_ATTEMPTS="3", SERVICE_BACKOFF="0.1")
+    await depot.until(lambda: is_healthy(worker, "/health/ready"))
+    await depot.push([*numbered(range(20)), *numbered(["refused"])])
+    await depot.settled(21)
+
+    found = await asyncio.to_thread(metrics, worker)
+    assert found["metroline_source_records_total",] == found["metroline_source_messages_total",] == 21
+    outcomes = {name[1:]: value for name, value in found.items() if name[0] == "metroline_outcomes_total"}
+    assert outcomes == {  # by cause, outcome and last stop
+        ("", "delivered", "shelf"): 18,
+        ("", "dropped", "weigh"): 2,
+        ("service_error", "dead", "weigh"): 1,
+    }
+    assert found["metroline_dead_letters",] == 1
+    assert found["metroline_journey_seconds_count",] == 21
+    assert found["metroline_journey_seconds_sum",] > 0
+    assert found["metroline_retries_total", "weigh"] == 2
+    assert found["metroline_stop_handling_seconds_count", "weigh"] == 23
+    assert found["metroline_stop_handling_seconds_count", "crane"] == 10
+    assert found["metroline_rule_hits_total", "heavy ones need the crane"] == 10
+    assert found["metroline_rule_hits_total", "some are not kept"] == 2
+    assert found["metroline_rules_version",] == found["metroline_live_workers",] == 1
+    assert all(value == 1 for name, value in found.items() if name[0] == "metroline_ready")
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)

@@ -1,0 +1,101 @@
+"""Counts records: those that came in, their outcomes, the rules that chose their ways, and the time that they took."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from metroline.routing.messages.segment import Segment
+
+MAX_SERIES = 1_000
+"""Number of rules, or of outcomes, that are counted separately. Others count together, as `OTHER`."""
+
+OTHER = "other"
+
+JOURNEY_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0)
+"""Upper bounds of the buckets in which the durations of journeys are counted, in seconds."""
+
+OutcomeLabels = tuple[str, str, str]
+"""Ending, last stop and cause of an outcome; the cause is empty unless the record is a dead letter."""
+
+
+class Histogram:
+    """Counts values by buckets. Many records with one value cost as much as one."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        """Take the upper bounds of the buckets, sorted. What is above the last one has a bucket of its own."""
+        self.bounds = bounds
+        self.sum = 0.0
+        self._counts = [0] * (len(bounds) + 1)
+
+    def add(self, value: float, count: int) -> None:
+        """Count a value that this number of records share."""
+        self._counts[bisect_left(self.bounds, value)] += count
+        self.sum += value * count
+
+    def cumulative(self) -> Iterator[tuple[float, int]]:
+        """Yield each upper bound, the last one infinite, with the number of values up to it."""
+        return zip((*self.bounds, float("inf")), accumulate(self._counts), strict=True)
+
+
+@dataclass(slots=True)
+class HandlingTime:
+    """The calls of the service of one stop."""
+
+    records: int = 0
+    """Number of records that it was called for, each attempt counted."""
+    seconds: float = 0.0
+    """Time that the calls took together."""
+    retries: int = 0
+    """Number of calls that were not the first attempt."""
+
+    def add(self, records: int, seconds: float, is_retry: bool) -> None:
+        """Count calls for records that took some seconds together."""
+        self.records += records
+        self.seconds += seconds
+        self.retries += records if is_retry else 0
+
+
+@dataclass(slots=True)
+class JourneyMetrics:
+    """Counts of records and their journeys. They grow from the start of the process, once for each pack of records."""
+
+    entered: int = 0
+    """Number of records that were taken from the source."""
+    outcomes: Counter[OutcomeLabels] = field(default_factory=Counter)
+    """Number of records that were settled."""
+    durations: Histogram = field(default_factory=lambda: Histogram(JOURNEY_BOUNDS))
+    """Time from the source to the outcome."""
+    rule_hits: Counter[str] = field(default_factory=Counter)
+    """Number of decisions of each rule, counted when a journey is settled."""
+    decided: Counter[str] = field(default_factory=Counter)
+    """Number of records by the router that decided about them."""
+    handling: dict[str, HandlingTime] = field(default_factory=dict)
+    """Calls of services, by stop."""
+
+    def settled(self, segment: Segment, now: float) -> None:
+        """Count records that have their outcome now, in seconds since the epoch."""
+        outcome, count = segment.outcome, len(segment.ids)
+        if outcome is None:
+            return
+        labels = (outcome.ending.value, segment.last_stop, outcome.cause.value if outcome.cause is not None else "")
+        if labels not in self.outcomes and len(self.outcomes) >= MAX_SERIES:
+            labels = (labels[0], OTHER, labels[2])
+        self.outcomes[labels] += count
+        self.durations.add(max(0.0, now - segment.entered), count)
+        for visit in segment.history:
+            if visit.rule is not None:
+                self._hit(visit.rule, count)
+        if segment.chosen is not None and segment.chosen.rule is not None:
+            self._hit(segment.chosen.rule, count)  # the rule that ended the journey
+
+    def at_stop(self, stop: str) -> HandlingTime:
+        """Return the handling time of a stop, for it to count."""
+        return self.handling.setdefault(stop, HandlingTime())
+
+    def _hit(self, rule: str, count: int) -> None:
+        known = rule in self.rule_hits or len(self.rule_hits) < MAX_SERIES
+        self.rule_hits[rule if known else OTHER] += count

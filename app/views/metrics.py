@@ -1,0 +1,156 @@
+"""The figures of a worker in the text format of Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, cast
+
+from aiohttp.web import AppKey
+from aiohttp.web import Request as AiohttpRequest
+from faust import web
+from msgspec import Struct, json
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import InfoMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from metroline.agents.kafka.faust_transport import Consumer
+from metroline.agents.tables.line_table import LineTable
+from metroline.app.readiness import conditions
+from metroline.app.views.metric_families import counter, counters, gauge, gauges, histogram, one_label, summaries
+from metroline.app.views.view import NOT_STORED, LineView
+from metroline.routing.addresses import SWITCH
+from metroline.routing.outcome import Ending
+
+if TYPE_CHECKING:
+    from metroline.app.line_app import LineApp
+
+REGISTRY = AppKey("registry", CollectorRegistry)
+"""The key under which the web application keeps the metrics of its worker."""
+
+
+class MetricsView(LineView):
+    """All metrics of this worker and of its process."""
+
+    async def get(self, request: web.Request) -> web.Response:
+        body = generate_latest(cast(AiohttpRequest, request).app[REGISTRY])
+        return self.bytes(body, headers={**NOT_STORED, "Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+def registry_of(app: LineApp) -> CollectorRegistry:
+    """Return the metrics of a worker. Each app has its own, so that one process may hold several."""
+    registry = CollectorRegistry()
+    registry.register(WorkerCollector(app))
+    ProcessCollector(registry=registry)
+    return registry
+
+
+class WorkerCollector(Collector):
+    """Reads the figures of a worker when it is asked for them; in between, nothing is done for them."""
+
+    def __init__(self, app: LineApp) -> None:
+        self.app = app
+        self._dead_letters = DeadLetterCount()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics; those of parts that the worker does not play are left out."""
+        yield from self._worker()
+        yield from self._source()
+        yield from self._journeys()
+        yield from self._outcomes()
+        yield from self._waiting()
+        yield from self._traffic()
+
+    def _worker(self) -> Iterator[Metric]:
+        app = self.app
+        facts = {"line": app.line.name, "role": app.role.name, "strategy": app.settings.routing_strategy}
+        yield InfoMetricFamily("metroline_worker", "The value is always 1", value=facts)
+        yield gauge("metroline_rules_version", "Version of the rules table in use, or 0", app.live_rules.version)
+        yield gauge("metroline_live_workers", "Live workers of the line", len(app.workers.alive(time.time())))
+        held = {name: 0 if reason else 1 for name, reason in conditions(app).items()}
+        yield gauges("metroline_ready", "1 while this condition holds", ["condition"], one_label(held))
+        stalled = len(app.stall_watch.stalled)
+        yield gauge("metroline_stalled_partitions", "Partitions that hold messages and are not read", stalled)
+
+    def _source(self) -> Iterator[Metric]:
+        on_ramp, metrics = self.app.on_ramp, self.app.bus.metrics
+        if on_ramp is None:
+            return
+        yield counter("metroline_source_records", "Records taken from the source", metrics.journeys.entered)
+        yield counter("metroline_source_messages", "Messages taken from the source", metrics.entered)
+        oldest, held_back = metrics.behind_now, on_ramp.admission.held_back
+        yield gauge("metroline_source_oldest_waiting_seconds", "Age of the oldest message taken lately", oldest)
+        yield counter("metroline_source_held_back_seconds", "Time in which the line was behind", held_back)
+
+    def _journeys(self) -> Iterator[Metric]:
+        journeys = self.app.bus.metrics.journeys
+        by_router, replans = one_label(journeys.decided), journeys.decided.get(SWITCH, 0)
+        yield counters("metroline_router_records", "Records that a router decided about", ["router"], by_router)
+        yield counter("metroline_replans", "Records whose itinerary was stale and was replaced", replans)
+        retries = one_label({stop: handled.retries for stop, handled in journeys.handling.items()})
+        yield counters("metroline_retries", "Attempts after the first one", ["stop"], retries)
+        yield summaries("metroline_stop_handling_seconds", "Time of service calls", "stop", journeys.handling)
+
+    def _outcomes(self) -> Iterator[Metric]:
+        journeys, table = self.app.bus.metrics.journeys, self.app.line_tables.outcomes
+        if table is None:
+            return
+        labels = ["outcome", "stop", "cause"]
+        yield counters("metroline_outcomes", "Records by outcome, last stop and cause", labels, journeys.outcomes)
+        yield histogram("metroline_journey_seconds", "Time from the source to the outcome", journeys.durations)
+        hits = one_label(journeys.rule_hits)
+        yield counters("metroline_rule_hits", "Decisions by each rule in journeys that ended", ["rule"], hits)
+        dead = self._dead_letters.total(table, self.app.owned_partitions)
+        yield gauge("metroline_dead_letters", "Dead letters that were neither replayed nor discarded", dead)
+
+    def _waiting(self) -> Iterator[Metric]:
+        app, buffers, now = self.app, cast(Consumer, self.app.consumer).buffers, time.time()
+        written, held = buffers.oldest(), buffers.held_bytes()
+        topics = {address: app.line_topics.at(address) for address in app.agents}
+        ages = {address: max(0.0, now - written.get(topic, now)) for address, topic in topics.items()}
+        sizes = {address: held.get(topic, 0) for address, topic in topics.items()}
+        help = "Age of the oldest message that was fetched and is not done"
+        yield gauges("metroline_stop_oldest_waiting_seconds", help, ["address"], one_label(ages))
+        help = "Size of the messages that were fetched and are not done"
+        yield gauges("metroline_stop_waiting_bytes", help, ["address"], one_label(sizes))
+
+    def _traffic(self) -> Iterator[Metric]:
+        sent, chained, by = self.app.bus.metrics.traffic, self.app.bus.metrics.chained, ["address"]
+        messages = one_label({address: one.messages for address, one in sent.items()})
+        records = one_label({address: one.records for address, one in sent.items()})
+        sizes = one_label({address: one.bytes for address, one in sent.items()})
+        in_memory = one_label({address: one.records for address, one in chained.items()})
+        yield counters("metroline_bus_messages", "Messages written to the bus", by, messages)
+        yield counters("metroline_bus_records", "Records written to the bus", by, records)
+        yield counters("metroline_bus_bytes", "Bytes written to the bus", by, sizes)
+        yield counters("metroline_chained_records", "Records that went on in memory", by, in_memory)
+
+
+class _Counts(Struct, frozen=True):
+    """The part of an entry of the table `outcomes` that is read here."""
+
+    counts: list[tuple[str, str, str, int]]
+    """Last stop, ending, reason, and the number of records."""
+
+
+class DeadLetterCount:
+    """The number of dead letters in the table `outcomes`. Entries that did not change are not decoded again."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[bytes, int]] = {}
+
+    def total(self, table: LineTable, partitions: Collection[int]) -> int:
+        """Return the number of dead letters in these partitions."""
+        owned = tuple(f"{partition}/".encode() for partition in partitions)
+        entries = {key: encoded for key, encoded in list(table.data.items()) if encoded and key.startswith(owned)}
+        self._known = {key: self._counted(key, encoded) for key, encoded in entries.items()}
+        return sum(count for _, count in self._known.values())
+
+    def _counted(self, key: bytes, encoded: bytes) -> tuple[bytes, int]:
+        known = self._known.get(key)
+        if known is not None and known[0] is encoded:
+            return known
+        counts = json.decode(encoded, type=_Counts).counts
+        return encoded, sum(count for _, ending, _, count in counts if ending == Ending.DEAD)

@@ -1,0 +1,137 @@
+"""The metrics of a worker are those that docs/monitoring.md describes and that the alerts ask for."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import Any, cast
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from metroline.agents.delivery import journey_metrics
+from metroline.agents.delivery.journey_metrics import OTHER, JourneyMetrics
+from metroline.agents.tables.owned_table import OwnedTable
+from metroline.routing.messages.itinerary import Provenance
+from metroline.routing.messages.segment import Segment, Visit
+from metroline.routing.outcome import DELIVERED, Cause, Outcome
+from tests.support.project import ROOT
+from tests.support.web_worker import Start, WebWorker, share
+
+PAGE = (ROOT / "docs" / "monitoring.md").read_text("utf-8")
+ALERTS = ROOT / "monitoring" / "alerts.yml"
+OWN = re.compile(r"\bmetroline_\w+")
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def settled(outcome: Outcome, count: int = 1, *stops: str) -> Segment:
+    """Return records that entered at 100 s and have visited these stops."""
+    history = tuple(Visit(stop, 101.0, f"to {stop}", "conductor", 1) for stop in stops)
+    ids, lines = tuple(range(count)), (b"{}",) * count
+    return Segment(ids, lines, 100.0, history, Provenance("the end", "conductor", 1), outcome=outcome)
+
+
+async def samples(one: WebWorker) -> Samples:
+    """Return the values at /metrics by name and labels, as Prometheus reads them."""
+    response = await one.get("/metrics")
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = text_string_to_metric_families(await response.text())
+    return {(one.name, tuple(sorted(one.labels.items()))): one.value for family in families for one in family.samples}
+
+
+def value(found: Samples, name: str, **labels: str) -> float:
+    return found[name, tuple(sorted(labels.items()))]
+
+
+async def test_records_are_counted_by_outcome_with_the_time_that_they_took(start: Start) -> None:
+    one = await start()
+    journeys = one.app.bus.metrics.journeys
+    journeys.settled(settled(DELIVERED, 30, "weigh", "shelf"), 100.2)
+    journeys.settled(settled(Outcome.dead(Cause.TIMEOUT, "after 3 s"), 2, "weigh"), 109.0)
+    found = await samples(one)
+    assert value(found, "metroline_outcomes_total", outcome="delivered", stop="shelf", cause="") == 30
+    assert value(found, "metroline_outcomes_total", outcome="dead", stop="weigh", cause="timeout") == 2
+    assert value(found, "metroline_journey_seconds_bucket", le="0.1") == 0
+    assert value(found, "metroline_journey_seconds_bucket", le="0.25") == 30
+    assert value(found, "metroline_journey_seconds_bucket", le="+Inf") == 32
+    assert value(found, "metroline_journey_seconds_count") == 32
+    assert value(found, "metroline_journey_seconds_sum") == pytest.approx(30 * 0.2 + 2 * 9)
+    assert value(found, "metroline_rule_hits_total", rule="to weigh") == 32
+    assert value(found, "metroline_rule_hits_total", rule="the end") == 32
+
+
+async def test_what_a_worker_knows_of_itself_is_told(start: Start) -> None:
+    one = await start("router")
+    one.app.bus.metrics.sent("arrivals", 3, 100)
+    one.app.bus.metrics.journeys.decided["switch"] += 4
+    found = await samples(one)
+    assert value(found, "metroline_worker_info", line="metrobus", role="router", strategy="signpost") == 1
+    assert value(found, "metroline_ready", condition="tables") == 0
+    assert value(found, "metroline_bus_records_total", address="arrivals") == 3
+    assert value(found, "metroline_replans_total") == 4
+    assert value(found, "metroline_stop_oldest_waiting_seconds", address="switch") == 0
+    assert value(found, "process_resident_memory_bytes") > 0
+    names = {name for name, _ in found}
+    assert "metroline_source_records_total" not in names, "a router has no source"
+    assert "metroline_dead_letters" not in names, "nor tables of outcomes"
+
+
+async def test_dead_letters_are_those_of_the_partitions_that_the_worker_owns(start: Start) -> None:
+    one = await start()
+    counts = [["weigh", "dead", "timeout", 3], ["shelf", "delivered", "", 9], ["log", "dead", "service_error", 4]]
+    one.put(one.outcomes, {"0/source/0": {"counts": counts}, "0/source/1": {"counts": counts[:1]}})
+    one.put(one.outcomes, {"1/source/0": {"counts": counts}})
+    await share({one: {0}})
+    cast(OwnedTable, one.outcomes).epochs[0] = 1
+    assert value(await samples(one), "metroline_dead_letters") == 10
+    one.put(one.outcomes, {"0/source/1": {"counts": []}})  # discarded
+    assert value(await samples(one), "metroline_dead_letters") == 7
+
+
+def test_names_that_keep_changing_do_not_make_series_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journey_metrics, "MAX_SERIES", 3)
+    journeys = JourneyMetrics()
+    for number in range(10):
+        journeys.settled(settled(DELIVERED, 1, f"stop {number}"), 101.0)
+    assert journeys.outcomes["delivered", OTHER, ""] == 7
+    assert sum(journeys.outcomes.values()) == 10
+    assert len(journeys.rule_hits) == 4
+    assert sum(journeys.rule_hits.values()) == 20
+
+
+async def exported(start: Start) -> set[str]:
+    """Return the names of all metrics of our own, as they are queried."""
+    one = await start()
+    journeys = one.app.bus.metrics.journeys
+    journeys.settled(settled(DELIVERED, 1, "log"), 101.0)
+    journeys.decided["conductor"] += 1
+    one.app.bus.metrics.sent("arrivals", 1, 1)
+    one.app.bus.metrics.handed_on("arrivals", 1)
+    return {name for name, _ in await samples(one) if OWN.fullmatch(name) and not name.endswith("_created")}
+
+
+async def test_every_metric_is_described_and_no_other(start: Start) -> None:
+    names = {re.sub(r"(?<=_seconds)_(bucket|sum|count)$", "", name) for name in await exported(start)}
+    assert set(re.findall(r"^\| `(metroline_\w+)", PAGE, re.MULTILINE)) == names
+
+
+async def test_every_metric_that_an_alert_asks_for_exists(start: Start) -> None:
+    groups: list[Any] = yaml.safe_load(ALERTS.read_text("utf-8"))["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    asked = {name for rule in rules for name in OWN.findall(rule["expr"])}
+    assert asked
+    assert asked <= await exported(start)
+    for rule in rules:
+        assert f"`{rule['alert']}`" in PAGE
+
+
+def test_the_alerts_are_raised_when_they_should_be() -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    tests = ALERTS.with_name("alerts_test.yml")
+    done = subprocess.run(["promtool", "test", "rules", str(tests)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
