@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import threading
+from typing import Any
 
 import faust
 
+from metroline.app.logs import LogFormat, dress
 from metroline.routing.errors import MetrolineError
 
 CRASHED = "We experienced a crash!"
@@ -26,17 +28,30 @@ class FaustWorker(faust.Worker):
     refusal: MetrolineError | None = None
     """The error that ended the worker, for its caller to report."""
 
+    def __init__(self, *args: Any, log_format: LogFormat = "text", **kwargs: Any) -> None:
+        """Take the format of the log besides the arguments of Faust's worker."""
+        super().__init__(*args, **kwargs)
+        self.log_format = log_format
+
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
         """Handle SIGTERM and Ctrl-C. A worker that does not stop in time waits for brokers that do not answer."""
         timer = threading.Timer(STOP_SECONDS, _give_up)
         timer.daemon = True
         timer.start()
+        log.info("the worker stops on %s", signal.name)
         super()._schedule_shutdown(signal)
 
+    async def on_startup_finished(self) -> None:
+        """Log that the worker runs."""
+        await super().on_startup_finished()
+        log.info("the worker has joined its group and recovered its tables")
+
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
-        super().on_setup_root_logger(logger, level)
+        """Replace what Faust does here: its spinner on the terminal makes every debug message, also those not shown."""
+        self.spinner = None
         for handler in logger.handlers:
             handler.addFilter(self._is_news)
+            dress(handler, self.log_format, level)
 
     def _is_news(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.provisioning import Provisioning
 from metroline.app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,13 @@ class LineApp(faust.App):
     async def on_start(self) -> None:
         """Provision the topics and refuse conflicting roles, before anything subscribes."""
         await super().on_start()
+        log.info(
+            "worker %s starts: line %s, role %s, strategy %s",
+            self.conf.canonical_url,
+            self.line.name,
+            self.role.name,
+            self.settings.routing_strategy,
+        )
         await self._worker.provisioning.run()
         services = (self.heartbeat, self.partitions, self.on_ramp, self.waiting_rooms, self.stall_watch)
         for service in services:

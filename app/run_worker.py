@@ -12,6 +12,7 @@ from contextlib import suppress
 from metroline.agents.services.line import Line
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.local.ports import check_free
+from metroline.app.logs import log_as_json
 from metroline.app.provisioning import provision
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
@@ -26,6 +27,8 @@ M_ARENA_MAX = -8
 def run_worker(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C. Raise a `MetrolineError` if the worker cannot start."""
     _share_one_heap()
+    if settings.log_format == "json":
+        log_as_json(logging.getLevelNamesMapping()[settings.log_level.upper()])
     check_free(settings.web_bind, settings.web_port, "WEB_PORT: the port")
     line = Line.load(settings.line)
     if settings.played(line).stops:
@@ -41,7 +44,13 @@ def run_worker(settings: Settings) -> None:
     app = create_app(settings, limits)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     _calm_garbage_collection()
-    worker = FaustWorker(app, loglevel=settings.log_level.upper(), quiet=True, redirect_stdouts=False)
+    worker = FaustWorker(
+        app,
+        loglevel=settings.log_level.upper(),
+        log_format=settings.log_format,
+        quiet=True,
+        redirect_stdouts=False,
+    )
     try:
         worker.execute_from_commandline()
     except SystemExit as end:

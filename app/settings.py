@@ -148,7 +148,10 @@ class Settings(BaseSettings):
     metroline_token_file: Path | None = None
     """File with the token, in place of `METROLINE_TOKEN`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Minimum level of the messages that a worker logs."""
+    """Minimum level of the messages that a worker logs. With `debug`, nothing is left out."""
+    log_format: Literal["text", "json"] = "text"
+    """Format of a worker's log: lines of text, or one JSON object a line with time, level, logger, message and, for an
+    error, traceback."""
 
     @classmethod
     def read(cls, **overrides: Any) -> Self:

@@ -20,8 +20,8 @@ Workers and the command `metroline` read their settings from environment variabl
 not set. Times are in seconds and sizes in bytes. A value that cannot be used stops the program with exit code 2 and a
 message that names the variable.
 
-All workers of a line should have the same values, apart from `ROLE`, `ROUTING_STRATEGY`, the web settings and
-`LOG_LEVEL`.
+All workers of a line should have the same values, apart from `ROLE`, `ROUTING_STRATEGY`, the web settings, `LOG_LEVEL`
+and `LOG_FORMAT`.
 """
 
 CLOSING = """\
@@ -60,7 +60,15 @@ TOPICS = {
         "broker_password_file",
     ),
     "Lookups": ("lookup_dir",),
-    "Web server and log": ("web_bind", "web_port", "web_host", "metroline_token", "metroline_token_file", "log_level"),
+    "Web server and log": (
+        "web_bind",
+        "web_port",
+        "web_host",
+        "metroline_token",
+        "metroline_token_file",
+        "log_level",
+        "log_format",
+    ),
 }
 """The headings of the page, in order, with the fields below each."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import click
@@ -13,6 +14,9 @@ from metroline.agents.services.line import Line
 from metroline.app.cli.options import line_option
 from metroline.app.run_worker import run_worker
 from metroline.app.settings import Settings
+from metroline.routing.errors import MetrolineError
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -24,7 +28,14 @@ def worker() -> None:
     \b
     Example: BROKER_URL=kafka://kafka:9092 LINE=lines/orders ROLE=router metroline worker
     """
-    run_worker(Settings.read())
+    settings = Settings.read()
+    try:
+        run_worker(settings)
+    except MetrolineError as error:
+        if settings.log_format != "json":
+            raise
+        log.critical("%s", error)
+        raise SystemExit(error.exit_code) from None
 
 
 @click.command("hand-over")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -96,3 +97,23 @@ async def test_a_setting_that_cannot_be_used_is_one_line(depot: Depot, variables
     assert worker.child.exit_code in (1, 2)
     assert lines[-1].startswith(f"error: {told}")
     assert not [line for line in lines if "Traceback" in line]
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+async def test_a_log_as_json_ends_with_the_reason_as_json(depot: Depot) -> None:
+    last = json.loads(await depot.refused(BROKER_URL="kafka://127.0.0.1:1", LOG_FORMAT="json"))
+    assert last["level"] == "critical"
+    assert last["message"].startswith("no Kafka broker answers at 127.0.0.1:1")
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+async def test_every_line_of_a_log_as_json_is_an_object(depot: Depot) -> None:
+    worker = depot.start(LOG_FORMAT="json")
+    await depot.until(lambda: worker.get("/health/ready") is not None)
+    await depot.stop(worker)
+    lines = [json.loads(line) for line in worker.child.log.read_text().splitlines()]
+    assert all(line.keys() >= {"time", "level", "logger", "message"} for line in lines)
+    told = [line["message"] for line in lines]
+    assert told[0].endswith("role all, strategy signpost")
+    assert "the worker has joined its group and recovered its tables" in told
+    assert len(told) < 15, told

@@ -15,6 +15,9 @@ from tests.support.brokers import running_kafka
 from tests.support.depot import SERVICES, Depot, numbered
 from tests.support.health import Health, health, metrics
 
+MAX_LINES = 60
+"""Lines that a worker may log about a broker that is away for some ten seconds, and about its return."""
+
 STUCK = """
 import metroline.agents.kafka.stall_watch as watch
 from metroline.agents.kafka.group_thread import GroupThread
@@ -116,6 +119,7 @@ async def test_a_frozen_broker_makes_a_worker_not_ready_but_no_case_for_a_restar
         worker = depot.start()
         try:
             await depot.until(lambda: is_healthy(worker, "/health/ready"))
+            lines_before = len(worker.child.log.read_text().splitlines())
             os.kill(broker.pid, signal.SIGSTOP)
             try:
                 await depot.until(lambda: is_unhealthy(worker, "/health/ready"), 30)
@@ -127,6 +131,10 @@ async def test_a_frozen_broker_makes_a_worker_not_ready_but_no_case_for_a_restar
             await depot.push(numbered(range(0, 20, 2)))
             await depot.settled(10)
             assert await depot.counts() == {Ending.DELIVERED: 10}
+            log = worker.child.log.read_text()
+            assert len(log.splitlines()) - lines_before < MAX_LINES, log
+            assert "+---" not in log, "Faust's tables"
+            assert "NotLeaderForPartition" not in log, "clients mend it within a moment"
         finally:
             depot.end()
 

@@ -1,0 +1,137 @@
+"""The log of a worker: one line for each fact, as text or as JSON."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Literal
+
+import orjson
+
+LogFormat = Literal["text", "json"]
+
+REPEAT_SECONDS = 10.0
+"""Time in which lines that differ by numbers alone are logged once."""
+
+GRACE_SECONDS = 5.0
+"""Time for which an error that clients mend by themselves is not logged."""
+
+MAX_KINDS = 1_000
+"""Number of kinds of lines that are remembered."""
+
+MENDED = re.compile(
+    r"NotLeaderForPartition|UnknownTopicOrPartition|LeaderNotAvailable|CoordinatorNotAvailable|"
+    r"NotCoordinator|CoordinatorLoadInProgress|GroupLoadInProgress"
+)
+"""Errors of a broker whose topics or groups have just been created or are moving."""
+
+LIBRARIES = ("aiokafka", "faust", "mode")
+"""Libraries of which only warnings are logged, unless LOG_LEVEL is debug. Faust draws tables of its partitions."""
+
+STEPS = re.compile(r"\[\^-*[^]]*\]: (Starting|Stopping|-Stopped|Flush|Shutting down|Gathering|Closing|Signal received)")
+"""What Faust says for each of the services that a worker consists of."""
+
+DIGITS = re.compile(r"\d+")
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a line as a JSON object: `time` in UTC, `level`, `logger`, `message` and, for an error, `traceback`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object as text without line breaks."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        line = {
+            "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _clean(record.getMessage().strip()),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            line["traceback"] = _clean(self.formatException(record.exc_info))
+        return orjson.dumps(line).decode()
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Lines that differ by numbers alone. Times are in seconds of the filter's clock."""
+
+    began_at: float
+    """Time of the first line that no pause of `REPEAT_SECONDS` separates from the last one."""
+    seen_at: float
+    logged_at: float = float("-inf")
+    left_out: int = 0
+
+
+class NewsFilter(logging.Filter):
+    """Lets through what is news: no steps of Faust, and no line that was logged a moment ago.
+
+    A line after others that were left out says how many they were.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` returns seconds since any moment."""
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[str, int, str], _Kind] = {}
+        self._lock = Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line is logged; note in its message how many were left out before it."""
+        library, _, _ = record.name.partition(".")
+        message = record.getMessage()
+        if record.levelno <= logging.INFO and (library in LIBRARIES or STEPS.match(message)):
+            return False
+        if record.levelno >= logging.CRITICAL:
+            return True
+        is_mended = library in LIBRARIES and MENDED.search(message) is not None
+        with self._lock:
+            left_out = self._count((record.name, record.levelno, DIGITS.sub("#", message)), is_mended)
+        if left_out:
+            record.msg, record.args = f"{message} ({left_out} more like this were left out)", ()
+        if is_mended:
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return left_out is not None
+
+    def _count(self, key: tuple[str, int, str], is_mended: bool) -> int | None:
+        """Return the number of lines that were left out before this one; None if it is left out, too."""
+        now = self._clock()
+        kind = self._kinds.pop(key, None) or _Kind(now, now)
+        self._kinds[key] = kind  # at the end: the first one is the one that was seen longest ago
+        if len(self._kinds) > MAX_KINDS:
+            del self._kinds[next(iter(self._kinds))]
+        if now - kind.seen_at > REPEAT_SECONDS:
+            kind.began_at = now
+        kind.seen_at = now
+        if is_mended and now - kind.began_at < GRACE_SECONDS:
+            return None
+        if now - kind.logged_at < REPEAT_SECONDS:
+            kind.left_out += 1
+            return None
+        left_out, kind.left_out, kind.logged_at = kind.left_out, 0, now
+        return left_out
+
+
+def dress(handler: logging.Handler, log_format: LogFormat, level: int) -> None:
+    """Have a handler write in this format, and only what is news unless the level is DEBUG."""
+    if log_format == "json":
+        handler.setFormatter(JsonFormatter())
+    if level > logging.DEBUG:
+        handler.addFilter(NewsFilter())
+
+
+def log_as_json(level: int) -> None:
+    """Log as JSON from now on, before Faust sets up its own log."""
+    handler = logging.StreamHandler(sys.stderr)
+    dress(handler, "json", level)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def _clean(text: str) -> str:
+    """Replace surrogates, which JSON cannot hold."""
+    return text.encode(errors="replace").decode()
