@@ -35,7 +35,7 @@ LIBRARIES = ("aiokafka", "faust", "mode")
 """Libraries of which only warnings are logged, unless LOG_LEVEL is debug. Faust draws tables of its partitions."""
 
 STEPS = re.compile(r"\[\^-*[^]]*\]: (Starting|Stopping|-Stopped|Flush|Shutting down|Gathering|Closing|Signal received)")
-"""What Faust says for each of the services that a worker consists of."""
+"""Lines in which Faust tells what it does with each of the services of which a worker consists."""
 
 DIGITS = re.compile(r"\d+")
 

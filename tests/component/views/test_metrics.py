@@ -17,6 +17,7 @@ from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import DELIVERED, Cause, Outcome
+from tests.support.brokers import unavailable
 from tests.support.project import ROOT
 from tests.support.web_worker import Start, WebWorker, share
 
@@ -131,7 +132,7 @@ async def test_every_metric_that_an_alert_asks_for_exists(start: Start) -> None:
 
 def test_the_alerts_are_raised_when_they_should_be() -> None:
     if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
+        unavailable("promtool is not installed (Debian: prometheus)")
     tests = ALERTS.with_name("alerts_test.yml")
     done = subprocess.run(["promtool", "test", "rules", str(tests)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
