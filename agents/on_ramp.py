@@ -6,11 +6,12 @@ rests leaves at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from aiokafka import TopicPartition
+from confluent_kafka import Message
 
 from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.bus import Bus
@@ -26,6 +27,7 @@ from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.entry import enter
+from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import SEVERAL, Origin
 from metroline.routing.strategies import Strategy
 
@@ -123,6 +125,7 @@ class OnRamp(BatchConsumer):
 
     def _departures(self, fetched: Fetched, offsets: Mapping[TopicPartition, list[int]]) -> Departures:
         """Return the records of messages with their first steps. Those of all partitions begin together."""
+        together = list(chain.from_iterable(fetched.values()))
         numbers = [partition.partition for partition, messages in fetched.items() for _ in messages]
         is_one = len(fetched) == 1
         origin = Origin(source_origin(self.epoch), numbers[0] if is_one else SEVERAL)
@@ -130,11 +133,12 @@ class OnRamp(BatchConsumer):
         enter(
             departures,
             list(chain.from_iterable(offsets.values())),
-            [message.value() for messages in fetched.values() for message in messages],
+            [message.value() for message in together],
             self.strategy,
             self.rules.rule_tables,
             self.clock(),
             None if is_one else numbers,
+            _metadata(together),
         )
         return departures
 
@@ -182,3 +186,12 @@ class OnRamp(BatchConsumer):
             f"{partition.topic}[{partition.partition}] was read up to offset {reached} and has been created "
             f"again since: set SOURCE_EPOCH to {self.epoch + 1} to distinguish its records from the old ones"
         )
+
+
+def _metadata(messages: Sequence[Message]) -> Metadata:
+    """Return the metadata of source messages."""
+    return Metadata.of(
+        [message.key() for message in messages],
+        cast("list[list[tuple[str, bytes | None]] | None]", [message.headers() for message in messages]),
+        [message.timestamp()[1] for message in messages],
+    )

@@ -3,6 +3,7 @@
 from metroline.agents.lookups import lookup
 from metroline.agents.services.lookup_table import lookup_table
 from metroline.agents.services.service import Record, service
+from metroline.routing.meta import Meta
 from metroline.routing.outcome import Drop, Retry
 
-__all__ = ["Drop", "Record", "Retry", "lookup", "lookup_table", "service"]
+__all__ = ["Drop", "Meta", "Record", "Retry", "lookup", "lookup_table", "service"]

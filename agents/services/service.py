@@ -11,11 +11,12 @@ from typing import Any, TypeVar, overload
 
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
+from metroline.routing.meta import Meta
 from metroline.routing.outcome import Drop, Retry
 
 Record = dict[str, Any]
 Handler = Callable[..., Any]
-"""A function that takes a record and, if it has a parameter `id`, the id of the record."""
+"""A function that takes a record and, if it has parameters of these names, its `id` and its `meta`."""
 
 Answer = Mapping[str, Any] | Drop | Retry
 """The answer of a service: a dict, which may be typed as a `TypedDict`, or `Drop` or `Retry`."""
@@ -46,6 +47,8 @@ class Service:
     """True if later records of a partition wait for a failed one; a string limits this to one value of that field."""
     takes_id: bool = False
     """True if the function has a parameter `id`."""
+    takes_meta: bool = False
+    """True if the function has a parameter `meta`."""
     reads: frozenset[str] | None = None
     """The top-level fields that the function receives; None for the whole record."""
 
@@ -54,21 +57,32 @@ class Service:
         """True if the function is called directly in the event loop: it is neither async nor blocking."""
         return not self.is_async and not self.is_blocking
 
-    def handler_of(self, id: str) -> Callable[[Record], Any]:
-        """Return the function to be called with the record that has this id."""
-        return partial(self.handler, id=id) if self.takes_id else self.handler
+    @property
+    def is_told_source(self) -> bool:
+        """True if the function receives more than the record: its id or its metadata."""
+        return self.takes_id or self.takes_meta
 
-    def handler_of_whole(self, id: str) -> Callable[[Record], Any]:
+    def handler_of(self, id: str, meta: Meta | None) -> Callable[[Record], Any]:
+        """Return the function to be called with the record that has this id and this metadata.
+
+        `meta` is needed only if the function has a parameter `meta`.
+        """
+        told: dict[str, Any] = {"id": id} if self.takes_id else {}
+        if self.takes_meta:
+            told["meta"] = meta
+        return partial(self.handler, **told) if told else self.handler
+
+    def handler_of_whole(self, id: str, meta: Meta) -> Callable[[Record], Any]:
         """Return a function that takes the whole record with this id and returns the whole record.
 
         It passes only the fields `reads` to the service and merges the result into the record. For an async service,
         return the service itself.
         """
         if self.reads is None or self.is_async:
-            return self.handler_of(id)
+            return self.handler_of(id, meta)
         from metroline.routing.records.service_view import SelectedFields  # loads msgspec, which takes long
 
-        part, handler = SelectedFields(self.reads), self.handler_of(id)
+        part, handler = SelectedFields(self.reads), self.handler_of(id, meta)
 
         def handle_whole(record: Record) -> Any:
             result = handler(part.handed(record))
@@ -126,7 +140,8 @@ def service(
     the line. A record that is tried again, dropped or dead is the record as it came to the stop.
 
     If the function has another parameter called `id`, it receives the id of the record. The id is the same each time
-    that the record is delivered, so that side effects can be made idempotent with it.
+    that the record is delivered, so that side effects can be made idempotent with it. A parameter called `meta`
+    receives a `Meta`: key, headers, timestamp, topic, partition and offset of the record's source message.
 
     The decorator returns the function itself, so that tests can call it directly. It can be used without parameters.
 
@@ -164,11 +179,23 @@ def service(
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
-        takes_id = "id" in list(inspect.signature(function).parameters)[1:]
+        told = list(inspect.signature(function).parameters)[1:]
         fields = None if reads is None else frozenset(reads)
         if fields is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in fields)):
             raise InvalidLine(f"service {stop!r}: reads must be a list of names of fields, not {reads!r}")
-        marked = Service(stop, function, concurrency, is_async, blocking, retries, no_retry, ordered, takes_id, fields)
+        marked = Service(
+            stop,
+            function,
+            concurrency,
+            is_async,
+            blocking,
+            retries,
+            no_retry,
+            ordered,
+            takes_id="id" in told,
+            takes_meta="meta" in told,
+            reads=fields,
+        )
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
 

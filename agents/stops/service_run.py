@@ -13,6 +13,7 @@ from metroline.agents.stops.threads import ThreadRunner
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.journeys.answers import Answers, StopPolicy
 from metroline.routing.messages.record_ids import Origin, id_text
+from metroline.routing.messages.segment import meta_of
 from metroline.routing.records.field_sets import NOTHING
 from metroline.routing.records.service_view import Opened
 
@@ -31,13 +32,16 @@ class ServiceRun:
         origin: Origin,
         answers: Answers,
         handling: HandlingTime,
+        source: str,
     ) -> None:
+        """Take the records in `answers`, which came from the topic `source`."""
         self.service = service
         self.policy = policy
         self.threads = threads
         self.origin = origin
         self.answers = answers
         self.handling = handling
+        self.source = source
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -79,7 +83,7 @@ class ServiceRun:
 
     def _run_on(self, opened: Sequence[Opened], clock: Callable[[], float], until: float) -> None:
         """Call a plain service on at least one record, and on the others until the time `until` of the clock."""
-        answers, handler, takes_id = self.answers, self.service.handler, self.service.takes_id
+        answers, handler, is_told = self.answers, self.service.handler, self.service.is_told_source
         has_plan = answers.plan_fields != NOTHING
         for known, handed in opened:
             place = answers.taken
@@ -87,7 +91,7 @@ class ServiceRun:
             if has_plan:
                 answers.note_plan_fields(place, known)
             try:
-                result = handler(handed) if not takes_id else self._handler(place)(handed)
+                result = handler(handed) if not is_told else self._handler(place)(handed)
             except BaseException as error:  # whatever a service raises, even SystemExit, is a failed attempt
                 if is_end_of_worker(error):
                     raise
@@ -105,7 +109,7 @@ class ServiceRun:
             return
         known, handed = opened
         answers.note_plan_fields(place, known)
-        handler = self._handler(place) if self.service.takes_id else self.service.handler
+        handler = self._handler(place) if self.service.is_told_source else self.service.handler
         began = time.perf_counter()
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -133,7 +137,8 @@ class ServiceRun:
         segment, origin = self.answers.segment, self.origin
         if segment.partitions is not None:
             origin = Origin(origin.name, segment.partitions[place])
-        return self.service.handler_of(id_text(origin, segment.ids[place]))
+        meta = meta_of(origin, segment, place, self.source) if self.service.takes_meta else None
+        return self.service.handler_of(id_text(origin, segment.ids[place]), meta)
 
 
 def is_end_of_worker(error: BaseException) -> bool:

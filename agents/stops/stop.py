@@ -163,7 +163,15 @@ class Stop:
         for segment in envelope.segments:
             if admit(departures, segment, self.policy, self.clock()):
                 answers = Answers(self.service.name, segment, self._views.of, strategy, tables)
-                yield ServiceRun(self.service, self.policy, self._threads, envelope.origin, answers, self._handling)
+                yield ServiceRun(
+                    self.service,
+                    self.policy,
+                    self._threads,
+                    envelope.origin,
+                    answers,
+                    self._handling,
+                    self.bus.topics.source,
+                )
 
     def _depart(self, departures: Departures, run: ServiceRun, places: Sequence[int]) -> None:
         depart(departures, run.answers, self.policy, self.clock(), self.jitter, places=places)

@@ -15,6 +15,7 @@ from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.line_map.text import text_map
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.departures import Limits
+from metroline.routing.meta import Meta
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.explain import explain as explain_way
 from metroline.routing.rules.network import Network
@@ -22,6 +23,9 @@ from metroline.routing.rules.table import RulesTable
 
 if TYPE_CHECKING:
     from metroline.app.provisioning import Inspection
+
+EXPLAINED_META = Meta(None, {}, None, "explained", 0, 0)
+"""The metadata of an explained record, which comes from a file."""
 
 
 class UnknownLine(UsageError):
@@ -160,7 +164,7 @@ def _handlers(line: str | None) -> dict[str, Any]:
         return {}
     loaded = Line.load(line)
     prepare_lookups(loaded)
-    return {name: service.handler_of_whole("explained") for name, service in loaded.services.items()}
+    return {name: service.handler_of_whole("explained", EXPLAINED_META) for name, service in loaded.services.items()}
 
 
 def _print(step: Explained) -> None:

@@ -11,6 +11,7 @@ import orjson
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
 from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import RecordId, id_text
 from metroline.routing.outcome import Cause, Ending, Outcome
 
@@ -73,6 +74,7 @@ class Letter:
     def as_json(self) -> dict[str, Any]:
         """Return everything that is known about the letter."""
         segment = self.envelope.segments[0]
+        metadata = segment.metadata or Metadata()
         return {
             "id": self.id,
             "group": self.group,
@@ -87,6 +89,8 @@ class Letter:
             "attempts": list(segment.attempts.causes) if segment.attempts else [],
             "replays": [replay._asdict() for replay in segment.replays],
             "record": orjson.loads(self.line),
+            "key": _shown(metadata.key_of(0)),
+            "headers": [[name, _shown(value)] for name, value in metadata.headers_of(0)],
         }
 
 
@@ -114,3 +118,8 @@ class Group:
             "example": self.letters[0].id,
             "reason": self.reason,
         }
+
+
+def _shown(value: bytes | None) -> str | None:
+    """Return a key or the value of a header as text."""
+    return None if value is None else value.decode(errors="replace")

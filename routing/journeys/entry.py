@@ -9,6 +9,7 @@ from metroline.routing.addresses import SOURCE
 from metroline.routing.journeys.dead_letters import kept
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.messages.itinerary import Decision, NextStep
+from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
@@ -31,11 +32,12 @@ def enter(
     rule_tables: RuleTables,
     now: float,
     partitions: Sequence[int] | None = None,
+    metadata: Metadata | None = None,
 ) -> None:
     """Add the records of source messages to `departures`; a line that is not a record ends as a dead letter.
 
     `values[i]` is the value of the message at `offsets[i]` of the partition; `now` is in seconds since the epoch.
-    If the messages come from several partitions, `partitions[i]` is that of each.
+    If the messages come from several partitions, `partitions[i]` is that of each. `metadata` is that of the messages.
     """
     batch = _Batch(strategy, rule_tables)
     each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
@@ -45,7 +47,9 @@ def enter(
     if partitions is not None:
         per_message = zip(partitions, batch.counts, strict=True)
         of_each = tuple(chain.from_iterable(repeat(partition, count) for partition, count in per_message))
-    segment = Segment(tuple(batch.ids), tuple(batch.lines), now, partitions=of_each)
+    if metadata is not None and len(batch.ids) > len(offsets):
+        metadata = metadata.repeated(batch.counts)
+    segment = Segment(tuple(batch.ids), tuple(batch.lines), now, partitions=of_each, metadata=metadata)
     departures.add_each(segment, batch.next_steps, ON_RAMP)
 
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from metroline.routing.errors import MalformedEnvelope, MetrolineError
 from metroline.routing.messages.header_checks import natural, text
+from metroline.routing.messages.metadata import joined as joined_metadata
 from metroline.routing.messages.record_ids import SEVERAL, Origin
 from metroline.routing.messages.segment import Segment, decode_segments, encode_segment
 
@@ -155,10 +156,11 @@ def join(envelopes: Sequence[Envelope]) -> Envelope:
     for envelope in envelopes:
         partition = envelope.origin.partition
         for segment in envelope.segments:
-            past = replace(segment, ids=(), lines=()), type(segment.request)  # requests of two kinds may be equal
-            place = places.get(past, -1)
+            past = replace(segment, ids=(), lines=(), metadata=None)
+            key = past, type(segment.request)  # requests of two kinds may be equal
+            place = places.get(key, -1)
             if place < latest.get(partition, 0):  # none, or others of the partition follow it
-                place = places[past] = len(joined)
+                place = places[key] = len(joined)
                 joined.append([])
             joined[place].append((partition, segment))
             latest[partition] = place
@@ -172,6 +174,7 @@ def _as_one(parts: Sequence[tuple[int, Segment]]) -> Segment:
         ids=tuple(chain.from_iterable(segment.ids for _, segment in parts)),
         lines=tuple(chain.from_iterable(segment.lines for _, segment in parts)),
         partitions=tuple(partition for partition, segment in parts for _ in segment.ids),
+        metadata=joined_metadata([(segment.metadata, len(segment.ids)) for _, segment in parts]),
     )
 
 
@@ -202,9 +205,9 @@ def _split(segment: Segment, max_bytes: int, max_records: int) -> Iterator[tuple
         yield segment, whole
         return
     first, size = 0, 0
-    for place, line in enumerate(segment.lines):
-        if place > first and (size + len(line) + 1 > max_bytes or place - first >= max_records):
+    for place, own in enumerate(segment.sizes()):
+        if place > first and (size + own > max_bytes or place - first >= max_records):
             yield segment.part(range(first, place)), size
             first, size = place, 0
-        size += len(line) + 1
+        size += own
     yield segment.part(range(first, len(segment.lines))), size

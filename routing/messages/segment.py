@@ -12,7 +12,9 @@ from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import MetrolineError
 from metroline.routing.messages.header_checks import natural, seconds, stop_name, text, text_or_none
 from metroline.routing.messages.itinerary import Itinerary, Provenance
-from metroline.routing.messages.record_ids import RecordId, decode_ids
+from metroline.routing.messages.metadata import NO_TIMESTAMP, Metadata, decode_metadata
+from metroline.routing.messages.record_ids import Origin, RecordId, decode_ids
+from metroline.routing.meta import Meta
 from metroline.routing.outcome import Cause, Ending, Outcome, ServiceError
 
 REPLAY, DISCARD = "replay", "discard"
@@ -87,6 +89,8 @@ class Segment(Struct, frozen=True):
     """In a message that asks the arrivals to reopen dead letters, the request."""
     partitions: tuple[int, ...] | None = None
     """The partition of each record, if their envelope holds records of several partitions; None otherwise."""
+    metadata: Metadata | None = None
+    """Keys, headers and timestamps of the source messages; None if these had none of them."""
 
     @property
     def last_stop(self) -> str:
@@ -107,6 +111,7 @@ class Segment(Struct, frozen=True):
             ids=tuple([self.ids[i] for i in indexes]),
             lines=tuple([self.lines[i] for i in indexes]),
             partitions=None if self.partitions is None else tuple([self.partitions[i] for i in indexes]),
+            metadata=None if self.metadata is None else self.metadata.part(indexes),
         )
 
     def by_partition(self) -> Iterator[tuple[int, Segment]]:
@@ -127,8 +132,29 @@ class Segment(Struct, frozen=True):
         return replace(self, history=history, lines=self.lines if lines is None else lines)
 
     def size(self) -> int:
-        """Return the size of the records in bytes, with one newline each."""
-        return sum(map(len, self.lines)) + len(self.lines)
+        """Return the size of the records in bytes, with one newline each and with their keys and headers."""
+        more = self.metadata and self.metadata.sizes(len(self.ids))
+        return sum(map(len, self.lines)) + len(self.lines) + sum(more or ())
+
+    def sizes(self) -> Sequence[int]:
+        """Return the size of each record, as counted by `size`."""
+        sizes = [len(line) + 1 for line in self.lines]
+        more = self.metadata and self.metadata.sizes(len(self.ids))
+        return [size + own for size, own in zip(sizes, more, strict=True)] if more else sizes
+
+
+def meta_of(origin: Origin, segment: Segment, place: int, topic: str) -> Meta:
+    """Return the metadata of the record at an index of a segment, which came from this partition of a source topic."""
+    metadata, record = segment.metadata or Metadata(), segment.ids[place]
+    at = metadata.timestamp_of(place)
+    return Meta(
+        metadata.key_of(place),
+        dict(metadata.headers_of(place)),
+        None if at == NO_TIMESTAMP else at / 1_000,
+        topic,
+        origin.partition,
+        record if isinstance(record, int) else record[0],
+    )
 
 
 def encode_segment(segment: Segment) -> dict[str, Any]:
@@ -151,6 +177,8 @@ def encode_segment(segment: Segment) -> dict[str, Any]:
         encoded["replays"] = [tuple(replay) for replay in segment.replays]
     if segment.request is not None:
         encoded["request"] = (REPLAY if isinstance(segment.request, ReplayRequest) else DISCARD, *segment.request)
+    if segment.metadata is not None:
+        encoded |= segment.metadata.encode()
     return encoded
 
 
@@ -186,6 +214,7 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             natural(encoded.get("generation", 0)),
             tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
             _request(encoded),
+            metadata=decode_metadata(encoded, len(ids)),
         )
         start = end
     if start != len(lines) or not data:

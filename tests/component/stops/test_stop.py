@@ -11,7 +11,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from metroline import Drop, Retry, service
+from metroline import Drop, Meta, Retry, service
 from metroline.agents.services.service import Record
 from metroline.agents.stops.stop import Stop
 from metroline.routing.errors import InvalidLine
@@ -19,6 +19,7 @@ from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Itinerary, Provenance
+from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.segment import Visit
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.table import RulesTable
@@ -535,3 +536,31 @@ async def test_a_line_that_is_no_record_is_a_dead_letter(bench: Bench) -> None:
         5: "malformed_record",
         6: "malformed_record",
     }
+
+
+async def test_a_record_keeps_the_metadata_of_its_source_message_and_a_service_may_see_it(bench: Bench) -> None:
+    def note(record: Record, id: str, meta: Meta) -> Record:
+        if record["size"] == 2:
+            raise ValueError("again")
+        name = meta.headers["n"] or b""
+        return record | {"seen": [id, meta.key and meta.key.decode(), name.decode(), meta.timestamp, meta.offset]}
+
+    keys, names = (b"a", None, b"c", None), (b"0", b"1", b"2", b"3")
+    metadata = Metadata(keys, tuple((("n", name),) for name in names), (1_000, 2_000, 3_000, 4_000))
+    records = [{"size": 1}, {"size": 20}, {"size": 2}, {"size": 3}]
+    policy = RetryPolicy(attempts=2, backoff=10.0)
+    stop = bench.stop(note, takes_id=True, takes_meta=True, retry_policy=policy)
+    await bench.complete(stop.handle, envelope(*records, metadata=metadata))
+
+    left = [
+        (orjson.loads(line)["seen"] if b"seen" in line else None, own.key_of(place), own.headers_of(place))
+        for segment in segments_of(bench.producer.sent)
+        for own in [segment.metadata or Metadata()]
+        for place, line in enumerate(segment.lines)
+    ]
+    assert sorted(left, key=lambda one: one[2]) == [
+        (["source-0-0", "a", "0", 1.0, 0], b"a", (("n", b"0"),)),
+        (["source-0-1", None, "1", 2.0, 1], None, (("n", b"1"),)),
+        (None, b"c", (("n", b"2"),)),
+        (["source-0-3", None, "3", 4.0, 3], None, (("n", b"3"),)),
+    ]

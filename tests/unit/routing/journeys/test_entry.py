@@ -7,6 +7,7 @@ import pytest
 
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.entry import enter
+from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Ending
@@ -23,10 +24,12 @@ def entered(
     strategy: str = "signpost",
     first: int = 0,
     tables: RuleTables = RuleTables(TO_A, TO_A),  # noqa: B008  # a frozen value
+    metadata: Metadata | None = None,
 ) -> dict[str, list[Segment]]:
     """Return the segments that leave the on-ramp, by address; the offsets of the messages count from `first`."""
     departures = Departures(strategy, Origin("source", 0))
-    enter(departures, range(first, first + len(values)), values, STRATEGIES[strategy], tables, now=5.0)
+    offsets = range(first, first + len(values))
+    enter(departures, offsets, values, STRATEGIES[strategy], tables, now=5.0, metadata=metadata)
     return departures.by_address
 
 
@@ -54,6 +57,22 @@ def test_lines_of_a_message_are_records_with_their_place_in_it() -> None:
     left = entered(b"\n".join(orjson.dumps({"size": size}) for size in range(49)) + b"\n\n", b'{"size":9}')
 
     assert list(records(left["service.a"])) == [*((0, index, 49) for index in range(49)), 1]
+
+
+@pytest.mark.parametrize("second", [b'{"size":3}\n{"size":4}', b'{"size":3}\nno record'])
+def test_all_records_of_a_message_have_its_key_and_headers_and_dead_ones_too(second: bytes) -> None:
+    metadata = Metadata.of([b"a", b"b"], [None, [("type", b"x")]], [1, 2])
+    left = entered(b'{"size":1}', second, metadata=metadata)
+
+    found = {
+        one: (own.key_of(place), own.headers_of(place), own.timestamp_of(place))
+        for segments in left.values()
+        for segment in segments
+        for own in [segment.metadata or Metadata()]
+        for place, one in enumerate(segment.ids)
+    }
+    of_second = (b"b", (("type", b"x"),), 2)
+    assert found == {0: (b"a", (), 1), (1, 0, 2): of_second, (1, 1, 2): of_second}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, Itinerary, Provenance
+from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import MAX_RECORDS_IN_MESSAGE, Origin, id_text
 from metroline.routing.messages.segment import Attempts, DiscardRequest, Replay, ReplayRequest, Segment, Visit
 from metroline.routing.outcome import DELIVERED, Cause, Ending, Outcome, ServiceError
@@ -53,6 +54,19 @@ def itineraries(draw: st.DrawFn) -> Itinerary:
     return Itinerary(version, tuple(leg() for _ in range(draw(st.integers(1, 3)))), draw(texts))
 
 
+header_values = st.none() | st.binary(max_size=4) | texts.map(str.encode)
+header_lists = st.lists(st.tuples(texts, header_values), min_size=1, max_size=2).map(tuple)
+
+
+@st.composite
+def metadata(draw: st.DrawFn, count: int) -> Metadata | None:
+    def of_each(one: st.SearchStrategy[Any]) -> Any:
+        return draw(st.none() | st.lists(one, min_size=count, max_size=count).map(tuple))
+
+    drawn = Metadata(of_each(header_values), of_each(st.none() | header_lists), of_each(st.integers(-1, 2**50)))
+    return None if drawn == Metadata() else drawn
+
+
 @st.composite
 def segments(draw: st.DrawFn) -> Segment:
     records = draw(st.lists(st.tuples(ids, lines), min_size=1, max_size=4))
@@ -69,6 +83,7 @@ def segments(draw: st.DrawFn) -> Segment:
         draw(st.integers(0, 3)),
         tuple(draw(st.lists(st.builds(Replay, times, texts, texts, maybe_texts), max_size=2))),
         draw(st.none() | requests),
+        metadata=draw(metadata(len(records))),
     )
 
 
