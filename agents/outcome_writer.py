@@ -12,12 +12,16 @@ from metroline.agents.outcome_recorder import OutcomeRecorder, Settled, Written
 from metroline.routing.addresses import DEAD_LETTERS, DELIVERED
 from metroline.routing.journeys.arrival import Settlement
 from metroline.routing.messages.envelope import Envelope, fitting, pack
+from metroline.routing.messages.plain import PlainMessage, plain_messages
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
 
 WRITE_SECONDS = 0.02
 """Time between two writes while much is settled."""
+
+MAX_TOGETHER = 500
+"""Maximum number of messages that are handed to the producer before other work may go on."""
 
 MAX_HELD_BYTES = 8 * 1024 * 1024
 """Bytes of records that are settled and not counted yet, at which outcomes are no longer taken in memory."""
@@ -32,11 +36,13 @@ class OutcomeWriter:
     After a crash between the two, the records are written again and counted once. In the opposite order they would be
     lost.
 
-    What is settled while the writer rests is written at once. Otherwise it is written together, in one message for the
-    records of a partition, after `WRITE_SECONDS` at most.
+    What is settled while the writer rests is written at once. Otherwise it is written together, after `WRITE_SECONDS`
+    at most.
     """
 
-    def __init__(self, recorder: OutcomeRecorder) -> None:
+    def __init__(self, recorder: OutcomeRecorder, *, is_packed: bool = False) -> None:
+        """`is_packed` has delivered records written in envelopes, as dead letters are, and not one a message."""
+        self.is_packed = is_packed
         self.bus = recorder.bus
         self.clock = recorder.clock
         self.recorder = recorder
@@ -112,10 +118,25 @@ class OutcomeWriter:
         groups: dict[tuple[str, Origin], list[Segment]] = {}
         for one in settled:
             groups.setdefault((one.envelope.strategy, one.origin), []).extend(one.settlement.fresh)
+        plain: list[PlainMessage] = []
         for (strategy, origin), fresh in groups.items():
             for ending, address in OUTCOME_TOPICS.items():
-                confirmations += await self._write_records(address, strategy, origin, _ending_as(ending, fresh))
+                ended = _ending_as(ending, fresh)
+                if ending is Ending.DELIVERED and not self.is_packed:
+                    plain += plain_messages(origin, ended)
+                else:
+                    confirmations += await self._write_records(address, strategy, origin, ended)
+        for first in range(0, len(plain), MAX_TOGETHER):
+            confirmations.append(await self._write_plain(plain[first : first + MAX_TOGETHER]))
         return Written(settled, confirmations, entries)
+
+    async def _write_plain(self, messages: Sequence[PlainMessage]) -> Confirmation:
+        """Write delivered records, one a message."""
+        size = sum([len(message.value) for message in messages])
+        self.bus.metrics.sent(DELIVERED, len(messages), size, messages=len(messages))
+        confirmation = await self.bus.produce_all(self.bus.topics.delivered, messages)
+        await self.bus.pacer.pause()
+        return confirmation
 
     async def _write_records(
         self, address: str, strategy: str, origin: Origin, segments: Sequence[Segment]

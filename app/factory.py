@@ -168,6 +168,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
             stop,
             settings.chaining,
             transport.is_member,
+            is_packed=settings.delivered_format == "packed",
         ),
         partitions=partitions,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     """With `on`, records go on in memory to the next stop, conductor, map maker or switch and to the arrivals, where
     this worker runs them. With `stops`, the outcome of every record is written to the topic of the arrivals, where
     its journey can be read. With `off`, every hop is a message on the bus."""
+    delivered_format: Literal["plain", "packed"] = "plain"
+    """With `plain`, each delivered record is a Kafka message of its own, with the key, headers and timestamp of its
+    source message. With `packed`, records are delivered in envelopes, which the on-ramp of another line takes apart."""
     role: str = "all"
     """Parts of the line that this worker runs: `all`, or on-ramp, router, arrivals and service:NAME, separated by
     commas."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from metroline.agents.delivery.handling import Handle, outcome_of
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.pacing import Pacer
-from metroline.agents.delivery.shipping import Producer, Shipment, Shipping
+from metroline.agents.delivery.shipping import JointShipment, Producer, Shipment, Shipping
 from metroline.agents.delivery.through_trains import ThroughTrains
 from metroline.agents.delivery.unit_of_work import Pack, UnitOfWork, WorkTime, confirmed_unit
-from metroline.agents.kafka.producer import Confirmation, TooLarge
+from metroline.agents.kafka.producer import Confirmation, KeyedMessage, TooLarge
 from metroline.agents.kafka.topics import Topics
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.dead_letters import too_large
@@ -134,6 +134,13 @@ class Bus:
         """Send a message repeatedly until a broker confirms it; return its confirmation."""
         unit, confirmation = confirmed_unit(self.work_time)
         await self._shipping.ship(Shipment(topic, partition, key, value, unit))
+        unit.release()
+        return confirmation
+
+    async def produce_all(self, topic: str, messages: Sequence[KeyedMessage]) -> Confirmation:
+        """Send messages repeatedly until the brokers confirm all of them; return the confirmation."""
+        unit, confirmation = confirmed_unit(self.work_time)
+        await self._shipping.ship(JointShipment(topic, messages, unit))
         unit.release()
         return confirmation
 

@@ -52,12 +52,12 @@ class WorkerMetrics:
     _read_at: float = 0.0
     _cpu: float = 0.0
 
-    def sent(self, address: str, records: int, size: int) -> None:
-        """Count a message with this number of records and this size in bytes."""
+    def sent(self, address: str, records: int, size: int, messages: int = 1) -> None:
+        """Count messages with this number of records and this size in bytes."""
         traffic = self.traffic.get(address)
         if traffic is None:
             traffic = self.traffic[address] = Traffic()
-        traffic.messages += 1
+        traffic.messages += messages
         traffic.records += records
         traffic.bytes += size
         self.tick()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from threading import Thread
 from typing import Any
 
@@ -72,11 +73,71 @@ ERRORS: dict[int, type[NotSent]] = {
     KafkaError._UNKNOWN_PARTITION: NoTopic,
 }
 
-Answer = tuple[Confirmation, int, KafkaError | None]
+Answer = tuple[Confirmation, int, NotSent | None]
+"""A confirmation, the size of what was sent, and the error if it was not."""
+
+KeyedMessage = tuple[bytes | None, bytes | None, int, int, list[tuple[str, str | bytes | None]]]
+"""A message with value, key, partition, timestamp (milliseconds since the epoch) and headers.
+
+With `BY_KEY` as partition, its key decides, as with Java's client. With `NOW` as timestamp, it gets the current time.
+"""
+
+BY_KEY, NOW = -1, 0
+
+MESSAGE_BYTES = 100
+"""Bytes that a message takes in addition to its value while it is unconfirmed."""
+
+
+class SomeNotSent(NotSent):
+    """Raised when some of several messages were not confirmed. It has those that may be sent again."""
+
+    def __init__(self, text: str, messages: Sequence[KeyedMessage]) -> None:
+        super().__init__(text)
+        self.messages = messages
+
+
+class _Together:
+    """Messages that were sent together, and the answers to them."""
+
+    __slots__ = ("_answered", "_done", "confirmation", "failed", "messages", "size")
+
+    def __init__(
+        self, messages: Sequence[KeyedMessage], confirmation: Confirmation, done: Callable[[Answer], None]
+    ) -> None:
+        """`done` is called with the answer to all of them."""
+        self.messages = messages
+        self.confirmation = confirmation
+        self.size = sum([len(message[0] or b"") for message in messages]) + MESSAGE_BYTES * len(messages)
+        self.failed: dict[int, KafkaError] = {}
+        self._done = done
+        self._answered = count(1)
+
+    def answer(self, place: int, error: KafkaError | None, _: Any = None) -> None:
+        """Note the answer to a message. Called in several threads, of which one gets the last number."""
+        if error is not None:
+            self.failed[place] = error
+        if next(self._answered) == len(self.messages):
+            self._done((self.confirmation, self.size, self._error()))
+
+    def _error(self) -> NotSent | None:
+        """Return the error with the messages to be sent again; None if all are confirmed."""
+        if not self.failed:
+            return None
+        unsent = [_again(self.messages[place], error) for place, error in sorted(self.failed.items())]
+        first = self.failed[min(self.failed)]
+        return SomeNotSent(f"{len(unsent)} of {len(self.messages)} messages: {_as_error(first)}", unsent)
+
+
+def _again(message: KeyedMessage, error: KafkaError) -> KeyedMessage:
+    """Return a message that failed as it is sent again: without a timestamp that the broker does not accept."""
+    if error.code() != KafkaError.INVALID_TIMESTAMP:
+        return message
+    value, key, partition, _, headers = message
+    return value, key, partition, NOW, headers
 
 
 class KafkaProducer:
-    """Sends messages to given partitions, in order.
+    """Sends messages, in order within a partition.
 
     It is idempotent: messages that it sends again by itself are written once, in order.
     """
@@ -86,6 +147,7 @@ class KafkaProducer:
         self._config = {
             **config,
             "enable.idempotence": True,
+            "partitioner": "murmur2",  # of Java's client; for messages without a given partition
             "linger.ms": LINGER_MS,
             "message.max.bytes": message_bytes,
             "message.timeout.ms": int(GIVE_UP_SECONDS * 1000),
@@ -106,9 +168,7 @@ class KafkaProducer:
 
         The confirmation fails with `NotSent`, or its subclasses `TooLarge` and `NoTopic`.
         """
-        while self._open_bytes and self._open_bytes + len(value) > MAX_OPEN_BYTES:
-            self._room.clear()
-            await self._room.wait()
+        await self._wait_for_room(len(value))
         try:
             return self._produce(topic, key, value, partition)
         except UnknownPartition as unknown:  # the topic may have gained it since the client asked last
@@ -131,13 +191,53 @@ class KafkaProducer:
         except KafkaException as error:
             if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:
                 raise UnknownPartition(client, error.args[0]) from error
-            if error.args[0].code() == KafkaError._FATAL:
-                self._discard(client, error)
-            return _failed(_as_error(error.args[0]))
+            return _failed(_as_error(self._refused(error)))
         except BufferError as error:
-            return _failed(NotSent(str(error)))
+            return _failed(_as_error(self._refused(error)))
         self._open_bytes += len(value)
         return confirmation
+
+    async def send_all(self, topic: str, messages: Sequence[KeyedMessage]) -> Confirmation:
+        """Send at least one message, with one confirmation for all. Wait before while too many bytes are unconfirmed.
+
+        The confirmation fails with `SomeNotSent`, or `ProducerClosed`.
+        """
+        loop = asyncio.get_running_loop()
+        together = _Together(messages, loop.create_future(), self._answer)
+        await self._wait_for_room(together.size)
+        if self._is_closed:
+            together.confirmation.set_exception(ProducerClosed("the producer is closed"))
+            return together.confirmation
+        self._open_bytes += together.size
+        client, answer = self._client_on(loop), together.answer
+        asks_anew = False
+        for place, (value, key, partition, timestamp, headers) in enumerate(messages):
+            answered = partial(answer, place)
+            try:
+                client.produce(
+                    topic, value, key, partition, on_delivery=answered, timestamp=timestamp, headers=headers
+                )
+            except (KafkaException, BufferError) as error:
+                refusal = self._refused(error)
+                asks_anew |= refusal.code() == KafkaError._UNKNOWN_PARTITION
+                answer(place, refusal)
+        if asks_anew:  # the topic may have gained partitions since the client asked last; the next attempt uses them
+            await asyncio.to_thread(_ask_for_partitions, client, topic)
+        return together.confirmation
+
+    async def _wait_for_room(self, size: int) -> None:
+        while self._open_bytes and self._open_bytes + size > MAX_OPEN_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    def _refused(self, error: KafkaException | BufferError) -> KafkaError:
+        """Return the reason why the client does not take a message; discard the client if it is broken."""
+        if isinstance(error, BufferError):
+            return KafkaError(KafkaError._QUEUE_FULL, str(error))
+        refusal: KafkaError = error.args[0]
+        if refusal.code() == KafkaError._FATAL:
+            self._discard(self._client, error)
+        return refusal
 
     async def close(self) -> None:
         """Flush for at most `FLUSH_SECONDS`, then close. Messages that are still unconfirmed fail with `NotSent`."""
@@ -172,8 +272,12 @@ class KafkaProducer:
             self._client = None
 
     def _delivered(self, confirmation: Confirmation, size: int, error: KafkaError | None, _: Any) -> None:
-        """Queue an answer. Called in the thread; a burst of answers wakes the event loop once."""
-        self._answers.append((confirmation, size, error))
+        """Queue the answer to a message. Called in the thread."""
+        self._answer((confirmation, size, None if error is None else _as_error(error)))
+
+    def _answer(self, answer: Answer) -> None:
+        """Queue an answer; a burst of answers wakes the event loop once."""
+        self._answers.append(answer)
         if not self._is_awake and self._loop is not None:
             self._is_awake = True
             self._loop.call_soon_threadsafe(self._settle)
@@ -188,7 +292,7 @@ class KafkaProducer:
             if error is None:
                 confirmation.set_result(None)
                 continue
-            confirmation.set_exception(_as_error(error))
+            confirmation.set_exception(error)
         self._room.set()
 
 

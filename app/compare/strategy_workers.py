@@ -60,6 +60,7 @@ async def running_workers(
         "ROLE": "all",
         "BROKER_URL": plan.broker_url,
         "LOG_LEVEL": "warning",
+        "DELIVERED_FORMAT": "packed",  # plain messages have the timestamp of their source message
         **(more or {}),
     }
     workers: list[WorkerProcess] = []

@@ -11,7 +11,6 @@ from benchmarks.systems.expected import Record
 from benchmarks.systems.system import STOP_SECONDS, RunConfig, RunningSystem
 from metroline.app.local.child_process import Child
 from metroline.app.local.worker_process import WorkerProcess
-from metroline.routing.messages.envelope import Envelope
 from metroline.routing.outcome import Ending
 
 
@@ -59,13 +58,11 @@ class Strategy:
         return [f"{prefix}.{address}" for address in ["arrivals", "map-maker", "conductor", *first]]
 
     def count_records(self, message: bytes) -> int:
-        """Return the number of lines of the envelope without its header."""
-        return message.count(b"\n")
+        """Return 1: every delivered record is a message of its own."""
+        return 1
 
     def decode_records(self, message: bytes) -> Iterator[Record]:
-        for segment in Envelope.decode(message).segments:
-            for line in segment.lines:
-                yield orjson.loads(line)
+        yield orjson.loads(message)
 
     def start(self, config: RunConfig) -> RunningSystem:
         variables = config.variables | {

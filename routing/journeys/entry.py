@@ -6,15 +6,17 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
 from metroline.routing.addresses import SOURCE
+from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.journeys.dead_letters import kept
 from metroline.routing.journeys.departures import Departures
+from metroline.routing.messages.envelope import Envelope, is_packed, may_hold_packed
 from metroline.routing.messages.itinerary import Decision, NextStep
-from metroline.routing.messages.metadata import Metadata
+from metroline.routing.messages.metadata import Metadata, joined
 from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.records.field_sets import NOTHING
-from metroline.routing.records.source_messages import read_message, read_plain
+from metroline.routing.records.source_messages import SourceLine, read_message, read_plain
 from metroline.routing.strategies import RuleTables, Strategy
 
 ON_RAMP = "on-ramp"
@@ -47,9 +49,8 @@ def enter(
     if partitions is not None:
         per_message = zip(partitions, batch.counts, strict=True)
         of_each = tuple(chain.from_iterable(repeat(partition, count) for partition, count in per_message))
-    if metadata is not None and len(batch.ids) > len(offsets):
-        metadata = metadata.repeated(batch.counts)
-    segment = Segment(tuple(batch.ids), tuple(batch.lines), now, partitions=of_each, metadata=metadata)
+    of_records = batch.metadata(metadata)
+    segment = Segment(tuple(batch.ids), tuple(batch.lines), now, partitions=of_each, metadata=of_records)
     departures.add_each(segment, batch.next_steps, ON_RAMP)
 
 
@@ -64,10 +65,25 @@ class _Batch:
         self.counts: list[int] = []
         """The number of lines of each message."""
         self.next_steps: list[NextStep] = []
+        self.unpacked: dict[int, Metadata | None] = {}
+        """The metadata of the records in messages that are envelopes, by the index of the message."""
+
+    def metadata(self, of_messages: Metadata | None) -> Metadata | None:
+        """Return the metadata of the records, for that of their messages."""
+        if not self.unpacked:
+            if of_messages is None or len(self.ids) == len(self.counts):
+                return of_messages
+            return of_messages.repeated(self.counts)
+        parts: list[tuple[Metadata | None, int]] = []
+        for place, count in enumerate(self.counts):
+            own = None if of_messages is None else of_messages.part([place]).repeated([count])
+            parts.append((self.unpacked.get(place, own), count))
+        return joined(parts)
 
     def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
         """Add source messages. Usually every line is one record, and all lines are read at once."""
-        plain = read_plain(values, self.strategy.reader(self.rule_tables, SOURCE))
+        has_packed = may_hold_packed(values)
+        plain = None if has_packed else read_plain(values, self.strategy.reader(self.rule_tables, SOURCE))
         if plain is None:
             for offset, value in zip(offsets, values, strict=True):
                 self._add_lines(offset, value)
@@ -79,7 +95,7 @@ class _Batch:
 
     def _add_lines(self, offset: int, value: bytes | None) -> None:
         """Add a source message line by line; each line that is not a record becomes a dead letter."""
-        lines = read_message(value)
+        lines = self._unpack(value) if is_packed(value) else read_message(value)
         self.counts.append(len(lines))
         for index, line in enumerate(lines):
             self.ids.append(offset if len(lines) == 1 else (offset, index, len(lines)))
@@ -90,6 +106,15 @@ class _Batch:
             else:
                 self.lines.append(line.line)
                 self.next_steps += self.strategy.begin(self.rule_tables, [line.record])
+
+    def _unpack(self, value: bytes | None) -> Sequence[SourceLine]:
+        """Return the records of an envelope that another line delivered."""
+        try:
+            segments = Envelope.decode(value or b"").segments
+        except MalformedEnvelope as error:
+            return [SourceLine(value or b"", None, str(error))]
+        self.unpacked[len(self.counts)] = joined([(segment.metadata, len(segment.ids)) for segment in segments])
+        return [line for segment in segments for one in segment.lines for line in read_message(one)]
 
 
 def _ids(offsets: Sequence[int], counts: Sequence[int]) -> Iterator[RecordId]:

@@ -106,6 +106,19 @@ class Envelope(Struct, frozen=True):
         return envelope
 
 
+HEAD, SEGMENTS = b'{"metroline":', b'"segments":'
+
+
+def may_hold_packed(values: Iterable[bytes | None]) -> bool:
+    """Return False if none of many source messages is an envelope."""
+    return any(value is not None and value.startswith(HEAD) for value in values)
+
+
+def is_packed(raw: bytes | None) -> bool:
+    """Return whether the value of a source message is an envelope, as another line delivers it, or looks like one."""
+    return raw is not None and raw.startswith(HEAD) and SEGMENTS in raw.partition(b"\n")[0]
+
+
 def pack(
     strategy: str, origin: Origin, segments: Iterable[Segment], max_bytes: int, max_records: int
 ) -> Iterator[Envelope]:

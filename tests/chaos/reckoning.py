@@ -13,9 +13,10 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.outcomes import read_blocks
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.messages.record_ids import RecordId
+from metroline.routing.messages.record_ids import RecordId, id_of
 from metroline.routing.outcome import Ending
 from tests.chaos.pushing import expected
+from tests.support.delivered import delivered_ids
 
 Id = tuple[int, int, int]
 """Source partition, offset, and the record's index in its message."""
@@ -87,7 +88,7 @@ async def reckon(cluster: Cluster, topics: Topics) -> Reckoning:
     found = Reckoning()
     await _read_source(cluster, topics, found)
     await _read_counts(cluster, topics, found)
-    found.delivered = await _standing(cluster, topics.delivered)
+    found.delivered = await _delivered(cluster, topics.delivered)
     found.dead = await _standing(cluster, topics.dead_letters)
     return found
 
@@ -118,8 +119,19 @@ async def _read_counts(cluster: Cluster, topics: Topics, found: Reckoning) -> No
         found.duplicates += block.duplicates
 
 
+async def _delivered(cluster: Cluster, topic: str) -> Counter[Id]:
+    """Return the number of times that each record is in the delivered topic."""
+    return Counter([_id_of(name) async for name in delivered_ids(cluster, topic)])
+
+
+def _id_of(name: str) -> Id:
+    origin, offset, index = id_of(name)
+    assert origin.name == "source", f"something strayed: {name}"
+    return origin.partition, offset, index or 0
+
+
 async def _standing(cluster: Cluster, topic: str) -> Counter[Id]:
-    """Return the number of times that each record is in a topic."""
+    """Return the number of times that each record is in a topic of envelopes."""
     found: Counter[Id] = Counter()
     async for message in read_topic(cluster, topic):
         envelope = Envelope.decode(message.value)

@@ -21,7 +21,7 @@ from metroline.agents.delivery.handling import Handle
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.unit_of_work import WorkTime, confirmed_unit
 from metroline.agents.kafka.fetch_buffers import Batches, MessageBatch
-from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.kafka.producer import Confirmation, KeyedMessage
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.service import Handler, Service
 from metroline.agents.stops.stop import Stop
@@ -91,6 +91,8 @@ class FakeProducer:
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
+        self.together: list[list[KeyedMessage]] = []
+        """The messages that were sent together, each time."""
         self.holds = False
         self.refuse: Callable[[Sent], BaseException | None] = lambda sent: None
         self.full: set[str] = set()
@@ -107,6 +109,20 @@ class FakeProducer:
         elif not self.holds:
             sent.confirm()
         return sent.answer
+
+    async def send_all(self, topic: str, messages: Sequence[KeyedMessage]) -> asyncio.Future[None]:
+        while topic in self.full:
+            await asyncio.sleep(0)
+        answer = asyncio.get_running_loop().create_future()
+        made = [Sent(topic, key, value or b"", partition, answer) for value, key, partition, _, _ in messages]
+        self.together.append(list(messages))
+        self.sent += made
+        refused = next(filter(None, map(self.refuse, made)), None)
+        if refused is not None:
+            answer.set_exception(refused)
+        elif not self.holds:
+            answer.set_result(None)
+        return answer
 
     def to(self, topic: str) -> list[Sent]:
         """Return the messages that were sent to a topic."""

@@ -307,8 +307,7 @@ class Depot:
     async def delivered(self) -> list[dict[str, Any]]:
         """Return the records of the delivered topic, which may hold one twice."""
         read = read_topic(self.cluster, self.topics.delivered)
-        segments = [segment async for message in read for segment in Envelope.decode(message.value).segments]
-        return [orjson.loads(line) for segment in segments for line in segment.lines]
+        return [orjson.loads(message.value) async for message in read]
 
     async def letters(self) -> list[tuple[str, str, bytes]]:
         """Return the origin, the reason and the record of each dead letter."""

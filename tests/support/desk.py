@@ -38,17 +38,19 @@ class Desk:
     """The coordinator's answer to the question whether the worker owns its partitions."""
 
     @classmethod
-    def on(cls, bench: Bench) -> Desk:
+    def on(cls, bench: Bench, *, is_packed: bool = True) -> Desk:
         outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
-        return cls._of(bench, outcomes, RecentEntries(journeys), RecentEntries(letters))
+        return cls._of(bench, outcomes, RecentEntries(journeys), RecentEntries(letters), is_packed)
 
     def restarted(self) -> Desk:
         """Return new arrivals with the same tables and an empty memory."""
         recent = RecentEntries(self.journeys.table), RecentEntries(self.letters.table)
-        return self._of(self.bench, self.outcomes, *recent)
+        return self._of(self.bench, self.outcomes, *recent, is_packed=self.arrivals.writer.is_packed)
 
     @classmethod
-    def _of(cls, bench: Bench, outcomes: OwnedTable, journeys: RecentEntries, letters: RecentEntries) -> Desk:
+    def _of(
+        cls, bench: Bench, outcomes: OwnedTable, journeys: RecentEntries, letters: RecentEntries, is_packed: bool
+    ) -> Desk:
         loop = bench.agent_loop
         desk = cls(bench, outcomes, journeys, letters)
 
@@ -56,7 +58,7 @@ class Desk:
             return desk.is_member
 
         recorder = OutcomeRecorder(loop.bus, outcomes, journeys, letters, loop.clock, is_member)
-        desk.arrivals = Arrivals(loop, bench.rule_tables, outcomes, OutcomeWriter(recorder))
+        desk.arrivals = Arrivals(loop, bench.rule_tables, outcomes, OutcomeWriter(recorder, is_packed=is_packed))
         return desk
 
     async def settle(self, *incoming: Envelope) -> None:

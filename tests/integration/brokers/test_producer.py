@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka.partitioner import DefaultPartitioner
 
 from metroline.agents.kafka import producer as producing
 from metroline.agents.kafka.cluster import Cluster
-from metroline.agents.kafka.producer import KafkaProducer, NotSent, TooLarge
+from metroline.agents.kafka.producer import BY_KEY, NOW, KafkaProducer, KeyedMessage, NotSent, SomeNotSent, TooLarge
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
+from metroline.agents.kafka.topic_reader import read_topic
 from metroline.app.local.embedded_broker import EmbeddedBroker
 from metroline.app.local.ports import HOST, free_port
 from tests.support.brokers import Broker
@@ -123,3 +126,62 @@ async def test_without_a_broker_a_message_is_not_sent_and_once_there_is_one_it_i
                         continue
     finally:
         await producer.close()
+
+
+async def test_messages_that_are_sent_together_have_keys_headers_and_timestamps_and_one_confirmation(
+    broker: Broker, topic: str
+) -> None:
+    producer = KafkaProducer(Cluster.at(broker.url).librdkafka, LIMIT)
+    at = int(time.time() * 1000) - 60_000
+    messages: list[KeyedMessage] = [
+        (b"%d" % number, b"k%d" % number, BY_KEY, at + number, [("n", b"%d" % number), ("none", None), ("id", "text")])
+        for number in range(1_000)
+    ]
+    messages += [(b"last", None, 1, NOW, []), (None, b"gone", BY_KEY, at, [])]
+    try:
+        await (await producer.send_all(topic, messages))
+    finally:
+        await producer.close()
+
+    found = [message async for message in read_topic(Cluster.at(broker.url), topic)]
+    assert len(found) == len(messages)
+    by_value = {message.value: message for message in found}
+    for number in range(1_000):
+        message = by_value[b"%d" % number]
+        key = b"k%d" % number
+        assert message.partition == DefaultPartitioner()(key, [0, 1], [0, 1]), "as Java's client places it"
+        assert (message.key, message.timestamp) == (key, at + number)
+        assert message.headers == (("n", message.value), ("none", None), ("id", b"text"))
+    assert (by_value[b"last"].partition, by_value[b"last"].key) == (1, None)
+    assert by_value[b"last"].timestamp > at + 50_000
+    assert by_value[None].key == b"gone"
+
+
+async def test_of_messages_sent_together_only_those_that_failed_are_sent_again(broker: Broker, topic: str) -> None:
+    producer = KafkaProducer(Cluster.at(broker.url).librdkafka, 100_000)
+    large: KeyedMessage = (b"x" * 200_000, None, 0, NOW, [])
+    try:
+        refused = await producer.send_all(topic, [(b"one", None, 0, NOW, []), large, (b"two", None, 1, NOW, [])])
+        with pytest.raises(SomeNotSent, match="1 of 3 messages: MSG_SIZE_TOO_LARGE") as failed:
+            await refused
+    finally:
+        await producer.close()
+    assert failed.value.messages == [large]
+    assert {value for _, _, value in await written(broker, topic, 2)} == {b"one", b"two"}
+
+
+async def test_a_timestamp_that_the_broker_refuses_is_left_out_of_the_next_attempt(
+    kafka_broker: Broker, prefix: str
+) -> None:
+    cluster = Cluster.at(kafka_broker.url)
+    config = {"message.timestamp.before.max.ms": "60000"}
+    await TopicAdmin(cluster).create([TopicPlan(f"{prefix}.strict", 1, config)])
+    producer = KafkaProducer(cluster.librdkafka, LIMIT)
+    try:
+        with pytest.raises(SomeNotSent) as failed:
+            await (await producer.send_all(f"{prefix}.strict", [(b"old", b"k", BY_KEY, 1_000, [])]))
+        assert failed.value.messages == [(b"old", b"k", BY_KEY, NOW, [])]
+        await (await producer.send_all(f"{prefix}.strict", failed.value.messages))
+    finally:
+        await producer.close()
+        await TopicAdmin(cluster).delete([f"{prefix}.strict"])

@@ -7,18 +7,15 @@ import json
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import ClientSession
 
-from metroline.agents.kafka.topic_reader import read_topic
-from metroline.routing.messages.envelope import Envelope
-from metroline.routing.messages.record_ids import id_text
 from metroline.routing.outcome import Ending
 from tests.support.cli import metroline, running
+from tests.support.delivered import delivered_ids
 from tests.support.depot import Depot, numbered
 
 REFUSED = orjson.dumps({"n": "refused"})
@@ -127,22 +124,13 @@ async def test_a_replay_that_is_killed_in_the_middle_is_asked_for_again(depot: D
     done = await asyncio.to_thread(metroline, *replay, "--rate", "1000", cwd=depot.folder, **depot.environment())
     assert done.returncode == 0, done.stderr
     await depot.until(lambda: has(depot, {Ending.DELIVERED: 36 + MANY, Ending.DROPPED: 4}))
-    stand = Counter([line async for line in delivered_ids(depot)])
+    stand = Counter([line async for line in delivered_ids(depot.cluster, depot.topics.delivered)])
     assert len(stand) == 36 + MANY
     assert set(stand.values()) == {1}
 
 
 async def delivered(depot: Depot, count: int) -> bool:
     return (await depot.counts())[Ending.DELIVERED] >= count
-
-
-async def delivered_ids(depot: Depot) -> AsyncIterator[str]:
-    """Yield the ids of the records in the delivered topic."""
-    async for message in read_topic(depot.cluster, depot.topics.delivered):
-        envelope = Envelope.decode(message.value)
-        for segment in envelope.segments:
-            for record in segment.ids:
-                yield id_text(envelope.origin, record)
 
 
 async def has(depot: Depot, counts: dict[Ending, int]) -> bool:

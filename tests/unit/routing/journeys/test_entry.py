@@ -7,7 +7,8 @@ import pytest
 
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.entry import enter
-from metroline.routing.messages.metadata import Metadata
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.metadata import NO_TIMESTAMP, Metadata
 from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Ending
@@ -136,3 +137,42 @@ def test_records_that_go_the_same_way_stay_together_and_are_one_hop_further() ->
         "arrivals": [(1,)],
     }
     assert all((one.hops, one.entered) == (1, 5.0) for segments in left.values() for one in segments)
+
+
+def test_an_envelope_of_another_line_is_taken_apart_and_its_records_keep_their_own_metadata() -> None:
+    inner = Metadata((b"x", None), None, (7, 8))
+    segments = (
+        Segment((40, 41), (b'{"size":1}', b'{"size":2}'), 3.0, metadata=inner),
+        Segment((42,), (b'{"size":3}',), 3.0),
+    )
+    packed = Envelope("conductor", Origin("source", 5), segments).encode()
+    lone = Envelope("conductor", Origin("source", 5), segments[1:]).encode()
+    of_messages = Metadata((b"not mine", b"a", None), None, (1, 2, 3))
+    left = entered(packed, b'{"size":4}', lone, metadata=of_messages)["service.a"]
+
+    assert records(left) == {
+        (0, 0, 3): b'{"size":1}',
+        (0, 1, 3): b'{"size":2}',
+        (0, 2, 3): b'{"size":3}',
+        1: b'{"size":4}',
+        2: b'{"size":3}',
+    }
+    found = {
+        one: (own.key_of(place), own.timestamp_of(place))
+        for segment in left
+        for own in [segment.metadata or Metadata()]
+        for place, one in enumerate(segment.ids)
+    }
+    none = (None, NO_TIMESTAMP)
+    assert found == {(0, 0, 3): (b"x", 7), (0, 1, 3): (None, 8), (0, 2, 3): none, 1: (b"a", 2), 2: none}
+
+
+def test_an_envelope_that_cannot_be_read_is_one_dead_letter_and_a_record_that_looks_like_one_is_a_record() -> None:
+    newer = b'{"metroline":99,"segments":[{"ids":[1]}]}\n{"size":1}'
+    own = b'{"metroline":1,"size":2}'
+    left = entered(newer, own, b'{"size":3}')
+
+    assert causes(left) == {0: Cause.MALFORMED_RECORD, 1: None, 2: None}
+    [letter] = left["arrivals"]
+    assert letter.outcome is not None
+    assert letter.outcome.detail == "not an envelope: its format is 99; this worker reads up to 2"

@@ -1,0 +1,98 @@
+"""Delivered records as others read them: each is a plain Kafka message, with what its source message had."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Sequence
+
+import orjson
+import pytest
+
+from metroline.agents.kafka.topic_reader import read_topic
+from metroline.agents.kafka.topics import Topics
+from metroline.routing.outcome import Ending
+from tests.support.brokers import JAVA, kafka_jars
+from tests.support.depot import Depot, numbered
+
+AT = int(time.time() * 1000) - 3_600_000
+"""The timestamp of the first source message, in milliseconds since the epoch."""
+
+PRINTED = ("print.timestamp", "print.key", "print.headers", "print.partition")
+
+
+async def push_keyed(depot: Depot, count: int) -> None:
+    """Write source messages with keys, headers and timestamps; every other one has a key."""
+    await depot.create_source()
+    async with depot.cluster.producer(linger_ms=5) as producer:
+        sent = [
+            await producer.send(
+                depot.topics.source,
+                value,
+                key=b"key-%d" % number if number % 2 else None,
+                partition=number % depot.partitions,
+                timestamp_ms=AT + number,
+                headers=[("number", b"%d" % number), ("type", b"order")],
+            )
+            for number, value in enumerate(numbered(range(count)))
+        ]
+        await asyncio.gather(*sent)
+
+
+def consoled(bootstrap: str, topic: str, count: int) -> list[list[str]]:
+    """Return the columns that Kafka's own console consumer prints for each message of a topic."""
+    command = [*JAVA, "-cp", f"{kafka_jars()}/*", "org.apache.kafka.tools.consumer.ConsoleConsumer"]
+    command += ["--bootstrap-server", bootstrap, "--topic", topic, "--from-beginning"]
+    command += ["--max-messages", str(count), "--timeout-ms", "60000"]
+    for name in PRINTED:
+        command += ["--property", f"{name}=true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return [line.split("\t") for line in done.stdout.splitlines() if line.startswith("CreateTime:")]
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+async def test_kafkas_console_consumer_shows_key_headers_timestamp_and_value(depot: Depot) -> None:
+    await push_keyed(depot, 40)
+    depot.start(CHAINING="on")
+    await depot.settled(40)
+    counts = await depot.counts()
+    rows = await asyncio.to_thread(consoled, depot.broker.bootstrap, depot.topics.delivered, counts[Ending.DELIVERED])
+
+    assert len(rows) == counts[Ending.DELIVERED] == 36
+    partitions: dict[str, str] = {}
+    for timestamp, partition, headers, key, value in rows:
+        record = orjson.loads(value)
+        number = record["n"]
+        offset = number // depot.partitions
+        assert record["shelved"] is True
+        assert timestamp == f"CreateTime:{AT + number}"
+        assert headers == f"number:{number},type:order,metroline-id:source-{number % depot.partitions}-{offset}"
+        assert key == (f"key-{number}" if number % 2 else "null")
+        if key == "null":
+            assert partition == f"Partition:{number % depot.partitions}"
+        partitions[key] = partition
+    assert len(set(partitions.values())) > 1
+
+
+async def test_a_packed_end_is_taken_apart_by_the_line_that_reads_it_and_nothing_of_it_is_lost(depot: Depot) -> None:
+    await push_keyed(depot, 20)
+    depot.start(DELIVERED_FORMAT="packed")
+    await depot.settled(20)
+    second = Topics(f"{depot.prefix}.b", depot.topics.delivered)
+    depot.start(PREFIX=second.prefix, SOURCE=second.source)
+
+    async def keys() -> Sequence[tuple[bytes | None, int, bytes]]:
+        read = read_topic(depot.cluster, second.delivered)
+        return [(one.key, one.timestamp, dict(one.headers)["number"]) async for one in read]
+
+    async def have_come() -> bool:
+        return len(await keys()) >= 18
+
+    await depot.until(have_come)
+    assert sorted(await keys(), key=lambda one: one[1]) == [
+        (b"key-%d" % number if number % 2 else None, AT + number, b"%d" % number)
+        for number in range(20)
+        if number % 2 == 0 or number % 5
+    ]
