@@ -27,6 +27,7 @@ from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.entry import enter
+from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import SEVERAL, Origin
 from metroline.routing.strategies import Strategy
@@ -62,6 +63,7 @@ class OnRamp(BatchConsumer):
         *,
         admission: Admission,
         epoch: int,
+        tombstones: Tombstones,
         settings: Mapping[str, Any],
         is_open: Callable[[int], bool] = lambda _: True,
         **kwargs: Any,
@@ -74,6 +76,7 @@ class OnRamp(BatchConsumer):
         self.strategy = strategy
         self.admission = admission
         self.epoch = epoch
+        self.tombstones = tombstones
         self.group = bus.topics.on_ramp_group(epoch)
         self.read = [bus.topics.source]
         self._held: set[TopicPartition] = set()
@@ -139,6 +142,7 @@ class OnRamp(BatchConsumer):
             self.clock(),
             None if is_one else numbers,
             _metadata(together),
+            self.tombstones,
         )
         return departures
 

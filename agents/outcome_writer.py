@@ -132,7 +132,7 @@ class OutcomeWriter:
 
     async def _write_plain(self, messages: Sequence[PlainMessage]) -> Confirmation:
         """Write delivered records, one a message."""
-        size = sum([len(message.value) for message in messages])
+        size = sum([len(message.value or b"") for message in messages])
         self.bus.metrics.sent(DELIVERED, len(messages), size, messages=len(messages))
         confirmation = await self.bus.produce_all(self.bus.topics.delivered, messages)
         await self.bus.pacer.pause()

@@ -38,6 +38,7 @@ from metroline.app.settings import Settings
 from metroline.app.views import add_views
 from metroline.routing.addresses import service_address
 from metroline.routing.journeys.departures import Limits
+from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.rules.table import RulesTable
 
 FETCH_BYTES = 128 * 1024
@@ -221,6 +222,7 @@ def _on_ramp(app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop, partiti
         time.time,
         admission=Admission(agent_loop.work, lambda: app.workers.behind(time.time())),
         epoch=settings.source_epoch,
+        tombstones=Tombstones(settings.source_tombstones),
         settings=_consumer_settings(settings, SOURCE_FETCH_BYTES, "on-ramp"),
         is_open=partitions.reaches,
     )

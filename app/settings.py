@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     source_epoch: int = Field(0, ge=0)
     """Raise this by one after the source topic was deleted and created again: its new records would otherwise
     be taken for the old ones at the same offsets."""
+    source_tombstones: Literal["dead", "drop", "deliver"] = "dead"
+    """Outcome of a source message without a value, which in a compacted topic deletes its key: with `dead` a dead
+    letter, with `drop` dropped under the reason `tombstone`, with `deliver` delivered past all stops."""
     routing_strategy: str = "signpost"
     """Strategy of the journeys that start at this worker's on-ramp: hard_wired, conductor, map_maker or signpost."""
     chaining: Literal["on", "stops", "off"] = "on"

@@ -33,7 +33,16 @@ topics, the tables and the web server itself; leave those to the variables above
 """
 
 TOPICS = {
-    "The line": ("line", "prefix", "source", "source_partitions", "source_epoch", "role", "routing_strategy"),
+    "The line": (
+        "line",
+        "prefix",
+        "source",
+        "source_partitions",
+        "source_epoch",
+        "source_tombstones",
+        "role",
+        "routing_strategy",
+    ),
     "Journeys": ("chaining", "max_hops", "max_age", "delivered_format"),
     "Envelopes": ("pack_bytes", "pack_records", "pack_seconds"),
     "Retries": ("service_attempts", "service_backoff", "service_backoff_max", "service_timeout"),

@@ -9,6 +9,7 @@ from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.journeys.dead_letters import kept
 from metroline.routing.journeys.departures import Departures
+from metroline.routing.journeys.tombstones import GONE, Tombstones, ended
 from metroline.routing.messages.envelope import Envelope, is_packed, may_hold_packed
 from metroline.routing.messages.itinerary import Decision, NextStep
 from metroline.routing.messages.metadata import Metadata, joined
@@ -35,13 +36,15 @@ def enter(
     now: float,
     partitions: Sequence[int] | None = None,
     metadata: Metadata | None = None,
+    tombstones: Tombstones = Tombstones.DEAD,
 ) -> None:
     """Add the records of source messages to `departures`; a line that is not a record ends as a dead letter.
 
     `values[i]` is the value of the message at `offsets[i]` of the partition; `now` is in seconds since the epoch.
     If the messages come from several partitions, `partitions[i]` is that of each. `metadata` is that of the messages.
+    A message without a value ends as `tombstones` says.
     """
-    batch = _Batch(strategy, rule_tables)
+    batch = _Batch(strategy, rule_tables, tombstones)
     each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
     for first in range(0, len(values), each):
         batch.add(offsets[first : first + each], values[first : first + each])
@@ -57,9 +60,10 @@ def enter(
 class _Batch:
     """The records of source messages, each with its id, its line and its next step."""
 
-    def __init__(self, strategy: Strategy, rule_tables: RuleTables) -> None:
+    def __init__(self, strategy: Strategy, rule_tables: RuleTables, tombstones: Tombstones) -> None:
         self.strategy = strategy
         self.rule_tables = rule_tables
+        self.tombstone = ended(tombstones)
         self.ids: list[RecordId] = []
         self.lines: list[bytes] = []
         self.counts: list[int] = []
@@ -95,11 +99,18 @@ class _Batch:
 
     def _add_lines(self, offset: int, value: bytes | None) -> None:
         """Add a source message line by line; each line that is not a record becomes a dead letter."""
-        lines = self._unpack(value) if is_packed(value) else read_message(value)
+        if value is None:
+            lines: Sequence[SourceLine] = (GONE,)
+        else:
+            lines = self._unpack(value) if is_packed(value) else read_message(value)
         self.counts.append(len(lines))
         for index, line in enumerate(lines):
             self.ids.append(offset if len(lines) == 1 else (offset, index, len(lines)))
-            if line.record is None:
+            if line is GONE:
+                kept_line, decision = self.tombstone
+                self.lines.append(kept_line)
+                self.next_steps.append(decision)
+            elif line.record is None:
                 self.lines.append(kept(line.line))
                 outcome = Outcome.dead(Cause.MALFORMED_RECORD, line.problem or "")
                 self.next_steps.append(Decision(None, outcome, None, 0, NOTHING))
@@ -107,14 +118,15 @@ class _Batch:
                 self.lines.append(line.line)
                 self.next_steps += self.strategy.begin(self.rule_tables, [line.record])
 
-    def _unpack(self, value: bytes | None) -> Sequence[SourceLine]:
+    def _unpack(self, value: bytes) -> Sequence[SourceLine]:
         """Return the records of an envelope that another line delivered."""
         try:
-            segments = Envelope.decode(value or b"").segments
+            segments = Envelope.decode(value).segments
         except MalformedEnvelope as error:
-            return [SourceLine(value or b"", None, str(error))]
+            return [SourceLine(value, None, str(error))]
         self.unpacked[len(self.counts)] = joined([(segment.metadata, len(segment.ids)) for segment in segments])
-        return [line for segment in segments for one in segment.lines for line in read_message(one)]
+        lines = [one for segment in segments for one in segment.lines]
+        return [GONE if one == GONE.line else read_message(one)[0] for one in lines]
 
 
 def _ids(offsets: Sequence[int], counts: Sequence[int]) -> Iterator[RecordId]:

@@ -13,6 +13,9 @@ from metroline.routing.messages.segment import Segment
 ID_HEADER = "metroline-id"
 """The header with the id of the record, by which a consumer recognizes a copy."""
 
+TOMBSTONE = b"null"
+"""The line of a source message without a value, which says that its key is deleted. No record has this line."""
+
 BY_KEY = -1
 """The partition of a message whose key decides to which partition it goes."""
 
@@ -22,7 +25,8 @@ NOTHING = Metadata()
 class PlainMessage(NamedTuple):
     """A record as a message of its own."""
 
-    value: bytes
+    value: bytes | None
+    """None for a tombstone."""
     key: bytes | None
     partition: int
     timestamp: int
@@ -45,7 +49,7 @@ def plain_messages(origin: Origin, segments: Iterable[Segment]) -> Iterator[Plai
         ):
             own_id = (ID_HEADER, id_text(origin, record))
             yield PlainMessage(
-                line,
+                line if line != TOMBSTONE else None,
                 key,
                 partition if key is None else BY_KEY,
                 at if at != NO_TIMESTAMP else 0,

@@ -12,6 +12,7 @@ from metroline.agents.delivery.admission import Admission
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_thread import MAX_MESSAGES
 from metroline.agents.on_ramp import EMPTIED_BYTES, OnRamp, SourceRenewed
+from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.outcome import Ending
 from metroline.routing.strategies import STRATEGIES
 from tests.support.bench import Bench, confirmed, endings_of, segments_of
@@ -39,6 +40,7 @@ def on_ramp(bench: Bench) -> OnRamp:
         lambda: bench.now,
         admission=admission,
         epoch=0,
+        tombstones=Tombstones.DEAD,
         settings={},
     )
     made.consumer = cast(GroupConsumer, FakeConsumer())

@@ -22,8 +22,8 @@ AT = int(time.time() * 1000) - 3_600_000
 PRINTED = ("print.timestamp", "print.key", "print.headers", "print.partition")
 
 
-async def push_keyed(depot: Depot, count: int) -> None:
-    """Write source messages with keys, headers and timestamps; every other one has a key."""
+async def push_keyed(depot: Depot, count: int, *more: bytes | None) -> None:
+    """Write source messages with keys, headers and timestamps; every other one has a key. `more` are further values."""
     await depot.create_source()
     async with depot.cluster.producer(linger_ms=5) as producer:
         sent = [
@@ -35,7 +35,7 @@ async def push_keyed(depot: Depot, count: int) -> None:
                 timestamp_ms=AT + number,
                 headers=[("number", b"%d" % number), ("type", b"order")],
             )
-            for number, value in enumerate(numbered(range(count)))
+            for number, value in enumerate([*numbered(range(count)), *more])
         ]
         await asyncio.gather(*sent)
 
@@ -54,19 +54,18 @@ def consoled(bootstrap: str, topic: str, count: int) -> list[list[str]]:
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 async def test_kafkas_console_consumer_shows_key_headers_timestamp_and_value(depot: Depot) -> None:
-    await push_keyed(depot, 40)
-    depot.start(CHAINING="on")
-    await depot.settled(40)
+    await push_keyed(depot, 41, None)
+    depot.start(CHAINING="on", SOURCE_TOMBSTONES="deliver")
+    await depot.settled(42)
     counts = await depot.counts()
     rows = await asyncio.to_thread(consoled, depot.broker.bootstrap, depot.topics.delivered, counts[Ending.DELIVERED])
 
-    assert len(rows) == counts[Ending.DELIVERED] == 36
+    assert len(rows) == counts[Ending.DELIVERED] == 38
     partitions: dict[str, str] = {}
     for timestamp, partition, headers, key, value in rows:
-        record = orjson.loads(value)
-        number = record["n"]
+        number = 41 if value == "null" else orjson.loads(value)["n"]
         offset = number // depot.partitions
-        assert record["shelved"] is True
+        assert value == "null" or orjson.loads(value)["shelved"] is True
         assert timestamp == f"CreateTime:{AT + number}"
         assert headers == f"number:{number},type:order,metroline-id:source-{number % depot.partitions}-{offset}"
         assert key == (f"key-{number}" if number % 2 else "null")
@@ -74,6 +73,7 @@ async def test_kafkas_console_consumer_shows_key_headers_timestamp_and_value(dep
             assert partition == f"Partition:{number % depot.partitions}"
         partitions[key] = partition
     assert len(set(partitions.values())) > 1
+    assert "key-41" in partitions, "the tombstone is delivered with its key"
 
 
 async def test_a_packed_end_is_taken_apart_by_the_line_that_reads_it_and_nothing_of_it_is_lost(depot: Depot) -> None:

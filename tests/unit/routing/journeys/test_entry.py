@@ -7,6 +7,7 @@ import pytest
 
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.entry import enter
+from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import NO_TIMESTAMP, Metadata
 from metroline.routing.messages.record_ids import Origin, RecordId
@@ -26,11 +27,12 @@ def entered(
     first: int = 0,
     tables: RuleTables = RuleTables(TO_A, TO_A),  # noqa: B008  # a frozen value
     metadata: Metadata | None = None,
+    tombstones: Tombstones = Tombstones.DEAD,
 ) -> dict[str, list[Segment]]:
     """Return the segments that leave the on-ramp, by address; the offsets of the messages count from `first`."""
     departures = Departures(strategy, Origin("source", 0))
     offsets = range(first, first + len(values))
-    enter(departures, offsets, values, STRATEGIES[strategy], tables, now=5.0, metadata=metadata)
+    enter(departures, offsets, values, STRATEGIES[strategy], tables, now=5.0, metadata=metadata, tombstones=tombstones)
     return departures.by_address
 
 
@@ -176,3 +178,30 @@ def test_an_envelope_that_cannot_be_read_is_one_dead_letter_and_a_record_that_lo
     [letter] = left["arrivals"]
     assert letter.outcome is not None
     assert letter.outcome.detail == "not an envelope: its format is 99; this worker reads up to 2"
+
+
+@pytest.mark.parametrize(
+    ("tombstones", "ending", "reason", "line"),
+    [
+        (Tombstones.DEAD, Ending.DEAD, "malformed_record: the message is empty", b'{"raw":{"size":0,"text":""}}'),
+        (Tombstones.DROP, Ending.DROPPED, "tombstone", b"null"),
+        (Tombstones.DELIVER, Ending.DELIVERED, None, b"null"),
+    ],
+)
+def test_a_tombstone_ends_as_the_setting_says_and_keeps_its_key_and_an_empty_value_is_a_dead_letter(
+    tombstones: Tombstones, ending: Ending, reason: str | None, line: bytes
+) -> None:
+    packed = Envelope("signpost", Origin("source", 0), (Segment((5,), (b"null",), 0.0),)).encode()
+    metadata = Metadata((b"a", b"b", b"c", b"d"), None, None)
+    left = entered(b'{"size":1}', None, b"", packed, metadata=metadata, tombstones=tombstones)
+
+    assert records(left["service.a"]) == {0: b'{"size":1}'}
+    found = {
+        one: (segment.outcome.ending, segment.outcome.reason, segment.lines[place], (own.key_of(place)))
+        for segment in left["arrivals"]
+        if segment.outcome is not None
+        for own in [segment.metadata or Metadata()]
+        for place, one in enumerate(segment.ids)
+    }
+    empty = (Ending.DEAD, "malformed_record: the message is empty", b'{"raw":{"size":0,"text":""}}', b"c")
+    assert found == {1: (ending, reason, line, b"b"), 2: empty, 3: (ending, reason, line, None)}

@@ -28,3 +28,10 @@ def test_the_id_that_another_line_gave_to_a_record_is_replaced() -> None:
     came = ((("metroline-id", b"source-0-1"), ("a", b"b")),)
     [message] = plain_messages(ORIGIN, [Segment((7,), (b"{}",), 0.0, metadata=Metadata(None, came, None))])
     assert message.headers == [("a", b"b"), ("metroline-id", "source-3-7")]
+
+
+def test_a_tombstone_is_a_message_without_a_value_again() -> None:
+    segment = Segment((7,), (b"null",), 0.0, metadata=Metadata((b"k",), None, None))
+    assert list(plain_messages(ORIGIN, [segment])) == [
+        PlainMessage(None, b"k", BY_KEY, 0, [("metroline-id", "source-3-7")])
+    ]
