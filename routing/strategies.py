@@ -18,6 +18,7 @@ from metroline.routing.errors import UnknownStrategy
 from metroline.routing.messages.itinerary import Decider, Itinerary, NextStep
 from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
 from metroline.routing.records.field_sets import NOTHING, FieldSet
+from metroline.routing.rules.rule_meta import RuleMetas
 from metroline.routing.rules.table import RulesTable
 
 
@@ -39,6 +40,8 @@ class Leaving(Struct, frozen=True):
     """The plan that the records carry, if any."""
     changed: Sequence[bool]
     """For each record, whether the stop changed one of the strategy's `plan_fields`."""
+    metas: RuleMetas = None
+    """For each record its metadata, if the strategy's `reader` for this stop names any."""
 
 
 class Strategy(ABC):
@@ -53,8 +56,10 @@ class Strategy(ABC):
         """Return the reader of the fields on which the step after the stop `after` depends; `SOURCE` for the first."""
 
     @abstractmethod
-    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
-        """Return the first step of each record that has just entered."""
+    def begin(
+        self, rule_tables: RuleTables, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> Sequence[NextStep]:
+        """Return the first step of each record that has just entered; `metas` as in `Leaving`."""
 
     def plan_fields(self, itinerary: Itinerary | None) -> FieldSet:
         """Return the fields whose change at a stop makes the itinerary stale."""
@@ -74,11 +79,13 @@ class HardWired(Strategy):
     def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
         return rule_tables.from_file.stop_rules(after).reader
 
-    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
-        return rule_tables.from_file.stop_rules(SOURCE).decide(records)
+    def begin(
+        self, rule_tables: RuleTables, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> Sequence[NextStep]:
+        return rule_tables.from_file.stop_rules(SOURCE).decide(records, metas)
 
     def leave(self, rule_tables: RuleTables, leaving: Leaving) -> Sequence[NextStep]:
-        return rule_tables.from_file.stop_rules(leaving.stop).decide(leaving.records)
+        return rule_tables.from_file.stop_rules(leaving.stop).decide(leaving.records, leaving.metas)
 
 
 class Conductor(Strategy):
@@ -89,7 +96,9 @@ class Conductor(Strategy):
     def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
         return EMPTY_READER
 
-    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+    def begin(
+        self, rule_tables: RuleTables, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> Sequence[NextStep]:
         return [Decider.CONDUCTOR] * len(records)
 
     def leave(self, rule_tables: RuleTables, leaving: Leaving) -> Sequence[NextStep]:
@@ -104,7 +113,9 @@ class MapMaker(Strategy):
     def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
         return EMPTY_READER
 
-    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+    def begin(
+        self, rule_tables: RuleTables, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> Sequence[NextStep]:
         return [Decider.MAP_MAKER] * len(records)
 
     def plan_fields(self, itinerary: Itinerary | None) -> FieldSet:
@@ -124,11 +135,13 @@ class Signpost(Strategy):
     def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
         return rule_tables.live.stop_rules(after).reader
 
-    def begin(self, rule_tables: RuleTables, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
-        return rule_tables.live.stop_rules(SOURCE).decide(records)
+    def begin(
+        self, rule_tables: RuleTables, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> Sequence[NextStep]:
+        return rule_tables.live.stop_rules(SOURCE).decide(records, metas)
 
     def leave(self, rule_tables: RuleTables, leaving: Leaving) -> Sequence[NextStep]:
-        return rule_tables.live.stop_rules(leaving.stop).decide(leaving.records)
+        return rule_tables.live.stop_rules(leaving.stop).decide(leaving.records, leaving.metas)
 
 
 STRATEGIES: dict[str, Strategy] = {

@@ -162,7 +162,7 @@ def replay(
     replays.check(RuleTables(table, table))
     if dry_run:
         for letter, anew in replays.lines:
-            click.echo(f"{letter.id}: {forecast(table, anew, stop)}")
+            click.echo(f"{letter.id}: {forecast(table, letter, anew, stop)}")
         return
     _send(dead, replays.requests, rate, "replayed")
 

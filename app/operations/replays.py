@@ -18,6 +18,7 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision
 from metroline.routing.messages.segment import Replay
 from metroline.routing.records.source_messages import read_message
+from metroline.routing.rules.rule_meta import rule_metas
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import RuleTables
 
@@ -85,10 +86,14 @@ def discard(letter: Letter, reason: str, by: str) -> Envelope:
     return discard_request(letter.envelope, Replay(time.time(), by, letter.reason), reason)
 
 
-def forecast(table: RulesTable, line: bytes, stop: str | None) -> str:
-    """Describe the way of a record by the current rules, as far as it is known before services change the record."""
+def forecast(table: RulesTable, letter: Letter, line: bytes, stop: str | None) -> str:
+    """Describe the way of a letter's record by the current rules, as far as it is known before services change it.
+
+    `line` is the record as it is replayed.
+    """
     first = [f"{stop} (as asked)"] if stop else []
-    plan = table.plan(stop or SOURCE, orjson.loads(line))
+    metas = rule_metas(letter.envelope.segments[0].metadata, 1, table.reader.meta)
+    [plan] = table.plans(stop or SOURCE, [orjson.loads(line)], metas)
     legs = [plan] if isinstance(plan, Decision) else plan.legs
     return " -> ".join([*first, *map(_described, legs)])
 

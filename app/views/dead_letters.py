@@ -124,7 +124,7 @@ class Replay(DeadLettersView):
         rule_tables: RuleTables = worker.live_rules.rule_tables
         replays.check(rule_tables)
         if asked.dry_run:
-            ways = {letter.id: forecast(rule_tables.live, line, asked.to) for letter, line in replays.lines}
+            ways = {letter.id: forecast(rule_tables.live, letter, line, asked.to) for letter, line in replays.lines}
             return {"would_go": ways}
         return {"replayed": [number async for number in self.letters.send(replays.requests, asked.rate)][-1]}
 

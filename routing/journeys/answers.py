@@ -18,6 +18,7 @@ from metroline.routing.outcome import Cause, Drop, Outcome, Retry
 from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, have_changed
 from metroline.routing.records.service_view import Opened, ServiceView
+from metroline.routing.rules.rule_meta import rule_metas
 from metroline.routing.service_errors import describe_error
 from metroline.routing.strategies import Leaving, RuleTables, Strategy
 
@@ -74,7 +75,10 @@ class Answers:
         self.rule_tables = rule_tables
         self.plan_fields = strategy.plan_fields(segment.itinerary)
         """The fields on which the rest of the itinerary depends."""
-        self.needed_fields = union([self.plan_fields, strategy.reader(rule_tables, stop).reads])
+        reader = strategy.reader(rule_tables, stop)
+        self.metas = rule_metas(segment.metadata, len(segment.ids), reader.meta)
+        """The metadata of each record, if the next step depends on it."""
+        self.needed_fields = union([self.plan_fields, reader.reads])
         """The fields on which the next step depends, `plan_fields` included."""
         self.view = view_of(self.needed_fields)
         self.lines: list[bytes] = list(segment.lines)
@@ -245,7 +249,9 @@ def _next_steps(answers: Answers, places: Sequence[int], stop: str) -> Sequence[
 def _leave(answers: Answers, places: Sequence[int], stop: str) -> Sequence[NextStep]:
     after = [answers.after[place] for place in places]
     changed = have_changed([answers.before[place] for place in places], after, answers.plan_fields)
-    return answers.strategy.leave(answers.rule_tables, Leaving(stop, after, answers.segment.itinerary, changed))
+    metas = None if answers.metas is None else [answers.metas[place] for place in places]
+    leaving = Leaving(stop, after, answers.segment.itinerary, changed, metas)
+    return answers.strategy.leave(answers.rule_tables, leaving)
 
 
 def _alike(failures: dict[int, Failure], places: Sequence[int]) -> Iterator[tuple[Failure, list[int]]]:

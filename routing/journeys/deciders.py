@@ -15,6 +15,7 @@ from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.records.field_reader import FieldReader
 from metroline.routing.records.field_sets import NOTHING
+from metroline.routing.rules.rule_meta import RuleMetas, rule_metas
 from metroline.routing.rules.table import RulesTable
 
 
@@ -30,10 +31,12 @@ class Router(ABC):
         """Return the reader of the fields on which the next step after `after` depends."""
 
     @abstractmethod
-    def next_steps(self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
+    def next_steps(
+        self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> Sequence[NextStep]:
         """Return the next step of each record that has just left the stop `after`.
 
-        `records` holds for each record the fields that `reader` reads.
+        `records` holds for each record the fields that `reader` reads, and `metas` the metadata that it names.
         """
 
 
@@ -46,8 +49,10 @@ class Conductor(Router):
     def reader(self, rules: RulesTable, after: str) -> FieldReader:
         return rules.stop_rules(after).reader
 
-    def next_steps(self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
-        return rules.stop_rules(after).decide(records)
+    def next_steps(
+        self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> Sequence[NextStep]:
+        return rules.stop_rules(after).decide(records, metas)
 
 
 class MapMaker(Router):
@@ -59,8 +64,10 @@ class MapMaker(Router):
     def reader(self, rules: RulesTable, after: str) -> FieldReader:
         return rules.reader
 
-    def next_steps(self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
-        return rules.plans(SOURCE, records)
+    def next_steps(
+        self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> Sequence[NextStep]:
+        return rules.plans(SOURCE, records, metas)
 
 
 class Switch(Router):
@@ -72,8 +79,10 @@ class Switch(Router):
     def reader(self, rules: RulesTable, after: str) -> FieldReader:
         return rules.reader
 
-    def next_steps(self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]]) -> Sequence[NextStep]:
-        return rules.plans(after, records)
+    def next_steps(
+        self, rules: RulesTable, after: str, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> Sequence[NextStep]:
+        return rules.plans(after, records, metas)
 
 
 ROUTERS: dict[str, Router] = {router.address.value: router for router in (MapMaker(), Conductor(), Switch())}
@@ -93,15 +102,20 @@ def route(departures: Departures, router: Router, envelope: Envelope, rules: Rul
 
 
 def _next_steps(router: Router, rules: RulesTable, segment: Segment, reader: FieldReader) -> Sequence[NextStep]:
-    after = segment.last_stop
+    after, metas = segment.last_stop, rule_metas(segment.metadata, len(segment.ids), reader.meta)
     try:
-        return router.next_steps(rules, after, reader.read_all(segment.lines))
+        return router.next_steps(rules, after, reader.read_all(segment.lines), metas)
     except MalformedRecord:
-        return [_next_step(router, rules, after, line, reader) for line in segment.lines]
+        return [
+            _next_step(router, rules, after, line, reader, None if metas is None else [metas[place]])
+            for place, line in enumerate(segment.lines)
+        ]
 
 
-def _next_step(router: Router, rules: RulesTable, after: str, line: bytes, reader: FieldReader) -> NextStep:
+def _next_step(
+    router: Router, rules: RulesTable, after: str, line: bytes, reader: FieldReader, metas: RuleMetas
+) -> NextStep:
     try:
-        return router.next_steps(rules, after, [reader.read(line)])[0]
+        return router.next_steps(rules, after, [reader.read(line)], metas)[0]
     except MalformedRecord as error:
         return Decision(None, Outcome.dead(Cause.MALFORMED_RECORD, str(error)), None, rules.version, NOTHING)

@@ -18,6 +18,7 @@ from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.records.field_sets import NOTHING
 from metroline.routing.records.source_messages import SourceLine, read_message, read_plain
+from metroline.routing.rules.rule_meta import RuleMetas, rule_metas
 from metroline.routing.strategies import RuleTables, Strategy
 
 ON_RAMP = "on-ramp"
@@ -44,7 +45,7 @@ def enter(
     If the messages come from several partitions, `partitions[i]` is that of each. `metadata` is that of the messages.
     A message without a value ends as `tombstones` says.
     """
-    batch = _Batch(strategy, rule_tables, tombstones)
+    batch = _Batch(strategy, rule_tables, tombstones, metadata)
     each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
     for first in range(0, len(values), each):
         batch.add(offsets[first : first + each], values[first : first + each])
@@ -52,7 +53,7 @@ def enter(
     if partitions is not None:
         per_message = zip(partitions, batch.counts, strict=True)
         of_each = tuple(chain.from_iterable(repeat(partition, count) for partition, count in per_message))
-    of_records = batch.metadata(metadata)
+    of_records = batch.metadata()
     segment = Segment(tuple(batch.ids), tuple(batch.lines), now, partitions=of_each, metadata=of_records)
     departures.add_each(segment, batch.next_steps, ON_RAMP)
 
@@ -60,8 +61,13 @@ def enter(
 class _Batch:
     """The records of source messages, each with its id, its line and its next step."""
 
-    def __init__(self, strategy: Strategy, rule_tables: RuleTables, tombstones: Tombstones) -> None:
+    def __init__(
+        self, strategy: Strategy, rule_tables: RuleTables, tombstones: Tombstones, of_messages: Metadata | None
+    ) -> None:
+        """`of_messages` is the metadata of all messages."""
         self.strategy = strategy
+        self.reader = strategy.reader(rule_tables, SOURCE)
+        self.of_messages = of_messages
         self.rule_tables = rule_tables
         self.tombstone = ended(tombstones)
         self.ids: list[RecordId] = []
@@ -72,30 +78,40 @@ class _Batch:
         self.unpacked: dict[int, Metadata | None] = {}
         """The metadata of the records in messages that are envelopes, by the index of the message."""
 
-    def metadata(self, of_messages: Metadata | None) -> Metadata | None:
-        """Return the metadata of the records, for that of their messages."""
+    def metadata(self) -> Metadata | None:
+        """Return the metadata of all records."""
         if not self.unpacked:
-            if of_messages is None or len(self.ids) == len(self.counts):
-                return of_messages
-            return of_messages.repeated(self.counts)
-        parts: list[tuple[Metadata | None, int]] = []
-        for place, count in enumerate(self.counts):
-            own = None if of_messages is None else of_messages.part([place]).repeated([count])
-            parts.append((self.unpacked.get(place, own), count))
-        return joined(parts)
+            if self.of_messages is None or len(self.ids) == len(self.counts):
+                return self.of_messages
+            return self.of_messages.repeated(self.counts)
+        return joined([(self._metadata_in(place, count), count) for place, count in enumerate(self.counts)])
+
+    def _metadata_in(self, place: int, count: int) -> Metadata | None:
+        """Return the metadata of the `count` records in the message at an index."""
+        if place in self.unpacked:
+            return self.unpacked[place]
+        return None if self.of_messages is None else self.of_messages.part([place]).repeated([count])
 
     def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
         """Add source messages. Usually every line is one record, and all lines are read at once."""
-        has_packed = may_hold_packed(values)
-        plain = None if has_packed else read_plain(values, self.strategy.reader(self.rule_tables, SOURCE))
+        plain = None if may_hold_packed(values) else read_plain(values, self.reader)
         if plain is None:
             for offset, value in zip(offsets, values, strict=True):
                 self._add_lines(offset, value)
             return
-        self.ids += offsets if plain.counts is None else _ids(offsets, plain.counts)
-        self.counts += repeat(1, len(values)) if plain.counts is None else plain.counts
+        counts = [1] * len(values) if plain.counts is None else plain.counts
+        metas = self._plain_metas(counts, len(plain.lines)) if self.reader.meta else None
+        self.ids += offsets if plain.counts is None else _ids(offsets, counts)
+        self.counts += counts
         self.lines += plain.lines
-        self.next_steps += self.strategy.begin(self.rule_tables, plain.records)
+        self.next_steps += self.strategy.begin(self.rule_tables, plain.records, metas)
+
+    def _plain_metas(self, counts: Sequence[int], records: int) -> RuleMetas:
+        """Return the metadata that rules read of the records in the next messages."""
+        first, own = len(self.counts), self.of_messages
+        if own is not None:
+            own = own.part(range(first, first + len(counts))).repeated(counts)
+        return rule_metas(own, records, self.reader.meta)
 
     def _add_lines(self, offset: int, value: bytes | None) -> None:
         """Add a source message line by line; each line that is not a record becomes a dead letter."""
@@ -103,6 +119,8 @@ class _Batch:
             lines: Sequence[SourceLine] = (GONE,)
         else:
             lines = self._unpack(value) if is_packed(value) else read_message(value)
+        own = self._metadata_in(len(self.counts), len(lines)) if self.reader.meta else None
+        metas = rule_metas(own, len(lines), self.reader.meta)
         self.counts.append(len(lines))
         for index, line in enumerate(lines):
             self.ids.append(offset if len(lines) == 1 else (offset, index, len(lines)))
@@ -116,7 +134,8 @@ class _Batch:
                 self.next_steps.append(Decision(None, outcome, None, 0, NOTHING))
             else:
                 self.lines.append(line.line)
-                self.next_steps += self.strategy.begin(self.rule_tables, [line.record])
+                meta = None if metas is None else [metas[index]]
+                self.next_steps += self.strategy.begin(self.rule_tables, [line.record], meta)
 
     def _unpack(self, value: bytes) -> Sequence[SourceLine]:
         """Return the records of an envelope that another line delivered."""

@@ -16,6 +16,7 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Hop, Provenance
 from metroline.routing.messages.segment import DiscardRequest, Replay, ReplayRequest, Segment
 from metroline.routing.outcome import Outcome
+from metroline.routing.rules.rule_meta import rule_metas
 from metroline.routing.strategies import RuleTables, strategy_named
 
 BY = "replay"
@@ -65,5 +66,7 @@ def restart(departures: Departures, rule_tables: RuleTables, segment: Segment, n
         departures.add(restarted, Hop(service_address(request.stop), Provenance(None, BY, rule_tables.live.version)))
     else:
         strategy = strategy_named(departures.strategy)
-        records = strategy.reader(rule_tables, SOURCE).read_all(restarted.lines)
-        departures.add_each(restarted, strategy.begin(rule_tables, records), BY)
+        reader = strategy.reader(rule_tables, SOURCE)
+        metas = rule_metas(restarted.metadata, len(restarted.ids), reader.meta)
+        next_steps = strategy.begin(rule_tables, reader.read_all(restarted.lines), metas)
+        departures.add_each(restarted, next_steps, BY)

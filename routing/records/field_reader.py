@@ -23,11 +23,13 @@ DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class FieldReader:
     """Reads the top-level fields on which decisions depend, in about a sixth of the time of decoding the line."""
 
-    def __init__(self, reads: FieldSet) -> None:
-        """`reads` are the names of the fields; None for the whole record."""
+    def __init__(self, reads: FieldSet, meta: frozenset[str] = frozenset()) -> None:
+        """`reads` are the names of the fields; None for the whole record. `meta` names the metadata that is needed."""
         self.reads = reads
-        self.is_blind = reads == frozenset()
-        """True if no field is read, so that one decision holds for every record."""
+        self.meta = meta
+        """The fields of a record's metadata on which decisions depend. It is not in the line."""
+        self.is_blind = reads == frozenset() and not meta
+        """True if nothing is read, so that one decision holds for every record."""
         self._decoder: msgspec.json.Decoder[Any] | None = None
         if reads is not None and all(map(PLAIN_NAME.fullmatch, reads)):
             wanted = cast("Callable[..., Any]", TypedDict)("Wanted", dict.fromkeys(reads, Any), total=False)

@@ -14,7 +14,8 @@ from typing import Any
 from metroline.routing.errors import ConditionError
 from metroline.routing.records.field_sets import FieldSet
 from metroline.routing.rules.cel_engine import cel
-from metroline.routing.rules.condition_fields import ANY, TYPE_NAMES, FieldScan, Path
+from metroline.routing.rules.condition_fields import ANY, META, TYPE_NAMES, FieldScan, Path
+from metroline.routing.rules.rule_meta import NO_META, RuleMeta, as_variable
 
 MAX_CONDITION_CHARACTERS = 1_000
 """Maximum number of characters in a condition."""
@@ -54,6 +55,8 @@ class Condition:
     """The paths over which comprehensions iterate."""
     reads: FieldSet
     """The top-level fields on which the result depends; None for the whole record."""
+    meta: frozenset[str] = frozenset()
+    """The fields of `meta`, the metadata of the record, on which the result depends."""
 
     @classmethod
     def compile(cls, text: str) -> Condition:
@@ -69,7 +72,7 @@ class Condition:
         if unknown:
             raise ConditionError(f"the condition calls {', '.join(unknown)}, which CEL does not have")
         scan = FieldScan(text)
-        names = scan.fields | (set(program.variables()) - scan.bound - TYPE_NAMES - {"record"})
+        names = scan.fields | (set(program.variables()) - scan.bound - TYPE_NAMES - {"record", "meta"})
         return cls(
             text,
             program,
@@ -79,13 +82,18 @@ class Condition:
             tuple(scan.paths),
             tuple(scan.ranges),
             None if scan.whole else frozenset(names | scan.literals),
+            frozenset(scan.meta),
         )
 
-    def holds(self, record: dict[str, Any]) -> bool:
+    def holds(self, record: dict[str, Any], meta: RuleMeta = NO_META) -> bool:
         """Return whether the condition holds for a record; raise `ConditionError` if it cannot be evaluated."""
         variables = _fields(record, self.fields)
+        known: dict[Any, Any] = record
+        if self.meta:
+            variables["meta"] = as_variable(meta)
+            known = {**record, META: variables["meta"]}
         for path in self.ranges:
-            if isinstance(_at(record, path), dict):
+            if isinstance(_at(known, path), dict):
                 problem = "it is an object, whose entries have no order"
                 raise ConditionError(f"a comprehension cannot iterate over {path[-1]!r}: {problem}")
         if self.whole:
@@ -95,7 +103,7 @@ class Condition:
         try:
             answer = self.program.execute(variables)
         except Exception as error:  # noqa: BLE001 - the CEL package may raise anything; none of it may stop a worker
-            return self._undecided(record, error)
+            return self._undecided(known, error)
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # raised for a panic in the Rust code of the CEL package
                 raise
@@ -104,10 +112,14 @@ class Condition:
             return answer
         raise ConditionError(f"the condition evaluates to {type(answer).__name__}, not to true or false")
 
-    def _undecided(self, record: dict[str, Any], error: Exception) -> bool:
+    def _undecided(self, known: dict[Any, Any], error: Exception) -> bool:
         """Return False if a value that the condition reads is null or absent; raise `ConditionError` otherwise."""
         reads = self.reads
-        seen = record if reads is None else _fields(record, reads)
+        seen = known
+        if reads is not None:
+            seen = dict(_fields(known, reads))
+            if self.meta:
+                seen[META] = known[META]
         for path in self.paths:
             if _lacks(seen, path, absent_index=isinstance(error, LookupError)):
                 return False

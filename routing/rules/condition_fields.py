@@ -33,6 +33,13 @@ ANY = object()
 """A step of a path that is known only when the condition runs: a computed index or any element of a list."""
 
 
+META = object()
+"""The first step of a path into the metadata of the record, the variable `meta`."""
+
+META_PARTS = ("key", "headers", "timestamp")
+"""The fields of `meta`."""
+
+
 Path = tuple[Any, ...]
 """The steps from the record to a value: names, indexes and `ANY`."""
 
@@ -59,6 +66,7 @@ class FieldScan:
     def __init__(self, text: str) -> None:
         self.fields: set[str] = set()
         self.literals: set[str] = set()
+        self.meta: set[str] = set()
         self.whole = False
         self.paths: list[Path] = []
         self.ranges: list[Path] = []
@@ -106,12 +114,25 @@ class FieldScan:
             else:
                 self.whole = True
                 path = steps or (ANY,)
+        elif name == "meta":
+            self._read_meta(steps)
+            path = (META, *steps)
         else:
             self.fields.add(name)
             path = (name, *steps)
         if scope is not None or steps or name not in TYPE_NAMES:
             self.paths.append(path)
         return end, path
+
+    def _read_meta(self, steps: Path) -> None:
+        """Note which fields of the metadata are read."""
+        if not steps or steps[0] is ANY:
+            self.meta.update(META_PARTS)
+        elif steps[0] in META_PARTS:
+            self.meta.add(steps[0])
+        else:
+            has = ", ".join(META_PARTS)
+            raise ConditionError(f'meta has no {steps[0]!r} but {has}; write record["meta"] for a field of that name')
 
     def _steps(self, at: int) -> tuple[int, Path]:
         """Read the `.name` and `[...]` after a variable; return the index of the next token and the steps.

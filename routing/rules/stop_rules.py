@@ -15,6 +15,7 @@ from metroline.routing.records.field_sets import FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, differs_beyond_floats, fingerprints, match_key, match_keys
 from metroline.routing.rules.condition import Condition
 from metroline.routing.rules.rule import Rule
+from metroline.routing.rules.rule_meta import NO_META, RuleMeta, RuleMetas
 
 MAX_CACHED = 8_192
 """Maximum number of entries in a cache; a full cache is emptied."""
@@ -62,6 +63,8 @@ class StopRules:
     """Decisions by the fingerprints of the `_key_fields`."""
     reads: FieldSet = frozenset()
     """The fields that the rules of this stop read."""
+    meta: frozenset[str] = frozenset()
+    """The fields of the metadata that the rules of this stop read."""
     reader: FieldReader = EMPTY_READER
     """Reads those fields from the line of a record."""
     _key_fields: tuple[str, ...] | None = None
@@ -90,7 +93,8 @@ class StopRules:
         """Prepare for decisions. Called once, after the last `add`."""
         conditions = [compiled.condition for compiled in self.rules if compiled.condition is not None]
         self.reads = union([*self._match_fields[-1:], *(condition.reads for condition in conditions)])
-        self.reader = FieldReader(self.reads)
+        self.meta = frozenset[str]().union(*(condition.meta for condition in conditions))
+        self.reader = FieldReader(self.reads, self.meta)
         if self.reads is not None:
             self._key_fields = tuple(sorted(self.reads))
         if not conditions and len(self._indexes) <= 1 and not any(compiled.exact for compiled in self.rules):
@@ -106,20 +110,26 @@ class StopRules:
                 only = key[0] if len(names) == 1 else key
                 self._direct[only] = self._decision(min(fitting[0].place, last), frozenset())
 
-    def decide(self, records: Sequence[dict[str, Any]]) -> list[Decision]:
+    def decide(self, records: Sequence[dict[str, Any]], metas: RuleMetas = None) -> list[Decision]:
         """Return a decision for each record; records with equal values in the fields `reads` get the same decision.
 
-        The rules see each record as it will be decoded from JSON.
+        The rules see each record as it will be decoded from JSON. `metas` is the metadata of the records, which is
+        needed only if the rules read it.
         """
         if self._otherwise is not None:
             keys = match_keys(records, self._direct_fields)
             return list(map(self._direct.get, keys, repeat(self._otherwise)))
         if self._key_fields is None:
-            return [self._decide(as_sent(record, None)) for record in records]
+            every = metas or [NO_META] * len(records)
+            return [self._decide(as_sent(record, None), meta) for record, meta in zip(records, every, strict=True)]
         keys = fingerprints(records, self._key_fields)
-        return cached(self._cache, keys, lambda at: self._decide(as_sent(records[at], self.reads)))
+        if not self.meta:
+            return cached(self._cache, keys, lambda at: self._decide(as_sent(records[at], self.reads), NO_META))
+        known = metas or [NO_META] * len(records)
+        keys = list(zip(keys, known, strict=True))
+        return cached(self._cache, keys, lambda at: self._decide(as_sent(records[at], self.reads), known[at]))
 
-    def _decide(self, record: dict[str, Any]) -> Decision:
+    def _decide(self, record: dict[str, Any], meta: RuleMeta) -> Decision:
         looked: FieldSet = frozenset()
         for compiled in self._candidates(record):
             if compiled.exact and not compiled.matches(record):
@@ -129,7 +139,7 @@ class StopRules:
                 if looked is not None and (condition.reads is None or not condition.reads <= looked):
                     looked = union([looked, condition.reads])
                 try:
-                    holds = condition.holds(record)
+                    holds = condition.holds(record, meta)
                 except ConditionError as error:
                     return self._error(compiled, str(error), looked)
                 if not holds:

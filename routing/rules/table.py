@@ -12,6 +12,7 @@ from metroline.routing.records.field_reader import FieldReader
 from metroline.routing.records.field_sets import union
 from metroline.routing.records.fingerprints import fingerprints
 from metroline.routing.rules.rule import Rule
+from metroline.routing.rules.rule_meta import NO_META, RuleMeta, RuleMetas
 from metroline.routing.rules.stop_rules import MAX_CACHED, StopRules, cached
 from metroline.routing.rules.toml_reader import read_rules
 
@@ -45,7 +46,8 @@ class RulesTable:
         for stop_rules in by_stop.values():
             stop_rules.close()
         reads = union(stop_rules.reads for stop_rules in by_stop.values())
-        return cls(version, text, rules, by_stop, FieldReader(reads))
+        meta = frozenset[str]().union(*(stop_rules.meta for stop_rules in by_stop.values()))
+        return cls(version, text, rules, by_stop, FieldReader(reads, meta))
 
     def stop_rules(self, after: str) -> StopRules:
         """Return the rules after a stop. A stop without rules is an end of the line."""
@@ -55,19 +57,25 @@ class RulesTable:
             found.close()
         return found
 
-    def decide(self, after: str, record: dict[str, Any]) -> Decision:
+    def decide(self, after: str, record: dict[str, Any], meta: RuleMeta = NO_META) -> Decision:
         """Return the decision of the first rule after the stop `after` that holds for the record."""
-        return self.stop_rules(after).decide([record])[0]
+        return self.stop_rules(after).decide([record], [meta])[0]
 
-    def plans(self, after: str, records: Sequence[dict[str, Any]]) -> list[Itinerary | Decision]:
+    def plans(
+        self, after: str, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+    ) -> list[Itinerary | Decision]:
         """Return what `plan` returns for each record; records equal in the fields that the table reads share a plan."""
+        known = metas or [NO_META] * len(records)
         reads = self.reader.reads
         if reads is None:
-            return [self.plan(after, record) for record in records]
+            return [self.plan(after, record, meta) for record, meta in zip(records, known, strict=True)]
         cache = self._planned_for.setdefault(after, {})
-        return cached(cache, fingerprints(records, sorted(reads)), lambda at: self.plan(after, records[at]))
+        keys = fingerprints(records, sorted(reads))
+        if self.reader.meta:
+            keys = list(zip(keys, known, strict=True))
+        return cached(cache, keys, lambda at: self.plan(after, records[at], known[at]))
 
-    def plan(self, after: str, record: dict[str, Any]) -> Itinerary | Decision:
+    def plan(self, after: str, record: dict[str, Any], meta: RuleMeta = NO_META) -> Itinerary | Decision:
         """Return the itinerary of a record from the stop `after`, if no service changes the record (Routing Slip).
 
         The itinerary ends at the end of the line or at a drop. Before a decision that would be a dead letter, and
@@ -77,7 +85,7 @@ class RulesTable:
         legs: list[Decision | Decider] = []
         stops: set[str] = set()
         while True:
-            decision = self.decide(after, record)
+            decision = self.decide(after, record, meta)
             dead = decision.outcome is not None and decision.outcome.ending is Ending.DEAD
             if not legs and decision.outcome is not None:
                 return decision

@@ -26,6 +26,7 @@ from metroline.routing.journeys.entry import enter
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Drop
@@ -93,16 +94,17 @@ class Bus:
     """Segments that reached the arrivals."""
     blocks: dict[bytes, SettledBlock] = field(default_factory=dict)
 
-    def run(self, records: Sequence[Record]) -> None:
-        self.push(records)
+    def run(self, records: Sequence[Record], metadata: Metadata | None = None) -> None:
+        self.push(records, metadata)
         while self.step():
             pass
 
-    def push(self, records: Sequence[Record]) -> None:
+    def push(self, records: Sequence[Record], metadata: Metadata | None = None) -> None:
         """Write records to the source."""
         lines = list(map(orjson.dumps, records))
         departures = Departures(self.strategy, ORIGIN, self.limits.max_hops)
-        enter(departures, range(len(lines)), lines, STRATEGIES[self.strategy], self.rule_tables, now=0.0)
+        strategy, tables = STRATEGIES[self.strategy], self.rule_tables
+        enter(departures, range(len(lines)), lines, strategy, tables, now=0.0, metadata=metadata)
         self._dispatch(departures)
 
     def step(self) -> bool:
@@ -502,3 +504,49 @@ def test_a_dead_letter_names_the_rule_that_failed_and_why() -> None:
     assert decision.outcome is not None
     assert decision.outcome.rule == "large"
     assert str(decision.outcome.reason).startswith("rule_error: large: No such overload")
+
+
+BY_META = """
+[[rules]]
+after = "source"
+when = 'meta.headers["type"] == "order"'
+to = "s0"
+
+[[rules]]
+after = "source"
+to = "s1"
+
+[[rules]]
+after = "s0"
+when = 'meta.key == "b" && size > 1'
+to = "s1"
+
+[[rules]]
+after = "s0"
+when = "meta.timestamp < 2.0"
+to = "s2"
+
+[[rules]]
+after = "s1"
+when = 'meta.headers["type"] == "order"'
+drop = "an order"
+"""
+
+
+@pytest.mark.parametrize("chaining", ["off", "on"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_rules_that_read_metadata_decide_alike_under_every_strategy(strategy: str, chaining: str) -> None:
+    table = RulesTable.parse(BY_META, 1)
+    services = {stop: (lambda record: record | {"size": record["size"] + 1}) for stop in ("s0", "s1", "s2")}
+    order = (("type", b"order"),)
+    metadata = Metadata((b"b", b"b", None, b"a", b"b"), (order, None, order, order, order), (1_000, 1, 1_500, 3_000, 9))
+    bus = Bus(strategy, RuleTables(table, table), services, chaining=chaining)
+    bus.run([{"size": 1}, {"size": 1}, {"size": 1}, {"size": 1}, {"size": 0}], metadata)
+
+    assert {number: (one.stops, one.ending, one.kind) for number, one in bus.journeys.items()} == {
+        0: (("s0", "s1"), "dropped", "an order"),
+        1: (("s1",), "dead", "unroutable"),
+        2: (("s0", "s2"), "delivered", None),
+        3: (("s0",), "dead", "unroutable"),
+        4: (("s0", "s2"), "delivered", None),
+    }
