@@ -48,10 +48,9 @@ class Metadata(Struct, frozen=True):
         timestamps: Sequence[int],
     ) -> Metadata:
         """Return the metadata of source messages."""
-        all_headers = [tuple(own) if own else None for own in headers] if any(headers) else [None]
-        return cls(
-            _if_any(keys), _if_any(all_headers), None if set(timestamps) <= {NO_TIMESTAMP} else tuple(timestamps)
-        )
+        all_headers = tuple([tuple(own) if own else None for own in headers]) if any(headers) else None
+        has_timestamps = timestamps.count(NO_TIMESTAMP) < len(timestamps)
+        return cls(_if_any(keys), all_headers, tuple(timestamps) if has_timestamps else None)
 
     def part(self, indexes: Sequence[int]) -> Metadata:
         """Return the metadata of the records at these indexes."""
@@ -96,7 +95,7 @@ class Metadata(Struct, frozen=True):
         if self.timestamps is not None:
             first = self.timestamps[0]
             same = self.timestamps.count(first) == len(self.timestamps)
-            encoded["timestamps"] = (first,) if same else (first, *[at - first for at in self.timestamps])
+            encoded["timestamps"] = (first,) if same else (first, *map((-first).__add__, self.timestamps))
         return encoded
 
 
@@ -134,7 +133,7 @@ def _joined(parts: Sequence[tuple[Metadata | None, int]], of: Callable[[Metadata
 
 
 def _if_any(values: Sequence[Value | None]) -> tuple[Value | None, ...] | None:
-    return tuple(values) if any(value is not None for value in values) else None
+    return None if values.count(None) == len(values) else tuple(values)
 
 
 def _at(values: Values, indexes: Iterable[int]) -> Values:
@@ -209,4 +208,4 @@ def _decode_timestamps(encoded: Sequence[Any], count: int) -> tuple[int, ...]:
     if set(map(type, encoded)) != {int} or not -MAX_TIMESTAMP < min(encoded) <= max(encoded) < MAX_TIMESTAMP:
         raise MetrolineError("the timestamps of a segment are not milliseconds since the epoch")
     first, *differences = encoded
-    return tuple([first + difference for difference in differences]) if differences else (first,) * count
+    return tuple(map(first.__add__, differences)) if differences else (first,) * count
