@@ -214,9 +214,7 @@ class KafkaProducer:
         for place, (value, key, partition, timestamp, headers) in enumerate(messages):
             answered = partial(answer, place)
             try:
-                client.produce(
-                    topic, value, key, partition, on_delivery=answered, timestamp=timestamp, headers=headers
-                )
+                client.produce(topic, value, key, partition, on_delivery=answered, timestamp=timestamp, headers=headers)
             except (KafkaException, BufferError) as error:
                 refusal = self._refused(error)
                 asks_anew |= refusal.code() == KafkaError._UNKNOWN_PARTITION
