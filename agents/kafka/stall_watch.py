@@ -91,6 +91,9 @@ class StallWatch(Service):
         except (ClusterError, KafkaError, TimeoutError) as error:
             self.log.info("no check for partitions that stand still: %s", error)
             self._forget()
+        except Exception:  # whatever it is, a check that fails must not end the worker
+            self.log.exception("the check for partitions that stand still failed")
+            self._forget()
 
     async def _check(self) -> None:
         if self._is_excused():
