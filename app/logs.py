@@ -16,7 +16,7 @@ import orjson
 
 LogFormat = Literal["text", "json"]
 
-REPEAT_SECONDS = 10.0
+REPEAT_SECONDS = 30.0
 """Time in which lines that differ by numbers alone are logged once."""
 
 GRACE_SECONDS = 5.0
@@ -34,8 +34,10 @@ MENDED = re.compile(
 LIBRARIES = ("aiokafka", "faust", "mode")
 """Libraries of which only warnings are logged, unless LOG_LEVEL is debug. Faust draws tables of its partitions."""
 
-STEPS = re.compile(r"\[\^-*[^]]*\]: (Starting|Stopping|-Stopped|Flush|Shutting down|Gathering|Closing|Signal received)")
-"""Lines in which Faust tells what it does with each of the services of which a worker consists."""
+STEPS = re.compile(
+    r"\[\^-*[^]]*\]: (Starting|Stopping|-Stopped|Flush|Wait for|Shutting down|Gathering|Closing|Signal received)"
+)
+"""Lines of Faust about each of the services that a worker consists of."""
 
 DIGITS = re.compile(r"\d+")
 
