@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from msgspec import Struct
 
 MAX_DETAIL_CHARACTERS = 2_000
 """Maximum number of characters in the detail of an outcome."""
@@ -76,7 +75,8 @@ class Cause(StrEnum):
     """A defect of Metroline; the worker's log has the traceback."""
 
 
-class ServiceError(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ServiceError:
     """An exception that a service raised."""
 
     type: str
@@ -89,7 +89,8 @@ class ServiceError(Struct, frozen=True):
         return f"{self.type}: {self.text}" + (f" ({self.place})" if self.place else "")
 
 
-class Outcome(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Outcome:
     """The end of a journey."""
 
     ending: Ending
