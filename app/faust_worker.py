@@ -16,6 +16,9 @@ from metroline.routing.errors import MetrolineError
 CRASHED = "We experienced a crash!"
 """The beginning of Faust's announcement of the error that ends a worker."""
 
+UNCLOSED = "Unclosed AIOKafka"
+"""The beginning of aiokafka's report of a client that a worker discards as it ends, even after its last line."""
+
 STOP_SECONDS = 9.5
 """Time that a worker has to stop, in seconds. Docker kills a container after ten."""
 
@@ -54,6 +57,8 @@ class FaustWorker(faust.Worker):
             dress(handler, self.log_format, level)
 
     def _is_news(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith(UNCLOSED):
+            return False
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, MetrolineError):
             self.refusal = error

@@ -29,6 +29,7 @@ class Refused(faust.App):
     async def on_stop(self):
         logging.getLogger("mine").info("shutdown")
         logging.getLogger("mine").warning("something was lost")
+        logging.getLogger("asyncio").error("Unclosed AIOKafkaConsumer\\nconsumer: <one>")
 
 app = Refused("test", store="memory://", web_enabled=False, datadir=sys.argv[1])
 worker = FaustWorker(app, loglevel="INFO", quiet=True, redirect_stdouts=False)
