@@ -35,7 +35,7 @@ class DeliveryWatch:
 
     bootstrap: str
     first_topics: Sequence[str]
-    """The topics to which a system can write a record that it took from the source."""
+    """The topics to which a system can write a record that it took from the source, beside the delivered topic."""
     delivered: str
     count_records: Callable[[bytes], int]
     """Returns the number of records in a delivered message."""
@@ -44,7 +44,7 @@ class DeliveryWatch:
     deliveries: list[Delivery] = field(default_factory=list)
     records: int = 0
     first_seen_at: float | None = None
-    """Time of the first record in `first_topics`, in epoch seconds."""
+    """Time of the first record in any of these topics, in epoch seconds."""
     last_seen_at: float = 0.0
     """Time of the last message, on the monotonic clock."""
     failure: Exception | None = None
@@ -82,12 +82,12 @@ class DeliveryWatch:
                 topics = {self.delivered}
 
     def _take(self, message: Message, now: float) -> None:
+        if self.first_seen_at is None:
+            self.first_seen_at = now
         if message.topic() == self.delivered:
             value = message.value() or b""
             self.deliveries.append(Delivery(now, value))
             self.records += self.count_records(value)
-        elif self.first_seen_at is None:
-            self.first_seen_at = now
 
     def take(self) -> list[Delivery]:
         """Return the deliveries since the last call, and forget them."""
