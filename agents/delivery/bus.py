@@ -17,7 +17,7 @@ from metroline.agents.kafka.topics import Topics
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.dead_letters import too_large
 from metroline.routing.journeys.departures import Departures, Limits
-from metroline.routing.messages.envelope import Envelope, pack
+from metroline.routing.messages.envelope import Envelope, fitting, halves
 from metroline.routing.messages.record_ids import SEVERAL
 from metroline.routing.outcome import Cause, Outcome
 
@@ -114,14 +114,14 @@ class Bus:
             for part in envelope.by_partition():
                 await self.send(address, part, unit)
             return
-        value = envelope.encode()
-        if len(value) > self.limits.message_bytes:
-            await self._divide(address, envelope, len(value), unit)
-            return
-        self.metrics.sent(address, len(envelope), len(value))
-        self.trains.detours.sent(address, envelope)
-        fallback = partial(self._send_fallback, address, value, unit)
-        await self._ship(address, envelope.origin.partition, value, unit, fallback)
+        for part, value in fitting(envelope, self.limits.message_bytes):
+            if len(value) > self.limits.message_bytes:
+                await self._end_too_large(part, len(value), unit)
+                continue
+            self.metrics.sent(address, len(part), len(value))
+            self.trains.detours.sent(address, part)
+            fallback = partial(self._send_fallback, address, value, unit)
+            await self._ship(address, part.origin.partition, value, unit, fallback)
 
     async def end(self, envelope: Envelope, outcome: Outcome, unit: UnitOfWork) -> None:
         """End the journeys of the records in an envelope with this outcome."""
@@ -159,18 +159,17 @@ class Bus:
         """Divide an envelope that is too large for the broker; end the records of one whose topic does not exist."""
         envelope = Envelope.decode(value)  # decoded again, as keeping every envelope for this rare case costs memory
         self.trains.detours.refused(address, envelope)
+        if isinstance(error, TooLarge) and len(envelope) == 1:
+            await self._end_too_large(envelope, len(value), unit)
+            return
         if isinstance(error, TooLarge):
-            await self._divide(address, envelope, len(value), unit)
+            for half in halves(envelope, self.limits.pack_bytes):
+                await self.send(address, half, unit)
             return
         outcome = Outcome.dead(Cause.UNROUTABLE, f"there is no topic {self.topics.at(address)}: {error}")
         await self.end(envelope, outcome, unit)
 
-    async def _divide(self, address: str, envelope: Envelope, size: int, unit: UnitOfWork) -> None:
-        """Send the halves of an envelope; send a single record that is too large to the arrivals as a dead letter."""
-        if len(envelope) == 1:
-            letter = too_large(envelope, size, self.limits.message_bytes)
-            await self._ship(ARRIVALS, envelope.origin.partition, letter.encode(), unit)
-            return
-        half = (len(envelope) + 1) // 2
-        for part in pack(envelope.strategy, envelope.origin, envelope.segments, self.limits.pack_bytes, half):
-            await self.send(address, part, unit)
+    async def _end_too_large(self, envelope: Envelope, size: int, unit: UnitOfWork) -> None:
+        """Send a single record that is too large for a message to the arrivals, as a dead letter."""
+        letter = too_large(envelope, size, self.limits.message_bytes)
+        await self._ship(ARRIVALS, envelope.origin.partition, letter.encode(), unit)

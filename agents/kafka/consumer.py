@@ -46,9 +46,7 @@ class KafkaConsumer:
         self.name = name
         self._complaints = Complaints(name)
         self._fatal: KafkaException | None = None
-        identity = {
-            "group.id": name
-        }  # required by librdkafka, which looks it up and does not join without a subscription
+        identity = {"group.id": name}  # librdkafka looks it up, and joins no group without a subscription
         self.client = Consumer({**READING, **identity, **self._complaints.config, **config}, logger=library_log)
         self._loop = asyncio.get_running_loop()
         self._changed = Condition()

@@ -2,8 +2,8 @@
 
 Faust's consumer keeps what Faust needs of it: the membership in the group, Faust's own assignor, which places tables,
 and the commits. Its data come through a consumer of librdkafka, which is told its partitions: aiokafka encodes and
-decodes every assigned partition in Python with each fetch. An agent is handed all messages that are there of a
-partition as one event, so that the cost of an event is shared.
+decodes every assigned partition in Python with each fetch. An agent is handed all messages that are there as one event,
+often of several partitions of its topic, so that the cost of an event is shared.
 """
 
 from __future__ import annotations

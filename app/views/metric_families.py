@@ -21,10 +21,7 @@ def gauge(name: str, help: str, value: float) -> Metric:
 
 def gauges(name: str, help: str, labels: list[str], values: Mapping[Labels, float]) -> Metric:
     """Return a gauge with a value for each combination of labels."""
-    family = GaugeMetricFamily(name, help, labels=labels)
-    for combination, value in values.items():
-        family.add_metric(combination, value)
-    return family
+    return _filled(GaugeMetricFamily(name, help, labels=labels), values)
 
 
 def counter(name: str, help: str, value: float) -> Metric:
@@ -34,10 +31,7 @@ def counter(name: str, help: str, value: float) -> Metric:
 
 def counters(name: str, help: str, labels: list[str], values: Mapping[Labels, float]) -> Metric:
     """Return a counter with a value for each combination of labels. Its name gets the suffix `_total`."""
-    family = CounterMetricFamily(name, help, labels=labels)
-    for combination, value in values.items():
-        family.add_metric(combination, value)
-    return family
+    return _filled(CounterMetricFamily(name, help, labels=labels), values)
 
 
 def histogram(name: str, help: str, values: Histogram) -> Metric:
@@ -57,3 +51,9 @@ def summaries(name: str, help: str, label: str, values: Mapping[str, HandlingTim
 def one_label(values: Mapping[str, float]) -> dict[tuple[str], float]:
     """Return values by a single label as `gauges` and `counters` take them."""
     return {(label,): value for label, value in values.items()}
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[Labels, float]) -> Metric:
+    for combination, value in values.items():
+        family.add_metric(combination, value)
+    return family

@@ -149,9 +149,14 @@ def fitting(envelope: Envelope, max_bytes: int) -> Iterator[tuple[Envelope, byte
     if len(value) <= max_bytes or len(envelope) == 1:
         yield envelope, value
         return
-    half = (len(envelope) + 1) // 2
-    for part in pack(envelope.strategy, envelope.origin, envelope.segments, max_bytes, half):
+    for part in halves(envelope, max_bytes):
         yield from fitting(part, max_bytes)
+
+
+def halves(envelope: Envelope, max_bytes: int) -> Iterator[Envelope]:
+    """Yield envelopes with at most half of the records of one each, and at most `max_bytes` bytes of records."""
+    half = (len(envelope) + 1) // 2
+    return pack(envelope.strategy, envelope.origin, envelope.segments, max_bytes, half)
 
 
 def join(envelopes: Sequence[Envelope]) -> Envelope:
