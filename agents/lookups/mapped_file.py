@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 from metroline.agents.lookups.errors import LookupDamaged
 from metroline.agents.lookups.footer import Footer
@@ -33,7 +33,7 @@ class ThreadReader(threading.local):
 
 
 class MappedFile:
-    """A mapped file of a lookup. It is unmapped when its last reader is garbage collected."""
+    """A mapped file of a lookup. It is unmapped when its last user is garbage collected: hold it while you read."""
 
     def __init__(self, footer: Footer, which: Identity, environment: lmdb.Environment) -> None:
         self.footer = footer
@@ -45,9 +45,14 @@ class MappedFiles:
     """The mapped files of this process. LMDB requires that a process maps a file once."""
 
     def __init__(self) -> None:
-        self._opening = threading.Lock()
-        """Held while a file is mapped, which is fast, but not while it is checked."""
+        self._changing = threading.RLock()
+        """Held while a file is mapped or unmapped, which is fast, but not while it is checked.
+
+        A finalizer takes it, which may run wherever the garbage collector does.
+        """
         self._open: WeakValueDictionary[Identity, MappedFile] = WeakValueDictionary()
+        self._environments: dict[Identity, lmdb.Environment] = {}
+        """What LMDB has mapped: `_open`, and files whose last user is gone but that are not unmapped yet."""
 
     def at(self, path: Path) -> MappedFile:
         """Return the file at `path`, checked to its last byte; raise `LookupDamaged`, or OSError if it cannot be read.
@@ -66,22 +71,39 @@ class MappedFiles:
 
     def _mapped(self, path: Path, which: Identity, footer: Footer) -> MappedFile | None:
         """Map the checked file; return None, with nothing mapped, if another file is at `path` by now."""
-        with self._opening:
+        with self._changing:
+            self._unmap_unused()
             if (known := self._open.get(which)) is not None:
                 return known
-            opened = MappedFile(footer, which, _mapped(path))
-            if identity_of(path.stat()) != which:
-                return None
-            self._open[which] = opened
+            environment = _mapped(path)
+            try:
+                if identity_of(path.stat()) != which:
+                    return None
+                opened = self._open[which] = MappedFile(footer, which, environment)
+                self._environments[which] = environment
+            finally:
+                if which not in self._environments:
+                    environment.close()
+            finalize(opened, self._unmap_unused).atexit = False
             return opened
 
+    def _unmap_unused(self) -> None:
+        """Unmap the files without a user. LMDB lets other threads run meanwhile, and refuses them the file."""
+        with self._changing:
+            for which in list(self._environments):  # a copy: a finalizer may run in here, and change it
+                if which not in self._open and (environment := self._environments.pop(which, None)) is not None:
+                    environment.close()
+
     def before_fork(self) -> None:
-        """Wait for threads that are mapping a file: a child could never map what its parent has half mapped."""
-        self._opening.acquire()
+        """Wait for threads that map or unmap: a child could never map what is half mapped or half unmapped."""
+        self._changing.acquire()
 
     def after_fork(self) -> None:
-        """Allow mapping again, in parent and child. A child keeps what is mapped."""
-        self._opening.release()
+        """Allow changes again, in parent and child. A child keeps what is mapped and has users."""
+        try:
+            self._unmap_unused()
+        finally:
+            self._changing.release()
 
 
 def _checked(file: IO[bytes]) -> Footer:

@@ -19,7 +19,6 @@ from metroline.agents.lookups.mapped_file import (
     SIZE_FIELD,
     Identity,
     MappedFile,
-    ThreadReader,
     identity_of,
     mapped_files,
 )
@@ -49,7 +48,6 @@ class Lookup:
         self.name = check_name(name)
         self._where = where
         self._version: MappedFile | None = None
-        self._reader: ThreadReader
         self._check_at = float("-inf")
         self._seen: Identity | None = None
         """The file that was last seen at the path."""
@@ -60,13 +58,15 @@ class Lookup:
         """Return the value of a key, or `default`; raise `LookupMissing` or `LookupDamaged` if there is no version."""
         if monotonic() >= self._check_at:
             self._check()
+        version = self._version
+        assert version is not None
         try:
             if type(key) is str:
-                found = self._reader.get(key.encode())
+                found = version.reader.get(key.encode())
             elif type(key) is int:
-                found = self._reader.get(b"%d" % key)
+                found = version.reader.get(b"%d" % key)
             elif (name := encode_key(key)) is not None:
-                found = self._reader.get(name)
+                found = version.reader.get(name)
             else:
                 return default
         except _refused_keys():
@@ -85,9 +85,8 @@ class Lookup:
         return found
 
     def __contains__(self, key: object) -> bool:
-        self.open()
-        name = encode_key(key)
-        return name is not None and self._reader.get(name) is not None
+        version, name = self._current(), encode_key(key)
+        return name is not None and version.reader.get(name) is not None
 
     def __len__(self) -> int:
         return self.footer.entries
@@ -102,14 +101,17 @@ class Lookup:
     @property
     def footer(self) -> Footer:
         """The footer of the version that is read now."""
-        self.open()
-        assert self._version is not None
-        return self._version.footer
+        return self._current().footer
 
     @property
     def path(self) -> Path:
         """The file of the lookup."""
         return file_of(self.name, folder() if self._where is None else self._where)
+
+    def _current(self) -> MappedFile:
+        self.open()
+        assert self._version is not None
+        return self._version
 
     def _check(self) -> None:
         """Open the first version, or a new one. Other threads read on meanwhile."""
@@ -147,7 +149,7 @@ class Lookup:
                 self._seen = None
 
     def _read(self, version: MappedFile) -> None:
-        self._reader, self._version = version.reader, version
+        self._version = version
         self._seen = version.identity
         self._check_at = monotonic() + CHECK_SECONDS
 

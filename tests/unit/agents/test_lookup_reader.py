@@ -291,14 +291,39 @@ def test_a_child_that_is_forked_while_a_thread_opens_a_lookup_can_open_it(
     opening = threading.Thread(target=Lookup("accounts").open)
     opening.start()
     assert is_mapped.wait(30)
+    assert _value_in_a_child("a") == 1
+    opening.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_that_is_forked_while_a_thread_opens_and_drops_lookups_can_open_them(folder: Path) -> None:
+    built(folder, {"a": 1})
+    is_over = threading.Event()
+
+    def open_and_drop() -> None:
+        while not is_over.is_set():
+            Lookup("accounts").open()
+
+    with ThreadPoolExecutor(2) as threads:
+        dropping = [threads.submit(open_and_drop) for _ in range(2)]
+        try:
+            assert [_value_in_a_child("a") for _ in range(30)] == [1] * 30
+        finally:
+            is_over.set()
+        for one in dropping:
+            one.result()
+
+
+def _value_in_a_child(key: str) -> int:
+    """Fork, and return what the child finds under a key, a small number; 255 if it raises."""
     child = os.fork()
     if child == 0:
         try:
-            os._exit(0 if Lookup("accounts").get("a") == 1 else 1)
+            os._exit(Lookup("accounts").get(key))
         except BaseException:  # noqa: BLE001 - a child of a test must not go on as a test
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    opening.join()
+            os._exit(255)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
