@@ -10,10 +10,12 @@ ALL     := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # make test-properties: factor for the number of examples
 EXAMPLES ?= 10
 # make chaos: number of faults under each strategy; the seed of an earlier run to repeat; one strategy instead of all four;
-# CHAINING=off puts every hop on the bus
+# CREW=whole for three workers with all roles, CREW=apart for one worker a role, instead of both; CHAINING=off puts every
+# hop on the bus
 FAULTS   ?= 50
 SEED     ?=
 STRATEGY ?=
+CREW     ?=
 CHAINING ?= on
 # make bench: records per trial, rounds, and the brokers, systems and sections to run (empty: all of them)
 RECORDS  ?= 100000
@@ -73,7 +75,7 @@ test-properties: install-dev  ## run the property tests with many more examples:
 	@EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 3600 -m hypothesis tests/unit tests/component $(ARGS)
 
 chaos: install-dev  ## kill, freeze and stop processes of a line on Apache Kafka while records flow: FAULTS=50 SEED=7 STRATEGY=signpost
-	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) CHAINING=$(CHAINING) $(BIN)/pytest -s tests/chaos $(ARGS)
+	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) CREW=$(CREW) CHAINING=$(CHAINING) $(BIN)/pytest -s tests/chaos $(ARGS)
 
 bench-core: install-dev  ## measure the cost per record of the routing core against orjson and CEL; fails if a target is missed
 	@$(BIN)/python -m benchmarks.micro.core $(ARGS)

@@ -17,7 +17,7 @@ import orjson
 LogFormat = Literal["text", "json"]
 
 REPEAT_SECONDS = 30.0
-"""Time in which lines that differ by numbers alone are logged once."""
+"""Time in which lines that differ by quantities alone are logged once."""
 
 GRACE_SECONDS = 5.0
 """Time for which an error that clients mend by themselves is not logged."""
@@ -39,7 +39,8 @@ STEPS = re.compile(
 )
 """Lines of Faust about each of the services that a worker consists of."""
 
-DIGITS = re.compile(r"\d+")
+QUANTITY = re.compile(r"(?<!\bversion )(?<!\d)\d+")
+"""A number by which lines that repeat may differ. A line about another version of the rules table is news."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -61,7 +62,7 @@ class JsonFormatter(logging.Formatter):
 
 @dataclass(slots=True)
 class _Kind:
-    """Lines that differ by numbers alone. Times are in seconds of the filter's clock."""
+    """Lines that differ by quantities alone. Times are in seconds of the filter's clock."""
 
     began_at: float
     """Time of the first line that no pause of `REPEAT_SECONDS` separates from the last one."""
@@ -93,7 +94,7 @@ class NewsFilter(logging.Filter):
             return True
         is_mended = library in LIBRARIES and MENDED.search(message) is not None
         with self._lock:
-            left_out = self._count((record.name, record.levelno, DIGITS.sub("#", message)), is_mended)
+            left_out = self._count((record.name, record.levelno, QUANTITY.sub("#", message)), is_mended)
         if left_out:
             record.msg, record.args = f"{message} ({left_out} more like this were left out)", ()
         if is_mended:

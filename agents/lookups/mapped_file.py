@@ -52,7 +52,7 @@ class MappedFiles:
         """
         self._open: WeakValueDictionary[Identity, MappedFile] = WeakValueDictionary()
         self._environments: dict[Identity, lmdb.Environment] = {}
-        """What LMDB has mapped: `_open`, and files whose last user is gone but that are not unmapped yet."""
+        """All that LMDB has mapped: `_open`, and files whose last user is gone but that are not unmapped yet."""
 
     def at(self, path: Path) -> MappedFile:
         """Return the file at `path`, checked to its last byte; raise `LookupDamaged`, or OSError if it cannot be read.

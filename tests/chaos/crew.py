@@ -19,7 +19,7 @@ from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 from tests.chaos.kafka import Kafka
-from tests.chaos.plan import ROLES, Fault, Kind
+from tests.chaos.plan import Fault, Kind
 from tests.support.depot import Depot
 
 LINE = Path(__file__).parent / "line"
@@ -28,6 +28,9 @@ RULES = (LINE / "routes.toml").read_text("utf-8")
 LIGHT = 'name = "light ones go on the shelf"\nafter = "weigh"\nto = '
 OTHER_RULES = RULES.replace(f'{LIGHT}"shelf"', f'{LIGHT}"crane"')
 """A table that sends every kept record to the crane; the outcomes stay the same."""
+
+ENTRIES = ("on-ramp", "all")
+"""Roles whose workers read the source, so that their strategy decides."""
 
 TAKEN_OVER = 2.0
 """Seconds that the other workers need to take over after a session has expired."""
@@ -46,6 +49,7 @@ class Crew:
     """A worker for each role, an on-ramp for each strategy, and the faults that can strike them."""
 
     depot: Depot
+    roles: Sequence[str]
     strategies: Sequence[str]
     kafka: Kafka | None
     say: Callable[[str], None]
@@ -65,13 +69,15 @@ class Crew:
 
     async def start(self) -> None:
         """Start the workers, and return when all of them are ready."""
-        for role in (*ROLES, *["on-ramp"] * (len(self.strategies) - 1)):
+        entries = [role for role in self.roles if role in ENTRIES]
+        missing = max(0, len(self.strategies) - len(entries))
+        for role in (*self.roles, *entries[:1] * missing):
             self.hire(role)
         await self.depot.ready()
 
     def hire(self, role: str) -> Hand:
         """Start one more worker."""
-        strategy = next(self._strategies) if role == "on-ramp" else self.strategies[0]
+        strategy = next(self._strategies) if role in ENTRIES else self.strategies[0]
         self.hands.append(Hand(role, self.depot.start(strategy, role)))
         return self.hands[-1]
 

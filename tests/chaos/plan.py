@@ -11,8 +11,11 @@ from typing import TypeVar
 
 Card = TypeVar("Card")
 
-ROLES = ("on-ramp", "router", "arrivals", "service:weigh", "service:crane,service:shelf")
-"""The role assignment of the line, with one worker for each role."""
+CREWS = {
+    "whole": ("all", "all", "all"),
+    "apart": ("on-ramp", "router", "arrivals", "service:weigh", "service:crane,service:shelf"),
+}
+"""The roles of the workers of a line. Only whole workers take a record through all stops and settle it in memory."""
 
 
 class Kind(StrEnum):
@@ -52,16 +55,16 @@ class Fault:
         return f"{self.kind} {self.role}".strip()
 
 
-def plan(seed: int, count: int, *, broker: bool) -> list[Fault]:
-    """Return `count` faults.
+def plan(seed: int, count: int, roles: Sequence[str], *, broker: bool) -> list[Fault]:
+    """Return `count` faults that strike workers with these roles, and the broker, too, if `broker` is true.
 
     Each kind occurs once before any occurs again, and each kind strikes every role before it strikes one again.
     """
-    return list(islice(_faults(Random(seed), broker), count))
+    return list(islice(_faults(Random(seed), roles, broker), count))
 
 
-def _faults(random: Random, broker: bool) -> Iterator[Fault]:
-    roles = {kind: _dealt(random, ROLES) for kind in (Kind.KILL, Kind.TERM, Kind.FREEZE, Kind.JOIN)}
+def _faults(random: Random, of_crew: Sequence[str], broker: bool) -> Iterator[Fault]:
+    roles = {kind: _dealt(random, of_crew) for kind in (Kind.KILL, Kind.TERM, Kind.FREEZE, Kind.JOIN)}
     for kind in _dealt(random, [kind for kind in Kind if broker or kind is not Kind.BROKER]):
         role = next(roles[kind]) if kind in roles else ""
         lasts, pause = random.uniform(0.5, 3.0), random.uniform(0.2, 4.0)

@@ -59,11 +59,16 @@ async def goes_by(depot: Depot, crew: Crew) -> bool:
 
 
 async def run(
-    depot: Depot, kafka: Kafka | None, strategies: Sequence[str], faults: Sequence[Fault], say: Callable[[str], None]
+    depot: Depot,
+    kafka: Kafka | None,
+    roles: Sequence[str],
+    strategies: Sequence[str],
+    faults: Sequence[Fault],
+    say: Callable[[str], None],
 ) -> Ended:
-    """Run a line with these strategies through all faults, and return the result read from the bus."""
+    """Run a line with these roles and strategies through all faults, and return the result read from the bus."""
     began = time.monotonic()
-    crew = Crew(depot, strategies, kafka, lambda text: say(f"{time.monotonic() - began:6.1f} s  {text}"))
+    crew = Crew(depot, roles, strategies, kafka, lambda text: say(f"{time.monotonic() - began:6.1f} s  {text}"))
     pusher = Pusher(depot, RATE)
     await depot.create_source()
     await crew.start()

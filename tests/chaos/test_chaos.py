@@ -11,12 +11,13 @@ import pytest
 
 from metroline.routing.strategies import STRATEGIES
 from tests.chaos.kafka import Kafka, restartable_kafka
-from tests.chaos.plan import Kind, plan
+from tests.chaos.plan import CREWS, Kind, plan
 from tests.chaos.run import VARIABLES, run
 from tests.support.brokers import Broker
 from tests.support.depot import Depot
 
-FAULTS, SEED, STRATEGY = os.environ.get("FAULTS"), os.environ.get("SEED"), os.environ.get("STRATEGY")
+FAULTS, SEED = os.environ.get("FAULTS"), os.environ.get("SEED")
+STRATEGY, CREW = os.environ.get("STRATEGY"), os.environ.get("CREW")
 """Parameters of `make chaos`."""
 
 
@@ -36,12 +37,15 @@ def seed() -> int:
     return int(SEED) if SEED else time.time_ns() % 1_000_000
 
 
-async def endure(broker: Broker, kafka: Kafka | None, by: tuple[str, ...], faults: int, seed: int, path: Path) -> None:
+async def endure(
+    broker: Broker, kafka: Kafka | None, crew: str, by: tuple[str, ...], faults: int, seed: int, path: Path
+) -> None:
     """Run a line through faults and check the result."""
-    print(f"\nSEED={seed}: {faults} faults, {', '.join(by)} on {broker.name}; logs in {path}", flush=True)
-    depot = Depot(broker, f"chaos-{seed}-{by[0]}", path / "depot", path, variables=VARIABLES)
+    print(f"\nSEED={seed}: {faults} faults, {crew}, {', '.join(by)} on {broker.name}; logs in {path}", flush=True)
+    depot = Depot(broker, f"chaos-{seed}-{crew}-{by[0]}", path / "depot", path, variables=VARIABLES)
+    planned = plan(seed, faults, CREWS[crew], broker=kafka is not None)
     try:
-        ended = await run(depot, kafka, by, plan(seed, faults, broker=kafka is not None), say)
+        ended = await run(depot, kafka, CREWS[crew], by, planned, say)
     finally:
         depot.end()
     await depot.delete_topics()
@@ -56,19 +60,20 @@ def say(text: str) -> None:
 @left_out
 @pytest.mark.timeout(900)
 async def test_each_kind_of_fault_once_loses_nothing_on_apache_kafka(kafka: Kafka, seed: int, tmp_path: Path) -> None:
-    await endure(kafka.broker, kafka, tuple(STRATEGIES), len(Kind), seed, tmp_path)
+    await endure(kafka.broker, kafka, "apart", tuple(STRATEGIES), len(Kind), seed, tmp_path)
 
 
 @left_out
 @pytest.mark.timeout(900)
-async def test_and_without_the_fault_that_it_cannot_survive_on_the_embedded_broker(
+async def test_and_whole_workers_without_the_fault_that_the_embedded_broker_cannot_survive(
     embedded_broker: Broker, seed: int, tmp_path: Path
 ) -> None:
-    await endure(embedded_broker, None, tuple(STRATEGIES), len(Kind) - 1, seed, tmp_path)
+    await endure(embedded_broker, None, "whole", tuple(STRATEGIES), len(Kind) - 1, seed, tmp_path)
 
 
 @asked_for
 @pytest.mark.parametrize("strategy", [STRATEGY] if STRATEGY else list(STRATEGIES))
+@pytest.mark.parametrize("crew", [CREW] if CREW else list(CREWS))
 @pytest.mark.timeout(300 + 40 * int(FAULTS or 0))
-async def test_many_faults_lose_nothing(kafka: Kafka, strategy: str, seed: int, tmp_path: Path) -> None:
-    await endure(kafka.broker, kafka, (strategy,), int(FAULTS or 0), seed, tmp_path)
+async def test_many_faults_lose_nothing(kafka: Kafka, crew: str, strategy: str, seed: int, tmp_path: Path) -> None:
+    await endure(kafka.broker, kafka, crew, (strategy,), int(FAULTS or 0), seed, tmp_path)

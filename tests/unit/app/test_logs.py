@@ -48,6 +48,14 @@ def test_a_line_that_repeats_is_logged_once_in_a_while_with_the_number_of_those_
     ]
 
 
+def test_what_happens_to_another_version_of_the_rules_table_is_news(log: Log) -> None:
+    ignored = "version %d of the rules table is ignored: it replaces version %d, but version %d is current"
+    log.line(ignored, 2, 0, 1)
+    log.line(ignored, 13, 0, 11)
+    log.line(ignored, 13, 0, 11)
+    assert log.lines == [ignored % (2, 0, 1), ignored % (13, 0, 11)]
+
+
 def test_what_is_critical_is_always_logged(log: Log) -> None:
     for _ in range(3):
         log.line("the worker ends", level=logging.CRITICAL)
