@@ -13,6 +13,14 @@ MAP_MAKER = "map-maker"
 SWITCH = "switch"
 
 DELIVERED = "delivered"
+"""The address of the default end."""
+
+END = "end"
+"""Name of the default end, where a record is delivered after a stop without rules: the value of `to` in a rule."""
+
+ONLY_END = frozenset({END})
+"""The ends of a line that declares none."""
+
 DEAD_LETTERS = "dead-letters"
 
 SERVICE = "service."
@@ -35,6 +43,11 @@ def service_address(stop: str) -> str:
 def is_service(address: str) -> bool:
     """Return whether an address belongs to the service of a stop."""
     return address.startswith(SERVICE)
+
+
+def end_address(end: str) -> str:
+    """Return the address of the end with this name."""
+    return DELIVERED if end == END else f"{END}.{end}"
 
 
 def waiting_room(seconds: float) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from metroline.routing.addresses import END
+
 MAX_DETAIL_CHARACTERS = 2_000
 """Maximum number of characters in the detail of an outcome."""
 
@@ -36,7 +38,7 @@ class Ending(StrEnum):
     """The three outcomes of a journey."""
 
     DELIVERED = "delivered"
-    """The record reached the end of the line."""
+    """The record reached an end of the line."""
     DROPPED = "dropped"
     """A rule or a service dropped the record on purpose."""
     DEAD = "dead"
@@ -96,11 +98,17 @@ class Outcome:
     cause: Cause | None = None
     """The cause of a dead letter; None for the other endings."""
     detail: str = ""
-    """The reason of a drop, or the details of a dead letter's cause; at most `MAX_DETAIL_CHARACTERS` long."""
+    """The reason of a drop, the details of a dead letter's cause, or the end at which a record was delivered unless it
+    is the default one; at most `MAX_DETAIL_CHARACTERS` long."""
     rule: str | None = None
     """Name of the rule that decided the outcome, if a rule did."""
     error: ServiceError | None = None
     """The exception of the service, if one ended the journey."""
+
+    @classmethod
+    def delivered(cls, end: str, rule: str | None = None) -> Outcome:
+        """Return the outcome of a record that a rule delivered at the end with this name."""
+        return cls(Ending.DELIVERED, None, "" if end == END else end, rule)
 
     @classmethod
     def dropped(cls, reason: str, rule: str | None = None) -> Outcome:
@@ -118,10 +126,18 @@ class Outcome:
         return cls(Ending.DEAD, Cause.SERVICE_ERROR, error=error)
 
     @property
+    def end(self) -> str | None:
+        """The name of the end at which the record was delivered; None for the other endings."""
+        return (self.detail or END) if self.ending is Ending.DELIVERED else None
+
+    @property
     def reason(self) -> str | None:
-        """The reason for display: the reason of a drop, `cause: detail` of a dead letter, or None if delivered."""
+        """The reason for display: the reason of a drop, or `cause: detail` of a dead letter.
+
+        Of a delivered record it is the name of its end, and None for the default end.
+        """
         if self.ending is Ending.DELIVERED:
-            return None
+            return self.detail or None
         if self.cause is None:
             return self.detail
         detail = self.detail if self.error is None else str(self.error)
@@ -129,4 +145,4 @@ class Outcome:
 
 
 DELIVERED = Outcome(Ending.DELIVERED)
-"""The outcome of every record that reaches the end of the line."""
+"""The outcome of a record that reaches the default end."""

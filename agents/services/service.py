@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from metroline.routing.addresses import END
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.meta import Meta
@@ -24,7 +25,7 @@ ServiceFunction = TypeVar("ServiceFunction", bound=Callable[..., Answer | Corout
 """A plain or async function that can be a service; `@service` keeps its type."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-RESERVED = frozenset({"source", "record", "all"})
+RESERVED = frozenset({"source", "record", "all", END})
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class LiveRules:
             if version in self._refused:
                 continue
             try:
-                table = RulesTable.parse(publication.text, version, f"rules {version}")
+                table = RulesTable.parse(publication.text, version, f"rules {version}", ends=self.from_file.ends)
                 Network.of(table).validate(served, f"rules {version}")
             except InvalidRules as error:
                 self._refused[version] = str(error)

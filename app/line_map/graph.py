@@ -46,7 +46,7 @@ def sections_of(network: Network, traffic: Traffic) -> list[Section]:
         return found.setdefault((start, end), Section(start, end))
 
     for rule in network.table.rules:
-        section(Station(rule.after), DROPPED if rule.to is None else Station(rule.to)).rules.append(rule)
+        section(Station(rule.after), _goal(network, rule)).rules.append(rule)
     for stop in network.stops:
         if stop not in network.edges:
             section(Station(stop), DELIVERED)
@@ -58,3 +58,11 @@ def sections_of(network: Network, traffic: Traffic) -> list[Section]:
             if outcomes.get(ending):
                 section(stations[-1], terminal).records += outcomes[ending]
     return list(found.values())
+
+
+def _goal(network: Network, rule: Rule) -> Station:
+    """Return the station to which a rule leads. All ends are one station."""
+    if rule.to is None:
+        return DROPPED
+    stop = network.table.next_stop(rule)
+    return DELIVERED if stop is None else Station(stop)

@@ -23,8 +23,8 @@ Row = tuple[str, str, str, str]
 def text_map(network: Network) -> str:
     """Return the network as lines of three columns: stop, condition, and where it leads.
 
-    `→ stop` leads on, `↺ stop` leads back, `✕ reason` drops, and `■ end` is the end of the line. A record for which no
-    rule holds becomes a dead letter: `? unroutable`.
+    `→ stop` leads on, `↺ stop` leads back, `✕ reason` drops, and `■ end` delivers at the end of this name. A record for
+    which no rule holds becomes a dead letter: `? unroutable`.
     """
     layers = assign_layers(sections_of(network, {}))
     stops = sorted([SOURCE, *network.stops], key=lambda stop: layers.get(Station(stop), 0))
@@ -36,7 +36,7 @@ def text_map(network: Network) -> str:
 def _rows(network: Network, stop: str, layers: dict[Station, int]) -> Iterator[Row]:
     name = shorten(one_line(stop), NAME_MOST)
     rules = network.edges.get(stop, [])
-    branches = [(_condition(rule, alone=len(rules) == 1), _goal(rule, layers)) for rule in rules]
+    branches = [(_condition(rule, alone=len(rules) == 1), _goal(network, rule, layers)) for rule in rules]
     if not rules:
         yield name, "■", "end", ""
         return
@@ -55,11 +55,14 @@ def _condition(rule: Rule, *, alone: bool) -> str:
     return shorten(one_line(" ".join(parts)), CONDITION_MOST)
 
 
-def _goal(rule: Rule, layers: dict[Station, int]) -> str:
+def _goal(network: Network, rule: Rule, layers: dict[Station, int]) -> str:
     if rule.to is None:
         return f"✕ {one_line(rule.drop)}"
-    leads_back = layers[Station(rule.to)] <= layers[Station(rule.after)]
-    return f"{'↺' if leads_back else '→'} {one_line(rule.to)}"
+    stop = network.table.next_stop(rule)
+    if stop is None:
+        return f"■ {one_line(rule.to)}"
+    leads_back = layers[Station(stop)] <= layers[Station(rule.after)]
+    return f"{'↺' if leads_back else '→'} {one_line(stop)}"
 
 
 def _line(row: Row, widths: list[int]) -> str:

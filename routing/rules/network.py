@@ -6,7 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Self
 
-from metroline.routing.addresses import SOURCE
+from metroline.routing.addresses import ONLY_END, SOURCE
 from metroline.routing.errors import InvalidRules
 from metroline.routing.rules.rule import Rule, label_of
 from metroline.routing.rules.served_stops import unserved, way_of
@@ -22,13 +22,16 @@ class Network:
     edges: dict[str, list[Rule]]
 
     @classmethod
-    def read(cls, text: str, served: Set[str] | None, file: str = "routes.toml") -> Self:
+    def read(
+        cls, text: str, served: Set[str] | None, file: str = "routes.toml", ends: frozenset[str] = ONLY_END
+    ) -> Self:
         """Return the network of a rules table in TOML.
 
-        `served` are the stops that services serve; None if the services are not known. Raise `InvalidRules` with
+        `served` are the stops that services serve; None if the services are not known. `ends` are the names of the
+        line's ends. Raise `InvalidRules` with
         every problem of the table and of its stops.
         """
-        network = cls.of(RulesTable.parse(text, file=file, served=served))
+        network = cls.of(RulesTable.parse(text, file=file, served=served, ends=ends))
         network.validate(frozenset(network.stops) if served is None else served, file)
         return network
 
@@ -43,7 +46,8 @@ class Network:
     @property
     def stops(self) -> tuple[str, ...]:
         """Every stop that the table names, nearest to the source first and the unreachable ones last."""
-        named = [name for rule in self.table.rules for name in (rule.after, rule.to) if name and name != SOURCE]
+        ways = [(rule.after, self.table.next_stop(rule)) for rule in self.table.rules]
+        named = [name for way in ways for name in way if name and name != SOURCE]
         return tuple(dict.fromkeys([*self.reachable, *named]))
 
     @property
@@ -53,9 +57,10 @@ class Network:
         waiting = [SOURCE]
         while waiting:
             for rule in self.edges.get(waiting.pop(0), []):
-                if rule.to is not None and rule.to not in seen:
-                    seen[rule.to] = None
-                    waiting.append(rule.to)
+                stop = self.table.next_stop(rule)
+                if stop is not None and stop not in seen:
+                    seen[stop] = None
+                    waiting.append(stop)
         return tuple(seen)
 
     @property
@@ -79,9 +84,10 @@ class Network:
             for rule in self.edges.get(way[-1], []):
                 if rule.to == end:
                     return way
-                if rule.to is not None and rule.to not in seen:
-                    seen.add(rule.to)
-                    waiting.append((*way, rule.to))
+                stop = self.table.next_stop(rule)
+                if stop is not None and stop not in seen:
+                    seen.add(stop)
+                    waiting.append((*way, stop))
         return None
 
     @property
@@ -92,7 +98,7 @@ class Network:
     def validate(self, served: Set[str], file: str = "routes.toml") -> None:
         """Raise `InvalidRules` with every stop that no service serves or that cannot be reached from the source."""
         ways = [way_of(index, rule) for index, rule in enumerate(self.table.rules)]
-        found = {(index, key): what for index, key, what in unserved(ways, served)}
+        found = {(index, key): what for index, key, what in unserved(ways, served, self.table.ends)}
         reachable = {SOURCE, *self.reachable}
         for index, rule in enumerate(self.table.rules):
             if rule.after not in reachable:

@@ -7,25 +7,27 @@ from collections.abc import Iterator, Sequence, Set
 from functools import lru_cache
 from typing import Any
 
+from metroline.routing.addresses import ONLY_END
 from metroline.routing.rules.rule import Rule, label_of, label_of_data
 
 Way = tuple[str, str | None, str | None]
 """The label of a rule, its `after` and its `to`; None for a key that it does not have."""
 
 
-def unserved(ways: Sequence[Way], served: Set[str]) -> Iterator[tuple[int, str, str]]:
+def unserved(ways: Sequence[Way], served: Set[str], ends: frozenset[str]) -> Iterator[tuple[int, str, str]]:
     """Yield for each stop that no service serves the index of a rule that names it, the key, and the problem.
 
-    A stop to which a rule leads is reported for that rule only, not for the rules after the stop.
+    `ends` are the names of the line's ends, to which rules may lead as well. A stop to which a rule leads is reported
+    for that rule only, not for the rules after the stop.
     """
     services = frozenset(served)
     known = services | {"source"}
     led_to = known | {to for _, _, to in ways}
     for index, (label, after, to) in enumerate(ways):
-        if to is not None and to not in known:
-            yield index, "to", f"{label}: {_describe(to, services)}"
-        if after is not None and after not in led_to:
-            yield index, "after", f"{label}: {_describe(after, services, 'source')}"
+        if to is not None and to not in known and to not in ends:
+            yield index, "to", f"{label}: {_describe(to, services, ends, *sorted(ends))}"
+        if after is not None and after not in led_to and after not in ends:
+            yield index, "after", f"{label}: {_describe(after, services, ONLY_END, 'source')}"
 
 
 def way_of(index: int, rule: Rule) -> Way:
@@ -44,7 +46,8 @@ def _is_name(value: Any) -> bool:
 
 
 @lru_cache(maxsize=1_024)
-def _describe(stop: str, served: frozenset[str], *more: str) -> str:
+def _describe(stop: str, served: frozenset[str], ends: frozenset[str], *more: str) -> str:
     similar = difflib.get_close_matches(stop, [*sorted(served), *more], 1)
     hint = f"; did you mean {similar[0]!r}?" if similar else ""
-    return f"no service serves the stop {stop!r} (served: {', '.join(sorted(served)) or 'none'}){hint}"
+    named = f"; ends: {', '.join(sorted(ends))}" if ends > ONLY_END else ""
+    return f"no service serves the stop {stop!r} (served: {', '.join(sorted(served)) or 'none'}{named}){hint}"

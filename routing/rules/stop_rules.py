@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, TypeVar, cast
 
+from metroline.routing.addresses import ONLY_END
 from metroline.routing.errors import ConditionError
 from metroline.routing.messages.itinerary import Decision
 from metroline.routing.outcome import DELIVERED, Cause, Outcome
@@ -52,6 +53,8 @@ class StopRules:
 
     after: str
     version: int
+    ends: frozenset[str] = ONLY_END
+    """The names of the line's ends."""
     rules: list[_Compiled] = field(default_factory=list)
     _indexes: dict[tuple[str, ...], dict[tuple[Any, ...], list[_Compiled]]] = field(default_factory=dict)
     _unmatched: list[_Compiled] = field(default_factory=list)
@@ -172,18 +175,27 @@ class StopRules:
         if made is None:
             reads = self._reads(place, looked)
             if place == len(self.rules):
-                outcome = DELIVERED
-                if self.rules:
-                    outcome = Outcome.dead(Cause.UNROUTABLE, f"no rule after {self.after} holds")
-                made = Decision(None, outcome, None, self.version, reads)
+                made = Decision(None, self._unruled(), None, self.version, reads)
             else:
                 rule = self.rules[place].rule
-                dropped = None if rule.drop is None else Outcome.dropped(rule.drop, rule.name)
-                made = Decision(rule.to, dropped, rule.name, self.version, reads)
+                outcome = self._ended(rule)
+                made = Decision(rule.to if outcome is None else None, outcome, rule.name, self.version, reads)
             if len(self._made) >= MAX_CACHED:
                 self._made.clear()
             self._made[place, looked] = made
         return made
+
+    def _ended(self, rule: Rule) -> Outcome | None:
+        """Return the outcome of the records for which a rule holds; None if it leads to a stop."""
+        if rule.drop is not None:
+            return Outcome.dropped(rule.drop, rule.name)
+        return Outcome.delivered(rule.to, rule.name) if rule.to in self.ends else None
+
+    def _unruled(self) -> Outcome:
+        """Return the outcome of the records for which no rule holds."""
+        if not self.rules:
+            return DELIVERED
+        return Outcome.dead(Cause.UNROUTABLE, f"no rule after {self.after} holds")
 
     def _error(self, compiled: _Compiled, reason: str, looked: FieldSet) -> Decision:
         outcome = Outcome.dead(Cause.RULE_ERROR, f"{compiled.rule.name}: {reason}", compiled.rule.name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from metroline.routing.addresses import ONLY_END
 from metroline.routing.messages.itinerary import Decider, Decision, Itinerary
 from metroline.routing.outcome import Ending
 from metroline.routing.records.field_reader import FieldReader
@@ -27,33 +28,45 @@ class RulesTable:
     _stop_rules: dict[str, StopRules] = field(compare=False)
     reader: FieldReader = field(compare=False)
     """Reads the fields on which a plan depends: all fields that any rule of the table reads."""
+    ends: frozenset[str] = ONLY_END
+    """The names of the line's ends. A rule that leads anywhere else leads to a stop."""
     _plans: dict[tuple[int, ...], Itinerary] = field(default_factory=dict, compare=False)
     _planned_for: dict[str, dict[Any, Itinerary | Decision]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def parse(
-        cls, text: str, version: int = 0, file: str = "routes.toml", served: Set[str] | None = None
+        cls,
+        text: str,
+        version: int = 0,
+        file: str = "routes.toml",
+        served: Set[str] | None = None,
+        ends: frozenset[str] = ONLY_END,
     ) -> RulesTable:
         """Return the table in a TOML text; raise `InvalidRules` with every problem and its line.
 
-        If the table has problems and `served`, the stops that services serve, is given, the problems include the
-        stops that no service serves. Call `Network.read` to check the stops of a table that has no other problem.
+        `ends` are the names of the line's ends; a rule that leads anywhere else leads to a stop. If the table has
+        problems and `served`, the stops that services serve, is given, the problems include the stops that no service
+        serves. Call `Network.read` to check the stops of a table that has no other problem.
         """
-        rules, conditions = read_rules(text, file, served)
+        rules, conditions = read_rules(text, file, served, ends)
         by_stop: dict[str, StopRules] = {}
         for rule, condition in zip(rules, conditions, strict=True):
-            by_stop.setdefault(rule.after, StopRules(rule.after, version)).add(rule, condition)
+            by_stop.setdefault(rule.after, StopRules(rule.after, version, ends)).add(rule, condition)
         for stop_rules in by_stop.values():
             stop_rules.close()
         reads = union(stop_rules.reads for stop_rules in by_stop.values())
         meta = frozenset[str]().union(*(stop_rules.meta for stop_rules in by_stop.values()))
-        return cls(version, text, rules, by_stop, FieldReader(reads, meta))
+        return cls(version, text, rules, by_stop, FieldReader(reads, meta), ends)
+
+    def next_stop(self, rule: Rule) -> str | None:
+        """Return the stop to which a rule leads; None if it ends journeys."""
+        return None if rule.to in self.ends else rule.to
 
     def stop_rules(self, after: str) -> StopRules:
-        """Return the rules after a stop. A stop without rules is an end of the line."""
+        """Return the rules after a stop. What leaves a stop without rules is delivered at the default end."""
         found = self._stop_rules.get(after)
         if found is None:
-            found = self._stop_rules[after] = StopRules(after, self.version)
+            found = self._stop_rules[after] = StopRules(after, self.version, self.ends)
             found.close()
         return found
 

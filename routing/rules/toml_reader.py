@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from metroline.routing.addresses import ONLY_END
 from metroline.routing.errors import ConditionError, InvalidRules
 from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER
 from metroline.routing.rules.condition import Condition
@@ -31,9 +32,10 @@ EXPLAINED = {
 class _TomlReader:
     """Reads one table and collects its problems."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, ends: frozenset[str]) -> None:
         self.text = text
         self.file = file
+        self.ends = ends
         self.problems: list[tuple[int, str]] = []
 
     @property
@@ -118,6 +120,9 @@ class _TomlReader:
         label = label_of(index, rule)
         if rule.to == "source":
             self.problem(self.lines.of(index, "to"), f"{label}: no rule may lead to 'source', where journeys begin")
+        if rule.after in self.ends:
+            what = f"{label}: no rule may come after the end {rule.after!r}, where journeys are over"
+            self.problem(self.lines.of(index, "after"), what)
         for name, value in rule.match.items():
             found = f"{label}: match.{name}"
             if isinstance(value, float) and not math.isfinite(value):
@@ -149,7 +154,8 @@ class _TomlReader:
     def _check_served(self, tables: list[Any], served: Set[str] | None) -> None:
         if served is None:
             return
-        for index, key, what in unserved([way_of_data(index, table) for index, table in enumerate(tables)], served):
+        ways = [way_of_data(index, table) for index, table in enumerate(tables)]
+        for index, key, what in unserved(ways, served, self.ends):
             self.problem(self.lines.of(index, key), what)
 
     def _check_reach(self, rules: list[Rule | None]) -> None:
@@ -166,11 +172,11 @@ class _TomlReader:
 
 
 def read_rules(
-    text: str, file: str, served: Set[str] | None = None
+    text: str, file: str, served: Set[str] | None = None, ends: frozenset[str] = ONLY_END
 ) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
     """Return the rules of a table in TOML with their compiled conditions (None for a rule without `when`).
 
-    Raise `InvalidRules` with every problem. If there is any and `served`, the stops that services serve, is given, the
-    problems include the stops that no service serves.
+    `ends` are the names of the line's ends. Raise `InvalidRules` with every problem. If there is any and `served`, the
+    stops that services serve, is given, the problems include the stops that no service serves.
     """
-    return _TomlReader(text, file).read(served)
+    return _TomlReader(text, file, ends).read(served)

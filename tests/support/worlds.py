@@ -125,6 +125,8 @@ def judge(rules: Sequence[Sketch], after: str, record: Record) -> Verdict:
                 return Verdict(None, "dead", "rule_error", rule.name, reads)
         if rule.drop is not None:
             return Verdict(None, "dropped", rule.drop, rule.name, reads)
+        if rule.to in ENDS:
+            return Verdict(None, "delivered", None if rule.to == "end" else rule.to, rule.name, reads)
         return Verdict(rule.to, None, None, rule.name, reads)
     if own:
         return Verdict(None, "dead", "unroutable", None, reads)
@@ -193,6 +195,8 @@ TYPES = ("int",)
 """Fields with the name of a CEL type."""
 
 STOPS = ("s0", "s1", "s2", "s3")
+
+ENDS = frozenset({"end", "shipped", "archived"})
 
 
 def clause(text: str, *places: str | Place, whole: bool = False, over: Place | None = None) -> Clause:
@@ -323,7 +327,8 @@ def tables(draw: st.DrawFn) -> tuple[Sketch, ...]:
 
 def _led(draw: st.DrawFn, rule: Sketch) -> Sketch:
     if draw(st.integers(0, 9)):
-        return Sketch(rule.name, rule.after, rule.match, rule.clause, to=draw(st.sampled_from(STOPS)))
+        to = draw(st.sampled_from(STOPS if draw(st.integers(0, 5)) else sorted(ENDS)))
+        return Sketch(rule.name, rule.after, rule.match, rule.clause, to=to)
     return Sketch(rule.name, rule.after, rule.match, rule.clause, drop=f"dropped by {rule.name}")
 
 

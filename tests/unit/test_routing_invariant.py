@@ -34,6 +34,7 @@ from metroline.routing.records.service_view import WholeRecord
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import STRATEGIES, RuleTables
 from tests.support.worlds import (
+    ENDS,
     Handler,
     Record,
     Sketch,
@@ -251,6 +252,10 @@ def is_stale(ahead: list[Leg], before: Record, after: Record) -> bool:
     return ahead[0][0] == "?"
 
 
+def parsed(rules: Sequence[Sketch], version: int = 0) -> RulesTable:
+    return RulesTable.parse(table(rules), version, ends=ENDS)
+
+
 HOPS: dict[str, Callable[[int, int], int]] = {
     "hard_wired": lambda stops, replans: stops + 1,
     "conductor": lambda stops, replans: 2 * stops + 2,
@@ -283,7 +288,7 @@ def test_every_strategy_takes_a_record_the_same_way_to_the_same_outcome(
     wanted, replans, by_service = expected(rules, handlers, record, max_hops)
     reasons = set()
     for strategy in STRATEGIES:
-        bus = run(strategy, RulesTable.parse(table(rules)), handlers, [record], Limits(max_hops=max_hops), chaining)
+        bus = run(strategy, parsed(rules), handlers, [record], Limits(max_hops=max_hops), chaining)
         journey = bus.journeys[0]
         assert replace(journey, reason=journey.kind) == wanted
         reasons.add(journey.reason)
@@ -315,7 +320,7 @@ def test_records_that_travel_together_go_as_each_would_alone(
     chaining: str,
 ) -> None:
     wanted = [expected(rules, handlers, record, limits.max_hops) for record in records]
-    book = RulesTable.parse(table(rules))
+    book = parsed(rules)
     for strategy in STRATEGIES:
         bus = run(strategy, book, handlers, records, limits, chaining)
         assert len(bus.journeys) == len(records)
@@ -334,7 +339,7 @@ def test_records_that_travel_together_go_as_each_would_alone(
 def test_while_tables_are_published_each_choice_is_that_of_the_table_whose_version_it_names(
     first: tuple[Sketch, ...], second: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record, moment: int
 ) -> None:
-    old, new = RulesTable.parse(table(first), version=1), RulesTable.parse(table(second), version=2)
+    old, new = parsed(first, 1), parsed(second, 2)
     rules = {1: first, 2: second}
     for strategy in STRATEGIES:
         bus = Bus(strategy, RuleTables(old, old), handlers, Limits(max_hops=6))
@@ -372,7 +377,7 @@ UPGRADE = (
 def journey_of(
     strategy: str, rules: Sequence[Sketch], handlers: dict[str, Handler], record: Record
 ) -> tuple[Journey, Bus]:
-    bus = run(strategy, RulesTable.parse(table(rules)), handlers, [record])
+    bus = run(strategy, parsed(rules), handlers, [record])
     return bus.journeys[0], bus
 
 
@@ -490,6 +495,20 @@ def test_the_history_names_who_decided_and_not_who_followed_a_map(strategy: str,
     _, bus = journey_of(strategy, UPGRADE, IDLE, {"status": "gold"})
     (end,) = bus.ends
     assert [visit.by for visit in end.history] == deciders
+
+
+@pytest.mark.parametrize(("end", "reason"), [("end", None), ("shipped", "shipped")])
+def test_a_rule_delivers_at_an_end_under_every_strategy_although_the_stop_has_more_rules(
+    end: str, reason: str | None
+) -> None:
+    rules = (*UPGRADE[:2], Sketch("small ones are done", "s0", (("status", "new"),), to=end))
+    for strategy in STRATEGIES:
+        journey, bus = journey_of(strategy, rules, IDLE, {"status": "new"})
+        assert (journey.stops, journey.ending, journey.reason) == (("s0",), "delivered", reason)
+        assert journey.rule == "small ones are done"
+        assert bus.count(0, "switch") == 0
+        other, _ = journey_of(strategy, rules, IDLE, {"status": "lost"})
+        assert (other.ending, other.kind) == ("dead", "unroutable")
 
 
 def test_the_history_names_the_rule_that_chose_each_stop() -> None:

@@ -46,6 +46,14 @@ def test_where_no_rule_may_hold_it_says_what_becomes_of_the_record() -> None:
     assert lines[1].split() == ["└", "otherwise", "?", "unroutable"]
 
 
+def test_a_rule_that_delivers_names_its_end() -> None:
+    (line, *_, last) = drawn(
+        '[[rules]]\nafter = "source"\nmatch = { a = 1 }\nto = "end"\n[[rules]]\nafter = "source"\nto = "log"\n'
+    )
+    assert line.endswith("■ end")
+    assert last.split() == ["log", "■", "end"]
+
+
 def test_stops_come_in_the_order_of_the_way_and_a_loop_is_marked() -> None:
     lines = drawn("""
 [[rules]]

@@ -93,3 +93,37 @@ def test_a_line_without_loops_has_no_warnings() -> None:
 
 def test_stops_come_nearest_to_the_source_first_and_the_unreachable_last() -> None:
     assert network("x > y", "source > b", "b > a", "source > c", "a > -").stops == ("b", "c", "a", "x", "y")
+
+
+ENDS = frozenset({"end", "shipped"})
+
+
+def test_an_end_is_no_stop_and_needs_no_service() -> None:
+    text = '[[rules]]\nafter = "source"\nmatch = { a = 1 }\nto = "shipped"\n[[rules]]\nafter = "source"\nto = "a"\n'
+    read = Network.read(f'{text}[[rules]]\nafter = "a"\nto = "end"\n', {"a"}, ends=ENDS)
+    assert (read.stops, read.reachable) == (("a",), ("a",))
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        (
+            ("source", "shiped"),
+            "routes.toml:3: rule 1: no service serves the stop 'shiped' (served: a; ends: end, shipped); did you mean "
+            "'shipped'?",
+        ),
+        (
+            ("source", "end", "end", "a"),
+            "routes.toml:5: rule 2: no rule may come after the end 'end', where journeys are over",
+        ),
+    ],
+)
+def test_an_end_that_the_line_does_not_have_and_a_rule_after_an_end_are_refused(
+    rules: tuple[str, ...], problem: str
+) -> None:
+    text = "".join(
+        f'[[rules]]\nafter = "{after}"\nto = "{to}"\n' for after, to in zip(rules[::2], rules[1::2], strict=True)
+    )
+    with pytest.raises(InvalidRules) as error:
+        Network.read(text, {"a"}, ends=ENDS)
+    assert error.value.problems == (problem,)

@@ -15,6 +15,7 @@ from metroline.routing.records.fingerprints import fingerprint
 from metroline.routing.rules.table import RulesTable
 from tests.support.worlds import (
     CLAUSES,
+    ENDS,
     FIELDS,
     STOPS,
     Clause,
@@ -53,7 +54,7 @@ def said(verdict: Verdict) -> tuple[Any, ...]:
 def test_the_first_rule_that_holds_decides(rules: tuple[Sketch, ...], after: str, record: Record) -> None:
     if not rules:
         return
-    decision = RulesTable.parse(table(rules)).decide(after, record)
+    decision = RulesTable.parse(table(rules), ends=ENDS).decide(after, record)
     verdict = judge(rules, after, record)
     assert told(decision) == said(verdict)
     assert decision.reads == verdict.reads
@@ -64,8 +65,8 @@ def test_the_first_rule_that_holds_decides(rules: tuple[Sketch, ...], after: str
 def test_what_was_decided_before_changes_nothing(
     rules: tuple[Sketch, ...], questions: list[tuple[str, Record]], random: Any
 ) -> None:
-    fresh = [RulesTable.parse(table(rules)).decide(after, record) for after, record in questions]
-    rules_table = RulesTable.parse(table(rules))
+    fresh = [RulesTable.parse(table(rules), ends=ENDS).decide(after, record) for after, record in questions]
+    rules_table = RulesTable.parse(table(rules), ends=ENDS)
     order = list(range(len(questions))) * 2
     random.shuffle(order)
     for number in order:
@@ -78,15 +79,15 @@ def test_what_was_decided_before_changes_nothing(
 def test_a_field_that_was_not_looked_at_never_matters(
     rules: tuple[Sketch, ...], after: str, record: Record, changes: Record
 ) -> None:
-    rules_table = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules), ends=ENDS)
     decision = rules_table.decide(after, record)
     if decision.reads is None:
         return
     changed = record | {name: value for name, value in changes.items() if name not in decision.reads}
     assert rules_table.decide(after, changed) == decision
-    assert RulesTable.parse(table(rules)).decide(after, changed) == decision
+    assert RulesTable.parse(table(rules), ends=ENDS).decide(after, changed) == decision
     fewer = {name: value for name, value in record.items() if name in decision.reads}
-    assert RulesTable.parse(table(rules)).decide(after, fewer) == decision
+    assert RulesTable.parse(table(rules), ends=ENDS).decide(after, fewer) == decision
 
 
 NEAR = [2**53, 2**63, 2**64 - 3, -(2**53), -(2**63) + 3, 0]
@@ -112,7 +113,7 @@ def test_large_numbers_are_found_in_the_index_as_cel_compares_them(
         Sketch(f"r{number}", "source", (("a", one),) if other is None else (("a", one), ("b", other)), to=f"s{number}")
         for number, (one, other) in enumerate(wanted)
     ]
-    rules_table = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules), ends=ENDS)
     for one in given:
         for other in given:
             record = {"a": one, "b": other}
@@ -126,7 +127,7 @@ def test_what_is_remembered_tells_numbers_apart_that_python_calls_equal(wanted: 
         Sketch("same", "source", (), Clause("type(a) == type(b) && a == b", frozenset("ab")), "s0"),
         Sketch("equal", "source", (), Clause("a == b", frozenset("ab")), "s1"),
     ]
-    rules_table = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules), ends=ENDS)
     for one in given:
         for other in wanted:
             record = {"a": one, "b": other}
@@ -154,7 +155,7 @@ LOOK_ALIKE: list[Any] = [
 @pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.text)
 def test_values_that_look_alike_are_remembered_apart(clause: Clause) -> None:
     rules = [Sketch("holds", "source", (), clause, to="s0"), Sketch("else", "source", (("a", 1),), to="s1")]
-    rules_table = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules), ends=ENDS)
     asked = [{name: value} for name in FIELDS for value in LOOK_ALIKE]
     asked += [{"a": 1, "b": "x", "l": [1, 2], "n": {"k": 1}} | record for record in asked]
     for record in [*asked, *reversed(asked)]:
@@ -163,7 +164,7 @@ def test_values_that_look_alike_are_remembered_apart(clause: Clause) -> None:
 
 def test_ten_thousand_matches_at_one_stop_are_looked_up_not_tried() -> None:
     rules = [Sketch(f"r{number}", "source", (("code", f"C{number}"),), to="s0") for number in range(10_000)]
-    rules_table = RulesTable.parse(table(rules))
+    rules_table = RulesTable.parse(table(rules), ends=ENDS)
     tried: list[str] = []
 
     class Counted(dict[str, Any]):
