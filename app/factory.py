@@ -38,7 +38,6 @@ from metroline.app.settings import Settings
 from metroline.app.views import add_views
 from metroline.routing.addresses import service_address
 from metroline.routing.journeys.departures import Limits
-from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.rules.table import RulesTable
 
 FETCH_BYTES = 128 * 1024
@@ -169,7 +168,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
             stop,
             settings.chaining,
             transport.is_member,
-            is_packed=settings.delivered_format == "packed",
+            is_packed=settings.is_packed(app.line),
         ),
         partitions=partitions,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
@@ -222,7 +221,7 @@ def _on_ramp(app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop, partiti
         time.time,
         admission=Admission(agent_loop.work, lambda: app.workers.behind(time.time())),
         epoch=settings.source_epoch,
-        tombstones=Tombstones(settings.source_tombstones),
+        tombstones=settings.tombstones(app.line),
         settings=_consumer_settings(settings, SOURCE_FETCH_BYTES, "on-ramp"),
         is_open=partitions.reaches,
     )

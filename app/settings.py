@@ -21,9 +21,11 @@ from metroline.agents.kafka.topic_admin import BROKERS_REPLICATION
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.roles import Role, UnknownRole
 from metroline.agents.services.line import Line
+from metroline.routing.addresses import END
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.retry_policy import RetryPolicy
+from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.strategies import Strategy, strategy_named
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 SECRETS = ("broker_password", "broker_key_password", "metroline_token")
 """The settings that no message shows. Each can be given by a file, whose path is the setting with `_file`."""
+
+PACKED = "packed"
+"""The format of an end that gets envelopes."""
 
 LIMITS = Limits()
 RETRY_POLICY = RetryPolicy()
@@ -53,7 +58,7 @@ class Settings(BaseSettings):
     prefix: str = Field("", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$|^$", max_length=100)
     """Prefix of the names of the line's topics and consumer groups. Default: the line's name."""
     source: str = ""
-    """Topic that upstream clients write to. Default: `{prefix}.source`."""
+    """Topic that upstream clients write to. Default: the one in the line's `line.toml`, or `{prefix}.source`."""
     source_partitions: PositiveInt = 4
     """Number of partitions of the source topic, if a worker has to create it."""
     source_epoch: int = Field(0, ge=0)
@@ -61,7 +66,8 @@ class Settings(BaseSettings):
     be taken for the old ones at the same offsets."""
     source_tombstones: Literal["dead", "drop", "deliver"] = "dead"
     """Outcome of a source message without a value, which in a compacted topic deletes its key: with `dead` a dead
-    letter, with `drop` dropped under the reason `tombstone`, with `deliver` delivered past all stops."""
+    letter, with `drop` dropped under the reason `tombstone`, with `deliver` delivered past all stops. It overrides
+    `line.toml`."""
     routing_strategy: str = "signpost"
     """Strategy of the journeys that start at this worker's on-ramp: hard_wired, conductor, map_maker or signpost."""
     chaining: Literal["on", "stops", "off"] = "on"
@@ -70,7 +76,8 @@ class Settings(BaseSettings):
     its journey can be read. With `off`, every hop is a message on the bus."""
     delivered_format: Literal["plain", "packed"] = "plain"
     """With `plain`, each delivered record is a Kafka message of its own, with the key, headers and timestamp of its
-    source message. With `packed`, records are delivered in envelopes, which the on-ramp of another line takes apart."""
+    source message. With `packed`, records are delivered in envelopes, which the on-ramp of another line takes apart.
+    It overrides `line.toml`."""
     role: str = "all"
     """Parts of the line that this worker runs: `all`, or on-ramp, router, arrivals and service:NAME, separated by
     commas."""
@@ -291,7 +298,20 @@ class Settings(BaseSettings):
 
     def topics(self, line: Line) -> Topics:
         prefix = self.prefix or line.name
-        return Topics(prefix, self.source or f"{prefix}.source")
+        return Topics(prefix, self.source or line.options.source.topic or f"{prefix}.source")
+
+    def tombstones(self, line: Line) -> Tombstones:
+        """Return the outcome of tombstones: that of the environment, if it has one, or else that of `line.toml`."""
+        if "source_tombstones" in self.model_fields_set:
+            return Tombstones(self.source_tombstones)
+        return Tombstones(line.options.source.tombstones or self.source_tombstones)
+
+    def is_packed(self, line: Line) -> bool:
+        """Return whether the default end gets envelopes: by the environment or else by `line.toml`."""
+        end = line.options.ends.get(END)
+        if "delivered_format" in self.model_fields_set or end is None or end.format is None:
+            return self.delivered_format == PACKED
+        return end.format == PACKED
 
     def played(self, line: Line) -> Role:
         """Return the role of this worker. Raise `InvalidSettings` if the line does not have it."""

@@ -50,3 +50,11 @@ class UnknownStrategy(UsageError):
 
 class InvalidLine(UsageError):
     """Raised when a line's folder, services, records or lookups cannot be used."""
+
+
+class InvalidLineOptions(InvalidLine):
+    """Raised when `line.toml` is not valid; `problems` lists every problem with its file and line."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

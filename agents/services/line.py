@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from metroline.agents.services.line_modules import import_module_of, locate, lookups_of, services_of, tables_of
+from metroline.agents.services.line_options import LineOptions
 from metroline.agents.services.lookup_table import LookupTable
 from metroline.agents.services.service import Record, Service
 from metroline.routing.errors import InvalidLine
@@ -20,7 +21,7 @@ class Line:
 
     The optional file `records.py` has a function `records(count, seed)` that yields records (dicts) or source messages
     (bytes) for trying the line out. The optional file `lookups.py` declares the lookups that the line builds itself
-    with `@lookup_table`.
+    with `@lookup_table`. The optional file `line.toml` says where its records come from and where they go.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Line:
     """The lookups that the line builds itself."""
     lookups: frozenset[str] = frozenset()
     """Names of the lookups that the line's modules use, as in `accounts = lookup("accounts")`."""
+    options: LineOptions = field(default_factory=LineOptions)
+    """What `line.toml` says about the line's source and its ends."""
 
     @classmethod
     def load(cls, where: str) -> Line:
@@ -51,12 +54,18 @@ class Line:
         if (folder / "lookups.py").is_file():
             tables = tables_of(import_module_of(folder, package, "lookups"))
         text = rules_file.read_text("utf-8")
-        return cls(folder.name, services, rules_file, text, maker, tables, lookups_of(folder))
+        options = LineOptions.read(folder, frozenset(services))
+        return cls(folder.name, services, rules_file, text, maker, tables, lookups_of(folder), options)
 
     @property
     def stops(self) -> frozenset[str]:
         """The stops that this line's code serves."""
         return frozenset(self.services)
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """The names of this line's ends."""
+        return self.options.end_names
 
     @property
     def code(self) -> list[Path]:
@@ -65,7 +74,7 @@ class Line:
 
     def rules_table(self) -> RulesTable:
         """Return the rules table in the line's file; raise `InvalidRules` if it does not fit the line's services."""
-        return Network.read(self.rules_text, self.stops).table
+        return Network.read(self.rules_text, self.stops, ends=self.ends).table
 
     def records(self, count: int, seed: int = 1) -> Iterator[Record | bytes]:
         """Return an iterator over `count` records of the line; raise `InvalidLine` if the line has none of its own."""

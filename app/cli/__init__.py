@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from metroline.routing.errors import InvalidRules, MetrolineError
+from metroline.routing.errors import InvalidLineOptions, InvalidRules, MetrolineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except InvalidRules as error:
+        except (InvalidRules, InvalidLineOptions) as error:
             _end(context, error.exit_code, *error.problems)
         except MetrolineError as error:
             _end(context, error.exit_code, f"error: {error}")

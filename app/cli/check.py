@@ -10,6 +10,7 @@ import click
 import orjson
 
 from metroline.agents.services.line import Line
+from metroline.agents.services.line_options import LineOptions
 from metroline.app.cli.options import FILE, UnreadableFile, json_option, read_text, write_json
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.line_map.text import text_map
@@ -52,15 +53,16 @@ class UnknownLine(UsageError):
 def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None) -> None:
     """Validate the rules table in FILE and draw its network.
 
-    No broker is needed, unless with --broker. If the table is invalid, or a worker could not run on the topics, every
-    problem is listed, and the exit code is 1.
+    The line's line.toml is validated as well. No broker is needed, unless with --broker. If the table is invalid,
+    or a worker could not run on the topics, every problem is listed, and the exit code is 1.
 
     \b
     Example: metroline check agents/lines/metrobus/routes.toml
     """
     where = line or _line_around(file)
     inspection = _inspect(where, file) if has_broker else None
-    network = Network.read(read_text(file), Line.load(where).stops if where else None, str(file))
+    served, ends = _services_and_ends(where, file)
+    network = Network.read(read_text(file), served, str(file), ends)
     warnings = network.warnings if where else (*network.warnings, _unchecked(file))
     if json_file is not None:
         rules = [rule.model_dump(exclude_none=True) for rule in network.table.rules]
@@ -75,6 +77,17 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
             _print_topics(inspection)
     if inspection is not None and not inspection.are_usable:
         click.get_current_context().exit(1)
+
+
+def _services_and_ends(line: str | None, file: Path) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """Return the stops that a line serves and the names of its ends.
+
+    If it is not known which line it is, the stops are None, and the ends are those of a line.toml beside the table.
+    """
+    if line is None:
+        return None, LineOptions.read(file.resolve().parent, frozenset()).end_names
+    loaded = Line.load(line)
+    return loaded.stops, loaded.ends
 
 
 def _line_around(file: Path) -> str | None:
@@ -140,7 +153,8 @@ def explain(file: Path, record: Path, line: str | None, json_file: Path | None) 
     \b
     Example: metroline explain orders/routes.toml orders/one.json --line orders
     """
-    table = RulesTable.parse(read_text(file), file=str(file))
+    _, ends = _services_and_ends(line, file)
+    table = RulesTable.parse(read_text(file), file=str(file), ends=ends)
     steps = explain_way(table, _read_record(record), _handlers(line), Limits().max_hops)
     if json_file is not None:
         write_json([step.as_json() for step in steps], json_file)

@@ -213,9 +213,10 @@ async def _live_table(dead: DeadLetters, settings: Settings, stop: str | None) -
     if stop is not None and stop not in served:
         raise DeadLetterError(f"--to {stop}: no live worker serves that stop; there are {', '.join(sorted(served))}")
     published = await read_published(dead.cluster, dead.topics)
+    line = Line.load(settings.line)
     if published is None:
-        return Line.load(settings.line).rules_table()
-    return RulesTable.parse(published.publication.text, published.version)
+        return line.rules_table()
+    return RulesTable.parse(published.publication.text, published.version, ends=line.ends)
 
 
 def _send(dead: DeadLetters, requests: list[Envelope], rate: float, done: str) -> None:

@@ -1,9 +1,16 @@
-"""Finds the lines of rules and their keys in a TOML text, since `tomllib` does not report them."""
+"""Finds the lines of tables and keys in a TOML text, since `tomllib` does not report them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+
+KEY = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
+
+TABLE = re.compile(rf"\s*\[((?:\s*(?:{KEY.pattern})\s*\.?)+)\]")
+
+ASSIGNMENT = re.compile(rf"((?:\s*(?:{KEY.pattern})\s*\.?)+)=")
 
 HEADER = re.compile(r"\s*\[\[\s*[\"']?rules[\"']?\s*\]\]")
 
@@ -49,6 +56,35 @@ def _blanked(found: re.Match[str]) -> str:
     """Return spaces in place of a comment or a multi-line string, so that nothing in it is taken for a rule."""
     text = found.group()
     return re.sub(r"[^\n]", " ", text) if text.startswith(("#", '"""', "'''")) else text
+
+
+def line_of(text: str, path: Sequence[str]) -> int:
+    """Return the line that sets the key at a path, as `("ends", "shipped", "topic")`, or opens the table there.
+
+    If there is none, as in a table on one line, return the line of the longest part of the path that has one, or 1.
+    """
+    table: tuple[str, ...] = ()
+    found, depth = 1, 0
+    for number, line in enumerate(TEXT_OR_COMMENT.sub(_blanked, text).split("\n"), 1):
+        if header := TABLE.match(line):
+            table = opened = _keys(header.group(1))
+        elif assigned := ASSIGNMENT.match(line):
+            opened = (*table, *_keys(assigned.group(1)))
+        else:
+            continue
+        common = _common(opened, path)
+        if common > depth:
+            found, depth = number, common
+    return found
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    return tuple(key.strip("\"'") for key in KEY.findall(dotted))
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the number of elements that both paths begin with."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def line_of_rule(text: str, index: int, key: str | None = None) -> int:

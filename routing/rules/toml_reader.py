@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import tomllib
 from collections.abc import Set
 from typing import Any
 
@@ -17,9 +15,7 @@ from metroline.routing.rules.condition import Condition
 from metroline.routing.rules.rule import Rule, label_of, label_of_data
 from metroline.routing.rules.served_stops import unserved, way_of_data
 from metroline.routing.rules.toml_lines import TomlLines, lines_of
-
-AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
-
+from metroline.routing.rules.toml_text import InvalidToml, decode_toml
 
 EXPLAINED = {
     "extra_forbidden": "unknown key",
@@ -63,22 +59,9 @@ class _TomlReader:
 
     def _tables(self) -> list[Any]:
         try:
-            self.text.encode()
-            data = tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as error:
-            found = AT_LINE.search(str(error))
-            line = int(found.group(1)) if found else self.text.rstrip("\n").count("\n") + 1
-            self.problem(line, f"not valid TOML: {AT_LINE.sub('', str(error))}")
-            return []
-        except UnicodeEncodeError as error:
-            line = self.text.count("\n", 0, error.start) + 1
-            self.problem(line, "not valid TOML: a character cannot be encoded as UTF-8")
-            return []
-        except ValueError:  # Python refuses to parse an integer with thousands of digits
-            self.problem(1, "not valid TOML: a number has too many digits")
-            return []
-        except RecursionError:
-            self.problem(1, "not valid TOML: it is nested too deeply")
+            data = decode_toml(self.text)
+        except InvalidToml as error:
+            self.problem(error.line, str(error))
             return []
         for key in data:
             if key != "rules":

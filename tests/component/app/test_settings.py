@@ -186,3 +186,37 @@ def test_a_clients_certificate_that_cannot_be_used_is_refused(
 
     with pytest.raises(InvalidSettings, match=told):
         Settings.read()
+
+
+LINE_TOML = """
+[source]
+topic = "orders.in"
+tombstones = "drop"
+
+[ends.end]
+format = "packed"
+"""
+
+
+def line_with(folder: Path, options: str) -> Line:
+    """Return a line whose `line.toml` has this text."""
+    (folder / "services.py").write_text(
+        "from metroline import service\n\n\n@service\ndef ship(record):\n    return record\n"
+    )
+    (folder / "routes.toml").write_text('[[rules]]\nafter = "source"\nto = "ship"\n')
+    (folder / "line.toml").write_text(options)
+    return Line.load(str(folder))
+
+
+def test_the_environment_overrides_what_line_toml_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    line = line_with(tmp_path, LINE_TOML)
+    settings = Settings.read()
+    assert settings.topics(line).source == "orders.in"
+    assert (settings.tombstones(line), settings.is_packed(line)) == ("drop", True)
+
+    monkeypatch.setenv("SOURCE", "theirs")
+    monkeypatch.setenv("SOURCE_TOMBSTONES", "dead")
+    monkeypatch.setenv("DELIVERED_FORMAT", "plain")
+    settings = Settings.read()
+    assert settings.topics(line).source == "theirs"
+    assert (settings.tombstones(line), settings.is_packed(line)) == ("dead", False)

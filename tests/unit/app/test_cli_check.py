@@ -63,6 +63,18 @@ def test_check_of_a_table_beside_its_services_holds_its_stops_against_them(folde
     ]
 
 
+def test_check_lists_what_is_wrong_in_line_toml(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    (folder / "line.toml").write_text("[sauce]\n[source]\ntopic = 5\n")
+
+    refused = metroline("check", folder / "routes.toml")
+    assert refused.exit_code == 2
+    assert refused.stderr.splitlines() == [
+        f"{folder}/line.toml:1: sauce: unknown key; there are source, ends",
+        f"{folder}/line.toml:3: source.topic: must be text",
+    ]
+
+
 def test_explain_says_where_in_services_py_a_service_raised(folder: Path) -> None:
     (folder / "services.py").write_text(SERVICES)
     (folder / "record.json").write_text('{"total": 5}')

@@ -1,0 +1,146 @@
+"""Reads `line.toml`, the options of a line: the topic from which its records come, and the ends to which they go.
+
+They are read when a worker starts, and never published: rules that are changed live cannot write to another topic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from metroline.routing.addresses import ONLY_END, SOURCE
+from metroline.routing.errors import InvalidLineOptions
+from metroline.routing.rules.toml_lines import line_of
+from metroline.routing.rules.toml_text import InvalidToml, decode_toml
+
+FILE = "line.toml"
+
+NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+Topic = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+EXPLAINED = {
+    "missing": "is missing",
+    "model_type": "must be a table",
+    "dict_type": "must be a table of ends: [ends.NAME]",
+    "string_type": "must be text",
+    "string_too_short": "is empty",
+    "string_pattern_mismatch": "must be the name of a topic: letters, digits, dots, _ and -",
+}
+
+
+class _Table(BaseModel):
+    """A table of `line.toml`, which has no keys but those that are named here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceOptions(_Table):
+    """The table `[source]`. A setting of the environment overrides what it says."""
+
+    topic: Topic | None = None
+    """The topic that upstream clients write to."""
+    format: Literal["json"] = "json"
+    tombstones: Literal["dead", "drop", "deliver"] | None = None
+    """The outcome of a source message without a value."""
+
+
+class EndOptions(_Table):
+    """A table `[ends.NAME]`."""
+
+    topic: Topic | None = None
+    """The topic to which records are delivered."""
+    key: Annotated[str, Field(strict=True, min_length=1)] | None = None
+    """The field of a record that is the key of its message; None for the key of its source message."""
+    format: Literal["json", "packed"] | None = None
+    """With `json`, each record is a message of its own. With `packed`, records are delivered in envelopes."""
+
+
+class LineOptions(_Table):
+    """The content of `line.toml`."""
+
+    source: SourceOptions = SourceOptions()
+    ends: dict[str, EndOptions] = Field(default_factory=dict)
+    """The ends by name. The default end is among them if something is said about it."""
+
+    @property
+    def end_names(self) -> frozenset[str]:
+        """The names of all ends."""
+        return ONLY_END | self.ends.keys()
+
+    @classmethod
+    def read(cls, folder: Path, stops: Set[str]) -> LineOptions:
+        """Return the options of the line in a folder, which need not have the file.
+
+        `stops` are those that the line serves. Raise `InvalidLineOptions` with every problem and its line.
+        """
+        file = folder / FILE
+        if not file.is_file():
+            return cls()
+        try:
+            text = file.read_text("utf-8")
+            data = decode_toml(text)
+        except InvalidToml as error:
+            raise InvalidLineOptions((f"{file}:{error.line}: {error}",)) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidLineOptions((f"{file}:1: it cannot be read as text in UTF-8 ({error})",)) from error
+        options, problems = _validated(data)
+        if options is not None:
+            problems += _conflicts(options, stops)
+        if options is None or problems:
+            found = sorted((line_of(text, path), what) for path, what in problems)
+            raise InvalidLineOptions(tuple(f"{file}:{line}: {what}" for line, what in found))
+        return options
+
+
+Problem = tuple[tuple[str, ...], str]
+"""The keys that lead to what is wrong, and what is wrong there."""
+
+
+def _validated(data: dict[str, Any]) -> tuple[LineOptions | None, list[Problem]]:
+    try:
+        return LineOptions.model_validate(data), []
+    except ValidationError as error:
+        return None, [_described(tuple(map(str, one["loc"])), one) for one in error.errors()]
+
+
+def _described(path: tuple[str, ...], error: Any) -> Problem:
+    what = EXPLAINED.get(error["type"], error["msg"])
+    if error["type"] == "extra_forbidden":
+        tables: dict[int, type[_Table]] = {1: LineOptions, 2: SourceOptions, 3: EndOptions}
+        table = tables[len(path)]
+        what = f"unknown key; there are {', '.join(table.model_fields)}"
+    elif error["type"] == "literal_error":
+        what = f"must be {error['ctx']['expected']}"
+    return path, f"{'.'.join(path)}: {what}"
+
+
+def _conflicts(options: LineOptions, stops: Set[str]) -> list[Problem]:
+    """Return what is wrong with ends that are valid each for itself."""
+    return [*_wrong_names(options, stops), *_shared_topics(options)]
+
+
+def _wrong_names(options: LineOptions, stops: Set[str]) -> Iterator[Problem]:
+    for name in options.ends:
+        if not NAME.match(name) or name == SOURCE:
+            what = "a name has lower-case letters, digits and _, starts with a letter, and is not source"
+            yield ("ends", name), f"an end cannot be named {name!r}: {what}"
+        elif name in stops:
+            yield ("ends", name), f"the end {name!r} has the name of a service: rename one of them"
+
+
+def _shared_topics(options: LineOptions) -> Iterator[Problem]:
+    taken = {options.source.topic: "the source"}
+    for name, end in options.ends.items():
+        if end.topic is None:
+            continue
+        if end.topic in taken:
+            what = (
+                f"the end {name!r} and {taken[end.topic]} have the same topic {end.topic}: give it a topic of its own"
+            )
+            yield ("ends", name, "topic"), what
+        taken.setdefault(end.topic, f"the end {name!r}")

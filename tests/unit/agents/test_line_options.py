@@ -1,0 +1,88 @@
+"""`line.toml`: what it says is read, and everything that is wrong in it is listed with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metroline.agents.services.line_options import LineOptions
+from metroline.routing.errors import InvalidLineOptions
+
+GOOD = """
+[source]
+topic = "orders.in"
+format = "json"
+tombstones = "deliver"
+
+[ends.end]
+key = "order_id"
+
+[ends.shipped]
+topic = "orders.shipped"
+format = "packed"
+"""
+
+
+def read(folder: Path, text: str) -> LineOptions:
+    (folder / "line.toml").write_text(text)
+    return LineOptions.read(folder, {"ship"})
+
+
+def test_a_line_without_the_file_has_no_options(tmp_path: Path) -> None:
+    assert LineOptions.read(tmp_path, {"ship"}) == LineOptions()
+
+
+def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
+    options = read(tmp_path, GOOD)
+
+    assert (options.source.topic, options.source.tombstones) == ("orders.in", "deliver")
+    assert [(name, end.topic, end.key, end.format) for name, end in options.ends.items()] == [
+        ("end", None, "order_id", None),
+        ("shipped", "orders.shipped", None, "packed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[source]\ntopik = 'a'\n", "2: source.topik: unknown key; there are topic, format, tombstones"),
+        ("[sauce]\n", "1: sauce: unknown key; there are source, ends"),
+        ("\n[ends.a]\ntopic = 'a'\nkeys = 'b'\n", "4: ends.a.keys: unknown key; there are topic, key, format"),
+        ("ends = { a = { topic = 5 } }\n", "1: ends.a.topic: must be text"),
+        (
+            "[ends]\na.topic = 'no name'\n",
+            "2: ends.a.topic: must be the name of a topic: letters, digits, dots, _ and -",
+        ),
+        ("# [ends.a]\n[ends . 'a']\nkey = ''\n", "3: ends.a.key: is empty"),
+        ("[ends.a]\ntopic = 'a'\nformat = 'xml'\n", "3: ends.a.format: must be 'json' or 'packed'"),
+        ("[source]\ntombstones = true\n", "2: source.tombstones: must be 'dead', 'drop' or 'deliver'"),
+        ("[ends]\nshipped = 'orders'\n", "2: ends.shipped: must be a table"),
+        ("ends = 5\n", "1: ends: must be a table of ends: [ends.NAME]"),
+        ("[ends.ship]\ntopic = 'a'\n", "1: the end 'ship' has the name of a service: rename one of them"),
+        ("[ends.source]\n", "1: an end cannot be named 'source': a name has lower-case letters, digits and _, starts"),
+        ("[ends.'A b']\n", "1: an end cannot be named 'A b'"),
+        (
+            "[ends.a]\ntopic = 'x'\n[ends.b]\ntopic = 'x'\n",
+            "4: the end 'b' and the end 'a' have the same topic x: give it a topic of its own",
+        ),
+        (
+            "[source]\ntopic = 'x'\n[ends.b]\ntopic = 'x'\n",
+            "4: the end 'b' and the source have the same topic x: give it a topic of its own",
+        ),
+        ("[ends.a\n", "1: not valid TOML: "),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(InvalidLineOptions) as refused:
+        read(tmp_path, text)
+
+    [told] = refused.value.problems
+    assert told.startswith(f"{tmp_path}/line.toml:{problem}")
+
+
+def test_all_problems_are_listed_in_the_order_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(InvalidLineOptions) as refused:
+        read(tmp_path, "[ends.a]\nkey = 1\n[source]\ntopic = 2\nformat = 'avroo'\n")
+
+    assert [told.split(": ")[0].rpartition(":")[2] for told in refused.value.problems] == ["2", "4", "5"]
