@@ -65,7 +65,8 @@ class Arrivals:
     def _settle(self, envelope: Envelope, departures: Departures) -> tuple[Settlement, int | None]:
         """Settle an envelope; return what it changed and the epoch of the table's partition."""
         epoch = self.outcomes.epochs.get(envelope.origin.partition)
-        settlement = settle(envelope, self._block, departures, self.rules.rule_tables, self.clock())
+        ends = self.writer.ends.ends
+        settlement = settle(envelope, self._block, departures, self.rules.rule_tables, self.clock(), ends)
         return settlement, epoch
 
     def _block(self, key: bytes) -> SettledBlock:

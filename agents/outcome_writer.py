@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from metroline.agents.delivery.end_topics import EndTopics
 from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.outcome_recorder import OutcomeRecorder, Settled, Written
-from metroline.routing.addresses import DEAD_LETTERS, DELIVERED
+from metroline.routing.addresses import DEAD_LETTERS, end_address
 from metroline.routing.journeys.arrival import Settlement
 from metroline.routing.messages.envelope import Envelope, fitting, pack
 from metroline.routing.messages.plain import PlainMessage, plain_messages
@@ -26,12 +27,9 @@ MAX_TOGETHER = 500
 MAX_HELD_BYTES = 8 * 1024 * 1024
 """Bytes of records that are settled and not counted yet, at which outcomes are no longer taken in memory."""
 
-OUTCOME_TOPICS = {Ending.DELIVERED: DELIVERED, Ending.DEAD: DEAD_LETTERS}
-"""The addresses to which records are written, by ending. Dropped records are only counted."""
-
 
 class OutcomeWriter:
-    """Writes the records that the arrivals settle; the recorder counts them afterwards.
+    """Writes the records that the arrivals settle, except dropped ones; the recorder counts all of them afterwards.
 
     After a crash between the two, the records are written again and counted once. In the opposite order they would be
     lost.
@@ -40,9 +38,8 @@ class OutcomeWriter:
     at most.
     """
 
-    def __init__(self, recorder: OutcomeRecorder, *, is_packed: bool = False) -> None:
-        """`is_packed` has delivered records written in envelopes, as dead letters are, and not one a message."""
-        self.is_packed = is_packed
+    def __init__(self, recorder: OutcomeRecorder, ends: EndTopics) -> None:
+        self.ends = ends
         self.bus = recorder.bus
         self.clock = recorder.clock
         self.recorder = recorder
@@ -118,36 +115,53 @@ class OutcomeWriter:
         groups: dict[tuple[str, Origin], list[Segment]] = {}
         for one in settled:
             groups.setdefault((one.envelope.strategy, one.origin), []).extend(one.settlement.fresh)
-        plain: list[PlainMessage] = []
+        plain: dict[str, list[PlainMessage]] = {}
         for (strategy, origin), fresh in groups.items():
-            for ending, address in OUTCOME_TOPICS.items():
-                ended = _ending_as(ending, fresh)
-                if ending is Ending.DELIVERED and not self.is_packed:
-                    plain += plain_messages(origin, ended)
+            if dead := _dead(fresh):
+                topic = self.bus.topics.dead_letters
+                confirmations += await self._write_packed(DEAD_LETTERS, topic, origin.partition, strategy, origin, dead)
+            for end, delivered in _by_end(fresh).items():
+                partition = await self.ends.partition(end, origin.partition)
+                if self.ends.ends[end].is_packed:
+                    address, topic = end_address(end), self.ends.topic(end)
+                    confirmations += await self._write_packed(address, topic, partition, strategy, origin, delivered)
                 else:
-                    confirmations += await self._write_records(address, strategy, origin, ended)
-        for first in range(0, len(plain), MAX_TOGETHER):
-            confirmations.append(await self._write_plain(plain[first : first + MAX_TOGETHER]))
+                    key = self.ends.ends[end].key
+                    plain.setdefault(end, []).extend(plain_messages(origin, delivered, partition, key))
+        for end, messages in plain.items():
+            for first in range(0, len(messages), MAX_TOGETHER):
+                confirmations.append(await self._write_plain(end, messages[first : first + MAX_TOGETHER]))
         return Written(settled, confirmations, entries)
 
-    async def _write_plain(self, messages: Sequence[PlainMessage]) -> Confirmation:
+    async def _write_plain(self, end: str, messages: Sequence[PlainMessage]) -> Confirmation:
         """Write delivered records, one a message."""
         size = sum([len(message.value or b"") for message in messages])
-        self.bus.metrics.sent(DELIVERED, len(messages), size, messages=len(messages))
-        confirmation = await self.bus.produce_all(self.bus.topics.delivered, messages)
+        self.bus.metrics.sent(end_address(end), len(messages), size, messages=len(messages))
+        confirmation = await self.bus.produce_all(self.ends.topic(end), messages)
         await self.bus.pacer.pause()
         return confirmation
 
-    async def _write_records(
-        self, address: str, strategy: str, origin: Origin, segments: Sequence[Segment]
+    async def _write_packed(
+        self, address: str, topic: str, partition: int, strategy: str, origin: Origin, segments: Sequence[Segment]
     ) -> list[Confirmation]:
-        limits, topic, confirmations = self.bus.limits, self.bus.topics.at(address), []
+        """Write records in envelopes."""
+        limits, confirmations = self.bus.limits, []
         for packed in pack(strategy, origin, segments, limits.pack_bytes, limits.pack_records):
             for envelope, value in fitting(packed, limits.message_bytes):
                 self.bus.metrics.sent(address, len(envelope), len(value))
-                confirmations.append(await self.bus.produce(topic, origin.partition, value))
+                confirmations.append(await self.bus.produce(topic, partition, value))
         return confirmations
 
 
-def _ending_as(ending: Ending, segments: list[Segment]) -> tuple[Segment, ...]:
-    return tuple(one for one in segments if one.outcome is not None and one.outcome.ending is ending)
+def _dead(segments: Iterable[Segment]) -> list[Segment]:
+    return [one for one in segments if one.outcome is not None and one.outcome.ending is Ending.DEAD]
+
+
+def _by_end(segments: Iterable[Segment]) -> dict[str, list[Segment]]:
+    """Return the delivered segments by the end to which they go."""
+    found: dict[str, list[Segment]] = {}
+    for one in segments:
+        end = None if one.outcome is None else one.outcome.end
+        if end is not None:
+            found.setdefault(end, []).append(one)
+    return found

@@ -13,6 +13,7 @@ from faust.types import StreamT
 
 from metroline.agents.arrivals import Arrivals
 from metroline.agents.delivery.agent_loop import AgentLoop
+from metroline.agents.delivery.end_topics import EndTopics
 from metroline.agents.delivery.handling import Handle
 from metroline.agents.membership.roles import SERVICE, Role
 from metroline.agents.outcome_recorder import OutcomeRecorder
@@ -60,14 +61,13 @@ def register(
     stop: Callable[[Service], Stop],
     chaining: Chaining,
     is_member: Callable[[], Awaitable[bool]],
-    *,
-    is_packed: bool,
+    ends: EndTopics,
 ) -> Tables:
     """Register the agents and tables of a role with Faust.
 
     `stop` creates the stop of a service. `chaining` names the agents of this worker to which packs go on in memory.
-    `is_member` asks the group's coordinator whether this worker owns its partitions. `is_packed` has delivered records
-    written in envelopes. The agent of the rules belongs to every role.
+    `is_member` asks the group's coordinator whether this worker owns its partitions. `ends` are those at which records
+    are delivered. The agent of the rules belongs to every role.
     """
     bus = agent_loop.bus
 
@@ -101,7 +101,7 @@ def register(
                 bus.trains.call_at(service_address(name), one.handle_at_once, one.accepts)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
-    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on", is_member, is_packed)
+    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on", is_member, ends)
 
 
 def _watched(role: Role, line: Line) -> Iterator[str]:
@@ -123,7 +123,7 @@ def _arrivals(
     agent: Callable[[str, Body, str], None],
     are_chained: bool,
     is_member: Callable[[], Awaitable[bool]],
-    is_packed: bool,
+    ends: EndTopics,
 ) -> Tables:
     def table(name: str, help: str) -> OwnedTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
@@ -134,7 +134,7 @@ def _arrivals(
     shown = table("journeys", "the latest journeys"), table("dead_letters", "the latest dead letters")
     journeys, letters = map(RecentEntries, shown)
     recorder = OutcomeRecorder(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock, is_member)
-    writer = OutcomeWriter(recorder, is_packed=is_packed)
+    writer = OutcomeWriter(recorder, ends)
     arrivals = Arrivals(agent_loop, rules, outcomes, writer)
     agent_loop.finishing.append(writer.finish)
     if are_chained:

@@ -11,6 +11,7 @@ from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.backlogs import Backlogs
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.end_topics import EndTopics
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.unit_of_work import WorkTime
 from metroline.agents.kafka.cluster import METADATA_SECONDS
@@ -168,7 +169,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
             stop,
             settings.chaining,
             transport.is_member,
-            is_packed=settings.is_packed(app.line),
+            EndTopics(settings.ends(app.line), app.line_topics, TopicAdmin(cluster).partitions),
         ),
         partitions=partitions,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),

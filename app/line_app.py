@@ -169,6 +169,7 @@ class LineApp(faust.App):
             gone=gone,
             behind=round(self.work.behind, 2),
             source_behind=round(self.bus.metrics.behind_now, 2),
+            ends=tuple(sorted(self.line.ends)),
         )
 
     def served_stops(self) -> frozenset[str]:

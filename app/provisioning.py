@@ -103,7 +103,8 @@ async def _fit(admin: TopicAdmin, needs: Needs, replication: int, is_trial: bool
     """Create missing topics and partitions. Return the topics for which that was refused, with the reason."""
     refused = await admin.create_missing(needs.plans, replication, is_trial=is_trial)
     existing = await admin.partitions(needs.topics)
-    too_few = {plan.name: plan.partitions for plan in needs.plans if 0 < existing.get(plan.name, 0) < plan.partitions}
+    own = [plan for plan in needs.plans if not plan.is_shared]
+    too_few = {plan.name: plan.partitions for plan in own if 0 < existing.get(plan.name, 0) < plan.partitions}
     return refused | (await admin.add_partitions(too_few, is_trial=is_trial) if too_few else {})
 
 

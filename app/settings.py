@@ -24,6 +24,7 @@ from metroline.agents.services.line import Line
 from metroline.routing.addresses import END
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.journeys.departures import Limits
+from metroline.routing.journeys.ends import End, Ends
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.strategies import Strategy, strategy_named
@@ -78,6 +79,10 @@ class Settings(BaseSettings):
     """With `plain`, each delivered record is a Kafka message of its own, with the key, headers and timestamp of its
     source message. With `packed`, records are delivered in envelopes, which the on-ramp of another line takes apart.
     It overrides `line.toml`."""
+    end_topics: Literal["named", "delivered"] = "named"
+    """With `named`, records are delivered to the topics that `line.toml` names for their ends. With `delivered`, all
+    go to `{prefix}.delivered`, in the format of the default end, and nothing is written to topics of others. So a line
+    can be tried out."""
     role: str = "all"
     """Parts of the line that this worker runs: `all`, or on-ramp, router, arrivals and service:NAME, separated by
     commas."""
@@ -298,7 +303,19 @@ class Settings(BaseSettings):
 
     def topics(self, line: Line) -> Topics:
         prefix = self.prefix or line.name
-        return Topics(prefix, self.source or line.options.source.topic or f"{prefix}.source")
+        ends = {name: end.topic for name, end in line.options.ends.items() if end.topic}
+        source = self.source or line.options.source.topic or f"{prefix}.source"
+        topics = Topics(prefix, source, ends if self.end_topics == "named" else {})
+        _check_ends(topics, line)
+        return topics
+
+    def ends(self, line: Line) -> Ends:
+        """Return the ends of a line, and the messages that records become at each of them."""
+        packed, options = self.is_packed(line), line.options.ends
+        default = End(None if packed or END not in options else options[END].key, packed)
+        if self.end_topics == "delivered":
+            return dict.fromkeys(line.ends, default)
+        return {name: End(end.key, end.format == PACKED) for name, end in options.items()} | {END: default}
 
     def tombstones(self, line: Line) -> Tombstones:
         """Return the outcome of tombstones: that of the environment, if it has one, or else that of `line.toml`."""
@@ -357,6 +374,16 @@ class Settings(BaseSettings):
         return (
             self.web_bind if self.web_bind.startswith("127.") or self.web_bind == "localhost" else socket.gethostname()
         )
+
+
+def _check_ends(topics: Topics, line: Line) -> None:
+    """Raise `InvalidSettings` if an end of the line has a topic that the line uses otherwise."""
+    own = {topics.source, *(plan.name for plan in topics.plans(1, line.stops, 0) if not plan.is_shared)}
+    for name, topic in topics.ends.items():
+        if topic in own:
+            raise InvalidSettings(
+                f"line.toml: the line itself uses the topic {topic} of the end {name!r}: give it another one"
+            )
 
 
 def secret_in(file: Path) -> str:

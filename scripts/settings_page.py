@@ -43,7 +43,7 @@ TOPICS = {
         "role",
         "routing_strategy",
     ),
-    "Journeys": ("chaining", "max_hops", "max_age", "delivered_format"),
+    "Journeys": ("chaining", "max_hops", "max_age", "delivered_format", "end_topics"),
     "Envelopes": ("pack_bytes", "pack_records", "pack_seconds"),
     "Retries": ("service_attempts", "service_backoff", "service_backoff_max", "service_timeout"),
     "Kafka": (

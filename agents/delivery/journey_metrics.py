@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from metroline.routing.addresses import END
 from metroline.routing.messages.segment import Segment
 
 MAX_SERIES = 1_000
@@ -18,8 +19,11 @@ OTHER = "other"
 JOURNEY_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0)
 """Upper bounds of the buckets in which the durations of journeys are counted, in seconds."""
 
-OutcomeLabels = tuple[str, str, str]
-"""Ending, last stop and cause of an outcome; the cause is empty unless the record is a dead letter."""
+OutcomeLabels = tuple[str, str, str, str]
+"""Ending, last stop, cause and end of an outcome.
+
+The cause is empty unless the record is a dead letter, and the end unless it was delivered at another than the default.
+"""
 
 
 class Histogram:
@@ -81,9 +85,11 @@ class JourneyMetrics:
         outcome, count = segment.outcome, len(segment.ids)
         if outcome is None:
             return
-        labels = (outcome.ending.value, segment.last_stop, outcome.cause.value if outcome.cause is not None else "")
+        cause = outcome.cause.value if outcome.cause is not None else ""
+        end = "" if outcome.end in (None, END) else outcome.detail
+        labels = (outcome.ending.value, segment.last_stop, cause, end)
         if labels not in self.outcomes and len(self.outcomes) >= MAX_SERIES:
-            labels = (labels[0], OTHER, labels[2])
+            labels = (labels[0], OTHER, cause, end)
         self.outcomes[labels] += count
         self.durations.add(max(0.0, now - segment.entered), count)
         for visit in segment.history:

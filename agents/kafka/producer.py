@@ -129,11 +129,18 @@ class _Together:
 
 
 def _again(message: KeyedMessage, error: KafkaError) -> KeyedMessage:
-    """Return a message that failed as it is sent again: without a timestamp that the broker does not accept."""
-    if error.code() != KafkaError.INVALID_TIMESTAMP:
-        return message
-    value, key, partition, _, headers = message
-    return value, key, partition, NOW, headers
+    """Return a message that failed as it is sent again.
+
+    It gets the current time if the broker does not accept its timestamp. A compacted topic accepts no message without
+    a key: there it gets the value of its last header, which is the record's id.
+    """
+    value, key, partition, at, headers = message
+    if error.code() == KafkaError.INVALID_TIMESTAMP:
+        return value, key, partition, NOW, headers
+    if error.code() == KafkaError.INVALID_RECORD and key is None and headers:
+        own_id = headers[-1][1]
+        return value, own_id.encode() if isinstance(own_id, str) else own_id, partition, at, headers
+    return message
 
 
 class KafkaProducer:

@@ -43,6 +43,8 @@ class TopicPlan:
     name: str
     partitions: int
     config: dict[str, str] = field(default_factory=dict)
+    is_shared: bool = False
+    """True if others may use the topic, too. Its partitions and its cleanup policy are theirs once it exists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,9 @@ def _unlike(needs: Needs, found: Survey, refused: Mapping[str, str]) -> Iterator
     """Yield the differences of topics that exist."""
     for plan in needs.plans:
         topic = found.topics.get(plan.name)
-        if topic is not None:
+        if topic is not None and plan.is_shared:
+            yield from _message_size(plan, topic.config or {})
+        elif topic is not None:
             yield from _partitions(plan, topic, refused)
             yield from _settings(plan, topic.config or {})
 
@@ -123,14 +125,22 @@ def _settings(plan: TopicPlan, config: Mapping[str, str]) -> Iterator[TopicProbl
     policy, wanted = config.get("cleanup.policy"), plan.config.get("cleanup.policy", DELETE)
     if policy is not None and not _is_kept_as(wanted, policy, config):
         yield _setting(plan.name, "cleanup.policy", policy, wanted, "or else entries that count would be deleted")
-    size, needed = config.get("max.message.bytes"), plan.config.get("max.message.bytes")
-    if size is not None and needed is not None and int(size) < int(needed):
-        yield _setting(plan.name, "max.message.bytes", size, needed, "or else some messages would not fit")
+    yield from _message_size(plan, config)
     for name in RETENTIONS:
         kept = config.get(name)
         if plan.config.get(name) == FOREVER and kept is not None and kept != FOREVER:
             reason = "or else records that wait for longer than that are lost"
             yield _setting(plan.name, name, kept, FOREVER, reason, is_fatal=False)
+
+
+def _message_size(plan: TopicPlan, config: Mapping[str, str]) -> Iterator[TopicProblem]:
+    size, needed = config.get("max.message.bytes"), plan.config.get("max.message.bytes")
+    if size is None or needed is None or int(size) >= int(needed):
+        return
+    reason = "or else some messages would not fit"
+    if plan.is_shared:
+        reason = "or else a larger record cannot be delivered, and all others of its partition wait"
+    yield _setting(plan.name, "max.message.bytes", size, needed, reason, is_fatal=not plan.is_shared)
 
 
 def _is_kept_as(wanted: str, policy: str, config: Mapping[str, str]) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from metroline.agents.kafka.topic_admin import TopicPlan
 from metroline.routing.addresses import (
@@ -11,6 +11,7 @@ from metroline.routing.addresses import (
     CONDUCTOR,
     DEAD_LETTERS,
     DELIVERED,
+    END,
     MAP_MAKER,
     SWITCH,
     WAITING_ROOMS,
@@ -37,6 +38,8 @@ class Topics:
 
     prefix: str
     source: str
+    ends: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The topics of the ends that do not share the topic `delivered`, by the ends' names. Others may use them, too."""
 
     def at(self, address: str) -> str:
         """Return the topic of an address: a service, a router or the arrivals."""
@@ -50,10 +53,14 @@ class Topics:
         """Return the changelog topic of a table. It is named without the role, so that tables survive a hand-over."""
         return self.at(f"table.{table}")
 
+    def end(self, name: str) -> str:
+        """Return the topic of the records that are delivered at an end."""
+        return self.ends.get(name) or self.at(DELIVERED)
+
     @property
     def delivered(self) -> str:
-        """The topic of delivered records."""
-        return self.at(DELIVERED)
+        """The topic of the default end."""
+        return self.end(END)
 
     @property
     def dead_letters(self) -> str:
@@ -90,13 +97,17 @@ class Topics:
     def partitioned(self, stops: Collection[str]) -> tuple[str, ...]:
         """Return the topics that have as many partitions as the source."""
         several = 2  # any number that tells them from the topics that have one
-        return tuple(plan.name for plan in self.plans(several, stops, 0) if plan.partitions == several)
+        plans = self.plans(several, stops, 0)
+        return tuple(plan.name for plan in plans if plan.partitions == several and not plan.is_shared)
 
     def plans(self, partitions: int, stops: Collection[str], message_bytes: int) -> Iterator[TopicPlan]:
         """Yield every topic but the source, for a source with this many partitions and this `max.message.bytes`."""
         size = {"max.message.bytes": str(2 * message_bytes)}
-        for address in (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, DELIVERED):
+        own_end = () if END in self.ends else (DELIVERED,)
+        for address in (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *own_end):
             yield TopicPlan(self.at(address), partitions, size)
+        for topic in self.ends.values():
+            yield TopicPlan(topic, partitions, size, is_shared=True)
         for address in (DEAD_LETTERS, *WAITING_ROOMS):
             yield TopicPlan(self.at(address), partitions, size | {"retention.ms": "-1"})
         compacted = {"cleanup.policy": "compact", "max.message.bytes": str(TABLE_BYTES)}

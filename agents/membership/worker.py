@@ -43,6 +43,8 @@ class WorkerInfo:
     """Seconds for which messages of the bus wait for this worker longer than usual."""
     source_behind: float = 0.0
     """Seconds for which records of the source wait for this worker."""
+    ends: tuple[str, ...] = ()
+    """The names of the ends that this worker knows."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the announcement as a dict that `of_json` reads."""
@@ -64,6 +66,7 @@ class WorkerInfo:
             gone=data["gone"] is True,
             behind=seconds(data.get("behind", 0.0)),
             source_behind=seconds(data.get("source_behind", 0.0)),
+            ends=tuple(map(text, data.get("ends", ()))),
         )
 
     def conflict(self, other: WorkerInfo) -> frozenset[str]:
@@ -93,6 +96,10 @@ class LiveWorkers:
     def stops(self, now: float) -> frozenset[str]:
         """Return the stops that some live worker serves."""
         return frozenset(stop for worker in self.alive(now) for stop in worker.stops)
+
+    def without_end(self, end: str, now: float) -> list[str]:
+        """Return the addresses of the live workers that do not know the end with this name, sorted."""
+        return sorted(worker.url for worker in self.alive(now) if end not in worker.ends)
 
     def behind(self, now: float) -> float:
         """Return the longest time for which messages wait for some worker, in seconds; 0 if all workers keep up."""

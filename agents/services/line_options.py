@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from metroline.routing.addresses import ONLY_END, SOURCE
+from metroline.routing.addresses import END, ONLY_END, SOURCE
 from metroline.routing.errors import InvalidLineOptions
 from metroline.routing.rules.toml_lines import line_of
 from metroline.routing.rules.toml_text import InvalidToml, decode_toml
@@ -53,7 +53,7 @@ class EndOptions(_Table):
     """A table `[ends.NAME]`."""
 
     topic: Topic | None = None
-    """The topic to which records are delivered."""
+    """The topic to which records are delivered. Only the default end may be without one."""
     key: Annotated[str, Field(strict=True, min_length=1)] | None = None
     """The field of a record that is the key of its message; None for the key of its source message."""
     format: Literal["json", "packed"] | None = None
@@ -121,7 +121,7 @@ def _described(path: tuple[str, ...], error: Any) -> Problem:
 
 def _conflicts(options: LineOptions, stops: Set[str]) -> list[Problem]:
     """Return what is wrong with ends that are valid each for itself."""
-    return [*_wrong_names(options, stops), *_shared_topics(options)]
+    return [*_wrong_names(options, stops), *_wrong_combinations(options), *_shared_topics(options)]
 
 
 def _wrong_names(options: LineOptions, stops: Set[str]) -> Iterator[Problem]:
@@ -131,6 +131,14 @@ def _wrong_names(options: LineOptions, stops: Set[str]) -> Iterator[Problem]:
             yield ("ends", name), f"an end cannot be named {name!r}: {what}"
         elif name in stops:
             yield ("ends", name), f"the end {name!r} has the name of a service: rename one of them"
+
+
+def _wrong_combinations(options: LineOptions) -> Iterator[Problem]:
+    for name, end in options.ends.items():
+        if end.topic is None and name != END:
+            yield ("ends", name), f"ends.{name}.topic: is missing"
+        if end.key is not None and end.format == "packed":
+            yield ("ends", name, "key"), f"ends.{name}.key: packed records have no keys: leave out `key` or `format`"
 
 
 def _shared_topics(options: LineOptions) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.services.line import Line
@@ -20,9 +21,11 @@ from metroline.app.cli.options import FILE, json_option, line_option, read_text,
 from metroline.app.operations.rules_topic import PublishedRules, read_published
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.settings import Settings
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import InvalidRules, MetrolineError
 from metroline.routing.rules.network import Network
+from metroline.routing.rules.rule import label_of
 from metroline.routing.rules.table import RulesTable
+from metroline.routing.rules.toml_lines import line_of_rule
 from metroline.routing.strategies import STRATEGIES
 
 
@@ -66,22 +69,25 @@ def rules() -> None:
 def publish(file: Path, line: str | None, replaces: int | None) -> None:
     """Publish the table in FILE for the records that follow.
 
-    No restart is needed. A table is refused if it is not valid, if it names a stop that no live worker serves, or if
-    the version of --replaces is no longer the current one.
+    No restart is needed. A table is refused if it is not valid, if it names a stop that no live worker serves or an end
+    that a live worker does not know, or if the version of --replaces is no longer the current one.
 
     \b
     Example: metroline rules publish routes.toml --replaces 3
     """
-    table = RulesTable.parse(read_table(file), file=str(file))
-    asyncio.run(_publish(Settings.read(line=line), table, str(file), replaces))
+    settings = Settings.read(line=line)
+    loaded = Line.load(settings.line)
+    table = RulesTable.parse(read_table(file), file=str(file), ends=loaded.ends)
+    asyncio.run(_publish(settings, settings.topics(loaded), table, str(file), replaces))
 
 
-async def _publish(settings: Settings, table: RulesTable, file: str, replaces: int | None) -> None:
-    cluster, topics = settings.cluster(), settings.topics(Line.load(settings.line))
+async def _publish(settings: Settings, topics: Topics, table: RulesTable, file: str, replaces: int | None) -> None:
+    cluster = settings.cluster()
     workers = await live_workers(cluster, topics.workers)
     if not workers.alive(time.time()):
         raise NotPublished(f"no worker of the line {topics.prefix!r} is alive at {settings.broker_url}: start it first")
     Network.of(table).validate(workers.stops(time.time()), file)
+    _refuse_unknown_ends(table, workers, file)
     current = await read_published(cluster, topics)
     if current is None:
         raise NotPublished("there is no first version yet: a worker publishes the line's file when it starts")
@@ -99,6 +105,17 @@ async def _publish(settings: Settings, table: RulesTable, file: str, replaces: i
         )
     click.echo(f"version {version} is published; it replaces {current.version}")
     _warn_of_fixed_rules(workers)
+
+
+def _refuse_unknown_ends(table: RulesTable, workers: LiveWorkers, file: str) -> None:
+    """Raise `InvalidRules` if a rule leads to an end that some live worker does not know."""
+    problems = []
+    for index, rule in enumerate(table.rules):
+        if rule.to in table.ends and rule.to is not None and (urls := workers.without_end(rule.to, time.time())):
+            at = f"{file}:{line_of_rule(table.text, index, 'to')}: {label_of(index, rule)}"
+            problems.append(f"{at}: no end {rule.to!r} is known to {', '.join(urls)}: restart with the new line.toml")
+    if problems:
+        raise InvalidRules(tuple(problems))
 
 
 def _warn_of_fixed_rules(workers: LiveWorkers) -> None:

@@ -60,6 +60,7 @@ async def running_workers(
         "ROLE": "all",
         "BROKER_URL": plan.broker_url,
         "LOG_LEVEL": "warning",
+        "END_TOPICS": "delivered",  # a comparison writes to no topics but its own
         "DELIVERED_FORMAT": "packed",  # plain messages have the timestamp of their source message
         **(more or {}),
     }

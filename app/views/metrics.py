@@ -97,8 +97,8 @@ class WorkerCollector(Collector):
         journeys, table = self.app.bus.metrics.journeys, self.app.line_tables.outcomes
         if table is None:
             return
-        labels = ["outcome", "stop", "cause"]
-        yield counters("metroline_outcomes", "Records by outcome, last stop and cause", labels, journeys.outcomes)
+        labels = ["outcome", "stop", "cause", "end"]
+        yield counters("metroline_outcomes", "Records by outcome, last stop, cause and end", labels, journeys.outcomes)
         yield histogram("metroline_journey_seconds", "Time from the source to the outcome", journeys.durations)
         hits = one_label(journeys.rule_hits)
         yield counters("metroline_rule_hits", "Decisions by each rule in journeys that ended", ["rule"], hits)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Departures
+from metroline.routing.journeys.ends import DEFAULT_ENDS, Ends, deliverable
 from metroline.routing.journeys.replay import restart
 from metroline.routing.journeys.settlement import SettledBlock, block_key, by_block, outcome_key
 from metroline.routing.messages.envelope import Envelope
@@ -30,17 +31,24 @@ class Settlement:
 
 
 def settle(
-    envelope: Envelope, block_of: BlockOf, departures: Departures, rule_tables: RuleTables, now: float
+    envelope: Envelope,
+    block_of: BlockOf,
+    departures: Departures,
+    rule_tables: RuleTables,
+    now: float,
+    ends: Ends = DEFAULT_ENDS,
 ) -> Settlement:
     """Settle the records of an envelope and add reopened dead letters to `departures`.
 
-    Raise `MetrolineError` for a segment without an outcome, and for a request about records that are not dead letters;
-    no block is changed then. `now` is in seconds since the epoch.
+    Records that cannot be delivered at one of the `ends` are settled as dead letters. Raise `MetrolineError` for a
+    segment without an outcome, and for a request about records that are not dead letters; no block is changed then.
+    `now` is in seconds since the epoch.
     """
     for segment in envelope.segments:
         _check(segment, Departures(departures.strategy, envelope.origin), rule_tables, now)
+    segments = [part for segment in envelope.segments for part in deliverable(segment, ends)]
     settlement = Settlement()
-    for segment in envelope.segments:
+    for segment in segments:
         if segment.request is not None:
             _reopen(envelope.origin, segment, block_of, settlement, departures, rule_tables, now)
         else:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 from metroline.routing.messages.metadata import NO_TIMESTAMP, Headers, Metadata
 from metroline.routing.messages.record_ids import Origin, id_text
 from metroline.routing.messages.segment import Segment
+from metroline.routing.records.field_reader import FieldReader
 
 ID_HEADER = "metroline-id"
 """The header with the id of the record, by which a consumer recognizes a copy."""
@@ -34,27 +38,57 @@ class PlainMessage(NamedTuple):
     headers: list[tuple[str, str | bytes | None]]
 
 
-def plain_messages(origin: Origin, segments: Iterable[Segment]) -> Iterator[PlainMessage]:
-    """Yield a message for each record, with key, headers and timestamp of its source message and with its id.
+def plain_messages(
+    origin: Origin, segments: Iterable[Segment], partition: int, key: str | None = None
+) -> Iterator[PlainMessage]:
+    """Yield a message for each record, with headers and timestamp of its source message and with its id.
 
-    A record with a key goes to the partition that the key decides, and any other to that of its origin.
+    Its key is the value of the field `key` or, if that is None, the key of its source message. A record with a key
+    goes to the partition that the key decides, and any other to `partition`.
     """
-    partition = origin.partition
     for segment in segments:
         metadata = segment.metadata or NOTHING
-        keys, timestamps = metadata.keys or repeat(None), metadata.timestamps or repeat(NO_TIMESTAMP)
+        keys = metadata.keys if key is None else record_keys(segment, key)
+        timestamps = metadata.timestamps or repeat(NO_TIMESTAMP)
         all_headers = metadata.headers or repeat(None)
-        for record, line, key, at, headers in zip(
-            segment.ids, segment.lines, keys, timestamps, all_headers, strict=False
+        for record, line, own_key, at, headers in zip(
+            segment.ids, segment.lines, keys or repeat(None), timestamps, all_headers, strict=False
         ):
             own_id = (ID_HEADER, id_text(origin, record))
             yield PlainMessage(
                 line if line != TOMBSTONE else None,
-                key,
-                partition if key is None else BY_KEY,
+                own_key,
+                partition if own_key is None else BY_KEY,
                 at if at != NO_TIMESTAMP else 0,
                 [own_id] if headers is None else [*_without_id(headers), own_id],
             )
+
+
+def record_keys(segment: Segment, field: str) -> list[bytes | None]:
+    """Return the value of a top-level field of each record as a key: text as it is, anything else as JSON.
+
+    A record in which it is null or absent has None. A tombstone has the key of its source message. Raise
+    `MalformedRecord` if a line is no record.
+    """
+    reader = _reader(field)
+    if TOMBSTONE not in segment.lines:
+        return [_as_key(found.get(field)) for found in reader.read_all(segment.lines)]
+    metadata = segment.metadata or NOTHING
+    return [
+        metadata.key_of(place) if line == TOMBSTONE else _as_key(reader.read(line).get(field))
+        for place, line in enumerate(segment.lines)
+    ]
+
+
+@lru_cache(maxsize=64)
+def _reader(field: str) -> FieldReader:
+    return FieldReader(frozenset({field}))
+
+
+def _as_key(value: Any) -> bytes | None:
+    if value is None:
+        return None
+    return value.encode() if isinstance(value, str) else orjson.dumps(value)
 
 
 def _without_id(headers: Headers) -> Headers:

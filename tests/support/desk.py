@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import orjson
 
 from metroline.agents.arrivals import Arrivals
+from metroline.agents.delivery.end_topics import EndTopics
 from metroline.agents.outcome_recorder import OutcomeRecorder
 from metroline.agents.outcome_writer import OutcomeWriter
 from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.owned_table import OwnedTable
+from metroline.routing.addresses import END
+from metroline.routing.journeys.ends import End, Ends
 from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Visit
@@ -22,6 +25,12 @@ from tests.support.bench import Bench
 DELIVERED = Outcome(Ending.DELIVERED)
 DROPPED = Outcome.dropped("not wanted")
 DEAD = Outcome.dead(Cause.SERVICE_ERROR, "ValueError: no")
+PACKED_END = {END: End(is_packed=True)}
+PLAIN_END = {END: End()}
+
+PARTITIONS_OF_OTHERS = 3
+"""The number of partitions of each end that is not the line's own."""
+
 BEHIND_A = (Visit("a", 950.0, "all begin at a", "on-ramp", 1),)
 
 
@@ -38,18 +47,19 @@ class Desk:
     """The coordinator's answer to the question whether the worker owns its partitions."""
 
     @classmethod
-    def on(cls, bench: Bench, *, is_packed: bool = True) -> Desk:
+    def on(cls, bench: Bench, ends: Ends | None = None) -> Desk:
+        """Return arrivals that deliver at these ends; by default at one that is packed."""
         outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
-        return cls._of(bench, outcomes, RecentEntries(journeys), RecentEntries(letters), is_packed)
+        return cls._of(bench, outcomes, RecentEntries(journeys), RecentEntries(letters), ends or PACKED_END)
 
     def restarted(self) -> Desk:
         """Return new arrivals with the same tables and an empty memory."""
         recent = RecentEntries(self.journeys.table), RecentEntries(self.letters.table)
-        return self._of(self.bench, self.outcomes, *recent, is_packed=self.arrivals.writer.is_packed)
+        return self._of(self.bench, self.outcomes, *recent, self.arrivals.writer.ends.ends)
 
     @classmethod
     def _of(
-        cls, bench: Bench, outcomes: OwnedTable, journeys: RecentEntries, letters: RecentEntries, is_packed: bool
+        cls, bench: Bench, outcomes: OwnedTable, journeys: RecentEntries, letters: RecentEntries, ends: Ends
     ) -> Desk:
         loop = bench.agent_loop
         desk = cls(bench, outcomes, journeys, letters)
@@ -58,8 +68,13 @@ class Desk:
             return desk.is_member
 
         recorder = OutcomeRecorder(loop.bus, outcomes, journeys, letters, loop.clock, is_member)
-        desk.arrivals = Arrivals(loop, bench.rule_tables, outcomes, OutcomeWriter(recorder, is_packed=is_packed))
+        writer = OutcomeWriter(recorder, EndTopics(ends, bench.topics, desk.count))
+        desk.arrivals = Arrivals(loop, bench.rule_tables, outcomes, writer)
         return desk
+
+    async def count(self, topics: Collection[str]) -> dict[str, int]:
+        """Answer the question how many partitions topics of others have."""
+        return dict.fromkeys(topics, PARTITIONS_OF_OTHERS)
 
     async def settle(self, *incoming: Envelope) -> None:
         for one in incoming:

@@ -8,6 +8,7 @@ import pytest
 
 from metroline.agents.services.line import Line
 from metroline.app.settings import SECRETS, InvalidSettings, Settings
+from metroline.routing.journeys.ends import End
 from metroline.routing.strategies import STRATEGIES
 
 WRONG = {
@@ -220,3 +221,50 @@ def test_the_environment_overrides_what_line_toml_says(monkeypatch: pytest.Monke
     settings = Settings.read()
     assert settings.topics(line).source == "theirs"
     assert (settings.tombstones(line), settings.is_packed(line)) == ("dead", False)
+
+
+ENDS_TOML = """
+[ends.end]
+key = "order"
+
+[ends.shipped]
+topic = "orders.shipped"
+format = "packed"
+"""
+
+
+def test_ends_have_their_topics_unless_all_is_delivered_to_the_lines_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    line = line_with(tmp_path, ENDS_TOML)
+    monkeypatch.setenv("PREFIX", "mine")
+    settings = Settings.read()
+    assert settings.topics(line).end("shipped") == "orders.shipped"
+    assert settings.topics(line).end("end") == "mine.delivered"
+    assert settings.ends(line) == {"end": End("order"), "shipped": End(is_packed=True)}
+    shared = [plan.name for plan in settings.topics(line).plans(4, line.stops, 1) if plan.is_shared]
+    assert shared == ["orders.shipped"]
+    assert "orders.shipped" not in settings.topics(line).partitioned(line.stops)
+
+    monkeypatch.setenv("END_TOPICS", "delivered")
+    settings = Settings.read()
+    assert settings.topics(line).end("shipped") == "mine.delivered"
+    assert settings.ends(line) == {"end": End("order"), "shipped": End("order")}
+    monkeypatch.setenv("DELIVERED_FORMAT", "packed")
+    assert Settings.read().ends(line) == {"end": End(is_packed=True), "shipped": End(is_packed=True)}
+
+
+@pytest.mark.parametrize("topic", ["orders.in", "mine.conductor", "mine.delivered"])
+def test_an_end_cannot_have_a_topic_that_the_line_uses_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, topic: str
+) -> None:
+    line = line_with(tmp_path, f'[ends.shipped]\ntopic = "{topic}"\n')
+    monkeypatch.setenv("PREFIX", "mine")
+    monkeypatch.setenv("SOURCE", "orders.in")
+
+    with pytest.raises(InvalidSettings) as refused:
+        Settings.read().topics(line)
+
+    assert str(refused.value) == (
+        f"line.toml: the line itself uses the topic {topic} of the end 'shipped': give it another one"
+    )

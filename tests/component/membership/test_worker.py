@@ -111,3 +111,11 @@ def test_two_on_ramps_share_a_group_under_every_role_assignment() -> None:
     workers(replace(OLD, parts=("arrivals", "on-ramp"), group="line@arrivals+on-ramp")).refuse_conflicts(
         on_ramp, now=100.0
     )
+
+
+def test_an_end_that_a_live_worker_does_not_know_is_told_with_the_workers_address() -> None:
+    knows = replace(ME, ends=("end", "shipped"))
+    assert workers(knows).without_end("shipped", 100.0) == []
+    assert workers(knows, OLD).without_end("shipped", 100.0) == ["http://there"]
+    of_before = {name: value for name, value in ME.as_json().items() if name != "ends"}
+    assert WorkerInfo.of_json(of_before).ends == ()

@@ -253,3 +253,12 @@ async def test_a_publication_that_was_open_at_a_rebalance_does_not_hold_up_those
 
     assert open_at not in mailbox.acknowledged[0]
     assert mailbox.acknowledged[0][-1] == after
+
+
+async def test_a_table_that_leads_to_an_end_is_used_if_the_line_has_the_end(bench: Bench) -> None:
+    bench.publish(RULES.replace('to = "c"', 'to = "end"'), replaces=1)
+    assert bench.rule_tables.version == 2
+
+    bench.publish(RULES.replace('to = "c"', 'to = "shipped"'), replaces=2)
+    assert bench.rule_tables.version == 2
+    assert "no service serves the stop 'shipped'" in bench.rule_tables.refused()[3]

@@ -54,8 +54,8 @@ async def test_records_are_counted_by_outcome_with_the_time_that_they_took(start
     journeys.settled(settled(DELIVERED, 30, "weigh", "shelf"), 100.2)
     journeys.settled(settled(Outcome.dead(Cause.TIMEOUT, "after 3 s"), 2, "weigh"), 109.0)
     found = await samples(one)
-    assert value(found, "metroline_outcomes_total", outcome="delivered", stop="shelf", cause="") == 30
-    assert value(found, "metroline_outcomes_total", outcome="dead", stop="weigh", cause="timeout") == 2
+    assert value(found, "metroline_outcomes_total", outcome="delivered", stop="shelf", cause="", end="") == 30
+    assert value(found, "metroline_outcomes_total", outcome="dead", stop="weigh", cause="timeout", end="") == 2
     assert value(found, "metroline_journey_seconds_bucket", le="0.1") == 0
     assert value(found, "metroline_journey_seconds_bucket", le="0.25") == 30
     assert value(found, "metroline_journey_seconds_bucket", le="+Inf") == 32
@@ -93,12 +93,19 @@ async def test_dead_letters_are_those_of_the_partitions_that_the_worker_owns(sta
     assert value(await samples(one), "metroline_dead_letters") == 7
 
 
+async def test_records_are_counted_by_the_end_at_which_they_were_delivered(start: Start) -> None:
+    one = await start()
+    one.app.bus.metrics.journeys.settled(settled(Outcome.delivered("shipped"), 3, "shelf"), 100.2)
+    found = await samples(one)
+    assert value(found, "metroline_outcomes_total", outcome="delivered", stop="shelf", cause="", end="shipped") == 3
+
+
 def test_names_that_keep_changing_do_not_make_series_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journey_metrics, "MAX_SERIES", 3)
     journeys = JourneyMetrics()
     for number in range(10):
         journeys.settled(settled(DELIVERED, 1, f"stop {number}"), 101.0)
-    assert journeys.outcomes["delivered", OTHER, ""] == 7
+    assert journeys.outcomes["delivered", OTHER, "", ""] == 7
     assert sum(journeys.outcomes.values()) == 10
     assert len(journeys.rule_hits) == 4
     assert sum(journeys.rule_hits.values()) == 20

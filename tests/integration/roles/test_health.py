@@ -77,10 +77,10 @@ async def test_the_metrics_of_a_worker_add_up_to_what_the_line_did(depot: Depot,
     found = await asyncio.to_thread(metrics, worker)
     assert found["metroline_source_records_total",] == found["metroline_source_messages_total",] == 21
     outcomes = {name[1:]: value for name, value in found.items() if name[0] == "metroline_outcomes_total"}
-    assert outcomes == {  # by cause, outcome and last stop
-        ("", "delivered", "shelf"): 18,
-        ("", "dropped", "weigh"): 2,
-        ("service_error", "dead", "weigh"): 1,
+    assert outcomes == {  # by cause, end, outcome and last stop
+        ("", "", "delivered", "shelf"): 18,
+        ("", "", "dropped", "weigh"): 2,
+        ("service_error", "", "dead", "weigh"): 1,
     }
     assert found["metroline_dead_letters",] == 1
     assert found["metroline_journey_seconds_count",] == 21

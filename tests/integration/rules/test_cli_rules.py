@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -17,8 +18,10 @@ import pytest
 from metroline.agents.services.line import Line
 from metroline.app.local.ports import free_port
 from tests.support.cli import metroline, running
+from tests.support.project import ROOT
 from tests.support.waiting import wait_until
 
+METROBUS = ROOT / "agents" / "lines" / "metrobus"
 ROUTES = Line.load("metroline.agents.lines.metrobus").rules_text
 EVERYBODY_OUT = ROUTES.replace('when = "hold != null"', 'when = "account_number > 0"')
 
@@ -86,6 +89,16 @@ def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_
     refused = live.rules("publish", "routes.toml")
     assert refused.returncode == 1
     assert "no service serves the stop 'nowhere' (served: allow_list, contact_point, log)" in refused.stderr
+
+    mine = live.folder / "mine"
+    shutil.copytree(METROBUS, mine)
+    (mine / "line.toml").write_text('[ends.kept]\ntopic = "kept"\n')
+    (live.folder / "routes.toml").write_text(ROUTES.replace('to = "log"', 'to = "kept"'))
+    unknown = metroline(
+        "rules", "publish", "routes.toml", cwd=live.folder, BROKER_URL=live.broker, LINE=str(mine), PREFIX="metrobus"
+    )
+    assert unknown.returncode == 1
+    assert f"no end 'kept' is known to http://127.0.0.1:{live.port}: restart with the new line.toml" in unknown.stderr
 
 
 @pytest.mark.parametrize("live", ["hard_wired"], indirect=True)

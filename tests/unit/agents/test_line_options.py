@@ -60,8 +60,11 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
         ("[ends]\nshipped = 'orders'\n", "2: ends.shipped: must be a table"),
         ("ends = 5\n", "1: ends: must be a table of ends: [ends.NAME]"),
         ("[ends.ship]\ntopic = 'a'\n", "1: the end 'ship' has the name of a service: rename one of them"),
-        ("[ends.source]\n", "1: an end cannot be named 'source': a name has lower-case letters, digits and _, starts"),
-        ("[ends.'A b']\n", "1: an end cannot be named 'A b'"),
+        (
+            "[ends.source]\ntopic = 'a'\n",
+            "1: an end cannot be named 'source': a name has lower-case letters, digits and _, starts",
+        ),
+        ("[ends.'A b']\ntopic = 'a'\n", "1: an end cannot be named 'A b'"),
         (
             "[ends.a]\ntopic = 'x'\n[ends.b]\ntopic = 'x'\n",
             "4: the end 'b' and the end 'a' have the same topic x: give it a topic of its own",
@@ -69,6 +72,11 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
         (
             "[source]\ntopic = 'x'\n[ends.b]\ntopic = 'x'\n",
             "4: the end 'b' and the source have the same topic x: give it a topic of its own",
+        ),
+        ("[ends.a]\nformat = 'json'\n", "1: ends.a.topic: is missing"),
+        (
+            "[ends.a]\ntopic = 'a'\nformat = 'packed'\nkey = 'b'\n",
+            "4: ends.a.key: packed records have no keys: leave out `key` or `format`",
         ),
         ("[ends.a\n", "1: not valid TOML: "),
     ],

@@ -96,3 +96,12 @@ def test_what_keeps_no_worker_out_comes_last() -> None:
     found = dict(RIGHT, kept=FoundTopic(5, None, {"retention.ms": "1"}))
 
     assert [one.is_fatal for one in find_problems(NEEDS, Survey(found), {})] == [True, False]
+
+
+def test_a_topic_of_others_may_have_any_partitions_and_policy_and_a_small_size_is_only_warned_of() -> None:
+    needs = replace(NEEDS, plans=[TopicPlan("theirs", 4, {"max.message.bytes": "2000"}, is_shared=True)])
+    config = {"max.message.bytes": "1999", "cleanup.policy": "compact"}
+    found = Survey(RIGHT | {"theirs": FoundTopic(2, None, config)})
+    [problem] = find_problems(needs, found, {})
+    assert not problem.is_fatal
+    assert str(problem).startswith("the topic theirs has max.message.bytes=1999 instead of 2000: run ")
