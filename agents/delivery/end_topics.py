@@ -47,9 +47,11 @@ class EndTopics:
 
     async def _ask(self, topic: str) -> None:
         """Ask for the partitions of a topic; wait a moment if there is no answer."""
+        reason: object = "it does not exist"
         try:
             self._partitions |= {name: count for name, count in (await self._count([topic])).items() if count}
         except ClusterError as error:
-            log.warning("the partitions of %s are not known yet: %s", topic, error)
+            reason = error
         if topic not in self._partitions:
+            log.warning("records wait that are delivered to %s, whose partitions are not known: %s", topic, reason)
             await asyncio.sleep(RETRY_SECONDS)

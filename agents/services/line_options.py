@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from metroline.routing.addresses import END, ONLY_END, SOURCE
+from metroline.routing.addresses import END, SOURCE
 from metroline.routing.errors import InvalidLineOptions
 from metroline.routing.rules.toml_lines import line_of
 from metroline.routing.rules.toml_text import InvalidToml, decode_toml
@@ -70,7 +70,7 @@ class LineOptions(_Table):
     @property
     def end_names(self) -> frozenset[str]:
         """The names of all ends."""
-        return ONLY_END | self.ends.keys()
+        return frozenset((END, *self.ends))
 
     @classmethod
     def read(cls, folder: Path, stops: Set[str]) -> LineOptions:

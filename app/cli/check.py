@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from metroline.app.line_map.text import text_map
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.meta import Meta
+from metroline.routing.rules.coverage import warnings_of_change
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.explain import explain as explain_way
 from metroline.routing.rules.network import Network
@@ -53,17 +55,22 @@ class UnknownLine(UsageError):
 def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None) -> None:
     """Validate the rules table in FILE and draw its network.
 
-    The line's line.toml is validated as well. No broker is needed, unless with --broker. If the table is invalid,
-    or a worker could not run on the topics, every problem is listed, and the exit code is 1.
+    The line's line.toml is validated as well. A warning says where records that were delivered so far, by the
+    line's own file or with --broker by the live table, would become dead letters. No broker is needed, unless with
+    --broker. If the table is invalid, or a worker could not run on the topics, every problem is listed, and the
+    exit code is 1.
 
     \b
     Example: metroline check agents/lines/metrobus/routes.toml
     """
     where = line or _line_around(file)
     inspection = _inspect(where, file) if has_broker else None
+    live = _live_rules(where) if where and inspection is not None and inspection.are_usable else None
     served, ends = _services_and_ends(where, file)
     network = Network.read(read_text(file), served, str(file), ends)
-    warnings = network.warnings if where else (*network.warnings, _unchecked(file))
+    warnings = [*network.warnings, *_changes(network.table, where, live)]
+    if where is None:
+        warnings.append(_unchecked(file))
     if json_file is not None:
         rules = [rule.model_dump(exclude_none=True) for rule in network.table.rules]
         topics = {} if inspection is None else _topics_as_json(inspection)
@@ -88,6 +95,23 @@ def _services_and_ends(line: str | None, file: Path) -> tuple[frozenset[str] | N
         return None, LineOptions.read(file.resolve().parent, frozenset()).end_names
     loaded = Line.load(line)
     return loaded.stops, loaded.ends
+
+
+def _changes(table: RulesTable, line: str | None, live: str | None) -> Sequence[str]:
+    """Return the warnings of a change from the live table, if it is known, or else from that of the line's file."""
+    if live is None and line is None:
+        return ()
+    return warnings_of_change(live or Line.load(str(line)).rules_text, table)
+
+
+def _live_rules(line: str) -> str | None:
+    """Return the published table of a line; None if there is none."""
+    from metroline.app.operations.rules_topic import read_published  # imports clients of Kafka
+    from metroline.app.settings import Settings
+
+    settings = Settings.read(line=line)
+    published = asyncio.run(read_published(settings.cluster(), settings.topics(Line.load(line))))
+    return None if published is None else published.publication.text
 
 
 def _line_around(file: Path) -> str | None:

@@ -8,6 +8,7 @@ import difflib
 import getpass
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from metroline.app.operations.rules_topic import PublishedRules, read_published
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidRules, MetrolineError
+from metroline.routing.rules.coverage import warnings_of_change
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.rule import label_of
 from metroline.routing.rules.table import RulesTable
@@ -96,6 +98,7 @@ async def _publish(settings: Settings, topics: Topics, table: RulesTable, file: 
             f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
             "`metroline rules diff`, then publish again"
         )
+    _warn_of_change(current, table)
     publication = Publication(table.text, current.version, getpass.getuser(), time.time())
     version = await publish_rules(cluster, topics, publication)
     won = await read_published(cluster, topics)
@@ -116,6 +119,12 @@ def _refuse_unknown_ends(table: RulesTable, workers: LiveWorkers, file: str) -> 
             problems.append(f"{at}: no end {rule.to!r} is known to {', '.join(urls)}: restart with the new line.toml")
     if problems:
         raise InvalidRules(tuple(problems))
+
+
+def _warn_of_change(current: PublishedRules, table: RulesTable) -> None:
+    """Name the stops after which the table makes dead letters of records that had somewhere to go."""
+    for warning in warnings_of_change(current.publication.text, table):
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _warn_of_fixed_rules(workers: LiveWorkers) -> None:
@@ -153,16 +162,21 @@ def show(line: str | None, json_file: Path | None) -> None:
 def diff(file: Path, line: str | None) -> None:
     """Show the changes that publishing FILE would make.
 
-    The exit code is 0 with or without changes.
+    A warning says after which stops records that had somewhere to go would become dead letters. The exit code is 0
+    with or without changes.
 
     \b
     Example: metroline rules diff routes.toml
     """
+    loaded = Line.load(Settings.read(line=line).line)
     current = _current(line)
     name = f"version {current.version}"
-    before, after = current.publication.text.splitlines(), read_table(file).splitlines()
+    text = read_table(file)
+    before, after = current.publication.text.splitlines(), text.splitlines()
     lines = list(difflib.unified_diff(before, after, name, str(file), lineterm=""))
     click.echo("\n".join(lines) if lines else f"{file} is the same as {name}")
+    with suppress(InvalidRules):  # a draft may have problems: `check` and `publish` tell them
+        _warn_of_change(current, RulesTable.parse(text, ends=loaded.ends))
 
 
 def _current(line: str | None) -> PublishedRules:

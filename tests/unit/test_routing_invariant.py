@@ -22,6 +22,7 @@ from metroline.routing.journeys.answers import Answers, StopPolicy, depart
 from metroline.routing.journeys.arrival import settle
 from metroline.routing.journeys.deciders import ROUTERS, route
 from metroline.routing.journeys.departures import Departures, Limits
+from metroline.routing.journeys.ends import End
 from metroline.routing.journeys.entry import enter
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.journeys.settlement import SettledBlock
@@ -146,7 +147,8 @@ class Bus:
         def block_of(key: bytes) -> SettledBlock:
             return self.blocks.setdefault(key, SettledBlock())
 
-        settlement = settle(envelope, block_of, departures, self.rule_tables, now=2.0)
+        ends = dict.fromkeys(ENDS, End())
+        settlement = settle(envelope, block_of, departures, self.rule_tables, now=2.0, ends=ends)
         assert sum(len(one.ids) for one in settlement.fresh) == len(envelope), "no record comes twice"
         for segment in settlement.fresh:
             self._arrive(segment)

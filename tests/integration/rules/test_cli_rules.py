@@ -90,6 +90,14 @@ def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_
     assert refused.returncode == 1
     assert "no service serves the stop 'nowhere' (served: allow_list, contact_point, log)" in refused.stderr
 
+    (live.folder / "routes.toml").write_text(f'{ROUTES}\n[[rules]]\nafter = "log"\nwhen = "hold != null"\nto = "end"\n')
+    for command in ("diff", "publish"):
+        warned = live.rules(command, "routes.toml")
+        assert warned.returncode == 0
+        assert warned.stderr.startswith(
+            "warning: after 'log', a record for which none of its rules holds is a dead letter"
+        )
+
     mine = live.folder / "mine"
     shutil.copytree(METROBUS, mine)
     (mine / "line.toml").write_text('[ends.kept]\ntopic = "kept"\n')

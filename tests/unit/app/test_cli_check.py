@@ -75,6 +75,38 @@ def test_check_lists_what_is_wrong_in_line_toml(folder: Path) -> None:
     ]
 
 
+def test_check_names_the_ends_that_a_rule_may_lead_to(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    (folder / "line.toml").write_text('[ends.shipped]\ntopic = "orders.shipped"\n')
+    table = folder / "routes.toml"
+    table.write_text(TABLE + '[[rules]]\nafter = "price"\nto = "shipped"\n')
+    said = metroline("check", table)
+    assert (said.exit_code, said.output.splitlines()[1]) == (0, "price  ─ always ■ shipped")
+
+    table.write_text(TABLE + '[[rules]]\nafter = "price"\nto = "shiped"\n')
+    refused = metroline("check", table)
+    assert refused.stderr.splitlines() == [
+        f"{table}:6: rule 2: no service serves the stop 'shiped' (served: price; ends: end, shipped); did you mean "
+        "'shipped'?"
+    ]
+
+
+def test_check_of_a_draft_warns_where_records_that_were_delivered_would_become_dead_letters(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    draft = folder / "draft.toml"
+    draft.write_text(TABLE + '[[rules]]\nafter = "price"\nwhen = "total > 5"\ndrop = "too large"\n')
+
+    said = metroline("check", draft)
+
+    assert said.exit_code == 0
+    assert (
+        "warning: after 'price', a record for which none of its rules holds is a dead letter (unroutable)"
+        in said.output
+    )
+    assert "so far it was delivered" in said.output
+    assert "warning" not in metroline("check", folder / "routes.toml").output
+
+
 def test_explain_says_where_in_services_py_a_service_raised(folder: Path) -> None:
     (folder / "services.py").write_text(SERVICES)
     (folder / "record.json").write_text('{"total": 5}')
