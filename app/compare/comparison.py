@@ -84,6 +84,8 @@ class Run(Struct, frozen=True):
     cpu_seconds_per_10k: float
     routes: dict[str, dict[Ending, int]]
     """Records by the name of their route and by ending, the most travelled route first."""
+    ends: dict[str, int] = {}
+    """Delivered records by the name of their end, without those of the default end."""
 
     @property
     def name(self) -> str:

@@ -66,6 +66,11 @@ class Evidence:
             found.setdefault(outcome.route, Counter())[outcome.ending] += count
         return found
 
+    def ends(self) -> dict[str, int]:
+        """Return the number of delivered records by the name of their end, without those of the default end."""
+        delivered = (one for one in self.outcomes if one is not None and one.ending is Ending.DELIVERED)
+        return dict(Counter(one.reason for one in delivered if one.reason is not None))
+
 
 async def read_outcomes(cluster: Cluster, topics: Topics, sent: Sent, results: ResultsFile | None = None) -> Evidence:
     """Read what came to the arrivals. The first outcome of a record counts, as it does there."""

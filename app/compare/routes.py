@@ -22,7 +22,7 @@ def maps_and_routes(runs: Sequence[Run], network: Network) -> Iterator[Markup]:
     """Yield the map and the routes, once for all strategies under which records took the same routes."""
     groups: list[tuple[Run, list[str]]] = []
     for run in runs:
-        same = next((names for first, names in groups if first.routes == run.routes), None)
+        same = next((names for first, names in groups if (first.routes, first.ends) == (run.routes, run.ends)), None)
         if same is None:
             groups.append((run, [run.name]))
         else:
@@ -36,8 +36,18 @@ def maps_and_routes(runs: Sequence[Run], network: Network) -> Iterator[Markup]:
             tag("div", Markup(draw(network, traffic)), class_="map"),
             tag("p", "Thicker lines carried more records. No record took a dotted line.", class_="note"),
             _routes(run),
+            _ends(run),
         )
     yield _rules(network)
+
+
+def _ends(run: Run) -> Markup | None:
+    """Return how many records were delivered at named ends; None if there are none."""
+    if not run.ends:
+        return None
+    others = run.delivered - sum(run.ends.values())
+    ends = [f"{count(number)} at {name}" for name, number in sorted(run.ends.items())]
+    return tag("p", f"Delivered: {', '.join(ends)}, and {count(others)} at the default end.")
 
 
 def _rules(network: Network) -> Markup:

@@ -148,4 +148,5 @@ class StrategyRun:
                 route_name(route): {ending: counts[ending] for ending in Ending}
                 for route, counts in evidence.routes().items()
             },
+            ends=evidence.ends(),
         )

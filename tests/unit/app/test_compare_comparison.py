@@ -32,6 +32,7 @@ def test_the_json_has_the_documented_shape() -> None:
         "bus_bytes_per_record",
         "cpu_seconds_per_10k",
         "routes",
+        "ends",
     ]
     assert found["runs"][0]["latency_ms"] == {"p50": 11.1, "p99": 91.1}
     assert found["runs"][0]["routes"][""] == {"delivered": 0, "dropped": 0, "dead": 700}

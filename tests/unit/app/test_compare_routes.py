@@ -42,3 +42,13 @@ def test_routes_without_end_share_a_row_that_sums_them_up() -> None:
     routes = {name: outcomes(delivered=1) for name in names[:1_200]}
     text = HtmlReader(report(comparison(replace(run("signpost"), sent=1_200, routes=routes)))).words
     assert "200 more 200 · · 16.7 %" in text
+
+
+def test_named_ends_are_told_with_the_number_of_records_delivered_there() -> None:
+    assert "Delivered:" not in report(comparison(run("signpost")))
+    delivered = run("signpost").delivered
+    page = report(comparison(replace(run("signpost"), ends={"shipped": 1_000, "kept": 1})))
+    assert (
+        f"Delivered: 1 at kept, 1,000 at shipped, and {delivered - 1_001:,} at the default end."
+        in HtmlReader(page).words
+    )
