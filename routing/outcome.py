@@ -51,7 +51,7 @@ class Cause(StrEnum):
     RULE_ERROR = "rule_error"
     """A condition could not be evaluated."""
     UNROUTABLE = "unroutable"
-    """The stop has rules but none of them holds, or the next stop has no topic."""
+    """The stop has rules but none of them holds, the next stop has no topic, or the end cannot take the record."""
     TOO_MANY_HOPS = "too_many_hops"
     """The journey has already visited `max_hops` stops."""
     SERVICE_ERROR = "service_error"

@@ -8,9 +8,11 @@ from functools import lru_cache
 
 KEY = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
-TABLE = re.compile(rf"\s*\[((?:\s*(?:{KEY.pattern})\s*\.?)+)\]")
+DOTTED = rf"\s*(?:{KEY.pattern})(?:\s*\.\s*(?:{KEY.pattern}))*\s*"
 
-ASSIGNMENT = re.compile(rf"((?:\s*(?:{KEY.pattern})\s*\.?)+)=")
+TABLE = re.compile(rf"\s*\[\[?({DOTTED})\]")
+
+ASSIGNMENT = re.compile(rf"({DOTTED})=")
 
 HEADER = re.compile(r"\s*\[\[\s*[\"']?rules[\"']?\s*\]\]")
 

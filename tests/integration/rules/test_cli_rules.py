@@ -91,6 +91,9 @@ def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_
     assert "no service serves the stop 'nowhere' (served: allow_list, contact_point, log)" in refused.stderr
 
     (live.folder / "routes.toml").write_text(f'{ROUTES}\n[[rules]]\nafter = "log"\nwhen = "hold != null"\nto = "end"\n')
+    line = "metroline.agents.lines.metrobus"
+    checked = metroline("check", "routes.toml", "--broker", "--line", line, cwd=live.folder, BROKER_URL=live.broker)
+    assert "warning: after 'log', a record for which none of its rules holds is a dead letter" in checked.stdout
     for command in ("diff", "publish"):
         warned = live.rules(command, "routes.toml")
         assert warned.returncode == 0

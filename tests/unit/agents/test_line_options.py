@@ -58,6 +58,7 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
         ("[ends.a]\ntopic = 'a'\nformat = 'xml'\n", "3: ends.a.format: must be 'json' or 'packed'"),
         ("[source]\ntombstones = true\n", "2: source.tombstones: must be 'dead', 'drop' or 'deliver'"),
         ("[ends]\nshipped = 'orders'\n", "2: ends.shipped: must be a table"),
+        ("\n[[ends]]\nnumbers = [\n1" + "0" * 15 + ",\n]\n", "2: ends: must be a table of ends: [ends.NAME]"),
         ("ends = 5\n", "1: ends: must be a table of ends: [ends.NAME]"),
         ("[ends.ship]\ntopic = 'a'\n", "1: the end 'ship' has the name of a service: rename one of them"),
         (
