@@ -41,17 +41,9 @@ class StrategyWorkers:
         return self.workers[0].child.last_words()
 
 
-@asynccontextmanager
-async def running_workers(
-    variant: Variant,
-    plan: Plan,
-    topics: Topics,
-    folder: Path,
-    check: Callable[[], None],
-    more: Mapping[str, str] | None = None,
-) -> AsyncIterator[StrategyWorkers]:
-    """Run the plan's number of workers until the block ends; they log to `folder`, and their web servers answer."""
-    variables = {
+def worker_environment(variant: Variant, plan: Plan, topics: Topics, more: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables of a worker, which overrule what the line says about its topics."""
+    return {
         **plan.environment,
         **variant.environment,
         "LINE": plan.where,
@@ -62,8 +54,21 @@ async def running_workers(
         "LOG_LEVEL": "warning",
         "END_TOPICS": "delivered",  # a comparison writes to no topics but its own
         "DELIVERED_FORMAT": "packed",  # plain messages have the timestamp of their source message
-        **(more or {}),
+        **more,
     }
+
+
+@asynccontextmanager
+async def running_workers(
+    variant: Variant,
+    plan: Plan,
+    topics: Topics,
+    folder: Path,
+    check: Callable[[], None],
+    more: Mapping[str, str] | None = None,
+) -> AsyncIterator[StrategyWorkers]:
+    """Run the plan's number of workers until the block ends; they log to `folder`, and their web servers answer."""
+    variables = worker_environment(variant, plan, topics, more or {})
     workers: list[WorkerProcess] = []
     try:
         for number in range(plan.workers):

@@ -11,11 +11,16 @@ from typing import cast
 import pytest
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.services.line import Line
 from metroline.app.compare.comparison import Latency, Pace
 from metroline.app.compare.plan import Plan
 from metroline.app.compare.rate_run import Messages, RateRun
 from metroline.app.compare.strategy_run import StrategyRun
+from metroline.app.compare.strategy_workers import worker_environment
 from metroline.app.compare.variant import Variant, variants
+from metroline.app.settings import Settings
+from metroline.routing.journeys.ends import End
 
 PLAN = Plan("line", "10", ("signpost", "conductor"), "kafka://localhost", "kafka", {}, finds_highest_rate=True)
 
@@ -91,3 +96,25 @@ def test_chaining_compares_each_strategy_both_ways() -> None:
         ("signpost-chained", "stops"),
     ]
     assert [variant.at_a_rate for variant in variants(both)] == [{}, {"CHAINING": "on"}]
+
+
+def test_a_worker_writes_to_no_topics_but_those_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "services.py").write_text(
+        "from metroline import service\n\n\n@service\ndef ship(record):\n    return record\n"
+    )
+    (folder / "routes.toml").write_text('[[rules]]\nafter = "source"\nto = "shipped"\n')
+    (folder / "line.toml").write_text(
+        '[source]\ntopic = "in"\n[ends.shipped]\ntopic = "out"\n[ends.end]\ntopic = "rest"\n'
+    )
+    variables = worker_environment(Variant("signpost"), PLAN, Topics("run", "run.source"), {})
+    for name, value in (variables | {"LINE": str(folder)}).items():
+        monkeypatch.setenv(name, value)
+
+    settings, line = Settings.read(), Line.load(str(folder))
+
+    topics = settings.topics(line)
+    assert (topics.source, topics.end("shipped"), topics.delivered) == ("run.source", "run.delivered", "run.delivered")
+    assert all(plan.name.startswith("run.") for plan in topics.plans(1, line.stops, 1))
+    assert set(settings.ends(line).values()) == {End(is_packed=True)}
