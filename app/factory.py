@@ -18,10 +18,12 @@ from metroline.agents.kafka.cluster import METADATA_SECONDS
 from metroline.agents.kafka.faust_transport import Transport
 from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import KafkaProducer
+from metroline.agents.kafka.purge import Purge
 from metroline.agents.kafka.stall_watch import StallWatch
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import TABLE_BYTES
 from metroline.agents.membership.heartbeat import Heartbeat
+from metroline.agents.membership.needs import purged_by
 from metroline.agents.membership.roles import ON_RAMP, SERVICE
 from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.on_ramp import OnRamp
@@ -172,6 +174,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
             EndTopics(settings.ends(app.line), app.line_topics, TopicAdmin(cluster).partitions),
         ),
         partitions=partitions,
+        purge=Purge(cluster, purged_by(role, app.line_topics)) if settings.purges else None,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
         on_ramp=_on_ramp(app, live_rules, agent_loop, partitions) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app) if role.plays("arrivals") else None,

@@ -18,6 +18,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.faust_transport import Consumer
 from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import Confirmation, KafkaProducer
+from metroline.agents.kafka.purge import Purge
 from metroline.agents.kafka.stall_watch import Reader, StallWatch
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import Topics
@@ -62,6 +63,8 @@ class AppParts:
     tables: Tables
     heartbeat: Heartbeat
     partitions: PartitionWatch
+    purge: Purge | None
+    """None if acknowledged messages are kept."""
     on_ramp: OnRamp | None
     """None unless the role plays the on-ramp."""
     waiting_rooms: WaitingRooms | None
@@ -99,6 +102,7 @@ class LineApp(faust.App):
         self.line_tables = parts.tables
         self.heartbeat = parts.heartbeat
         self.partitions = parts.partitions
+        self.purge = parts.purge
         self.on_ramp = parts.on_ramp
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
@@ -117,7 +121,7 @@ class LineApp(faust.App):
             self.settings.routing_strategy,
         )
         await self._worker.provisioning.run()
-        services = (self.heartbeat, self.partitions, self.on_ramp, self.waiting_rooms, self.stall_watch)
+        services = (self.heartbeat, self.partitions, self.purge, self.on_ramp, self.waiting_rooms, self.stall_watch)
         for service in services:
             if service is not None:
                 await self.add_runtime_dependency(service)

@@ -13,7 +13,7 @@ from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.kafka.topic_problems import Needs, TopicProblem, find_problems
 from metroline.agents.kafka.topic_survey import Survey, survey
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.membership.needs import groups_of, rights_of
+from metroline.agents.membership.needs import groups_of, purged_by, rights_of
 from metroline.agents.services.line import Line
 from metroline.app.settings import InvalidSettings, Settings
 from metroline.routing.journeys.departures import Limits
@@ -89,6 +89,7 @@ async def inspect(settings: Settings, line: Line, *, is_trial: bool) -> Inspecti
         list(topics.plans(source.partitions, line.stops, message_bytes)),
         rights_of(role, topics, line.stops),
         groups_of(role, topics, settings.source_epoch),
+        [topic for read in purged_by(role, topics).values() for topic in read] if settings.purges else [],
     )
     if can_try and not refused:
         refused = await _fit(admin, needs, replication, is_trial)

@@ -147,6 +147,10 @@ class Settings(BaseSettings):
     broker, which does not wake up on new data."""
     bus_compression: Literal["lz4", "zstd", "snappy", "gzip", "none"] = "lz4"
     """Compression of the messages that workers write."""
+    acknowledged_messages: Literal["delete", "keep"] = "delete"
+    """With `delete`, messages that the line has dealt with are deleted from its inner topics every minute: these topics
+    have no retention, so that no record is lost that waits for long. With `keep`, they stay, and the topics need a
+    retention of your own."""
     topic_replication_factor: int = Field(BROKERS_REPLICATION, ge=BROKERS_REPLICATION, le=32_767)
     """Replication factor of the topics that workers create. `-1` is the brokers' own `default.replication.factor`."""
 
@@ -291,6 +295,11 @@ class Settings(BaseSettings):
         if self.broker_cert_file is None:
             return None
         return ClientCertificate(self.broker_cert_file, self.broker_key_file, self.broker_key_password)
+
+    @property
+    def purges(self) -> bool:
+        """True if a worker deletes acknowledged messages."""
+        return self.acknowledged_messages == "delete"
 
     @property
     def retry_policy(self) -> RetryPolicy:

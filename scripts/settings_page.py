@@ -49,6 +49,7 @@ TOPICS = {
     "Kafka": (
         "broker_url",
         "topic_replication_factor",
+        "acknowledged_messages",
         "bus_compression",
         "fetch_wait",
         "broker_session_timeout",

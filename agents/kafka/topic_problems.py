@@ -41,6 +41,8 @@ class Needs:
     """The operations that the worker's user must be allowed on each topic, as in `topic_survey.RIGHTS`."""
     groups: Sequence[str] = ()
     """The consumer groups that the worker joins."""
+    purged: Sequence[str] = ()
+    """The topics from which the worker deletes acknowledged messages."""
 
     @property
     def topics(self) -> list[str]:
@@ -59,6 +61,7 @@ def find_problems(needs: Needs, found: Survey, refused: Mapping[str, str]) -> li
         *_unlike(needs, found, refused),
         *_forbidden(needs, found),
         *_unread(needs, found),
+        *_unpurged(needs, found),
     ]
     return sorted(problems, key=lambda problem: not problem.is_fatal)
 
@@ -181,5 +184,24 @@ def _unread(needs: Needs, found: Survey) -> Iterator[TopicProblem]:
             names[0],
             f"the settings of the topics {', '.join(names)} could not be checked",
             "grant the right DescribeConfigs on them, or compare them with docs/deployment.md",
+            is_fatal=False,
+        )
+
+
+def _unpurged(needs: Needs, found: Survey) -> Iterator[TopicProblem]:
+    """Yield a problem if topics without a retention would grow for ever."""
+    names = [
+        name
+        for name in needs.purged
+        if (topic := found.topics.get(name)) is not None
+        and topic.rights is not None
+        and "Delete" not in topic.rights
+        and (topic.config or {}).get("retention.ms") == FOREVER
+    ]
+    if names:
+        yield TopicProblem(
+            names[0],
+            f"the user lacks the right Delete on the topics {', '.join(names)}, so acknowledged messages stay there",
+            "grant it, or set ACKNOWLEDGED_MESSAGES=keep and give the topics a retention that is long enough",
             is_fatal=False,
         )

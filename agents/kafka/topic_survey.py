@@ -59,13 +59,18 @@ class Survey:
     """True if the brokers say what a user may do. The embedded broker does not."""
 
 
+def admin_client(cluster: Cluster, name: str) -> AdminClient:
+    """Return an admin client of librdkafka; `name` stands in the log."""
+    return AdminClient({**cluster.librdkafka, **Complaints(name).config}, logger=library_log)
+
+
 async def survey(cluster: Cluster, topics: Collection[str], groups: Collection[str] = ()) -> Survey:
     """Describe these topics, of which there is at least one, and groups; raise `ClusterError`."""
     return await asyncio.to_thread(_survey, cluster, sorted(topics), sorted(groups))
 
 
 def _survey(cluster: Cluster, topics: list[str], groups: list[str]) -> Survey:
-    client = AdminClient({**cluster.librdkafka, **Complaints("survey").config}, logger=library_log)
+    client = admin_client(cluster, "survey")
     asked = {"request_timeout": ANSWER_SECONDS}
     of_cluster = client.describe_cluster(include_authorized_operations=True, **asked)
     of_topics = client.describe_topics(TopicCollection(topics), include_authorized_operations=True, **asked)

@@ -103,12 +103,11 @@ class Topics:
     def plans(self, partitions: int, stops: Collection[str], message_bytes: int) -> Iterator[TopicPlan]:
         """Yield every topic but the source, for a source with this many partitions and this `max.message.bytes`."""
         size = {"max.message.bytes": str(2 * message_bytes)}
-        own_end = () if END in self.ends else (DELIVERED,)
-        for address in (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *own_end):
-            yield TopicPlan(self.at(address), partitions, size)
+        if END not in self.ends:
+            yield TopicPlan(self.delivered, partitions, size)
         for topic in self.ends.values():
             yield TopicPlan(topic, partitions, size, is_shared=True)
-        for address in (DEAD_LETTERS, *WAITING_ROOMS):
+        for address in (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, DEAD_LETTERS, *WAITING_ROOMS):
             yield TopicPlan(self.at(address), partitions, size | {"retention.ms": "-1"})
         compacted = {"cleanup.policy": "compact", "max.message.bytes": str(TABLE_BYTES)}
         for table in TABLES:

@@ -22,6 +22,14 @@ def rights_of(role: Role, topics: Topics, stops: Collection[str]) -> dict[str, f
     return {topic: frozenset(of_topic) for topic, of_topic in rights.items()}
 
 
+def purged_by(role: Role, topics: Topics) -> dict[str, tuple[str, ...]]:
+    """Return the topics whose messages are of no use once they are acknowledged, by the group that reads them."""
+    purged = {role.group(topics.prefix): tuple(topic for part in sorted(role.parts) for topic in topics.read_by(part))}
+    if role.plays(ARRIVALS):
+        purged[topics.waiting_group] = tuple(map(topics.at, WAITING_ROOMS))
+    return purged
+
+
 def groups_of(role: Role, topics: Topics, epoch: int) -> list[str]:
     """Return the consumer groups that a worker joins; `epoch` is that of the source."""
     groups = [role.group(topics.prefix)]

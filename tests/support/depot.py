@@ -184,6 +184,7 @@ class Depot:
             "SOURCE_PARTITIONS": str(self.partitions),
             "SERVICE_ATTEMPTS": "1",
             "CHAINING": "off",  # a test that asks for it gets hops in memory as well
+            "ACKNOWLEDGED_MESSAGES": "keep",  # tests read the journeys from the topics
             "LOG_LEVEL": "info",
         }
         return told | self.variables | variables

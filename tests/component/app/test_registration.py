@@ -144,3 +144,16 @@ def test_faust_creates_no_topics_whatever_the_environment_says(line: Path, monke
     monkeypatch.setenv("TOPIC_ALLOW_DECLARE", "true")
 
     assert not made(line).conf.topic_allow_declare
+
+
+def test_only_what_a_role_reads_is_deleted_and_nothing_if_it_is_to_be_kept(
+    line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purge = made(line, "router,service:a").purge
+    assert purge is not None
+    assert purge.topics_of == {
+        "depot@router+service:a": ("depot.conductor", "depot.map-maker", "depot.switch", "depot.service.a")
+    }
+
+    monkeypatch.setenv("ACKNOWLEDGED_MESSAGES", "keep")
+    assert made(line).purge is None

@@ -105,3 +105,17 @@ def test_a_topic_of_others_may_have_any_partitions_and_policy_and_a_small_size_i
     [problem] = find_problems(needs, found, {})
     assert not problem.is_fatal
     assert str(problem).startswith("the topic theirs has max.message.bytes=1999 instead of 2000: run ")
+
+
+def test_a_topic_that_would_grow_for_ever_is_a_problem_unless_it_has_a_retention() -> None:
+    needs = Needs(SOURCE, [FOREVER], purged=["kept"])
+    grows = replace(RIGHT["kept"], rights=frozenset({"Read", "Write"}))
+    ends = replace(grows, config={"retention.ms": "60000"})
+    may = replace(grows, rights=frozenset({"Delete"}))
+
+    (problem,) = find_problems(needs, Survey({"kept": grows}), {})
+
+    assert str(problem).startswith("the user lacks the right Delete on the topics kept, so acknowledged messages stay")
+    assert not problem.is_fatal
+    assert find_problems(needs, Survey({"kept": may}), {}) == []
+    assert "Delete" not in "".join(map(str, find_problems(needs, Survey({"kept": ends}), {})))
