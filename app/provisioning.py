@@ -72,32 +72,42 @@ async def inspect(settings: Settings, line: Line, *, is_trial: bool) -> Inspecti
 
     With `is_trial` nothing is created: the brokers are only asked whether it could be.
     """
-    cluster, topics = settings.cluster(), settings.topics(line)
-    admin, replication = TopicAdmin(cluster), settings.topic_replication_factor
-    count = (await admin.partitions([topics.source])).get(topics.source)  # the first question says whether one answers
-    source = TopicPlan(topics.source, count or settings.source_partitions)
+    cluster, topics, replication = settings.cluster(), settings.topics(line), settings.topic_replication_factor
+    admin = TopicAdmin(cluster)
+    count = await _count(admin, topics.source)  # the first question: its error says why no broker answers
     can_try = not is_trial or (await survey(cluster, [topics.source])).are_rights_known
     refused: dict[str, str] = {}
     if count is None and can_try:
-        refused = await admin.create_missing([source], replication, is_trial=is_trial)
-        count = (await admin.partitions([topics.source])).get(topics.source)
-        source = TopicPlan(topics.source, count or settings.source_partitions)
+        missing = TopicPlan(topics.source, settings.source_partitions)
+        refused = await admin.create_missing([missing], replication, is_trial=is_trial)
+        count = await _count(admin, topics.source)
     message_bytes = await admin.message_bytes(topics.source)
-    role = settings.played(line)
-    needs = Needs(
-        source,
-        list(topics.plans(source.partitions, line.stops, message_bytes)),
-        rights_of(role, topics, line.stops),
-        groups_of(role, topics, settings.source_epoch),
-        [topic for read in purged_by(role, topics).values() for topic in read] if settings.purges else [],
-    )
-    if can_try and not refused:
-        refused = await _fit(admin, needs, replication, is_trial)
+    needs = _needs(settings, line, count or settings.source_partitions, message_bytes)
+    if can_try:  # without a source, the number of partitions is only a guess
+        refused |= await _fit(admin, needs, replication, is_trial or count is None)
     found = await survey(cluster, needs.topics, needs.groups)
     problems = [*find_problems(needs, found, refused), *await _unpublished(admin, topics, found)]
     reported = {problem.topic for problem in problems}
     to_create = [name for name in needs.topics if name not in found.topics and name not in reported]
     return Inspection(message_bytes, problems, to_create)
+
+
+async def _count(admin: TopicAdmin, topic: str) -> int | None:
+    """Return the number of partitions of a topic; None if it does not exist."""
+    return (await admin.partitions([topic])).get(topic)
+
+
+def _needs(settings: Settings, line: Line, partitions: int, message_bytes: int) -> Needs:
+    """Return what a worker with these settings needs, if the source has this many partitions and this size limit."""
+    topics, role = settings.topics(line), settings.played(line)
+    purged = purged_by(role, topics).values() if settings.purges else ()
+    return Needs(
+        TopicPlan(topics.source, partitions),
+        list(topics.plans(partitions, line.stops, message_bytes)),
+        rights_of(role, topics, line.stops),
+        groups_of(role, topics, settings.source_epoch),
+        [topic for read in purged for topic in read],
+    )
 
 
 async def _fit(admin: TopicAdmin, needs: Needs, replication: int, is_trial: bool) -> dict[str, str]:

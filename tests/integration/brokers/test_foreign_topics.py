@@ -165,6 +165,15 @@ async def test_a_right_that_is_missing_is_named_in_the_last_line(owned: Owned, d
     assert f"right Write on the topic {depot.topics.at('service.weigh')}" not in told
 
 
+async def test_a_source_that_is_missing_hides_no_other_problem(owned: Owned, depot: Depot) -> None:
+    grant_use(owned, depot)
+
+    told = await depot.refused()
+
+    for plan in plans(depot).values():
+        assert f"the topic {plan.name} does not exist and could not be created (TopicAuthorizationFailedError" in told
+
+
 async def test_topics_without_any_right_are_named_one_by_one(owned: Owned, depot: Depot) -> None:
     told = await depot.refused()
 
