@@ -174,7 +174,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
             EndTopics(settings.ends(app.line), app.line_topics, TopicAdmin(cluster).partitions),
         ),
         partitions=partitions,
-        purge=Purge(cluster, purged_by(role, app.line_topics)) if settings.purges else None,
+        purge=Purge(cluster, purged_by(role, app.line_topics), app.is_sole_reader) if settings.purges else None,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
         on_ramp=_on_ramp(app, live_rules, agent_loop, partitions) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app) if role.plays("arrivals") else None,

@@ -176,6 +176,12 @@ class LineApp(faust.App):
             ends=tuple(sorted(self.line.ends)),
         )
 
+    def is_sole_reader(self) -> bool:
+        """Return whether no live worker of another group reads the topics of this worker's role."""
+        now = time.time()
+        me = self.describe(now, gone=False)
+        return not any(me.conflict(other) for other in self.workers.alive(now))
+
     def served_stops(self) -> frozenset[str]:
         """Return the stops that this worker's code or another live worker serves."""
         return self.line.stops | self.workers.stops(time.time())

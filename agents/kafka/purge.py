@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -26,11 +26,21 @@ Offsets = dict[TopicPartition, int]
 class Purge(Service):
     """Deletes the messages before the committed offsets of groups, each in the topics that only this group reads."""
 
-    def __init__(self, cluster: Cluster, topics_of: Mapping[str, Collection[str]], **kwargs: Any) -> None:
-        """Take the topics that each consumer group reads."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        topics_of: Mapping[str, Collection[str]],
+        is_sole_reader: Callable[[], bool] = lambda: True,
+        **kwargs: Any,
+    ) -> None:
+        """Take the topics that each consumer group reads.
+
+        `is_sole_reader` returns False while another group reads one of them, too. Then nothing is deleted.
+        """
         super().__init__(**kwargs)
         self.topics_of = topics_of
         self._cluster = cluster
+        self._is_sole_reader = is_sole_reader
         self._purged: Offsets = {}
         """The offset before which messages are deleted, of each partition."""
         self._refusals: set[str] = set()
@@ -38,17 +48,21 @@ class Purge(Service):
 
     @Service.task
     async def _purge_regularly(self) -> None:
-        if await is_embedded(self._cluster):
-            return  # it closes the connection on such a request
         while not self.should_stop:
             await self.sleep(PURGE_SECONDS)
             try:
+                if await is_embedded(self._cluster):
+                    return  # it closes the connection on such a request
                 await self.purge()
-            except (MetrolineError, RequestError, OSError) as error:
+            except (MetrolineError, RequestError, KafkaException, OSError) as error:
                 self.log.debug("acknowledged messages are deleted later: %s", error)
+            except Exception:  # whatever it is, a purge that fails must not end the worker
+                self.log.exception("acknowledged messages were not deleted")
 
     async def purge(self) -> None:
-        """Delete what is acknowledged by now; raise `ClusterError` or aiokafka's `KafkaError`."""
+        """Delete what is acknowledged by now; raise `ClusterError`, or the `KafkaError` of a client."""
+        if not self._is_sole_reader():
+            return
         committed = await self._committed()
         wanted = {tp: offset for tp, offset in committed.items() if offset > self._purged.get(tp, 0)}
         if not wanted:
