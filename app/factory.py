@@ -16,12 +16,15 @@ from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.unit_of_work import WorkTime
 from metroline.agents.kafka.cluster import METADATA_SECONDS
 from metroline.agents.kafka.faust_transport import Transport
+from metroline.agents.kafka.gaps import Gaps
+from metroline.agents.kafka.loss_watch import LossWatch
 from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import KafkaProducer
 from metroline.agents.kafka.purge import Purge
 from metroline.agents.kafka.stall_watch import StallWatch
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import TABLE_BYTES
+from metroline.agents.loss_reporter import LossReporter
 from metroline.agents.membership.heartbeat import Heartbeat
 from metroline.agents.membership.needs import purged_by
 from metroline.agents.membership.roles import ON_RAMP, SERVICE
@@ -133,6 +136,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         agent_loop.reset()
         backlogs.revoked()
 
+    gaps = Gaps()
     transport = app.transport = Transport(
         app.conf.broker_consumer,
         app,
@@ -144,6 +148,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         finish=agent_loop.finish,
         reset=reset,
         assigned=backlogs.assigned,
+        gaps=gaps,
     )
     transport.batch_sizes |= {  # a batch is acknowledged as a whole, so it must not take a slow stop long
         app.line_topics.at(service_address(service.name)): service.concurrency
@@ -158,6 +163,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         max_age=settings.max_age,
     )
     partitions = _partitions(app)
+    losses = LossReporter(app.bus, settings.source_epoch)
     return AppParts(
         live_rules=live_rules,
         work=agent_loop.work,
@@ -176,9 +182,11 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         partitions=partitions,
         purge=Purge(cluster, purged_by(role, app.line_topics), app.is_sole_reader) if settings.purges else None,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
-        on_ramp=_on_ramp(app, live_rules, agent_loop, partitions) if role.plays(ON_RAMP) else None,
-        waiting_rooms=_waiting_rooms(app) if role.plays("arrivals") else None,
+        on_ramp=_on_ramp(app, live_rules, agent_loop, partitions, gaps) if role.plays(ON_RAMP) else None,
+        waiting_rooms=_waiting_rooms(app, gaps) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_ready(app)),
+        losses=losses,
+        loss_watch=LossWatch(cluster, gaps, app.readers, lambda: not is_ready(app), losses.report),
     )
 
 
@@ -215,7 +223,9 @@ def _partitions(app: LineApp) -> PartitionWatch:
     )
 
 
-def _on_ramp(app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop, partitions: PartitionWatch) -> OnRamp:
+def _on_ramp(
+    app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop, partitions: PartitionWatch, gaps: Gaps
+) -> OnRamp:
     settings = app.settings
     return OnRamp(
         app.bus,
@@ -228,12 +238,13 @@ def _on_ramp(app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop, partiti
         tombstones=settings.tombstones(app.line),
         settings=_consumer_settings(settings, SOURCE_FETCH_BYTES, "on-ramp"),
         is_open=partitions.reaches,
+        gaps=gaps,
     )
 
 
-def _waiting_rooms(app: LineApp) -> WaitingRooms:
+def _waiting_rooms(app: LineApp, gaps: Gaps) -> WaitingRooms:
     config = _consumer_settings(app.settings, FETCH_BYTES, "waiting-rooms")
-    return WaitingRooms(app.bus, app.cluster, time.time, settings=config)
+    return WaitingRooms(app.bus, app.cluster, time.time, settings=config, gaps=gaps)
 
 
 def _consumer_settings(settings: Settings, fetch_bytes: int, group: str) -> dict[str, Any]:

@@ -16,13 +16,16 @@ from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.work_in_hand import WorkInHand
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.faust_transport import Consumer
+from metroline.agents.kafka.loss_watch import LossWatch
 from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import Confirmation, KafkaProducer
 from metroline.agents.kafka.purge import Purge
 from metroline.agents.kafka.stall_watch import Reader, StallWatch
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import Topics
+from metroline.agents.loss_reporter import LossReporter
 from metroline.agents.membership.heartbeat import Heartbeat
+from metroline.agents.membership.needs import purged_by
 from metroline.agents.membership.roles import Role
 from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
 from metroline.agents.on_ramp import OnRamp
@@ -70,6 +73,8 @@ class AppParts:
     waiting_rooms: WaitingRooms | None
     """None unless the role plays the arrivals."""
     stall_watch: StallWatch
+    losses: LossReporter
+    loss_watch: LossWatch
 
 
 class LineApp(faust.App):
@@ -106,6 +111,8 @@ class LineApp(faust.App):
         self.on_ramp = parts.on_ramp
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
+        self.losses = parts.losses
+        self.loss_watch = parts.loss_watch
 
     def _create_directories(self) -> None:
         """Create none of Faust's folders for data: tables are held in memory."""
@@ -121,7 +128,15 @@ class LineApp(faust.App):
             self.settings.routing_strategy,
         )
         await self._worker.provisioning.run()
-        services = (self.heartbeat, self.partitions, self.purge, self.on_ramp, self.waiting_rooms, self.stall_watch)
+        services = (
+            self.heartbeat,
+            self.partitions,
+            self.purge,
+            self.on_ramp,
+            self.waiting_rooms,
+            self.stall_watch,
+            self.loss_watch,
+        )
         for service in services:
             if service is not None:
                 await self.add_runtime_dependency(service)
@@ -156,6 +171,12 @@ class LineApp(faust.App):
         """Return everything that reads topics for this worker."""
         readers = (cast(Consumer, self.consumer), self.on_ramp, self.waiting_rooms)
         return [reader for reader in readers if reader is not None]
+
+    @property
+    def read_topics(self) -> list[str]:
+        """The topics whose messages this worker's role handles."""
+        topics = [self.line_topics.source] if self.on_ramp is not None else []
+        return topics + [topic for read in purged_by(self.role, self.line_topics).values() for topic in read]
 
     def describe(self, at: float, gone: bool) -> WorkerInfo:
         """Return this worker's announcement at a time, in seconds since the epoch; `gone` if it is the last one."""

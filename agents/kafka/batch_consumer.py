@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
-from confluent_kafka import OFFSET_BEGINNING, KafkaError
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message
 from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import Fetched
+from metroline.agents.kafka.gaps import Gaps, gaps_in
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_owner import Offsets
 from metroline.agents.kafka.group_thread import FINISH_SECONDS
@@ -50,15 +51,22 @@ class BatchConsumer(Service):
     """The topics."""
 
     def __init__(
-        self, cluster: Cluster, clock: Callable[[], float], *, settings: Mapping[str, Any], **kwargs: Any
+        self,
+        cluster: Cluster,
+        clock: Callable[[], float],
+        *,
+        settings: Mapping[str, Any],
+        gaps: Gaps | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Take `settings` as configuration of librdkafka."""
+        """Take `settings` as configuration of librdkafka. Gaps between offsets are noted in `gaps`."""
         super().__init__(**kwargs)
         self.cluster = cluster
         self.clock = clock
         self.consumer: GroupConsumer
         """The consumer, while the service runs."""
         self._settings = settings
+        self._gaps = Gaps() if gaps is None else gaps
         self.progress: dict[TopicPartition, Progress] = {}
         """The progress of each assigned partition."""
         self._reached: dict[TopicPartition, int] = {}
@@ -101,16 +109,20 @@ class BatchConsumer(Service):
 
     async def next_to_read(self) -> dict[TopicPartition, int]:
         """Return the next offset of the partitions that nothing keeps from being read; raise `ClusterError`."""
-        unknown = [partition for partition in self.progress if partition not in self._reached]
-        if unknown:
-            committed = await self.consumer.committed(unknown)
-            for partition in unknown:
-                self._reached.setdefault(partition, committed.get(partition, OFFSET_BEGINNING))
+        await self._ask_where_to_begin(self.progress)
         return {
             partition: self._reached[partition]
             for partition, progress in self.progress.items()
             if partition in self._reached and not progress.batches and not self.is_held_back(partition)
         }
+
+    async def _ask_where_to_begin(self, partitions: Iterable[TopicPartition]) -> None:
+        """Find the committed offsets of partitions of which nothing was read so far; raise `ClusterError`."""
+        unknown = [partition for partition in partitions if partition not in self._reached]
+        if unknown:
+            committed = await self.consumer.committed(unknown)
+            for partition in unknown:
+                self._reached.setdefault(partition, committed.get(partition, OFFSET_BEGINNING))
 
     @Service.task
     async def _run(self) -> None:
@@ -147,12 +159,20 @@ class BatchConsumer(Service):
 
     async def _pass_on(self, fetched: Fetched) -> None:
         own = {partition: messages for partition, messages in fetched.items() if partition in self.progress}
+        await self._ask_where_to_begin(partition for partition, messages in own.items() if messages)
         for partition, messages in own.items():
             await self.progress[partition].wait_for_room(MAX_OPEN_BATCHES)
             if messages:
+                self._note_gaps(partition, messages)
                 self._reached[partition] = (messages[-1].offset() or 0) + 1
         for partition, (next_offset, confirmation) in (await self.handle(own)).items():
             self.progress[partition].add(next_offset, confirmation)
+
+    def _note_gaps(self, partition: TopicPartition, messages: Sequence[Message]) -> None:
+        """Have nothing committed beyond a gap before it is known what was in it."""
+        for first, end in gaps_in(self._reached[partition], messages):
+            confirmation = self._gaps.note(partition, first, end)
+            self.progress[partition].add(messages[0].offset() or 0, confirmation)
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Begin to track partitions that were assigned to this worker."""
@@ -170,6 +190,7 @@ class BatchConsumer(Service):
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Stop tracking partitions that other members own."""
+        self._gaps.forget(partitions)
         for partition in partitions:
             self.progress.pop(partition, None)
             self._reached.pop(partition, None)

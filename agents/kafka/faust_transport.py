@@ -12,7 +12,7 @@ import asyncio
 import gc
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from aiokafka import TopicPartition
@@ -24,6 +24,7 @@ from faust.types.transports import ConsumerT
 from metroline.agents.kafka.cluster import METADATA_SECONDS, Cluster
 from metroline.agents.kafka.consumer import KafkaConsumer
 from metroline.agents.kafka.fetch_buffers import MAX_BATCH_BYTES, FetchBuffers, MessageBatch
+from metroline.agents.kafka.gaps import Gaps, gaps_in
 from metroline.agents.kafka.membership_thread import MembershipThread
 
 MAX_TOPIC_BYTES = 8 * 1024 * 1024
@@ -179,7 +180,18 @@ class Consumer(driver.Consumer):
 
     def _store(self, fetched: Mapping[TopicPartition, list[Fetched]]) -> None:
         for tp, messages in fetched.items():
+            if self._is_acknowledged(TP(tp.topic, tp.partition)):
+                self._note_gaps(TP(tp.topic, tp.partition), messages)
             self.buffers.add(TP(tp.topic, tp.partition), messages)
+
+    def _note_gaps(self, tp: TP, messages: Sequence[Fetched]) -> None:
+        """Have nothing committed before it is known what was in the gaps between offsets."""
+        for first, end in gaps_in(self.buffers.next_offset(tp), messages):
+            self._gaps.note(tp, first, end)
+
+    @property
+    def _gaps(self) -> Gaps:
+        return cast(Transport, self.transport).gaps
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Read from partitions from now on."""
@@ -274,7 +286,8 @@ class Consumer(driver.Consumer):
         return True  # what is acknowledged is in order, and is forgotten once it is committed
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:
-        return [tp for tp in self._acknowledged if topics is None or tp in topics or tp.topic in topics]
+        acknowledged = [tp for tp in self._acknowledged if not self._gaps.is_open(tp)]
+        return [tp for tp in acknowledged if topics is None or tp in topics or tp.topic in topics]
 
     def _new_offset(self, tp: TP) -> int | None:
         return self._acknowledged.pop(tp, None)
@@ -288,6 +301,7 @@ class Consumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
         await self._stop_fetching(revoked)
         self.buffers.clear(revoked)
+        self._gaps.forget(revoked)
         for tp in revoked:
             self._acknowledged.pop(tp, None)
         cast(Transport, self.transport).reset()
@@ -362,7 +376,8 @@ class Transport(driver.Transport):
     be of several partitions of a topic: they are acknowledged together. `drain` is called with True when open
     messages should be finished soon, and with False afterwards. `finish` waits until what agents keep in memory is
     written, but at most for some seconds. `reset` is called when partitions, with all open
-    messages, were revoked, and `assigned` with the offsets to read next when partitions were assigned.
+    messages, were revoked, and `assigned` with the offsets to read next when partitions were assigned. Gaps between the
+    offsets of agents' messages are noted in `gaps`.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer
@@ -381,6 +396,7 @@ class Transport(driver.Transport):
         finish: Callable[[float], Awaitable[None]],
         reset: Callable[[], None],
         assigned: Callable[[Mapping[TP, int]], None],
+        gaps: Gaps,
     ) -> None:
         super().__init__(url, app, loop)
         self.cluster = cluster
@@ -391,6 +407,7 @@ class Transport(driver.Transport):
         self.finish = finish
         self.reset = reset
         self.assigned = assigned
+        self.gaps = gaps
         self.batch_sizes: dict[str, int] = {}
         """Maximum number of messages that an agent is handed at once, by topic. Default: no limit."""
 

@@ -72,6 +72,8 @@ class WorkerCollector(Collector):
         held = {name: 0 if reason else 1 for name, reason in conditions(app).items()}
         yield gauges("metroline_ready", "1 while this condition holds", ["condition"], one_label(held))
         stalled = len(app.stall_watch.stalled)
+        lost = {topic: app.losses.lost[topic] for topic in app.read_topics}
+        yield counters("metroline_lost_messages", "Messages deleted before they were read", ["topic"], one_label(lost))
         yield gauge("metroline_stalled_partitions", "Partitions that hold messages and are not read", stalled)
 
     def _source(self) -> Iterator[Metric]:

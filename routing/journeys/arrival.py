@@ -8,11 +8,19 @@ from dataclasses import dataclass, field
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.ends import DEFAULT_ENDS, Ends, deliverable
+from metroline.routing.journeys.losses import MAX_LOST
 from metroline.routing.journeys.replay import restart
-from metroline.routing.journeys.settlement import SettledBlock, block_key, by_block, outcome_key
+from metroline.routing.journeys.settlement import (
+    BLOCK_OFFSETS,
+    SettledBlock,
+    block_key,
+    by_block,
+    offset_of,
+    outcome_key,
+)
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
-from metroline.routing.messages.segment import Segment
+from metroline.routing.messages.segment import LossNotice, Segment
 from metroline.routing.outcome import Ending
 from metroline.routing.strategies import RuleTables
 
@@ -49,7 +57,9 @@ def settle(
     segments = [part for segment in envelope.segments for part in deliverable(segment, ends)]
     settlement = Settlement()
     for segment in segments:
-        if segment.request is not None:
+        if isinstance(segment.request, LossNotice):
+            _lose(envelope.origin, segment, segment.request.last, block_of, settlement)
+        elif segment.request is not None:
             _reopen(envelope.origin, segment, block_of, settlement, departures, rule_tables, now)
         else:
             _settle(envelope.origin, segment, block_of, settlement)
@@ -58,6 +68,10 @@ def settle(
 
 def _check(segment: Segment, unused: Departures, rule_tables: RuleTables, now: float) -> None:
     """Raise `MetrolineError` if a segment cannot be settled or reopened."""
+    if isinstance(segment.request, LossNotice):
+        if any(not 0 <= segment.request.last - offset_of(record) < MAX_LOST for record in segment.ids):
+            raise MetrolineError(f"a notice of lost messages names at most {MAX_LOST} of them")
+        return
     if segment.request is None:
         if segment.outcome is None:
             raise MetrolineError("an envelope on the topic of the arrivals has no outcome")
@@ -78,6 +92,15 @@ def _settle(origin: Origin, segment: Segment, block_of: BlockOf, settlement: Set
         fresh += [places[first] for first in block.settle(ids, counted_as, segment.hops, segment.generation)]
     if fresh:
         settlement.fresh.append(segment.part(fresh))
+
+
+def _lose(origin: Origin, segment: Segment, last: int, block_of: BlockOf, settlement: Settlement) -> None:
+    """Count the messages from each id up to `last` as lost, as far as they have no outcome."""
+    for first in map(offset_of, segment.ids):
+        for number in range(first // BLOCK_OFFSETS, last // BLOCK_OFFSETS + 1):
+            key, begin = block_key(origin, number), number * BLOCK_OFFSETS
+            block = settlement.touched[key] = block_of(key)
+            block.lose(range(max(first, begin) - begin, min(last + 1 - begin, BLOCK_OFFSETS)))
 
 
 def _reopen(

@@ -60,7 +60,7 @@ def restart(departures: Departures, rule_tables: RuleTables, segment: Segment, n
     )
     if isinstance(request, DiscardRequest):
         departures.end(replace(restarted, history=segment.history), Outcome.dropped(f"discarded: {request.reason}"))
-    elif request is None:
+    elif not isinstance(request, ReplayRequest):
         raise MetrolineError("this dead letter has no request to replay or discard it")
     elif request.stop is not None:
         departures.add(restarted, Hop(service_address(request.stop), Provenance(None, BY, rule_tables.live.version)))

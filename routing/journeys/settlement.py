@@ -11,6 +11,7 @@ import base64
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, groupby
 from typing import Any, TypeGuard, cast
 
 from pyroaring import BitMap
@@ -102,12 +103,16 @@ class SettledBlock:
     """The marks of the dead letters."""
     generations: dict[int, BitMap] = field(default_factory=dict)
     """The marks of the records that were restarted, by their current generation."""
+    lost: BitMap = field(default_factory=BitMap)
+    """The messages that were deleted before they were read, by offset within the block."""
     _encoded: dict[int, list[Any]] = field(default_factory=dict, repr=False, compare=False)
     """Entries of `partial` as JSON data until they change, since encoding all of them each time would be slow."""
 
     def settle(self, ids: Iterable[RecordId], kind: OutcomeKey, hops: int, generation: int = 0) -> list[int]:
         """Settle records of this block that share an outcome; return the indexes of those not settled before."""
         all_ids = list(ids)
+        if self.lost:  # one that arrives all the same was read before it was deleted
+            self.lost -= BitMap([offset_of(record) % BLOCK_OFFSETS for record in all_ids])
         fresh = None if generation or self.generations else self._settle_all(all_ids)
         if fresh is None:
             fresh = [
@@ -122,6 +127,10 @@ class SettledBlock:
                 self.dead.update([mark for place in fresh if (mark := mark_of(all_ids[place])) is not None])
         self.duplicates += len(all_ids) - len(fresh)
         return fresh
+
+    def lose(self, places: range) -> None:
+        """Count messages as lost, by offset within the block, unless a record of them has its outcome."""
+        self.lost |= BitMap(places) - self.whole - BitMap(self.partial)
 
     def generation(self, record: RecordId) -> int:
         """Return the number of times that a record was restarted."""
@@ -238,6 +247,7 @@ class SettledBlock:
             "duplicates": self.duplicates,
             "dead": _encode(self.dead),
             "generations": [[generation, _encode(marks)] for generation, marks in self.generations.items() if marks],
+            "lost": list(_ranges(self.lost)),
         }
 
     @classmethod
@@ -251,7 +261,15 @@ class SettledBlock:
             data["duplicates"],
             _decode(data["dead"]) if "dead" in data else BitMap(),
             {generation: _decode(marks) for generation, marks in data.get("generations", ())},
+            BitMap(chain.from_iterable(range(first, last + 1) for first, last in data.get("lost", ()))),
         )
+
+
+def _ranges(bitmap: BitMap) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last number of each run of numbers in a bitmap."""
+    for _, run in groupby(enumerate(bitmap), key=lambda place: place[1] - place[0]):
+        numbers = [number for _, number in run]
+        yield numbers[0], numbers[-1]
 
 
 def _encode(bitmap: BitMap) -> str:

@@ -17,7 +17,7 @@ from metroline.routing.messages.record_ids import Origin, RecordId, decode_ids
 from metroline.routing.meta import Meta
 from metroline.routing.outcome import Cause, Ending, Outcome, ServiceError
 
-REPLAY, DISCARD = "replay", "discard"
+REPLAY, DISCARD, LOST = "replay", "discard", "lost"
 
 
 class Visit(NamedTuple):
@@ -64,7 +64,17 @@ class DiscardRequest(NamedTuple):
     reason: str
 
 
-Request = ReplayRequest | DiscardRequest
+class LossNotice(NamedTuple):
+    """A notice to the arrivals that messages were deleted unread, from the one with the id of the segment on."""
+
+    last: int
+    """Offset of the last message that was deleted."""
+
+
+Request = ReplayRequest | DiscardRequest | LossNotice
+
+KINDS = {ReplayRequest: REPLAY, DiscardRequest: DISCARD, LossNotice: LOST}
+"""The names of requests in the header."""
 
 
 class Segment(Struct, frozen=True):
@@ -86,7 +96,7 @@ class Segment(Struct, frozen=True):
     """Number of times that the records were dead letters and restarted."""
     replays: tuple[Replay, ...] = ()
     request: Request | None = None
-    """In a message that asks the arrivals to reopen dead letters, the request."""
+    """In a message that asks the arrivals to reopen dead letters, or to count losses, the request."""
     partitions: tuple[int, ...] | None = None
     """The partition of each record, if their envelope holds records of several partitions; None otherwise."""
     metadata: Metadata | None = None
@@ -176,7 +186,7 @@ def encode_segment(segment: Segment) -> dict[str, Any]:
     if segment.replays:
         encoded["replays"] = [tuple(replay) for replay in segment.replays]
     if segment.request is not None:
-        encoded["request"] = (REPLAY if isinstance(segment.request, ReplayRequest) else DISCARD, *segment.request)
+        encoded["request"] = (KINDS[type(segment.request)], *segment.request)
     if segment.metadata is not None:
         encoded |= segment.metadata.encode()
     return encoded
@@ -267,4 +277,6 @@ def _request(encoded: dict[str, Any]) -> Request | None:
         return ReplayRequest(None if detail is None else stop_name(detail))
     if kind == DISCARD:
         return DiscardRequest(text(detail))
+    if kind == LOST:
+        return LossNotice(natural(detail))
     raise MetrolineError(f"there is no request {kind!r}")

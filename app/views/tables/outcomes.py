@@ -54,11 +54,26 @@ class MalformedMessages(Struct, frozen=True):
     counts: list[MalformedCount]
 
 
+class LostMessages(Struct, frozen=True):
+    """Messages of one partition that were deleted before they were read. Nobody knows how many records they held."""
+
+    origin: str
+    """The origin of the records of the source, or `lost:` and the address of an internal topic."""
+    partition: int
+    first: int
+    """Offset of the first one."""
+    last: int
+
+
 class OutcomesContent(Struct, frozen=True):
     """The content of the page, of one worker or merged from several. Sums are of source records alone."""
 
     totals: dict[Ending, int]
     settled: int
+    lost: int
+    """Source messages that were deleted before they were read."""
+    losses: list[LostMessages]
+    """Those messages, and those of internal topics, by partition and offsets."""
     duplicates: int
     hops: int
     counts: list[OutcomeCount]
@@ -83,8 +98,8 @@ async def read(table: LineTable, partitions: frozenset[int]) -> OutcomesContent:
     blocks = []
     async for key, value in cooperatively(table.entries(partitions)):
         block = convert(value, StoredBlock)
-        partition, origin, _ = parse_key(key)
-        totals.setdefault((origin, partition), Totals(origin, partition)).add(block)
+        partition, origin, number = parse_key(key)
+        totals.setdefault((origin, partition), Totals(origin, partition)).add(block, number)
         blocks.append(ListedBlock(key, block.by_kind.total(), block.duplicates))
     return _content(totals.values(), blocks)
 
@@ -129,6 +144,8 @@ def _content(totals: Iterable[Totals], blocks: list[ListedBlock]) -> OutcomesCon
     return OutcomesContent(
         totals={ending: sum(n for kind, n in counts.items() if kind[1] == ending) for ending in Ending},
         settled=counts.total(),
+        lost=sum(one.lost_messages for one in records),
+        losses=[LostMessages(one.origin, one.partition, *offsets) for one in ordered for offsets in one.lost],
         duplicates=sum(one.duplicates for one in records),
         hops=sum(one.hops for one in records),
         counts=largest_first(counts),
@@ -155,11 +172,13 @@ def _newest_first(block: ListedBlock) -> tuple[bool, int, str, int]:
 def show(content: OutcomesContent) -> Markup:
     """Return the totals, the counts with their shares, and the blocks as HTML."""
     cards = {ending.value: n for ending, n in content.totals.items()}
+    cards |= {"lost": content.lost} if content.lost else {}
     cards |= {"duplicates": content.duplicates, "hops": content.hops}
     return Markup(
         tag("dl", [tag("div", tag("dt", name), tag("dd", count(n)), class_=name) for name, n in cards.items()])
         + _counts(content.counts, content.settled)
         + (_show_malformed(content.strays) if content.strays.counts else "")
+        + (_show_losses(content.losses) if content.losses else "")
         + tag("h2", "Blocks")
         + tag(
             "p",
@@ -183,6 +202,23 @@ def _show_malformed(malformed: MalformedMessages) -> Markup:
         tag("h2", "Malformed messages")
         + tag("p", "Messages on internal topics that were not envelopes. They are counted apart from source records.")
         + grid(["Address", "Reason", "Messages#"], rows)
+    )
+
+
+def _show_losses(losses: list[LostMessages]) -> Markup:
+    """Return the newest losses of each partition as HTML."""
+    rows = [
+        [one.origin, number(one.partition), number(one.first), number(one.last), number(one.last - one.first + 1)]
+        for one in losses[-LISTED:]
+    ]
+    return Markup(
+        tag("h2", "Lost messages")
+        + tag(
+            "p",
+            "Messages that were deleted from a topic before they were read, by its retention or on request. A message "
+            "of the source holds one or more records, and so does one of an internal topic (lost:ADDRESS).",
+        )
+        + grid(["Origin", "Partition#", "First offset#", "Last offset#", "Messages#"], rows)
     )
 
 

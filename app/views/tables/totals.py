@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from metroline.routing.journeys.settlement import OTHER, OutcomeKey
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, OTHER, OutcomeKey
 
 KINDS_MOST = 1_000
 """Kinds of outcome that are counted separately within a partition."""
@@ -23,6 +23,8 @@ class StoredBlock(Struct, frozen=True):
     duplicates: int
     partial: dict[str, tuple[int, str]]
     """Per message of which not all records are completed: how many it holds, and a bitmap of the completed ones."""
+    lost: list[tuple[int, int]] = []
+    """The first and the last offset within the block of messages that were deleted before they were read."""
 
     @property
     def by_kind(self) -> Counter[OutcomeKey]:
@@ -49,6 +51,8 @@ class OriginTotals(Struct, frozen=True):
     hops: int
     duplicates: int
     counts: list[OutcomeCount]
+    lost: list[tuple[int, int]] = []
+    """The first and the last offset of messages that were deleted before they were read."""
 
 
 @dataclass(slots=True)
@@ -61,6 +65,8 @@ class Totals:
     hops: int = 0
     duplicates: int = 0
     counts: Counter[OutcomeKey] = field(default_factory=Counter)
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    """The first and the last offset of messages that were deleted before they were read."""
 
     @property
     def is_malformed(self) -> bool:
@@ -69,9 +75,17 @@ class Totals:
 
     @property
     def seen(self) -> int:
-        return self.counts.total() + self.duplicates
+        return self.counts.total() + self.duplicates + self.lost_messages
 
-    def add(self, block: StoredBlock) -> None:
+    @property
+    def lost_messages(self) -> int:
+        """Return the number of messages that were deleted before they were read."""
+        return sum(last - first + 1 for first, last in self.lost)
+
+    def add(self, block: StoredBlock, number: int) -> None:
+        """Add the block with this number."""
+        begin = number * BLOCK_OFFSETS
+        self.lost = merged([*self.lost, *((begin + first, begin + last) for first, last in block.lost)])
         self.blocks += 1
         self.hops += block.hops
         self.duplicates += block.duplicates
@@ -88,13 +102,25 @@ class Totals:
             self.hops,
             self.duplicates,
             largest_first(self.counts),
+            self.lost,
         )
 
     @classmethod
     def of_shown(cls, shown: OriginTotals) -> Totals:
         """Return the totals that another worker shows."""
         counts = Counter({(one.stop, one.ending, one.reason): one.count for one in shown.counts})
-        return cls(shown.origin, shown.partition, shown.blocks, shown.hops, shown.duplicates, counts)
+        return cls(shown.origin, shown.partition, shown.blocks, shown.hops, shown.duplicates, counts, list(shown.lost))
+
+
+def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges of offsets in order; those that touch become one."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if joined and joined[-1][1] + 1 >= first:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return joined
 
 
 def is_source(origin: str) -> bool:

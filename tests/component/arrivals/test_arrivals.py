@@ -15,10 +15,13 @@ from metroline.agents.delivery.unit_of_work import confirmed_unit
 from metroline.agents.kafka.producer import NotSent, TooLarge
 from metroline.agents.outcome_recorder import MAX_SHOWN_DEAD
 from metroline.agents.tables.latest import SLOTS
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.losses import loss_notices, lost_origin
 from metroline.routing.journeys.replay import replay_request
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock
 from metroline.routing.messages.envelope import Envelope, join
-from metroline.routing.messages.segment import Replay
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import LossNotice, Replay
 from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.bench import Bench, confirmed, endings_of, envelope, segments_of, until
 from tests.support.desk import BEHIND_A, DEAD, DELIVERED, DROPPED, Desk
@@ -582,3 +585,28 @@ async def test_no_entry_says_that_a_dead_letter_was_restarted_before_it_is_sent(
     await confirmed([await asked])
     assert desk.counts() == {("source", "delivered", ""): 1}
     assert len(producer.to("test.service.a")) == 1
+
+
+async def test_messages_that_were_deleted_unread_are_counted_as_lost_and_nothing_is_written(desk: Desk) -> None:
+    notices = list(loss_notices(Origin("source", 0), BLOCK_OFFSETS - 2, BLOCK_OFFSETS + 3, 0.0))
+    lost_at_a = list(loss_notices(Origin(lost_origin("service.a"), 0), 5, 6, 0.0))
+
+    await desk.settle(numbered(1, first=BLOCK_OFFSETS, outcome=DELIVERED), *notices, *notices, *lost_at_a)
+
+    assert {key: list(block.lost) for key, block in desk.blocks()} == {
+        "0/source/0": [BLOCK_OFFSETS - 2, BLOCK_OFFSETS - 1],
+        "0/source/1": [1, 2],
+        "0/lost:service.a/0": [5],
+    }
+    assert desk.counts() == {("source", "delivered", ""): 1}
+    assert desk.duplicates() == 0
+    assert len(desk.bench.producer.to("test.delivered")) == 1
+    assert not desk.bench.producer.to("test.dead-letters")
+
+
+async def test_a_notice_that_names_too_much_is_no_notice(desk: Desk) -> None:
+    (notice,) = loss_notices(Origin("source", 0), 5, 6, 0.0)
+    wrong = replace(notice, segments=(replace(notice.segments[0], request=LossNotice(2**40)),))
+
+    with pytest.raises(MetrolineError, match="names at most"):
+        await desk.settle(wrong)

@@ -143,3 +143,27 @@ async def test_malformed_messages_stand_apart_with_their_address() -> None:
     text = HtmlReader(outcomes.show(await content(entries))).words
     assert "Malformed messages Messages on internal topics that were not envelopes" in text
     assert f"service.log {EVIL} 4" in text
+
+
+async def test_lost_messages_are_listed_by_partition_and_offsets_and_those_of_the_source_are_summed() -> None:
+    last = BLOCK_OFFSETS - 1
+    entries = {
+        "0/source/0": block(5) | {"lost": [[7, 7], [last - 1, last]]},
+        "0/source/1": block(0) | {"lost": [[0, 2]]},
+        "1/lost:service.log/0": block(0) | {"lost": [[3, 4]]},
+    }
+    said = await page(entries)
+
+    assert said["lost"] == 6
+    assert said["losses"] == [
+        {"origin": "source", "partition": 0, "first": 7, "last": 7},
+        {"origin": "source", "partition": 0, "first": last - 1, "last": last + 3},
+        {"origin": "lost:service.log", "partition": 1, "first": 3, "last": 4},
+    ]
+    assert said["totals"]["delivered"] == said["settled"] == 5
+    shown = outcomes.show(await content(entries))
+    assert "Lost messages" in shown
+    assert "lost:service.log" in shown
+    merged = outcomes.merge([await content(entries, frozenset({0})), await content(entries, frozenset({1}))])
+    assert merged == await content(entries)
+    assert "Lost messages" not in outcomes.show(await content({"0/source/0": block(5)}))
