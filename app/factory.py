@@ -22,6 +22,7 @@ from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import KafkaProducer
 from metroline.agents.kafka.purge import Purge
 from metroline.agents.kafka.stall_watch import StallWatch
+from metroline.agents.kafka.stopped_partitions import StoppedPartitions
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import TABLE_BYTES
 from metroline.agents.loss_reporter import LossReporter
@@ -39,11 +40,12 @@ from metroline.agents.tables.owned_table import OwnedTable
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.line_app import AppParts, LineApp, WorkerParts
 from metroline.app.provisioning import Provisioning
-from metroline.app.readiness import is_ready
+from metroline.app.readiness import is_reading
 from metroline.app.settings import Settings
 from metroline.app.views import add_views
 from metroline.routing.addresses import service_address
 from metroline.routing.journeys.departures import Limits
+from metroline.routing.messages.envelope import is_newer
 from metroline.routing.rules.table import RulesTable
 
 FETCH_BYTES = 128 * 1024
@@ -136,7 +138,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         agent_loop.reset()
         backlogs.revoked()
 
-    gaps = Gaps()
+    gaps, stopped = Gaps(), StoppedPartitions(is_newer)
     transport = app.transport = Transport(
         app.conf.broker_consumer,
         app,
@@ -149,6 +151,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         reset=reset,
         assigned=backlogs.assigned,
         gaps=gaps,
+        stopped=stopped,
     )
     transport.batch_sizes |= {  # a batch is acknowledged as a whole, so it must not take a slow stop long
         app.line_topics.at(service_address(service.name)): service.concurrency
@@ -164,6 +167,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
     )
     partitions = _partitions(app)
     losses = LossReporter(app.bus, settings.source_epoch)
+    reading: dict[str, Any] = {"gaps": gaps, "stopped": stopped}
     return AppParts(
         live_rules=live_rules,
         work=agent_loop.work,
@@ -182,11 +186,12 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         partitions=partitions,
         purge=Purge(cluster, purged_by(role, app.line_topics), app.is_sole_reader) if settings.purges else None,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
-        on_ramp=_on_ramp(app, live_rules, agent_loop, partitions, gaps) if role.plays(ON_RAMP) else None,
-        waiting_rooms=_waiting_rooms(app, gaps) if role.plays("arrivals") else None,
-        stall_watch=StallWatch(cluster, app.readers, lambda: not is_ready(app)),
+        on_ramp=_on_ramp(app, live_rules, agent_loop, partitions, reading) if role.plays(ON_RAMP) else None,
+        waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
+        stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
+        stopped=stopped,
         losses=losses,
-        loss_watch=LossWatch(cluster, gaps, app.readers, lambda: not is_ready(app), losses.report),
+        loss_watch=LossWatch(cluster, gaps, app.readers, lambda: not is_reading(app), losses.report),
     )
 
 
@@ -224,7 +229,7 @@ def _partitions(app: LineApp) -> PartitionWatch:
 
 
 def _on_ramp(
-    app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop, partitions: PartitionWatch, gaps: Gaps
+    app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop, partitions: PartitionWatch, reading: dict[str, Any]
 ) -> OnRamp:
     settings = app.settings
     return OnRamp(
@@ -238,13 +243,13 @@ def _on_ramp(
         tombstones=settings.tombstones(app.line),
         settings=_consumer_settings(settings, SOURCE_FETCH_BYTES, "on-ramp"),
         is_open=partitions.reaches,
-        gaps=gaps,
+        **reading,
     )
 
 
-def _waiting_rooms(app: LineApp, gaps: Gaps) -> WaitingRooms:
+def _waiting_rooms(app: LineApp, reading: dict[str, Any]) -> WaitingRooms:
     config = _consumer_settings(app.settings, FETCH_BYTES, "waiting-rooms")
-    return WaitingRooms(app.bus, app.cluster, time.time, settings=config, gaps=gaps)
+    return WaitingRooms(app.bus, app.cluster, time.time, settings=config, **reading)
 
 
 def _consumer_settings(settings: Settings, fetch_bytes: int, group: str) -> dict[str, Any]:

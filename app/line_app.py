@@ -21,6 +21,7 @@ from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import Confirmation, KafkaProducer
 from metroline.agents.kafka.purge import Purge
 from metroline.agents.kafka.stall_watch import Reader, StallWatch
+from metroline.agents.kafka.stopped_partitions import StoppedPartitions
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.loss_reporter import LossReporter
@@ -73,6 +74,7 @@ class AppParts:
     waiting_rooms: WaitingRooms | None
     """None unless the role plays the arrivals."""
     stall_watch: StallWatch
+    stopped: StoppedPartitions
     losses: LossReporter
     loss_watch: LossWatch
 
@@ -111,6 +113,7 @@ class LineApp(faust.App):
         self.on_ramp = parts.on_ramp
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
+        self.stopped = parts.stopped
         self.losses = parts.losses
         self.loss_watch = parts.loss_watch
 

@@ -14,6 +14,8 @@ NO_RULES = "there is no valid rules table yet"
 RECOVERING = "the tables are being recovered"
 NOT_JOINED = "the consumer group {} is not joined, or a rebalance is under way"
 NOT_SERVED = f"no broker confirmed a message for {SERVED_SECONDS:g} s"
+FORMATS = "formats"
+TOO_NEW = "a newer version of Metroline wrote to {}: upgrade this worker first"
 NOT_WRITTEN = "messages cannot be written to {}"
 
 
@@ -22,9 +24,9 @@ def conditions(app: LineApp) -> dict[str, str | None]:
     return dict(_conditions(app))
 
 
-def is_ready(app: LineApp) -> bool:
-    """Return whether all conditions hold."""
-    return not any(conditions(app).values())
+def is_reading(app: LineApp) -> bool:
+    """Return whether a worker reads its partitions, except for those that it must leave to a newer version."""
+    return not any(problem for name, problem in _conditions(app) if name != FORMATS)
 
 
 def _conditions(app: LineApp) -> Iterator[tuple[str, str | None]]:
@@ -35,6 +37,7 @@ def _conditions(app: LineApp) -> Iterator[tuple[str, str | None]]:
         if reader is not None:
             yield name, None if reader.is_joined else NOT_JOINED.format(reader.group)
     yield "broker", _broker_problem(app)
+    yield FORMATS, TOO_NEW.format(", ".join(app.stopped.names)) if app.stopped.names else None
 
 
 def _broker_problem(app: LineApp) -> str | None:

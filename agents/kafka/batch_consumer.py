@@ -20,6 +20,7 @@ from metroline.agents.kafka.group_owner import Offsets
 from metroline.agents.kafka.group_thread import FINISH_SECONDS
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.progress import Progress
+from metroline.agents.kafka.stopped_partitions import StoppedPartitions
 from metroline.agents.kafka.tansu import may_leave
 from metroline.routing.errors import MetrolineError
 
@@ -57,9 +58,13 @@ class BatchConsumer(Service):
         *,
         settings: Mapping[str, Any],
         gaps: Gaps | None = None,
+        stopped: StoppedPartitions | None = None,
         **kwargs: Any,
     ) -> None:
-        """Take `settings` as configuration of librdkafka. Gaps between offsets are noted in `gaps`."""
+        """Take `settings` as configuration of librdkafka.
+
+        Gaps between offsets are noted in `gaps`, partitions whose messages only a newer version reads in `stopped`.
+        """
         super().__init__(**kwargs)
         self.cluster = cluster
         self.clock = clock
@@ -67,6 +72,7 @@ class BatchConsumer(Service):
         """The consumer, while the service runs."""
         self._settings = settings
         self._gaps = Gaps() if gaps is None else gaps
+        self._left = StoppedPartitions() if stopped is None else stopped
         self.progress: dict[TopicPartition, Progress] = {}
         """The progress of each assigned partition."""
         self._reached: dict[TopicPartition, int] = {}
@@ -113,8 +119,11 @@ class BatchConsumer(Service):
         return {
             partition: self._reached[partition]
             for partition, progress in self.progress.items()
-            if partition in self._reached and not progress.batches and not self.is_held_back(partition)
+            if partition in self._reached and not progress.batches and not self._rests(partition)
         }
+
+    def _rests(self, partition: TopicPartition) -> bool:
+        return partition in self._left or self.is_held_back(partition)
 
     async def _ask_where_to_begin(self, partitions: Iterable[TopicPartition]) -> None:
         """Find the committed offsets of partitions of which nothing was read so far; raise `ClusterError`."""
@@ -158,7 +167,7 @@ class BatchConsumer(Service):
             self.commit_confirmed()
 
     async def _pass_on(self, fetched: Fetched) -> None:
-        own = {partition: messages for partition, messages in fetched.items() if partition in self.progress}
+        own = self._readable({tp: messages for tp, messages in fetched.items() if tp in self.progress})
         await self._ask_where_to_begin(partition for partition, messages in own.items() if messages)
         for partition, messages in own.items():
             await self.progress[partition].wait_for_room(MAX_OPEN_BATCHES)
@@ -167,6 +176,17 @@ class BatchConsumer(Service):
                 self._reached[partition] = (messages[-1].offset() or 0) + 1
         for partition, (next_offset, confirmation) in (await self.handle(own)).items():
             self.progress[partition].add(next_offset, confirmation)
+
+    def _readable(self, fetched: Fetched) -> Fetched:
+        """Return what this version can read. Partitions with a message that it cannot are not read any further."""
+        readable: Fetched = {}
+        for partition, messages in fetched.items():
+            old = list(self._left.readable(partition, messages))
+            if old or not messages:
+                readable[partition] = old
+            if len(old) < len(messages):
+                self.consumer.hold([partition])
+        return readable
 
     def _note_gaps(self, partition: TopicPartition, messages: Sequence[Message]) -> None:
         """Have nothing committed beyond a gap before it is known what was in it."""
@@ -191,6 +211,7 @@ class BatchConsumer(Service):
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Stop tracking partitions that other members own."""
         self._gaps.forget(partitions)
+        self._left.forget(partitions)
         for partition in partitions:
             self.progress.pop(partition, None)
             self._reached.pop(partition, None)

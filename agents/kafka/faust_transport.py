@@ -26,6 +26,7 @@ from metroline.agents.kafka.consumer import KafkaConsumer
 from metroline.agents.kafka.fetch_buffers import MAX_BATCH_BYTES, FetchBuffers, MessageBatch
 from metroline.agents.kafka.gaps import Gaps, gaps_in
 from metroline.agents.kafka.membership_thread import MembershipThread
+from metroline.agents.kafka.stopped_partitions import StoppedPartitions
 
 MAX_TOPIC_BYTES = 8 * 1024 * 1024
 """Bytes that a worker holds of one topic before it stops fetching it. One consumer serves all agents.
@@ -63,12 +64,15 @@ class Consumer(driver.Consumer):
         """Fetch until one of the active partitions has messages, or for `timeout` seconds."""
         active = active_partitions or set()
         self._line_thread.note_activity()
-        await self._change_fetching(lambda: set(self.buffers.open_among(self._get_active_partitions())))
+        await self._change_fetching(self._wanted)
         if self._fetching and not self.buffers.ready(active):
             self._store(await self._librdkafka().take(timeout))
         elif not self.buffers.ready(active):
             await self.sleep(FULL_SECONDS)
         return {}
+
+    def _wanted(self) -> set[TP]:
+        return {tp for tp in self.buffers.open_among(self._get_active_partitions()) if tp not in self._left}
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """Yield batches of the topics of agents, and single messages of changelogs."""
@@ -179,15 +183,22 @@ class Consumer(driver.Consumer):
         await self._change_fetching(lambda: self._fetching.difference(partitions))
 
     def _store(self, fetched: Mapping[TopicPartition, list[Fetched]]) -> None:
-        for tp, messages in fetched.items():
-            if self._is_acknowledged(TP(tp.topic, tp.partition)):
-                self._note_gaps(TP(tp.topic, tp.partition), messages)
-            self.buffers.add(TP(tp.topic, tp.partition), messages)
+        for partition, messages in fetched.items():
+            tp = TP(partition.topic, partition.partition)
+            if not self._is_acknowledged(tp):
+                self.buffers.add(tp, messages)
+            elif readable := self._left.readable(tp, messages):
+                self._note_gaps(tp, readable)
+                self.buffers.add(tp, readable)
 
     def _note_gaps(self, tp: TP, messages: Sequence[Fetched]) -> None:
         """Have nothing committed before it is known what was in the gaps between offsets."""
         for first, end in gaps_in(self.buffers.next_offset(tp), messages):
             self._gaps.note(tp, first, end)
+
+    @property
+    def _left(self) -> StoppedPartitions:
+        return cast(Transport, self.transport).stopped
 
     @property
     def _gaps(self) -> Gaps:
@@ -247,7 +258,7 @@ class Consumer(driver.Consumer):
 
     async def next_to_read(self) -> dict[TopicPartition, int]:
         """Return the next offset of the agents' partitions that nothing keeps from being read."""
-        agents = [tp for tp in self.assignment() if self._is_acknowledged(tp)]
+        agents = [tp for tp in self.assignment() if self._is_acknowledged(tp) and tp not in self._left]
         return {tp: offset for tp in agents if (offset := self.buffers.next_to_hand_over(tp)) is not None}
 
     async def perform_seek(self) -> None:
@@ -302,6 +313,7 @@ class Consumer(driver.Consumer):
         await self._stop_fetching(revoked)
         self.buffers.clear(revoked)
         self._gaps.forget(revoked)
+        self._left.forget(revoked)
         for tp in revoked:
             self._acknowledged.pop(tp, None)
         cast(Transport, self.transport).reset()
@@ -377,7 +389,7 @@ class Transport(driver.Transport):
     messages should be finished soon, and with False afterwards. `finish` waits until what agents keep in memory is
     written, but at most for some seconds. `reset` is called when partitions, with all open
     messages, were revoked, and `assigned` with the offsets to read next when partitions were assigned. Gaps between the
-    offsets of agents' messages are noted in `gaps`.
+    offsets of agents' messages are noted in `gaps`, partitions whose messages only a newer version reads in `stopped`.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer
@@ -397,6 +409,7 @@ class Transport(driver.Transport):
         reset: Callable[[], None],
         assigned: Callable[[Mapping[TP, int]], None],
         gaps: Gaps,
+        stopped: StoppedPartitions,
     ) -> None:
         super().__init__(url, app, loop)
         self.cluster = cluster
@@ -408,6 +421,7 @@ class Transport(driver.Transport):
         self.reset = reset
         self.assigned = assigned
         self.gaps = gaps
+        self.stopped = stopped
         self.batch_sizes: dict[str, int] = {}
         """Maximum number of messages that an agent is handed at once, by topic. Default: no limit."""
 

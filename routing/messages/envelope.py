@@ -6,6 +6,7 @@ share is written once: each segment in the header holds the history and the plan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -108,6 +109,9 @@ class Envelope(Struct, frozen=True):
 
 HEAD, SEGMENTS = b'{"metroline":', b'"segments":'
 
+FORMAT_OF = re.compile(rb'\{"metroline":([0-9]{1,9}),')
+"""The beginning of every envelope, of whatever format."""
+
 
 def may_hold_packed(values: Iterable[bytes | None]) -> bool:
     """Return False if none of many source messages is an envelope."""
@@ -117,6 +121,12 @@ def may_hold_packed(values: Iterable[bytes | None]) -> bool:
 def is_packed(raw: bytes | None) -> bool:
     """Return whether the value of a source message is an envelope, as another line delivers it, or looks like one."""
     return raw is not None and raw.startswith(HEAD) and SEGMENTS in raw.partition(b"\n")[0]
+
+
+def is_newer(raw: bytes | None) -> bool:
+    """Return whether the value of a message is an envelope in a format that only a newer version reads."""
+    found = None if raw is None else FORMAT_OF.match(raw)
+    return found is not None and int(found[1]) > FORMAT and is_packed(raw)
 
 
 def pack(

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from metroline.agents.kafka.producer import NotSent
 from metroline.agents.tables.publication import Publication
+from metroline.app.readiness import is_reading
 from tests.support.bench import FakeProducer
 from tests.support.web_worker import Start, WebWorker
 
@@ -54,6 +55,18 @@ async def test_a_rebalance_makes_it_not_ready_and_stays_no_reason_for_a_restart(
     one.app.rebalancing = True
     assert set(await failing(one)) == {"group"}
     assert await failing(one, "/health/live") == {}
+
+
+async def test_a_partition_that_only_a_newer_version_reads_makes_it_not_ready_and_a_restart_would_not_help(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await ready_worker(start, monkeypatch)
+    partition = TopicPartition("metrobus.service.log", 3)
+    monkeypatch.setattr(one.app.stopped, "_offsets", {partition: 7})
+    reason = "a newer version of Metroline wrote to metrobus.service.log[3]: upgrade this worker first"
+    assert await failing(one) == {"formats": reason}
+    assert await failing(one, "/health/live") == {}
+    assert is_reading(one.app)
 
 
 async def test_a_topic_that_refuses_messages_is_named(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.request
 
 import pytest
 from aiokafka import TopicPartition
 from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient
 
-from metroline.app.local.worker_process import WorkerProcess
 from tests.support.depot import Depot, numbered
+from tests.support.health import metrics
 
 pytestmark = pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # the embedded one cannot delete messages
 
@@ -22,12 +21,6 @@ async def delete(depot: Depot, ends: dict[TopicPartition, int]) -> None:
     asked = [Position(tp.topic, tp.partition, end) for tp, end in ends.items()]
     for future in client.delete_records(asked).values():
         await asyncio.to_thread(future.result, 30)
-
-
-def metrics(worker: WorkerProcess) -> list[str]:
-    """Return the lines of the worker's metrics."""
-    with urllib.request.urlopen(f"{worker.url}/metrics", timeout=30) as answer:
-        return str(answer.read().decode()).splitlines()
 
 
 async def test_source_messages_that_are_deleted_while_no_worker_runs_are_counted_as_lost(depot: Depot) -> None:
@@ -55,7 +48,7 @@ async def test_source_messages_that_are_deleted_while_no_worker_runs_are_counted
     log = second.child.log.read_text()
     assert f"{source}[0]: the messages at offsets 2 to 4 were deleted before they were read" in log
     assert f"{source}[1]: the messages at offsets 2 to 6 were deleted before they were read" in log
-    assert f'metroline_lost_messages_total{{topic="{source}"}} 8.0' in await asyncio.to_thread(metrics, second)
+    assert (await asyncio.to_thread(metrics, second))["metroline_lost_messages_total", source] == 8
 
 
 @pytest.mark.parametrize("chaining", ["off", "on"])

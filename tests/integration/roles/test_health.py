@@ -47,7 +47,7 @@ async def test_a_worker_is_ready_once_it_has_rules_tables_groups_and_a_broker(de
 
     await depot.until(is_ready)
 
-    assert set(found[-1].conditions) == {"rules", "tables", "group", "on_ramp", "waiting_rooms", "broker"}
+    assert set(found[-1].conditions) == {"rules", "tables", "group", "on_ramp", "waiting_rooms", "broker", "formats"}
     assert set(found[-1].conditions.values()) == {"ok"}
     assert all(one.failing for one in found[:-1]), "not ready is explained"
     assert (await asyncio.to_thread(health, worker, "/")) == found[-1]
@@ -62,7 +62,7 @@ async def test_a_worker_that_lacks_a_part_of_the_line_is_ready_for_its_own(depot
     await depot.until(lambda: is_healthy(worker, "/health/ready"))
     ready = await asyncio.to_thread(health, worker, "/health/ready")
     assert ready is not None
-    assert set(ready.conditions) == {"rules", "tables", "group", "broker"}
+    assert set(ready.conditions) == {"rules", "tables", "group", "broker", "formats"}
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.routing.errors import MalformedEnvelope
-from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.envelope import FORMAT, READABLE, Envelope, is_newer
 from metroline.routing.messages.itinerary import Decider, Decision, Itinerary, Provenance
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import MAX_RECORDS_IN_MESSAGE, Origin, id_text
@@ -317,3 +317,27 @@ def test_records_that_share_their_past_share_it_on_the_bus() -> None:
 @pytest.mark.parametrize(("record", "text"), [(42, "source-3-42"), ((42, 5, 49), "source-3-42.5")])
 def test_an_id_is_written_for_a_person(record: Any, text: str) -> None:
     assert id_text(Origin("source", 3), record) == text
+
+
+def test_the_present_format_and_the_one_before_it_are_read() -> None:
+    assert {FORMAT, FORMAT - 1} == READABLE
+
+
+@pytest.mark.parametrize(
+    ("raw", "is_newer_one"),
+    [
+        (orjson.dumps(HEADER | {"metroline": FORMAT + 1}) + b'\n{"a":1}', True),
+        (orjson.dumps(HEADER | {"metroline": 12 * FORMAT}) + b"\n" + bytes(9), True),
+        (orjson.dumps(HEADER) + b'\n{"a":1}\n{"a":2}', False),
+        (orjson.dumps(HEADER | {"metroline": FORMAT - 1}), False),
+        (orjson.dumps(HEADER | {"metroline": str(FORMAT + 1)}), False),
+        (orjson.dumps(HEADER | {"metroline": -FORMAT}), False),
+        (orjson.dumps({"metroline": FORMAT + 1, "a": 1}), False),
+        (orjson.dumps({"metroline": FORMAT + 1, "a": 1}) + b'\n"segments":', False),
+        (b'{"a":1}', False),
+        (b"", False),
+        (None, False),
+    ],
+)
+def test_an_envelope_of_a_newer_format_is_told_from_what_is_no_envelope(raw: bytes | None, is_newer_one: bool) -> None:
+    assert is_newer(raw) is is_newer_one
