@@ -16,6 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.oauth import OAuthClient, TokenProvider
 from metroline.agents.kafka.tls import ClientCertificate, tls_context
 from metroline.agents.kafka.topic_admin import BROKERS_REPLICATION
 from metroline.agents.kafka.topics import Topics
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from faust.types.auth import CredentialsT
     from pydantic_core import ErrorDetails
 
-SECRETS = ("broker_password", "broker_key_password", "metroline_token")
+SECRETS = ("broker_password", "broker_key_password", "broker_oauth_client_secret", "metroline_token")
 """The settings that no message shows. Each can be given by a file, whose path is the setting with `_file`."""
 
 PACKED = "packed"
@@ -113,14 +114,28 @@ class Settings(BaseSettings):
     """Addresses of the Kafka brokers, separated by semicolons."""
     broker_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Security protocol of the connections to the brokers."""
-    broker_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    """SASL mechanism of the login."""
+    broker_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "PLAIN"
+    """SASL mechanism of the login. With `OAUTHBEARER`, clients log in with tokens of an OAuth 2.0 issuer."""
     broker_username: str | None = None
     """User name of the SASL login."""
     broker_password: str | None = Field(None, repr=False)
     """Password of the SASL login."""
     broker_password_file: Path | None = None
     """File with the password of the SASL login, in place of `BROKER_PASSWORD`."""
+    broker_oauth_token_url: str | None = Field(None, pattern=r"^https?://[^/@]+(/[^@]*)?$")
+    """With `OAUTHBEARER`, token endpoint of the issuer, where clients get tokens for their credentials (client
+    credentials grant)."""
+    broker_oauth_client_id: str | None = None
+    """Client id at that issuer."""
+    broker_oauth_client_secret: str | None = Field(None, repr=False)
+    """Client secret at that issuer."""
+    broker_oauth_client_secret_file: Path | None = None
+    """File with the client secret, in place of `BROKER_OAUTH_CLIENT_SECRET`."""
+    broker_oauth_scope: str | None = None
+    """Scope that clients ask the issuer for. Default: the issuer's."""
+    broker_oauth_ca_file: Path | None = None
+    """PEM file with the certificates that the certificate of the token endpoint is verified against. Default: the
+    system's."""
     broker_ca_file: Path | None = None
     """PEM file with the certificates that the brokers' certificates are verified against. Default: the system's."""
     broker_cert_file: Path | None = None
@@ -237,7 +252,7 @@ class Settings(BaseSettings):
             raise ValueError("a topic has at least 1 copy; -1 is the brokers' own replication factor")
         return count
 
-    @field_validator("broker_ca_file")
+    @field_validator("broker_ca_file", "broker_oauth_ca_file")
     @classmethod
     def _certificates(cls, file: Path | None) -> Path | None:
         if file is not None:
@@ -264,8 +279,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        if self.broker_security.startswith("SASL") and not (self.broker_username and self.broker_password):
-            raise ValueError("BROKER_SECURITY with SASL needs BROKER_USERNAME and BROKER_PASSWORD")
+        if self.broker_security.startswith("SASL"):
+            self._check_login()
         if self.broker_key_file is not None and self.broker_cert_file is None:
             raise ValueError("BROKER_KEY_FILE needs BROKER_CERT_FILE, the certificate of the key")
         if self.broker_cert_file is not None:
@@ -273,6 +288,17 @@ class Settings(BaseSettings):
         if self.broker_heartbeat_interval >= self.broker_session_timeout:
             raise ValueError("BROKER_HEARTBEAT_INTERVAL must be less than BROKER_SESSION_TIMEOUT")
         return self
+
+    def _check_login(self) -> None:
+        """Raise ValueError if a variable of the SASL login is missing."""
+        if self.broker_sasl_mechanism == "OAUTHBEARER":
+            if not (self.broker_oauth_token_url and self.broker_oauth_client_id and self.broker_oauth_client_secret):
+                raise ValueError(
+                    "BROKER_SASL_MECHANISM=OAUTHBEARER needs BROKER_OAUTH_TOKEN_URL, BROKER_OAUTH_CLIENT_ID, and "
+                    "BROKER_OAUTH_CLIENT_SECRET or BROKER_OAUTH_CLIENT_SECRET_FILE"
+                )
+        elif not (self.broker_username and self.broker_password):
+            raise ValueError("BROKER_SECURITY with SASL needs BROKER_USERNAME and BROKER_PASSWORD")
 
     def _check_certificate(self) -> None:
         """Raise ValueError if the client's certificate cannot be used."""
@@ -355,11 +381,23 @@ class Settings(BaseSettings):
         context = tls_context(self.broker_ca_file, self.certificate) if self.broker_security.endswith("SSL") else None
         if self.broker_security == "SSL":
             return faust.SSLCredentials(context)
+        if self.broker_sasl_mechanism == "OAUTHBEARER":
+            return faust.OAuthCredentials(oauth_cb=TokenProvider(self._oauth_client()), ssl_context=context)
         return faust.SASLCredentials(
             username=self.broker_username,
             password=self.broker_password,
             ssl_context=context,
             mechanism=self.broker_sasl_mechanism,
+        )
+
+    def _oauth_client(self) -> OAuthClient:
+        """Return the client with which this process gets tokens for OAUTHBEARER."""
+        return OAuthClient(
+            self.broker_oauth_token_url or "",
+            self.broker_oauth_client_id or "",
+            self.broker_oauth_client_secret or "",
+            self.broker_oauth_scope,
+            self.broker_oauth_ca_file,
         )
 
     def cluster(self) -> Cluster:

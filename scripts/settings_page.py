@@ -68,6 +68,12 @@ TOPICS = {
         "broker_username",
         "broker_password",
         "broker_password_file",
+        "broker_oauth_token_url",
+        "broker_oauth_client_id",
+        "broker_oauth_client_secret",
+        "broker_oauth_client_secret_file",
+        "broker_oauth_scope",
+        "broker_oauth_ca_file",
     ),
     "Lookups": ("lookup_dir",),
     "Web server and log": (

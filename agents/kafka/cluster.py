@@ -11,9 +11,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
+from aiokafka.protocol.admin import ApiVersionRequest
 
+from metroline.agents.kafka.oauth import NoToken, TokenProvider
 from metroline.agents.kafka.tls import ClientCertificate
 from metroline.routing.errors import MetrolineError
 
@@ -22,6 +24,8 @@ CONNECT_SECONDS = 10.0
 
 METADATA_SECONDS = 10.0
 """Time after which a client asks again for the partitions of its topics. librdkafka's own default is five minutes."""
+
+TOKEN_REFUSED = "it does not accept the token"
 
 
 class ClusterError(MetrolineError):
@@ -62,6 +66,11 @@ class Cluster:
         return self.access.get("ssl_context")
 
     @property
+    def _tokens(self) -> TokenProvider | None:
+        """The source of the tokens with which clients log in; None with another login."""
+        return self.access.get("sasl_oauth_token_provider")
+
+    @property
     def librdkafka(self) -> dict[str, str]:
         """Address and login as configuration of librdkafka."""
         config = {
@@ -73,6 +82,8 @@ class Cluster:
             "ssl.ca.location": self.ca_file or ssl.get_default_verify_paths().cafile if self.tls else None,
         }
         found = {name: value for name, value in config.items() if value is not None}
+        if self._tokens is not None:
+            found |= self._tokens.client.librdkafka
         return found | self.certificate.librdkafka if self.tls and self.certificate else found
 
     def unstarted_consumer(self, *topics: str, **settings: Any) -> AIOKafkaConsumer:
@@ -112,6 +123,8 @@ class Cluster:
 
     async def _start(self, client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
         try:
+            if self._tokens is not None:
+                await self._try_tokens()
             await client.start()
         except (KafkaError, OSError) as error:
             await (client.close if isinstance(client, AIOKafkaAdminClient) else client.stop)()
@@ -122,17 +135,16 @@ class Cluster:
         for host, port, _ in collect_hosts(self.bootstrap, randomize=False):
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    (await create_conn(host, port, **self.access)).close()
+                    await self._try(host, port)
+            except NoToken as cause:
+                return str(cause)
             except ssl.SSLCertVerificationError as cause:
                 return (
                     f"the certificate of the broker at {host}:{port} does not hold ({cause.verify_message}): "
                     "is its signer's in BROKER_CA_FILE, and is BROKER_URL what it was made for?"
                 )
             except SaslAuthenticationFailed as cause:
-                return (
-                    f"the broker at {host}:{port} refuses the login ({cause.args[0]}): "
-                    "are BROKER_USERNAME and BROKER_PASSWORD right?"
-                )
+                return f"the broker at {host}:{port} refuses the login ({cause.args[0]}): {self._login_advice}"
             except UnsupportedSaslMechanismError:
                 return (
                     f"the broker at {host}:{port} knows no login by {self.access['sasl_mechanism']}: "
@@ -145,3 +157,47 @@ class Cluster:
         return (
             f"no Kafka broker answers at {self.bootstrap} ({reason}): are BROKER_URL and BROKER_SECURITY right?{more}"
         )
+
+    async def _try(self, host: str, port: int) -> None:
+        """Open a connection to a broker and close it again. Raise the error that keeps a client out."""
+        connection = await create_conn(host, port, **self.access)
+        try:
+            if self._tokens is not None:
+                await _check_token(connection)
+        finally:
+            connection.close()
+
+    async def _try_tokens(self) -> None:
+        """Raise an error if no broker accepts a token. aiokafka's clients would try without an end."""
+        for host, port, _ in collect_hosts(self.bootstrap, randomize=False):
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return await self._try(host, port)
+            except (NoToken, SaslAuthenticationFailed):
+                raise
+            except (KafkaError, OSError) as error:
+                refusal = error
+        raise refusal
+
+    @property
+    def _login_advice(self) -> str:
+        if self._tokens is None:
+            return "are BROKER_USERNAME and BROKER_PASSWORD right?"
+        return (
+            f"does it accept tokens of {self._tokens.client.token_url} with the scope and audience that they have? "
+            "See BROKER_OAUTH_SCOPE"
+        )
+
+
+async def _check_token(connection: AIOKafkaConnection) -> None:
+    """Raise `SaslAuthenticationFailed` if the broker at the other end does not accept the client's token.
+
+    It answers a token that it refuses with the reason (RFC 7628), which aiokafka takes for a success. The next request
+    then fails, or the broker closes the connection.
+    """
+    try:
+        answer = await connection.send(ApiVersionRequest())
+    except KafkaError as error:
+        raise SaslAuthenticationFailed(TOKEN_REFUSED) from error
+    if answer.error_code:
+        raise SaslAuthenticationFailed(TOKEN_REFUSED)

@@ -55,11 +55,13 @@ def running_embedded() -> Iterator[Broker]:
 
 
 @contextmanager
-def running_kafka(folder: Path, more: str = "", users: Sequence[str] = (), **values: object) -> Iterator[Broker]:
+def running_kafka(
+    folder: Path, more: str = "", users: Sequence[str] = (), options: Sequence[str] = (), **values: object
+) -> Iterator[Broker]:
     """Run a single-node Apache Kafka on free ports, with its data and its log (`kafka.log`) in `folder`.
 
     The settings in `more` follow those of server.properties and override them; `values` replace their $names. `users`
-    log in with SCRAM and are written in the form of `kafka-storage format --add-scram`.
+    log in with SCRAM and are written in the form of `kafka-storage format --add-scram`. `options` are Java's.
     """
     jars = kafka_jars()
     port = free_port()
@@ -67,7 +69,7 @@ def running_kafka(folder: Path, more: str = "", users: Sequence[str] = (), **val
     template = Template((HERE / "kafka" / "server.properties").read_text("utf-8") + more)
     ports = {"port": port, "controller_port": free_port()}
     settings.write_text(template.substitute(ports, folder=folder, **values), "utf-8")
-    java = [*JAVA, "-cp", f"{jars}/*"]
+    java = [*JAVA, *options, "-cp", f"{jars}/*"]
     scram = [word for user in users for word in ("--add-scram", user)]
     run([*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER, "-c", str(settings), *scram])
     child = Child.start([*java, "kafka.Kafka", str(settings)], folder / "kafka.log", folder)

@@ -22,6 +22,9 @@ WRONG = {
     "MAX_HOPS": ["0", "x"],
     "BROKER_SECURITY": ["ssl", "TLS"],
     "BROKER_SASL_MECHANISM": ["GSSAPI"],
+    "BROKER_OAUTH_TOKEN_URL": ["issuer.example.com/token", "ftp://issuer/token"],
+    "BROKER_OAUTH_CLIENT_SECRET_FILE": ["/no/such/file"],
+    "BROKER_OAUTH_CA_FILE": ["/no/such/file"],
     "BROKER_CA_FILE": ["/no/such/file"],
     "BROKER_PASSWORD_FILE": ["/no/such/file"],
     "BROKER_KEY_PASSWORD_FILE": ["/no/such/file"],
@@ -78,15 +81,31 @@ def test_a_worker_beats_before_its_session_ends(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_password_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKER_SECURITY", "SASL_SSL")
-    monkeypatch.setenv("BROKER_PASSWORD", "secret")
+    monkeypatch.setenv("BROKER_PASSWORD", "hush-hush")
 
     with pytest.raises(InvalidSettings, match="BROKER_USERNAME") as refused:
         Settings.read()
 
-    assert "secret" not in str(refused.value)
+    assert "hush-hush" not in str(refused.value)
     monkeypatch.setenv("BROKER_USERNAME", "me")
-    assert "secret" not in repr(Settings.read())
+    assert "hush-hush" not in repr(Settings.read())
     assert "secret" not in repr(Settings.read().cluster())
+
+
+def test_a_login_by_tokens_needs_the_issuer_and_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_SECURITY", "SASL_SSL")
+    monkeypatch.setenv("BROKER_SASL_MECHANISM", "OAUTHBEARER")
+    monkeypatch.setenv("BROKER_OAUTH_TOKEN_URL", "https://issuer.example.com/token")
+    monkeypatch.setenv("BROKER_OAUTH_CLIENT_ID", "orders")
+    with pytest.raises(InvalidSettings, match=r"OAUTHBEARER needs .*BROKER_OAUTH_CLIENT_SECRET or"):
+        Settings.read()
+
+    monkeypatch.setenv("BROKER_OAUTH_CLIENT_SECRET", "hush-hush")
+    settings = Settings.read()
+    assert "hush-hush" not in repr(settings) + repr(settings.cluster())
+    config = settings.cluster().librdkafka
+    assert config["sasl.oauthbearer.method"] == "oidc"
+    assert config["sasl.mechanism"] == "OAUTHBEARER"
 
 
 def test_an_unknown_role_names_the_variable_and_lists_the_lines_roles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from metroline.app.settings import Settings
 from tests.support.brokers import HERE, Broker, kafka_jars, run, running_kafka, unavailable
 from tests.support.cli import metroline
 from tests.support.depot import Depot, check_ways, numbered
+from tests.support.issuer import CLIENT, SCOPE, SECRET, Issuer, running_issuer
 
 USER = "metroline"
 PASSWORD = "open sesame; 9%"
@@ -81,7 +82,7 @@ class ClientFiles:
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """A Kafka with four listeners; tests read a worker's output through the one without a login."""
+    """A Kafka with five listeners; tests read a worker's output through the one without a login."""
 
     broker: Broker
     tls_port: int
@@ -93,6 +94,9 @@ class Secured:
     mutual_port: int
     client: ClientFiles
     """The client that the broker trusts on that port."""
+    oauth_port: int
+    issuer: Issuer
+    """The issuer of the tokens that the broker accepts on that port."""
 
     def login(self, mechanism: str) -> dict[str, str]:
         """Return the variables of a worker that logs in."""
@@ -118,6 +122,21 @@ class Secured:
         }
 
     @property
+    def oauth(self) -> dict[str, str]:
+        """Return the variables of a worker that logs in with tokens."""
+        return {
+            "BROKER_URL": f"kafka://{HOST}:{self.oauth_port}",
+            "BROKER_SECURITY": "SASL_SSL",
+            "BROKER_SASL_MECHANISM": "OAUTHBEARER",
+            "BROKER_CA_FILE": str(self.authority),
+            "BROKER_OAUTH_TOKEN_URL": self.issuer.token_url,
+            "BROKER_OAUTH_CLIENT_ID": CLIENT,
+            "BROKER_OAUTH_CLIENT_SECRET": SECRET,
+            "BROKER_OAUTH_SCOPE": SCOPE,
+            "BROKER_OAUTH_CA_FILE": str(self.issuer.certificate),
+        }
+
+    @property
     def tls(self) -> dict[str, str]:
         """Return the variables of a worker without a login, on a system that trusts the authority."""
         return {
@@ -139,20 +158,36 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     authority.sign(f"ip:{HOST},dns:localhost")
     stranger = Authority.found(folder / "stranger.p12")
     client = ClientFiles.create(folder, "worker")
-    tls_port, login_port, mutual_port = free_port(), free_port(), free_port()
-    with running_kafka(
-        folder,
-        (HERE / "kafka" / "secured.properties").read_text("utf-8"),
-        [f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"],
-        tls_port=tls_port,
-        login_port=login_port,
-        mutual_port=mutual_port,
-        keystore=authority.keystore,
-        truststore=client.trust(folder / "trusted.p12"),
-        user=USER,
-        password=PASSWORD,
-    ) as broker:
-        yield Secured(broker, tls_port, login_port, authority.certificate, stranger.certificate, mutual_port, client)
+    tls_port, login_port, mutual_port, oauth_port = free_port(), free_port(), free_port(), free_port()
+    with (
+        running_issuer(folder) as issuer,
+        running_kafka(
+            folder,
+            (HERE / "kafka" / "secured.properties").read_text("utf-8"),
+            [f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"],
+            [f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={issuer.keys_url}"],
+            tls_port=tls_port,
+            login_port=login_port,
+            mutual_port=mutual_port,
+            oauth_port=oauth_port,
+            keystore=authority.keystore,
+            truststore=client.trust(folder / "trusted.p12"),
+            user=USER,
+            password=PASSWORD,
+            keys_url=issuer.keys_url,
+        ) as broker,
+    ):
+        yield Secured(
+            broker,
+            tls_port,
+            login_port,
+            authority.certificate,
+            stranger.certificate,
+            mutual_port,
+            client,
+            oauth_port,
+            issuer,
+        )
 
 
 @pytest.fixture
@@ -209,6 +244,44 @@ async def test_records_get_their_outcomes_where_clients_have_certificates(depot:
     depot.variables = secured.mutual | {"BROKER_KEY_PASSWORD": "", "BROKER_KEY_PASSWORD_FILE": str(password)}
 
     await carry(depot, 40)
+
+
+async def test_records_get_their_outcomes_where_one_logs_in_with_tokens(depot: Depot, secured: Secured) -> None:
+    secret = depot.logs / "secret"
+    secret.write_text(f"{SECRET}\n")
+    variables = {"BROKER_OAUTH_CLIENT_SECRET": "", "BROKER_OAUTH_CLIENT_SECRET_FILE": str(secret)}
+    depot.variables = secured.oauth | variables
+
+    await carry(depot, 40)
+
+
+async def test_a_wrong_client_secret_is_one_line(depot: Depot, secured: Secured) -> None:
+    depot.variables = secured.oauth
+
+    told = await refusal(depot, BROKER_OAUTH_CLIENT_SECRET="guessed")
+
+    assert f"the token endpoint {secured.issuer.token_url} refuses the client {CLIENT} (HTTP 401: " in told
+    assert "guessed" not in told
+
+
+async def test_an_issuer_that_is_away_is_one_line(depot: Depot, secured: Secured) -> None:
+    url = f"http://{HOST}:{free_port()}/token"
+    depot.variables = secured.oauth
+
+    told = await refusal(depot, BROKER_OAUTH_TOKEN_URL=url)
+
+    assert f"the token endpoint {url} does not answer (" in told
+
+
+async def test_a_token_that_the_broker_does_not_accept_is_one_line(
+    depot: Depot, secured: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secured.issuer, "is_strange", True)
+
+    told = await refusal(depot, **secured.oauth)
+
+    assert f"the broker at {HOST}:{secured.oauth_port} refuses the login (it does not accept the token)" in told
+    assert secured.issuer.token_url in told
 
 
 @pytest.mark.parametrize("has_certificate", [True, False])
