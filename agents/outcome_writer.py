@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from metroline.agents.delivery.end_topics import EndTopics
 from metroline.agents.delivery.unit_of_work import UnitOfWork
@@ -12,6 +12,8 @@ from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.outcome_recorder import OutcomeRecorder, Settled, Written
 from metroline.routing.addresses import DEAD_LETTERS, end_address
 from metroline.routing.journeys.arrival import Settlement
+from metroline.routing.journeys.dead_letter_messages import dead_letter_messages
+from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN, is_malformed_message
 from metroline.routing.messages.envelope import Envelope, fitting, pack
 from metroline.routing.messages.plain import PlainMessage, plain_messages
 from metroline.routing.messages.record_ids import Origin
@@ -115,29 +117,36 @@ class OutcomeWriter:
         groups: dict[tuple[str, Origin], list[Segment]] = {}
         for one in settled:
             groups.setdefault((one.envelope.strategy, one.origin), []).extend(one.settlement.fresh)
-        plain: dict[str, list[PlainMessage]] = {}
+        plain: dict[tuple[str, str], list[PlainMessage]] = {}
         for (strategy, origin), fresh in groups.items():
             if dead := _dead(fresh):
-                topic = self.bus.topics.dead_letters
-                confirmations += await self._write_packed(DEAD_LETTERS, topic, origin.partition, strategy, origin, dead)
+                letters = self._dead_letters(strategy, origin, dead)
+                plain.setdefault((DEAD_LETTERS, self.bus.topics.dead_letters), []).extend(letters)
             for end, delivered in _by_end(fresh).items():
+                address, topic = end_address(end), self.ends.topic(end)
                 partition = await self.ends.partition(end, origin.partition)
                 if self.ends.ends[end].is_packed:
-                    address, topic = end_address(end), self.ends.topic(end)
                     confirmations += await self._write_packed(address, topic, partition, strategy, origin, delivered)
                 else:
                     key = self.ends.ends[end].key
-                    plain.setdefault(end, []).extend(plain_messages(origin, delivered, partition, key))
-        for end, messages in plain.items():
+                    plain.setdefault((address, topic), []).extend(plain_messages(origin, delivered, partition, key))
+        for (address, topic), messages in plain.items():
             for first in range(0, len(messages), MAX_TOGETHER):
-                confirmations.append(await self._write_plain(end, messages[first : first + MAX_TOGETHER]))
+                confirmations.append(await self._write_plain(address, topic, messages[first : first + MAX_TOGETHER]))
         return Written(settled, confirmations, entries)
 
-    async def _write_plain(self, end: str, messages: Sequence[PlainMessage]) -> Confirmation:
-        """Write delivered records, one a message."""
+    def _dead_letters(self, strategy: str, origin: Origin, segments: Sequence[Segment]) -> Iterator[PlainMessage]:
+        topics = self.bus.topics
+        is_malformed = is_malformed_message(origin)
+        topic = topics.at(origin.name.removeprefix(MALFORMED_ORIGIN)) if is_malformed else topics.source
+        limit = self.bus.limits.message_bytes
+        return dead_letter_messages(topics.prefix, strategy, origin, segments, topic, self.clock(), limit)
+
+    async def _write_plain(self, address: str, topic: str, messages: Sequence[PlainMessage]) -> Confirmation:
+        """Write records to a topic, which counts as this address, one a message."""
         size = sum([len(message.value or b"") for message in messages])
-        self.bus.metrics.sent(end_address(end), len(messages), size, messages=len(messages))
-        confirmation = await self.bus.produce_all(self.ends.topic(end), messages)
+        self.bus.metrics.sent(address, len(messages), size, messages=len(messages))
+        confirmation = await self.bus.produce_all(topic, messages)
         await self.bus.pacer.pause()
         return confirmation
 

@@ -14,6 +14,7 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.outcomes import read_outcomes_table
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
 from metroline.routing.addresses import ARRIVALS
+from metroline.routing.journeys.dead_letter_messages import read_dead_letter
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock, block_key, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import id_of
@@ -33,7 +34,8 @@ class DeadLetters:
         blocks = await self._blocks()
         found: dict[str, Letter] = {}
         async for message in read_topic(self.cluster, self.topics.dead_letters):
-            for letter in _letters(Envelope.decode(message.value), message.timestamp / 1_000, blocks):
+            envelope, settled = read_dead_letter(message.value, message.key, message.headers, message.timestamp)
+            for letter in _letters(envelope, settled, blocks):
                 found.setdefault(letter.id, letter)
         return sorted(found.values(), key=lambda letter: letter.settled)
 

@@ -12,11 +12,10 @@ from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.outcomes import read_blocks
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS
-from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import RecordId, id_of
 from metroline.routing.outcome import Ending
 from tests.chaos.pushing import expected
-from tests.support.delivered import delivered_ids
+from tests.support.delivered import dead_letter_in, delivered_ids
 
 Id = tuple[int, int, int]
 """Source partition, offset, and the record's index in its message."""
@@ -131,10 +130,10 @@ def _id_of(name: str) -> Id:
 
 
 async def _standing(cluster: Cluster, topic: str) -> Counter[Id]:
-    """Return the number of times that each record is in a topic of envelopes."""
+    """Return the number of times that each record is in a topic of dead letters."""
     found: Counter[Id] = Counter()
     async for message in read_topic(cluster, topic):
-        envelope = Envelope.decode(message.value)
+        envelope = dead_letter_in(message)
         assert envelope.origin.name == "source", f"something strayed: {message.value[:1_000]!r}"
         for segment in envelope.segments:
             found.update(_id(envelope.origin.partition, record) for record in segment.ids)

@@ -29,6 +29,7 @@ from metroline.agents.tables.line_table import LineGlobalTable, LineTable
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.agents.tables.publication import Publication
+from metroline.routing.journeys.dead_letter_messages import read_dead_letter
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
@@ -66,6 +67,7 @@ class Sent:
     value: bytes
     partition: int
     answer: asyncio.Future[None]
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
     def confirm(self) -> None:
         self.answer.set_result(None)
@@ -75,7 +77,8 @@ class Sent:
 
     @property
     def envelope(self) -> Envelope:
-        return Envelope.decode(self.value)
+        """The envelope, or the dead letter that is a plain message."""
+        return read_dead_letter(self.value, self.key, self.headers, 0)[0]
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -114,7 +117,10 @@ class FakeProducer:
         while topic in self.full:
             await asyncio.sleep(0)
         answer = asyncio.get_running_loop().create_future()
-        made = [Sent(topic, key, value or b"", partition, answer) for value, key, partition, _, _ in messages]
+        made = [
+            Sent(topic, key, value or b"", partition, answer, list(map(_encoded, headers)))
+            for value, key, partition, _, headers in messages
+        ]
         self.together.append(list(messages))
         self.sent += made
         refused = next(filter(None, map(self.refuse, made)), None)
@@ -127,6 +133,12 @@ class FakeProducer:
     def to(self, topic: str) -> list[Sent]:
         """Return the messages that were sent to a topic."""
         return [sent for sent in self.sent if sent.topic == topic]
+
+
+def _encoded(header: tuple[str, str | bytes | None]) -> tuple[str, bytes | None]:
+    """Return a header as a consumer reads it."""
+    name, value = header
+    return name, value.encode() if isinstance(value, str) else value
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Ending
 from tests.support.brokers import Broker
+from tests.support.delivered import dead_letter_in
 from tests.support.forks.client import start_worker
 from tests.support.project import ROOT
 
@@ -313,8 +314,7 @@ class Depot:
     async def letters(self) -> list[tuple[str, str, bytes]]:
         """Return the origin, the reason and the record of each dead letter."""
         found = []
-        async for message in read_topic(self.cluster, self.topics.dead_letters):
-            envelope = Envelope.decode(message.value)
+        for envelope in await self._dead_letters():
             for segment in envelope.segments:
                 assert segment.outcome is not None
                 found += [(envelope.origin.name, segment.outcome.reason or "", line) for line in segment.lines]
@@ -322,8 +322,11 @@ class Depot:
 
     async def dead(self) -> list[Segment]:
         """Return the dead letters as they are stored on their topic."""
+        return [segment for envelope in await self._dead_letters() for segment in envelope.segments]
+
+    async def _dead_letters(self) -> list[Envelope]:
         read = read_topic(self.cluster, self.topics.dead_letters)
-        return [segment async for message in read for segment in Envelope.decode(message.value).segments]
+        return [dead_letter_in(message) async for message in read]
 
     async def waits(self) -> bool:
         """Return whether a message has reached a waiting room."""

@@ -188,7 +188,7 @@ async def test_an_entry_of_an_earlier_envelope_does_not_say_what_a_later_one_bro
     await desk.bench.begin(desk.arrivals.handle, numbered(1, outcome=DELIVERED))
     await asyncio.sleep(0)  # its entry is on its way before the next envelope comes
     await desk.bench.begin(desk.arrivals.handle, numbered(2, first=1, outcome=DEAD))
-    await until(lambda: len(producer.sent) == 2)
+    await until(lambda: len(producer.sent) == 3)
 
     producer.to("test.delivered")[0].confirm()
     await until(lambda: len(producer.to("test.table.outcomes")) == 1)

@@ -22,6 +22,7 @@ from metroline.routing.messages.segment import Attempts, Segment, Visit
 from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.source_messages import read_message
 from metroline.routing.rules.network import Network
+from tests.support.delivered import dead_letter_in
 from tests.support.depot import RULES, Depot, check_ways, numbered
 from tests.support.mutants import mutated
 
@@ -109,7 +110,7 @@ async def has_letters_of(depot: Depot, pushed: dict[tuple[str, int, int], bytes]
     """Return whether each of these messages has a dead letter; fail if one has two."""
     found: Counter[tuple[str, int, int]] = Counter()
     async for message in read_topic(depot.cluster, depot.topics.dead_letters):
-        letter = Envelope.decode(message.value)
+        letter = dead_letter_in(message)
         if letter.origin.name.startswith(MALFORMED_ORIGIN):
             address = letter.origin.name.removeprefix(MALFORMED_ORIGIN)
             for segment in letter.segments:

@@ -96,3 +96,21 @@ async def test_a_packed_end_is_taken_apart_by_the_line_that_reads_it_and_nothing
         for number in range(20)
         if number % 2 == 0 or number % 5
     ]
+
+
+async def test_a_dead_letter_is_a_message_that_describes_its_error_as_other_programs_do(depot: Depot) -> None:
+    await push_keyed(depot, 1, b'{"n":"refused"}')
+    depot.start()
+    await depot.settled(2)
+
+    [letter] = [one async for one in read_topic(depot.cluster, depot.topics.dead_letters)]
+    assert orjson.loads(letter.value) == {"n": "refused"}
+    assert (letter.key, letter.timestamp) == (b"key-1", AT + 1)
+    assert letter.headers[:2] == (("number", b"1"), ("type", b"order"))
+    found = dict(letter.headers)
+    assert found["metroline-id"] == b"source-1-0"
+    for prefix in ("__connect.errors.", "__streams.errors."):
+        where = [found[f"{prefix}{name}"] for name in ("topic", "partition", "offset")]
+        assert where == [depot.topics.source.encode(), b"1", b"0"]
+    assert found["__connect.errors.exception.message"] == found["__streams.errors.message"] == b"it cannot be weighed"
+    assert found["__connect.errors.exception.class.name"] == b"ValueError"
