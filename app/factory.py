@@ -24,6 +24,7 @@ from metroline.agents.kafka.purge import Purge
 from metroline.agents.kafka.stall_watch import StallWatch
 from metroline.agents.kafka.stopped_partitions import StoppedPartitions
 from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.topic_survey import topic_id
 from metroline.agents.kafka.topics import TABLE_BYTES
 from metroline.agents.loss_reporter import LossReporter
 from metroline.agents.membership.heartbeat import Heartbeat
@@ -33,6 +34,7 @@ from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.on_ramp import OnRamp
 from metroline.agents.registration import register
 from metroline.agents.services.line import Line
+from metroline.agents.source_watch import SourceWatch
 from metroline.agents.stops.stop import Stop
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager
 from metroline.agents.tables.live_rules import LiveRules
@@ -186,6 +188,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         partitions=partitions,
         purge=Purge(cluster, purged_by(role, app.line_topics), app.is_sole_reader) if settings.purges else None,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
+        source_watch=_source_watch(app),
         on_ramp=_on_ramp(app, live_rules, agent_loop, partitions, reading) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
@@ -226,6 +229,13 @@ def _partitions(app: LineApp) -> PartitionWatch:
         grows=app.role.plays(ON_RAMP),
         on_grown=app.grown,
     )
+
+
+def _source_watch(app: LineApp) -> SourceWatch | None:
+    if not app.role.plays(ON_RAMP):
+        return None
+    source = app.line_topics.source
+    return SourceWatch(source, partial(topic_id, app.cluster, source), app.settings.source_epoch)
 
 
 def _on_ramp(

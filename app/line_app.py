@@ -33,6 +33,7 @@ from metroline.agents.on_ramp import OnRamp
 from metroline.agents.registration import Tables
 from metroline.agents.rules_agent import publish_first
 from metroline.agents.services.line import Line
+from metroline.agents.source_watch import SourceWatch
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.provisioning import Provisioning
@@ -70,6 +71,8 @@ class AppParts:
     purge: Purge | None
     """None if acknowledged messages are kept."""
     on_ramp: OnRamp | None
+    """None unless the role plays the on-ramp."""
+    source_watch: SourceWatch | None
     """None unless the role plays the on-ramp."""
     waiting_rooms: WaitingRooms | None
     """None unless the role plays the arrivals."""
@@ -111,6 +114,7 @@ class LineApp(faust.App):
         self.partitions = parts.partitions
         self.purge = parts.purge
         self.on_ramp = parts.on_ramp
+        self._source_watch = parts.source_watch
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
         self.stopped = parts.stopped
@@ -131,15 +135,8 @@ class LineApp(faust.App):
             self.settings.routing_strategy,
         )
         await self._worker.provisioning.run()
-        services = (
-            self.heartbeat,
-            self.partitions,
-            self.purge,
-            self.on_ramp,
-            self.waiting_rooms,
-            self.stall_watch,
-            self.loss_watch,
-        )
+        watches = (self.partitions, self._source_watch, self.stall_watch, self.loss_watch)
+        services = (self.heartbeat, *watches, self.purge, self.on_ramp, self.waiting_rooms)
         for service in services:
             if service is not None:
                 await self.add_runtime_dependency(service)

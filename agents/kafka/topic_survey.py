@@ -69,6 +69,23 @@ async def survey(cluster: Cluster, topics: Collection[str], groups: Collection[s
     return await asyncio.to_thread(_survey, cluster, sorted(topics), sorted(groups))
 
 
+async def topic_id(cluster: Cluster, topic: str) -> str | None:
+    """Return the id of a topic, which another one with its name does not have; None if it does not exist.
+
+    Raise `ClusterError`.
+    """
+    return await asyncio.to_thread(_topic_id, cluster, topic)
+
+
+def _topic_id(cluster: Cluster, topic: str) -> str | None:
+    client = AdminClient({**cluster.librdkafka, **Complaints("survey").config}, logger=library_log)
+    described, _ = _answers(
+        client.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS),
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    )
+    return str(described[topic].topic_id) if topic in described else None
+
+
 def _survey(cluster: Cluster, topics: list[str], groups: list[str]) -> Survey:
     client = admin_client(cluster, "survey")
     asked = {"request_timeout": ANSWER_SECONDS}
