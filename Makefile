@@ -124,7 +124,7 @@ docs-tree: install-dev  ## write the tree in docs/ARCHITECTURE.md from the docst
 lock:  ## update requirements*.txt from pyproject.toml
 	@$(PYTHON) -m venv .lock
 	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
-	.lock/bin/$(COMPILE) --group build --output-file requirements.txt $(ARGS)
+	.lock/bin/$(COMPILE) --group build --extra formats --output-file requirements.txt $(ARGS)
 	.lock/bin/$(COMPILE) --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
 	.lock/bin/$(COMPILE) --group bench --output-file requirements-bench.txt $(ARGS)
 

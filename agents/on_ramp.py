@@ -12,10 +12,12 @@ from typing import Any, cast
 
 from aiokafka import TopicPartition
 from confluent_kafka import Message
+from msgspec.structs import replace
 
 from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import confirmed_unit
+from metroline.agents.formats.source_queue import Entering, SourceQueue, joined
 from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import Fetched
@@ -65,12 +67,17 @@ class OnRamp(BatchConsumer):
         epoch: int,
         tombstones: Tombstones,
         settings: Mapping[str, Any],
+        queue: SourceQueue | None = None,
         is_open: Callable[[int], bool] = lambda _: True,
         **kwargs: Any,
     ) -> None:
-        """Take `is_open`, which returns whether records of a partition of the source may enter the line."""
+        """Take `is_open`, which returns whether records of a partition of the source may enter the line.
+
+        `queue` reads the messages of a source that are not JSON; None if they are.
+        """
         super().__init__(cluster, clock, settings=settings, **kwargs)
         self.is_open = is_open
+        self.queue = queue
         self.bus = bus
         self.rules = rules
         self.strategy = strategy
@@ -93,18 +100,24 @@ class OnRamp(BatchConsumer):
         await self.admission.before_look()
 
     def is_held_back(self, partition: TopicPartition) -> bool:
-        """Return whether the line is behind, so that nothing of the source is taken."""
-        return self.admission.holds_back
+        """Return whether nothing of the source is taken: the line is behind, or messages wait for their schemas."""
+        return self.admission.holds_back or (self.queue is not None and partition in self.queue.held)
+
+    def held_back(self) -> Fetched:
+        """Return the partitions whose messages may have their schemas by now."""
+        return {} if self.queue is None else self.queue.due(self.clock())
 
     def looked(self, fetched: Fetched) -> None:
         """Tell whether the source holds more, and for how long its oldest message has waited."""
+        if not any(fetched.values()):  # messages that waited for their schemas were seen before
+            return
         count = sum(map(len, fetched.values()))
         size = sum(sum(map(len, messages)) for messages in fetched.values())
         is_emptied = size < EMPTIED_BYTES and count < MAX_MESSAGES
         self.admission.looked(emptied=is_emptied)
         if not is_emptied:
             self.consumer.want()
-        oldest = min(messages[0].timestamp()[1] for messages in fetched.values()) / 1_000
+        oldest = min(messages[0].timestamp()[1] for messages in fetched.values() if messages) / 1_000
         self.bus.metrics.entering(count, self.clock() - oldest)
 
     async def handle(self, fetched: Fetched) -> Handled:
@@ -114,35 +127,68 @@ class OnRamp(BatchConsumer):
         of a topic that was created again.
         """
         self.bus.metrics.tick()
+        decoded = None if self.queue is None else await self._decoded(fetched)
+        if decoded is not None:
+            fetched = {partition: messages for partition, (messages, _) in decoded.items()}
+            if not fetched:
+                return {}
         offsets = {partition: [one.offset() or 0 for one in messages] for partition, messages in fetched.items()}
         for partition, of_each in offsets.items():
             if of_each[0] < self._next.get(partition, 0):
                 raise self._renewed(partition, self._next[partition])
             self._next[partition] = of_each[-1] + 1
         unit, confirmation = confirmed_unit(self.bus.work_time)
-        departures = self._departures(fetched, offsets)
+        departures = self._departures(fetched, offsets, decoded)
         self.bus.metrics.journeys.entered += len(departures)
         await self.bus.dispatch(departures, unit, FILL)
         unit.release()
         return {partition: (of_each[-1] + 1, confirmation) for partition, of_each in offsets.items()}
 
-    def _departures(self, fetched: Fetched, offsets: Mapping[TopicPartition, list[int]]) -> Departures:
-        """Return the records of messages with their first steps. Those of all partitions begin together."""
+    async def _decoded(self, fetched: Fetched) -> Mapping[TopicPartition, Entering]:
+        """Read the messages of a source that is not JSON. Those that wait for a schema hold back their partitions."""
+        assert self.queue is not None
+        held = frozenset(self.queue.held)
+        decoded = await self.queue.take(fetched, self.clock())
+        if paused := self.queue.held - held:
+            self.consumer.pause(paused)
+        if resumed := held - self.queue.held:
+            self.consumer.resume(resumed)
+        return decoded
+
+    def _departures(
+        self,
+        fetched: Fetched,
+        offsets: Mapping[TopicPartition, list[int]],
+        decoded: Mapping[TopicPartition, Entering] | None,
+    ) -> Departures:
+        """Return the records of messages with their first steps. Those of all partitions begin together.
+
+        `decoded` has what was read of messages that are not JSON.
+        """
         together = list(chain.from_iterable(fetched.values()))
         numbers = [partition.partition for partition, messages in fetched.items() for _ in messages]
         is_one = len(fetched) == 1
         origin = Origin(source_origin(self.epoch), numbers[0] if is_one else SEVERAL)
+        metadata = _metadata(together)
+        if decoded is None:
+            values, problems = [message.value() for message in together], None
+        else:
+            read = joined([one for _, one in decoded.values()])
+            values, problems = list(read.values), read.problems
+            if read.schemas is not None:
+                metadata = replace(metadata, schemas=tuple(read.schemas))
         departures = Departures(self.strategy.name, origin, self.bus.limits.max_hops)
         enter(
             departures,
             list(chain.from_iterable(offsets.values())),
-            [message.value() for message in together],
+            values,
             self.strategy,
             self.rules.rule_tables,
             self.clock(),
             None if is_one else numbers,
-            _metadata(together),
+            metadata,
             self.tombstones,
+            problems,
         )
         return departures
 
@@ -172,6 +218,8 @@ class OnRamp(BatchConsumer):
         super().forget(partitions)
         for partition in partitions:
             self._next.pop(partition, None)
+            if self.queue is not None:
+                self.queue.forget(partition)
             self._held.discard(partition)
 
     def to_commit(self, offsets: Offsets) -> Offsets:

@@ -18,6 +18,7 @@ from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.arrival import Settlement
 from metroline.routing.journeys.summary import summary
 from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.plain import Written as WrittenValues
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
@@ -45,10 +46,18 @@ class Settled(Struct, frozen=True, eq=False):
     """Bytes of its records."""
     at: float
     """Seconds since the epoch, when it was settled."""
+    values: WrittenValues | None = None
+    """The delivered records in the format of their end; None for JSON."""
 
     @property
     def origin(self) -> Origin:
         return self.envelope.origin
+
+    def fresh_values(self) -> WrittenValues:
+        """Return the values of the records that this envelope settled, without those that were settled before."""
+        known = self.values or {}
+        keys = [(segment.generation, record) for segment in self.settlement.fresh for record in segment.ids]
+        return {key: known[key] for key in keys if key in known}
 
 
 class Written(Struct, frozen=True):

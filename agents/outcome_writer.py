@@ -16,7 +16,8 @@ from metroline.routing.journeys.dead_letter_messages import dead_letter_messages
 from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN, is_malformed_message
 from metroline.routing.messages.envelope import Envelope, fitting, pack
 from metroline.routing.messages.plain import PlainMessage, plain_messages
-from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.plain import Written as WrittenValues
+from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
 
@@ -63,17 +64,20 @@ class OutcomeWriter:
         *,
         replayed: Confirmation | None = None,
         is_on_bus: bool,
+        values: WrittenValues | None = None,
     ) -> None:
         """Have a settlement written and counted. The unit of work is held until then.
 
         `replayed` confirms the dead letters that the envelope restarts. `epoch` is that of the table's partition at the
         time of the settlement. If the partition has another owner before the records are counted, that owner settles
         the envelope: `is_on_bus` tells whether it will find it on the topic of the arrivals, or must be sent it.
+        `values` are the delivered records in the format of their end; None for JSON.
         """
         unit.hold()
         size = sum(segment.size() for segment in envelope.segments)
         self.recorder.held += size
-        self._waiting.append(Settled(envelope, settlement, epoch, unit, replayed, is_on_bus, size, self.clock()))
+        at = self.clock()
+        self._waiting.append(Settled(envelope, settlement, epoch, unit, replayed, is_on_bus, size, at, values))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
@@ -115,8 +119,11 @@ class OutcomeWriter:
         entries = {key: (one, block.encode()) for key, (one, block) in blocks.items()}
         confirmations = [one.replayed for one in settled if one.replayed is not None]
         groups: dict[tuple[str, Origin], list[Segment]] = {}
+        values: dict[Origin, dict[tuple[int, RecordId], bytes]] = {}
         for one in settled:
             groups.setdefault((one.envelope.strategy, one.origin), []).extend(one.settlement.fresh)
+            if one.values is not None:
+                values.setdefault(one.origin, {}).update(one.fresh_values())
         plain: dict[tuple[str, str], list[PlainMessage]] = {}
         for (strategy, origin), fresh in groups.items():
             if dead := _dead(fresh):
@@ -129,10 +136,11 @@ class OutcomeWriter:
                     confirmations += await self._write_packed(address, topic, partition, strategy, origin, delivered)
                 else:
                     key = self.ends.ends[end].key
-                    plain.setdefault((address, topic), []).extend(plain_messages(origin, delivered, partition, key))
-        for (address, topic), messages in plain.items():
-            for first in range(0, len(messages), MAX_TOGETHER):
-                confirmations.append(await self._write_plain(address, topic, messages[first : first + MAX_TOGETHER]))
+                    messages = plain_messages(origin, delivered, partition, key, values.get(origin))
+                    plain.setdefault((address, topic), []).extend(messages)
+        for (address, topic), all_of_it in plain.items():
+            for first in range(0, len(all_of_it), MAX_TOGETHER):
+                confirmations.append(await self._write_plain(address, topic, all_of_it[first : first + MAX_TOGETHER]))
         return Written(settled, confirmations, entries)
 
     def _dead_letters(self, strategy: str, origin: Origin, segments: Sequence[Segment]) -> Iterator[PlainMessage]:

@@ -15,6 +15,7 @@ from metroline.agents.arrivals import Arrivals
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.end_topics import EndTopics
 from metroline.agents.delivery.handling import Handle
+from metroline.agents.formats.formatted_ends import FormattedEnds
 from metroline.agents.membership.roles import SERVICE, Role
 from metroline.agents.outcome_recorder import OutcomeRecorder
 from metroline.agents.outcome_writer import OutcomeWriter
@@ -62,12 +63,13 @@ def register(
     chaining: Chaining,
     is_member: Callable[[], Awaitable[bool]],
     ends: EndTopics,
+    formats: FormattedEnds | None,
 ) -> Tables:
     """Register the agents and tables of a role with Faust.
 
     `stop` creates the stop of a service. `chaining` names the agents of this worker to which packs go on in memory.
     `is_member` asks the group's coordinator whether this worker owns its partitions. `ends` are those at which records
-    are delivered. The agent of the rules belongs to every role.
+    are delivered, and `formats` writes them in formats other than JSON. The agent of the rules belongs to every role.
     """
     bus = agent_loop.bus
 
@@ -101,7 +103,7 @@ def register(
                 bus.trains.call_at(service_address(name), one.handle_at_once, one.accepts)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
-    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on", is_member, ends)
+    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on", is_member, ends, formats)
 
 
 def _watched(role: Role, line: Line) -> Iterator[str]:
@@ -124,6 +126,7 @@ def _arrivals(
     are_chained: bool,
     is_member: Callable[[], Awaitable[bool]],
     ends: EndTopics,
+    formats: FormattedEnds | None,
 ) -> Tables:
     def table(name: str, help: str) -> OwnedTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
@@ -135,7 +138,7 @@ def _arrivals(
     journeys, letters = map(RecentEntries, shown)
     recorder = OutcomeRecorder(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock, is_member)
     writer = OutcomeWriter(recorder, ends)
-    arrivals = Arrivals(agent_loop, rules, outcomes, writer)
+    arrivals = Arrivals(agent_loop, rules, outcomes, writer, formats)
     agent_loop.finishing.append(writer.finish)
     if are_chained:
         agent_loop.bus.trains.call_at(ARRIVALS, arrivals.handle_in_memory, arrivals.accepts)

@@ -14,6 +14,10 @@ from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.end_topics import EndTopics
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.unit_of_work import WorkTime
+from metroline.agents.formats.formats import Formats
+from metroline.agents.formats.formatted_ends import FormattedEnds
+from metroline.agents.formats.names import PACKED
+from metroline.agents.formats.source_queue import SourceQueue
 from metroline.agents.kafka.cluster import METADATA_SECONDS
 from metroline.agents.kafka.faust_transport import Transport
 from metroline.agents.kafka.gaps import Gaps
@@ -45,7 +49,7 @@ from metroline.app.provisioning import Provisioning
 from metroline.app.readiness import is_reading
 from metroline.app.settings import Settings
 from metroline.app.views import add_views
-from metroline.routing.addresses import service_address
+from metroline.routing.addresses import ARRIVALS, service_address
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.messages.envelope import is_newer
 from metroline.routing.rules.table import RulesTable
@@ -96,6 +100,7 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None) -> Work
         provisioning=provisioning,
         producer=producer,
         bus=Bus(topics, provisioning.limits, producer, WorkerMetrics(), WorkTime(time.time, settings.pack_seconds)),
+        formats=Formats(settings.registry_access()),
         workers=LiveWorkers(),
         started_at=time.time(),
     )
@@ -184,6 +189,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
             settings.chaining,
             transport.is_member,
             EndTopics(settings.ends(app.line), app.line_topics, TopicAdmin(cluster).partitions),
+            _formatted_ends(app) if role.plays(ARRIVALS) else None,
         ),
         partitions=partitions,
         purge=Purge(cluster, purged_by(role, app.line_topics), app.is_sole_reader) if settings.purges else None,
@@ -242,6 +248,7 @@ def _on_ramp(
     app: LineApp, live_rules: LiveRules, agent_loop: AgentLoop, partitions: PartitionWatch, reading: dict[str, Any]
 ) -> OnRamp:
     settings = app.settings
+    decoder = app.formats.decoder(*settings.format_of_source(app.line))
     return OnRamp(
         app.bus,
         live_rules,
@@ -252,9 +259,22 @@ def _on_ramp(
         epoch=settings.source_epoch,
         tombstones=settings.tombstones(app.line),
         settings=_consumer_settings(settings, SOURCE_FETCH_BYTES, "on-ramp"),
+        queue=None if decoder is None else SourceQueue(decoder),
         is_open=partitions.reaches,
         **reading,
     )
+
+
+def _formatted_ends(app: LineApp) -> FormattedEnds | None:
+    """Return what writes delivered records; None if all of them are JSON."""
+    formats = app.settings.end_formats(app.line)
+    made = {
+        end: app.formats.encoder(chosen, app.line_topics.end(end))
+        for end, chosen in formats.items()
+        if chosen.name != PACKED
+    }
+    encoders = {end: encoder for end, encoder in made.items() if encoder is not None}
+    return FormattedEnds(encoders, lambda: app.bus.limits.message_bytes) if encoders else None
 
 
 def _waiting_rooms(app: LineApp, reading: dict[str, Any]) -> WaitingRooms:

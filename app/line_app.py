@@ -14,6 +14,7 @@ from aiokafka import TopicPartition
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.work_in_hand import WorkInHand
+from metroline.agents.formats.formats import Formats
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.faust_transport import Consumer
 from metroline.agents.kafka.loss_watch import LossWatch
@@ -54,6 +55,7 @@ class WorkerParts:
     provisioning: Provisioning
     producer: KafkaProducer
     bus: Bus
+    formats: Formats
     workers: LiveWorkers
     started_at: float
     """Seconds since the epoch."""
@@ -104,6 +106,7 @@ class LineApp(faust.App):
         self.line_topics = worker.topics
         self.cluster = worker.cluster
         self.bus = worker.bus
+        self.formats = worker.formats
         self.workers = worker.workers
         self._worker = worker
         parts = declare(self)
@@ -145,9 +148,10 @@ class LineApp(faust.App):
             await publish_first(self.bus, self.line.rules_text, time.time)
 
     async def on_shutdown(self) -> None:
-        """Close the producer, once everything that sends has stopped."""
+        """Close the producer, once everything that sends has stopped, and the connections to the schema registry."""
         await super().on_shutdown()
         await self._worker.producer.close()
+        await self.formats.close()
 
     async def grown(self, partitions: int) -> None:
         """Use the partitions that the line's topics have gained, without losing any."""

@@ -38,6 +38,8 @@ def _conditions(app: LineApp) -> Iterator[tuple[str, str | None]]:
             yield name, None if reader.is_joined else NOT_JOINED.format(reader.group)
     yield "broker", _broker_problem(app)
     yield FORMATS, TOO_NEW.format(", ".join(app.stopped.names)) if app.stopped.names else None
+    if app.formats.has_registry:
+        yield "schema_registry", app.formats.problem
 
 
 def _broker_problem(app: LineApp) -> str | None:

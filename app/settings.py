@@ -10,11 +10,13 @@ import socket
 import ssl
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from metroline.agents.formats.names import CHOICES, JSON, PACKED, Choice, EndFormat, is_format
+from metroline.agents.formats.registry import RegistryAccess
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.oauth import OAuthClient, TokenProvider
 from metroline.agents.kafka.tls import ClientCertificate, tls_context
@@ -22,6 +24,7 @@ from metroline.agents.kafka.topic_admin import BROKERS_REPLICATION
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.roles import Role, UnknownRole
 from metroline.agents.services.line import Line
+from metroline.agents.services.line_options import EndOptions
 from metroline.routing.addresses import END
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.journeys.departures import Limits
@@ -34,11 +37,19 @@ if TYPE_CHECKING:
     from faust.types.auth import CredentialsT
     from pydantic_core import ErrorDetails
 
-SECRETS = ("broker_password", "broker_key_password", "broker_oauth_client_secret", "metroline_token")
+SECRETS = (
+    "broker_password",
+    "broker_key_password",
+    "broker_oauth_client_secret",
+    "metroline_token",
+    "schema_registry_password",
+    "schema_registry_token",
+    "schema_registry_key_password",
+)
 """The settings that no message shows. Each can be given by a file, whose path is the setting with `_file`."""
 
-PACKED = "packed"
-"""The format of an end that gets envelopes."""
+URLS = ("BROKER_URL", "SCHEMA_REGISTRY_URL")
+"""The variables in which a password may be by mistake."""
 
 LIMITS = Limits()
 RETRY_POLICY = RetryPolicy()
@@ -70,16 +81,29 @@ class Settings(BaseSettings):
     """Outcome of a source message without a value, which in a compacted topic deletes its key: with `dead` a dead
     letter, with `drop` dropped under the reason `tombstone`, with `deliver` delivered past all stops. It overrides
     `line.toml`."""
+    source_format: str = "json"
+    """Format of the source messages: `json`, or with a schema registry `avro`, `json-schema` or `protobuf`, or a
+    function of your own, `package.module:function`, which takes bytes and returns a record. It overrides
+    `line.toml`."""
     routing_strategy: str = "signpost"
     """Strategy of the journeys that start at this worker's on-ramp: hard_wired, conductor, map_maker or signpost."""
     chaining: Literal["on", "stops", "off"] = "on"
     """With `on`, records go on in memory to the next stop, conductor, map maker or switch and to the arrivals, where
     this worker runs them. With `stops`, the outcome of every record is written to the topic of the arrivals, where
     its journey can be read. With `off`, every hop is a message on the bus."""
-    delivered_format: Literal["plain", "packed"] = "plain"
-    """With `plain`, each delivered record is a Kafka message of its own, with the key, headers and timestamp of its
-    source message. With `packed`, records are delivered in envelopes, which the on-ramp of another line takes apart.
-    It overrides `line.toml`."""
+    delivered_format: str = "plain"
+    """Format of the records at the default end. With `plain`, each is a Kafka message of its own in JSON, with the key,
+    headers and timestamp of its source message. `json` is another name for it. With `avro`, `json-schema`, `protobuf`
+    or `package.module:function`, which takes a record and returns bytes, so is each message, in this format. With
+    `packed`, records are delivered in envelopes, which the on-ramp of another line takes apart. It overrides
+    `line.toml`."""
+    delivered_schema: str = Field("latest", pattern=r"^(latest|source|[0-9]{1,10})$")
+    """Schema of the records at the default end: `latest`, the latest version of the subject `{TOPIC}-value`; `source`,
+    that of each record's source message if the record still fits it, otherwise the latest; or the id of a schema. It
+    overrides `line.toml`."""
+    delivered_message: str = ""
+    """Name of the Protobuf message type of the records at the default end, with its package. Default: the first of the
+    schema. It overrides `line.toml`."""
     end_topics: Literal["named", "delivered"] = "named"
     """With `named`, records are delivered to the topics that `line.toml` names for their ends. With `delivered`, all
     go to `{prefix}.delivered`, in the format of the default end, and nothing is written to topics of others. So a line
@@ -169,6 +193,32 @@ class Settings(BaseSettings):
     topic_replication_factor: int = Field(BROKERS_REPLICATION, ge=BROKERS_REPLICATION, le=32_767)
     """Replication factor of the topics that workers create. `-1` is the brokers' own `default.replication.factor`."""
 
+    schema_registry_url: str = ""
+    """Address of the schema registry, such as `https://registry:8081` or `http://apicurio:8080/apis/ccompat/v7`. Of
+    several, separated by commas, each is asked until one answers."""
+    schema_registry_username: str | None = None
+    """User name of the login at the schema registry. Default: no login."""
+    schema_registry_password: str | None = Field(None, repr=False)
+    """Password of the login at the schema registry."""
+    schema_registry_password_file: Path | None = None
+    """File with the password of the login at the schema registry, in place of `SCHEMA_REGISTRY_PASSWORD`."""
+    schema_registry_token: str | None = Field(None, repr=False)
+    """Token for the schema registry (`Authorization: Bearer`), in place of user name and password."""
+    schema_registry_token_file: Path | None = None
+    """File with the token, in place of `SCHEMA_REGISTRY_TOKEN`."""
+    schema_registry_ca_file: Path | None = None
+    """PEM file with the certificates that the schema registry's certificate is verified against. Default: the
+    system's."""
+    schema_registry_cert_file: Path | None = None
+    """PEM file with the certificate by which this client identifies itself to the schema registry (mutual TLS).
+    Default: none."""
+    schema_registry_key_file: Path | None = None
+    """PEM file with the private key of that certificate. Default: `SCHEMA_REGISTRY_CERT_FILE` holds it, too."""
+    schema_registry_key_password: str | None = Field(None, repr=False)
+    """Password of that private key. Default: the key is not encrypted."""
+    schema_registry_key_password_file: Path | None = None
+    """File with the password of that private key, in place of `SCHEMA_REGISTRY_KEY_PASSWORD`."""
+
     lookup_dir: Path | None = None
     """Folder of the lookups. Default: `metroline/lookups` in the user's data folder (`~/.local/share`)."""
 
@@ -245,6 +295,32 @@ class Settings(BaseSettings):
                 raise ValueError("write kafka://host:port, several with semicolons")
         return url
 
+    @field_validator("source_format")
+    @classmethod
+    def _known_format(cls, name: str) -> str:
+        if not is_format(name):
+            raise ValueError(f"use {CHOICES}")
+        return name
+
+    @field_validator("delivered_format")
+    @classmethod
+    def _known_delivered_format(cls, name: str) -> str:
+        return name if name in ("plain", PACKED) else cls._known_format(name)
+
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _registry_url(cls, url: str) -> str:
+        if "@" in url:
+            raise ValueError(
+                "a user name or a password has no place in it: set SCHEMA_REGISTRY_USERNAME, and "
+                "SCHEMA_REGISTRY_PASSWORD or SCHEMA_REGISTRY_PASSWORD_FILE"
+            )
+        for part in filter(None, url.split(",")):
+            scheme, mark, host = part.strip().partition("://")
+            if not mark or scheme not in ("http", "https") or not host.strip("/"):
+                raise ValueError("write http://host:port or https://host:port, several with commas")
+        return url
+
     @field_validator("topic_replication_factor")
     @classmethod
     def _copies(cls, count: int) -> int:
@@ -285,6 +361,8 @@ class Settings(BaseSettings):
             raise ValueError("BROKER_KEY_FILE needs BROKER_CERT_FILE, the certificate of the key")
         if self.broker_cert_file is not None:
             self._check_certificate()
+        if self.schema_registry_url:
+            self._check_registry()
         if self.broker_heartbeat_interval >= self.broker_session_timeout:
             raise ValueError("BROKER_HEARTBEAT_INTERVAL must be less than BROKER_SESSION_TIMEOUT")
         return self
@@ -299,6 +377,22 @@ class Settings(BaseSettings):
                 )
         elif not (self.broker_username and self.broker_password):
             raise ValueError("BROKER_SECURITY with SASL needs BROKER_USERNAME and BROKER_PASSWORD")
+
+    def _check_registry(self) -> None:
+        """Raise ValueError if the schema registry cannot be reached with these settings."""
+        if self.schema_registry_token and self.schema_registry_username:
+            raise ValueError("SCHEMA_REGISTRY_TOKEN and SCHEMA_REGISTRY_USERNAME are both set: set one of them")
+        if self.schema_registry_password and not self.schema_registry_username:
+            raise ValueError("SCHEMA_REGISTRY_PASSWORD needs SCHEMA_REGISTRY_USERNAME")
+        if self.schema_registry_key_file is not None and self.schema_registry_cert_file is None:
+            raise ValueError("SCHEMA_REGISTRY_KEY_FILE needs SCHEMA_REGISTRY_CERT_FILE, the certificate of the key")
+        try:
+            self.registry_access()
+        except OSError as error:  # its reason is OpenSSL's, which names no file
+            raise ValueError(
+                "SCHEMA_REGISTRY_CA_FILE or SCHEMA_REGISTRY_CERT_FILE cannot be used "
+                f"({getattr(error, 'reason', None) or error.strerror or error})"
+            ) from error
 
     def _check_certificate(self) -> None:
         """Raise ValueError if the client's certificate cannot be used."""
@@ -321,6 +415,28 @@ class Settings(BaseSettings):
         if self.broker_cert_file is None:
             return None
         return ClientCertificate(self.broker_cert_file, self.broker_key_file, self.broker_key_password)
+
+    def registry_access(self) -> RegistryAccess | None:
+        """Return the schema registry with what it needs to let this client in; None if there is none.
+
+        Raise OSError if a file cannot be read or used.
+        """
+        if not self.schema_registry_url:
+            return None
+        certificate, tls = None, None
+        if self.schema_registry_cert_file is not None:
+            certificate = ClientCertificate(
+                self.schema_registry_cert_file, self.schema_registry_key_file, self.schema_registry_key_password
+            )
+        if certificate is not None or self.schema_registry_ca_file is not None:
+            tls = tls_context(self.schema_registry_ca_file, certificate)
+        return RegistryAccess(
+            tuple(part.strip() for part in self.schema_registry_url.split(",") if part.strip()),
+            self.schema_registry_username,
+            self.schema_registry_password,
+            self.schema_registry_token,
+            tls,
+        )
 
     @property
     def purges(self) -> bool:
@@ -346,24 +462,54 @@ class Settings(BaseSettings):
 
     def ends(self, line: Line) -> Ends:
         """Return the ends of a line, and the messages that records become at each of them."""
-        packed, options = self.is_packed(line), line.options.ends
-        default = End(None if packed or END not in options else options[END].key, packed)
+        options, is_named = line.options.ends, self.end_topics == "named"
+        made = {}
+        for name, chosen in self.end_formats(line).items():
+            own = options.get(name if is_named else END)
+            is_packed = chosen.name == PACKED
+            made[name] = End(None if own is None or is_packed else own.key, is_packed)
+        return made
+
+    def end_formats(self, line: Line) -> dict[str, EndFormat]:
+        """Return the format of the records at each end of a line."""
+        default = self._default_format(line.options.ends.get(END, EndOptions()))
         if self.end_topics == "delivered":
             return dict.fromkeys(line.ends, default)
-        return {name: End(end.key, end.format == PACKED) for name, end in options.items()} | {END: default}
+        own = {
+            name: EndFormat(end.format or JSON, end.schema_choice, end.message, f"ends.{name}.format in line.toml")
+            for name, end in line.options.ends.items()
+        }
+        return own | {END: default}
+
+    def _default_format(self, options: EndOptions) -> EndFormat:
+        """Return the format of the default end: by the environment or else by `line.toml`."""
+        given = self.model_fields_set
+        is_own = "delivered_format" in given or options.format is None
+        name = self.delivered_format if is_own else options.format or JSON
+        schema = self._schema_choice if "delivered_schema" in given else options.schema_choice
+        return EndFormat(
+            JSON if name == "plain" else name,
+            schema,
+            self.delivered_message or options.message,
+            "DELIVERED_FORMAT" if is_own else f"ends.{END}.format in line.toml",
+        )
+
+    @property
+    def _schema_choice(self) -> Choice:
+        chosen = self.delivered_schema
+        return cast(Choice, chosen) if chosen in ("latest", "source") else int(chosen)
+
+    def format_of_source(self, line: Line) -> tuple[str, str]:
+        """Return the name of the source's format, and the place where it can be changed."""
+        if "source_format" in self.model_fields_set or line.options.source.format is None:
+            return self.source_format, "SOURCE_FORMAT"
+        return line.options.source.format, "source.format in line.toml"
 
     def tombstones(self, line: Line) -> Tombstones:
         """Return the outcome of tombstones: that of the environment, if it has one, or else that of `line.toml`."""
         if "source_tombstones" in self.model_fields_set:
             return Tombstones(self.source_tombstones)
         return Tombstones(line.options.source.tombstones or self.source_tombstones)
-
-    def is_packed(self, line: Line) -> bool:
-        """Return whether the default end gets envelopes: by the environment or else by `line.toml`."""
-        end = line.options.ends.get(END)
-        if "delivered_format" in self.model_fields_set or end is None or end.format is None:
-            return self.delivered_format == PACKED
-        return end.format == PACKED
 
     def played(self, line: Line) -> Role:
         """Return the role of this worker. Raise `InvalidSettings` if the line does not have it."""
@@ -453,5 +599,5 @@ def _described(error: ErrorDetails) -> str:
     is_named = error["type"] == "value_error" and (repr(value) in problem or f" {value} " in f"{problem} ")
     if not variable:
         return f"settings: {problem}"
-    is_named |= variable.lower() in SECRETS or (variable == "BROKER_URL" and "@" in str(value))
+    is_named |= variable.lower() in SECRETS or (variable in URLS and "@" in str(value))
     return f"{variable}: {problem}" if is_named else f"{variable}: {problem} (it is {value!r})"

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
+from metroline.agents.formats.names import CHOICES, PACKED, REGISTERED, Choice, is_format
 from metroline.routing.addresses import END, SOURCE
 from metroline.routing.errors import InvalidLineOptions
 from metroline.routing.rules.toml_lines import line_of
@@ -22,6 +24,22 @@ FILE = "line.toml"
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 Topic = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+def _known_format(name: str) -> str:
+    if not is_format(name):
+        raise PydanticCustomError("format", f"must be {CHOICES}")
+    return name
+
+
+def _known_end_format(name: str) -> str:
+    if name != PACKED and not is_format(name):
+        raise PydanticCustomError("format", f"must be {PACKED}, {CHOICES}")
+    return name
+
+
+Format = Annotated[str, Field(strict=True), AfterValidator(_known_format)]
+EndFormatName = Annotated[str, Field(strict=True), AfterValidator(_known_end_format)]
 
 EXPLAINED = {
     "missing": "is missing",
@@ -44,7 +62,8 @@ class SourceOptions(_Table):
 
     topic: Topic | None = None
     """The topic that upstream clients write to."""
-    format: Literal["json"] = "json"
+    format: Format | None = None
+    """The format of the messages."""
     tombstones: Literal["dead", "drop", "deliver"] | None = None
     """The outcome of a source message without a value."""
 
@@ -56,8 +75,12 @@ class EndOptions(_Table):
     """The topic to which records are delivered. Only the default end may be without one."""
     key: Annotated[str, Field(strict=True, min_length=1)] | None = None
     """The field of a record that is the key of its message; None for the key of its source message."""
-    format: Literal["json", "packed"] | None = None
-    """With `json`, each record is a message of its own. With `packed`, records are delivered in envelopes."""
+    format: EndFormatName | None = None
+    """With `packed`, records are delivered in envelopes. With any other format, each record is a message of its own."""
+    schema_choice: Annotated[Choice, Field(alias="schema")] = "latest"
+    """The schema of the records, where the format has one."""
+    message: Annotated[str, Field(strict=True, min_length=1)] | None = None
+    """Name of the Protobuf message type of the records."""
 
 
 class LineOptions(_Table):
@@ -113,7 +136,8 @@ def _described(path: tuple[str, ...], error: Any) -> Problem:
     if error["type"] == "extra_forbidden":
         tables: dict[int, type[_Table]] = {1: LineOptions, 2: SourceOptions, 3: EndOptions}
         table = tables[len(path)]
-        what = f"unknown key; there are {', '.join(table.model_fields)}"
+        names = [field.alias or name for name, field in table.model_fields.items()]
+        what = f"unknown key; there are {', '.join(names)}"
     elif error["type"] == "literal_error":
         what = f"must be {error['ctx']['expected']}"
     return path, f"{'.'.join(path)}: {what}"
@@ -139,6 +163,10 @@ def _wrong_combinations(options: LineOptions) -> Iterator[Problem]:
             yield ("ends", name), f"ends.{name}.topic: is missing"
         if end.key is not None and end.format == "packed":
             yield ("ends", name, "key"), f"ends.{name}.key: packed records have no keys: leave out `key` or `format`"
+        for key in ("schema", "message"):
+            if key in end.model_dump(by_alias=True, exclude_unset=True) and end.format not in REGISTERED:
+                what = f"ends.{name}.{key}: only the formats {', '.join(REGISTERED)} have one"
+                yield ("ends", name, key), what
 
 
 def _shared_topics(options: LineOptions) -> Iterator[Problem]:

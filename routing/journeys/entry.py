@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
 
 from metroline.routing.addresses import SOURCE
@@ -38,14 +38,16 @@ def enter(
     partitions: Sequence[int] | None = None,
     metadata: Metadata | None = None,
     tombstones: Tombstones = Tombstones.DEAD,
+    problems: Mapping[int, str] | None = None,
 ) -> None:
     """Add the records of source messages to `departures`; a line that is not a record ends as a dead letter.
 
     `values[i]` is the value of the message at `offsets[i]` of the partition; `now` is in seconds since the epoch.
     If the messages come from several partitions, `partitions[i]` is that of each. `metadata` is that of the messages.
-    A message without a value ends as `tombstones` says.
+    A message without a value ends as `tombstones` says. `problems` is given for messages that were not JSON: each value
+    is then one record, or bytes that could not be read, with the problem by its index.
     """
-    batch = _Batch(strategy, rule_tables, tombstones, metadata)
+    batch = _Batch(strategy, rule_tables, tombstones, metadata, problems)
     each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
     for first in range(0, len(values), each):
         batch.add(offsets[first : first + each], values[first : first + each])
@@ -62,12 +64,18 @@ class _Batch:
     """The records of source messages, each with its id, its line and its next step."""
 
     def __init__(
-        self, strategy: Strategy, rule_tables: RuleTables, tombstones: Tombstones, of_messages: Metadata | None
+        self,
+        strategy: Strategy,
+        rule_tables: RuleTables,
+        tombstones: Tombstones,
+        of_messages: Metadata | None,
+        problems: Mapping[int, str] | None,
     ) -> None:
-        """`of_messages` is the metadata of all messages."""
+        """`of_messages` is the metadata of all messages; `problems` are those that `enter` takes."""
         self.strategy = strategy
         self.reader = strategy.reader(rule_tables, SOURCE)
         self.of_messages = of_messages
+        self.problems = problems
         self.rule_tables = rule_tables
         self.tombstone = ended(tombstones)
         self.ids: list[RecordId] = []
@@ -94,7 +102,7 @@ class _Batch:
 
     def add(self, offsets: Sequence[int], values: Sequence[bytes | None]) -> None:
         """Add source messages. Usually every line is one record, and all lines are read at once."""
-        plain = None if may_hold_packed(values) else read_plain(values, self.reader)
+        plain = None if self._need_a_look(values) else read_plain(values, self.reader)
         if plain is None:
             for offset, value in zip(offsets, values, strict=True):
                 self._add_lines(offset, value)
@@ -105,6 +113,13 @@ class _Batch:
         self.counts += counts
         self.lines += plain.lines
         self.next_steps += self.strategy.begin(self.rule_tables, plain.records, metas)
+
+    def _need_a_look(self, values: Sequence[bytes | None]) -> bool:
+        """Return whether some of the next messages may be envelopes, or could not be read."""
+        if self.problems is None:
+            return may_hold_packed(values)
+        first = len(self.counts)
+        return not self.problems.keys().isdisjoint(range(first, first + len(values)))
 
     def _plain_metas(self, counts: Sequence[int], records: int) -> RuleMetas:
         """Return the metadata that rules read of the records in the next messages."""
@@ -118,7 +133,7 @@ class _Batch:
         if value is None:
             lines: Sequence[SourceLine] = (GONE,)
         else:
-            lines = self._unpack(value) if is_packed(value) else read_message(value)
+            lines = self._lines(value)
         own = self._metadata_in(len(self.counts), len(lines)) if self.reader.meta else None
         metas = rule_metas(own, len(lines), self.reader.meta)
         self.counts.append(len(lines))
@@ -136,6 +151,13 @@ class _Batch:
                 self.lines.append(line.line)
                 meta = None if metas is None else [metas[index]]
                 self.next_steps += self.strategy.begin(self.rule_tables, [line.record], meta)
+
+    def _lines(self, value: bytes) -> Sequence[SourceLine]:
+        """Return the lines of the next message."""
+        if self.problems is None:
+            return self._unpack(value) if is_packed(value) else read_message(value)
+        problem = self.problems.get(len(self.counts))
+        return read_message(value) if problem is None else [SourceLine(value, None, problem)]
 
     def _unpack(self, value: bytes) -> Sequence[SourceLine]:
         """Return the records of an envelope that another line delivered."""

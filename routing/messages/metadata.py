@@ -1,7 +1,7 @@
-"""The metadata that records bring along from their source messages: keys, headers and timestamps.
+"""The metadata that records bring along from their source messages: keys, headers, timestamps and schemas.
 
 In the header of an envelope, text is written as text, and other bytes as base64 in a list of one element. Headers that
-records share are written once, and timestamps as differences. What no record has is not written at all.
+records share are written once, as are schemas, and timestamps as differences. What no record has is not written at all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from msgspec import Struct
 
 from metroline.routing.errors import MetrolineError
-from metroline.routing.messages.header_checks import text
+from metroline.routing.messages.header_checks import text, text_or_none
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """The headers of a source message, in order; a name may come several times, and a value may be null."""
@@ -39,6 +39,8 @@ class Metadata(Struct, frozen=True):
     """The headers of each record's source message; None for a message without headers."""
     timestamps: tuple[int, ...] | None = None
     """Milliseconds since the epoch."""
+    schemas: tuple[str | None, ...] | None = None
+    """The schemas of a schema registry that the messages name, as their format writes them."""
 
     @classmethod
     def of(
@@ -54,12 +56,20 @@ class Metadata(Struct, frozen=True):
 
     def part(self, indexes: Sequence[int]) -> Metadata:
         """Return the metadata of the records at these indexes."""
-        return Metadata(_at(self.keys, indexes), _at(self.headers, indexes), _at(self.timestamps, indexes))
+        return Metadata(
+            _at(self.keys, indexes),
+            _at(self.headers, indexes),
+            _at(self.timestamps, indexes),
+            _at(self.schemas, indexes),
+        )
 
     def repeated(self, counts: Sequence[int]) -> Metadata:
         """Return the metadata with that of each source message repeated for each of its records."""
         return Metadata(
-            _repeated(self.keys, counts), _repeated(self.headers, counts), _repeated(self.timestamps, counts)
+            _repeated(self.keys, counts),
+            _repeated(self.headers, counts),
+            _repeated(self.timestamps, counts),
+            _repeated(self.schemas, counts),
         )
 
     def key_of(self, index: int) -> bytes | None:
@@ -96,6 +106,9 @@ class Metadata(Struct, frozen=True):
             first = self.timestamps[0]
             same = self.timestamps.count(first) == len(self.timestamps)
             encoded["timestamps"] = (first,) if same else (first, *map((-first).__add__, self.timestamps))
+        if self.schemas is not None:
+            names = list(dict.fromkeys(self.schemas))
+            encoded["schemas"] = (names, list(map(names.index, self.schemas)) if len(names) > 1 else ())
         return encoded
 
 
@@ -105,12 +118,14 @@ def decode_metadata(encoded: dict[str, Any], count: int) -> Metadata | None:
     Raise `MetrolineError`, `LookupError`, `TypeError` or `ValueError` if the data is malformed.
     """
     keys, headers, timestamps = encoded.get("keys"), encoded.get("headers"), encoded.get("timestamps")
-    if timestamps is None and keys is None and headers is None:
+    schemas = encoded.get("schemas")
+    if timestamps is None and keys is None and headers is None and schemas is None:
         return None
     return Metadata(
         None if keys is None else _counted(_decode_values(keys), count),
-        None if headers is None else _counted(_decode_all_headers(headers, count), count),
+        None if headers is None else _counted(_decode_shared(headers, count, _decode_headers), count),
         None if timestamps is None else _counted(_decode_timestamps(timestamps, count), count),
+        None if schemas is None else _counted(_decode_shared(schemas, count, text_or_none), count),
     )
 
 
@@ -122,6 +137,7 @@ def joined(parts: Sequence[tuple[Metadata | None, int]]) -> Metadata | None:
         _joined(parts, lambda metadata: metadata.keys, None),
         _joined(parts, lambda metadata: metadata.headers, None),
         _joined(parts, lambda metadata: metadata.timestamps, NO_TIMESTAMP),
+        _joined(parts, lambda metadata: metadata.schemas, None),
     )
 
 
@@ -189,15 +205,16 @@ def _encode_headers(headers: Headers | None) -> Sequence[tuple[str, str | tuple[
     return None if headers is None else [(name, _encode_value(value)) for name, value in headers]
 
 
-def _decode_all_headers(encoded: Sequence[Sequence[Any]], count: int) -> tuple[Headers | None, ...]:
+def _decode_shared(encoded: Sequence[Sequence[Any]], count: int, decode: Callable[[Any], Value]) -> tuple[Value, ...]:
+    """Return the value of each record, from distinct values and their places."""
     distinct, places = encoded
-    headers = list(map(_decode_headers, distinct))
+    values = list(map(decode, distinct))
     if not places:
-        [only] = headers
+        [only] = values
         return (only,) * count
     if set(map(type, places)) != {int} or min(places) < 0:
-        raise MetrolineError("a segment has headers at no place")
-    return tuple([headers[place] for place in places])
+        raise MetrolineError("a segment has headers or schemas at no place")
+    return tuple([values[place] for place in places])
 
 
 def _decode_headers(encoded: Any) -> Headers | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from metroline.routing.messages.metadata import NO_TIMESTAMP, Headers, Metadata
-from metroline.routing.messages.record_ids import Origin, id_text
+from metroline.routing.messages.record_ids import Origin, RecordId, id_text
 from metroline.routing.messages.segment import Segment
 from metroline.routing.records.field_reader import FieldReader
 
@@ -24,6 +24,9 @@ BY_KEY = -1
 """The partition of a message whose key decides to which partition it goes."""
 
 NOTHING = Metadata()
+
+Written = Mapping[tuple[int, RecordId], bytes]
+"""The values of delivered records in the format of their end, by generation and id."""
 
 
 class PlainMessage(NamedTuple):
@@ -39,20 +42,25 @@ class PlainMessage(NamedTuple):
 
 
 def plain_messages(
-    origin: Origin, segments: Iterable[Segment], partition: int, key: str | None = None
+    origin: Origin, segments: Iterable[Segment], partition: int, key: str | None = None, written: Written | None = None
 ) -> Iterator[PlainMessage]:
     """Yield a message for each record, with headers and timestamp of its source message and with its id.
 
     Its key is the value of the field `key` or, if that is None, the key of its source message. A record with a key
-    goes to the partition that the key decides, and any other to `partition`.
+    goes to the partition that the key decides, and any other to `partition`. The values are `written`; None for JSON.
+    Tombstones have none.
     """
     for segment in segments:
         metadata = segment.metadata or NOTHING
         keys = metadata.keys if key is None else record_keys(segment, key)
         timestamps = metadata.timestamps or repeat(NO_TIMESTAMP)
         all_headers = metadata.headers or repeat(None)
+        lines: Iterable[bytes] = segment.lines
+        if written is not None:
+            of_each = zip(segment.ids, segment.lines, strict=True)
+            lines = [written.get((segment.generation, record), line) for record, line in of_each]
         for record, line, own_key, at, headers in zip(
-            segment.ids, segment.lines, keys or repeat(None), timestamps, all_headers, strict=False
+            segment.ids, lines, keys or repeat(None), timestamps, all_headers, strict=False
         ):
             own_id = (ID_HEADER, id_text(origin, record))
             yield PlainMessage(

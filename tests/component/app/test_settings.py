@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from metroline.agents.formats.names import EndFormat
 from metroline.agents.services.line import Line
 from metroline.app.settings import SECRETS, InvalidSettings, Settings
 from metroline.routing.journeys.ends import End
@@ -232,14 +233,14 @@ def test_the_environment_overrides_what_line_toml_says(monkeypatch: pytest.Monke
     line = line_with(tmp_path, LINE_TOML)
     settings = Settings.read()
     assert settings.topics(line).source == "orders.in"
-    assert (settings.tombstones(line), settings.is_packed(line)) == ("drop", True)
+    assert (settings.tombstones(line), settings.end_formats(line)["end"].name) == ("drop", "packed")
 
     monkeypatch.setenv("SOURCE", "theirs")
     monkeypatch.setenv("SOURCE_TOMBSTONES", "dead")
     monkeypatch.setenv("DELIVERED_FORMAT", "plain")
     settings = Settings.read()
     assert settings.topics(line).source == "theirs"
-    assert (settings.tombstones(line), settings.is_packed(line)) == ("dead", False)
+    assert (settings.tombstones(line), settings.end_formats(line)["end"].name) == ("dead", "json")
 
 
 ENDS_TOML = """
@@ -271,6 +272,36 @@ def test_ends_have_their_topics_unless_all_is_delivered_to_the_lines_own(
     assert settings.ends(line) == {"end": End("order"), "shipped": End("order")}
     monkeypatch.setenv("DELIVERED_FORMAT", "packed")
     assert Settings.read().ends(line) == {"end": End(is_packed=True), "shipped": End(is_packed=True)}
+
+
+def test_each_end_has_its_format_and_the_environment_overrides_that_of_the_default_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = """
+[source]
+format = "avro"
+
+[ends.end]
+format = "protobuf"
+message = "shop.Order"
+
+[ends.shipped]
+topic = "orders.shipped"
+format = "avro"
+schema = 7
+"""
+    line = line_with(tmp_path, text)
+    shipped = EndFormat("avro", 7, None, "ends.shipped.format in line.toml")
+    of_end = EndFormat("protobuf", "latest", "shop.Order", "ends.end.format in line.toml")
+    assert Settings.read().end_formats(line) == {"shipped": shipped, "end": of_end}
+    assert Settings.read().format_of_source(line) == ("avro", "source.format in line.toml")
+
+    monkeypatch.setenv("SOURCE_FORMAT", "json")
+    monkeypatch.setenv("DELIVERED_FORMAT", "json-schema")
+    monkeypatch.setenv("DELIVERED_SCHEMA", "source")
+    of_end = EndFormat("json-schema", "source", "shop.Order", "DELIVERED_FORMAT")
+    assert Settings.read().end_formats(line) == {"shipped": shipped, "end": of_end}
+    assert Settings.read().format_of_source(line) == ("json", "SOURCE_FORMAT")
 
 
 @pytest.mark.parametrize("topic", ["orders.in", "mine.conductor", "mine.delivered"])

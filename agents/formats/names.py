@@ -1,0 +1,38 @@
+"""The names of formats, as settings and `line.toml` write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+JSON = "json"
+
+PACKED = "packed"
+"""The format of an end that gets envelopes."""
+
+REGISTERED = ("avro", "json-schema", "protobuf")
+"""The formats with a schema registry. Each is also the name of the extra that installs its libraries."""
+
+OWN_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+CHOICES = f"{', '.join((JSON, *REGISTERED))} or package.module:function"
+"""What a message may say that there is."""
+
+Choice = int | Literal["latest", "source"]
+"""The schema of delivered records: an id, the subject's latest version, or that of each record's source message."""
+
+
+class EndFormat(NamedTuple):
+    """The format of the records at an end."""
+
+    name: str = JSON
+    schema: Choice = "latest"
+    message: str | None = None
+    """Name of the Protobuf message type; None for the first one of the schema."""
+    setting: str = "DELIVERED_FORMAT"
+    """The place where it can be changed."""
+
+
+def is_format(name: str) -> bool:
+    """Return whether there is a format of single messages with this name, or it has the form of a function's."""
+    return name == JSON or name in REGISTERED or OWN_FUNCTION.fullmatch(name) is not None
