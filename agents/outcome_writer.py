@@ -126,9 +126,6 @@ class OutcomeWriter:
                 values.setdefault(one.origin, {}).update(one.fresh_values())
         plain: dict[tuple[str, str], list[PlainMessage]] = {}
         for (strategy, origin), fresh in groups.items():
-            if dead := _dead(fresh):
-                letters = self._dead_letters(strategy, origin, dead)
-                plain.setdefault((DEAD_LETTERS, self.bus.topics.dead_letters), []).extend(letters)
             for end, delivered in _by_end(fresh).items():
                 address, topic = end_address(end), self.ends.topic(end)
                 partition = await self.ends.partition(end, origin.partition)
@@ -138,6 +135,9 @@ class OutcomeWriter:
                     key = self.ends.ends[end].key
                     messages = plain_messages(origin, delivered, partition, key, values.get(origin))
                     plain.setdefault((address, topic), []).extend(messages)
+            if dead := _dead(fresh):
+                letters = self._dead_letters(strategy, origin, dead)
+                plain.setdefault((DEAD_LETTERS, self.bus.topics.dead_letters), []).extend(letters)
         for (address, topic), all_of_it in plain.items():
             for first in range(0, len(all_of_it), MAX_TOGETHER):
                 confirmations.append(await self._write_plain(address, topic, all_of_it[first : first + MAX_TOGETHER]))

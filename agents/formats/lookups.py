@@ -120,11 +120,12 @@ class SchemaLookups:
             is_new = key not in self._tasks
             if is_new:
                 self._tasks[key] = asyncio.create_task(self._ask(key))
+            task = self._tasks[key]
             if known is None or isinstance(known.answer, Exception):
                 if is_new:
-                    await asyncio.wait({self._tasks[key]}, timeout=PATIENCE_SECONDS)
-                known = self._known.get(key)
-                if known is None or self._clock() >= known.until:
+                    await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+                known = self._known.get(key) if task.done() else None
+                if known is None:
                     raise SchemaPending(self.health.problem or "no answer yet")
         if isinstance(known.answer, Exception):
             raise known.answer

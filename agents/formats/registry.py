@@ -7,6 +7,7 @@ client of confluent-kafka needs five more packages, and repeats requests by rule
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -166,9 +167,11 @@ class SchemaRegistry:
         access, headers = self.access, {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
         if access.token is not None:
             headers["Authorization"] = f"Bearer {access.token}"
+        elif access.username is not None:
+            login = f"{access.username}:{access.password or ''}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
         return aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
             headers=headers,
-            auth=aiohttp.BasicAuth(access.username, access.password or "") if access.username is not None else None,
             connector=aiohttp.TCPConnector(ssl=access.tls if access.tls is not None else True),
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from metroline.agents.formats.names import CHOICES, PACKED, REGISTERED, Choice, is_format
@@ -36,6 +36,12 @@ def _known_end_format(name: str) -> str:
     if name != PACKED and not is_format(name):
         raise PydanticCustomError("format", f"must be {PACKED}, {CHOICES}")
     return name
+
+
+def _known_schema(choice: Any) -> Any:
+    if choice not in ("latest", "source") and (type(choice) is not int or choice < 0):
+        raise PydanticCustomError("schema", "must be latest, source or the id of a schema")
+    return choice
 
 
 Format = Annotated[str, Field(strict=True), AfterValidator(_known_format)]
@@ -77,7 +83,7 @@ class EndOptions(_Table):
     """The field of a record that is the key of its message; None for the key of its source message."""
     format: EndFormatName | None = None
     """With `packed`, records are delivered in envelopes. With any other format, each record is a message of its own."""
-    schema_choice: Annotated[Choice, Field(alias="schema")] = "latest"
+    schema_choice: Annotated[Choice, Field(alias="schema"), PlainValidator(_known_schema)] = "latest"
     """The schema of the records, where the format has one."""
     message: Annotated[str, Field(strict=True, min_length=1)] | None = None
     """Name of the Protobuf message type of the records."""

@@ -10,6 +10,7 @@ import orjson
 
 from metroline.agents.arrivals import Arrivals
 from metroline.agents.delivery.end_topics import EndTopics
+from metroline.agents.formats.formatted_ends import FormattedEnds
 from metroline.agents.outcome_recorder import OutcomeRecorder
 from metroline.agents.outcome_writer import OutcomeWriter
 from metroline.agents.tables.latest import RecentEntries
@@ -47,10 +48,11 @@ class Desk:
     """The coordinator's answer to the question whether the worker owns its partitions."""
 
     @classmethod
-    def on(cls, bench: Bench, ends: Ends | None = None) -> Desk:
+    def on(cls, bench: Bench, ends: Ends | None = None, formats: FormattedEnds | None = None) -> Desk:
         """Return arrivals that deliver at these ends; by default at one that is packed."""
         outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
-        return cls._of(bench, outcomes, RecentEntries(journeys), RecentEntries(letters), ends or PACKED_END)
+        shown = RecentEntries(journeys), RecentEntries(letters)
+        return cls._of(bench, outcomes, *shown, ends or PACKED_END, formats)
 
     def restarted(self) -> Desk:
         """Return new arrivals with the same tables and an empty memory."""
@@ -59,7 +61,13 @@ class Desk:
 
     @classmethod
     def _of(
-        cls, bench: Bench, outcomes: OwnedTable, journeys: RecentEntries, letters: RecentEntries, ends: Ends
+        cls,
+        bench: Bench,
+        outcomes: OwnedTable,
+        journeys: RecentEntries,
+        letters: RecentEntries,
+        ends: Ends,
+        formats: FormattedEnds | None = None,
     ) -> Desk:
         loop = bench.agent_loop
         desk = cls(bench, outcomes, journeys, letters)
@@ -69,7 +77,7 @@ class Desk:
 
         recorder = OutcomeRecorder(loop.bus, outcomes, journeys, letters, loop.clock, is_member)
         writer = OutcomeWriter(recorder, EndTopics(ends, bench.topics, desk.count))
-        desk.arrivals = Arrivals(loop, bench.rule_tables, outcomes, writer)
+        desk.arrivals = Arrivals(loop, bench.rule_tables, outcomes, writer, formats)
         return desk
 
     async def count(self, topics: Collection[str]) -> dict[str, int]:

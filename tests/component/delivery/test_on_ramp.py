@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import pytest
@@ -9,6 +10,8 @@ from aiokafka import TopicPartition
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
 from metroline.agents.delivery.admission import Admission
+from metroline.agents.formats.codec import Decoded, Decoder, SchemaPending
+from metroline.agents.formats.source_queue import SourceQueue
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_thread import MAX_MESSAGES
 from metroline.agents.on_ramp import EMPTIED_BYTES, OnRamp, SourceRenewed
@@ -25,11 +28,20 @@ class FakeConsumer:
 
     wanted = 0
 
+    def __init__(self) -> None:
+        self.paused: set[TopicPartition] = set()
+
     def want(self) -> None:
         self.wanted += 1
 
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        self.paused.update(partitions)
 
-def on_ramp(bench: Bench) -> OnRamp:
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        self.paused.difference_update(partitions)
+
+
+def on_ramp(bench: Bench, decoder: Decoder | None = None) -> OnRamp:
     admission = Admission(bench.agent_loop.work, lambda: 0.0)
     cluster: Any = None
     made = OnRamp(
@@ -42,6 +54,7 @@ def on_ramp(bench: Bench) -> OnRamp:
         epoch=0,
         tombstones=Tombstones.DEAD,
         settings={},
+        queue=None if decoder is None else SourceQueue(decoder),
     )
     made.consumer = cast(GroupConsumer, FakeConsumer())
     return made
@@ -137,3 +150,69 @@ async def test_more_is_fetched_while_a_look_is_handled_only_if_the_source_holds_
 
     ramp.looked({at(0): messages(bench, 0, 2, *[b"{}"] * MAX_MESSAGES)})
     assert cast(FakeConsumer, ramp.consumer).wanted == 2, "a look that is full leaves something, however small it is"
+
+
+class Numbers:
+    """Reads messages that hold a number; those of a schema that is not known yet begin with `?`."""
+
+    is_away = True
+
+    async def decode(self, values: Sequence[bytes | None]) -> Decoded:
+        if self.is_away and any(value is not None and value.startswith(b"?") for value in values):
+            raise SchemaPending("away")
+        problems = {place: "no number" for place, value in enumerate(values) if value == b"x"}
+        read = [value if value in (None, b"x") else b'{"size":%s}' % value.lstrip(b"?") for value in values if value]
+        return Decoded(read, problems, ("7",) * len(values))
+
+
+async def test_messages_in_another_format_are_read_and_those_that_cannot_be_are_dead_letters(bench: Bench) -> None:
+    ramp = on_ramp(bench, Numbers())
+    fetched = {at(0): messages(bench, 0, 5, b"1", b"x"), at(1): messages(bench, 1, 9, b"20")}
+
+    assert await handled(ramp, fetched) == {0: 7, 1: 10}
+
+    assert [one.records for one in bench.producer.to("test.service.a")] == [[{"size": 1}], [{"size": 20}]]
+    [segment] = segments_of(bench.producer.to("test.service.a")[1:])
+    assert segment.metadata is not None
+    assert segment.metadata.schemas == ("7",)
+    [malformed] = bench.producer.to("test.arrivals")
+    assert malformed.records == [{"raw": {"size": 1, "text": "x"}}]
+    [dead] = segments_of([malformed])
+    assert dead.outcome is not None
+    assert dead.outcome.reason == "malformed_record: no number"
+
+
+async def test_a_partition_waits_for_a_schema_in_order_and_the_others_do_not(bench: Bench) -> None:
+    decoder = Numbers()
+    ramp = on_ramp(bench, decoder)
+    consumer = cast(FakeConsumer, ramp.consumer)
+    first = {at(0): messages(bench, 0, 5, b"1", b"?2"), at(1): messages(bench, 1, 9, b"3")}
+
+    assert await handled(ramp, first) == {1: 10}
+    assert consumer.paused == {at(0)}
+    assert ramp.is_held_back(at(0))
+    assert not ramp.is_held_back(at(1))
+    assert ramp.held_back() == {}, "not yet"
+    assert await handled(ramp, {at(0): messages(bench, 0, 7, b"4")}) == {}, "one that was fetched before"
+
+    decoder.is_away = False
+    bench.now += 1
+    again = ramp.held_back()
+    assert again == {at(0): []}
+    ramp.looked(again)
+    assert await handled(ramp, again) == {0: 8}
+
+    assert consumer.paused == set()
+    sent = [one for one in bench.producer.to("test.service.a") if one.partition == 0]
+    assert [record for one in sent for record in one.records] == [{"size": 1}, {"size": 2}, {"size": 4}]
+
+
+async def test_messages_that_wait_are_forgotten_with_their_partition(bench: Bench) -> None:
+    ramp = on_ramp(bench, Numbers())
+    await handled(ramp, {at(0): messages(bench, 0, 5, b"?1")})
+
+    ramp.forget({at(0)})
+    bench.now += 1
+
+    assert ramp.held_back() == {}
+    assert not ramp.is_held_back(at(0))
