@@ -59,7 +59,7 @@ class Cause(StrEnum):
     BAD_RETURN = "bad_return"
     """The service returned neither a dict nor `Drop` nor `Retry`."""
     NOT_ENCODABLE = "not_encodable"
-    """The service returned a record that cannot be encoded as JSON."""
+    """The service returned a record that cannot be encoded as JSON, or it does not fit the format of its end."""
     RETRIES_EXHAUSTED = "retries_exhausted"
     """The service returned `Retry` and no attempt is left."""
     TIMEOUT = "timeout"
@@ -67,7 +67,8 @@ class Cause(StrEnum):
     EXPIRED = "expired"
     """The journey took longer than `max_age`."""
     MALFORMED_RECORD = "malformed_record"
-    """A line of a source message is not a JSON object, or is one that Python cannot read and write unchanged."""
+    """A line of a source message is not a JSON object, or is one that Python cannot read and write unchanged, or the
+    message is not in the format of the source."""
     MALFORMED_ENVELOPE = "malformed_envelope"
     """A message on an inner topic is not an envelope."""
     TOO_LARGE = "too_large"

@@ -42,7 +42,7 @@ class Messages(Protocol):
 
 
 class RegistryHealth:
-    """What messages wait for, for the log and for `/health/ready`."""
+    """The problems for which messages wait, for the log and for `/health/ready`."""
 
     def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._address = address

@@ -53,6 +53,7 @@ def worker_environment(variant: Variant, plan: Plan, topics: Topics, more: Mappi
         "BROKER_URL": plan.broker_url,
         "ACKNOWLEDGED_MESSAGES": "keep",  # the evidence of what became of each record is read from the topics
         "LOG_LEVEL": "warning",
+        "SOURCE_FORMAT": "json",
         "END_TOPICS": "delivered",  # a comparison writes to no topics but its own
         "DELIVERED_FORMAT": "packed",  # plain messages have the timestamp of their source message
         **more,

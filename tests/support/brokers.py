@@ -82,7 +82,7 @@ def running_kafka(
 
 def kafka_jars() -> Path:
     """Return the folder of Kafka's jars, which Maven fetches once for each version of the pom."""
-    _need_java()
+    need_java()
     pom = HERE / "kafka" / "pom.xml"
     JARS.mkdir(exist_ok=True)
     with (JARS / "lock").open("w") as lock:
@@ -106,7 +106,8 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _need_java() -> None:
+def need_java() -> None:
+    """Skip a test, or fail it under CI=true, if there is no Java that can run Kafka."""
     if shutil.which("java") is None:
         unavailable("Java is not installed; Kafka needs 17 or newer")
     version = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False)

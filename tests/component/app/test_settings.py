@@ -30,6 +30,11 @@ WRONG = {
     "BROKER_PASSWORD_FILE": ["/no/such/file"],
     "BROKER_KEY_PASSWORD_FILE": ["/no/such/file"],
     "METROLINE_TOKEN_FILE": ["/no/such/file"],
+    "SOURCE_FORMAT": ["xml", "Avro", "plain", "packed", "module.function", "a:b:c"],
+    "DELIVERED_FORMAT": ["xml", "module.function"],
+    "DELIVERED_SCHEMA": ["newest", "-1", "1.5"],
+    "SCHEMA_REGISTRY_URL": ["registry:8081", "ftp://registry", "http:///"],
+    "SCHEMA_REGISTRY_PASSWORD_FILE": ["/no/such/file"],
     "BROKER_SESSION_TIMEOUT": ["0", "x", "inf"],
     "BROKER_REBALANCE_TIMEOUT": ["-1", "inf"],
     "BROKER_HEARTBEAT_INTERVAL": ["x", "inf"],
@@ -302,6 +307,8 @@ schema = 7
     of_end = EndFormat("json-schema", "source", "shop.Order", "DELIVERED_FORMAT")
     assert Settings.read().end_formats(line) == {"shipped": shipped, "end": of_end}
     assert Settings.read().format_of_source(line) == ("json", "SOURCE_FORMAT")
+    monkeypatch.setenv("DELIVERED_SCHEMA", "17")
+    assert Settings.read().end_formats(line)["end"].schema == 17
 
 
 @pytest.mark.parametrize("topic", ["orders.in", "mine.conductor", "mine.delivered"])
@@ -318,3 +325,55 @@ def test_an_end_cannot_have_a_topic_that_the_line_uses_itself(
     assert str(refused.value) == (
         f"line.toml: the line itself uses the topic {topic} of the end 'shipped': give it another one"
     )
+
+
+REGISTRY = {"SCHEMA_REGISTRY_URL": "https://one:8081, https://two:8081/path"}
+
+
+def read_with(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in (REGISTRY | variables).items():
+        monkeypatch.setenv(name, value)
+    return Settings.read()
+
+
+def test_the_schema_registry_has_several_addresses_and_a_login_from_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("s3cret\n")
+    settings = read_with(
+        monkeypatch, SCHEMA_REGISTRY_USERNAME="me", SCHEMA_REGISTRY_PASSWORD_FILE=str(tmp_path / "secret")
+    )
+    access = settings.registry_access()
+
+    assert access is not None
+    assert access.urls == ("https://one:8081", "https://two:8081/path")
+    assert (access.username, access.password) == ("me", "s3cret")
+    assert "s3cret" not in repr(access) + repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"SCHEMA_REGISTRY_TOKEN": "t", "SCHEMA_REGISTRY_USERNAME": "me"}, "are both set"),
+        ({"SCHEMA_REGISTRY_PASSWORD": "p"}, "SCHEMA_REGISTRY_PASSWORD needs SCHEMA_REGISTRY_USERNAME"),
+        ({"SCHEMA_REGISTRY_KEY_FILE": "k"}, "SCHEMA_REGISTRY_KEY_FILE needs SCHEMA_REGISTRY_CERT_FILE"),
+        (
+            {"SCHEMA_REGISTRY_CA_FILE": "/no/such"},
+            "SCHEMA_REGISTRY_CA_FILE or SCHEMA_REGISTRY_CERT_FILE cannot be used",
+        ),
+    ],
+)
+def test_a_login_at_the_schema_registry_that_cannot_work_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    with pytest.raises(InvalidSettings, match=told):
+        read_with(monkeypatch, **variables)
+
+
+def test_a_password_in_the_address_of_the_schema_registry_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(InvalidSettings, match="a password has no place in it: set SCHEMA_REGISTRY_USERNAME") as refused:
+        read_with(monkeypatch, SCHEMA_REGISTRY_URL="http://me:s3cret@registry:8081")
+
+    assert "s3cret" not in str(refused.value)

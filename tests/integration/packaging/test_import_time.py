@@ -14,6 +14,7 @@ import pytest
 HEAVY = {
     *("faust", "mode", "aiokafka", "confluent_kafka", "aiohttp"),
     *("pydantic", "pydantic_settings", "cel", "lmdb", "msgspec", "rich"),
+    *("fastavro", "jsonschema_rs", "google", "grpc_tools"),
 }
 SAYS_WHAT_IT_LOADED = "import atexit, json, sys; atexit.register(lambda: print(json.dumps(list(sys.modules))))\n"
 LOOSE_SECONDS = 20.0
@@ -56,3 +57,9 @@ def test_a_check_loads_no_client_of_kafka(tmp_path: Path) -> None:
     (tmp_path / "routes.toml").write_text('[[rules]]\nafter = "source"\ndrop = "all"\n')
 
     assert loaded(command("check", str(tmp_path / "routes.toml"))) & {"faust", "aiokafka", "confluent_kafka"} == set()
+
+
+def test_the_libraries_of_formats_are_loaded_only_when_a_format_is_used() -> None:
+    code = "from metroline.app import factory\nfrom metroline.agents.formats.formats import Formats\nFormats(None)"
+
+    assert loaded(code) & {"fastavro", "jsonschema_rs", "google", "grpc_tools"} == set()

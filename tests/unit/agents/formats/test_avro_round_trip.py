@@ -30,6 +30,13 @@ LOGICAL = (
     {"type": "string", "logicalType": "uuid"},
     {"type": "long", "logicalType": "nobody-knows-it"},
 )
+FIXED: tuple[tuple[int, dict[str, Any]], ...] = (
+    (3, {}),
+    (16, {"logicalType": "uuid"}),
+    (6, {"logicalType": "decimal", "precision": 9, "scale": 2}),
+)
+"""The sizes of fixed types, with their logical types."""
+
 NAMES = st.text(string.ascii_letters, min_size=1, max_size=3)
 TEXT = st.text('aé€😀"\\\n 1', max_size=8)
 
@@ -53,9 +60,7 @@ def schemas(draw: st.DrawFn) -> Any:
             named.append({"type": "enum", "name": name(), "symbols": ["A", "B", "C"]})
             return named[-1]
         if kind == "fixed":
-            decimal = {"logicalType": "decimal", "precision": 9, "scale": 2}
-            kinds: list[tuple[int, dict[str, Any]]] = [(3, {}), (16, {"logicalType": "uuid"}), (6, decimal)]
-            size, logical = draw(st.sampled_from(kinds))
+            size, logical = draw(st.sampled_from(FIXED))
             named.append({"type": "fixed", "name": name(), "size": size, **logical})
             return named[-1]
         return draw(st.sampled_from(PRIMITIVES))
