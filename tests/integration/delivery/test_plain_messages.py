@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import orjson
 import pytest
@@ -52,8 +53,17 @@ def consoled(bootstrap: str, topic: str, count: int) -> list[list[str]]:
     return [line.split("\t") for line in done.stdout.splitlines() if line.startswith("CreateTime:")]
 
 
+def converted(bootstrap: str, topic: str, count: int) -> list[str]:
+    """Return the records of a topic as Kafka Connect's JsonConverter reads them."""
+    program = Path(__file__).parents[2] / "support" / "kafka" / "ReadWithJsonConverter.java"
+    command = [*JAVA, "-cp", f"{kafka_jars()}/*", str(program), bootstrap, topic, str(count), "60"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return [line.partition("\t")[2] for line in done.stdout.splitlines() if line.startswith("record\t")]
+
+
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
-async def test_kafkas_console_consumer_shows_key_headers_timestamp_and_value(depot: Depot) -> None:
+async def test_kafkas_own_console_consumer_and_connects_json_converter_read_what_is_delivered(depot: Depot) -> None:
     await push_keyed(depot, 41, None)
     depot.start(CHAINING="on", SOURCE_TOMBSTONES="deliver")
     await depot.settled(42)
@@ -74,6 +84,10 @@ async def test_kafkas_console_consumer_shows_key_headers_timestamp_and_value(dep
         partitions[key] = partition
     assert len(set(partitions.values())) > 1
     assert "key-41" in partitions, "the tombstone is delivered with its key"
+    read = await asyncio.to_thread(converted, depot.broker.bootstrap, depot.topics.delivered, len(rows))
+    light = [n for n in range(1, 41, 2) if n % 5]
+    heavy = [f"{{heavy=true, lifted=true, n={n}, shelved=true}}" for n in range(0, 41, 2)]
+    assert sorted(read) == sorted(["null", *heavy, *[f"{{heavy=false, n={n}, shelved=true}}" for n in light]])
 
 
 async def test_a_packed_end_is_taken_apart_by_the_line_that_reads_it_and_nothing_of_it_is_lost(depot: Depot) -> None:
