@@ -157,6 +157,9 @@ class SchemaLookups:
             return False
         except NotRegistered as error:
             self._remember(key, _Known(error, self._clock() + MISSING_SECONDS))
+        except Exception as error:  # noqa: BLE001 - whatever the answer was, the messages wait, and somebody is told
+            self.health.is_away(f"{type(error).__name__}: {error}")
+            return False
         else:
             self._remember(key, await self._compiled(key, schema))
         self.health.answered()

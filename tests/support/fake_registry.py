@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,10 +31,11 @@ class FakeRegistry:
     status: int = 200
     """Any other is the answer to every question."""
     hangs: bool = False
+    tls: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://{HOST}:{self.port}"
 
     @property
     def access(self) -> RegistryAccess:
@@ -81,7 +83,7 @@ class FakeRegistry:
         app.router.add_get("/{path:.*}", self.answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, HOST, self.port).start()
+        await web.TCPSite(runner, HOST, self.port, ssl_context=self.tls).start()
         try:
             yield self
         finally:

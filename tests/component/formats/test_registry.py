@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +18,10 @@ from metroline.agents.formats.codec import Encoder, InvalidSchema, NotWritable, 
 from metroline.agents.formats.formats import Formats, UnusableFormat
 from metroline.agents.formats.names import EndFormat, is_format
 from metroline.agents.formats.registry import NotRegistered, RegistryAway, SchemaRegistry
+from metroline.app.local.ports import HOST
+from metroline.app.settings import Settings
 from tests.support.bench import until
+from tests.support.brokers import run, unavailable
 from tests.support.fake_registry import FakeRegistry
 
 ORDER = {"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}]}
@@ -134,6 +140,46 @@ async def test_another_node_is_asked_and_the_login_is_sent(registry: FakeRegistr
         assert registry.headers[-1]["Authorization"] == sent
         assert "secret" not in repr(access)
         assert "t0ken" not in repr(access)
+
+
+def certified(folder: Path, name: str) -> Path:
+    """Return a file with a certificate for this machine and its key, signed by itself."""
+    if shutil.which("openssl") is None:
+        unavailable("openssl is not installed; it makes certificates")
+    file = folder / f"{name}.pem"
+    words = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}".split()
+    run(["openssl", *words, "-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(file), "-out", f"{file}.crt"])
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+async def test_the_registry_and_this_client_identify_themselves_by_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = certified(tmp_path, "registry"), certified(tmp_path, "worker")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client)
+    context.load_cert_chain(server)
+    context.verify_mode = ssl.CERT_REQUIRED
+    fake = FakeRegistry(tls=context)
+    fake.add(7, ORDER)
+
+    async def asked(**variables: str) -> str:
+        for name, value in {"SCHEMA_REGISTRY_URL": fake.url, **variables}.items():
+            monkeypatch.setenv(name, value)
+        access = Settings.read().registry_access()
+        assert access is not None
+        registry = SchemaRegistry(access)
+        try:
+            return (await registry.by_id(7)).type
+        except RegistryAway as error:
+            return str(error)
+        finally:
+            await registry.close()
+
+    async with fake.running():
+        assert "certificate verify failed" in await asked()
+        assert await asked(SCHEMA_REGISTRY_CA_FILE=str(server)) != "AVRO", "it asks for a certificate"
+        assert await asked(SCHEMA_REGISTRY_CERT_FILE=str(client)) == "AVRO"
 
 
 async def test_a_schema_comes_with_all_that_it_refers_to(registry: FakeRegistry) -> None:

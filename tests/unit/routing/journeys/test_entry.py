@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 import pytest
 
@@ -28,11 +30,12 @@ def entered(
     tables: RuleTables = RuleTables(TO_A, TO_A),  # noqa: B008  # a frozen value
     metadata: Metadata | None = None,
     tombstones: Tombstones = Tombstones.DEAD,
+    problems: Mapping[int, str] | None = None,
 ) -> dict[str, list[Segment]]:
     """Return the segments that leave the on-ramp, by address; the offsets of the messages count from `first`."""
     departures = Departures(strategy, Origin("source", 0))
     offsets = range(first, first + len(values))
-    enter(departures, offsets, values, STRATEGIES[strategy], tables, now=5.0, metadata=metadata, tombstones=tombstones)
+    enter(departures, offsets, values, STRATEGIES[strategy], tables, 5.0, None, metadata, tombstones, problems)
     return departures.by_address
 
 
@@ -205,3 +208,24 @@ def test_a_tombstone_ends_as_the_setting_says_and_keeps_its_key_and_an_empty_val
     }
     empty = (Ending.DEAD, "malformed_record: the message is empty", b'{"raw":{"size":0,"text":""}}', b"c")
     assert found == {1: (ending, reason, line, b"b"), 2: empty, 3: (ending, reason, line, None)}
+
+
+def test_a_message_that_was_not_json_is_one_record_even_if_it_looks_like_an_envelope() -> None:
+    looks_like_one = orjson.dumps({"metroline": 2, "segments": []})
+
+    assert records(entered(looks_like_one, problems={})["service.a"]) == {0: looks_like_one}
+    assert causes(entered(looks_like_one)) == {0: Cause.MALFORMED_RECORD}
+
+
+def test_a_message_that_could_not_be_read_is_a_dead_letter_with_the_problem_and_its_bytes() -> None:
+    many = [b'{"size":%d}' % number for number in range(2_000)]
+    left = entered(*many, b"{}", None, b"\xff", problems={2_000: "no schema 7", 2_002: "cut off"})
+
+    assert len(records(left["service.a"])) == 2_000
+    details = {one: segment.outcome for segment in left["arrivals"] for one in segment.ids}
+    assert {one: outcome.detail for one, outcome in details.items() if outcome} == {
+        2_000: "no schema 7",
+        2_001: "the message is empty",
+        2_002: "cut off",
+    }
+    assert records(left["arrivals"])[2_002] == b'{"raw":{"size":1,"base64":"/w=="}}'

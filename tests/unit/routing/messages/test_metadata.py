@@ -56,6 +56,23 @@ def test_headers_that_records_share_and_equal_timestamps_are_written_once() -> N
     assert header.count(b"order") == header.count(b"1700000000000") == 1
 
 
+def test_the_schema_of_its_message_stays_with_a_record_and_is_written_once() -> None:
+    one = segment_of(1, 2, 3, metadata=Metadata(schemas=("7", "7", "7")))
+    other = segment_of(4, 5, metadata=Metadata(schemas=("7", None)))
+    written = Envelope("signpost", Origin("source", 0), (one,)).encode()
+    together = join(
+        [
+            Envelope("signpost", Origin("source", partition), (segment,))
+            for partition, segment in enumerate((one, other, segment_of(6)))
+        ]
+    )
+
+    assert written.count(b'"7"') == 1
+    found = [Envelope.decode(part.encode()).segments[0].metadata for part in together.by_partition()]
+    assert [None if own is None else own.schemas for own in found] == [("7", "7", "7"), ("7", None), (None,)]
+    assert Metadata(schemas=("7", "8")).repeated([2, 1]).part([1, 2]) == Metadata(schemas=("7", "8"))
+
+
 def test_a_record_keeps_its_metadata_when_it_is_packed_and_joined_with_others() -> None:
     one, other = keyed(1, 2, 3), keyed(4, 5)
     plain = segment_of(6, 7)
@@ -104,6 +121,8 @@ def test_a_service_sees_the_message_of_a_record_and_the_last_of_several_headers_
         {"headers": [[[["a", "b"]]], [-1, 0]]},
         {"headers": [[[["a"]]], []]},
         {"headers": [[], []]},
+        {"schemas": [["7"], [0]]},
+        {"schemas": [[7], []]},
         {"timestamps": []},
         {"timestamps": [0, 1]},
         {"timestamps": [0.5]},
