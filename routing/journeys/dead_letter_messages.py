@@ -75,8 +75,8 @@ def _own_headers(line: str, letter: Envelope, topic: str, at: float) -> HeaderLi
 def _head(letter: Envelope) -> bytes:
     """Return all of a letter that the rest of its message does not hold."""
     [segment] = letter.segments
-    timestamps = segment.metadata and segment.metadata.timestamps
-    metadata = Metadata(None, None, timestamps) if timestamps else None
+    own = segment.metadata or Metadata()
+    metadata = Metadata(None, None, own.timestamps, own.schemas) if own.timestamps or own.schemas else None
     return Envelope(letter.strategy, letter.origin, (replace(segment, lines=(), metadata=metadata),)).encode()
 
 
@@ -126,10 +126,11 @@ def read_dead_letter(
 
 
 def _metadata(key: bytes | None, headers: Headers, segment: Segment) -> Metadata | None:
-    timestamps = None if segment.metadata is None else segment.metadata.timestamps
-    if key is None and not headers and timestamps is None:
+    own = segment.metadata or Metadata()
+    if key is None and not headers and own.timestamps is None and own.schemas is None:
         return None
-    return Metadata(None if key is None else (key,), (headers,) if headers else None, timestamps)
+    keys = None if key is None else (key,)
+    return Metadata(keys, (headers,) if headers else None, own.timestamps, own.schemas)
 
 
 def _value_of(name: str, headers: Sequence[tuple[str, bytes | None]]) -> bytes | None:

@@ -16,8 +16,10 @@ import pytest
 from metroline.agents.formats.protobuf import ProtobufMessages
 from metroline.agents.formats.registry import RegisteredSchema
 from metroline.agents.kafka.topic_reader import read_topic
+from metroline.app.local.worker_process import WorkerProcess
 from metroline.routing.outcome import Ending
 from tests.support.depot import Depot
+from tests.support.fake_registry import FakeRegistry
 from tests.support.health import health
 from tests.support.schema_registry import Registry, running_registry
 
@@ -201,6 +203,34 @@ async def test_a_worker_stops_while_the_registry_is_away(depot: Depot) -> None:
 
     assert [await depot.stop(one) for one in (worker, second)] == [0, 0]
     assert await depot.counts() == {}
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+async def test_what_waits_for_the_registry_is_taken_over_by_another_worker(depot: Depot) -> None:
+    depot.write(SERVICES, RULES)
+    fake = FakeRegistry()
+    fake.add(7, ORDER)
+    fake.add(8, TAXED)
+    told = {"SOURCE_FORMAT": "avro", "DELIVERED_FORMAT": "avro", "SCHEMA_REGISTRY_URL": fake.url, "CHAINING": "on"}
+
+    def waits(worker: WorkerProcess) -> bool:
+        return "it has no subject" in worker.child.log.read_text()
+
+    async with fake.running():
+        await depot.push([avro(7, ORDER, order(number)) for number in range(1, 6)])
+        first = depot.start(**told)
+        await depot.until(lambda: waits(first))
+        second = depot.start(**told)
+        await depot.ready(second)
+        await depot.kill(first)
+        await depot.push([avro(7, ORDER, order(8))])
+        await depot.until(lambda: waits(second))
+        assert await depot.counts() == {}
+        fake.subjects[f"{depot.topics.delivered}-value"] = [8]
+        await depot.settled(6)
+
+    assert await depot.counts() == {Ending.DELIVERED: 6}
+    assert sorted(unavro(8, TAXED, value)["n"] for value in await delivered(depot)) == [1, 2, 3, 4, 5, 8]
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
