@@ -29,6 +29,10 @@ COMPLAINT_SECONDS = 30.0
 MAX_KNOWN = 10_000
 """Maximum number of schemas and answers that are remembered."""
 
+MISSED_SECONDS = 5.0
+"""Time for which a missing schema counts as a problem. Records that wait for it ask several times a second; those that
+another worker has taken over ask no more."""
+
 FOREVER = float("inf")
 
 log = logging.getLogger(__name__)
@@ -49,39 +53,46 @@ class RegistryHealth:
         self._clock = clock
         self._away: str | None = None
         self._missing: str | None = None
+        self._missed_at = 0.0
         self._logged = -COMPLAINT_SECONDS
+        self._is_told = False
+        """True if the log says that the registry is away."""
 
     @property
     def problem(self) -> str | None:
         """The problem for which messages wait; None while there is none."""
+        if self._away is None and self._clock() - self._missed_at >= MISSED_SECONDS:
+            return None
         return self._away or self._missing
 
     def is_away(self, problem: str) -> None:
         """Note that the registry does not answer."""
         self._away = problem
-        self._complain(problem)
+        self._is_told |= self._complain(problem)
 
     def answered(self) -> None:
         """Note that the registry has answered."""
-        if self._away is not None:
-            log.info("the schema registry %s answers again", self._address)
-            self._logged = -COMPLAINT_SECONDS
         self._away = None
+        if self._is_told:
+            self._is_told = False
+            log.info("the schema registry %s answers again", self._address)
 
     def lacks(self, problem: str) -> None:
         """Note that the registry has no schema by which records could be delivered."""
-        self._missing = problem
+        self._missing, self._missed_at = problem, self._clock()
         self._complain(problem)
 
     def has_all(self) -> None:
         """Note that there is a schema by which records are delivered."""
         self._missing = None
 
-    def _complain(self, problem: str) -> None:
-        """Log a problem, at most once in `COMPLAINT_SECONDS`."""
-        if self._clock() - self._logged >= COMPLAINT_SECONDS:
-            self._logged = self._clock()
-            log.warning("records wait for the schema registry %s: %s", self._address, problem)
+    def _complain(self, problem: str) -> bool:
+        """Log a problem, at most once in `COMPLAINT_SECONDS`; return whether it was logged."""
+        if self._clock() - self._logged < COMPLAINT_SECONDS:
+            return False
+        self._logged = self._clock()
+        log.warning("records wait for the schema registry %s: %s", self._address, problem)
+        return True
 
 
 class _Known(NamedTuple):

@@ -16,6 +16,7 @@ import pytest
 from metroline.agents.formats import lookups
 from metroline.agents.formats.codec import Encoder, InvalidSchema, NotWritable, SchemaPending
 from metroline.agents.formats.formats import Formats, UnusableFormat
+from metroline.agents.formats.lookups import RegistryHealth
 from metroline.agents.formats.names import EndFormat, is_format
 from metroline.agents.formats.registry import NotRegistered, RegistryAway, SchemaRegistry
 from metroline.app.local.ports import HOST
@@ -287,3 +288,29 @@ async def test_a_schema_that_cannot_be_compiled_is_the_problem_of_its_messages(
     [problem] = (await decoder.decode([b"\0\0\0\0\x09x"])).problems.values()
     assert problem.startswith("schema 9 cannot be used: ")
     assert InvalidSchema.__name__ not in problem
+
+
+def test_the_log_has_one_line_in_half_a_minute_however_often_the_registry_comes_and_goes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    now = 0.0
+    health = RegistryHealth("http://registry", lambda: now)
+    for _ in range(60):
+        now += 1
+        health.is_away("no answer")
+        assert health.problem == "no answer"
+        health.answered()
+        assert health.problem is None
+        health.lacks("no subject")
+        assert health.problem == "no subject"
+        health.has_all()
+        assert health.problem is None
+    health.lacks("no subject")
+    now += 10
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "records wait for the schema registry http://registry: no answer",
+        "the schema registry http://registry answers again",
+    ] * 2
+    assert health.problem is None, "nobody has missed it for ten seconds"

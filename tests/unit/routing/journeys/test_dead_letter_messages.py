@@ -33,7 +33,9 @@ SEGMENT = Segment(
     attempts=Attempts("weigh", ("x", "y"), 990.0),
     generation=1,
     replays=(Replay(940.0, "me", "earlier", '{"n":0}'),),
-    metadata=Metadata((b"k", None), ((("type", b"order"), (LETTER_HEADER, b"x"), ("none", None)), None), (5, 6)),
+    metadata=Metadata(
+        (b"k", None), ((("type", b"order"), (LETTER_HEADER, b"x"), ("none", None)), None), (5, 6), ("7", None)
+    ),
 )
 
 
@@ -89,7 +91,7 @@ def test_a_letter_is_read_as_it_was_written(index: int) -> None:
     assert settled == 1_000.25
     expected = SEGMENT.part([index])
     if index == 1:  # a message without headers is read as one without headers
-        expected = replace(expected, metadata=Metadata(None, None, (6,)))
+        expected = replace(expected, metadata=Metadata(None, None, (6,), (None,)))
     assert envelope == Envelope("signpost", ORIGIN, (expected,))
 
 
