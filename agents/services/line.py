@@ -34,7 +34,7 @@ class Line:
     lookups: frozenset[str] = frozenset()
     """Names of the lookups that the line's modules use, as in `accounts = lookup("accounts")`."""
     options: LineOptions = field(default_factory=LineOptions)
-    """What `line.toml` says about the line's source and its ends."""
+    """The content of `line.toml`: the source and the ends of the line."""
 
     @classmethod
     def load(cls, where: str) -> Line:
