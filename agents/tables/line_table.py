@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, cast
 
 import faust
 import orjson
 from faust.tables.manager import TableManager
+from faust.types import EventT
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topics import Topics
+from metroline.agents.tables.entries import ForeignEntry, check_publication, partition_of, report_foreign
 
 
 class _HasTopics(Protocol):
     """A Faust app that knows the topics of its line."""
 
     line_topics: Topics
-
-
-def partition_of(key: bytes) -> int:
-    """Return the partition with which a key begins, as in `3/source/0`."""
-    return int(key.partition(b"/")[0])
 
 
 class LineTable(faust.Table[bytes, bytes]):
@@ -57,7 +54,20 @@ class LineTable(faust.Table[bytes, bytes]):
 
 
 class LineGlobalTable(LineTable, faust.GlobalTable):
-    """A table of which every worker holds all entries."""
+    """A table of which every worker holds all entries: that of the published rules."""
+
+    def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
+        """Apply entries of the changelog, except those that are no publications."""
+        super().apply_changelog_batch(list(filter(self._is_publication, batch)))
+
+    def _is_publication(self, event: EventT[bytes]) -> bool:
+        message = event.message
+        try:
+            check_publication(event.key, message.value)
+        except ForeignEntry as error:
+            report_foreign(self.changelog_topic_name, message.partition, message.offset, error)
+            return False
+        return True
 
 
 class LineTableManager(TableManager):

@@ -10,7 +10,7 @@ import orjson
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.tables.owned_table import epoch_of
+from metroline.agents.tables.entries import ForeignEntry, epoch_of, owned_epoch
 from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.outcome import Ending
 
@@ -50,6 +50,10 @@ async def read_outcomes_table(cluster: Cluster, topics: Topics) -> dict[bytes, b
     """Return the current entry of each key: the last one that an owner of the highest epoch wrote."""
     latest: dict[bytes, bytes] = {}
     async for message in read_topic(cluster, topics.changelog("outcomes")):
-        if epoch_of(message.value) >= epoch_of(latest.get(message.key)):
+        try:
+            epoch = owned_epoch(message.key, message.value, message.partition)
+        except ForeignEntry:  # the workers log it
+            continue
+        if epoch >= epoch_of(latest.get(message.key)):
             latest[message.key] = message.value
     return latest

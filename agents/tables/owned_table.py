@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
-import orjson
 from faust.types import TP, EventT
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.kafka.producer import Confirmation
-from metroline.agents.tables.line_table import LineTable, partition_of
-
-
-def epoch_of(entry: bytes | None) -> int:
-    """Return the epoch in which an entry of an `OwnedTable` was written; 0 for None."""
-    return 0 if entry is None else int(orjson.loads(entry).get("epoch", 0))
+from metroline.agents.tables.entries import ForeignEntry, epoch_of, owned_epoch, partition_of, report_foreign
+from metroline.agents.tables.line_table import LineTable
 
 
 class OwnedTable(LineTable):
@@ -46,17 +41,21 @@ class OwnedTable(LineTable):
         return await super().put(bus, partition, key, value | {"epoch": epoch})
 
     def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
-        """Apply entries of the changelog, except those that were written late."""
+        """Apply entries of the changelog, except those that were written late or that no worker wrote."""
         kept: dict[bytes, EventT[bytes]] = {}
         for event in batch:
-            key, epoch = cast(bytes, event.key), epoch_of(event.message.value)
+            key, message = cast(bytes, event.key), event.message
+            try:
+                epoch = owned_epoch(key, message.value, message.partition)
+            except ForeignEntry as error:
+                report_foreign(self.changelog_topic_name, message.partition, message.offset, error)
+                continue
             before = kept[key].message.value if key in kept else self.data.get(key)
             if epoch < epoch_of(before):
                 self._overruled.add(key)
                 continue
             self._overruled.discard(key)
-            partition = event.message.partition
-            self._highest[partition] = max(epoch, self._highest.get(partition, 0))
+            self._highest[message.partition] = max(epoch, self._highest.get(message.partition, 0))
             kept[key] = event
         super().apply_changelog_batch(kept.values())
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
+import pytest
 from faust.types import TP, EventT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metroline.agents.tables.owned_table import OwnedTable, epoch_of
+from metroline.agents.tables.entries import epoch_of
+from metroline.agents.tables.owned_table import OwnedTable
 from tests.support.bench import Bench, Sent
 from tests.support.worlds import examples
 
@@ -20,7 +23,7 @@ TOPIC = "test.table.outcomes"
 
 
 def event(message: Sent) -> EventT[bytes]:
-    told = SimpleNamespace(value=message.value, partition=message.partition)
+    told = SimpleNamespace(value=message.value, partition=message.partition, offset=7)
     return cast("EventT[bytes]", SimpleNamespace(key=message.key, value=message.value, message=told))
 
 
@@ -157,3 +160,27 @@ async def test_whatever_comes_late_what_an_owner_wrote_is_not_lost(steps: list[t
             current, generation = one, generation + 1
             await current.take_over(log, generation, batch=what)
             assert all(current.count(key) >= count for key, count in written.items())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"0/a", b"garbage \xff"),
+        (b"0/a", b"[1]"),
+        (b"0/a", b'{"count":9,"epoch":"x"}'),
+        (b"1/a", b'{"count":9,"epoch":99}'),
+        (b"garbage", b'{"count":9,"epoch":99}'),
+        (b"0/\xff", b'{"count":9,"epoch":99}'),
+        (None, b'{"count":9,"epoch":99}'),
+    ],
+)
+async def test_an_entry_that_no_worker_wrote_is_left_out_and_named(
+    caplog: pytest.LogCaptureFixture, key: bytes | None, value: bytes
+) -> None:
+    owner = Owner.make()
+    log = [Sent(TOPIC, one, text, 0, asyncio.Future()) for one, text in ((b"0/a", b'{"count":3}'), (key, value))]
+    await owner.take_over(log, 1)
+
+    assert owner.count("a") == 3
+    assert [key for key, _ in owner.table.entries()] == ["0/a"]
+    assert f"{TOPIC}[0] holds an entry at offset 7 that no worker of this line wrote" in caplog.text
