@@ -37,6 +37,7 @@ from metroline.agents.services.line import Line
 from metroline.agents.source_watch import SourceWatch
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
+from metroline.app.local.ports import resolves
 from metroline.app.provisioning import Provisioning
 from metroline.app.settings import Settings
 
@@ -137,6 +138,12 @@ class LineApp(faust.App):
             self.role.name,
             self.settings.routing_strategy,
         )
+        if not await resolves(self.settings.host):
+            log.warning(
+                "the name %s cannot be resolved, so the pages of other workers may lack the entries of this one: set "
+                "WEB_HOST to a name or an address by which they reach it",
+                self.settings.host,
+            )
         await self._worker.provisioning.run()
         watches = (self.partitions, self._source_watch, self.stall_watch, self.loss_watch)
         services = (self.heartbeat, *watches, self.purge, self.on_ramp, self.waiting_rooms)

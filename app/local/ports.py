@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 from metroline.routing.errors import MetrolineError
@@ -28,3 +29,12 @@ def check_free(host: str, port: int, what: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise PortInUse(f"{what} {port} of {host} cannot be used ({error.strerror}): name another one") from None
+
+
+async def resolves(host: str) -> bool:
+    """Return whether the name or address of a host can be resolved on this machine."""
+    try:
+        await asyncio.get_running_loop().getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True

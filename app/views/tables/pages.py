@@ -10,6 +10,8 @@ from metroline.app.views.tables.catalog import OWNER, TABLES, AnyTable
 from metroline.app.views.tables.scatter_gather import Coverage
 from metroline.app.views.tables.table_list import TableView, blueprint
 
+NOTHING_KNOWN = "No worker that holds entries of this table answered, so nothing is known about them here."
+
 
 class GatheredView(TableView):
     """A page of which several workers hold a part."""
@@ -37,12 +39,13 @@ class TablePage(GatheredView):
         if page is None:
             return self.no_owner(request, table)
         data = {"table": name, "help": table.description} | page.as_json()
-        return self.answer(
-            request,
-            _title(name),
-            data,
-            lambda: Markup(tag("p", table.description) + _warnings(page.coverage) + table.show(page.content)),
-        )
+        content = page.content
+
+        def show() -> Markup:
+            shown = table.show(content) if content is not None else tag("p", NOTHING_KNOWN, class_="warning")
+            return Markup(tag("p", table.description) + _warnings(page.coverage) + shown)
+
+        return self.answer(request, _title(name), data, show)
 
 
 @blueprint.route("/{name}/{key:.+}", name="entry")

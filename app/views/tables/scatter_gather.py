@@ -51,10 +51,11 @@ class GatheredPage(Generic[Content]):
     """A page, put together from its parts."""
 
     coverage: Coverage
-    content: Content
+    content: Content | None
+    """None if no worker that holds entries answered: sums of nothing would be zeros that mean nothing."""
 
     def as_json(self) -> dict[str, Any]:
-        return dict(to_builtins(self.coverage) | to_builtins(self.content))
+        return dict(to_builtins(self.coverage) | (to_builtins(self.content) if self.content is not None else {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,8 @@ class ScatterGather:
         parts = here | answers.pages
         shares = [part.share for part in parts.values()]
         coverage = _coverage(parts, shares, answers.missing + answers.lacking)
+        if coverage.missing and not coverage.partitions:
+            return GatheredPage(coverage, None)
         return GatheredPage(coverage, table.merge(part.content for part in parts.values()))
 
     async def entry(self, table: GatheredTable[Content, Stored, Explained], key: str, *, local: bool) -> Entry | None:

@@ -87,3 +87,24 @@ async def test_another_role_asks_the_workers_that_announce_its_role(start: Start
     assert page["workers"] == [owner.url]
     assert page["missing"] == []
     assert (await router.json("/table/outcomes/0/source/0/"))["settled"] == 4
+
+
+@pytest.mark.parametrize("role", ["router", "arrivals"])
+@pytest.mark.parametrize("path", ["/table/outcomes/", "/table/journeys/", "/table/dead_letters/"])
+async def test_a_page_of_which_no_part_could_be_asked_for_names_the_worker_and_shows_no_zeros(
+    start: Start, role: str, path: str
+) -> None:
+    one = await start(role)
+    lost = "http://no-such-host.invalid:6066"
+    if role == "arrivals":
+        await share({one: set(), lost: {0, 1}})
+    else:
+        one.hear(lost, "arrivals")
+
+    page = await one.json(path)
+    assert (page["missing"], page["partitions"]) == ([lost], [])
+    assert not {"totals", "settled", "journeys"} & set(page)
+    shown = await (await one.get(path, HTML)).text()
+    assert f"No answer from {lost}." in shown
+    assert "so nothing is known about them here" in shown
+    assert "<table" not in shown
