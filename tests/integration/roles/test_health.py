@@ -33,6 +33,22 @@ def resume_others(self, partitions, client):
 GroupThread.resume = resume_others
 """
 
+PAUSED = """
+import asyncio
+
+import metroline.agents.kafka.stall_watch as watch
+from metroline.agents.on_ramp import OnRamp
+
+watch.CHECK_SECONDS, watch.STALL_SECONDS = 0.5, 1.0
+
+
+async def wait_forever(self):
+    await asyncio.Event().wait()
+
+
+OnRamp.may_take = wait_forever
+"""
+
 
 async def test_a_worker_is_ready_once_it_has_rules_tables_groups_and_a_broker(depot: Depot) -> None:
     await depot.create_source()
@@ -95,8 +111,11 @@ async def test_the_metrics_of_a_worker_add_up_to_what_the_line_did(depot: Depot,
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
-async def test_a_partition_that_is_not_read_though_it_holds_messages_asks_for_a_restart(depot: Depot) -> None:
-    depot.write(SERVICES + STUCK, (depot.folder / "routes.toml").read_text())
+@pytest.mark.parametrize(("defect", "unread"), [(STUCK, [1]), (PAUSED, [0, 1, 2, 3])], ids=["stuck", "paused"])
+async def test_a_partition_that_is_not_read_though_it_holds_messages_asks_for_a_restart(
+    depot: Depot, defect: str, unread: list[int]
+) -> None:
+    depot.write(SERVICES + defect, (depot.folder / "routes.toml").read_text())
     await depot.create_source()
     worker = depot.start()
     await depot.until(lambda: is_healthy(worker, "/health/ready"))
@@ -105,14 +124,19 @@ async def test_a_partition_that_is_not_read_though_it_holds_messages_asks_for_a_
 
     await depot.push(numbered(range(40)))
 
-    await depot.until(lambda: is_unhealthy(worker, "/health/live"))
-    live = await asyncio.to_thread(health, worker, "/health/live")
-    assert live is not None
-    assert live.conditions["reading"].endswith(f": {depot.topics.source}[1]")
+    named = ", ".join(f"{depot.topics.source}[{partition}]" for partition in unread)
+
+    async def is_said() -> bool:
+        live = await asyncio.to_thread(health, worker, "/health/live")
+        return live is not None and live.status == 503 and live.conditions["reading"].endswith(f": {named}")
+
+    await depot.until(is_said)
     assert await is_healthy(worker, "/health/ready")
 
 
-async def test_a_frozen_broker_makes_a_worker_not_ready_but_no_case_for_a_restart(prefix: str, tmp_path: Path) -> None:
+async def test_a_broker_that_is_frozen_or_dead_makes_a_worker_not_ready_but_no_case_for_a_restart(
+    prefix: str, tmp_path: Path
+) -> None:
     with running_kafka(tmp_path) as broker:
         depot = Depot(broker, prefix, tmp_path / "depot", tmp_path)
         await depot.create_source()
@@ -135,6 +159,9 @@ async def test_a_frozen_broker_makes_a_worker_not_ready_but_no_case_for_a_restar
             assert len(log.splitlines()) - lines_before < MAX_LINES, log
             assert "+---" not in log, "Faust's tables"
             assert "NotLeaderForPartition" not in log, "clients mend it within a moment"
+            os.kill(broker.pid, signal.SIGKILL)
+            await depot.until(lambda: is_unhealthy(worker, "/health/ready"), 30)
+            assert await is_healthy(worker, "/health/live")
         finally:
             depot.end()
 
