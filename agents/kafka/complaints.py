@@ -14,7 +14,26 @@ COMPLAINT_SECONDS = 10.0
 REPORTED = ("FAIL ", "ERROR ")
 """Beginnings of librdkafka's own log lines about errors that it also reports to the client."""
 
+REFUSALS = (KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+"""Errors after which a consumer reads nothing more."""
+
+LACKING = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the user lacks the right Read on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "the user lacks the right Read on the group",
+}
+"""Descriptions of the errors that a missing right causes."""
+
 log = logging.getLogger(__name__)
+
+
+def is_refusal(error: KafkaError) -> bool:
+    """Return whether a consumer reads nothing more after an error."""
+    return bool(error.fatal()) or error.code() in REFUSALS
+
+
+def described(error: KafkaError) -> str:
+    """Return an error as text, with the right that is missing if one is."""
+    return f"{LACKING.get(error.code(), error.str())} ({error.name()})"
 
 
 class Complaints:

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
-from metroline.agents.kafka.complaints import Complaints, library_log
+from metroline.agents.kafka.complaints import Complaints, described, is_refusal, library_log
 from metroline.agents.kafka.positions import by_partition, positions_of
 
 POLL_SECONDS = 0.1
@@ -120,6 +120,8 @@ class KafkaConsumer:
             error = message.error()
             if error is None:
                 good.append(message)
+            elif message.topic() is not None and is_refusal(error):
+                raise ClusterError(f"{self.name} cannot read {message.topic()} any more: {described(error)}")
             else:
                 self._complaints.note(error)
         return by_partition(good)

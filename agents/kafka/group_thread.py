@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
-from metroline.agents.kafka.complaints import Complaints, library_log
+from metroline.agents.kafka.complaints import Complaints, described, is_refusal, library_log
 from metroline.agents.kafka.group_owner import Offsets, Owner
 from metroline.agents.kafka.positions import partition_of, partitions_at, positions_of
 
@@ -41,9 +41,6 @@ FINISH_SECONDS = 2.0
 
 MARGIN_SECONDS = 0.5
 """Time that the thread waits longer than that, for an owner that finished in time."""
-
-REFUSALS = (KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
-"""Errors after which a consumer reads nothing more."""
 
 Command = Callable[[Consumer], object]
 
@@ -174,8 +171,8 @@ class GroupThread(Thread):
         polled = [] if first is None else [first, *client.consume(MAX_MESSAGES - 1, 0)]
         messages = [message for message in polled if self._is_good(message)]
         if self._refusal is not None:
-            topics, reason = ", ".join(self._topics), self._refusal
-            raise ClusterError(f"{self.name} cannot read {topics} any more: {reason.str()} ({reason.name()})")
+            topics = ", ".join(self._topics)
+            raise ClusterError(f"{self.name} cannot read {topics} any more: {described(self._refusal)}")
         if messages:
             with self._lock:
                 self._fetched += messages
@@ -190,7 +187,7 @@ class GroupThread(Thread):
         return False
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal() or error.code() in REFUSALS:
+        if is_refusal(error):
             self._refusal = error
         else:
             self._complaints.note(error)

@@ -10,11 +10,12 @@ from contextlib import suppress
 from typing import Any, cast
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode import Service
 
-from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.tansu import leave_only_stable_groups
 from metroline.agents.kafka.topic_admin import TopicAdmin
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 2.0
 """Time for leaving the group when the worker stops."""
+
+WATCH_SECONDS = 1.0
+"""Time between two looks whether the membership has failed."""
 
 
 class MembershipThread(driver.AIOKafkaConsumerThread):
@@ -43,6 +47,31 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await super().on_thread_stop()
+
+    @Service.task
+    async def _watch_membership(self) -> None:
+        """End the worker when the membership has failed. Runs in the consumer's thread.
+
+        aiokafka keeps such an error for the next fetch, and stands still until then; this consumer never fetches.
+        """
+        while not self.should_stop:
+            await self.sleep(WATCH_SECONDS)
+            if self._consumer is None or self._consumer._coordinator is None or self.should_stop:
+                continue
+            try:
+                self._consumer._coordinator.check_errors()
+            except KafkaError as error:
+                await self.crash(error)
+                return
+
+    async def crash(self, reason: BaseException) -> None:
+        """End the worker when the membership cannot go on. Called in the consumer's thread.
+
+        Faust would leave it running: it marks the worker's services as crashed, but from here it wakes none of them.
+        """
+        app = self.consumer.app
+        error = ClusterError(f"the worker cannot stay in the consumer group {app.conf.id}: {_described(reason)}")
+        asyncio.run_coroutine_threadsafe(_end(app, error), self.parent_loop)
 
     def note_activity(self) -> None:
         """Tell aiokafka that messages are being taken; otherwise it would leave the group as an idle member."""
@@ -91,3 +120,17 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
     async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
         found = await TopicAdmin(self._cluster).high_watermarks(partitions)
         return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+
+def _described(reason: BaseException) -> str:
+    if isinstance(reason, GroupAuthorizationFailedError):
+        return "the user lacks the right Read on it. Grant it (kafka-acls.sh --operation Read --group)"
+    return f"{type(reason).__name__}: {reason}"
+
+
+async def _end(app: Any, error: ClusterError) -> None:
+    """End the worker. The error is raised once, since what is logged of it is found by its being handled."""
+    try:
+        raise error
+    except ClusterError:
+        await app.crash(error)

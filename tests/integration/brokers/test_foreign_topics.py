@@ -6,12 +6,15 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 import pytest
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -21,9 +24,11 @@ from confluent_kafka.admin import (
 
 from metroline.agents.kafka.topic_admin import DEFAULT_MESSAGE_BYTES, TopicAdmin, TopicPlan
 from metroline.app.local.ports import HOST, free_port
+from metroline.app.local.worker_process import WorkerProcess
 from tests.support.brokers import HERE, Broker, kafka_jars, running_kafka
 from tests.support.cli import metroline
 from tests.support.depot import Depot, check_ways, numbered
+from tests.support.health import Health, health
 
 USER, PASSWORD = "limited", "open-sesame"
 STOPS = ("weigh", "crane", "shelf")
@@ -49,6 +54,20 @@ class Owned:
         for future in admin.create_acls(bindings).values():
             future.result(20)
 
+    def deny(self, name: str, operation: AclOperation, kind: ResourceType = ResourceType.TOPIC) -> None:
+        """Deny the user an operation on a topic or a group."""
+        denial = _denial(AclBinding, name, operation, kind)
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+        for future in admin.create_acls([denial]).values():
+            future.result(20)
+
+    def end_denial(self, name: str, operation: AclOperation, kind: ResourceType = ResourceType.TOPIC) -> None:
+        """Take a denial back."""
+        denial = _denial(AclBindingFilter, name, operation, kind)
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+        for future in admin.delete_acls([denial]).values():
+            future.result(20)
+
     @property
     def login(self) -> dict[str, str]:
         """Return the variables of a worker that logs in."""
@@ -58,6 +77,14 @@ class Owned:
             "BROKER_USERNAME": USER,
             "BROKER_PASSWORD": PASSWORD,
         }
+
+
+Denial = TypeVar("Denial", AclBinding, AclBindingFilter)
+
+
+def _denial(form: type[Denial], name: str, operation: AclOperation, kind: ResourceType) -> Denial:
+    literal = ResourcePatternType.LITERAL
+    return form(kind, name, literal, f"User:{USER}", "*", operation, AclPermissionType.DENY)
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +242,59 @@ async def test_a_source_that_grows_is_read_whole_once_others_have_grown_the_topi
 
     check_ways((await depot.journeys()).values(), range(50))
     assert await depot.stop(worker) == 0
+
+
+async def test_a_right_to_write_that_is_revoked_makes_a_worker_not_ready_and_names_the_topic(
+    owned: Owned, depot: Depot
+) -> None:
+    grant_use(owned, depot)
+    await TopicAdmin(depot.cluster).create(plans(depot).values())
+    worker = depot.start(CHAINING="on")
+    ready = partial(answers, worker, "/health/ready", 200)
+    await depot.until(ready)
+
+    owned.deny(depot.topics.delivered, AclOperation.WRITE)
+    await depot.push(numbered(range(20)))
+    await depot.until(partial(answers, worker, "/health/ready", 503), 30)
+    said = await asyncio.to_thread(health, worker, "/health/ready")
+    assert said is not None
+    assert said.conditions["broker"] == f"messages cannot be written to {depot.topics.delivered}"
+    assert await answers(worker, "/health/live", 200), "a restart does not help"
+
+    owned.end_denial(depot.topics.delivered, AclOperation.WRITE)
+    await depot.settled(20)
+    await depot.until(ready, 30)
+    assert await depot.stop(worker) == 0
+
+
+@pytest.mark.parametrize(
+    ("lost", "kind", "told"),
+    [
+        ("@all", ResourceType.GROUP, "the worker cannot stay in the consumer group {}: the user lacks the right Read"),
+        (".arrivals", ResourceType.TOPIC, "bus cannot read {} any more: the user lacks the right Read on the topic"),
+        (".source", ResourceType.TOPIC, "on-ramp cannot read {} any more: the user lacks the right Read on the topic"),
+    ],
+    ids=["group", "inner", "source"],
+)
+async def test_a_worker_whose_right_to_read_is_revoked_ends_with_a_line_that_names_it(
+    owned: Owned, depot: Depot, lost: str, kind: ResourceType, told: str
+) -> None:
+    grant_use(owned, depot)
+    await TopicAdmin(depot.cluster).create(plans(depot).values())
+    worker = depot.start()
+    await depot.until(partial(answers, worker, "/health/ready", 200))
+
+    owned.deny(f"{depot.prefix}{lost}", AclOperation.READ, kind)
+    if kind is ResourceType.TOPIC:  # an idle worker notices the loss of its group by itself
+        await depot.push(numbered(range(20)))
+    await depot.until(lambda: worker.child.exit_code is not None, 60, watch=False)
+
+    assert await depot.stop(worker) == 1
+    said = worker.child.log.read_text().strip().splitlines()[-1]
+    assert said.startswith(f"error: {told.format(depot.prefix + lost)}")
+
+
+async def answers(worker: WorkerProcess, path: str, status: int) -> bool:
+    """Return whether the worker answers with this status."""
+    answer: Health | None = await asyncio.to_thread(health, worker, path)
+    return answer is not None and answer.status == status
