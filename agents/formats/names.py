@@ -16,7 +16,7 @@ REGISTERED = ("avro", "json-schema", "protobuf")
 OWN_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 CHOICES = f"{', '.join((JSON, *REGISTERED))} or package.module:function"
-"""What a message may say that there is."""
+"""The formats of single messages, as an error names them."""
 
 Choice = int | Literal["latest", "source"]
 """The schema of delivered records: an id, the subject's latest version, or that of each record's source message."""

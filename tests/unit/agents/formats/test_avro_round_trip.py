@@ -120,7 +120,9 @@ def data(draw: Callable[[st.SearchStrategy[Any]], Any], schema: Any, names: dict
     """Draw a value as Avro stores it."""
     if isinstance(schema, list):
         branches = ["null"] if "null" in schema and depth > 4 else schema
-        return data(draw, draw(st.sampled_from(branches)), names, depth + 1)
+        branch = draw(st.sampled_from(branches))
+        value = data(draw, branch, names, depth + 1)
+        return value if branch == "null" else (_branch(branch), value)  # else fastavro takes the first that will do
     if isinstance(schema, str) and schema in names:
         schema = names[schema]
     kind = schema if isinstance(schema, str) else schema["type"]
