@@ -37,6 +37,7 @@ class LossReporter:
             number,
             first,
             end - 1,
+            extra={"offset": first},  # no line like it may be left out
         )
         unit, confirmation = confirmed_unit(self._bus.work_time)
         for notice in loss_notices(self._origin(topic, number), first, end, self._bus.work_time.clock()):

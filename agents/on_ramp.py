@@ -6,7 +6,9 @@ rests leaves at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, cast
 
@@ -16,14 +18,17 @@ from msgspec.structs import replace
 
 from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.delivery.entry_counts import EntryCounts
 from metroline.agents.delivery.unit_of_work import confirmed_unit
 from metroline.agents.formats.source_queue import Entering, SourceQueue, joined
 from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
-from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.consumer import Fetched
-from metroline.agents.kafka.group_owner import Offsets
+from metroline.agents.kafka.group_owner import Notes, Offsets
 from metroline.agents.kafka.group_thread import MAX_MESSAGES
+from metroline.agents.kafka.tansu import is_embedded
 from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.topic_survey import topic_id
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
@@ -31,7 +36,8 @@ from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.entry import enter
 from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.messages.metadata import Metadata
-from metroline.routing.messages.record_ids import SEVERAL, Origin
+from metroline.routing.messages.record_ids import SEVERAL, Origin, RecordId
+from metroline.routing.messages.segment import Segment
 from metroline.routing.strategies import Strategy
 
 FILL = 0.8
@@ -90,6 +96,11 @@ class OnRamp(BatchConsumer):
         """Assigned partitions that the line's topics do not have yet."""
         self._next: dict[TopicPartition, int] = {}
         """The offset after the last message that was handled of each partition."""
+        self._counts = EntryCounts()
+        self._source_id: str | None = None
+        """The id of the source topic; None on the embedded broker, and before partitions are assigned."""
+        self._rules_end = 0
+        """The offset after the last message of the rules, when partitions were assigned."""
 
     async def prepare(self) -> None:
         """Wait until the rules table is available."""
@@ -135,11 +146,12 @@ class OnRamp(BatchConsumer):
         offsets = {partition: [one.offset() or 0 for one in messages] for partition, messages in fetched.items()}
         for partition, of_each in offsets.items():
             if of_each[0] < self._next.get(partition, 0):
-                raise self._renewed(partition, self._next[partition])
+                raise self._renewed(partition)
             self._next[partition] = of_each[-1] + 1
         unit, confirmation = confirmed_unit(self.bus.work_time)
         departures = self._departures(fetched, offsets, decoded)
         self.bus.metrics.journeys.entered += len(departures)
+        self._count(departures, offsets)
         await self.bus.dispatch(departures, unit, FILL)
         unit.release()
         return {partition: (of_each[-1] + 1, confirmation) for partition, of_each in offsets.items()}
@@ -200,12 +212,39 @@ class OnRamp(BatchConsumer):
         held = {partition for partition in partitions if not self.is_open(partition.partition)}
         self._held |= held
         self.consumer.hold(held)
-        ends = await TopicAdmin(self.cluster).high_watermarks(partitions)
-        committed = await self.consumer.committed([*partitions, *map(self._note, partitions)])
+        admin, mark = TopicAdmin(self.cluster), self._mark
+        ends = await admin.high_watermarks([*partitions, mark])
+        found = await self.consumer.committed_with_notes([*partitions, mark, *map(self._note, partitions)])
+        self._source_id = await self._id_of_source()
+        self._rules_end = ends.pop(mark)
+        is_other = found.get(mark, (0, None))[1] not in {None, "", self._source_id}
+        committed = {partition: offset for partition, (offset, _) in found.items()}
         for partition, end in ends.items():
             noted = committed.get(self._note(partition))
             if noted is not None and (partition not in committed or noted > end):
-                raise self._renewed(partition, noted)
+                raise self._renewed(partition)
+            if is_other and (partition not in committed or committed[partition] > end):
+                raise self._renewed(partition)
+            self._counts.begin(partition, *found.get(partition, (None, None)))
+
+    async def _id_of_source(self) -> str | None:
+        """Return the id of the source topic, None on the embedded broker, which gives none; raise `ClusterError`."""
+        if await is_embedded(self.cluster):
+            return None
+        found = await topic_id(self.cluster, self.read[0])
+        if found is None:
+            raise ClusterError(f"the topic {self.read[0]} is gone, or the user may not describe it")
+        return found
+
+    def _count(self, departures: Departures, offsets: Mapping[TopicPartition, list[int]]) -> None:
+        """Count the records that entered, partition by partition."""
+        segments = list(chain.from_iterable(departures.by_address.values()))
+        several = departures.origin.partition == SEVERAL
+        counts = Counter(chain.from_iterable(segment.partitions or () for segment in segments))
+        for partition, of_each in offsets.items():
+            count = counts[partition.partition] if several else len(departures)
+            ids = partial(_ids_in, segments, partition.partition)
+            self._counts.add(partition, of_each[-1] + 1, ids, count)
 
     def open_partitions(self) -> None:
         """Begin to read the partitions that were held and that the line's topics have by now."""
@@ -216,6 +255,7 @@ class OnRamp(BatchConsumer):
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Stop tracking partitions that other members own."""
         super().forget(partitions)
+        self._counts.forget(partitions)
         for partition in partitions:
             self._next.pop(partition, None)
             if self.queue is not None:
@@ -223,21 +263,47 @@ class OnRamp(BatchConsumer):
             self._held.discard(partition)
 
     def to_commit(self, offsets: Offsets) -> Offsets:
-        """Return the offsets of the source, and the same offsets as notes that outlive the topic."""
+        """Return the offsets of the source, and what outlives the topic: a mark, or else the same offsets as notes."""
+        if self._source_id is not None:
+            return {**offsets, self._mark: max(self._rules_end, self.rules.version)}
         return {**offsets, **{self._note(partition): offset for partition, offset in offsets.items()}}
+
+    def notes(self, offsets: Offsets) -> Notes:
+        """Return the number of records that entered before each of these offsets."""
+        noted = {partition: self._counts.note(partition, offset) for partition, offset in offsets.items()}
+        notes = {partition: note for partition, note in noted.items() if note is not None}
+        return notes if self._source_id is None else notes | {self._mark: self._source_id}
+
+    @property
+    def _mark(self) -> TopicPartition:
+        """The partition of the rules, beside whose offset the id of the source topic is noted.
+
+        A broker discards the committed offsets of a topic when the topic is deleted. Those of the rules stay. The
+        offset itself is the end of the rules, so that the group shows no lag.
+        """
+        return TopicPartition(self.bus.topics.rules, 0)
 
     def _note(self, partition: TopicPartition) -> TopicPartition:
         """Return the partition of the arrivals under which the group's offset of a source partition is noted.
 
-        A broker discards the committed offsets of a topic when the topic is deleted. The note stays.
+        The embedded broker keeps no texts beside offsets. Versions before this one noted offsets on every broker.
         """
         return TopicPartition(self.bus.topics.at(ARRIVALS), partition.partition)
 
-    def _renewed(self, partition: TopicPartition, reached: int) -> SourceRenewed:
+    def _renewed(self, partition: TopicPartition) -> SourceRenewed:
         return SourceRenewed(
-            f"{partition.topic}[{partition.partition}] was read up to offset {reached} and has been created "
-            f"again since: set SOURCE_EPOCH to {self.epoch + 1} to distinguish its records from the old ones"
+            f"{partition.topic}[{partition.partition}] was read before and has been created again since: set "
+            f"SOURCE_EPOCH to {self.epoch + 1} to distinguish its records from the old ones"
         )
+
+
+def _ids_in(segments: Iterable[Segment], partition: int) -> Iterator[RecordId]:
+    """Yield the ids of the records of a partition."""
+    for segment in segments:
+        if segment.partitions is None:
+            yield from segment.ids
+        else:
+            yield from [record for record, one in zip(segment.ids, segment.partitions, strict=True) if one == partition]
 
 
 def _metadata(messages: Sequence[Message]) -> Metadata:

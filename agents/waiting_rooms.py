@@ -51,6 +51,10 @@ class WaitingRooms(BatchConsumer):
         """Return whether messages of a partition wait until they are due."""
         return partition in self._held
 
+    def keeps(self, partition: TopicPartition) -> bool:
+        """Return whether messages of a partition wait until they are due."""
+        return partition in self._held
+
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         super().forget(partitions)
         for partition in partitions:

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import Any
 
+from metroline.agents.accounts import Accounts
 from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.backlogs import Backlogs
@@ -36,7 +37,7 @@ from metroline.agents.membership.needs import purged_by
 from metroline.agents.membership.roles import ON_RAMP, SERVICE
 from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.on_ramp import OnRamp
-from metroline.agents.registration import register
+from metroline.agents.registration import Tables, register
 from metroline.agents.services.line import Line
 from metroline.agents.source_watch import SourceWatch
 from metroline.agents.stops.stop import Stop
@@ -173,24 +174,25 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         max_age=settings.max_age,
     )
     partitions = _partitions(app)
+    tables = register(
+        app,
+        agent_loop,
+        live_rules,
+        rules_table,
+        app.line,
+        role,
+        stop,
+        settings.chaining,
+        transport.is_member,
+        EndTopics(settings.ends(app.line), app.line_topics, TopicAdmin(cluster).partitions),
+        _formatted_ends(app) if role.plays(ARRIVALS) else None,
+    )
     losses = LossReporter(app.bus, settings.source_epoch)
     reading: dict[str, Any] = {"gaps": gaps, "stopped": stopped}
     return AppParts(
         live_rules=live_rules,
         work=agent_loop.work,
-        tables=register(
-            app,
-            agent_loop,
-            live_rules,
-            rules_table,
-            app.line,
-            role,
-            stop,
-            settings.chaining,
-            transport.is_member,
-            EndTopics(settings.ends(app.line), app.line_topics, TopicAdmin(cluster).partitions),
-            _formatted_ends(app) if role.plays(ARRIVALS) else None,
-        ),
+        tables=tables,
         partitions=partitions,
         purge=Purge(cluster, purged_by(role, app.line_topics), app.is_sole_reader) if settings.purges else None,
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
@@ -199,9 +201,17 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
         stopped=stopped,
+        accounts=_accounts(app, tables),
         losses=losses,
         loss_watch=LossWatch(cluster, gaps, app.readers, lambda: not is_reading(app), losses.report),
     )
+
+
+def _accounts(app: LineApp, tables: Tables) -> Accounts | None:
+    if tables.outcomes is None:
+        return None
+    epoch, topics = app.settings.source_epoch, app.line_topics
+    return Accounts(app.cluster, topics, app.line.stops, tables.outcomes, lambda: app.owned_partitions, epoch)
 
 
 def _may_join(app: LineApp) -> bool:

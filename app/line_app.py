@@ -12,6 +12,7 @@ from typing import Any, cast
 import faust
 from aiokafka import TopicPartition
 
+from metroline.agents.accounts import Accounts
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.work_in_hand import WorkInHand
 from metroline.agents.formats.formats import Formats
@@ -81,6 +82,8 @@ class AppParts:
     """None unless the role plays the arrivals."""
     stall_watch: StallWatch
     stopped: StoppedPartitions
+    accounts: Accounts | None
+    """None unless the role plays the arrivals."""
     losses: LossReporter
     loss_watch: LossWatch
 
@@ -122,6 +125,7 @@ class LineApp(faust.App):
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
         self.stopped = parts.stopped
+        self.accounts = parts.accounts
         self.losses = parts.losses
         self.loss_watch = parts.loss_watch
 
@@ -145,7 +149,7 @@ class LineApp(faust.App):
                 self.settings.host,
             )
         await self._worker.provisioning.run()
-        watches = (self.partitions, self._source_watch, self.stall_watch, self.loss_watch)
+        watches = (self.partitions, self._source_watch, self.stall_watch, self.loss_watch, self.accounts)
         services = (self.heartbeat, *watches, self.purge, self.on_ramp, self.waiting_rooms)
         for service in services:
             if service is not None:

@@ -90,8 +90,8 @@ class NewsFilter(logging.Filter):
         message = record.getMessage()
         if record.levelno <= logging.INFO and (library in LIBRARIES or STEPS.match(message)):
             return False
-        if record.levelno >= logging.CRITICAL:
-            return True
+        if record.levelno >= logging.CRITICAL or hasattr(record, "offset"):
+            return True  # what is said of an offset is said once
         is_mended = library in LIBRARIES and MENDED.search(message) is not None
         with self._lock:
             left_out = self._count((record.name, record.levelno, QUANTITY.sub("#", message)), is_mended)

@@ -16,7 +16,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.gaps import Gaps, gaps_in
 from metroline.agents.kafka.group_consumer import GroupConsumer
-from metroline.agents.kafka.group_owner import Offsets
+from metroline.agents.kafka.group_owner import Notes, Offsets
 from metroline.agents.kafka.group_thread import FINISH_SECONDS
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.progress import Progress
@@ -77,6 +77,8 @@ class BatchConsumer(Service):
         """The progress of each assigned partition."""
         self._reached: dict[TopicPartition, int] = {}
         """The offset after the last message that was read of each assigned partition, as far as it is known."""
+        self._ends: dict[TopicPartition, int] = {}
+        """The ends of partitions that the consumer reached, where there is more than messages before them."""
         self._turn = asyncio.Lock()
 
     @abstractmethod
@@ -155,10 +157,13 @@ class BatchConsumer(Service):
             await self.may_take()
             await self.consumer.wait(self.wait_seconds())
             async with self._turn:  # what is taken now is handled before its partitions are released
+                ends, self._ends = self._ends, {}  # first: what came before them is taken now
                 fetched = self.held_back() | self.consumer.take()
                 if fetched:
                     self.looked(fetched)
                     await self._pass_on(fetched)
+                if ends:
+                    await self._pass_ends(ends)
 
     @Service.task
     async def _commit_regularly(self) -> None:
@@ -177,6 +182,24 @@ class BatchConsumer(Service):
         for partition, (next_offset, confirmation) in (await self.handle(own)).items():
             self.progress[partition].add(next_offset, confirmation)
 
+    def reached_end(self, partition: TopicPartition, offset: int) -> None:
+        """Note that a partition has no message before this offset but those that were handed over."""
+        self._ends[partition] = offset
+
+    async def _pass_ends(self, ends: Offsets) -> None:
+        """Have offsets committed behind which there is no message, such as that of the marker of a transaction."""
+        own = [tp for tp in ends if tp in self.progress and not self.keeps(tp) and tp not in self._left]
+        await self._ask_where_to_begin(own)
+        for partition in own:
+            reached, end = self._reached[partition], ends[partition]
+            if 0 <= reached < end:
+                self.progress[partition].add(end, self._gaps.note(partition, reached, end))
+                self._reached[partition] = end
+
+    def keeps(self, partition: TopicPartition) -> bool:
+        """Return whether messages of a partition are kept unhandled, so that no offset behind them may be committed."""
+        return False
+
     def _readable(self, fetched: Fetched) -> Fetched:
         """Return what this version can read. Partitions with a message that it cannot are not read any further."""
         readable: Fetched = {}
@@ -192,7 +215,8 @@ class BatchConsumer(Service):
         """Have nothing committed beyond a gap before it is known what was in it."""
         for first, end in gaps_in(self._reached[partition], messages):
             confirmation = self._gaps.note(partition, first, end)
-            self.progress[partition].add(messages[0].offset() or 0, confirmation)
+            if not self.keeps(partition):
+                self.progress[partition].add(messages[0].offset() or 0, confirmation)
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Begin to track partitions that were assigned to this worker."""
@@ -215,6 +239,7 @@ class BatchConsumer(Service):
         for partition in partitions:
             self.progress.pop(partition, None)
             self._reached.pop(partition, None)
+            self._ends.pop(partition, None)
 
     async def _finish(self, seconds: float) -> None:
         open_batches = [future for progress in self.progress.values() for _, future in progress.batches]
@@ -232,11 +257,15 @@ class BatchConsumer(Service):
         if offsets:
             for partition, offset in offsets.items():
                 self.progress[partition].committed = offset
-            self.consumer.commit(self.to_commit(offsets))
+            self.consumer.commit(self.to_commit(offsets), self.notes(offsets))
 
     def to_commit(self, offsets: Offsets) -> Offsets:
         """Return what to commit when these offsets are reached."""
         return offsets
+
+    def notes(self, offsets: Offsets) -> Notes:
+        """Return the notes to commit beside these offsets."""
+        return {}
 
     def committed(self, offsets: Offsets, error: KafkaError | None) -> None:
         """Note the answer to a commit. What could not be committed is tried again, unless others own the partitions."""

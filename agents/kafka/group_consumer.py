@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaException
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.consumer import READING, Fetched
-from metroline.agents.kafka.group_owner import Offsets, Owner
+from metroline.agents.kafka.group_owner import Notes, Offsets, Owner
 from metroline.agents.kafka.group_thread import GroupThread
 from metroline.agents.kafka.positions import by_partition, positions_of
 
@@ -32,6 +32,7 @@ embedded broker takes 20 s for them.)"""
 DEFAULTS: Mapping[str, Any] = {
     **READING,
     "isolation.level": "read_committed",
+    "enable.partition.eof": True,  # the only sign that a partition ends with the marker of a transaction
     "partition.assignment.strategy": ASSIGNOR,
 }
 
@@ -90,21 +91,34 @@ class GroupConsumer:
         """Fetch partitions that were held."""
         self._thread.post(partial(self._thread.release, partitions))
 
-    def commit(self, offsets: Offsets) -> None:
-        """Commit the next offset of each partition. The owner is told the answer.
+    def commit(self, offsets: Offsets, notes: Notes) -> None:
+        """Commit the next offset of each partition, with the note beside it, if any. The owner is told the answer.
 
         What the owner commits while it is told that partitions are revoked is sent before they are released.
         """
-        self._thread.post(partial(self._thread.commit, offsets))
+        self._thread.post(partial(self._thread.commit, offsets, notes))
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the committed offset of each partition that has one; raise `ClusterError`."""
+        return {partition: offset for partition, (offset, _) in (await self.committed_with_notes(partitions)).items()}
+
+    async def committed_with_notes(
+        self, partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, tuple[int, str | None]]:
+        """Return the committed offset of each partition that has one, with the note beside it; raise `ClusterError`.
+
+        The embedded broker keeps no notes.
+        """
         asked = positions_of(partitions)
         try:
             found = await self._answer(lambda client: client.committed(asked, ANSWER_SECONDS))
         except KafkaException as error:
             raise ClusterError(f"the offsets of {self.group} cannot be read: {error.args[0].str()}") from error
-        return {TopicPartition(at.topic, at.partition): at.offset for at in found if at.offset >= 0}
+        return {
+            TopicPartition(at.topic, at.partition): (at.offset, (at.metadata or "").rstrip("\0"))
+            for at in found
+            if at.offset >= 0
+        }
 
     async def membership(self) -> tuple[str, bytes]:
         """Return the member id, which is empty before the group is joined, and librdkafka's group metadata."""

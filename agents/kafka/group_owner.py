@@ -8,6 +8,9 @@ from typing import Protocol
 from aiokafka import TopicPartition
 from confluent_kafka import KafkaError
 
+Notes = Mapping[TopicPartition, str]
+"""A text that is kept beside the committed offset of a partition."""
+
 Offsets = Mapping[TopicPartition, int]
 """The next offset to commit of each partition."""
 
@@ -23,6 +26,9 @@ class Owner(Protocol):
 
     def committed(self, offsets: Offsets, error: KafkaError | None) -> None:
         """Take note of the answer to a commit."""
+
+    def reached_end(self, partition: TopicPartition, offset: int) -> None:
+        """Take note that there is no message before this offset but those that were handed over."""
 
     async def crash(self, reason: BaseException) -> None:
         """End with an error."""

@@ -24,7 +24,7 @@ from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.complaints import Complaints, described, is_refusal, library_log
-from metroline.agents.kafka.group_owner import Offsets, Owner
+from metroline.agents.kafka.group_owner import Notes, Offsets, Owner
 from metroline.agents.kafka.positions import partition_of, partitions_at, positions_of
 
 POLL_SECONDS = 0.1
@@ -81,6 +81,10 @@ class GroupThread(Thread):
         self._are_all_paused = False
         self._revoked: set[TopicPartition] = set()
         """Partitions that were revoked during the present poll."""
+        self._next: dict[TopicPartition, int] = {}
+        """The offset after the last message of each partition that was fetched."""
+        self._ends: dict[TopicPartition, int] = {}
+        """The ends of partitions that the present poll reached, if there is more than messages before them."""
         self._open_commits = 0
         self._refusal: KafkaError | None = None
         """An error after which nothing is read any more."""
@@ -122,9 +126,10 @@ class GroupThread(Thread):
         self._held.difference_update(partitions)
         self.resume(partitions, client)
 
-    def commit(self, offsets: Offsets, client: Consumer) -> None:
+    def commit(self, offsets: Offsets, notes: Notes, client: Consumer) -> None:
+        positions = [Position(tp.topic, tp.partition, offset, notes.get(tp, "")) for tp, offset in offsets.items()]
         try:
-            client.commit(offsets=[Position(topic, number, offset) for (topic, number), offset in offsets.items()])
+            client.commit(offsets=positions)
             self._open_commits += 1
         except KafkaException as error:
             self._call(partial(self._owner.committed, offsets, error.args[0]))
@@ -167,6 +172,7 @@ class GroupThread(Thread):
     def _poll(self, client: Consumer) -> None:
         """Take messages, if there are any. Rebalances and answers to commits are handled meanwhile."""
         self._revoked.clear()
+        self._ends.clear()
         first = client.poll(POLL_SECONDS)
         polled = [] if first is None else [first, *client.consume(MAX_MESSAGES - 1, 0)]
         messages = [message for message in polled if self._is_good(message)]
@@ -178,13 +184,24 @@ class GroupThread(Thread):
                 self._fetched += messages
             self.is_wanted = False
             self._call(self.arrived.set)
+        for partition, offset in self._ends.items():  # known to the owner after the messages before them
+            self._call(partial(self._owner.reached_end, partition, offset))
 
     def _is_good(self, message: Message) -> bool:
         error = message.error()
         if error is None:
+            self._next[partition_of(message)] = (message.offset() or 0) + 1
             return not self._revoked or partition_of(message) not in self._revoked
-        self._on_error(error)
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._note_end(partition_of(message), message.offset() or 0)
+        else:
+            self._on_error(error)
         return False
+
+    def _note_end(self, partition: TopicPartition, offset: int) -> None:
+        if self._next.get(partition) != offset and partition not in self._revoked:
+            self._next[partition] = offset
+            self._ends[partition] = offset
 
     def _on_error(self, error: KafkaError) -> None:
         if is_refusal(error):
@@ -242,6 +259,8 @@ class GroupThread(Thread):
         self._assigned -= partitions
         self._paused -= partitions
         self._held -= partitions
+        for partition in partitions:
+            self._next.pop(partition, None)
         with self._lock:
             self._fetched = [message for message in self._fetched if partition_of(message) not in partitions]
         if self.is_closed:

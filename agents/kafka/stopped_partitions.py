@@ -50,4 +50,5 @@ class StoppedPartitions:
             partition.topic,
             partition.partition,
             offset,
+            extra={"offset": offset},  # no line like it may be left out
         )

@@ -78,7 +78,7 @@ async def topic_id(cluster: Cluster, topic: str) -> str | None:
 
 
 def _topic_id(cluster: Cluster, topic: str) -> str | None:
-    client = AdminClient({**cluster.librdkafka, **Complaints("survey").config}, logger=library_log)
+    client = admin_client(cluster, "topic id")
     described, _ = _answers(
         client.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS),
         KafkaError.TOPIC_AUTHORIZATION_FAILED,

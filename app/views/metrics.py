@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from aiohttp.web import AppKey
 from aiohttp.web import Request as AiohttpRequest
 from faust import web
-from msgspec import Struct, json
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import InfoMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -17,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from metroline.agents.kafka.faust_transport import Consumer
-from metroline.agents.tables.line_table import LineTable
+from metroline.agents.tables.outcome_counts import OutcomeCounts
 from metroline.app.readiness import conditions
 from metroline.app.views.metric_families import counter, counters, gauge, gauges, histogram, one_label, summaries
 from metroline.app.views.view import NOT_STORED, LineView
@@ -52,7 +51,8 @@ class WorkerCollector(Collector):
 
     def __init__(self, app: LineApp) -> None:
         self.app = app
-        self._dead_letters = DeadLetterCount()
+        table = app.line_tables.outcomes
+        self._counts = None if table is None else OutcomeCounts(table)
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics; those of parts that the worker does not play are left out."""
@@ -104,8 +104,12 @@ class WorkerCollector(Collector):
         yield histogram("metroline_journey_seconds", "Time from the source to the outcome", journeys.durations)
         hits = one_label(journeys.rule_hits)
         yield counters("metroline_rule_hits", "Decisions by each rule in journeys that ended", ["rule"], hits)
-        dead = self._dead_letters.total(table, self.app.owned_partitions)
+        blocks = self._counts.blocks(self.app.owned_partitions) if self._counts is not None else ()
+        dead = sum(block.by_ending.get(Ending.DEAD, 0) for block in blocks)
         yield gauge("metroline_dead_letters", "Dead letters that were neither replayed nor discarded", dead)
+        if self.app.accounts is not None:
+            help = "Records that entered, have no outcome, and are not under way"
+            yield gauge("metroline_unaccounted_records", help, self.app.accounts.unaccounted)
 
     def _waiting(self) -> Iterator[Metric]:
         app, buffers, now = self.app, cast(Consumer, self.app.consumer).buffers, time.time()
@@ -128,31 +132,3 @@ class WorkerCollector(Collector):
         yield counters("metroline_bus_records", "Records written to the bus", by, records)
         yield counters("metroline_bus_bytes", "Bytes written to the bus", by, sizes)
         yield counters("metroline_chained_records", "Records that went on in memory", by, in_memory)
-
-
-class _Counts(Struct, frozen=True):
-    """The part of an entry of the table `outcomes` that is read here."""
-
-    counts: list[tuple[str, str, str, int]]
-    """Last stop, ending, reason, and the number of records."""
-
-
-class DeadLetterCount:
-    """The number of dead letters in the table `outcomes`. Entries that did not change are not decoded again."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, tuple[bytes, int]] = {}
-
-    def total(self, table: LineTable, partitions: Collection[int]) -> int:
-        """Return the number of dead letters in these partitions."""
-        owned = tuple(f"{partition}/".encode() for partition in partitions)
-        entries = {key: encoded for key, encoded in list(table.data.items()) if encoded and key.startswith(owned)}
-        self._known = {key: self._counted(key, encoded) for key, encoded in entries.items()}
-        return sum(count for _, count in self._known.values())
-
-    def _counted(self, key: bytes, encoded: bytes) -> tuple[bytes, int]:
-        known = self._known.get(key)
-        if known is not None and known[0] is encoded:
-            return known
-        counts = json.decode(encoded, type=_Counts).counts
-        return encoded, sum(count for _, ending, _, count in counts if ending == Ending.DEAD)

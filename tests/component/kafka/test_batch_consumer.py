@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError
 from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
 from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.group_consumer import GroupConsumer
-from metroline.agents.kafka.group_owner import Offsets
+from metroline.agents.kafka.group_owner import Notes, Offsets
 from metroline.agents.kafka.producer import Confirmation, NotSent
 from metroline.agents.kafka.progress import Progress
 
@@ -27,7 +27,7 @@ class FakeConsumer:
     def __init__(self) -> None:
         self.commits: list[Offsets] = []
 
-    def commit(self, offsets: Offsets) -> None:
+    def commit(self, offsets: Offsets, notes: Notes) -> None:
         self.commits.append(offsets)
 
 

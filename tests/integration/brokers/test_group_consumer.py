@@ -47,7 +47,10 @@ class Member:
     def commit(self, partitions: Collection[TopicPartition]) -> None:
         reached = {partition: self.taken[partition][-1] + 1 for partition in partitions if partition in self.taken}
         if reached:
-            self.consumer.commit(reached)
+            self.consumer.commit(reached, {})
+
+    def reached_end(self, partition: TopicPartition, offset: int) -> None:
+        pass
 
     def committed(self, offsets: Offsets, error: KafkaError | None) -> None:
         self.answers.append(error)

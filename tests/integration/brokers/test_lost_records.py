@@ -83,3 +83,8 @@ async def test_an_envelope_that_is_deleted_from_the_topic_of_a_stop_is_counted_a
     assert f"{stop}[2]: the messages at offsets 2 to 2 were deleted" in services.child.log.read_text()
     await depot.push(numbered([51, 53, 55, 57]))  # the partition goes on
     await depot.settled(19)
+
+    async def told_how_many() -> bool:
+        return (await asyncio.to_thread(metrics, services))["metroline_unaccounted_records",] == 1
+
+    await depot.until(told_how_many, 90)

@@ -62,6 +62,13 @@ def test_what_is_critical_is_always_logged(log: Log) -> None:
     assert len(log.lines) == 3
 
 
+def test_what_is_said_of_an_offset_is_never_left_out(log: Log) -> None:
+    for partition in range(3):
+        told = {"name": "metroline", "levelno": logging.ERROR, "levelname": "ERROR", "offset": 7}
+        log.handler.handle(logging.makeLogRecord(told | {"msg": f"orders.in[{partition}]: lost at offset 7"}))
+    assert len(log.lines) == 3
+
+
 def test_the_steps_and_the_tables_of_faust_are_not_logged_but_its_warnings_are(log: Log) -> None:
     log.line("[^---Recovery]: Highwater:\n+Highwater+\n| topic |", name="faust.tables.recovery", level=logging.INFO)
     log.line("[^--OnRamp]: Starting...", name="metroline.agents.on_ramp", level=logging.INFO)
