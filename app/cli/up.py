@@ -87,7 +87,9 @@ def _introduce(target: TargetBroker, settings: Settings, line: Line, running: li
     click.echo(f"line {line.name} runs by {settings.routing_strategy} on {target.url}; source topic: {topics.source}")
     for one in running:
         click.echo(f"worker {one.child.pid}: {one.url}/table/ (its warnings, until it ends: {one.child.log})")
-    click.echo(f"to publish other rules: BROKER_URL={target.url} metroline rules publish {line.rules_file}")
+    where = Path(settings.line).resolve() if Path(settings.line).is_dir() else settings.line
+    publish = f"BROKER_URL={target.url} metroline rules publish --line {where} {line.rules_file}"
+    click.echo(f"to publish other rules: {publish}")
     click.echo("Ctrl-C ends it")
 
 
