@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, overload
@@ -180,7 +180,10 @@ def service(
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
-        told = list(inspect.signature(function).parameters)[1:]
+        parameters = list(inspect.signature(function).parameters.values())
+        for problem in _signature_problems(parameters):
+            raise InvalidLine(f"service {stop!r}: {problem}")
+        told = [parameter.name for parameter in parameters[1:]]
         fields = None if reads is None else frozenset(reads)
         if fields is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in fields)):
             raise InvalidLine(f"service {stop!r}: reads must be a list of names of fields, not {reads!r}")
@@ -201,6 +204,16 @@ def service(
         return function
 
     return mark(handler) if handler is not None else mark
+
+
+def _signature_problems(parameters: Sequence[inspect.Parameter]) -> Iterator[str]:
+    """Yield a message for each reason why the function could not be called with a record."""
+    if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+        yield "the function must take the record as its first parameter"
+    for parameter in parameters[1:]:
+        is_variadic = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        if parameter.name not in ("id", "meta") and parameter.default is parameter.empty and not is_variadic:
+            yield f"it would be called without {parameter.name!r}: beside the record, a function may take id and meta"
 
 
 def _problems(

@@ -199,6 +199,29 @@ def test_what_is_read_may_come_from_a_generator() -> None:
     assert function.__metroline__.reads == {"a", "b"}  # type: ignore[attr-defined]
 
 
+def takes_nothing() -> None: ...
+
+
+def takes_two(record: Record, context: object) -> Record:
+    return record
+
+
+def takes_more(record: Record, *rest: object, meta: Meta, limit: int = 3, **options: object) -> Record:
+    return record
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"), [(takes_nothing, "must take the record"), (takes_two, "called without 'context'")]
+)
+def test_a_function_that_could_not_be_called_is_refused_when_the_line_is_loaded(function: Any, problem: str) -> None:
+    with pytest.raises(InvalidLine, match=problem):
+        service(function)
+
+
+def test_a_function_may_have_other_parameters_that_need_no_value() -> None:
+    assert service(takes_more).__metroline__.takes_meta  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("reads", ["n", [1], [None]])
 def test_what_is_read_is_a_list_of_names(reads: Any) -> None:
     with pytest.raises(InvalidLine, match="reads must be a list of names"):
