@@ -46,7 +46,7 @@ class Line:
             raise InvalidLine(f"line {where!r}: {rules_file} is missing: create it with the rules table of the line")
         services = services_of(module)
         if not services:
-            raise InvalidLine(f"line {where!r}: {folder / 'services.py'} has no @service function")
+            raise InvalidLine(f"{folder / 'services.py'} has no @service function: put @service above a function")
         maker = None
         if (folder / "records.py").is_file():
             maker = getattr(import_module_of(folder, package, "records"), "records", None)

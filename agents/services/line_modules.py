@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import cast
 
@@ -66,7 +67,13 @@ def _refusal(file: Path, error: Exception) -> str:
         return advice
     if str(error) == NO_PARENT:
         return f"{file} has relative imports: name the line by its package (--line PACKAGE.{file.parent.name})"
-    return f"{file} cannot be imported: {type(error).__name__}: {error}"
+    return f"{file} cannot be imported: {type(error).__name__}: {error}{_place(error, file.parent)}"
+
+
+def _place(error: Exception, folder: Path) -> str:
+    """Return the last line of the line's own code that the error came through, as ` (services.py:3)`."""
+    frames = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
+    return f" ({Path(frames[-1].filename).relative_to(folder)}:{frames[-1].lineno})" if frames else ""
 
 
 def _import_file(file: Path, name: str) -> ModuleType:

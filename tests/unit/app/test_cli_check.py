@@ -134,3 +134,13 @@ def test_explain_hands_a_service_what_it_reads_and_lays_what_it_made_over_the_re
 
     assert said.exit_code == 0
     assert said.output.rstrip().endswith("→ dropped: as it must be")
+
+
+def test_check_says_where_in_the_lines_code_an_import_failed(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES.replace("@service", "@service(retries=3)"))
+
+    refused = metroline("check", folder / "routes.toml")
+
+    assert refused.exit_code == 2
+    assert "cannot be imported: TypeError: service() got an unexpected keyword argument 'retries'" in refused.stderr
+    assert refused.stderr.rstrip().endswith("(services.py:4)")
