@@ -33,6 +33,9 @@ from metroline.routing.strategies import RuleTables
 MAX_SHOWN = 20
 """Dead letters that `show` prints; --json writes all of them."""
 
+UNWRAPPED = 1000
+"""Width of the list where it is not written to a terminal."""
+
 group_option = click.option(
     "--group", "group", help="All dead letters of this group; `metroline dead-letters list` lists the groups."
 )
@@ -73,12 +76,17 @@ def show_groups(line: str | None, json_file: Path | None) -> None:
     elif not groups:
         click.echo("no dead letters")
     else:
-        Console().print(_table(groups))
+        console = Console()
+        if not console.is_terminal:
+            console.width = UNWRAPPED  # one line for each group, to be read by grep and awk
+        console.print(_table(groups))
 
 
 def _table(groups: Sequence[Group]) -> Table:
-    heads = ("group", "count", "stop", "kind", "where", "first", "last", "example")
-    table = Table(*heads, title="dead letters", box=None)
+    table = Table(title="dead letters", box=None)
+    for head in ("group", "count", "stop", "kind", "where", "first", "last", "example"):
+        # Other commands take what is here, so it is never cut: on a narrow terminal, the place and the times wrap.
+        table.add_column(head, no_wrap=head not in ("where", "first", "last"), overflow="fold")
     for group in map(Group.as_json, groups):
         table.add_row(
             group["group"],
@@ -94,7 +102,7 @@ def _table(groups: Sequence[Group]) -> Table:
 
 
 @dead_letters.command("show")
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
 @group_option
 @line_option
 @json_option("the dead letters")
@@ -118,14 +126,14 @@ def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: P
 
 
 @dead_letters.command("replay")
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
 @group_option
 @click.option(
     "--set",
     "fields",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Set a field of the record first. VALUE is JSON or, if it is not valid JSON, text.",
+    help="Set a top-level field of the record first. VALUE is JSON or, if it is not valid JSON, text.",
 )
 @click.option("--record", "record", type=FILE, help="File with a JSON object that replaces the record.")
 @click.option(
@@ -168,7 +176,7 @@ def replay(
 
 
 @dead_letters.command("discard")
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
 @group_option
 @click.option("--reason", required=True, help="Reason under which the records count as dropped.")
 @rate_option
@@ -230,7 +238,7 @@ def _send(dead: DeadLetters, requests: list[Envelope], rate: float, done: str) -
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(done, total=len(requests))
         asyncio.run(send(lambda number: progress.update(task, completed=number)))
-    click.echo(f"{len(requests)} dead letters are {done}: the arrivals take each of them once")
+    click.echo(f"{len(requests)} dead {'letter is' if len(requests) == 1 else 'letters are'} {done}")
 
 
 def _time(at: float) -> str:

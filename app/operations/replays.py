@@ -64,16 +64,27 @@ def edited(letter: Letter, fields: dict[str, Any], record: bytes | None = None) 
         return _given(letter, fields, record)
     if letter.is_cut:
         raise DeadLetterError(
-            f"{letter.id} holds no record but what was kept of bytes that are none: give one with --record"
+            f"{letter.id} holds no record, only bytes that could not be read as one: give the record with --record"
         )
-    return orjson.dumps(orjson.loads(letter.line) | fields) if fields else letter.line
+    return _set(orjson.loads(letter.line), fields) if fields else letter.line
+
+
+def _set(record: dict[str, Any], fields: dict[str, Any]) -> bytes:
+    """Return the record with these top-level fields set; raise `UsageError` for a path into one of its objects."""
+    for name in fields:
+        parent, dot, _ = name.partition(".")
+        if dot and name not in record and isinstance(record.get(parent), dict):
+            raise UsageError(
+                f"the field {name!r} is not at the top level: set {parent!r} as a whole, or give the whole record"
+            )
+    return orjson.dumps(record | fields)
 
 
 def _given(letter: Letter, fields: dict[str, Any], record: bytes) -> bytes:
     (line, *more) = read_message(record)
     if line.record is None or more:
         raise UsageError(f"the record for {letter.id} is not valid: {line.problem or 'there are several'}")
-    return orjson.dumps(line.record | fields) if fields else line.line
+    return _set(line.record, fields) if fields else line.line
 
 
 def _replay(letter: Letter, line: bytes, stop: str | None, by: str) -> Envelope:
