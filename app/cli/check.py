@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
         click.echo(text_map(network))
         for warning in warnings:
             click.echo(f"warning: {warning}")
-        click.echo(f"{file}: {len(network.table.rules)} rules, {len(network.stops)} stops: valid")
+        click.echo(f"{file}: {_count(network.table.rules, 'rule')}, {_count(network.stops, 'stop')}: valid")
         if inspection is not None:
             _print_topics(inspection)
     if inspection is not None and not inspection.are_usable:
@@ -112,6 +112,10 @@ def _live_rules(line: str) -> str | None:
     settings = Settings.read(line=line)
     published = asyncio.run(read_published(settings.cluster(), settings.topics(Line.load(line))))
     return None if published is None else published.publication.text
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _line_around(file: Path) -> str | None:
@@ -191,7 +195,7 @@ def _read_record(file: Path) -> dict[str, Any]:
     try:
         record = orjson.loads(file.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
-        raise UnreadableFile(f"{file} is not valid JSON: {error}") from error
+        raise UnreadableFile(f"{file} does not hold one JSON object: {error}") from error
     if not isinstance(record, dict):
         raise UnreadableFile(f"{file} does not hold a JSON object, as a record must be")
     return record

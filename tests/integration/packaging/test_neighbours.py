@@ -91,7 +91,7 @@ def project(tmp_path: Path) -> Path:
 def test_a_project_with_folders_of_these_names_checks_and_explains(environment: Environment, project: Path) -> None:
     checked = environment.run("metroline", "check", "lines/orders/routes.toml", cwd=project, PYTHONPATH=str(project))
     assert checked.returncode == 0, checked.stderr
-    assert "1 rules, 1 stops: valid" in checked.stdout
+    assert "1 rule, 1 stop: valid" in checked.stdout
 
     explained = environment.run(
         *("metroline", "explain", "lines/orders/routes.toml", "one.json", "--line", "lines/orders"),

@@ -159,7 +159,7 @@ def test_a_table_that_is_not_valid_is_what_check_reports_with_1(folder: Path) ->
 
 def test_a_record_that_is_not_json_is_work_that_failed(folder: Path) -> None:
     (folder / "record.json").write_text("{")
-    assert_ends(metroline("explain"), 1, "error: record.json is not valid JSON")
+    assert_ends(metroline("explain"), 1, "error: record.json does not hold one JSON object")
 
 
 def test_every_error_has_an_exit_code_of_its_base() -> None:
