@@ -35,6 +35,8 @@ MAX_SHOWN = 20
 
 UNWRAPPED = 1000
 """Width of the list where it is not written to a terminal."""
+NARROW = 110
+"""Width of a terminal below which the list has the time of each group's last dead letter only."""
 
 group_option = click.option(
     "--group", "group", help="All dead letters of this group; `metroline dead-letters list` lists the groups."
@@ -79,25 +81,25 @@ def show_groups(line: str | None, json_file: Path | None) -> None:
         console = Console()
         if not console.is_terminal:
             console.width = UNWRAPPED  # one line for each group, to be read by grep and awk
-        console.print(_table(groups))
+        console.print(_table(groups, is_narrow=console.width < NARROW))
 
 
-def _table(groups: Sequence[Group]) -> Table:
+def _table(groups: Sequence[Group], is_narrow: bool) -> Table:
+    heads = ["group", "count", "stop", "kind", "where", "first", "last", "example"]
+    if is_narrow:
+        heads.remove("first")
     table = Table(title="dead letters", box=None)
-    for head in ("group", "count", "stop", "kind", "where", "first", "last", "example"):
+    for head in heads:
         # Other commands take what is here, so it is never cut: on a narrow terminal, the place and the times wrap.
         table.add_column(head, no_wrap=head not in ("where", "first", "last"), overflow="fold")
     for group in map(Group.as_json, groups):
-        table.add_row(
-            group["group"],
-            str(group["count"]),
-            group["stop"],
-            group["kind"],
-            group["where"] or group["reason"],
-            _time(group["first"]),
-            _time(group["last"]),
-            group["example"],
-        )
+        shown = {
+            **group,
+            "where": group["where"] or group["reason"].removeprefix(f"{group['kind']}: "),
+            "first": _time(group["first"]),
+            "last": _time(group["last"]),
+        }
+        table.add_row(*(str(shown[head]) for head in heads))
     return table
 
 
