@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.agents.formats.avro import AvroSchema
+from tests.support.worlds import examples
 
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 LOGICAL = (
@@ -72,8 +74,10 @@ def schemas(draw: st.DrawFn) -> Any:
         if kind == "union":
             branches: dict[str, Any] = {}
             for _ in range(draw(st.integers(1, 4))):
+                known = len(named)
                 branch = any_type(depth - 1, in_union=True)
-                branches.setdefault(_branch(branch), branch)
+                if branches.setdefault(_branch(branch), branch) is not branch:
+                    del named[known:]  # types in a branch that is left out
             return list(branches.values())
         if kind == "record":
             return record(depth - 1)
@@ -141,9 +145,9 @@ def data(draw: Callable[[st.SearchStrategy[Any]], Any], schema: Any, names: dict
         case "long":
             return draw(st.integers(-(2**63), 2**63 - 1) | st.integers(-(10**12), 10**15))
         case "float":
-            return draw(st.floats(width=32))
+            return draw(st.floats(width=32).map(_without_payload))
         case "double":
-            return draw(st.floats())
+            return draw(st.floats().map(_without_payload))
         case "bytes":
             return draw(st.binary(max_size=6))
         case "string":
@@ -161,6 +165,11 @@ def data(draw: Callable[[st.SearchStrategy[Any]], Any], schema: Any, names: dict
             return {one["name"]: data(draw, one["type"], names, depth + 1) for one in schema["fields"]}
 
 
+def _without_payload(number: float) -> float:
+    """Return a number, and for any NaN the usual one: JSON has no other."""
+    return math.nan if math.isnan(number) else number
+
+
 def _bytes(number: int, size: int) -> bytes | None:
     try:
         return number.to_bytes(size, "big", signed=True)
@@ -168,6 +177,7 @@ def _bytes(number: int, size: int) -> bytes | None:
         return None
 
 
+@examples(100)
 @given(st.data(), schemas())
 def test_the_bytes_that_fastavro_writes_come_back_the_same_from_their_json_form(
     drawn: st.DataObject, schema: Any

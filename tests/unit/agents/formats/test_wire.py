@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from metroline.agents.formats import wire
 from metroline.agents.formats.codec import NotReadable
+from tests.support.worlds import examples
 
 INDEXES = st.lists(st.integers(0, 300), min_size=1, max_size=5).map(tuple)
 
 
+@examples(100)
 @given(st.integers(0, wire.MAX_ID), INDEXES)
 def test_what_is_written_is_read(identity: int, indexes: tuple[int, ...]) -> None:
     value = wire.header(identity) + wire.write_indexes(indexes) + b"data"
