@@ -280,11 +280,13 @@ class _Compiler:
         types = [self.type(branch, namespace) for branch in branches]
         if not types:
             raise InvalidSchema("a union has no branches")
-        default = types[0].default
         kinds = [kind for one in types for kind in one.form.kinds]
-        if len(kinds) == len(set(kinds)):
+        has_arrays = "array" in kinds and any(bytes in _python_kinds(one) for one in types)
+        if len(kinds) == len(set(kinds)) and not (has_arrays and "object" in kinds):
+            if has_arrays:
+                types = [self._told_by_name(one) if bytes in _python_kinds(one) else one for one in types]
             wire = [one.wire for one in types]
-            return _Type("union", wire, _plain_union(types), default)
+            return _Type("union", wire, _plain_union(types), types[0].default)
         names = [one.name for one in types]
         tags = [name if names.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(names)]
         wires: list[Any] = []
@@ -299,10 +301,24 @@ class _Compiler:
             writers[tag], readers[tag] = (name, one.form.write), one.form.read
         first = tags[0]
         if types[0].name == "null":
-            tagged_default: Callable[[Any], Any] = default
+            tagged_default: Callable[[Any], Any] = types[0].default
         else:
-            tagged_default = lambda value: (writers[first][0], {first: default(value)})  # noqa: E731
+            tagged_default = lambda value: (writers[first][0], {first: types[0].default(value)})  # noqa: E731
         return _Type("union", wires, _tagged_union(writers, readers, "null" in names), tagged_default)
+
+    def _told_by_name(self, branch: _Type) -> _Type:
+        """Return a branch of bytes that fastavro's writer finds by its name.
+
+        It takes bytes for an array of integers otherwise. A record with a single field has the encoding of the field.
+        """
+        name, read, write, default = self._new_name(), branch.form.read, branch.form.write, branch.default
+        wire = {"type": "record", "name": name, "fields": [{"name": ONLY, "type": branch.wire}]}
+        form = forms.Form(
+            lambda value: value[ONLY] if read is None else read(value[ONLY]),
+            lambda value: (name, {ONLY: write(value)}),
+            branch.form.kinds,
+        )
+        return _Type(branch.name, wire, form, lambda value: (name, {ONLY: default(value)}))
 
     def _keep(self, full: str, made: _Type) -> _Type:
         if full in self.names:
@@ -313,6 +329,9 @@ class _Compiler:
     def _new_name(self) -> str:
         return f"metroline.t{next(self.numbers)}"
 
+
+ONLY = "value"
+"""The name of the only field of a record that stands for the type of this field."""
 
 _OBJECTS = {kind: frozenset({kind}) for kind in ("array", "object")}
 
@@ -389,6 +408,8 @@ def _python_kinds(one: _Type) -> Sequence[type]:
         "string": str,
         "enum": str,
         "array": list,
+        "record": dict,
+        "map": dict,
     }
     if wire in by_wire:
         return [by_wire[wire]]

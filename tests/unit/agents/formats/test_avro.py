@@ -49,6 +49,13 @@ FORMS = [
     (["null", "string"], None, b"\x00"),
     (["string", "bytes"], {"bytes": "/w=="}, b"\x02\x02\xff"),
     (["null", "int", "long"], {"long": 1}, b"\x04\x02"),
+    ([{"type": "array", "items": "int"}, {"type": "fixed", "name": "F", "size": 2}], "AQE=", b"\x02\x01\x01"),
+    ([{"type": "array", "items": "int"}, "bytes"], [1], b"\x00\x02\x02\x00"),
+    (
+        [{"type": "map", "values": "int"}, {"type": "array", "items": "int"}, "bytes"],
+        {"bytes": "AQ=="},
+        b"\x04\x02\x01",
+    ),
 ]
 
 
