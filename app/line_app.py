@@ -40,7 +40,7 @@ from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.local.ports import resolves
 from metroline.app.provisioning import Provisioning
-from metroline.app.settings import Settings
+from metroline.app.settings import Settings, misspelt
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,8 @@ class LineApp(faust.App):
             self.role.name,
             self.settings.routing_strategy,
         )
+        for variable, setting in misspelt(os.environ):
+            log.warning("the variable %s is no setting: is %s meant?", variable, setting)
         if not await resolves(self.settings.host):
             log.warning(
                 "the name %s cannot be resolved, so the pages of other workers may lack the entries of this one: set "

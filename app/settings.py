@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -53,6 +55,9 @@ URLS = ("BROKER_URL", "SCHEMA_REGISTRY_URL")
 
 LIMITS = Limits()
 RETRY_POLICY = RetryPolicy()
+
+NEARLY = 0.9
+"""Similarity from which on a name is taken for a misspelt one (`difflib.SequenceMatcher.ratio`)."""
 
 
 class InvalidSettings(UsageError):
@@ -601,3 +606,11 @@ def _described(error: ErrorDetails) -> str:
         return f"settings: {problem}"
     is_named |= variable.lower() in SECRETS or (variable in URLS and "@" in str(value))
     return f"{variable}: {problem}" if is_named else f"{variable}: {problem} (it is {value!r})"
+
+
+def misspelt(variables: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each name of an environment variable that is no setting but nearly one, and that setting."""
+    known = [name.upper() for name in Settings.model_fields]
+    for variable in sorted(variables):
+        if variable.upper() not in known and (near := get_close_matches(variable.upper(), known, 1, NEARLY)):
+            yield variable, near[0]

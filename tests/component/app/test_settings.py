@@ -8,7 +8,7 @@ import pytest
 
 from metroline.agents.formats.names import EndFormat
 from metroline.agents.services.line import Line
-from metroline.app.settings import SECRETS, InvalidSettings, Settings
+from metroline.app.settings import SECRETS, InvalidSettings, Settings, misspelt
 from metroline.routing.journeys.ends import End
 from metroline.routing.strategies import STRATEGIES
 
@@ -377,3 +377,12 @@ def test_a_password_in_the_address_of_the_schema_registry_is_refused_without_bei
         read_with(monkeypatch, SCHEMA_REGISTRY_URL="http://me:s3cret@registry:8081")
 
     assert "s3cret" not in str(refused.value)
+
+
+def test_a_variable_that_is_nearly_a_setting_is_taken_for_a_misspelt_one() -> None:
+    variables = ["ROUTING_STRATGY", "MAXHOPS", "SERVICE_ATTEMPT", "LINES", "LINE", "HOME", "MAX_HOPS", "broker_url"]
+    assert list(misspelt(variables)) == [
+        ("MAXHOPS", "MAX_HOPS"),
+        ("ROUTING_STRATGY", "ROUTING_STRATEGY"),
+        ("SERVICE_ATTEMPT", "SERVICE_ATTEMPTS"),
+    ]
