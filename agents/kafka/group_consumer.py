@@ -135,6 +135,8 @@ class GroupConsumer:
         answer: Future[T] = Future()
 
         def ask(client: Consumer) -> None:
+            if not answer.set_running_or_notify_cancel():
+                return  # nobody waits for it any more
             try:
                 answer.set_result(question(client))
             except Exception as error:  # noqa: BLE001 - raised where the answer is awaited

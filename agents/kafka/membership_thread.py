@@ -48,6 +48,10 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await super().on_thread_stop()
 
+    def _stopped_set(self) -> None:
+        with suppress(RuntimeError):  # the thread has ended already, and its event loop is closed
+            super()._stopped_set()
+
     @Service.task
     async def _watch_membership(self) -> None:
         """End the worker when the membership has failed. Runs in the consumer's thread.

@@ -74,7 +74,7 @@ async def test_what_was_put_right_arrives_once_however_often_it_is_asked_for(fai
 
     refused = await desk(failed, "replay", broken["example"])
     assert refused.returncode == 1
-    assert "give one with --record" in refused.stderr
+    assert "give the record with --record" in refused.stderr
     (failed.folder / "one.json").write_text('{\n "n": 4\n}')
     done = await desk(failed, "replay", broken["example"], "--record", "one.json")
     assert done.returncode == 0, done.stderr
