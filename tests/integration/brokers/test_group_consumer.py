@@ -246,18 +246,23 @@ async def test_a_group_that_its_leader_leaves_while_it_forms_forms_again(
         await owning(2, heir)
 
 
-async def test_a_question_that_nobody_waits_for_any_more_ends_no_member(group: Group) -> None:
-    await group.create()
-    member = group.join()
-    is_free = threading.Event()
-    member.consumer._thread.post(lambda _: is_free.wait(30))
+async def test_a_question_that_nobody_waits_for_any_more_ends_no_member(
+    embedded_broker: Broker, prefix: str, members: AsyncExitStack
+) -> None:
+    async with members:
+        group = Group(embedded_broker, prefix, members)
+        await group.create()
+        member = group.join()
+        await owning(2, member)
+        is_free = threading.Event()
+        member.consumer._thread.post(lambda _: is_free.wait(30))
 
-    asked = asyncio.create_task(member.consumer.membership())
-    await asyncio.sleep(0.1)
-    asked.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asked
-    is_free.set()
+        asked = asyncio.create_task(member.consumer.membership())
+        await asyncio.sleep(0.1)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        is_free.set()
 
-    await member.consumer.membership()
-    assert member.reason is None
+        await member.consumer.membership()
+        assert member.reason is None
