@@ -6,7 +6,7 @@ PIP     = $(BIN)/pip --disable-pip-version-check install --quiet
 # Additional arguments of the command behind a verb: make test ARGS="-k broker", make lock ARGS=--upgrade
 ARGS   ?=
 # All tests: by file, in the order of tests/conftest.py, in more processes than cores, since many tests wait.
-ALL     := --numprocesses 6 --dist loadfile --no-loadscope-reorder
+ALL     := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # make test-properties: factor for the number of examples
 EXAMPLES ?= 10
 # make chaos: number of faults under each strategy; the seed of an earlier run to repeat; one strategy instead of all four;
