@@ -98,6 +98,8 @@ class OnRamp(BatchConsumer):
         """The offset after the last message that was handled of each partition."""
         self._counts = EntryCounts()
         self._source_id: str | None = None
+        self._is_embedded: bool | None = None
+        """True on the embedded broker; None until it was asked."""
         """The id of the source topic; None on the embedded broker, and before partitions are assigned."""
         self._rules_end = 0
         """The offset after the last message of the rules, when partitions were assigned."""
@@ -229,7 +231,9 @@ class OnRamp(BatchConsumer):
 
     async def _id_of_source(self) -> str | None:
         """Return the id of the source topic, None on the embedded broker, which gives none; raise `ClusterError`."""
-        if await is_embedded(self.cluster):
+        if self._is_embedded is None:
+            self._is_embedded = await is_embedded(self.cluster)
+        if self._is_embedded:
             return None
         found = await topic_id(self.cluster, self.read[0])
         if found is None:

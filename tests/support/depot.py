@@ -207,6 +207,11 @@ class Depot:
                     raise WorkerSilent(f"a worker is not ready after {READY_SECONDS:g} s; {worker.child.last_words()}")
                 await asyncio.sleep(0.1)
 
+    async def all_ready(self) -> bool:
+        """Return whether all workers that run say that they are ready, with their groups formed."""
+        answers = [await asyncio.to_thread(worker.get, "/health/ready") for worker in self.workers]
+        return all(answer is not None for answer in answers)
+
     async def stop(self, worker: WorkerProcess) -> int | None:
         """Ask a worker to end, wait for it, and return its exit code."""
         self.workers.remove(worker)
