@@ -288,11 +288,7 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _kafka_url(cls, url: str) -> str:
-        if "@" in url:
-            raise ValueError(
-                "a user name or a password has no place in it: set BROKER_USERNAME, and BROKER_PASSWORD or "
-                "BROKER_PASSWORD_FILE"
-            )
+        _refuse_login(url, "BROKER")
         for part in url.split(";"):
             scheme, mark, rest = part.strip().partition("://")
             host, _, port = (rest if mark else scheme).rstrip("/").rpartition(":")
@@ -315,11 +311,7 @@ class Settings(BaseSettings):
     @field_validator("schema_registry_url")
     @classmethod
     def _registry_url(cls, url: str) -> str:
-        if "@" in url:
-            raise ValueError(
-                "a user name or a password has no place in it: set SCHEMA_REGISTRY_USERNAME, and "
-                "SCHEMA_REGISTRY_PASSWORD or SCHEMA_REGISTRY_PASSWORD_FILE"
-            )
+        _refuse_login(url, "SCHEMA_REGISTRY")
         for part in filter(None, url.split(",")):
             scheme, mark, host = part.strip().partition("://")
             if not mark or scheme not in ("http", "https") or not host.strip("/"):
@@ -606,6 +598,15 @@ def _described(error: ErrorDetails) -> str:
         return f"settings: {problem}"
     is_named |= variable.lower() in SECRETS or (variable in URLS and "@" in str(value))
     return f"{variable}: {problem}" if is_named else f"{variable}: {problem} (it is {value!r})"
+
+
+def _refuse_login(url: str, prefix: str) -> None:
+    """Raise ValueError, without showing it, if an address holds a login. `prefix` is that of the settings for it."""
+    if "@" in url:
+        raise ValueError(
+            f"a user name or a password has no place in it: set {prefix}_USERNAME, and {prefix}_PASSWORD or "
+            f"{prefix}_PASSWORD_FILE"
+        )
 
 
 def misspelt(variables: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -285,8 +285,7 @@ class _Compiler:
         if len(kinds) == len(set(kinds)) and not (has_arrays and "object" in kinds):
             if has_arrays:
                 types = [self._told_by_name(one) if bytes in _python_kinds(one) else one for one in types]
-            wire = [one.wire for one in types]
-            return _Type("union", wire, _plain_union(types), types[0].default)
+            return _Type("union", [one.wire for one in types], _plain_union(types), types[0].default)
         names = [one.name for one in types]
         tags = [name if names.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(names)]
         wires: list[Any] = []
@@ -296,8 +295,8 @@ class _Compiler:
             if one.name == "null":
                 wires.append("null")
                 continue
-            name = self._new_name()
-            wires.append({"type": "record", "name": name, "fields": [{"name": tag, "type": one.wire}]})
+            name, wire = self._as_record(tag, one)
+            wires.append(wire)
             writers[tag], readers[tag] = (name, one.form.write), one.form.read
         first = tags[0]
         if types[0].name == "null":
@@ -309,16 +308,21 @@ class _Compiler:
     def _told_by_name(self, branch: _Type) -> _Type:
         """Return a branch of bytes that fastavro's writer finds by its name.
 
-        It takes bytes for an array of integers otherwise. A record with a single field has the encoding of the field.
+        It takes bytes for an array of integers otherwise.
         """
-        name, read, write, default = self._new_name(), branch.form.read, branch.form.write, branch.default
-        wire = {"type": "record", "name": name, "fields": [{"name": ONLY, "type": branch.wire}]}
+        name, wire = self._as_record(ONLY, branch)
+        read, write, default = branch.form.read, branch.form.write, branch.default
         form = forms.Form(
             lambda value: value[ONLY] if read is None else read(value[ONLY]),
             lambda value: (name, {ONLY: write(value)}),
             branch.form.kinds,
         )
         return _Type(branch.name, wire, form, lambda value: (name, {ONLY: default(value)}))
+
+    def _as_record(self, key: str, one: _Type) -> tuple[str, dict[str, Any]]:
+        """Return name and schema of a record with a type as its only field, whose bytes are those of the type."""
+        name = self._new_name()
+        return name, {"type": "record", "name": name, "fields": [{"name": key, "type": one.wire}]}
 
     def _keep(self, full: str, made: _Type) -> _Type:
         if full in self.names:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from metroline.agents.formats.codec import Decoder, Encoder
 from metroline.agents.formats.lookups import Messages, RegistryHealth, SchemaLookups
-from metroline.agents.formats.names import JSON, EndFormat
+from metroline.agents.formats.names import JSON, REGISTERED, EndFormat
 from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder, function_named
 from metroline.agents.formats.registered import RegisteredDecoder, RegisteredEncoder
 from metroline.agents.formats.registry import RegisteredSchema, RegistryAccess, SchemaRegistry
@@ -18,23 +17,6 @@ from metroline.routing.errors import UsageError
 
 class UnusableFormat(UsageError):
     """Raised when a format cannot be used; it names the setting."""
-
-
-class _Registered(NamedTuple):
-    """A format with a schema registry."""
-
-    type_name: str
-    """The type of its schemas, as the registry names it."""
-    libraries: tuple[str, ...]
-    """The modules that it needs."""
-
-
-REGISTERED = {
-    "avro": _Registered("AVRO", ("fastavro",)),
-    "json-schema": _Registered("JSON", ("jsonschema_rs",)),
-    "protobuf": _Registered("PROTOBUF", ("google.protobuf", "grpc_tools")),
-}
-"""The formats with a schema registry, as `names.REGISTERED` names them."""
 
 
 class Formats:

@@ -10,7 +10,21 @@ JSON = "json"
 PACKED = "packed"
 """The format of an end that gets envelopes."""
 
-REGISTERED = ("avro", "json-schema", "protobuf")
+
+class Registered(NamedTuple):
+    """A format with a schema registry."""
+
+    type_name: str
+    """The type of its schemas, as the registry names it."""
+    libraries: tuple[str, ...]
+    """The modules that it needs."""
+
+
+REGISTERED = {
+    "avro": Registered("AVRO", ("fastavro",)),
+    "json-schema": Registered("JSON", ("jsonschema_rs",)),
+    "protobuf": Registered("PROTOBUF", ("google.protobuf", "grpc_tools")),
+}
 """The formats with a schema registry. Each is also the name of the extra that installs its libraries."""
 
 OWN_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")

@@ -86,7 +86,8 @@ class RegisteredEncoder:
         except NotRegistered as error:
             what = f"schema {key}" if isinstance(key, int) else f"subject {key}"
             problem = (
-                f"it has no {what}, by which records are delivered ({error}): register it, or set DELIVERED_SCHEMA"
+                f"it has no {what}, by which records are delivered ({error}): register it, or name another one with "
+                "DELIVERED_SCHEMA or `schema` in line.toml"
             )
         except InvalidSchema as error:
             problem = f"{error}: records cannot be delivered by it"

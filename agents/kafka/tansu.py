@@ -6,12 +6,15 @@ on an embedded broker while a worker reads it.
 
 Seen with Tansu 0.6.0: if the leader of a group leaves while the group is being formed, the broker keeps waiting for
 it, elects no other leader, and the group never forms again. A member that disappears without a LeaveGroup request is
-removed after its session timeout, whether it is the leader or not. Apache Kafka elects another leader, so there every
-member sends LeaveGroup at once.
+removed after its session timeout, whether it is the leader or not, unless that happens while the group is being formed:
+then the group sometimes never forms again, either. So a member that is asked to stop first lets its group be formed.
+Apache Kafka elects another leader, so there every member sends LeaveGroup at once.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -26,6 +29,12 @@ from metroline.agents.kafka.group_consumer import GroupConsumer
 EMBEDDED_CLUSTER_PREFIX = "metroline-"
 """Prefix of the cluster id of an embedded broker."""
 
+FORM_SECONDS = 2.5
+"""Time that a member which is asked to stop waits for its group to be formed."""
+
+FORM_POLL_SECONDS = 0.1
+"""Time between two looks whether it is."""
+
 METADATA_PREFIX = b"CGMDv2:"
 """Beginning of librdkafka's group metadata. The generation follows, as a 32-bit integer."""
 
@@ -37,11 +46,21 @@ async def is_embedded(cluster: Cluster) -> bool:
 
 
 async def may_leave(cluster: Cluster, consumer: GroupConsumer) -> bool:
-    """Return whether a member may send LeaveGroup: its group is stable, or the broker is not an embedded one."""
+    """Return whether a member may send LeaveGroup: its group is stable, or the broker is not an embedded one.
+
+    A group that is being formed is waited for, since a member that disappears from it may be waited for without end.
+    """
     try:
-        return not await is_embedded(cluster) or await _is_stable(cluster, consumer)
+        if not await is_embedded(cluster):
+            return True
+        deadline = time.monotonic() + FORM_SECONDS
+        while not await _is_stable(cluster, consumer):
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(FORM_POLL_SECONDS)
     except (ClusterError, KafkaError):  # nobody would receive it
         return False
+    return True
 
 
 async def _is_stable(cluster: Cluster, consumer: GroupConsumer) -> bool:

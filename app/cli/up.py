@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from aiokafka.errors import KafkaError
 
+from metroline.agents.formats.names import JSON
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.services.line import Line
@@ -69,6 +70,8 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     check_free(HOST, port, "--port: the port")
     with target_broker(broker) as target, tempfile.TemporaryDirectory(prefix="metroline-") as folder:
         variables = target.environment | {"BROKER_URL": target.url, "LINE": settings.line, "LOG_LEVEL": "warning"}
+        if rate:
+            variables["SOURCE_FORMAT"] = JSON  # that of the line's own records
         running: list[WorkerProcess] = []
         try:
             for number in range(workers):

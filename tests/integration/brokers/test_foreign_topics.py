@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import orjson
 import pytest
@@ -41,32 +41,37 @@ class Owned:
 
     broker: Broker
     login_port: int
+    admin: AdminClient
 
     def grant(self, name: str, *operations: AclOperation, kind: ResourceType = ResourceType.TOPIC) -> None:
         """Allow the user operations on the topics, or the groups, whose names begin with `name`."""
-        bindings = [
-            AclBinding(
-                kind, name, ResourcePatternType.PREFIXED, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
-            )
-            for operation in operations
-        ]
-        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
-        for future in admin.create_acls(bindings).values():
-            future.result(20)
+        self._set([_rule(name, one, kind, ResourcePatternType.PREFIXED, AclPermissionType.ALLOW) for one in operations])
 
     def deny(self, name: str, operation: AclOperation, kind: ResourceType = ResourceType.TOPIC) -> None:
         """Deny the user an operation on a topic or a group."""
-        denial = _denial(AclBinding, name, operation, kind)
-        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
-        for future in admin.create_acls([denial]).values():
-            future.result(20)
+        self._set([_denial(name, operation, kind)])
 
     def end_denial(self, name: str, operation: AclOperation, kind: ResourceType = ResourceType.TOPIC) -> None:
         """Take a denial back."""
-        denial = _denial(AclBindingFilter, name, operation, kind)
-        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
-        for future in admin.delete_acls([denial]).values():
+        denial = _denial(name, operation, kind)
+        for future in self.admin.delete_acls([_matching(denial)]).values():
             future.result(20)
+        self._until(lambda: not self._holds(denial))
+
+    def _set(self, rules: list[AclBinding]) -> None:
+        """Set rules and wait until the broker goes by them: the controller answers as soon as it has written them."""
+        for future in self.admin.create_acls(rules).values():
+            future.result(20)
+        self._until(lambda: all(self._holds(rule) for rule in rules))
+
+    def _holds(self, rule: AclBinding) -> bool:
+        return bool(self.admin.describe_acls(_matching(rule)).result(20))
+
+    def _until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, "the broker's authorizer has not heard of the change"
+            time.sleep(0.05)
 
     @property
     def login(self) -> dict[str, str]:
@@ -79,12 +84,26 @@ class Owned:
         }
 
 
-Denial = TypeVar("Denial", AclBinding, AclBindingFilter)
+def _rule(
+    name: str, operation: AclOperation, kind: ResourceType, pattern: ResourcePatternType, permission: AclPermissionType
+) -> AclBinding:
+    return AclBinding(kind, name, pattern, f"User:{USER}", "*", operation, permission)
 
 
-def _denial(form: type[Denial], name: str, operation: AclOperation, kind: ResourceType) -> Denial:
-    literal = ResourcePatternType.LITERAL
-    return form(kind, name, literal, f"User:{USER}", "*", operation, AclPermissionType.DENY)
+def _denial(name: str, operation: AclOperation, kind: ResourceType) -> AclBinding:
+    return _rule(name, operation, kind, ResourcePatternType.LITERAL, AclPermissionType.DENY)
+
+
+def _matching(rule: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        rule.restype,
+        rule.name,
+        rule.resource_pattern_type,
+        rule.principal,
+        rule.host,
+        rule.operation,
+        rule.permission_type,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +114,7 @@ def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owned]:
     more = (HERE / "kafka" / "authorized.properties").read_text("utf-8")
     folder = tmp_path_factory.mktemp("owned")
     with running_kafka(folder, more, login_port=login_port, user=USER, password=PASSWORD) as broker:
-        yield Owned(broker, login_port)
+        yield Owned(broker, login_port, AdminClient({"bootstrap.servers": broker.bootstrap}))
 
 
 @pytest.fixture

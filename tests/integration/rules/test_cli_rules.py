@@ -46,7 +46,9 @@ class Live:
 @pytest.fixture(params=["map_maker", "hard_wired"])
 def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Live]:
     port = free_port()
-    with running("up", "--port", str(port), "--rate", "50", cwd=tmp_path, ROUTING_STRATEGY=request.param) as process:
+    others = {"SOURCE_FORMAT": "avro", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:9"}  # not of the line's own records
+    words = ("up", "--port", str(port), "--rate", "50")
+    with running(*words, cwd=tmp_path, ROUTING_STRATEGY=request.param, **others) as process:
         assert process.stdout is not None
         told = process.stdout.readline()
         assert f"runs by {request.param} on kafka://" in told
