@@ -5,8 +5,10 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip --disable-pip-version-check install --quiet
 # Additional arguments of the command behind a verb: make test ARGS="-k broker", make lock ARGS=--upgrade
 ARGS   ?=
-# All tests: by file, in the order of tests/conftest.py, in more processes than cores, since many tests wait.
-ALL     := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# make test: by file, in the order of tests/conftest.py, in more processes than cores, since many tests wait.
+ALL     := --numprocesses 6 --dist loadfile --no-loadscope-reorder
+# make test-long: tests that inject faults or measure, which take several minutes
+LONG    := tests/chaos tests/integration/benchmarks
 # make test-properties: factor for the number of examples
 EXAMPLES ?= 10
 # make chaos: number of faults under each strategy; the seed of an earlier run to repeat; one strategy instead of all four;
@@ -30,7 +32,7 @@ PARTITIONS ?=
 PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test test-unit test-live test-properties chaos kafka-test bench bench-report bench-memory bench-core bench-lookups lint \
+.PHONY: help install install-dev demo up test test-unit test-long test-live test-properties chaos kafka-test bench bench-report bench-memory bench-core bench-lookups lint \
   docs docs-serve docs-settings docs-tree lock image-test clean
 
 help:  ## list these verbs
@@ -62,8 +64,12 @@ demo: install  ## run the four strategies side by side on the example line
 up: install  ## run a live line on this machine until Ctrl-C
 	@$(BIN)/metroline up $(ARGS)
 
-test: install-dev  ## run all tests; those on Apache Kafka need Java 17 and Maven
-	@$(BIN)/pytest $(ALL) $(ARGS)
+test: install-dev  ## run the tests; those on Apache Kafka need Java 17 and Maven
+	@$(BIN)/pytest $(ALL) $(LONG:%=--ignore=%) $(ARGS)
+
+test-long: install-dev  ## run the tests that inject faults or measure, and the property tests with more examples
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(LONG) $(ARGS)
+	@EXAMPLES=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m hypothesis tests/unit tests/component $(ARGS)
 
 test-unit: install-dev  ## run the unit tests alone: no broker, no waiting
 	@$(BIN)/pytest --numprocesses 2 --dist worksteal tests/unit $(ARGS)

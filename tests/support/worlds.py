@@ -33,13 +33,16 @@ EACH = "each element"
 """A step of a path that stands for all elements of a list, or all values of an object."""
 
 
-TIMES = int(os.environ.get("EXAMPLES") or 1)
-"""Factor for the number of examples; `make test-properties` sets it."""
+TIMES = float(os.environ.get("EXAMPLES") or 0.4)
+"""Factor for the number of examples; `make test-long` and `make test-properties` set it."""
+LEAST = 25
+"""Number of examples that the factor does not go below."""
 
 
 def examples(number: int) -> settings:
     """Return settings for this many examples, without a deadline for a busy machine to miss."""
-    return settings(max_examples=number * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    tried = max(min(number, LEAST), round(number * TIMES))
+    return settings(max_examples=tried, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Undecided(Exception):

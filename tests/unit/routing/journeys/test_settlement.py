@@ -42,10 +42,9 @@ def packed(lines: int, without: int | None = None) -> Iterator[RecordId]:
                 yield offset, index, lines
 
 
-def shuffled(share: float) -> list[RecordId]:
-    """Return a random sample of a million records; `share` is its size, from 0 to 1."""
-    found: list[RecordId] = random.Random(1).sample(range(MILLION), int(share * MILLION))
-    return found
+def shuffled(share: float) -> Iterator[RecordId]:
+    """Yield a random sample of a million records; `share` is its size, from 0 to 1."""
+    yield from random.Random(1).sample(range(MILLION), int(share * MILLION))
 
 
 @pytest.mark.parametrize(
