@@ -98,9 +98,9 @@ class OnRamp(BatchConsumer):
         """The offset after the last message that was handled of each partition."""
         self._counts = EntryCounts()
         self._source_id: str | None = None
+        """The id of the source topic; None on the embedded broker, and before partitions are assigned."""
         self._is_embedded: bool | None = None
         """True on the embedded broker; None until it was asked."""
-        """The id of the source topic; None on the embedded broker, and before partitions are assigned."""
         self._rules_end = 0
         """The offset after the last message of the rules, when partitions were assigned."""
 
