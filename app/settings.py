@@ -20,8 +20,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from metroline.agents.formats.names import CHOICES, JSON, PACKED, Choice, EndFormat, is_format
 from metroline.agents.formats.registry import RegistryAccess
 from metroline.agents.kafka.cluster import Cluster
-from metroline.agents.kafka.oauth import OAuthClient, TokenProvider
+from metroline.agents.kafka.oauth import OAuthClient
 from metroline.agents.kafka.tls import ClientCertificate, tls_context
+from metroline.agents.kafka.tokens import tokens_of
 from metroline.agents.kafka.topic_admin import BROKERS_REPLICATION
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.roles import Role, UnknownRole
@@ -159,7 +160,8 @@ class Settings(BaseSettings):
     broker_oauth_client_secret: str | None = Field(None, repr=False)
     """Client secret at that issuer."""
     broker_oauth_client_secret_file: Path | None = None
-    """File with the client secret, in place of `BROKER_OAUTH_CLIENT_SECRET`."""
+    """File with the client secret, in place of `BROKER_OAUTH_CLIENT_SECRET`. It is read for each token, so that the
+    secret may change while a worker runs."""
     broker_oauth_scope: str | None = None
     """Scope that clients ask the issuer for. Default: the issuer's."""
     broker_oauth_ca_file: Path | None = None
@@ -525,7 +527,7 @@ class Settings(BaseSettings):
         if self.broker_security == "SSL":
             return faust.SSLCredentials(context)
         if self.broker_sasl_mechanism == "OAUTHBEARER":
-            return faust.OAuthCredentials(oauth_cb=TokenProvider(self._oauth_client()), ssl_context=context)
+            return faust.OAuthCredentials(oauth_cb=tokens_of(self._oauth_client()), ssl_context=context)
         return faust.SASLCredentials(
             username=self.broker_username,
             password=self.broker_password,
@@ -541,6 +543,7 @@ class Settings(BaseSettings):
             self.broker_oauth_client_secret or "",
             self.broker_oauth_scope,
             self.broker_oauth_ca_file,
+            self.broker_oauth_client_secret_file,
         )
 
     def cluster(self) -> Cluster:

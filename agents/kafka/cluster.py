@@ -11,12 +11,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from metroline.agents.kafka.oauth import NoToken, TokenProvider
+from metroline.agents.kafka.oauth import NoToken
+from metroline.agents.kafka.sessions import create_conn
 from metroline.agents.kafka.tls import ClientCertificate
+from metroline.agents.kafka.tokens import TokenProvider
 from metroline.routing.errors import MetrolineError
 
 CONNECT_SECONDS = 10.0
@@ -71,19 +73,18 @@ class Cluster:
         return self.access.get("sasl_oauth_token_provider")
 
     @property
-    def librdkafka(self) -> dict[str, str]:
+    def librdkafka(self) -> dict[str, Any]:
         """Address and login as configuration of librdkafka."""
-        config = {
+        config: dict[str, Any] = {
             "bootstrap.servers": self.bootstrap,
             "security.protocol": self.access["security_protocol"],
             "sasl.mechanism": self.access.get("sasl_mechanism"),
             "sasl.username": self.access.get("sasl_plain_username"),
             "sasl.password": self.access.get("sasl_plain_password"),
             "ssl.ca.location": self.ca_file or ssl.get_default_verify_paths().cafile if self.tls else None,
+            "oauth_cb": self._tokens.for_librdkafka if self._tokens is not None else None,
         }
         found = {name: value for name, value in config.items() if value is not None}
-        if self._tokens is not None:
-            found |= self._tokens.client.librdkafka
         return found | self.certificate.librdkafka if self.tls and self.certificate else found
 
     def unstarted_consumer(self, *topics: str, **settings: Any) -> AIOKafkaConsumer:

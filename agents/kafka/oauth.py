@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import ssl
@@ -10,19 +9,15 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
-from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
 """Time that the token endpoint has to answer."""
-
-USED_SHARE = 0.8
-"""Share of a token's lifetime after which a new one is fetched."""
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """Bytes that are read of an answer of the token endpoint."""
@@ -46,24 +41,21 @@ class OAuthClient:
     """The scope to ask for; None for the issuer's default."""
     ca_file: Path | None = None
     """The file with the certificates that the endpoint's is checked against; None for the system's."""
+    secret_file: Path | None = None
+    """The file that holds the secret. It is read for each token, since the secret may change while a worker runs."""
 
     @property
-    def librdkafka(self) -> dict[str, str]:
-        """The client as configuration of librdkafka, which fetches its tokens itself."""
-        config = {
-            "sasl.oauthbearer.method": "oidc",
-            "sasl.oauthbearer.token.endpoint.url": self.token_url,
-            "sasl.oauthbearer.client.id": self.client_id,
-            "sasl.oauthbearer.client.secret": self.client_secret,
-            "sasl.oauthbearer.scope": self.scope,
-            "https.ca.location": str(self.ca_file or ssl.get_default_verify_paths().cafile or "probe"),
-        }
-        return {name: value for name, value in config.items() if value is not None}
+    def _secret(self) -> str:
+        """The secret in the file or, without one that can be read, the secret that was there at the start."""
+        if self.secret_file is not None:
+            with suppress(OSError, UnicodeDecodeError):
+                return self.secret_file.read_text("utf-8").rstrip("\r\n") or self.client_secret
+        return self.client_secret
 
     def fetch(self) -> tuple[str, float]:
         """Return a new token and its lifetime in seconds, 0 if the issuer does not tell it; raise `NoToken`."""
         fields = {"grant_type": "client_credentials"} | ({"scope": self.scope} if self.scope else {})
-        login = base64.b64encode(f"{self.client_id}:{self.client_secret}".encode()).decode()
+        login = base64.b64encode(f"{self.client_id}:{self._secret}".encode()).decode()
         headers = {"Authorization": f"Basic {login}", "Accept": "application/json"}
         request = urllib.request.Request(self.token_url, urllib.parse.urlencode(fields).encode(), headers)
         try:
@@ -78,13 +70,13 @@ class OAuthClient:
     def _token_in(self, answer: bytes) -> tuple[str, float]:
         try:
             decoded = json.loads(answer)
-            token, seconds = decoded["access_token"], float(decoded.get("expires_in") or 0)
+            token, seconds = str(decoded["access_token"]), float(decoded.get("expires_in") or 0)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise NoToken(
                 f"the token endpoint {self.token_url} answers without an access_token: "
                 "is BROKER_OAUTH_TOKEN_URL the endpoint for tokens?"
             ) from error
-        return str(token), seconds
+        return token, seconds or _lifetime_in(token)
 
     def _refusal(self, error: urllib.error.HTTPError) -> str:
         reason = _reason(error)
@@ -108,30 +100,14 @@ class OAuthClient:
         )
 
 
-class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
-    """Gives aiokafka's clients the token of an OAuth client, and fetches a new one before it expires.
-
-    Clients of several event loops and threads may share it.
-    """
-
-    def __init__(self, client: OAuthClient) -> None:
-        self.client = client
-        self._lock = Lock()
-        self._token = ""
-        self._fetch_at = 0.0
-        """The monotonic time, in seconds, from which on the token is not used any more."""
-
-    async def token(self) -> str:
-        """Return a token; raise `NoToken`."""
-        return await asyncio.to_thread(self._current)
-
-    def _current(self) -> str:
-        with self._lock:
-            asked_at = time.monotonic()
-            if asked_at >= self._fetch_at:
-                self._token, seconds = self.client.fetch()
-                self._fetch_at = asked_at + USED_SHARE * seconds
-            return self._token
+def _lifetime_in(token: str) -> float:
+    """Return the seconds for which a JSON Web Token holds (RFC 7519, 4.1.4), 0 if it is none or does not say."""
+    payload = token.partition(".")[2].partition(".")[0]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return max(0.0, float(claims["exp"]) - time.time())
+    except (ValueError, TypeError, KeyError):
+        return 0.0
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

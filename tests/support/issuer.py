@@ -33,7 +33,15 @@ class Issuer:
     keys_url: str = ""
     is_strange: bool = False
     """True if the tokens that are issued from now on are not signed with the key that brokers know."""
+    lifetime: int = LIFETIME_SECONDS
+    """The lifetime of tokens that are issued from now on, in seconds."""
+    secret: str = SECRET
+    """The secret of the client."""
+    is_away: bool = False
+    """True if the token endpoint answers that it is not available (503)."""
     issued: list[str] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    """The status of each answer without a token."""
 
     @property
     def certificate(self) -> Path:
@@ -53,13 +61,13 @@ class Issuer:
             "sub": CLIENT,
             "scope": SCOPE,
             "iat": now,
-            "exp": now + LIFETIME_SECONDS,
+            "exp": now + self.lifetime,
         }
         parts = [_base64(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "key", "typ": "JWT"}, claims)]
         sign = ["openssl", "dgst", "-sha256", "-sign", str(self.key)]
         signature = subprocess.run(sign, input=".".join(parts).encode(), capture_output=True, check=True).stdout
         self.issued.append(".".join([*parts, _base64(signature[::-1] if self.is_strange else signature)]))
-        return {"access_token": self.issued[-1], "token_type": "Bearer", "expires_in": LIFETIME_SECONDS}
+        return {"access_token": self.issued[-1], "token_type": "Bearer", "expires_in": self.lifetime}
 
     def keys(self) -> dict[str, Any]:
         """Return the key set (RFC 7517)."""
@@ -86,7 +94,6 @@ def running_issuer(folder: Path) -> Iterator[Issuer]:
 @contextmanager
 def _serving(issuer: Issuer, tls: ssl.SSLContext | None) -> Iterator[int]:
     """Answer requests to an issuer on a free port."""
-    login = "Basic " + base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -94,7 +101,10 @@ def _serving(issuer: Issuer, tls: ssl.SSLContext | None) -> Iterator[int]:
 
         def do_POST(self) -> None:
             asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            if self.headers["Authorization"] != login:
+            login = "Basic " + base64.b64encode(f"{CLIENT}:{issuer.secret}".encode()).decode()
+            if issuer.is_away:
+                self.answer(503, {"error": "temporarily_unavailable"})
+            elif self.headers["Authorization"] != login:
                 self.answer(401, {"error": "invalid_client", "error_description": "unknown client or wrong secret"})
             elif asked != {"grant_type": ["client_credentials"], "scope": [SCOPE]}:
                 self.answer(400, {"error": "invalid_scope"})
@@ -102,6 +112,8 @@ def _serving(issuer: Issuer, tls: ssl.SSLContext | None) -> Iterator[int]:
                 self.answer(200, issuer.token())
 
         def answer(self, status: int, body: dict[str, Any]) -> None:
+            if status != 200:
+                issuer.refused.append(status)
             encoded = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

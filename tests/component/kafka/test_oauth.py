@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metroline.agents.kafka.oauth import NoToken, OAuthClient, TokenProvider
+from metroline.agents.kafka.oauth import NoToken, OAuthClient
 from tests.support.brokers import unavailable
 from tests.support.issuer import CLIENT, SCOPE, SECRET, Issuer, running_issuer
 
@@ -26,20 +27,6 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
 @pytest.fixture
 def client(issuer: Issuer) -> OAuthClient:
     return OAuthClient(issuer.token_url, CLIENT, SECRET, SCOPE, issuer.certificate)
-
-
-async def test_a_token_is_used_until_it_is_about_to_expire(
-    issuer: Issuer, client: OAuthClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    provider, now = TokenProvider(client), 1_000.0
-    monkeypatch.setattr("metroline.agents.kafka.oauth.time.monotonic", lambda: now)
-
-    first, again = await provider.token(), await provider.token()
-    now += 29.0
-    later = await provider.token()
-
-    assert first == again
-    assert issuer.issued[-2:] == [first, later]
 
 
 @pytest.mark.parametrize(
@@ -71,3 +58,32 @@ def test_an_answer_without_a_token_is_not_taken_for_one(issuer: Issuer) -> None:
 
 def test_a_secret_is_not_shown(client: OAuthClient, tmp_path: Path) -> None:
     assert SECRET not in repr(client)
+
+
+def test_a_secret_in_a_file_is_read_for_each_token(
+    issuer: Issuer, client: OAuthClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{SECRET}\n")
+    reading = replace(client, client_secret=SECRET, secret_file=file)
+    reading.fetch()
+    monkeypatch.setattr(issuer, "secret", "another")
+    with pytest.raises(NoToken, match="refuses the client"):
+        reading.fetch()
+
+    file.write_text("another\n")
+    assert reading.fetch()[0] == issuer.issued[-1]
+
+    file.unlink()
+    monkeypatch.setattr(issuer, "secret", SECRET)
+    assert reading.fetch()[0] == issuer.issued[-1], "without the file, the secret of the start is tried"
+
+
+def test_a_lifetime_that_the_issuer_does_not_tell_is_that_of_the_token(issuer: Issuer, client: OAuthClient) -> None:
+    token = issuer.token()["access_token"]
+
+    _, seconds = client._token_in(json.dumps({"access_token": token}).encode())
+    _, unknown = client._token_in(b'{"access_token": "opaque"}')
+
+    assert 20 < seconds <= 30
+    assert unknown == 0

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -253,6 +253,48 @@ async def test_records_get_their_outcomes_where_one_logs_in_with_tokens(depot: D
     depot.variables = secured.oauth | variables
 
     await carry(depot, 40)
+
+
+async def test_a_worker_outlives_its_tokens_an_issuer_that_is_away_and_a_secret_that_changes(
+    depot: Depot, secured: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer, secret, sent = secured.issuer, depot.logs / "secret", 0
+    secret.write_text(SECRET)
+    monkeypatch.setattr(issuer, "lifetime", 6)
+    monkeypatch.setattr(issuer, "refused", [])
+    from_file = {"BROKER_OAUTH_CLIENT_SECRET": "", "BROKER_OAUTH_CLIENT_SECRET_FILE": str(secret)}
+    depot.variables = secured.oauth | from_file
+
+    async def carry_more() -> None:
+        nonlocal sent
+        await depot.push(numbered(range(sent, sent + 8)))
+        sent += 8
+        await depot.settled(sent)
+
+    async def carry_until(holds: Callable[[], bool]) -> None:
+        while not holds():
+            await carry_more()
+            await asyncio.sleep(0.3)
+        await carry_more()
+
+    worker = depot.start()
+    await carry_more()
+    first = len(issuer.issued)
+    await carry_until(lambda: len(issuer.issued) >= first + 3)
+    monkeypatch.setattr(issuer, "is_away", True)
+    await carry_until(lambda: len(issuer.refused) >= 2)
+    monkeypatch.setattr(issuer, "secret", "sesame, open")
+    secret.write_text("sesame, open\n")
+    monkeypatch.setattr(issuer, "is_away", False)
+    renewed = len(issuer.issued)
+    await carry_until(lambda: len(issuer.issued) > renewed)
+
+    check_ways((await depot.journeys()).values(), range(sent))
+    assert issuer.refused.count(503) == len(issuer.refused)
+    log = worker.child.log.read_text()
+    assert log.count("there is no new token, and the present one holds for") == 1
+    assert log.count("gives tokens again") == 1
+    assert await depot.stop(worker) == 0
 
 
 async def test_a_wrong_client_secret_is_one_line(depot: Depot, secured: Secured) -> None:
