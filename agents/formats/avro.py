@@ -22,7 +22,7 @@ import orjson
 from metroline.agents.formats import avro_values as forms
 from metroline.agents.formats.codec import InvalidSchema, NotReadable, NotWritable, json_line
 from metroline.agents.formats.registry import RegisteredSchema
-from metroline.agents.formats.unfit import KINDS, Unfit, expected
+from metroline.agents.formats.unfit import KINDS, Unfit, expected, unknown_field
 from metroline.agents.formats.wire import HEADER_BYTES, header, schema_text
 
 ABSENT: Any = object()
@@ -368,7 +368,7 @@ def _record_form(name: str, fields: Sequence[_Field]) -> forms.Form:
                 raise error.within(field_name) from None
         if found < len(value):
             unknown = next(key for key in value if key not in known)
-            raise Unfit(f"the type {name} has no such field").within(unknown)
+            raise unknown_field(name, value[unknown]).within(unknown)
         return written
 
     return forms.Form(read_record if changed else None, write_record, _OBJECTS["object"])

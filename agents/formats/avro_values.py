@@ -17,7 +17,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
-from metroline.agents.formats.unfit import Unfit, expected
+from metroline.agents.formats.unfit import expected
 
 Read = Callable[[Any], Any]
 """Turns a value of Avro's reader into its JSON form; None in its place means that both are the same."""
@@ -115,7 +115,7 @@ def _write_bytes(size: int | None, value: Any) -> bytes:
     except (binascii.Error, ValueError):
         raise expected("base64", value) from None
     if size is not None and len(decoded) != size:
-        raise Unfit(f"expected {size} bytes, got {len(decoded)}")
+        raise expected(f"base64 of {size} bytes", value)
     return decoded
 
 

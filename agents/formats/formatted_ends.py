@@ -69,7 +69,7 @@ class FormattedEnds:
         """Return a segment, divided if some of its records do not fit, and add the values of those that do."""
         outcome = segment.outcome
         encoder = None if outcome is None or outcome.end is None else self._encoders.get(outcome.end)
-        if encoder is None or segment.request is not None:
+        if outcome is None or encoder is None or segment.request is not None:
             return [segment]
         places = [place for place, line in enumerate(segment.lines) if line != TOMBSTONE]
         schemas = segment.metadata.schemas if segment.metadata is not None else None
@@ -80,13 +80,19 @@ class FormattedEnds:
         unfit: dict[str, list[int]] = {}
         most = self._max_bytes()
         for place, value in zip(places, written, strict=True):
-            if isinstance(value, NotWritable):
-                unfit.setdefault(str(value), []).append(place)
-            elif len(value) > most:
-                unfit.setdefault(f"the message would have {len(value)} bytes, the maximum is {most}", []).append(place)
+            problem = _problem(value, most)
+            if isinstance(value, NotWritable) or problem is not None:
+                unfit.setdefault(f"the end {outcome.end!r}: {problem}", []).append(place)
             else:
                 values.setdefault((segment.generation, segment.ids[place]), value)
         return list(_divided(segment, unfit)) if unfit else [segment]
+
+
+def _problem(value: bytes | NotWritable, most: int) -> str | None:
+    """Return the reason why a record cannot be delivered as this value, of at most `most` bytes; None if it can."""
+    if isinstance(value, NotWritable):
+        return str(value)
+    return f"the message would have {len(value)} bytes, the maximum is {most}" if len(value) > most else None
 
 
 def _divided(segment: Segment, unfit: dict[str, list[int]]) -> Iterator[Segment]:

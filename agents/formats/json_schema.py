@@ -10,12 +10,12 @@ import orjson
 
 from metroline.agents.formats.codec import InvalidSchema, NotReadable, NotWritable
 from metroline.agents.formats.registry import RegisteredSchema
-from metroline.agents.formats.unfit import path_text
+from metroline.agents.formats.unfit import kind_of, path_text
 from metroline.agents.formats.wire import HEADER_BYTES, header, schema_text
 from metroline.routing.records.source_messages import read_message
 
 MAX_PROBLEM = 300
-"""Maximum number of characters of a problem, which may show the value."""
+"""Maximum number of characters of a library's text, which may show the value."""
 
 
 class JsonMessages:
@@ -57,6 +57,6 @@ class JsonMessages:
         try:
             self._validator.validate(record)
         except jsonschema_rs.ValidationError as error:
-            path = path_text(list(error.instance_path))
-            return f"{path}: {error.message}"[:MAX_PROBLEM] if path else error.message[:MAX_PROBLEM]
+            path = path_text(list(error.instance_path)) or "the record"
+            return f"{path}: {error.message[:MAX_PROBLEM]} (its type is {kind_of(error.instance)})"
         return None

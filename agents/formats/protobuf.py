@@ -17,10 +17,11 @@ import grpc_tools
 import orjson
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, unknown_fields
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import DecodeError, EncodeError, Message
+from google.protobuf.message import DecodeError, Message
 
 from metroline.agents.formats import avro_values as forms
 from metroline.agents.formats.codec import InvalidSchema, NotReadable, NotWritable, json_line
+from metroline.agents.formats.protobuf_faults import REFUSALS, WELL_KNOWN, fault_in
 from metroline.agents.formats.registry import RegisteredSchema
 from metroline.agents.formats.wire import FIRST_MESSAGE, header, read_indexes, schema_text, write_indexes
 
@@ -29,9 +30,6 @@ MAIN = "metroline_registered_schema.proto"
 
 COMPILE_SECONDS = 60.0
 """Time that the compiler may take."""
-
-WELL_KNOWN = "google.protobuf."
-"""The package of the types that have a JSON form of their own, such as `Timestamp`."""
 
 _FLOATING = forms.floating(float("inf")).read or str
 _BYTES = forms.encoded_bytes().read or str
@@ -84,13 +82,13 @@ class ProtobufMessages:
         chosen = self._written if indexes is None else tuple(indexes)
         if chosen not in self._names:
             raise NotWritable(f"the schema has no message with the indexes {list(chosen)}")
-        message = self._class(chosen)()
+        message, record = self._class(chosen)(), orjson.loads(line)
         try:
-            json_format.ParseDict(orjson.loads(line), message, descriptor_pool=self._pool)
+            json_format.ParseDict(record, message, descriptor_pool=self._pool)
             data = message.SerializeToString(deterministic=True)
-        except (json_format.ParseError, EncodeError, ValueError, TypeError, RecursionError) as error:
+        except REFUSALS as error:
             problem = " ".join(str(error).partition("Available Fields")[0].split())
-            raise NotWritable(problem.removeprefix("Failed to parse ")) from error
+            raise NotWritable(str(fault_in(record, message.DESCRIPTOR, problem))) from error
         return header(self._id) + write_indexes(chosen) + bytes(data)
 
     def _class(self, indexes: tuple[int, ...]) -> type[Message]:

@@ -45,7 +45,21 @@ def path_text(path: list[str | int]) -> str:
 
 def expected(what: str, value: Any) -> Unfit:
     """Return the error for a value in place of which `what` belongs."""
+    return Unfit(f"expected {what}, got the {_described(value)}")
+
+
+def unknown_field(type_name: str, value: Any) -> Unfit:
+    """Return the error for the value of a field that a type does not have."""
+    return Unfit(f"the type {type_name} has no such field, got the {_described(value)}")
+
+
+def kind_of(value: Any) -> str:
+    """Return the JSON kind of a value."""
+    return KINDS.get(type(value), "value")
+
+
+def _described(value: Any) -> str:
     shown = repr(value)
     if len(shown) > MAX_SHOWN:
         shown = f"{shown[:MAX_SHOWN]}..."
-    return Unfit(f"expected {what}, got the {KINDS.get(type(value), 'value')} {shown}")
+    return f"{kind_of(value)} {shown}"

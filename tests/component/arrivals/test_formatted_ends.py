@@ -56,7 +56,8 @@ async def test_records_are_written_in_the_format_and_those_that_do_not_fit_are_d
     [segment] = letter.envelope.segments
     assert (segment.lines, segment.metadata) == ((b'{"bad":1}',), Metadata((b"b",), None, None, (None,)))
     assert segment.outcome is not None
-    assert (segment.outcome.cause, segment.outcome.detail) == (Cause.NOT_ENCODABLE, "schema 7: bad: no")
+    detail = "the end 'end': schema 7: bad: no"
+    assert (segment.outcome.cause, segment.outcome.detail) == (Cause.NOT_ENCODABLE, detail)
     assert desk.counts() == {("source", "delivered", ""): 2, ("source", "dead", "not_encodable"): 1}
 
 
@@ -71,7 +72,10 @@ async def test_each_end_has_a_format_of_its_own(bench: Bench) -> None:
     )
 
     assert sorted(filter(None, written(bench))) == [b'{"N":3}', b'{"bad":2}', b'{"n":1}']
-    assert len(bench.producer.to("test.dead-letters")) == 1
+    [letter] = bench.producer.to("test.dead-letters")
+    [segment] = letter.envelope.segments
+    assert segment.outcome is not None
+    assert segment.outcome.detail == "the end 'shipped': schema 7: bad: no"
     assert desk.counts() == {
         ("source", "delivered", ""): 2,
         ("source", "delivered", "shipped"): 1,
@@ -99,6 +103,10 @@ async def test_a_message_that_would_be_too_large_is_a_dead_letter(bench: Bench) 
 
     assert written(bench) == [b'{"N":1}']
     assert desk.counts()[("source", "dead", "not_encodable")] == 1
+    [letter] = bench.producer.to("test.dead-letters")
+    assert "the end 'end': the message would have 10 bytes, the maximum is 8" in str(
+        letter.envelope.segments[0].outcome
+    )
 
 
 async def test_outcomes_wait_while_the_registry_is_away_and_none_is_dead(bench: Bench) -> None:

@@ -73,21 +73,6 @@ def test_the_indexes_name_the_message_type(orders: ProtobufMessages) -> None:
         orders.read(b"\0\0\0\0\x07\x02\x0a")
 
 
-@pytest.mark.parametrize(
-    ("record", "problem"),
-    [
-        ({"items": [{}, {"id": -1}]}, "id field"),
-        ({"more": 1}, 'no field named "more"'),
-        ({"number": "x"}, "number field"),
-    ],
-)
-def test_a_record_that_does_not_fit_its_message_type_names_the_field(
-    orders: ProtobufMessages, record: dict[str, Any], problem: str
-) -> None:
-    with pytest.raises(NotWritable, match=problem):
-        orders.write(orjson.dumps(record), None)
-
-
 def test_the_message_type_of_records_that_are_written_can_be_named() -> None:
     schema = RegisteredSchema(7, "PROTOBUF", ORDER, {"item.proto": ITEM})
 
