@@ -12,6 +12,7 @@ from metroline.agents.formats.names import JSON, REGISTERED, EndFormat
 from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder, function_named
 from metroline.agents.formats.registered import RegisteredDecoder, RegisteredEncoder
 from metroline.agents.formats.registry import RegisteredSchema, RegistryAccess, SchemaRegistry
+from metroline.agents.formats.single_lookups import SingleLookups
 from metroline.routing.errors import UsageError
 
 
@@ -25,8 +26,13 @@ class Formats:
     def __init__(self, access: RegistryAccess | None) -> None:
         """`access` is None if no registry is configured."""
         self._registry = SchemaRegistry(access) if access is not None else None
-        self._health = RegistryHealth(self._registry.address if self._registry is not None else "")
+        self._health = RegistryHealth(self.address)
         self._lookups: dict[tuple[str, str | None], SchemaLookups] = {}
+
+    @property
+    def address(self) -> str:
+        """The address of the schema registry; empty without one."""
+        return self._registry.address if self._registry is not None else ""
 
     @property
     def has_registry(self) -> bool:
@@ -46,6 +52,14 @@ class Formats:
             return RegisteredDecoder(self._lookups_of(name, setting, None))
         return OwnDecoder(function_named(setting, name))
 
+    def decoder_for_once(self, name: str, setting: str) -> Decoder | None:
+        """Return a decoder as `decoder` does, for a command: it raises `RegistryAway` where another one waits."""
+        return (
+            RegisteredDecoder(self.lookups_for_once(name, setting))
+            if name in REGISTERED
+            else self.decoder(name, setting)
+        )
+
     def encoder(self, chosen: EndFormat, topic: str) -> Encoder | None:
         """Return the encoder of a format for a topic; None for JSON. Raise `UsageError`, which names the setting."""
         if chosen.name == JSON:
@@ -55,6 +69,13 @@ class Formats:
             return RegisteredEncoder(lookups, topic, chosen.schema)
         return OwnEncoder(function_named(chosen.setting, chosen.name))
 
+    def lookups_for_once(self, name: str, setting: str, message: str | None = None) -> SingleLookups:
+        """Return what looks up the schemas of a registered format, each one time.
+
+        `message` is the Protobuf message type that is written. Raise `UnusableFormat`, which names the setting.
+        """
+        return SingleLookups(self._usable(name, setting), REGISTERED[name].type_name, _compiler(name, message))
+
     async def close(self) -> None:
         """Close the connections to the registry."""
         for lookups in self._lookups.values():
@@ -63,18 +84,21 @@ class Formats:
             await self._registry.close()
 
     def _lookups_of(self, name: str, setting: str, message: str | None) -> SchemaLookups:
-        registered = REGISTERED[name]
+        registry, key = self._usable(name, setting), (name, message)
+        if key not in self._lookups:
+            type_name, compile_schema = REGISTERED[name].type_name, _compiler(name, message)
+            self._lookups[key] = SchemaLookups(registry, self._health, type_name, compile_schema)
+        return self._lookups[key]
+
+    def _usable(self, name: str, setting: str) -> SchemaRegistry:
+        """Return the registry; raise `UnusableFormat` if there is none, or if a library of the format is missing."""
         if self._registry is None:
             raise UnusableFormat(f"{setting}: {name} needs SCHEMA_REGISTRY_URL, the address of the schema registry")
-        if missing := [library for library in registered.libraries if not _is_installed(library)]:
+        if missing := [library for library in REGISTERED[name].libraries if not _is_installed(library)]:
             raise UnusableFormat(
                 f"{setting}: {name} needs the package {', '.join(missing)}: pip install 'metroline[{name}]'"
             )
-        key = (name, message)
-        if key not in self._lookups:
-            compile_schema = _compiler(name, message)
-            self._lookups[key] = SchemaLookups(self._registry, self._health, registered.type_name, compile_schema)
-        return self._lookups[key]
+        return self._registry
 
 
 def _is_installed(module: str) -> bool:

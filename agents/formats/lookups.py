@@ -45,6 +45,32 @@ class Messages(Protocol):
     def write(self, line: bytes, indexes: Sequence[int] | None) -> bytes: ...
 
 
+class Lookups(Protocol):
+    """Finds schemas of one type."""
+
+    async def find(self, key: int | str) -> tuple[RegisteredSchema, Messages]:
+        """Return the schema with an id, or the latest one of a subject; raise `NotRegistered` or `InvalidSchema`."""
+        ...
+
+
+async def compiled(
+    schema: RegisteredSchema, type_name: str, compile_schema: Callable[[RegisteredSchema], Messages]
+) -> Messages:
+    """Return the messages of a schema; raise `InvalidSchema` if it is of another type or cannot be compiled."""
+    if schema.type != type_name:
+        raise InvalidSchema(f"{schema} is of the type {schema.type}, not {type_name}")
+    try:
+        return await asyncio.to_thread(compile_schema, schema)
+    except Exception as error:  # whatever a library makes of a schema, the worker goes on
+        problem = str(error) if isinstance(error, InvalidSchema) else f"{type(error).__name__}: {error}"
+        raise InvalidSchema(f"{schema} cannot be used: {problem}") from error
+
+
+def waiting(address: str, problem: str) -> str:
+    """Return the text that says why records wait for the registry at an address."""
+    return f"records wait for the schema registry {address}: {problem}"
+
+
 class RegistryHealth:
     """The problems for which messages wait, for the log and for `/health/ready`."""
 
@@ -91,7 +117,7 @@ class RegistryHealth:
         if self._clock() - self._logged < COMPLAINT_SECONDS:
             return False
         self._logged = self._clock()
-        log.warning("records wait for the schema registry %s: %s", self._address, problem)
+        log.warning("%s", waiting(self._address, problem))
         return True
 
 
@@ -178,13 +204,10 @@ class SchemaLookups:
 
     async def _compiled(self, key: int | str, schema: RegisteredSchema) -> _Known:
         until = FOREVER if isinstance(key, int) else self._clock() + LATEST_SECONDS
-        if schema.type != self._type_name:
-            return _Known(InvalidSchema(f"{schema} is of the type {schema.type}, not {self._type_name}"), until)
         try:
-            return _Known((schema, await asyncio.to_thread(self._compile, schema)), until)
-        except Exception as error:  # noqa: BLE001 - whatever a library makes of a schema, the worker goes on
-            problem = str(error) if isinstance(error, InvalidSchema) else f"{type(error).__name__}: {error}"
-            return _Known(InvalidSchema(f"{schema} cannot be used: {problem}"), until)
+            return _Known((schema, await compiled(schema, self._type_name, self._compile)), until)
+        except InvalidSchema as error:
+            return _Known(error, until)
 
     def _remember(self, key: int | str, known: _Known) -> None:
         if len(self._known) >= MAX_KNOWN and key not in self._known:

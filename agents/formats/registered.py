@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from metroline.agents.formats import wire
 from metroline.agents.formats.codec import Decoded, InvalidSchema, NotReadable, NotWritable, SchemaPending
-from metroline.agents.formats.lookups import Messages, SchemaLookups
+from metroline.agents.formats.lookups import Lookups, Messages, SchemaLookups
 from metroline.agents.formats.names import Choice
 from metroline.agents.formats.registry import NotRegistered, RegisteredSchema
 
@@ -18,10 +18,29 @@ def subject_of(topic: str) -> str:
     return f"{topic}-value"
 
 
+def key_of(choice: Choice, topic: str) -> int | str:
+    """Return the id of the schema by which records are delivered at a topic, or else its subject."""
+    return choice if isinstance(choice, int) else subject_of(topic)
+
+
+def unregistered(key: int | str, error: NotRegistered) -> str:
+    """Return the text that says that the registry lacks the schema by which records are delivered."""
+    named = f"schema {key}" if isinstance(key, int) else f"subject {key}"
+    return (
+        f"it has no {named}, by which records are delivered ({error}): register it, or name another one with "
+        "DELIVERED_SCHEMA or `schema` in line.toml"
+    )
+
+
+def unusable(error: InvalidSchema) -> str:
+    """Return the text that says that no record can be delivered by a schema."""
+    return f"{error}: records cannot be delivered by it"
+
+
 class RegisteredDecoder:
     """Reads messages that name their schema."""
 
-    def __init__(self, lookups: SchemaLookups) -> None:
+    def __init__(self, lookups: Lookups) -> None:
         self._lookups = lookups
 
     async def decode(self, values: Sequence[bytes | None]) -> Decoded:
@@ -66,7 +85,7 @@ class RegisteredEncoder:
 
     def __init__(self, lookups: SchemaLookups, topic: str, choice: Choice) -> None:
         self._lookups = lookups
-        self._subject = subject_of(topic)
+        self._topic = topic
         self._choice = choice
 
     async def encode(self, lines: Sequence[bytes], schemas: Sequence[str | None]) -> list[bytes | NotWritable]:
@@ -80,17 +99,13 @@ class RegisteredEncoder:
         return [_written(schema, lambda line=line: messages.write(line, None)) for line in lines]  # type: ignore[misc]
 
     async def _configured(self) -> tuple[RegisteredSchema, Messages]:
-        key = self._choice if isinstance(self._choice, int) else self._subject
+        key = key_of(self._choice, self._topic)
         try:
             found = await self._lookups.find(key)
         except NotRegistered as error:
-            what = f"schema {key}" if isinstance(key, int) else f"subject {key}"
-            problem = (
-                f"it has no {what}, by which records are delivered ({error}): register it, or name another one with "
-                "DELIVERED_SCHEMA or `schema` in line.toml"
-            )
+            problem = unregistered(key, error)
         except InvalidSchema as error:
-            problem = f"{error}: records cannot be delivered by it"
+            problem = unusable(error)
         else:
             self._lookups.health.has_all()
             return found
@@ -112,7 +127,7 @@ class RegisteredEncoder:
                     return written
                 problem = written
         try:
-            schema, messages = await self._lookups.find(self._subject)
+            schema, messages = await self._lookups.find(subject_of(self._topic))
         except (NotRegistered, InvalidSchema):
             return problem
         return _written(schema, lambda: messages.write(line, None))

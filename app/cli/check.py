@@ -25,6 +25,8 @@ from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 
 if TYPE_CHECKING:
+    from metroline.agents.formats.format_check import FormatProblem
+    from metroline.agents.kafka.topic_problems import TopicProblem
     from metroline.app.provisioning import Inspection
 
 EXPLAINED_META = Meta(None, {}, None, "explained", 0, 0)
@@ -48,8 +50,9 @@ class UnknownLine(UsageError):
     "--broker",
     "has_broker",
     is_flag=True,
-    help="Also check the topics of the line on the cluster at BROKER_URL, with all settings of a worker: list what is "
-    "missing or wrong, and which rights the user lacks. Nothing is changed.",
+    help="Also check the topics of the line on the cluster at BROKER_URL, with all settings of a worker, and the "
+    "schemas of its formats in the schema registry: list what is missing or wrong, and which rights the user lacks. "
+    "Nothing is changed.",
 )
 @json_option("the rules, the stops and the warnings")
 def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None) -> None:
@@ -57,14 +60,15 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
 
     The line's line.toml is validated as well. A warning says where records that were delivered so far, by the
     line's own file or with --broker by the live table, would become dead letters. No broker is needed, unless with
-    --broker. If the table is invalid, or a worker could not run on the topics, every problem is listed, and the
-    exit code is 1.
+    --broker. If the table is invalid, or a worker could not run on the topics or use a format, every problem is
+    listed, and the exit code is 1.
 
     \b
     Example: metroline check agents/lines/metrobus/routes.toml
     """
     where = line or _line_around(file)
     inspection = _inspect(where, file) if has_broker else None
+    formats = _check_formats(str(where)) if has_broker else None
     live = _live_rules(where) if where and inspection is not None and inspection.are_usable else None
     served, ends = _services_and_ends(where, file)
     network = Network.read(read_text(file), served, str(file), ends)
@@ -74,15 +78,16 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
     if json_file is not None:
         rules = [rule.model_dump(exclude_none=True) for rule in network.table.rules]
         topics = {} if inspection is None else _topics_as_json(inspection)
-        write_json({"rules": rules, "stops": network.stops, "warnings": warnings} | topics, json_file)
+        found = topics if formats is None else topics | _formats_as_json(formats)
+        write_json({"rules": rules, "stops": network.stops, "warnings": warnings} | found, json_file)
     else:
         click.echo(text_map(network))
         for warning in warnings:
             click.echo(f"warning: {warning}")
         click.echo(f"{file}: {_count(network.table.rules, 'rule')}, {_count(network.stops, 'stop')}: valid")
         if inspection is not None:
-            _print_topics(inspection)
-    if inspection is not None and not inspection.are_usable:
+            _print_problems(inspection, formats or ())
+    if inspection is not None and not (inspection.are_usable and _are_usable(formats or ())):
         click.get_current_context().exit(1)
 
 
@@ -145,11 +150,31 @@ def _topics_as_json(inspection: Inspection) -> dict[str, Any]:
     return {"topics": {"usable": inspection.are_usable, "to_create": inspection.to_create, "problems": problems}}
 
 
-def _print_topics(inspection: Inspection) -> None:
-    for problem in inspection.problems:
+def _check_formats(line: str) -> list[FormatProblem]:
+    """Return what is wrong with the formats of the source and the ends of a line, as far as a worker uses them."""
+    from metroline.app.operations.format_checks import check_line  # imports the settings of a worker
+    from metroline.app.settings import Settings
+
+    return asyncio.run(check_line(Settings.read(line=line), Line.load(line)))
+
+
+def _are_usable(formats: Sequence[FormatProblem]) -> bool:
+    return not any(problem.is_fatal for problem in formats)
+
+
+def _formats_as_json(found: Sequence[FormatProblem]) -> dict[str, Any]:
+    problems = [{"end": one.end, "setting": one.setting, "problem": one.text, "fatal": one.is_fatal} for one in found]
+    return {"formats": {"usable": _are_usable(found), "problems": problems}}
+
+
+def _print_problems(inspection: Inspection, formats: Sequence[FormatProblem]) -> None:
+    """Print the problems of topics and formats in one list, the fatal ones first."""
+    problems: list[TopicProblem | FormatProblem] = [*inspection.problems, *formats]
+    for problem in sorted(problems, key=lambda one: not one.is_fatal):
         click.echo(f"{'error' if problem.is_fatal else 'warning'}: {problem}")
     if inspection.to_create:
         click.echo(f"a worker will create the topics {', '.join(inspection.to_create)}")
+    click.echo(f"formats: {'usable' if _are_usable(formats) else 'not all of them can be used'}")
     click.echo(f"topics: {'usable' if inspection.are_usable else 'a worker cannot start'}")
 
 
