@@ -23,6 +23,7 @@ from metroline.app.operations.dead_letters import DeadLetters, chosen, grouped
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
 from metroline.app.operations.replays import Replays, forecast
 from metroline.app.operations.replays import discard as discard_request
+from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.operations.rules_topic import read_published
 from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
@@ -157,7 +158,8 @@ def replay(
     """Send dead letters on their way again.
 
     Records are sent in the order in which they died, with age 0 and no attempts. A replay is safe to repeat, to
-    interrupt and to run from two terminals: each record starts again once.
+    interrupt and to run from two terminals: each record starts again once. A source message that could not be read is
+    read again, with the schemas that are registered now. What still cannot be read stays dead, and the exit code is 1.
 
     \b
     Example: metroline dead-letters replay source-0-17 --set amount=3 --dry-run
@@ -167,14 +169,19 @@ def replay(
     values = dict(map(_field, fields))
     letters = _chosen(dead, ids, group)
     raw = None if record is None else record.read_bytes()
-    replays = Replays.of(letters, values, raw, stop, getpass.getuser())
+    reread = Rereading() if raw is not None else asyncio.run(read_again(settings, Line.load(settings.line), letters))
+    replays = Replays.of(letters, values, raw, stop, getpass.getuser(), reread)
     table = asyncio.run(_live_table(dead, settings, stop))
     replays.check(RuleTables(table, table))
     if dry_run:
         for letter, anew in replays.lines:
             click.echo(f"{letter.id}: {forecast(table, letter, anew, stop)}")
-        return
-    _send(dead, replays.requests, rate, "replayed")
+    else:
+        _send(dead, replays.requests, rate, "replayed")
+    for name, problem in replays.still_dead.items():
+        click.echo(f"{name} stays a dead letter: {problem}", err=True)
+    if replays.still_dead:
+        click.get_current_context().exit(1)
 
 
 @dead_letters.command("discard")

@@ -71,6 +71,13 @@ class Letter:
         record = orjson.loads(self.line)
         return isinstance(record, dict) and record.keys() == {"raw"}
 
+    @property
+    def is_raw_source_message(self) -> bool:
+        """True if the letter keeps a message of the source, or a line of one, that could not be read as a record."""
+        outcome = self.envelope.segments[0].outcome
+        is_malformed = outcome is not None and outcome.cause is Cause.MALFORMED_RECORD
+        return is_malformed and self.is_replayable and self.is_cut
+
     def as_json(self) -> dict[str, Any]:
         """Return everything that is known about the letter."""
         segment = self.envelope.segments[0]

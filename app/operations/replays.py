@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from metroline.app.operations.letter import DeadLetterError, Letter
+from metroline.app.operations.rereading import Reread, Rereading
 from metroline.routing.addresses import SOURCE, SWITCH
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.departures import Departures
@@ -32,16 +33,36 @@ class Replays:
 
     lines: list[tuple[Letter, bytes]]
     requests: list[Envelope]
+    still_dead: Mapping[str, str] = field(default_factory=dict)
+    """The letters that are not replayed, since their messages still cannot be read: the reason, by their ids."""
 
     @classmethod
     def of(
-        cls, letters: Sequence[Letter], fields: dict[str, Any], record: bytes | None, stop: str | None, by: str
+        cls,
+        letters: Sequence[Letter],
+        fields: dict[str, Any],
+        record: bytes | None,
+        stop: str | None,
+        by: str,
+        reread: Rereading | None = None,
     ) -> Replays:
-        """Edit the records, as `edited` does. Raise `UsageError` if one record is given for several letters."""
+        """Edit the records, as `edited` does; letters whose messages still cannot be read are left out.
+
+        Raise `UsageError` if one record is given for several letters, and `DeadLetterError` if no letter is left.
+        """
         if record is not None and len(letters) != 1:
             raise UsageError(f"a record replaces that of one letter, and {len(letters)} letters are named")
-        lines = [(letter, edited(letter, fields, record)) for letter in letters]
-        return cls(lines, [_replay(letter, line, stop, by) for letter, line in lines])
+        read = reread if record is None and reread is not None else Rereading()
+        ready = [letter for letter in letters if letter.id not in read.problems]
+        if not ready:
+            raise _unreadable(letters[0], read.problems[letters[0].id])
+        lines, requests = [], []
+        for letter in ready:
+            again = read.records.get(letter.id)
+            line = edited(letter, fields, record, again)
+            lines.append((letter, line))
+            requests.append(_replay(letter, line, stop, by, again and again.schema))
+        return cls(lines, requests, read.problems)
 
     def check(self, rule_tables: RuleTables) -> None:
         """Raise the error with which the arrivals would answer one of the requests."""
@@ -51,10 +72,11 @@ class Replays:
                 restart(departures, rule_tables, segment, time.time())
 
 
-def edited(letter: Letter, fields: dict[str, Any], record: bytes | None = None) -> bytes:
+def edited(letter: Letter, fields: dict[str, Any], record: bytes | None = None, reread: Reread | None = None) -> bytes:
     """Return the letter's record, or `record` in its place, with these fields set, as a line of JSON.
 
-    Raise `DeadLetterError` for a letter without a record, and `UsageError` if `record` is not one record.
+    `reread` is the record in the letter's raw message, if it can be read by now. Raise `DeadLetterError` for a letter
+    without a record, and `UsageError` if `record` is not one record.
     """
     if not letter.is_replayable:
         raise DeadLetterError(
@@ -62,11 +84,18 @@ def edited(letter: Letter, fields: dict[str, Any], record: bytes | None = None) 
         )
     if record is not None:
         return _given(letter, fields, record)
-    if letter.is_cut:
-        raise DeadLetterError(
-            f"{letter.id} holds no record, only bytes that could not be read as one: give the record with --record"
-        )
-    return _set(orjson.loads(letter.line), fields) if fields else letter.line
+    if letter.is_cut and reread is None:
+        raise _unreadable(letter, "")
+    line = letter.line if reread is None else reread.line
+    return _set(orjson.loads(line), fields) if fields else line
+
+
+def _unreadable(letter: Letter, problem: str) -> DeadLetterError:
+    """Return the error for a letter whose message still cannot be read."""
+    why = f" ({problem})" if problem else ""
+    return DeadLetterError(
+        f"{letter.id} holds no record, only bytes that could not be read as one{why}: give the record with --record"
+    )
 
 
 def _set(record: dict[str, Any], fields: dict[str, Any]) -> bytes:
@@ -87,9 +116,9 @@ def _given(letter: Letter, fields: dict[str, Any], record: bytes) -> bytes:
     return _set(line.record, fields) if fields else line.line
 
 
-def _replay(letter: Letter, line: bytes, stop: str | None, by: str) -> Envelope:
+def _replay(letter: Letter, line: bytes, stop: str | None, by: str, schema: str | None) -> Envelope:
     before = letter.line.decode(errors="replace") if line != letter.line else None
-    return replay_request(letter.envelope, Replay(time.time(), by, letter.reason, before), stop, line)
+    return replay_request(letter.envelope, Replay(time.time(), by, letter.reason, before), stop, line, schema)
 
 
 def discard(letter: Letter, reason: str, by: str) -> Envelope:

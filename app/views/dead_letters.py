@@ -16,6 +16,7 @@ from metroline.app.operations import dead_letters
 from metroline.app.operations.dead_letters import chosen, grouped
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.replays import Replays, discard, forecast
+from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.views.view import LineView
 from metroline.routing.errors import MetrolineError
 from metroline.routing.strategies import RuleTables
@@ -120,13 +121,18 @@ class Replay(DeadLettersView):
             raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
         letters = chosen(await self.letters.read(), asked.ids, asked.group)
         record = None if asked.record is None else orjson.dumps(asked.record)
-        replays = Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP)
+        reread = Rereading() if record is not None else await read_again(worker.settings, worker.line, letters)
+        replays = Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP, reread)
         rule_tables: RuleTables = worker.live_rules.rule_tables
         replays.check(rule_tables)
+        still_dead = {"still_dead": dict(replays.still_dead)} if replays.still_dead else {}
         if asked.dry_run:
             ways = {letter.id: forecast(rule_tables.live, letter, line, asked.to) for letter, line in replays.lines}
-            return {"would_go": ways}
-        return {"replayed": [number async for number in self.letters.send(replays.requests, asked.rate)][-1]}
+            return {"would_go": ways, **still_dead}
+        return {
+            "replayed": [number async for number in self.letters.send(replays.requests, asked.rate)][-1],
+            **still_dead,
+        }
 
 
 @blueprint.route("/discard/", name="discard")

@@ -37,6 +37,16 @@ def kept(raw: bytes) -> bytes:
     return orjson.dumps({"raw": letter})
 
 
+def raw_in(line: bytes) -> bytes | None:
+    """Return the bytes that a line of `kept` represents; None if it is no line of `kept`, or not all were kept."""
+    try:
+        letter = orjson.loads(line)["raw"]
+        raw = letter["text"].encode() if "text" in letter else base64.b64decode(letter["base64"], validate=True)
+        return raw if len(raw) == letter["size"] else None
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+
+
 def malformed_message(raw: bytes, address: str, partition: int, offset: int, reason: str, at: float) -> Envelope:
     """Return the dead letter for a message that is not an envelope, found at this offset of the topic of `address`.
 

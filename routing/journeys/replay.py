@@ -14,6 +14,7 @@ from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Hop, Provenance
+from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.segment import DiscardRequest, Replay, ReplayRequest, Segment
 from metroline.routing.outcome import Outcome
 from metroline.routing.rules.rule_meta import rule_metas
@@ -23,13 +24,19 @@ BY = "replay"
 """The decider that the history of a journey names for the first step of a replay."""
 
 
-def replay_request(letter: Envelope, replay: Replay, stop: str | None, line: bytes) -> Envelope:
+def replay_request(
+    letter: Envelope, replay: Replay, stop: str | None, line: bytes, schema: str | None = None
+) -> Envelope:
     """Return a request to replay a dead letter of one record with `line` as its record.
 
-    The journey restarts at `stop`, or at the source if `stop` is None.
+    The journey restarts at `stop`, or at the source if `stop` is None. `schema` is that of the source message if the
+    letter does not name it: its message could not be read.
     """
     [segment] = letter.segments
     asked = replace(segment, lines=(line,), replays=(*segment.replays, replay), request=ReplayRequest(stop))
+    if schema is not None:
+        own = segment.metadata or Metadata()
+        asked = replace(asked, metadata=Metadata(own.keys, own.headers, own.timestamps, (schema,)))
     return replace(letter, segments=(asked,))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ from metroline.agents.formats.registry import RegisteredSchema
 from metroline.agents.kafka.topic_reader import read_topic
 from metroline.app.local.worker_process import WorkerProcess
 from metroline.routing.outcome import Ending
+from tests.support.cli import metroline
 from tests.support.depot import Depot
 from tests.support.fake_registry import FakeRegistry
 from tests.support.health import health
@@ -233,6 +235,83 @@ async def test_what_waits_for_the_registry_is_taken_over_by_another_worker(depot
 
     assert await depot.counts() == {Ending.DELIVERED: 6}
     assert sorted(unavro(8, TAXED, value)["n"] for value in await delivered(depot)) == [1, 2, 3, 4, 5, 8]
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+async def test_the_check_asks_the_registry_for_the_schemas_of_the_source_and_the_ends(
+    depot: Depot, registry: Registry
+) -> None:
+    depot.write(SERVICES, RULES)
+    (depot.folder / "line.toml").write_text(
+        f'[ends.shipped]\ntopic = "{depot.prefix}.shipped"\nformat = "protobuf"\nmessage = "acme.Bill"\n'
+    )
+    registry.register(f"{depot.topics.source}-value", ORDER)
+    registry.register(f"{depot.prefix}.shipped-value", ORDER_PROTO, "PROTOBUF")
+    await depot.create_source()
+
+    def check(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        told = {"SOURCE_FORMAT": "avro", "DELIVERED_FORMAT": "avro", "SCHEMA_REGISTRY_URL": registry.url} | variables
+        return metroline("check", "routes.toml", "--broker", *words, cwd=depot.folder, **depot.environment(**told))
+
+    wrong = await asyncio.to_thread(check, "--json", "-")
+    (depot.folder / "line.toml").write_text("")
+    right = await asyncio.to_thread(check, DELIVERED_FORMAT="json")
+
+    found = orjson.loads(wrong.stdout)
+    assert (wrong.returncode, found["topics"]["usable"], found["formats"]["usable"]) == (1, True, False)
+    problems = {one["end"]: one for one in found["formats"]["problems"]}
+    assert all(one["fatal"] for one in problems.values())
+    waits = f"records wait for the schema registry {registry.url}: "
+    assert problems["end"]["problem"].startswith(f"{waits}it has no subject {depot.topics.delivered}-value, by which ")
+    assert problems["shipped"]["problem"].startswith(f"{waits}schema ")
+    assert "it has no message acme.Bill, only acme.Other, acme.Order" in problems["shipped"]["problem"]
+    assert (right.returncode, right.stdout.splitlines()[-2:]) == (0, ["formats: usable", "topics: usable"])
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+async def test_dead_letters_are_read_again_with_a_schema_that_was_registered_since(depot: Depot) -> None:
+    depot.write(SERVICES, RULES)
+    fake = FakeRegistry()
+    fake.add(7, ORDER)
+    variables = {"SOURCE_FORMAT": "avro", "SCHEMA_REGISTRY_URL": fake.url}
+    environment = depot.environment(**variables)
+
+    def replay() -> subprocess.CompletedProcess[str]:
+        ids = ("source-0-0", "source-0-1")
+        return metroline("dead-letters", "replay", *ids, cwd=depot.folder, **environment)
+
+    async with fake.running():
+        await depot.create_source()
+        async with depot.cluster.producer() as producer:
+            for value in (avro(9, ORDER, order(3)), b"no avro", avro(7, ORDER, order(4))):
+                sent = {"key": b"k", "headers": [("from", b"here")], "timestamp_ms": 1_700_000_000_000}
+                await producer.send_and_wait(depot.topics.source, value, partition=0, **sent)
+        depot.start(**variables)
+        await depot.settled(3)
+        assert await depot.counts() == {Ending.DELIVERED: 1, Ending.DEAD: 2}
+
+        too_early = await asyncio.to_thread(replay)
+        fake.add(9, ORDER)
+        replayed = await asyncio.to_thread(replay)
+        await depot.until(lambda: depot_counts(depot, {Ending.DELIVERED: 2, Ending.DEAD: 1}))
+        again = await asyncio.to_thread(replay)
+
+    assert too_early.returncode == 1
+    assert "source-0-0 holds no record" in too_early.stderr
+    assert "(the schema registry has no schema 9: Schema not found): give the record with --record" in too_early.stderr
+    assert (replayed.returncode, replayed.stdout) == (1, "1 dead letter is replayed\n")
+    assert replayed.stderr.startswith("source-0-1 stays a dead letter: not in the wire format of a schema registry")
+    assert "source-0-0 is no dead letter" in again.stderr
+    messages = [message async for message in read_topic(depot.cluster, depot.topics.delivered)]
+    kept = {dict(one.headers)["metroline-id"]: one for one in messages}
+    message = kept[b"source-0-0"]
+    assert (message.key, dict(message.headers)["from"], message.timestamp) == (b"k", b"here", 1_700_000_000_000)
+    assert orjson.loads(message.value)["n"] == 3
+
+
+async def depot_counts(depot: Depot, counts: dict[Ending, int]) -> bool:
+    """Return whether these are the numbers of records by outcome."""
+    return await depot.counts() == counts
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
