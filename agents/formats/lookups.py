@@ -23,6 +23,9 @@ LATEST_SECONDS = 60.0
 MISSING_SECONDS = 10.0
 """Time for which the registry is not asked again for what it does not have."""
 
+RECHECK_SECONDS = 1.0
+"""Time for which it is not asked again even by those who have reason to believe that it has it by now."""
+
 COMPLAINT_SECONDS = 30.0
 """Time between two log lines about a registry that is away."""
 
@@ -167,6 +170,17 @@ class SchemaLookups:
         if isinstance(known.answer, Exception):
             raise known.answer
         return known.answer
+
+    async def find_by_now(self, identity: int) -> tuple[RegisteredSchema, Messages]:
+        """Do what `find` does for a schema that has been registered lately, if it is registered at all.
+
+        The answer that the registry does not have it counts for `RECHECK_SECONDS` only.
+        """
+        known = self._known.get(identity)
+        was_missing = known is not None and isinstance(known.answer, NotRegistered)
+        if known is not None and was_missing and self._clock() >= known.until - MISSING_SECONDS + RECHECK_SECONDS:
+            del self._known[identity]
+        return await self.find(identity)
 
     async def close(self) -> None:
         """Ask no more."""

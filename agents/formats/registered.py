@@ -118,7 +118,8 @@ class RegisteredEncoder:
         if named is not None:
             identity, indexes = wire.parse_schema_text(named)
             try:
-                schema, messages = await self._lookups.find(identity)
+                # a replay may have found the schema that this worker found missing
+                schema, messages = await self._lookups.find_by_now(identity)
             except (NotRegistered, InvalidSchema) as error:
                 problem = NotWritable(f"schema {identity}, which its source message names: {error}")
             else:

@@ -223,6 +223,23 @@ async def test_records_are_written_by_the_latest_version_an_id_or_the_schema_of_
     assert isinstance(unfit, NotWritable)
 
 
+async def test_a_schema_that_a_replay_found_is_used_although_it_was_missing_a_moment_ago(
+    registry: FakeRegistry, formats: Formats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, encoder = formats.decoder("avro", "SOURCE_FORMAT"), formats.encoder(EndFormat("avro", "source"), "new")
+    assert decoder is not None
+    assert encoder is not None
+    await decoder.decode([b"\0\0\0\0\x09\x02"])
+    registry.add(9, ORDER)
+
+    [too_early] = await encoder.encode([b'{"n":1}'], ["9"])
+    monkeypatch.setattr(lookups, "RECHECK_SECONDS", 0.0)
+    written = await encoder.encode([b'{"n":1}'], ["9"])
+
+    assert isinstance(too_early, NotWritable), "it is not asked for with each record"
+    assert written == [b"\0\0\0\0\x09\x02"]
+
+
 async def test_a_subject_without_a_schema_is_waited_for(
     registry: FakeRegistry, formats: Formats, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,15 @@ from typing import Any
 
 import pytest
 
+from metroline.agents.tables.live_rules import LiveRules
+from metroline.app.operations.dead_letters import DeadLetters
+from metroline.app.operations.letter import Letter
+from metroline.routing.journeys.dead_letters import kept
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Segment
+from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.strategies import RuleTables
 from tests.support.web_worker import Start, WebWorker
 
 TOKEN = "a secret"
@@ -61,3 +70,28 @@ async def test_dead_letters_are_selected_by_ids_or_by_group(start: Start, body: 
     status, error = await post(await writable(start), "replay", body, GIVEN)
     assert status == HTTPStatus.CONFLICT
     assert "either by their ids or by their group" in error
+
+
+async def test_a_replay_reads_messages_again_and_names_those_that_stay_dead(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def letter(offset: int, raw: bytes) -> Letter:
+        dead = Outcome.dead(Cause.MALFORMED_RECORD, "it was read as Avro")
+        segment = Segment((offset,), (kept(raw),), 900.0, outcome=dead)
+        return Letter(Envelope("signpost", Origin("source", 0), (segment,)), 950.0)
+
+    async def read(_: DeadLetters) -> list[Letter]:
+        return [letter(0, b'{"readable": true}'), letter(1, b"nothing")]
+
+    monkeypatch.setattr(DeadLetters, "read", read)
+    worker = await writable(start)
+    table = worker.app.live_rules.from_file
+    monkeypatch.setattr(LiveRules, "rule_tables", RuleTables(table, table))
+    asked = {"ids": ["source-0-0", "source-0-1"], "dry_run": True}
+
+    async with worker.client.post(f"{worker.url}/dead-letters/replay/", json=asked, headers=GIVEN) as response:
+        told = await response.json()
+
+    assert (response.status, list(told["would_go"])) == (HTTPStatus.OK, ["source-0-0"])
+    assert list(told["still_dead"]) == ["source-0-1"]
+    assert "JSON" in told["still_dead"]["source-0-1"]

@@ -292,8 +292,8 @@ async def test_a_worker_outlives_its_tokens_an_issuer_that_is_away_and_a_secret_
     check_ways((await depot.journeys()).values(), range(sent))
     assert issuer.refused.count(503) == len(issuer.refused)
     log = worker.child.log.read_text()
-    assert log.count("there is no new token, and the present one holds for") == 1
-    assert log.count("gives tokens again") == 1
+    told = [log.count(words) for words in ("there is no new token, and", "the token has expired, and", "tokens again")]
+    assert told in ([1, 0, 1], [1, 1, 1], [0, 1, 1]), "a slow machine may see the end of a token"
     assert await depot.stop(worker) == 0
 
 
