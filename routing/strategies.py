@@ -20,6 +20,7 @@ from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
 from metroline.routing.records.field_sets import NOTHING, FieldSet
 from metroline.routing.rules.rule_meta import RuleMetas
 from metroline.routing.rules.table import RulesTable
+from metroline.routing.spelling import suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +155,4 @@ def strategy_named(name: str) -> Strategy:
     try:
         return STRATEGIES[name]
     except KeyError:
-        raise UnknownStrategy(f"there is no strategy {name!r}; there are {', '.join(STRATEGIES)}") from None
+        raise UnknownStrategy(f"there is no strategy {name!r}; there are {', '.join(STRATEGIES)}{suggestion(name, STRATEGIES)}") from None

@@ -18,6 +18,7 @@ from metroline.routing.addresses import END, SOURCE
 from metroline.routing.errors import InvalidLineOptions
 from metroline.routing.rules.toml_lines import line_of
 from metroline.routing.rules.toml_text import InvalidToml, decode_toml
+from metroline.routing.spelling import unknown_key
 
 FILE = "line.toml"
 
@@ -142,8 +143,7 @@ def _described(path: tuple[str, ...], error: Any) -> Problem:
     if error["type"] == "extra_forbidden":
         tables: dict[int, type[_Table]] = {1: LineOptions, 2: SourceOptions, 3: EndOptions}
         table = tables[len(path)]
-        names = [field.alias or name for name, field in table.model_fields.items()]
-        what = f"unknown key; there are {', '.join(names)}"
+        what = unknown_key(path[-1], [field.alias or name for name, field in table.model_fields.items()])
     elif error["type"] == "literal_error":
         what = f"must be {error['ctx']['expected']}"
     return path, f"{'.'.join(path)}: {what}"

@@ -12,6 +12,7 @@ from metroline.routing.rules.rule import Rule, label_of
 from metroline.routing.rules.served_stops import unserved, way_of
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.rules.toml_lines import line_of_rule
+from metroline.routing.spelling import suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,11 @@ class Network:
         ways = [way_of(index, rule) for index, rule in enumerate(self.table.rules)]
         found = {(index, key): what for index, key, what in unserved(ways, served, self.table.ends)}
         reachable = {SOURCE, *self.reachable}
+        begun = reachable & {SOURCE, *served}
         for index, rule in enumerate(self.table.rules):
             if rule.after not in reachable:
-                what = f"{label_of(index, rule)}: the stop {rule.after!r} cannot be reached from 'source'"
+                hint = suggestion(rule.after, begun)
+                what = f"{label_of(index, rule)}: the stop {rule.after!r} cannot be reached from 'source'{hint}"
                 found.setdefault((index, "after"), what)
         problems = [(line_of_rule(self.table.text, *place), what) for place, what in found.items()]
         if SOURCE not in self.edges:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence, Set
 from functools import lru_cache
 from typing import Any
 
 from metroline.routing.addresses import ONLY_END
 from metroline.routing.rules.rule import Rule, label_of, label_of_data
+from metroline.routing.spelling import suggestion
 
 Way = tuple[str, str | None, str | None]
 """The label of a rule, its `after` and its `to`; None for a key that it does not have."""
@@ -47,7 +47,6 @@ def _is_name(value: Any) -> bool:
 
 @lru_cache(maxsize=1_024)
 def _describe(stop: str, served: frozenset[str], ends: frozenset[str], *more: str) -> str:
-    similar = difflib.get_close_matches(stop, [*sorted(served), *more], 1)
-    hint = f"; did you mean {similar[0]!r}?" if similar else ""
+    hint = suggestion(stop, {*served, *more})
     named = f"; ends: {', '.join(sorted(ends))}" if ends > ONLY_END else ""
     return f"no service serves the stop {stop!r} (served: {', '.join(sorted(served)) or 'none'}{named}){hint}"

@@ -16,10 +16,12 @@ from metroline.routing.rules.rule import Rule, label_of, label_of_data
 from metroline.routing.rules.served_stops import unserved, way_of_data
 from metroline.routing.rules.toml_lines import TomlLines, lines_of
 from metroline.routing.rules.toml_text import InvalidToml, decode_toml
+from metroline.routing.spelling import suggestion, unknown_key
 
 EXPLAINED = {
-    "extra_forbidden": "unknown key",
     "missing": "is missing",
+    "string_type": "must be text",
+    "string_too_short": "is empty",
     "model_type": "must be a table",
     "dict_type": "must be a table of fields and their values",
 }
@@ -65,7 +67,8 @@ class _TomlReader:
             return []
         for key in data:
             if key != "rules":
-                self.problem(self.lines.of_key(key), f"unknown key {key!r}: a rules table has only [[rules]]")
+                hint = suggestion(key, ["rules"])
+                self.problem(self.lines.of_key(key), f"unknown key {key!r}: a rules table has only [[rules]]{hint}")
         tables = data.get("rules", [])
         if not isinstance(tables, list):
             self.problem(self.lines.of_key("rules"), "start each rule with [[rules]], in double brackets")
@@ -95,7 +98,9 @@ class _TomlReader:
                 continue
             reported.add(where)
             what = EXPLAINED.get(detail["type"], detail["msg"])
-            if key == "match" and where != key:
+            if detail["type"] == "extra_forbidden" and key:
+                what = unknown_key(key, Rule.model_fields)
+            elif key == "match" and where != key:
                 what = "must be a string, a number, true or false"
             self.problem(self.lines.of(index, key), f"{label}: {where}: {what}" if where else f"{label} {what}")
 

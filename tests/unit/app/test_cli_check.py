@@ -59,7 +59,7 @@ def test_check_of_a_table_beside_its_services_holds_its_stops_against_them(folde
     assert refused.exit_code == 1
     assert refused.stderr.splitlines() == [
         f"{table}:5: rule 2: no service serves the stop 'pirce' (served: price); did you mean 'price'?",
-        f"{table}:6: rule 2: wen: unknown key",
+        f"{table}:6: rule 2: wen: unknown key; there are name, after, match, when, to, drop; did you mean 'when'?",
     ]
 
 
@@ -70,7 +70,7 @@ def test_check_lists_what_is_wrong_in_line_toml(folder: Path) -> None:
     refused = metroline("check", folder / "routes.toml")
     assert refused.exit_code == 2
     assert refused.stderr.splitlines() == [
-        f"{folder}/line.toml:1: sauce: unknown key; there are source, ends",
+        f"{folder}/line.toml:1: sauce: unknown key; there are source, ends; did you mean 'source'?",
         f"{folder}/line.toml:3: source.topic: must be text",
     ]
 

@@ -58,6 +58,8 @@ def test_where_no_services_are_known_the_stops_are_held_against_none() -> None:
     assert Network.read('[[rules]]\nafter = "source"\nto = "a"\n', None).stops == ("a",)
     with pytest.raises(InvalidRules, match="the stop 'b' cannot be reached"):
         Network.read('[[rules]]\nafter = "source"\nto = "a"\n[[rules]]\nafter = "b"\nto = "a"\n', None)
+    with pytest.raises(InvalidRules, match="the stop 'pirce' cannot be reached from 'source'; did you mean 'price'"):
+        Network.read('[[rules]]\nafter = "source"\nto = "price"\n[[rules]]\nafter = "pirce"\nto = "a"\n', None)
 
 
 def test_a_table_in_which_no_journey_could_begin_is_refused() -> None:

@@ -62,12 +62,15 @@ def test_a_table_in_order_has_no_problems_and_its_rules_in_their_order() -> None
 
 RULE = '[[rules]]\nafter = "source"\nto = "log"\n'
 BEGIN = '[[rules]]\nafter = "source"\n'
+UNKNOWN = "unknown key; there are name, after, match, when, to, drop"
 
 ONE_PROBLEM = [
     ("", "1: there are no rules: add a [[rules]]"),
     ("# nothing\n", "1: there are no rules"),
     ("rules = []", "1: there are no rules"),
-    ("\n" + RULE + 'wen = "a > 1"\n', "5: rule 1: wen: unknown key"),
+    ("\n" + RULE + 'wen = "a > 1"\n', f"5: rule 1: wen: {UNKNOWN}; did you mean 'when'?"),
+    (RULE + 'mach = { a = 1 }\n', f"4: rule 1: mach: {UNKNOWN}; did you mean 'match'?"),
+    ('[[rule]]\nto = "a"\n', "1: unknown key 'rule': a rules table has only [[rules]]; did you mean 'rules'?"),
     ("\nversion = 2\n" + RULE, "2: unknown key 'version': a rules table has only [[rules]]"),
     (RULE + "\n[server]\nport = 1\n", "5: unknown key 'server'"),
     ('name = "x"\n' + RULE.replace("to", 'name = "y"\nto'), "1: unknown key 'name'"),
@@ -133,7 +136,7 @@ def test_a_problem_is_told_with_its_line(text: str, problem: str) -> None:
 
 
 def test_windows_line_ends_do_not_move_the_lines() -> None:
-    assert problems(RULE.replace("\n", "\r\n") + "x = 1\r\n") == ["4: rule 1: x: unknown key"]
+    assert problems(RULE.replace("\n", "\r\n") + "x = 1\r\n") == [f"4: rule 1: x: {UNKNOWN}"]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +162,7 @@ def test_comments_and_texts_that_look_like_rules_do_not_move_the_lines(before: s
     line = before.count("\n") + 3
     number = 1 + ("after" in before)
     found = problems(before + '[[rules]]\nafter = "check"\nx = 1\nto = "log"\n')
-    assert found == [f"{line}: rule {number}: x: unknown key"]
+    assert found == [f"{line}: rule {number}: x: {UNKNOWN}"]
 
 
 def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
@@ -185,9 +188,9 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
         "bar = 1\n"
         'name = "twice"\n'
     )
-    assert [problem[:40] for problem in problems(text)] == [
+    assert [problem.partition(";")[0][:40] for problem in problems(text)] == [
         "1: unknown key 'version': a rules table ",
-        "2: rule 1 has neither `to` nor `drop`; i",
+        "2: rule 1 has neither `to` nor `drop`",
         "3: rule 1: foo: unknown key",
         "5: rule 1: when: the condition does not ",
         "6: rule 'twice' has both `to` and `drop`",
@@ -207,11 +210,11 @@ def test_stops_that_nobody_serves_are_told_beside_what_else_is_wrong() -> None:
         '[[rules]]\nafter = 5\nto = ""\n'
         '[[rules]]\nafter = "chek"\nwen = 1\nto = "source"\n'
     )
-    assert [problem[:44] for problem in problems(text, SERVED)] == [
+    assert [problem.partition(";")[0][:44] for problem in problems(text, SERVED)] == [
         "3: rule 1: no service serves the stop 'lgo' ",
         "4: rule 1: when: the condition does not comp",
-        "6: rule 2: after: Input should be a valid st",
-        "7: rule 2: to: String should have at least 1",
+        "6: rule 2: after: must be text",
+        "7: rule 2: to: is empty",
         "9: rule 3: no service serves the stop 'chek'",
         "10: rule 3: wen: unknown key",
     ]
