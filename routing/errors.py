@@ -33,15 +33,28 @@ class MalformedRecord(MetrolineError):
 
 
 class InvalidRules(MetrolineError):
-    """Raised when a rules table is not valid; `problems` lists every problem with its file and line."""
+    """Raised when a rules table is not valid; `problems` lists every problem with its file and line.
+
+    A problem may have further lines, which show the place. The text of the error, which is one line, leaves them out.
+    """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("; ".join(problems))
+        super().__init__("; ".join(problem.partition("\n")[0] for problem in problems))
         self.problems = problems
 
 
 class ConditionError(MetrolineError):
     """Raised when a condition does not compile or cannot be evaluated for a record."""
+
+
+class ConditionSyntaxError(ConditionError):
+    """Raised when a condition is not valid CEL; `line` and `column` of its text, from 1 on, are where it is wrong."""
+
+    def __init__(self, reason: str, condition: str, line: int, column: int) -> None:
+        super().__init__(f"the condition does not compile: line {line}, column {column}: {reason}")
+        self.condition = condition
+        self.line = line
+        self.column = column
 
 
 class UnknownStrategy(UsageError):

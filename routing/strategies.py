@@ -155,4 +155,6 @@ def strategy_named(name: str) -> Strategy:
     try:
         return STRATEGIES[name]
     except KeyError:
-        raise UnknownStrategy(f"there is no strategy {name!r}; there are {', '.join(STRATEGIES)}{suggestion(name, STRATEGIES)}") from None
+        raise UnknownStrategy(
+            f"there is no strategy {name!r}; there are {', '.join(STRATEGIES)}{suggestion(name, STRATEGIES)}"
+        ) from None

@@ -15,6 +15,7 @@ from metroline.routing.errors import ConditionError
 from metroline.routing.records.field_sets import FieldSet
 from metroline.routing.rules.cel_engine import cel
 from metroline.routing.rules.condition_fields import ANY, META, TYPE_NAMES, FieldScan, Path
+from metroline.routing.rules.condition_syntax import syntax_error
 from metroline.routing.rules.rule_meta import NO_META, RuleMeta, as_variable
 
 MAX_CONDITION_CHARACTERS = 1_000
@@ -67,7 +68,7 @@ class Condition:
         try:
             program = cel.compile(text)
         except ValueError as error:
-            raise ConditionError(f"the condition does not compile: {_first_line(error)}") from error
+            raise syntax_error(text, str(error)) from error
         unknown = sorted(name for name in program.functions() if name not in FUNCTIONS and IDENTIFIER.match(name))
         if unknown:
             raise ConditionError(f"the condition calls {', '.join(unknown)}, which CEL does not have")

@@ -80,6 +80,22 @@ def line_of(text: str, path: Sequence[str]) -> int:
     return found
 
 
+def place_in_value(text: str, begins: int, value: str, line: int, column: int) -> tuple[int, int | None]:
+    """Return the line and column in a TOML text of a place in a value, whose key is set in the line `begins`.
+
+    All count from 1. The column is None if the value is written with escapes, so that its text is not in the TOML.
+    """
+    rows, parts = text.split("\n")[begins - 1 :], value.split("\n")
+    for shift in (0, 1):  # a line break behind the opening quotes is not part of the value
+        shown = rows[shift : shift + len(parts)]
+        if len(shown) == len(parts) and all(part in row for part, row in zip(parts, shown, strict=True)):
+            row = shown[line - 1]
+            start = row.index("=") + 1 if shift == 0 and line == 1 and "=" in row else 0
+            at = row.find(parts[line - 1], start)
+            return begins + shift + line - 1, None if at < 0 else at + column
+    return begins, None
+
+
 def _keys(dotted: str) -> tuple[str, ...]:
     return tuple(key.strip("\"'") for key in KEY.findall(dotted))
 

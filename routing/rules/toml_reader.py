@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Set
+from textwrap import indent
 from typing import Any
 
 from pydantic import ValidationError
 
 from metroline.routing.addresses import ONLY_END
-from metroline.routing.errors import ConditionError, InvalidRules
+from metroline.routing.errors import ConditionError, ConditionSyntaxError, InvalidRules
 from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER
 from metroline.routing.rules.condition import Condition
+from metroline.routing.rules.condition_syntax import excerpt
 from metroline.routing.rules.rule import Rule, label_of, label_of_data
 from metroline.routing.rules.served_stops import unserved, way_of_data
-from metroline.routing.rules.toml_lines import TomlLines, lines_of
+from metroline.routing.rules.toml_lines import TomlLines, lines_of, place_in_value
 from metroline.routing.rules.toml_text import InvalidToml, decode_toml
 from metroline.routing.spelling import suggestion, unknown_key
 
@@ -41,9 +43,10 @@ class _TomlReader:
         """The line numbers; available once the text is known to be TOML."""
         return lines_of(self.text)
 
-    def problem(self, line: int, what: str) -> None:
-        """Add a problem in a line, which counts from 1."""
-        self.problems.append((line, f"{self.file}:{line}: {what}"))
+    def problem(self, line: int, what: str, column: int | None = None) -> None:
+        """Add a problem in a line and, if it is known, a column, which count from 1."""
+        place = f"{line}" if column is None else f"{line}:{column}"
+        self.problems.append((line, f"{self.file}:{place}: {what}"))
 
     def read(self, served: Set[str] | None) -> tuple[tuple[Rule, ...], tuple[Condition | None, ...]]:
         """Return the rules with their compiled conditions; raise `InvalidRules` with every problem."""
@@ -122,9 +125,19 @@ class _TomlReader:
     def _compile(self, index: int, name: str, when: str) -> Condition | None:
         try:
             return Condition.compile(when)
+        except ConditionSyntaxError as error:
+            self._show_place(index, name, error)
+            return None
         except ConditionError as error:
             self.problem(self.lines.of(index, "when"), f"{name}: when: {error}")
             return None
+
+    def _show_place(self, index: int, name: str, error: ConditionSyntaxError) -> None:
+        """Add the problem of a condition that is not valid CEL, with its place and a caret under it."""
+        begins = self.lines.of(index, "when")
+        line, column = place_in_value(self.text, begins, error.condition, error.line, error.column)
+        shown = indent(excerpt(error.condition, error.line, error.column), "    ")
+        self.problem(line, f"{name}: when: {error}\n{shown}", column)
 
     def _check_names(self, tables: list[Any]) -> None:
         named: dict[str, int] = {}

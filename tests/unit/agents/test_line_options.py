@@ -46,7 +46,10 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[source]\ntopik = 'a'\n", "2: source.topik: unknown key; there are topic, format, tombstones; did you mean 'topic'?"),
+        (
+            "[source]\ntopik = 'a'\n",
+            "2: source.topik: unknown key; there are topic, format, tombstones; did you mean 'topic'?",
+        ),
         ("[end.shipped]\n", "1: end: unknown key; there are source, ends; did you mean 'ends'?"),
         ("[sauce]\n", "1: sauce: unknown key; there are source, ends"),
         ("\n[ends.a]\ntopic = 'a'\nkeys = 'b'\n", "4: ends.a.keys: unknown key; there are topic, key, format"),

@@ -1,0 +1,164 @@
+"""Says in plain words where a condition is not valid CEL, from the place at which the parser stopped.
+
+The words come from the text around that place, so they do not depend on the parser's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from metroline.routing.errors import ConditionError, ConditionSyntaxError
+from metroline.routing.rules.condition_fields import TOKEN
+
+PLACE = re.compile(r"<input>:(\d+):(\d+): (.*)")
+"""A place in a complaint of the parser: line and column from 1 on, and the parser's words."""
+
+GRAMMAR = "Syntax error"
+"""The beginning of the words for a place where the grammar ends. Other complaints may only follow from it."""
+
+PAIRS = {"(": ")", "[": "]", "{": "}"}
+OPENING = {closing: opening for opening, closing in PAIRS.items()}
+SIGNS = frozenset("()[]{}.,:?!<>=&|+-*/%")
+OPERATOR = re.compile(r"&&|\|\||[=!<>]=|.", re.DOTALL)
+
+INSTEAD = {
+    **{"=": "write == to compare", "&": "write && for 'and'", "|": "write || for 'or'"},
+    **{"and": "write && for 'and'", "or": "write || for 'or'", "not": "write ! for 'not'", "is": "write == to compare"},
+    **{"=<": "write <= for 'at most'", "=>": "write >= for 'at least'", "<>": "write != for 'not equal'"},
+    "#": "a comment begins with //",
+}
+"""Advice on signs and words of other languages."""
+
+OWN_WORDS = [
+    (re.compile(r"reserved identifier: (\w+)"), r"\1 is a reserved word: a field of that name is record[" r'"\1"]'),
+    (re.compile(r"invalid argument to has\(\).*"), "has needs a dot: write has(record.NAME)"),
+    (re.compile(r"invalid u?int literal.*"), "the integer does not fit into 64 bits"),
+]
+"""Complaints that are not about the grammar."""
+
+WORD = re.compile(r"\w+|.", re.DOTALL)
+NOT_IN = re.compile(r"not\s+in\b")
+BAD_ESCAPE = re.compile(r"""\\(?![abfnrtv\\?"'`xXuU0-3]).?""", re.DOTALL)
+
+SHOWN_BEFORE, SHOWN = 60, 100
+"""Number of characters of a line that are shown before the caret, and in all."""
+
+
+def syntax_error(text: str, complaint: str) -> ConditionError:
+    """Return the error for a condition that the parser refuses with this complaint."""
+    places = [(int(line), int(column), words) for line, column, words in PLACE.findall(complaint.replace(text, "", 1))]
+    if not places:
+        return ConditionError(f"the condition does not compile: {complaint.partition('. ')[0][:300]}")
+    line, column, words = next((place for place in places if place[2].startswith(GRAMMAR)), places[0])
+    for pattern, own in OWN_WORDS:
+        for at_line, at_column, said in places:
+            if found := pattern.match(said):
+                return ConditionSyntaxError(found.expand(own), text, at_line, at_column)
+    lines = text.split("\n")
+    offset = sum(len(one) + 1 for one in lines[: line - 1]) + column - 1
+    reason = _reason(text, offset) if words.startswith(GRAMMAR) else words
+    return ConditionSyntaxError(reason, text, line, column)
+
+
+def excerpt(text: str, line: int, column: int) -> str:
+    """Return the line of a text, or the part around the column, above a caret under the column; both count from 1."""
+    start = max(0, column - 1 - SHOWN_BEFORE)
+    shown = re.sub(r"\s", " ", text.split("\n")[line - 1][start : start + SHOWN])
+    return f"{shown}\n{' ' * (column - 1 - start)}^"
+
+
+def _reason(text: str, offset: int) -> str:
+    """Return what is wrong at an offset, or what is missing there."""
+    tokens = [found for found in TOKEN.finditer(text) if found.lastgroup != "space"]
+    before = [found for found in tokens if found.end() <= offset]
+    found = next((found for found in tokens if found.end() > offset), None)
+    last = before[-1] if before else None
+    opened = _open_brackets(before)
+    if found is None:
+        return _missing(last, opened)
+    return (
+        _advice_on_text(found) or _advice_on_sign(text, found.start(), last, opened) or _misplaced(found, last, opened)
+    )
+
+
+def _missing(last: re.Match[str] | None, opened: Sequence[str]) -> str:
+    """Return what is missing at the end of a condition."""
+    if not _ends_value(last):
+        return f"{_wanted(last)} is missing at the end"
+    if opened:
+        return f"{PAIRS[opened[-1]]} is missing at the end"
+    return "the condition is not complete: a ? b needs : and a third part"
+
+
+def _misplaced(found: re.Match[str], last: re.Match[str] | None, opened: Sequence[str]) -> str:
+    """Return what is missing before a token, or why it has no place behind the last one."""
+    here = _matched(OPERATOR, found.string, found.start()) if found.lastgroup == "sign" else found.group()
+    if here in OPENING and (not opened or PAIRS[opened[-1]] != here):
+        return f"{PAIRS[opened[-1]]} has to come first" if opened else f"there is no {OPENING[here]} for this {here}"
+    if found.lastgroup == "sign" and here[0] not in SIGNS:
+        return f"CEL has no sign {here}"
+    if last is None or not _ends_value(last):
+        return f"{_wanted(last)} is missing before {here}"
+    if found.lastgroup != "sign" or here in PAIRS or here == "!":
+        return f"an operator is missing before {here}"
+    return f"{here} has no place after {last.group()}"
+
+
+def _advice_on_text(found: re.Match[str]) -> str | None:
+    """Return advice on a text in quotes that is not closed, has a line break or an escape that CEL does not have."""
+    here = found.group()
+    if here in ("'", '"'):
+        return f"the text that begins here is not closed: {here} is missing"
+    if found.lastgroup != "string":
+        return None
+    if "\n" in here and here.lstrip("rRbB")[:3] not in ("'''", '"""'):
+        return "the text that begins here has a line break: close it, or write it in three quotes"
+    if escape := BAD_ESCAPE.search(here):
+        return f"the text has an unknown escape {escape.group()}: write \\{escape.group()}, or r before the text"
+    return None
+
+
+def _advice_on_sign(text: str, at: int, last: re.Match[str] | None, opened: Sequence[str]) -> str | None:
+    """Return advice on the signs and words of other languages, and on a comma outside calls and lists."""
+    before, word = last.group() if last else "", _matched(WORD, text, at)
+    if word == "," and last is not None:
+        if last.lastgroup == "number" and not opened:
+            return "a number has no commas"
+        return "a list is written as [a, b]" if opened[-1:] == ["("] else None
+    if NOT_IN.match(text, at):
+        return "write !(a in b) for 'not in'"
+    if before.lower() == "not" and word not in OPENING:
+        return INSTEAD["not"]
+    if text.startswith(("&&", "||", "=="), at):
+        return None
+    pairs = (text[max(0, at - 1) : at + 1], text[at : at + 2])
+    return next((INSTEAD[sign] for sign in (*pairs, word.lower()) if sign in INSTEAD), None)
+
+
+def _matched(pattern: re.Pattern[str], text: str, at: int) -> str:
+    found = pattern.match(text, at)
+    return found.group() if found else ""
+
+
+def _ends_value(token: re.Match[str] | None) -> bool:
+    """Return whether a value ends with this token, so that an operator or the end has to follow."""
+    if token is None or token.group() == "in":
+        return False
+    return token.lastgroup in ("name", "number", "string") or token.group() in OPENING
+
+
+def _wanted(last: re.Match[str] | None) -> str:
+    return "a name" if last is not None and last.group() == "." else "a value"
+
+
+def _open_brackets(tokens: Sequence[re.Match[str]]) -> list[str]:
+    """Return the brackets that are open after these tokens, from the outside in."""
+    opened: list[str] = []
+    for token in tokens:
+        sign = token.group()
+        if sign in PAIRS:
+            opened.append(sign)
+        elif opened and sign == PAIRS[opened[-1]]:
+            opened.pop()
+    return opened
