@@ -1,4 +1,4 @@
-"""`metroline check` and `metroline explain`: a rules table, and the topics of its line."""
+"""`metroline check`: a rules table, and the topics of its line."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
-from metroline.app.cli.options import FILE, UnreadableFile, json_option, read_text, write_json
-from metroline.app.inputs.lookup_builds import prepare_lookups
+from metroline.app.cli.options import FILE, json_option, read_text, write_json
 from metroline.app.line_map.text import text_map
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.departures import Limits
-from metroline.routing.meta import Meta
 from metroline.routing.rules.coverage import warnings_of_change
-from metroline.routing.rules.explain import Explained
-from metroline.routing.rules.explain import explain as explain_way
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 
@@ -28,9 +22,6 @@ if TYPE_CHECKING:
     from metroline.agents.formats.format_check import FormatProblem
     from metroline.agents.kafka.topic_problems import TopicProblem
     from metroline.app.provisioning import Inspection
-
-EXPLAINED_META = Meta(None, {}, None, "explained", 0, 0)
-"""The metadata of an explained record, which comes from a file."""
 
 
 class UnknownLine(UsageError):
@@ -183,64 +174,3 @@ def _unchecked(file: Path) -> str:
         f"there is no services.py beside {file.name}, so its stops were not checked against any services: name the "
         "line that has them with --line"
     )
-
-
-@click.command()
-@click.argument("file", type=FILE)
-@click.argument("record", type=FILE)
-@click.option(
-    "--line",
-    "line",
-    metavar="LINE",
-    help="Run the services of this line, a package or a folder, at the stops. Default: no service runs, and the record "
-    "stays as it is.",
-)
-@json_option("the way")
-def explain(file: Path, record: Path, line: str | None, json_file: Path | None) -> None:
-    """Explain the way of one record, rule by rule.
-
-    FILE is a rules table, RECORD a file with one JSON object. For each stop, the output has the fields that the service
-    set, the rules that were tried with the fields that they read, and the rule that held. No broker is needed. The exit
-    code is 0 however the way of the record ends.
-
-    \b
-    Example: metroline explain orders/routes.toml orders/one.json --line orders
-    """
-    _, ends = _services_and_ends(line, file)
-    table = RulesTable.parse(read_text(file), file=str(file), ends=ends)
-    steps = explain_way(table, _read_record(record), _handlers(line), Limits().max_hops)
-    if json_file is not None:
-        write_json([step.as_json() for step in steps], json_file)
-        return
-    for step in steps:
-        _print(step)
-
-
-def _read_record(file: Path) -> dict[str, Any]:
-    try:
-        record = orjson.loads(file.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise UnreadableFile(f"{file} does not hold one JSON object: {error}") from error
-    if not isinstance(record, dict):
-        raise UnreadableFile(f"{file} does not hold a JSON object, as a record must be")
-    return record
-
-
-def _handlers(line: str | None) -> dict[str, Any]:
-    if line is None:
-        return {}
-    loaded = Line.load(line)
-    prepare_lookups(loaded)
-    return {name: service.handler_of_whole("explained", EXPLAINED_META) for name, service in loaded.services.items()}
-
-
-def _print(step: Explained) -> None:
-    click.echo(f"after {step.after}")
-    if step.sets:
-        click.echo(f"  sets {', '.join(f'{name}={value}' for name, value in step.sets.items())}")
-    if step.removes:
-        click.echo(f"  takes out {', '.join(step.removes)}")
-    for trial in step.trials:
-        read = ", ".join(f"{name}={value}" for name, value in trial.read.items())
-        click.echo(f"  {'✔' if trial.holds else '·'} {trial.rule}: {trial.verdict}" + (f"  ({read})" if read else ""))
-    click.echo(f"  → {step.verdict}")

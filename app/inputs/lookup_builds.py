@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from metroline.agents.lookups import lookup
@@ -14,6 +15,7 @@ from metroline.agents.lookups.paths import check_name, file_of, folder
 from metroline.agents.services.line import Line
 from metroline.agents.services.lookup_table import LookupTable
 from metroline.app.inputs import lookup_rows
+from metroline.routing.errors import MetrolineError
 
 
 def no_report(task: str, done: int, total: int) -> None:
@@ -50,13 +52,35 @@ def prepare_lookups(line: Line) -> None:
     Raise a `MetrolineError` for a lookup that cannot be built, is missing or is damaged. Any number of processes may
     call this at once. A lookup that a user built from a file stays as it is.
     """
+    for _, prepare in _preparations(line):
+        prepare()
+
+
+def prepare_possible_lookups(line: Line) -> list[str]:
+    """Prepare the lookups of a line as `prepare_lookups` does, but go on where one cannot be; return the problems."""
+    problems: dict[str, str] = {}
+    for name, prepare in _preparations(line):
+        if name not in problems:
+            try:
+                prepare()
+            except MetrolineError as error:
+                problems[name] = str(error)
+    return list(problems.values())
+
+
+def _preparations(line: Line) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield a function for each lookup that the line builds, and for each that its code names, with its name."""
     for table in line.tables:
-        if not _is_current(line, table):
-            with lock(table.name, folder(), wait=True):
-                if not _is_current(line, table):  # another process may have built it meanwhile
-                    _build_table(line, table, no_report)
+        yield table.name, partial(_build_if_outdated, line, table)
     for name in sorted(line.lookups):
-        lookup(name).open()
+        yield name, lookup(name).open
+
+
+def _build_if_outdated(line: Line, table: LookupTable) -> None:
+    if not _is_current(line, table):
+        with lock(table.name, folder(), wait=True):
+            if not _is_current(line, table):  # another process may have built it meanwhile
+                _build_table(line, table, no_report)
 
 
 def _is_current(line: Line, table: LookupTable) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import orjson
 
 from metroline.routing.addresses import SOURCE
-from metroline.routing.errors import ConditionError
+from metroline.routing.errors import ConditionError, MetrolineError
 from metroline.routing.outcome import Cause, Drop, Retry
 from metroline.routing.records.fingerprints import fingerprint, matches
 from metroline.routing.rules.stop_rules import StopRules
@@ -19,6 +18,17 @@ from metroline.routing.service_errors import describe_error
 
 MAX_VALUE_CHARACTERS = 60
 """Maximum number of characters of a value's JSON that are shown."""
+
+
+class NotCalled(MetrolineError):
+    """Raised by a handler that cannot call its service; the text says why."""
+
+
+class NoAnswer(MetrolineError):
+    """Raised by a handler whose service did not answer within its timeout, in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer within {seconds:g} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,8 @@ def explain(
 ) -> Iterator[Explained]:
     """Follow a record through a rules table, for at most `max_hops` stops; yield the decision after each stop.
 
-    `handlers` are the services by stop; each is called with the record unless it is a coroutine function.
+    `handlers` call the services by stop, each with a copy of the record. Their errors end the journey; `NotCalled` ends
+    the explanation alone. A record passes a stop without a handler as it is.
     """
     after, before = SOURCE, record
     for _ in range(max_hops):
@@ -92,11 +103,15 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, s
 
 def _handled(handler: Callable[[dict[str, Any]], Any], record: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """Return the outcome, if the journey ends at the handler or cannot be followed, and the record that it returned."""
-    if inspect.iscoroutinefunction(handler):
-        return "unknown: the service is async and was not called", record
     try:
         result = handler(record)
-    except Exception as error:  # noqa: BLE001 - a service may raise anything, and the explanation shows it
+    except NotCalled as error:
+        return f"unknown: the service could not be called: {error}", record
+    except NoAnswer as error:
+        return f"dead: {Cause.TIMEOUT}: {error}", record
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a service may raise anything, and the explanation shows it
         return f"dead: {Cause.SERVICE_ERROR}: {describe_error(error)}", record
     if isinstance(result, Drop):
         return f"dropped: {result.reason}", record

@@ -1,4 +1,4 @@
-"""`metroline check` and `explain`: their output for a table, with and without the services of its line."""
+"""`metroline check`: its output for a table, with and without the services of its line."""
 
 from __future__ import annotations
 
@@ -105,35 +105,6 @@ def test_check_of_a_draft_warns_where_records_that_were_delivered_would_become_d
     )
     assert "so far it was delivered" in said.output
     assert "warning" not in metroline("check", folder / "routes.toml").output
-
-
-def test_explain_says_where_in_services_py_a_service_raised(folder: Path) -> None:
-    (folder / "services.py").write_text(SERVICES)
-    (folder / "record.json").write_text('{"total": 5}')
-
-    said = metroline("explain", folder / "routes.toml", folder / "record.json", "--line", folder)
-
-    assert said.exit_code == 0
-    assert said.output.rstrip().endswith("→ dead: service_error: KeyError: 'amount' (services.py:6 in price)")
-
-
-def test_explain_hands_a_service_what_it_reads_and_lays_what_it_made_over_the_record(folder: Path) -> None:
-    (folder / "services.py").write_text(
-        "from metroline import service\n\n\n"
-        '@service(reads=["amount"])\n'
-        "def price(record):\n"
-        "    assert list(record) == ['amount']\n"
-        "    return {'total': record['amount'] * 2}\n"
-    )
-    (folder / "record.json").write_text('{"amount": 5, "kept": true}')
-    with (folder / "routes.toml").open("a") as table:
-        table.write('[[rules]]\nafter = "price"\n')
-        table.write('when = "amount == null && kept && total == 10"\ndrop = "as it must be"\n')
-
-    said = metroline("explain", folder / "routes.toml", folder / "record.json", "--line", folder)
-
-    assert said.exit_code == 0
-    assert said.output.rstrip().endswith("→ dropped: as it must be")
 
 
 def test_check_says_where_in_the_lines_code_an_import_failed(folder: Path) -> None:

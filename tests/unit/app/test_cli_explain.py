@@ -1,0 +1,147 @@
+"""`explain` calls the services of a line, async ones too, and says which it could not call."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from metroline.app.cli import cli
+
+SERVICES = """
+from metroline import service
+
+@service
+def price(record):
+    record["total"] = record["amount"] * 2
+    return record
+"""
+ASYNC = """
+import asyncio
+from metroline import service
+
+loops = []
+
+@service(reads=["amount"])
+async def price(record):
+    loops.append(asyncio.get_running_loop())
+    await asyncio.sleep(0)
+    return {"total": record["amount"] * 2}
+
+@service(timeout=0.01)
+async def ship(record, id, meta):
+    await asyncio.sleep(record.get("seconds", 0))
+    record["same_loop"] = asyncio.get_running_loop() is loops[-1]
+    return record
+"""
+LOOKS_UP = """
+from metroline import lookup, service
+
+names = lookup("names")
+
+@service
+def price(record):
+    return record
+
+@service
+async def ship(record):
+    record["name"] = names[record["amount"]]
+    return record
+"""
+TABLE = '[[rules]]\nafter = "source"\nto = "price"\n'
+LONGER = TABLE + '[[rules]]\nafter = "price"\nto = "ship"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a line with its table, and restore the import path after the test."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("LOOKUP_DIR", str(tmp_path / "lookups"))
+    (tmp_path / "routes.toml").write_text(TABLE)
+    return tmp_path
+
+
+def metroline(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, list(map(str, arguments)))
+
+
+def explained(folder: Path, record: str, *options: str) -> Result:
+    (folder / "record.json").write_text(record)
+    said = metroline("explain", folder / "routes.toml", folder / "record.json", "--line", folder, *options)
+    assert said.exit_code == 0
+    return said
+
+
+def test_explain_says_where_in_services_py_a_service_raised(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    (folder / "record.json").write_text('{"total": 5}')
+
+    said = metroline("explain", folder / "routes.toml", folder / "record.json", "--line", folder)
+
+    assert said.exit_code == 0
+    assert said.output.rstrip().endswith("→ dead: service_error: KeyError: 'amount' (services.py:6 in price)")
+
+
+def test_explain_hands_a_service_what_it_reads_and_lays_what_it_made_over_the_record(folder: Path) -> None:
+    (folder / "services.py").write_text(
+        "from metroline import service\n\n\n"
+        '@service(reads=["amount"])\n'
+        "def price(record):\n"
+        "    assert list(record) == ['amount']\n"
+        "    return {'total': record['amount'] * 2}\n"
+    )
+    (folder / "record.json").write_text('{"amount": 5, "kept": true}')
+    with (folder / "routes.toml").open("a") as table:
+        table.write('[[rules]]\nafter = "price"\n')
+        table.write('when = "amount == null && kept && total == 10"\ndrop = "as it must be"\n')
+
+    said = metroline("explain", folder / "routes.toml", folder / "record.json", "--line", folder)
+
+    assert said.exit_code == 0
+    assert said.output.rstrip().endswith("→ dropped: as it must be")
+
+
+def test_explain_calls_async_services_in_one_event_loop(folder: Path) -> None:
+    (folder / "services.py").write_text(ASYNC)
+    (folder / "routes.toml").write_text(LONGER)
+
+    said = explained(folder, '{"amount": 5, "kept": true}')
+
+    assert said.stdout.splitlines() == [
+        *("after source", "  ✔ rule 1: holds", "  → price"),
+        *("after price", "  sets total=10", "  takes out amount", "  ✔ rule 2: holds", "  → ship"),
+        *("after ship", "  sets same_loop=true", "  → delivered"),
+    ]
+
+
+def test_explain_says_that_an_async_service_did_not_answer_or_raised(folder: Path) -> None:
+    (folder / "services.py").write_text(ASYNC)
+    (folder / "routes.toml").write_text(LONGER)
+
+    slow = explained(folder, '{"amount": 5, "seconds": 60}')
+    assert slow.stdout.rstrip().endswith("after ship\n  → dead: timeout: no answer within 0.01 s")
+    raised = explained(folder, "{}")
+    assert raised.stdout.rstrip().endswith("→ dead: service_error: KeyError: 'amount' (services.py:11 in price)")
+
+
+def test_explain_goes_on_up_to_the_service_that_reads_a_missing_lookup(folder: Path) -> None:
+    (folder / "services.py").write_text(LOOKS_UP)
+    (folder / "routes.toml").write_text(LONGER)
+
+    said = explained(folder, '{"amount": 5}')
+    problem = f"there is no lookup 'names' in {folder / 'lookups'}: build it with `metroline lookup build names"
+    assert said.stderr.startswith(f"warning: {problem}")
+    assert f"  → ship\nafter ship\n  → unknown: the service could not be called: {problem}" in said.stdout
+
+    *_, last = json.loads(explained(folder, '{"amount": 5}', "--json", "-").stdout)
+    assert last["verdict"].startswith("unknown: the service could not be called: there is no lookup 'names'")
+
+
+def test_explain_without_a_line_says_that_no_service_was_called(folder: Path) -> None:
+    (folder / "record.json").write_text("{}")
+    said = metroline("explain", folder / "routes.toml", folder / "record.json")
+    assert said.stdout.endswith("after price\n  → delivered\n")
+    assert said.stderr == "no service was called: name the line with --line to call its services\n"
