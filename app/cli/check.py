@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
 from metroline.app.cli.options import FILE, json_option, read_text, write_json
 from metroline.app.line_map.text import text_map
+from metroline.app.markup.numbers import counted
 from metroline.routing.errors import UsageError
 from metroline.routing.rules.coverage import warnings_of_change
 from metroline.routing.rules.network import Network
@@ -75,7 +76,7 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
         click.echo(text_map(network))
         for warning in warnings:
             click.echo(f"warning: {warning}")
-        click.echo(f"{file}: {_count(network.table.rules, 'rule')}, {_count(network.stops, 'stop')}: valid")
+        click.echo(f"{file}: {counted(len(network.table.rules), 'rule')}, {counted(len(network.stops), 'stop')}: valid")
         if inspection is not None:
             _print_problems(inspection, formats or ())
     if inspection is not None and not (inspection.are_usable and _are_usable(formats or ())):
@@ -108,10 +109,6 @@ def _live_rules(line: str) -> str | None:
     settings = Settings.read(line=line)
     published = asyncio.run(read_published(settings.cluster(), settings.topics(Line.load(line))))
     return None if published is None else published.publication.text
-
-
-def _count(things: Sized, noun: str) -> str:
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _line_around(file: Path) -> str | None:

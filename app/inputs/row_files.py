@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from metroline.app.markup.numbers import counted
 from metroline.routing.errors import MetrolineError
 
 NUMBER = re.compile(r"(?!-0\Z)-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-][0-9]+)?")
@@ -81,7 +82,7 @@ def _rows(text: Iterable[str], file: Path) -> Iterator[tuple[int, list[str]]]:
     yield line, names
     for line, row in rows:
         if len(row) != len(names):
-            fields, columns = _counted(len(row), "field"), _counted(len(names), "column")
+            fields, columns = counted(len(row), "field"), counted(len(names), "column")
             raise UnreadableRecords(f"{file}:{line}: {fields}, but the header names {columns}")
         yield line, row
 
@@ -99,10 +100,6 @@ def _not_blank(rows: Any, file: Path) -> Iterator[tuple[int, list[str]]]:
             begun = rows.line_num + 1
     except csv.Error as error:
         raise UnreadableRecords(f"{file}:{begun}: {error}") from error
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def value_of(text: str) -> object:

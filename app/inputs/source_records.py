@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -11,10 +12,43 @@ import orjson
 from metroline.agents.services.line import Line
 from metroline.app.inputs.row_files import UnreadableRecords, csv_rows, json_lines, opened, value_of
 from metroline.routing.errors import UsageError
+from metroline.routing.records.source_messages import read_message
+
+SHOWN_CHARACTERS = 60
+"""Maximum number of characters of a line that are shown."""
 
 
 class NoRecords(UsageError):
     """Raised when `--records` names neither a number nor a file."""
+
+
+@dataclass(slots=True)
+class UnfitLines:
+    """Finds the lines of a file that are no records, and would become dead letters."""
+
+    lines: int = 0
+    """Number of lines that were looked at; blank lines are not among them."""
+    unfit: int = 0
+    first: str = ""
+    """The first line that is no record: its number, from 1 on, its text, and the reason."""
+
+    def look_at(self, number: int, line: bytes) -> None:
+        """Note whether the line with this number is a record."""
+        self.lines += 1
+        problem = read_message(line)[0].problem
+        if problem is not None:
+            self.unfit += 1
+            self.first = self.first or f"line {number}, {_shown(line)} ({problem})"
+
+    def describe(self) -> str:
+        """Return how many lines are no records, with the first of them."""
+        are = "is no record" if self.unfit == 1 else "are no records"
+        return f"{self.unfit} of {self.lines} lines {are}, each of which is a JSON object in one line: {self.first}"
+
+
+def _shown(line: bytes) -> str:
+    text = line.decode(errors="replace")
+    return repr(text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "...")
 
 
 def check_records(what: str) -> None:
@@ -23,10 +57,13 @@ def check_records(what: str) -> None:
         raise NoRecords(f"--records {what}: neither a number nor a file")
 
 
-def records_of(what: str, line: Line, seed: int = 1) -> Iterator[bytes]:
-    """Return the records that `--records` names: a number of the line's own, or those in a file, one per message."""
+def records_of(what: str, line: Line, seed: int = 1, looked: UnfitLines | None = None) -> Iterator[bytes]:
+    """Return the records that `--records` names: a number of the line's own, or those in a file, one per message.
+
+    Each line of a file of JSON lines is shown to `looked` before it is returned.
+    """
     check_records(what)
-    return _made(line, int(what), seed) if _is_number(what) else _records_in(Path(what))
+    return _made(line, int(what), seed) if _is_number(what) else _records_in(Path(what), looked)
 
 
 def _is_number(what: str) -> bool:
@@ -38,14 +75,16 @@ def _made(line: Line, count: int, seed: int) -> Iterator[bytes]:
         yield record if isinstance(record, bytes) else orjson.dumps(record)
 
 
-def _records_in(file: Path) -> Iterator[bytes]:
+def _records_in(file: Path, looked: UnfitLines | None) -> Iterator[bytes]:
     with opened(file) as source:
         if source.is_csv:
             _, names = next(rows := csv_rows(source))
             for _, row in rows:
                 yield orjson.dumps(dict(zip(names, map(value_of, row), strict=True)))
         else:
-            for _, message in json_lines(source):
+            for number, message in json_lines(source):
+                if looked is not None:
+                    looked.look_at(number, message)
                 yield message
 
 

@@ -13,7 +13,7 @@ from metroline.app.line_map.edges import Edges, Stroke
 from metroline.app.line_map.graph import START, TERMINALS, Section, Station, Traffic, sections_of
 from metroline.app.line_map.ordering import LayeredGraph, Vertex
 from metroline.app.markup.escaping import escape
-from metroline.app.markup.numbers import count, percent
+from metroline.app.markup.numbers import count, counted, percent
 from metroline.app.markup.text import shorten
 from metroline.routing.rules.network import Network
 
@@ -124,5 +124,5 @@ def _describe(section: Section) -> str:
     named = ", ".join(rule.name for rule in section.rules[:RULES_NAMED])
     more = f" and {len(section.rules) - RULES_NAMED} more" if len(section.rules) > RULES_NAMED else ""
     by = f" ({named}{more})" if named else ""
-    records = f"{count(section.records)} record{'' if section.records == 1 else 's'}"
+    records = counted(section.records, "record")
     return f"{section.start.name} to {section.end.name}: {records}{by}"

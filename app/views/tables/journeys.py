@@ -9,6 +9,7 @@ from msgspec import Struct, convert
 
 from metroline.agents.tables.line_table import LineTable
 from metroline.app.markup.html import Markup, moment, tag
+from metroline.app.markup.numbers import counted
 from metroline.app.markup.times import iso
 from metroline.app.views.tables.cooperative import cooperatively
 
@@ -66,7 +67,8 @@ class Journey(Struct, frozen=True):
     entered: str | None
     settled: str | None
     seconds: float
-    hops: int
+    bus_hops: int
+    """Number of times that the record was written to the bus. It visited as many stops as `stops` has."""
     stops: list[Visit]
     record: str
 
@@ -125,8 +127,8 @@ def _settled_and_id(journey: Journey) -> tuple[str, str]:
 
 
 def _row(journey: Journey) -> Markup:
-    hops = "1 hop" if journey.hops == 1 else f"{journey.hops} hops"
-    facts = [hops, f"{journey.seconds:,.3f} s", moment(journey.settled)]
+    visited, hops = counted(len(journey.stops), "stop"), counted(journey.bus_hops, "hop")
+    facts = [visited, f"{hops} on the bus", f"{journey.seconds:,.3f} s", moment(journey.settled)]
     end = tag("b", journey.outcome, class_=f"ending {journey.outcome}", title=_by_rule(journey.rule))
     return tag(
         "li",

@@ -75,7 +75,8 @@ class OutcomesContent(Struct, frozen=True):
     losses: list[LostMessages]
     """Those messages, and those of internal topics, by partition and offsets."""
     duplicates: int
-    hops: int
+    bus_hops: int
+    """Number of times that the settled records were written to the bus."""
     counts: list[OutcomeCount]
     strays: MalformedMessages
     origins: list[OriginTotals]
@@ -147,7 +148,7 @@ def _content(totals: Iterable[Totals], blocks: list[ListedBlock]) -> OutcomesCon
         lost=sum(one.lost_messages for one in records),
         losses=[LostMessages(one.origin, one.partition, *offsets) for one in ordered for offsets in one.lost],
         duplicates=sum(one.duplicates for one in records),
-        hops=sum(one.hops for one in records),
+        bus_hops=sum(one.hops for one in records),
         counts=largest_first(counts),
         strays=_malformed([one for one in ordered if one.is_malformed]),
         origins=[one.shown() for one in ordered],
@@ -173,7 +174,7 @@ def show(content: OutcomesContent) -> Markup:
     """Return the totals, the counts with their shares, and the blocks as HTML."""
     cards = {ending.value: n for ending, n in content.totals.items()}
     cards |= {"lost": content.lost} if content.lost else {}
-    cards |= {"duplicates": content.duplicates, "hops": content.hops}
+    cards |= {"duplicates": content.duplicates, "hops on the bus": content.bus_hops}
     return Markup(
         tag("dl", [tag("div", tag("dt", name), tag("dd", count(n)), class_=name) for name, n in cards.items()])
         + _counts(content.counts, content.settled)

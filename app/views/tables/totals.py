@@ -48,7 +48,8 @@ class OriginTotals(Struct, frozen=True):
     partition: int
     blocks: int
     settled: int
-    hops: int
+    bus_hops: int
+    """Number of times that these records were written to the bus."""
     duplicates: int
     counts: list[OutcomeCount]
     lost: list[tuple[int, int]] = []
@@ -109,7 +110,9 @@ class Totals:
     def of_shown(cls, shown: OriginTotals) -> Totals:
         """Return the totals that another worker shows."""
         counts = Counter({(one.stop, one.ending, one.reason): one.count for one in shown.counts})
-        return cls(shown.origin, shown.partition, shown.blocks, shown.hops, shown.duplicates, counts, list(shown.lost))
+        return cls(
+            shown.origin, shown.partition, shown.blocks, shown.bus_hops, shown.duplicates, counts, list(shown.lost)
+        )
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

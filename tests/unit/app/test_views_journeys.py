@@ -88,6 +88,14 @@ def test_a_journey_names_its_stops_in_order_and_their_rules() -> None:
     ]
 
 
+def test_a_journey_tells_its_stops_from_its_hops_on_the_bus() -> None:
+    assert (shown().bus_hops, len(shown().stops)) == (3, 1)
+    assert "1 stop" in page(shown()).text
+    assert "3 hops on the bus" in page(shown()).text
+    assert "2 stops" in page(replace(shown(stops=("a", "b")), bus_hops=1)).text
+    assert "1 hop on the bus" in page(replace(shown(), bus_hops=1)).text
+
+
 def test_a_record_that_is_json_is_laid_out_and_another_is_shown_as_it_is() -> None:
     laid_out = page(replace(shown(), record='{"a":{"b":"<i>"}}'))
     as_it_is = page(replace(shown(), record='{"a":"<i>'))

@@ -37,7 +37,7 @@ async def test_counts_are_summed_over_blocks_and_partitions() -> None:
     said = await page({"0/source/0": block(5, 2), "0/source/1": block(3, 0, duplicates=2), "3/source/0": block(0, 1)})
     assert said["totals"] == {"delivered": 8, "dropped": 3, "dead": 0}
     assert said["settled"] == 11
-    assert said["hops"] == 33
+    assert said["bus_hops"] == 33
     assert said["duplicates"] == 2
     assert said["counts"] == [
         {"stop": "log", "ending": "delivered", "reason": "", "count": 8},

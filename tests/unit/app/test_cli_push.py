@@ -1,0 +1,58 @@
+"""`push` says which lines of a file are no records before they become dead letters."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from metroline.agents.services.line import Line
+from metroline.app.cli import cli
+from metroline.app.inputs.source_records import UnfitLines, records_of
+
+LINES = b'{"a": 1}\n\n  \nitem;price\n{"a": 2}\n[1, 2]\n' + b"x" * 100 + b"\n"
+FIRST = "line 4, 'item;price' (not valid JSON: unexpected character, expected a JSON value: line 1 column 1 (char 0))"
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line.load("metroline.agents.lines.metrobus")
+
+
+def test_the_lines_that_are_no_records_are_counted_and_the_first_is_named(tmp_path: Path, line: Line) -> None:
+    file = tmp_path / "records.jsonl.gz"
+    file.write_bytes(gzip.compress(LINES))
+    looked = UnfitLines()
+
+    sent = list(records_of(str(file), line, looked=looked))
+
+    assert sent == [one for one in LINES.split(b"\n") if one.strip()]
+    assert looked.describe() == f"3 of 5 lines are no records, each of which is a JSON object in one line: {FIRST}"
+
+
+def test_a_long_line_is_shown_by_its_beginning() -> None:
+    looked = UnfitLines()
+    looked.look_at(1, "ä".encode() * 100)
+    assert looked.first.startswith("line 1, '" + "ä" * 57 + "...' (not valid JSON")
+
+
+def test_a_file_of_records_has_nothing_to_tell(tmp_path: Path, line: Line) -> None:
+    (tmp_path / "records.jsonl").write_text('{"a": 1}\n\n{"a": 2}')
+    (tmp_path / "records.csv").write_text("a\n1\n")
+    looked = UnfitLines()
+    for name in ("records.jsonl", "records.csv"):
+        list(records_of(str(tmp_path / name), line, looked=looked))
+    assert looked.unfit == 0
+
+
+def test_strict_sends_nothing_if_a_line_is_no_record(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(LINES)
+
+    refused = CliRunner().invoke(cli, ["push", "--records", str(file), "--strict"])
+
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"error: {file}: 3 of 5 lines are no records")
+    assert refused.stderr.rstrip().endswith(f"{FIRST}; nothing was sent")
