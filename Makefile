@@ -124,7 +124,7 @@ docs: install-dev  ## build the documentation into site/; fails on a broken link
 docs-serve: install-dev  ## show the documentation on http://127.0.0.1:8000 while you write, until Ctrl-C
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve $(ARGS)
 
-docs-settings: install-dev  ## generate docs/settings.md from the docstrings in app/settings.py
+docs-settings: install-dev  ## generate docs/settings.md from the docstrings in app/settings.py and app/line_settings.py
 	@$(BIN)/python -m scripts.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
 
 docs-tree: install-dev  ## write the tree in docs/ARCHITECTURE.md from the docstrings of the modules

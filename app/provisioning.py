@@ -15,7 +15,8 @@ from metroline.agents.kafka.topic_survey import Survey, survey
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.needs import groups_of, purged_by, rights_of
 from metroline.agents.services.line import Line
-from metroline.app.settings import InvalidSettings, Settings
+from metroline.app.line_settings import InvalidSettings
+from metroline.app.settings import Settings
 from metroline.routing.journeys.departures import Limits
 
 OVERHEAD_BYTES = 1_024

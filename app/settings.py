@@ -10,30 +10,24 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from metroline.agents.formats.names import CHOICES, JSON, PACKED, Choice, EndFormat, is_format
 from metroline.agents.formats.registry import RegistryAccess
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.oauth import OAuthClient
 from metroline.agents.kafka.tls import ClientCertificate, tls_context
 from metroline.agents.kafka.tokens import tokens_of
 from metroline.agents.kafka.topic_admin import BROKERS_REPLICATION
-from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.roles import Role, UnknownRole
 from metroline.agents.services.line import Line
-from metroline.agents.services.line_options import EndOptions
-from metroline.routing.addresses import END
-from metroline.routing.errors import MetrolineError, UsageError
+from metroline.app.line_settings import InvalidSettings, LineSettings
+from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Limits
-from metroline.routing.journeys.ends import End, Ends
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.journeys.tombstones import Tombstones
+from metroline.routing.spelling import nearest
 from metroline.routing.strategies import Strategy, strategy_named
 
 if TYPE_CHECKING:
@@ -61,59 +55,22 @@ NEARLY = 0.9
 """Similarity from which on a name is taken for a misspelt one (`difflib.SequenceMatcher.ratio`)."""
 
 
-class InvalidSettings(UsageError):
-    """Raised when an environment variable has a value that cannot be used; it names the variable."""
-
-
-class Settings(BaseSettings):
+class Settings(LineSettings):
     """Settings of a worker and of the command, read from the environment. Times are in seconds, sizes in bytes."""
-
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
     line: str = "metroline.agents.lines.metrobus"
     """The line: a dotted package or a folder with services.py and routes.toml."""
-    prefix: str = Field("", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$|^$", max_length=100)
-    """Prefix of the names of the line's topics and consumer groups. Default: the line's name."""
-    source: str = ""
-    """Topic that upstream clients write to. Default: the one in the line's `line.toml`, or `{prefix}.source`."""
     source_partitions: PositiveInt = 4
     """Number of partitions of the source topic, if a worker has to create it."""
     source_epoch: int = Field(0, ge=0)
     """Raise this by one after the source topic was deleted and created again: its new records would otherwise
     be taken for the old ones at the same offsets."""
-    source_tombstones: Literal["dead", "drop", "deliver"] = "dead"
-    """Outcome of a source message without a value, which in a compacted topic deletes its key: with `dead` a dead
-    letter, with `drop` dropped under the reason `tombstone`, with `deliver` delivered past all stops. It overrides
-    `line.toml`."""
-    source_format: str = "json"
-    """Format of the source messages: `json`, or with a schema registry `avro`, `json-schema` or `protobuf`, or a
-    function of your own, `package.module:function`, which takes bytes and returns a record. It overrides
-    `line.toml`."""
     routing_strategy: str = "signpost"
     """Strategy of the journeys that start at this worker's on-ramp: hard_wired, conductor, map_maker or signpost."""
     chaining: Literal["on", "stops", "off"] = "on"
     """With `on`, records go on in memory to the next stop, conductor, map maker or switch and to the arrivals, where
     this worker runs them. With `stops`, the outcome of every record is written to the topic of the arrivals, where
     its journey can be read. With `off`, every hop is a message on the bus."""
-    delivered_format: str = "plain"
-    """Format of the records at the default end. With `plain`, each is a Kafka message of its own in JSON, with the key,
-    headers and timestamp of its source message. `json` is another name for it. With `avro`, `json-schema`, `protobuf`
-    or `package.module:function`, which takes a record and returns bytes, so is each message, in this format. With
-    `packed`, records are delivered in envelopes, which the on-ramp of another line takes apart. It overrides
-    `line.toml`."""
-    delivered_schema: str = Field("latest", pattern=r"^(latest|source|[0-9]{1,10})$")
-    """Schema of the records at the default end: `latest`, the latest version of the subject `{TOPIC}-value`; `source`,
-    that of each record's source message if the record still fits it, otherwise the latest; or the id of a schema. It
-    overrides `line.toml`."""
-    delivered_message: str = ""
-    """Name of the Protobuf message type of the records at the default end, with its package. Default: the first of the
-    schema. It overrides `line.toml`."""
-    end_topics: Literal["named", "delivered"] = "named"
-    """With `named`, records are delivered to the topics that `line.toml` names for their ends. With `delivered`, all
-    go to `{prefix}.delivered`, in the format of the default end, and nothing is written to topics of others. So a line
-    can be tried out."""
     role: str = "all"
     """Parts of the line that this worker runs: `all`, or on-ramp, router, arrivals and service:NAME, separated by
     commas."""
@@ -298,18 +255,6 @@ class Settings(BaseSettings):
                 raise ValueError("write kafka://host:port, several with semicolons")
         return url
 
-    @field_validator("source_format")
-    @classmethod
-    def _known_format(cls, name: str) -> str:
-        if not is_format(name):
-            raise ValueError(f"use {CHOICES}")
-        return name
-
-    @field_validator("delivered_format")
-    @classmethod
-    def _known_delivered_format(cls, name: str) -> str:
-        return name if name in ("plain", PACKED) else cls._known_format(name)
-
     @field_validator("schema_registry_url")
     @classmethod
     def _registry_url(cls, url: str) -> str:
@@ -451,65 +396,6 @@ class Settings(BaseSettings):
     def strategy(self) -> Strategy:
         return strategy_named(self.routing_strategy)
 
-    def topics(self, line: Line) -> Topics:
-        prefix = self.prefix or line.name
-        ends = {name: end.topic for name, end in line.options.ends.items() if end.topic}
-        source = self.source or line.options.source.topic or f"{prefix}.source"
-        topics = Topics(prefix, source, ends if self.end_topics == "named" else {})
-        _check_ends(topics, line)
-        return topics
-
-    def ends(self, line: Line) -> Ends:
-        """Return the ends of a line, and the messages that records become at each of them."""
-        options, is_named = line.options.ends, self.end_topics == "named"
-        made = {}
-        for name, chosen in self.end_formats(line).items():
-            own = options.get(name if is_named else END)
-            is_packed = chosen.name == PACKED
-            made[name] = End(None if own is None or is_packed else own.key, is_packed)
-        return made
-
-    def end_formats(self, line: Line) -> dict[str, EndFormat]:
-        """Return the format of the records at each end of a line."""
-        default = self._default_format(line.options.ends.get(END, EndOptions()))
-        if self.end_topics == "delivered":
-            return dict.fromkeys(line.ends, default)
-        own = {
-            name: EndFormat(end.format or JSON, end.schema_choice, end.message, f"ends.{name}.format in line.toml")
-            for name, end in line.options.ends.items()
-        }
-        return own | {END: default}
-
-    def _default_format(self, options: EndOptions) -> EndFormat:
-        """Return the format of the default end: by the environment or else by `line.toml`."""
-        given = self.model_fields_set
-        is_own = "delivered_format" in given or options.format is None
-        name = self.delivered_format if is_own else options.format or JSON
-        schema = self._schema_choice if "delivered_schema" in given else options.schema_choice
-        return EndFormat(
-            JSON if name == "plain" else name,
-            schema,
-            self.delivered_message or options.message,
-            "DELIVERED_FORMAT" if is_own else f"ends.{END}.format in line.toml",
-        )
-
-    @property
-    def _schema_choice(self) -> Choice:
-        chosen = self.delivered_schema
-        return cast(Choice, chosen) if chosen in ("latest", "source") else int(chosen)
-
-    def format_of_source(self, line: Line) -> tuple[str, str]:
-        """Return the name of the source's format, and the place where it can be changed."""
-        if "source_format" in self.model_fields_set or line.options.source.format is None:
-            return self.source_format, "SOURCE_FORMAT"
-        return line.options.source.format, "source.format in line.toml"
-
-    def tombstones(self, line: Line) -> Tombstones:
-        """Return the outcome of tombstones: that of the environment, if it has one, or else that of `line.toml`."""
-        if "source_tombstones" in self.model_fields_set:
-            return Tombstones(self.source_tombstones)
-        return Tombstones(line.options.source.tombstones or self.source_tombstones)
-
     def played(self, line: Line) -> Role:
         """Return the role of this worker. Raise `InvalidSettings` if the line does not have it."""
         try:
@@ -569,16 +455,6 @@ class Settings(BaseSettings):
         )
 
 
-def _check_ends(topics: Topics, line: Line) -> None:
-    """Raise `InvalidSettings` if an end of the line has a topic that the line uses otherwise."""
-    own = {topics.source, *(plan.name for plan in topics.plans(1, line.stops, 0) if not plan.is_shared)}
-    for name, topic in topics.ends.items():
-        if topic in own:
-            raise InvalidSettings(
-                f"line.toml: the line itself uses the topic {topic} of the end {name!r}: give it another one"
-            )
-
-
 def secret_in(file: Path) -> str:
     """Return the secret in a file, without the line break at its end; raise ValueError if there is none."""
     try:
@@ -616,5 +492,5 @@ def misspelt(variables: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each name of an environment variable that is no setting but nearly one, and that setting."""
     known = [name.upper() for name in Settings.model_fields]
     for variable in sorted(variables):
-        if variable.upper() not in known and (near := get_close_matches(variable.upper(), known, 1, NEARLY)):
-            yield variable, near[0]
+        if variable.upper() not in known and (near := nearest(variable.upper(), known, NEARLY)):
+            yield variable, near

@@ -11,7 +11,7 @@ import click
 
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
-from metroline.app.cli.options import FILE, json_option, read_text, write_json
+from metroline.app.cli.options import RULES_FILE, json_option, read_text, write_json
 from metroline.app.line_map.text import text_map
 from metroline.app.markup.numbers import counted
 from metroline.routing.errors import UsageError
@@ -30,7 +30,7 @@ class UnknownLine(UsageError):
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=RULES_FILE)
 @click.option(
     "--line",
     "line",
@@ -50,10 +50,10 @@ class UnknownLine(UsageError):
 def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None) -> None:
     """Validate the rules table in FILE and draw its network.
 
-    The line's line.toml is validated as well. A warning says where records that were delivered so far, by the
-    line's own file or with --broker by the live table, would become dead letters. No broker is needed, unless with
-    --broker. If the table is invalid, or a worker could not run on the topics or use a format, every problem is
-    listed, and the exit code is 1.
+    FILE may be the folder of the line. The line's line.toml is validated as well. A warning says where records that
+    were delivered so far, by the line's own file or with --broker by the live table, would become dead letters. No
+    broker is needed, unless with --broker. If the table is invalid, or a worker could not run on the topics or use a
+    format, every problem is listed, and the exit code is 1.
 
     \b
     Example: metroline check agents/lines/metrobus/routes.toml

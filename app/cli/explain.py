@@ -15,7 +15,7 @@ from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
 from metroline.agents.services.service import Service
-from metroline.app.cli.options import FILE, UnreadableFile, json_option, read_text, write_json
+from metroline.app.cli.options import FILE, RULES_FILE, UnreadableFile, json_option, read_text, write_json
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.retry_policy import RetryPolicy
@@ -31,7 +31,7 @@ EXPLAINED_META = Meta(None, {}, None, "explained", 0, 0)
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=RULES_FILE)
 @click.argument("record", type=FILE)
 @click.option(
     "--line",
@@ -44,10 +44,10 @@ EXPLAINED_META = Meta(None, {}, None, "explained", 0, 0)
 def explain(file: Path, record: Path, line: str | None, json_file: Path | None) -> None:
     """Explain the way of one record, rule by rule.
 
-    FILE is a rules table, RECORD a file with one JSON object. For each stop, the output has the fields that the service
-    set, the rules that were tried with the fields that they read, and the rule that held. Each service is called once,
-    and is not tried again. Where a service cannot be called, since a lookup is missing, the output says so and ends. No
-    broker is needed. The exit code is 0 however the way of the record ends.
+    FILE is a rules table or the folder of its line, RECORD a file with one JSON object. For each stop, the output has
+    the fields that the service set, the rules that were tried with the fields that they read, and the rule that held.
+    Each service is called once, and is not tried again. Where a service cannot be called, since a lookup is missing,
+    the output says so and ends. No broker is needed. The exit code is 0 however the way of the record ends.
 
     \b
     Example: metroline explain orders/routes.toml orders/one.json --line orders

@@ -13,6 +13,19 @@ import click
 from metroline.routing.errors import MetrolineError
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _RulesFile(click.Path):
+    """The file of a rules table, or the folder of a line, which stands for the `routes.toml` in it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Path:
+        path = Path(value)
+        found = super().convert(path / "routes.toml" if path.is_dir() else path, param, context)
+        assert isinstance(found, Path)
+        return found
+
+
+RULES_FILE = _RulesFile(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 line_option = click.option(

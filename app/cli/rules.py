@@ -18,7 +18,7 @@ from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.services.line import Line
 from metroline.agents.tables.publication import Publication
-from metroline.app.cli.options import FILE, json_option, line_option, read_text, write_json
+from metroline.app.cli.options import RULES_FILE, json_option, line_option, read_text, write_json
 from metroline.app.operations.rules_topic import PublishedRules, read_published
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.settings import Settings
@@ -60,7 +60,7 @@ def rules() -> None:
 
 
 @rules.command("publish")
-@click.argument("file", type=FILE)
+@click.argument("file", type=RULES_FILE)
 @line_option
 @click.option(
     "--replaces",
@@ -157,7 +157,7 @@ def show(line: str | None, json_file: Path | None) -> None:
 
 
 @rules.command("diff")
-@click.argument("file", type=FILE)
+@click.argument("file", type=RULES_FILE)
 @line_option
 def diff(file: Path, line: str | None) -> None:
     """Show the changes that publishing FILE would make.

@@ -38,12 +38,12 @@ class UnfitLines:
         problem = read_message(line)[0].problem
         if problem is not None:
             self.unfit += 1
-            self.first = self.first or f"line {number}, {_shown(line)} ({problem})"
+            self.first = self.first or f"line {number}, {_shown(line)}: {problem}"
 
     def describe(self) -> str:
         """Return how many lines are no records, with the first of them."""
-        are = "is no record" if self.unfit == 1 else "are no records"
-        return f"{self.unfit} of {self.lines} lines {are}, each of which is a JSON object in one line: {self.first}"
+        lines = f"{self.unfit} of {self.lines} lines {'is no record' if self.unfit == 1 else 'are no records'}"
+        return f"{lines} (a record is a JSON object in one line); the first is {self.first}"
 
 
 def _shown(line: bytes) -> str:

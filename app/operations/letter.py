@@ -91,7 +91,7 @@ class Letter:
             "entered": segment.entered,
             "strategy": self.envelope.strategy,
             "generation": segment.generation,
-            "hops": segment.hops,
+            "bus_hops": segment.hops,
             "stops": [visit._asdict() for visit in segment.history],
             "attempts": list(segment.attempts.causes) if segment.attempts else [],
             "replays": [replay._asdict() for replay in segment.replays],

@@ -8,7 +8,8 @@ import pytest
 
 from metroline.agents.formats.names import EndFormat
 from metroline.agents.services.line import Line
-from metroline.app.settings import SECRETS, InvalidSettings, Settings, misspelt
+from metroline.app.line_settings import InvalidSettings
+from metroline.app.settings import SECRETS, Settings, misspelt
 from metroline.routing.journeys.ends import End
 from metroline.routing.strategies import STRATEGIES
 

@@ -24,5 +24,5 @@ def test_a_line_that_is_no_record_is_sent_and_warned_of(push: Result, prefix: st
     assert push.exit_code == 0
     assert push.stdout == f"2 records were written to {prefix}.source\n"
     assert "1 of 2 lines is no record" in push.stderr
-    assert "line 3, 'item;price' (not valid JSON" in push.stderr
+    assert "line 3, 'item;price': not valid JSON" in push.stderr
     assert push.stderr.rstrip().endswith("; expect dead letters, malformed_record")

@@ -63,6 +63,16 @@ def test_check_of_a_table_beside_its_services_holds_its_stops_against_them(folde
     ]
 
 
+def test_check_of_a_folder_is_that_of_the_table_in_it(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    assert metroline("check", folder).output == metroline("check", folder / "routes.toml").output
+
+    (folder / "routes.toml").unlink()
+    refused = metroline("check", folder)
+    assert refused.exit_code == 2
+    assert f"File '{folder}/routes.toml' does not exist" in refused.stderr
+
+
 def test_check_lists_what_is_wrong_in_line_toml(folder: Path) -> None:
     (folder / "services.py").write_text(SERVICES)
     (folder / "line.toml").write_text("[sauce]\n[source]\ntopic = 5\n")

@@ -13,7 +13,7 @@ from metroline.app.cli import cli
 from metroline.app.inputs.source_records import UnfitLines, records_of
 
 LINES = b'{"a": 1}\n\n  \nitem;price\n{"a": 2}\n[1, 2]\n' + b"x" * 100 + b"\n"
-FIRST = "line 4, 'item;price' (not valid JSON: unexpected character, expected a JSON value: line 1 column 1 (char 0))"
+FIRST = "line 4, 'item;price': not valid JSON: unexpected character, expected a JSON value: line 1 column 1 (char 0)"
 
 
 @pytest.fixture
@@ -29,13 +29,16 @@ def test_the_lines_that_are_no_records_are_counted_and_the_first_is_named(tmp_pa
     sent = list(records_of(str(file), line, looked=looked))
 
     assert sent == [one for one in LINES.split(b"\n") if one.strip()]
-    assert looked.describe() == f"3 of 5 lines are no records, each of which is a JSON object in one line: {FIRST}"
+    assert (
+        looked.describe()
+        == f"3 of 5 lines are no records (a record is a JSON object in one line); the first is {FIRST}"
+    )
 
 
 def test_a_long_line_is_shown_by_its_beginning() -> None:
     looked = UnfitLines()
     looked.look_at(1, "ä".encode() * 100)
-    assert looked.first.startswith("line 1, '" + "ä" * 57 + "...' (not valid JSON")
+    assert looked.first.startswith("line 1, '" + "ä" * 57 + "...': not valid JSON")
 
 
 def test_a_file_of_records_has_nothing_to_tell(tmp_path: Path, line: Line) -> None:
