@@ -142,8 +142,8 @@ class LineApp(faust.App):
             self.role.name,
             self.settings.routing_strategy,
         )
-        for variable, setting in misspelt(os.environ):
-            log.warning("the variable %s is no setting: is %s meant?", variable, setting)
+        for warning in misspelt(os.environ):
+            log.warning("%s", warning)
         if not await resolves(self.settings.host):
             log.warning(
                 "the name %s cannot be resolved, so the pages of other workers may lack the entries of this one: set "

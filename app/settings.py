@@ -488,9 +488,9 @@ def _refuse_login(url: str, prefix: str) -> None:
         )
 
 
-def misspelt(variables: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield each name of an environment variable that is no setting but nearly one, and that setting."""
+def misspelt(variables: Iterable[str]) -> Iterator[str]:
+    """Yield a warning for each name of an environment variable that is no setting but nearly one."""
     known = [name.upper() for name in Settings.model_fields]
     for variable in sorted(variables):
         if variable.upper() not in known and (near := nearest(variable.upper(), known, NEARLY)):
-            yield variable, near
+            yield f"the variable {variable} is no setting: is {near} meant?"

@@ -74,7 +74,7 @@ class Line:
 
     def rules_table(self) -> RulesTable:
         """Return the rules table in the line's file; raise `InvalidRules` if it does not fit the line's services."""
-        return Network.read(self.rules_text, self.stops, ends=self.ends).table
+        return Network.read(self.rules_text, self.stops, str(self.rules_file), self.ends).table
 
     def records(self, count: int, seed: int = 1) -> Iterator[Record | bytes]:
         """Return an iterator over `count` records of the line; raise `InvalidLine` if the line has none of its own."""

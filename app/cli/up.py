@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from contextlib import suppress
 from itertools import chain, count
@@ -24,7 +25,7 @@ from metroline.app.inputs.source_records import records_of
 from metroline.app.local.ports import HOST, check_free
 from metroline.app.local.stop_signal import stop_signal
 from metroline.app.local.worker_process import WorkerProcess, stop_all
-from metroline.app.settings import Settings
+from metroline.app.settings import Settings, misspelt
 from metroline.routing.errors import MetrolineError
 
 POLL_SECONDS = 0.2
@@ -61,6 +62,8 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     \b
     Example: ROUTING_STRATEGY=map_maker metroline up --line metroline.agents.lines.metrobus
     """
+    for warning in misspelt(os.environ):
+        click.echo(f"warning: {warning}", err=True)  # the workers warn of it in their logs, which nobody sees
     settings = Settings.read(line=line)
     loaded = Line.load(settings.line)
     loaded.rules_table()

@@ -383,7 +383,7 @@ def test_a_password_in_the_address_of_the_schema_registry_is_refused_without_bei
 def test_a_variable_that_is_nearly_a_setting_is_taken_for_a_misspelt_one() -> None:
     variables = ["ROUTING_STRATGY", "MAXHOPS", "SERVICE_ATTEMPT", "LINES", "LINE", "HOME", "MAX_HOPS", "broker_url"]
     assert list(misspelt(variables)) == [
-        ("MAXHOPS", "MAX_HOPS"),
-        ("ROUTING_STRATGY", "ROUTING_STRATEGY"),
-        ("SERVICE_ATTEMPT", "SERVICE_ATTEMPTS"),
+        "the variable MAXHOPS is no setting: is MAX_HOPS meant?",
+        "the variable ROUTING_STRATGY is no setting: is ROUTING_STRATEGY meant?",
+        "the variable SERVICE_ATTEMPT is no setting: is SERVICE_ATTEMPTS meant?",
     ]

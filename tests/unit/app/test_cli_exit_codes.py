@@ -96,6 +96,12 @@ def test_a_line_in_the_environment_that_does_not_exist_is_wrong_use(monkeypatch:
         assert_ends(metroline(name), 2, "error: there is no line 'no.such.line'")
 
 
+def test_up_warns_of_a_variable_that_is_nearly_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUTING_STRATGY", "conductor")
+    said = metroline("up", "--line", "no.such.line")
+    assert said.stderr.startswith("warning: the variable ROUTING_STRATGY is no setting: is ROUTING_STRATEGY meant?\n")
+
+
 def test_a_role_that_does_not_exist_is_wrong_use_wherever_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_ends(metroline("hand-over", "--to", "nonsense"), 2, "this line has no role 'nonsense'")
     monkeypatch.setenv("ROLE", "nonsense")
