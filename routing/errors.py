@@ -39,7 +39,7 @@ class InvalidRules(MetrolineError):
     """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("; ".join(problem.partition("\n")[0] for problem in problems))
+        super().__init__(_first_lines(problems))
         self.problems = problems
 
 
@@ -66,8 +66,15 @@ class InvalidLine(UsageError):
 
 
 class InvalidLineOptions(InvalidLine):
-    """Raised when `line.toml` is not valid; `problems` lists every problem with its file and line."""
+    """Raised when `line.toml` is not valid; `problems` lists every problem with its file and line.
+
+    Its problems and its text are as those of `InvalidRules`.
+    """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("; ".join(problems))
+        super().__init__(_first_lines(problems))
         self.problems = problems
+
+
+def _first_lines(problems: tuple[str, ...]) -> str:
+    return "; ".join(problem.partition("\n")[0] for problem in problems)

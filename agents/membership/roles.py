@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from metroline.routing.errors import UsageError
+from metroline.routing.spelling import suggestion
 
 ALL = "all"
 ON_RAMP = "on-ramp"
@@ -42,6 +43,7 @@ class Role:
             what = ", ".join(map(repr, unknown)) or "an empty role"
             raise UnknownRole(
                 f"this line has no role {what}; it has all, {', '.join(known)}, and several of them with commas"
+                f"{suggestion(unknown[0], known) if unknown else ''}"
             )
         return cls(",".join(named), frozenset(named))
 

@@ -115,7 +115,8 @@ class LineOptions(_Table):
             text = file.read_text("utf-8")
             data = decode_toml(text)
         except InvalidToml as error:
-            raise InvalidLineOptions((f"{file}:{error.line}: {error}",)) from error
+            place = f"{error.line}" if error.column is None else f"{error.line}:{error.column}"
+            raise InvalidLineOptions((f"{file}:{place}: {error}{error.shown}",)) from error
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidLineOptions((f"{file}:1: it cannot be read as text in UTF-8 ({error})",)) from error
         options, problems = _validated(data)

@@ -41,9 +41,6 @@ WORD = re.compile(r"\w+|.", re.DOTALL)
 NOT_IN = re.compile(r"not\s+in\b")
 BAD_ESCAPE = re.compile(r"""\\(?![abfnrtv\\?"'`xXuU0-3]).?""", re.DOTALL)
 
-SHOWN_BEFORE, SHOWN = 60, 100
-"""Number of characters of a line that are shown before the caret, and in all."""
-
 
 def syntax_error(text: str, complaint: str) -> ConditionError:
     """Return the error for a condition that the parser refuses with this complaint."""
@@ -59,13 +56,6 @@ def syntax_error(text: str, complaint: str) -> ConditionError:
     offset = sum(len(one) + 1 for one in lines[: line - 1]) + column - 1
     reason = _reason(text, offset) if words.startswith(GRAMMAR) else words
     return ConditionSyntaxError(reason, text, line, column)
-
-
-def excerpt(text: str, line: int, column: int) -> str:
-    """Return the line of a text, or the part around the column, above a caret under the column; both count from 1."""
-    start = max(0, column - 1 - SHOWN_BEFORE)
-    shown = re.sub(r"\s", " ", text.split("\n")[line - 1][start : start + SHOWN])
-    return f"{shown}\n{' ' * (column - 1 - start)}^"
 
 
 def _reason(text: str, offset: int) -> str:

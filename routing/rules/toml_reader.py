@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Set
-from textwrap import indent
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +12,7 @@ from metroline.routing.addresses import ONLY_END
 from metroline.routing.errors import ConditionError, ConditionSyntaxError, InvalidRules
 from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER
 from metroline.routing.rules.condition import Condition
-from metroline.routing.rules.condition_syntax import excerpt
+from metroline.routing.rules.excerpt import below
 from metroline.routing.rules.rule import Rule, label_of, label_of_data
 from metroline.routing.rules.served_stops import unserved, way_of_data
 from metroline.routing.rules.toml_lines import TomlLines, lines_of, place_in_value
@@ -66,7 +65,7 @@ class _TomlReader:
         try:
             data = decode_toml(self.text)
         except InvalidToml as error:
-            self.problem(error.line, str(error))
+            self.problem(error.line, f"{error}{error.shown}", error.column)
             return []
         for key in data:
             if key != "rules":
@@ -136,8 +135,8 @@ class _TomlReader:
         """Add the problem of a condition that is not valid CEL, with its place and a caret under it."""
         begins = self.lines.of(index, "when")
         line, column = place_in_value(self.text, begins, error.condition, error.line, error.column)
-        shown = indent(excerpt(error.condition, error.line, error.column), "    ")
-        self.problem(line, f"{name}: when: {error}\n{shown}", column)
+        shown = below(error.condition, error.line, error.column)
+        self.problem(line, f"{name}: when: {error}{shown}", column)
 
     def _check_names(self, tables: list[Any]) -> None:
         named: dict[str, int] = {}

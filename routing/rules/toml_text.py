@@ -7,16 +7,27 @@ import tomllib
 from typing import Any
 
 from metroline.routing.errors import MetrolineError
+from metroline.routing.rules.excerpt import below
 
-AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
+AT_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
+
+ADVICE = {
+    "Invalid value": "no value can begin so; text is written in quotes",
+    "Illegal character '\\n'": "the text in quotes is not closed in its line",
+    "Cannot overwrite a value": "the key is set twice",
+}
+"""What is said instead of some words of `tomllib`."""
 
 
 class InvalidToml(MetrolineError):
-    """Raised when a text is not TOML; `line` counts from 1."""
+    """Raised when a text is not TOML; `line` and `column`, which is None if it is not known, count from 1."""
 
-    def __init__(self, line: int, reason: str) -> None:
+    def __init__(self, line: int, reason: str, column: int | None = None, shown: str = "") -> None:
         super().__init__(f"not valid TOML: {reason}")
         self.line = line
+        self.column = column
+        self.shown = shown
+        """Further lines of the problem, which show the place; empty if there are none."""
 
 
 def decode_toml(text: str) -> dict[str, Any]:
@@ -25,9 +36,12 @@ def decode_toml(text: str) -> dict[str, Any]:
         text.encode()
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = AT_LINE.search(str(error))
-        line = int(found.group(1)) if found else text.rstrip("\n").count("\n") + 1
-        raise InvalidToml(line, AT_LINE.sub("", str(error))) from error
+        reason = AT_PLACE.sub("", str(error))
+        found = AT_PLACE.search(str(error))
+        if found is None:  # at the end of the text
+            raise InvalidToml(text.rstrip("\n").count("\n") + 1, reason) from error
+        line, column = map(int, found.groups())
+        raise InvalidToml(line, ADVICE.get(reason, reason), column, below(text, line, column)) from error
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         raise InvalidToml(line, "a character cannot be encoded as UTF-8") from error

@@ -86,7 +86,7 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
             "[ends.a]\ntopic = 'a'\nformat = 'packed'\nkey = 'b'\n",
             "4: ends.a.key: packed records have no keys: leave out `key` or `format`",
         ),
-        ("[ends.a\n", "1: not valid TOML: "),
+        ("[ends.a\n", "1:8: not valid TOML: "),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, problem: str) -> None:

@@ -96,6 +96,11 @@ def test_a_line_in_the_environment_that_does_not_exist_is_wrong_use(monkeypatch:
         assert_ends(metroline(name), 2, "error: there is no line 'no.such.line'")
 
 
+def test_a_command_that_does_not_exist_is_answered_with_the_one_that_may_be_meant() -> None:
+    assert_ends(CliRunner().invoke(cli, ["chek"]), 2, "No such command 'chek'; did you mean 'check'?")
+    assert_ends(CliRunner().invoke(cli, ["teleport"]), 2, "No such command 'teleport'")
+
+
 def test_up_warns_of_a_variable_that_is_nearly_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTING_STRATGY", "conductor")
     said = metroline("up", "--line", "no.such.line")
@@ -104,6 +109,7 @@ def test_up_warns_of_a_variable_that_is_nearly_a_setting(monkeypatch: pytest.Mon
 
 def test_a_role_that_does_not_exist_is_wrong_use_wherever_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_ends(metroline("hand-over", "--to", "nonsense"), 2, "this line has no role 'nonsense'")
+    assert_ends(metroline("hand-over", "--to", "routr"), 2, "did you mean 'router'?")
     monkeypatch.setenv("ROLE", "nonsense")
     assert_ends(metroline("worker"), 2, "error: ROLE: this line has no role 'nonsense'")
 

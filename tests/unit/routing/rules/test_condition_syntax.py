@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from metroline.routing.errors import ConditionError, ConditionSyntaxError, InvalidRules
 from metroline.routing.rules.condition import Condition
-from metroline.routing.rules.condition_syntax import excerpt, syntax_error
+from metroline.routing.rules.condition_syntax import syntax_error
+from metroline.routing.rules.excerpt import excerpt
 from metroline.routing.rules.table import RulesTable
 from tests.support.worlds import examples
 

@@ -116,13 +116,18 @@ ONE_PROBLEM = [
         RULE + 'match = { a = 1 }\nname = "rule 2"\n' + RULE,
         "6: the name 'rule 2' is already used by the rule in line 1",
     ),
-    (RULE + 'to = "log"\n', "4: not valid TOML: "),
-    (RULE + "\nmatch = { a = 1\n", "5: not valid TOML: "),
+    (RULE + 'to = "log"\n', '4:11: not valid TOML: the key is set twice\n    to = "log"\n              ^'),
+    (
+        "[[rules]]\nafter = source\n",
+        "2:9: not valid TOML: no value can begin so; text is written in quotes\n    after =",
+    ),
+    ('[[rules]]\nafter = "source\n', "2:16: not valid TOML: the text in quotes is not closed in its line\n"),
+    (RULE + "\nmatch = { a = 1\n", "5:16: not valid TOML: "),
     (RULE + 'when = "a', "4: not valid TOML: "),
     (RULE + '\nwhen = """a\n\n', "5: not valid TOML: "),
-    ("[[rules]\n", "1: not valid TOML: "),
+    ("[[rules]\n", "1:8: not valid TOML: "),
     (RULE + 'match = { "\ud800" = 1 }\n', "4: not valid TOML: a character cannot be encoded as UTF-8"),
-    (RULE + 'match = { "\\ud800" = 1 }\n', "4: not valid TOML: "),
+    (RULE + 'match = { "\\ud800" = 1 }\n', "4:18: not valid TOML: "),
     ("a = " + "1" * 5_000, "1: not valid TOML: a number has too many digits"),
     ("a = " + "[" * 5_000, "1: not valid TOML: it is nested too deeply"),
 ]
@@ -253,7 +258,7 @@ def test_any_text_is_a_table_or_has_problems(text: str) -> None:
 
 def test_a_megabyte_that_is_no_table_is_refused_in_a_moment() -> None:
     started = time.perf_counter()
-    assert problems('a = "' + '\\"""' * 250_000)[0].startswith("1: not valid TOML")
+    assert problems('a = "' + '\\"""' * 250_000)[0].startswith("1:9: not valid TOML")
     assert time.perf_counter() - started < 10
 
 
