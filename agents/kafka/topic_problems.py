@@ -12,6 +12,9 @@ COMPACT, DELETE = "compact", "delete"
 RETENTIONS = ("retention.ms", "retention.bytes")
 FOREVER = "-1"
 
+SLOW = ("segment.bytes", "segment.ms", "min.compaction.lag.ms")
+"""Settings that keep messages for longer than they are needed if they are larger than planned."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicProblem:
@@ -62,6 +65,7 @@ def find_problems(needs: Needs, found: Survey, refused: Mapping[str, str]) -> li
         *_forbidden(needs, found),
         *_unread(needs, found),
         *_unpurged(needs, found),
+        *_slow(needs, found),
     ]
     return sorted(problems, key=lambda problem: not problem.is_fatal)
 
@@ -205,3 +209,23 @@ def _unpurged(needs: Needs, found: Survey) -> Iterator[TopicProblem]:
             "grant it, or set ACKNOWLEDGED_MESSAGES=keep and give the topics a retention that is long enough",
             is_fatal=False,
         )
+
+
+def _slow(needs: Needs, found: Survey) -> Iterator[TopicProblem]:
+    """Yield a problem for each setting with which brokers delete and compact late, with all topics that have it."""
+    for name in SLOW:
+        names: dict[str, list[str]] = {}
+        for plan in needs.plans:
+            topic, wanted = found.topics.get(plan.name), plan.config.get(name)
+            value = (topic.config or {}).get(name) if topic is not None else None
+            if wanted is not None and value is not None and int(value) > int(wanted):
+                names.setdefault(wanted, []).append(plan.name)
+        for wanted, topics in names.items():
+            yield TopicProblem(
+                topics[0],
+                f"the topics {', '.join(topics)} have a larger {name} than {wanted}, "
+                "so brokers delete and compact late",
+                f"run kafka-configs.sh --alter --entity-type topics --entity-name … --add-config {name}={wanted} for "
+                "each, or else they fill the disks, and workers read for long before they are ready",
+                is_fatal=False,
+            )

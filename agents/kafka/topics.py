@@ -26,10 +26,21 @@ TABLES = ("outcomes", "journeys", "dead_letters")
 TABLE_BYTES = 16 * 1024 * 1024
 """Size limit of a table's entries: a block of 16 million records, a tenth of them under way, takes half of it."""
 
-HOUR_MS, DAY_MS = str(60 * 60 * 1000), str(24 * 60 * 60 * 1000)
+HOUR_MS = str(60 * 60 * 1000)
 
-COMPACTION_LAG = {"min.compaction.lag.ms": DAY_MS}
-"""Keeps every entry of a changelog for a day: an entry that was written late must not displace the one that counts."""
+SEGMENT_BYTES = 32 * 1024 * 1024
+"""Size of the files in which brokers keep a topic of the line, in bytes.
+
+A broker neither deletes nor compacts the file that it writes to. Its default size of 1 GiB would keep a week's
+acknowledged messages on disk, and have workers read a week's entries of a changelog when they start.
+"""
+
+COMPACTION_LAG = {"min.compaction.lag.ms": HOUR_MS}
+"""Keeps every entry of a changelog for an hour: one that was written late must not displace the one that counts.
+
+A worker that stood still and writes late joins its group anew, and the entries that count are written again then (see
+`OwnedTable.restore`). At ten entries a second an hour is 36,000 entries to read when a worker starts.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +114,17 @@ class Topics:
     def plans(self, partitions: int, stops: Collection[str], message_bytes: int) -> Iterator[TopicPlan]:
         """Yield every topic but the source, for a source with this many partitions and this `max.message.bytes`."""
         size = {"max.message.bytes": str(2 * message_bytes)}
+        segments = {"segment.bytes": str(max(SEGMENT_BYTES, 2 * message_bytes))}  # no message may be larger
         if END not in self.ends:
             yield TopicPlan(self.delivered, partitions, size)
         for topic in self.ends.values():
             yield TopicPlan(topic, partitions, size, is_shared=True)
-        for address in (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, DEAD_LETTERS, *WAITING_ROOMS):
-            yield TopicPlan(self.at(address), partitions, size | {"retention.ms": "-1"})
+        for address in (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *WAITING_ROOMS):
+            yield TopicPlan(self.at(address), partitions, size | segments | {"retention.ms": "-1"})
+        yield TopicPlan(self.dead_letters, partitions, size | {"retention.ms": "-1"})
         compacted = {"cleanup.policy": "compact", "max.message.bytes": str(TABLE_BYTES)}
         for table in TABLES:
-            yield TopicPlan(self.changelog(table), partitions, compacted | COMPACTION_LAG)
+            yield TopicPlan(self.changelog(table), partitions, compacted | segments | COMPACTION_LAG)
         for topic in (self.rules, self.changelog("rules")):
             yield TopicPlan(topic, 1, compacted)
-        yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS})
+        yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS, "segment.ms": HOUR_MS})

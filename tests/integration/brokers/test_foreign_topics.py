@@ -183,6 +183,7 @@ async def test_everything_that_is_missing_or_wrong_is_said_in_the_last_line(owne
         f"the topic {depot.topics.changelog('outcomes')} has cleanup.policy=delete instead of compact:",
         f"the topic {depot.topics.at('arrivals')} has max.message.bytes={DEFAULT_MESSAGE_BYTES} instead of ",
         f"the topic {depot.topics.at('waiting.5s')} has retention.ms=60000 instead of -1:",
+        f"the topics {depot.topics.at('arrivals')}, {depot.topics.changelog('outcomes')} have a larger segment.bytes",
     ):
         assert words in told
         assert words in checked.stdout
@@ -190,7 +191,7 @@ async def test_everything_that_is_missing_or_wrong_is_said_in_the_last_line(owne
     assert (checked.returncode, checked.stdout.splitlines()[-1]) == (1, "topics: a worker cannot start")
     assert checked.stdout.count("error: ") == 4
     listed = orjson.loads(as_json.stdout)["topics"]
-    assert [one["fatal"] for one in listed["problems"]] == [True] * 4 + [False]
+    assert [one["fatal"] for one in listed["problems"]] == [True] * 4 + [False] * 2
     assert await depot_lacks(depot, missing.name), "the check creates nothing"
 
 

@@ -9,6 +9,7 @@ import pytest
 from metroline.agents.kafka.topic_admin import TopicPlan
 from metroline.agents.kafka.topic_problems import Needs, find_problems
 from metroline.agents.kafka.topic_survey import FoundTopic, Survey
+from metroline.agents.kafka.topics import Topics
 
 SOURCE = TopicPlan("s", 4)
 FOREVER = TopicPlan("kept", 4, {"retention.ms": "-1", "max.message.bytes": "2000"})
@@ -105,6 +106,27 @@ def test_a_topic_of_others_may_have_any_partitions_and_policy_and_a_small_size_i
     [problem] = find_problems(needs, found, {})
     assert not problem.is_fatal
     assert str(problem).startswith("the topic theirs has max.message.bytes=1999 instead of 2000: run ")
+
+
+def test_topics_that_brokers_clean_late_are_one_warning_for_each_setting() -> None:
+    wanted = {"segment.bytes": "1000", "min.compaction.lag.ms": "60"}
+    needs = Needs(SOURCE, [TopicPlan(name, 4, wanted) for name in ("a", "b", "c")])
+    late = {"segment.bytes": "1001", "min.compaction.lag.ms": "61"}
+    found = Survey({"a": FoundTopic(4, None, late), "b": FoundTopic(4, None, late), "c": FoundTopic(4, None, wanted)})
+
+    segments, lag = find_problems(needs, found, {})
+
+    assert not segments.is_fatal
+    assert str(segments).startswith("the topics a, b have a larger segment.bytes than 1000, so brokers delete and")
+    assert "--add-config segment.bytes=1000" in segments.remedy
+    assert str(lag).startswith("the topics a, b have a larger min.compaction.lag.ms than 60, ")
+
+
+def test_no_message_of_a_line_is_larger_than_a_segment_of_its_topic() -> None:
+    for source_bytes in (1_000_000, 100_000_000):
+        for plan in Topics("p", "p.source").plans(4, ["a"], source_bytes):
+            if "segment.bytes" in plan.config:
+                assert int(plan.config["segment.bytes"]) >= int(plan.config["max.message.bytes"])
 
 
 def test_a_topic_that_would_grow_for_ever_is_a_problem_unless_it_has_a_retention() -> None:
