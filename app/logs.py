@@ -39,6 +39,12 @@ STEPS = re.compile(
 )
 """Lines of Faust about each of the services that a worker consists of."""
 
+SERVICE = re.compile(r"^\[\^-*[^]]*\]: ")
+"""The mark that Faust's services put before their lines, as in `[^--OnRamp]: `."""
+
+ROUTINE = re.compile(r"because it is rebalancing|^Timer .* is overlapping|: No event received for ")
+"""Warnings of libraries about what is no fault: each rebalance, a busy event loop, changelogs without new entries."""
+
 QUANTITY = re.compile(r"(?<!\bversion )(?<!\d)\d+")
 """A number by which lines that repeat may differ. A line about another version of the rules table is news."""
 
@@ -72,7 +78,7 @@ class _Kind:
 
 
 class NewsFilter(logging.Filter):
-    """Lets through what is news: no steps of Faust, and no line that was logged a moment ago.
+    """Lets through what is news: no steps of Faust, no routine, and no line that was logged a moment ago.
 
     A line after others that were left out says how many they were.
     """
@@ -90,6 +96,11 @@ class NewsFilter(logging.Filter):
         message = record.getMessage()
         if record.levelno <= logging.INFO and (library in LIBRARIES or STEPS.match(message)):
             return False
+        if library in LIBRARIES and ROUTINE.search(message):
+            return False
+        if SERVICE.match(message):
+            message = SERVICE.sub("", message)
+            record.msg, record.args = message, ()
         if record.levelno >= logging.CRITICAL or hasattr(record, "offset"):
             return True  # what is said of an offset is said once
         is_mended = library in LIBRARIES and MENDED.search(message) is not None

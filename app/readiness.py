@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from metroline.agents.membership.heartbeat import SERVED_SECONDS
+from metroline.agents.tables.line_table import LineTableManager
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
@@ -31,7 +32,7 @@ def is_reading(app: LineApp) -> bool:
 
 def _conditions(app: LineApp) -> Iterator[tuple[str, str | None]]:
     yield "rules", None if app.live_rules.current is not None else NO_RULES
-    yield "tables", None if app.tables.actives_ready else RECOVERING
+    yield "tables", None if app.tables.actives_ready else _recovery(app)
     yield "group", None if app.is_joined else NOT_JOINED.format(app.conf.id)
     for name, reader in (("on_ramp", app.on_ramp), ("waiting_rooms", app.waiting_rooms)):
         if reader is not None:
@@ -40,6 +41,11 @@ def _conditions(app: LineApp) -> Iterator[tuple[str, str | None]]:
     yield FORMATS, TOO_NEW.format(", ".join(app.stopped.names)) if app.stopped.names else None
     if app.formats.has_registry:
         yield "schema_registry", app.formats.problem
+
+
+def _recovery(app: LineApp) -> str:
+    left = cast(LineTableManager, app.tables).entries_left
+    return f"{RECOVERING}, and {left} entries are left to read" if left else RECOVERING
 
 
 def _broker_problem(app: LineApp) -> str | None:

@@ -11,8 +11,12 @@ from confluent_kafka import KafkaError
 COMPLAINT_SECONDS = 10.0
 """Time between two log lines about the same kind of error."""
 
-REPORTED = ("FAIL ", "ERROR ")
-"""Beginnings of librdkafka's own log lines about errors that it also reports to the client."""
+NO_NEWS = ("FAIL ", "ERROR ", "PARTCNT ")
+"""Beginnings of librdkafka's own log lines that say nothing new.
+
+Errors are reported to the client, too. That a topic gained partitions is said by each client for each of its topics;
+`PartitionWatch` says it once.
+"""
 
 REFUSALS = (KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 """Errors after which a consumer reads nothing more."""
@@ -57,11 +61,11 @@ class Complaints:
             log.warning("%s: %s (%s)", self.name, error.str(), error.name())
 
 
-def _is_not_reported(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(REPORTED)
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(NO_NEWS)
 
 
 library_log = logging.getLogger(f"{__name__}.librdkafka")
-"""Takes librdkafka's own log lines, without those about errors that `Complaints.note` logs."""
+"""Takes librdkafka's own log lines, without those that say nothing new."""
 
-library_log.addFilter(_is_not_reported)
+library_log.addFilter(_is_news)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, cast
 
 import faust
+import mode
 import orjson
 from faust.tables.manager import TableManager
 from faust.types import EventT
@@ -14,6 +15,9 @@ from metroline.agents.delivery.bus import Bus
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.entries import ForeignEntry, check_publication, partition_of, report_foreign
+
+PROGRESS_SECONDS = 10.0
+"""Time between two lines of the log about a recovery that is under way."""
 
 
 class _HasTopics(Protocol):
@@ -78,3 +82,13 @@ class LineTableManager(TableManager):
         if not self.should_stop:
             await self._update_channels()
             await self.recovery.start()
+
+    @property
+    def entries_left(self) -> int:
+        """The number of entries of changelogs that are to be read before the tables are recovered."""
+        return 0 if self.actives_ready else sum(max(0, left) for left in self.recovery.active_remaining().values())
+
+    @mode.Service.timer(PROGRESS_SECONDS)
+    async def _report_progress(self) -> None:
+        if left := self.entries_left:
+            self.log.info("the tables are being recovered: %d entries are left to read", left)

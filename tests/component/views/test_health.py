@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
+from faust.types import TP
 
 from metroline.agents.kafka.producer import NotSent
 from metroline.agents.tables.publication import Publication
@@ -34,6 +35,14 @@ async def test_a_worker_that_has_just_started_is_live_and_not_ready_and_says_why
     assert set(found) == WHOLE_LINE
     assert found["tables"] == "the tables are being recovered"
     assert found["on_ramp"] == "the consumer group metrobus.on-ramp is not joined, or a rebalance is under way"
+
+
+async def test_a_recovery_says_how_much_is_left(start: Start) -> None:
+    one = await start()
+    recovery = one.app.tables.recovery
+    recovery.active_highwaters.update({TP("t", 0): 120, TP("t", 1): 7})
+    recovery.active_offsets.update({TP("t", 0): 20, TP("t", 1): 9})
+    assert (await failing(one))["tables"] == "the tables are being recovered, and 100 entries are left to read"
 
 
 async def test_only_the_groups_of_the_role_are_conditions(start: Start) -> None:

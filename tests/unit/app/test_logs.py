@@ -81,6 +81,18 @@ def test_the_steps_and_the_tables_of_faust_are_not_logged_but_its_warnings_are(l
     ]
 
 
+def test_what_libraries_warn_of_as_a_matter_of_routine_is_not_logged(log: Log) -> None:
+    log.line("Heartbeat failed for group a@all because it is rebalancing", name="aiokafka.consumer.group_coordinator")
+    log.line("Timer commit is overlapping (interval=2.8 runtime=3.49)", name="mode.timers")
+    log.line("[^---Recovery]: No event received for active tp TP(topic='t', partition=1)", name="faust.tables.recovery")
+    assert log.lines == []
+
+
+def test_a_line_has_no_mark_of_the_service_that_logs_it(log: Log) -> None:
+    log.line("[^--PartitionWatch]: the line's topics have %d partitions now, instead of %d", 5, 3, level=logging.INFO)
+    assert log.lines == ["the line's topics have 5 partitions now, instead of 3"]
+
+
 def test_an_error_that_clients_mend_is_logged_as_a_warning_once_it_lasts(log: Log) -> None:
     error = "Failed fetch offsets from %d: [Error 6] NotLeaderForPartitionError"
     log.handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
