@@ -24,6 +24,7 @@ from metroline.agents.formats.source_queue import Entering, SourceQueue, joined
 from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.consumer import Fetched
+from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_owner import Notes, Offsets
 from metroline.agents.kafka.group_thread import MAX_MESSAGES
 from metroline.agents.kafka.tansu import is_embedded
@@ -85,6 +86,7 @@ class OnRamp(BatchConsumer):
         self.is_open = is_open
         self.queue = queue
         self.bus = bus
+        bus.metrics.waiting = self._waiting
         self.rules = rules
         self.strategy = strategy
         self.admission = admission
@@ -110,7 +112,7 @@ class OnRamp(BatchConsumer):
 
     async def may_take(self) -> None:
         """Wait until the line can take more."""
-        await self.admission.before_look()
+        await self.admission.before_look(self.consumer.want)  # what it fetches meanwhile tells since when it waits
 
     def is_held_back(self, partition: TopicPartition) -> bool:
         """Return whether nothing of the source is taken: the line is behind, or messages wait for their schemas."""
@@ -132,6 +134,13 @@ class OnRamp(BatchConsumer):
             self.consumer.want()
         oldest = min(messages[0].timestamp()[1] for messages in fetched.values() if messages) / 1_000
         self.bus.metrics.entering(count, self.clock() - oldest)
+
+    def _waiting(self) -> float:
+        """Return the age of the oldest message that was fetched and has not entered, in seconds: 0 if there is none."""
+        consumer: GroupConsumer | None = getattr(self, "consumer", None)
+        stages = (consumer, self.queue)
+        written = [stage.oldest for stage in stages if stage is not None and stage.oldest is not None]
+        return max(0.0, self.clock() - min(written)) if written else 0.0
 
     async def handle(self, fetched: Fetched) -> Handled:
         """Pack and send the records of these messages; return what may be committed once they are confirmed.

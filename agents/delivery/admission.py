@@ -60,11 +60,13 @@ class Admission:
         self.held_back = 0.0
         """Seconds for which the on-ramp was held back in all, since the line was behind."""
 
-    async def before_look(self) -> None:
-        """Return when the on-ramp may look at the source again."""
+    async def before_look(self, when_held: Callable[[], None] = lambda: None) -> None:
+        """Return when the on-ramp may look at the source again. Call `when_held` first if it is held back."""
         await self._work.wait_until_idle(MAX_YIELD_SECONDS)
         await self._rest()
         began = self._clock()
+        if self.holds_back:
+            when_held()
         while self.holds_back:  # noqa: ASYNC110 - others are behind, and say so on a topic
             await asyncio.sleep(CHECK_SECONDS)
         self.held_back += self._clock() - began

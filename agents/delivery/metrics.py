@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,8 @@ class WorkerMetrics:
     behind: float = 0.0
     """Seconds for which the oldest message of the latest look at the source had waited there."""
     _looked_at: float = 0.0
+    waiting: Callable[[], float] = field(default=lambda: 0.0)
+    """Returns the age of the oldest message that was fetched from the source and not taken yet, in seconds."""
     first: tuple[float, float] | None = None
     """Time of the first activity, in seconds since the epoch, and the CPU seconds of the process until then."""
     _worked_at: float = 0.0
@@ -95,8 +98,8 @@ class WorkerMetrics:
 
     @property
     def behind_now(self) -> float:
-        """Return `behind`, or 0 if the worker found nothing in the source since."""
-        return self.behind if time.time() - self._looked_at < QUIET_SECONDS else 0.0
+        """Return for how long the oldest message of the source has waited; 0 if nothing came lately and none waits."""
+        return max(self.behind if time.time() - self._looked_at < QUIET_SECONDS else 0.0, self.waiting())
 
     def as_json(self) -> dict[str, Any]:
         traffic = {

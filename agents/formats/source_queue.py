@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from aiokafka import TopicPartition
 from confluent_kafka import Message
 
 from metroline.agents.formats.codec import Decoded, Decoder, SchemaPending
+from metroline.agents.kafka.positions import oldest_of
 
 RETRY_SECONDS = 0.2
 """Time after which held messages are looked at again. Meanwhile the registry is asked in the background."""
@@ -28,6 +30,11 @@ class SourceQueue:
     def held(self) -> frozenset[TopicPartition]:
         """The partitions of which messages wait."""
         return frozenset(self._held)
+
+    @property
+    def oldest(self) -> float | None:
+        """Timestamp of the oldest message that waits, in seconds since the epoch; None if none waits."""
+        return oldest_of(chain.from_iterable(self._held.values()))
 
     def due(self, now: float) -> dict[TopicPartition, list[Message]]:
         """Return the partitions to look at again at `now`, in seconds since the epoch, without new messages."""

@@ -66,6 +66,11 @@ class GroupConsumer:
         """True while the group is joined and the partitions that it assigned, if any, are being read."""
         return self._thread.is_joined
 
+    @property
+    def oldest(self) -> float | None:
+        """Timestamp of the oldest message that was fetched and not taken, in seconds since the epoch; None if none."""
+        return self._thread.oldest
+
     def take(self) -> Fetched:
         """Return the messages that are there, without those of partitions that were revoked meanwhile."""
         return by_partition(self._thread.take())

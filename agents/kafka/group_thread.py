@@ -25,7 +25,7 @@ from confluent_kafka import TopicPartition as Position
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.complaints import Complaints, described, is_refusal, library_log
 from metroline.agents.kafka.group_owner import Notes, Offsets, Owner
-from metroline.agents.kafka.positions import partition_of, partitions_at, positions_of
+from metroline.agents.kafka.positions import oldest_of, partition_of, partitions_at, positions_of
 
 POLL_SECONDS = 0.1
 """Time that the thread waits for a message. What others post meanwhile waits as long."""
@@ -98,6 +98,12 @@ class GroupThread(Thread):
     @property
     def has_messages(self) -> bool:
         return bool(self._fetched)
+
+    @property
+    def oldest(self) -> float | None:
+        """Timestamp of the oldest message that is there, in seconds since the epoch; None if there is none."""
+        with self._lock:
+            return oldest_of(self._fetched)
 
     def take(self) -> list[Message]:
         """Return the messages that are there. Messages of partitions that were revoked meanwhile are not."""

@@ -27,6 +27,11 @@ def by_partition(messages: Iterable[Message]) -> dict[TopicPartition, list[Messa
     return {TopicPartition(*place): of_place for place, of_place in found.items()}
 
 
+def oldest_of(messages: Iterable[Message]) -> float | None:
+    """Return the earliest timestamp of messages, in seconds since the epoch; None if none of them has one."""
+    return min((at / 1_000 for _, at in map(Message.timestamp, messages) if at > 0), default=None)
+
+
 def partitions_at(positions: Collection[Position]) -> set[TopicPartition]:
     """Return the partitions of positions."""
     return {TopicPartition(at.topic, at.partition) for at in positions}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ class FakeConsumer:
     """A consumer that counts how often messages are wanted ahead."""
 
     wanted = 0
+    oldest: float | None = None
 
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
@@ -165,6 +167,22 @@ class Numbers:
         return Decoded(read, problems, ("7",) * len(values))
 
 
+async def test_messages_that_wait_since_the_line_is_behind_are_as_old_as_they_are(bench: Bench) -> None:
+    ramp, behind = on_ramp(bench), [1.0]
+    ramp.admission = Admission(bench.agent_loop.work, lambda: behind[0])
+    consumer = cast(FakeConsumer, ramp.consumer)
+
+    held = asyncio.create_task(ramp.may_take())
+    while not consumer.wanted:  # so that it is known whether anything waits
+        await asyncio.sleep(0)
+    consumer.oldest = bench.now - 600
+
+    assert bench.bus.metrics.behind_now == 600
+    behind[0], consumer.oldest = 0.0, None
+    await held
+    assert bench.bus.metrics.behind_now == 0
+
+
 async def test_messages_in_another_format_are_read_and_those_that_cannot_be_are_dead_letters(bench: Bench) -> None:
     ramp = on_ramp(bench, Numbers())
     fetched = {at(0): messages(bench, 0, 5, b"1", b"x"), at(1): messages(bench, 1, 9, b"20")}
@@ -197,10 +215,12 @@ async def test_a_partition_waits_for_a_schema_in_order_and_the_others_do_not(ben
 
     decoder.is_away = False
     bench.now += 1
+    assert bench.bus.metrics.behind_now == 1
     again = ramp.held_back()
     assert again == {at(0): []}
     ramp.looked(again)
     assert await handled(ramp, again) == {0: 8}
+    assert bench.bus.metrics.waiting() == 0
 
     assert consumer.paused == set()
     sent = [one for one in bench.producer.to("test.service.a") if one.partition == 0]

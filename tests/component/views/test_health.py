@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from faust.types import TP
 
 from metroline.agents.kafka.producer import NotSent
+from metroline.agents.tables.line_table import LineTableManager
 from metroline.agents.tables.publication import Publication
 from metroline.app.readiness import is_reading
 from tests.support.bench import FakeProducer
@@ -39,7 +40,7 @@ async def test_a_worker_that_has_just_started_is_live_and_not_ready_and_says_why
 
 async def test_a_recovery_says_how_much_is_left(start: Start) -> None:
     one = await start()
-    recovery = one.app.tables.recovery
+    recovery = cast(LineTableManager, one.app.tables).recovery
     recovery.active_highwaters.update({TP("t", 0): 120, TP("t", 1): 7})
     recovery.active_offsets.update({TP("t", 0): 20, TP("t", 1): 9})
     assert (await failing(one))["tables"] == "the tables are being recovered, and 100 entries are left to read"
