@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -14,6 +15,15 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import RecordId, id_text
 from metroline.routing.outcome import Cause, Ending, Outcome
+
+VARIOUS = (Cause.MALFORMED_RECORD, Cause.UNROUTABLE, Cause.NOT_ENCODABLE)
+"""Causes that have several reasons, each with a remedy of its own."""
+
+DETAIL = re.compile(r"\d+|'[^']*'|\"[^\"]*\"")
+"""The parts of a reason by which records with the same mistake differ."""
+
+MAX_REASON = 100
+"""Number of characters of a reason by which letters are grouped."""
 
 
 class DeadLetterError(MetrolineError):
@@ -47,13 +57,21 @@ class Letter:
 
     @property
     def cause(self) -> tuple[str, ...]:
-        """The stop, the kind and, if a service raised, the exception's type and place. Letters are grouped by it."""
+        """The stop, the kind, and what else tells one cause from another. Letters are grouped by it.
+
+        That is the type and the place of an exception that a service raised, the rule with an error, or, for the
+        causes in `VARIOUS`, the reason without its numbers and quotations.
+        """
         segment = self.envelope.segments[0]
         outcome = segment.outcome or Outcome(Ending.DEAD)
         cause = (segment.last_stop, outcome.cause or "")
         if outcome.error is not None:
             return (*cause, outcome.error.type, outcome.error.place)
-        return (*cause, outcome.rule or "") if outcome.cause is Cause.RULE_ERROR else cause
+        if outcome.cause is Cause.RULE_ERROR:
+            return (*cause, outcome.rule or "")
+        if outcome.cause in VARIOUS:
+            return (*cause, DETAIL.sub("…", self.reason.removeprefix(f"{outcome.cause}: "))[:MAX_REASON])
+        return cause
 
     @property
     def group(self) -> str:

@@ -1,0 +1,47 @@
+"""Dead letters are one group if one remedy mends them all."""
+
+from __future__ import annotations
+
+import pytest
+
+from metroline.app.operations.dead_letters import grouped
+from metroline.app.operations.letter import Letter
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Segment
+from metroline.routing.outcome import Cause, Outcome
+
+
+def letters(cause: Cause, *reasons: str) -> list[Letter]:
+    return [
+        Letter(
+            Envelope("signpost", Origin("source", 0), (Segment((place,), (b"{}",), 0.0, outcome=outcome),)),
+            settled=float(place),
+        )
+        for place, outcome in enumerate(Outcome.dead(cause, reason) for reason in reasons)
+    ]
+
+
+def test_messages_that_are_malformed_in_different_ways_are_groups_of_their_own() -> None:
+    bad = "not valid JSON: unexpected character: line {0}"
+    found = grouped(
+        letters(
+            Cause.MALFORMED_RECORD,
+            "the message is empty",
+            bad.format(1),
+            "not a JSON object but a list",
+            bad.format(27),
+        )
+    )
+
+    assert sorted((len(group.letters), group.as_json()["where"]) for group in found) == [
+        (1, "not a JSON object but a list"),
+        (1, "the message is empty"),
+        (2, "not valid JSON: unexpected character: line …"),
+    ]
+
+
+@pytest.mark.parametrize("cause", [Cause.UNROUTABLE, Cause.NOT_ENCODABLE])
+def test_values_in_a_reason_make_no_groups(cause: Cause) -> None:
+    [group] = grouped(letters(cause, "items[2]: not a decimal but 'abc'", "items[17]: not a decimal but 'x'"))
+    assert len(group.letters) == 2
