@@ -53,7 +53,8 @@ class RulesAgent:
         if version <= latest:
             return
         if publication.replaces != latest:
-            log.warning(
+            log.log(
+                logging.INFO if self._is_repeated(publication) else logging.WARNING,
                 "version %d of the rules table is ignored: it replaces version %d, but version %d is current",
                 version,
                 publication.replaces,
@@ -61,6 +62,11 @@ class RulesAgent:
             )
             return
         unit.follow(await self.table.put(self.bus, 0, str(version).encode(), publication.as_json()))
+
+    def _is_repeated(self, publication: Publication) -> bool:
+        """Return whether another worker published the same file first, as happens where several start together."""
+        first = self.table.read(b"1")
+        return publication.replaces == 0 and first is not None and Publication.of_json(first).text == publication.text
 
 
 async def publish_first(bus: Bus, text: str, clock: Callable[[], float]) -> None:

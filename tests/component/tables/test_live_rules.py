@@ -184,6 +184,18 @@ async def test_of_two_that_replace_one_version_the_first_counts_and_the_second_i
     assert "version 3 of the rules table is ignored: it replaces version 1, but version 2 is current" in caplog.text
 
 
+async def test_workers_that_start_together_and_publish_the_same_file_are_no_warning(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.rules.data.clear()
+    caplog.set_level(logging.INFO)
+
+    await applied(bench, publication(RULES, 0), publication(RULES, 0), publication(TO_B, 0))
+
+    ignored = [record.levelno for record in caplog.records if "is ignored" in record.message]
+    assert ignored == [logging.INFO, logging.WARNING], "a file that differs is one"
+
+
 async def test_an_invalid_version_takes_its_place_in_the_chain(bench: Bench) -> None:
     bench.rules.data.clear()
 
