@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -38,11 +39,29 @@ class FaustWorker(faust.Worker):
 
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
         """Handle SIGTERM and Ctrl-C. A worker that does not stop in time waits for brokers that do not answer."""
-        timer = threading.Timer(STOP_SECONDS, _give_up)
-        timer.daemon = True
-        timer.start()
+        self._limit_stop()
         log.info("the worker stops on %s", signal.name)
         super()._schedule_shutdown(signal)
+
+    def stop_and_shutdown(self) -> None:
+        """Stop, also after an error, which must be the last line in any case."""
+        limit = self._limit_stop()
+        super().stop_and_shutdown()
+        limit.cancel()
+
+    def _limit_stop(self) -> threading.Timer:
+        timer = threading.Timer(STOP_SECONDS, self._give_up)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _give_up(self) -> None:
+        """End this process at once. Nothing is lost, since messages that are not acknowledged are delivered again."""
+        log.warning("not stopped within %g s: ends here, and what is at hand comes again", STOP_SECONDS)
+        logging.shutdown()
+        if self.refusal is not None:
+            print(f"error: {self.refusal}", file=sys.stderr, flush=True)
+        os._exit(1 if self.refusal is None else self.refusal.exit_code)
 
     async def on_startup_finished(self) -> None:
         """Log that the worker runs."""
@@ -66,10 +85,3 @@ class FaustWorker(faust.Worker):
         if self.refusal is None:
             return True
         return record.levelno >= logging.WARNING and CRASHED not in str(record.msg)
-
-
-def _give_up() -> None:
-    """End this process at once. Nothing is lost, since messages that are not acknowledged are delivered again."""
-    log.warning("not stopped within %g s: ends here, and what is at hand comes again", STOP_SECONDS)
-    logging.shutdown()
-    os._exit(1)

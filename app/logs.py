@@ -94,6 +94,7 @@ class NewsFilter(logging.Filter):
         """Return whether a line is logged; note in its message how many were left out before it."""
         library, _, _ = record.name.partition(".")
         message = record.getMessage()
+        record.msg, record.args = message, ()  # Faust's formatter would draw a table of an argument with partitions
         if record.levelno <= logging.INFO and (library in LIBRARIES or STEPS.match(message)):
             return False
         if library in LIBRARIES and ROUTINE.search(message):

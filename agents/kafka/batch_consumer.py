@@ -18,6 +18,7 @@ from metroline.agents.kafka.gaps import Gaps, gaps_in
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_owner import Notes, Offsets
 from metroline.agents.kafka.group_thread import FINISH_SECONDS
+from metroline.agents.kafka.positions import names_of
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.progress import Progress
 from metroline.agents.kafka.stopped_partitions import StoppedPartitions
@@ -271,10 +272,11 @@ class BatchConsumer(Service):
         """Note the answer to a commit. What could not be committed is tried again, unless others own the partitions."""
         if error is None:
             return
+        names = ", ".join(names_of(offsets))
         if error.code() in LOST:
-            self.log.info("offsets of %r were not committed: %s", list(offsets), error.str())
+            self.log.info("offsets of %s were not committed: %s", names, error.str())
             return
-        self.log.warning("offsets of %r could not be committed, trying again: %s", list(offsets), error.str())
+        self.log.warning("offsets of %s could not be committed, trying again: %s", names, error.str())
         for partition, offset in offsets.items():
             progress = self.progress.get(partition)
             if progress is not None and progress.committed == offset:

@@ -15,6 +15,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
+from metroline.agents.kafka.answering_thread import AnsweringThread, ThreadEnded
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.tansu import leave_only_stable_groups
 from metroline.agents.kafka.topic_admin import TopicAdmin
@@ -28,7 +29,7 @@ WATCH_SECONDS = 1.0
 """Time between two looks whether the membership has failed."""
 
 
-class MembershipThread(driver.AIOKafkaConsumerThread):
+class MembershipThread(AnsweringThread, driver.AIOKafkaConsumerThread):
     """The thread in which aiokafka keeps the membership. It fetches no messages."""
 
     @property
@@ -47,10 +48,6 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await super().on_thread_stop()
-
-    def _stopped_set(self) -> None:
-        with suppress(RuntimeError):  # the thread has ended already, and its event loop is closed
-            super()._stopped_set()
 
     @Service.task
     async def _watch_membership(self) -> None:
@@ -93,7 +90,10 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
 
     async def is_member(self) -> bool:
         """Ask the group's coordinator whether this worker is a member with its present generation."""
-        return bool(await self.call_thread(self._is_member))
+        try:
+            return bool(await self.call_thread(self._is_member))
+        except ThreadEnded:
+            return False
 
     async def _is_member(self) -> bool:
         coordinator = self._ensure_consumer()._coordinator
@@ -103,6 +103,13 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
             return bool(await coordinator._do_heartbeat())
         except KafkaError as error:
             log.debug("the coordinator does not confirm the membership: %s", error)
+            return False
+
+    async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets; return whether they were committed. As the thread ends they may not be, and come again."""
+        try:
+            return bool(await super().commit(offsets))
+        except ThreadEnded:
             return False
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int]:

@@ -40,3 +40,8 @@ def partitions_at(positions: Collection[Position]) -> set[TopicPartition]:
 def positions_of(partitions: Collection[TopicPartition]) -> list[Position]:
     """Return partitions as confluent-kafka takes them, without offsets."""
     return [Position(topic, number) for topic, number in partitions]
+
+
+def names_of(partitions: Iterable[TopicPartition]) -> list[str]:
+    """Return partitions as `topic[partition]`, sorted."""
+    return sorted(f"{tp.topic}[{tp.partition}]" for tp in partitions)

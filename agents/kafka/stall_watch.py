@@ -12,6 +12,7 @@ from mode import Service
 from msgspec import Struct
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.positions import names_of
 from metroline.agents.kafka.topic_admin import TopicAdmin
 
 STALL_SECONDS = 60.0
@@ -76,7 +77,7 @@ class StallWatch(Service):
     @property
     def stalled(self) -> list[str]:
         """The partitions that stand still, as `topic[partition]`, sorted."""
-        return sorted(f"{tp.topic}[{tp.partition}]" for tp in self._stalled)
+        return names_of(self._stalled)
 
     @Service.task
     async def _check_regularly(self) -> None:
@@ -139,8 +140,7 @@ class StallWatch(Service):
 
     def _note(self, stalled: frozenset[TopicPartition]) -> None:
         if stalled - self._stalled:
-            names = ", ".join(sorted(f"{tp.topic}[{tp.partition}]" for tp in stalled))
-            self.log.error("there are messages that this worker does not read: %s", names)
+            self.log.error("there are messages that this worker does not read: %s", ", ".join(names_of(stalled)))
         self._stalled = stalled
 
     def _forget(self) -> None:

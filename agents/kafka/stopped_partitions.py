@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from aiokafka import TopicPartition
 from confluent_kafka import Message
 
+from metroline.agents.kafka.positions import names_of
+
 log = logging.getLogger(__name__)
 
 
@@ -25,7 +27,7 @@ class StoppedPartitions:
     @property
     def names(self) -> list[str]:
         """The partitions, as `topic[partition]`, sorted."""
-        return sorted(f"{tp.topic}[{tp.partition}]" for tp in self._offsets)
+        return names_of(self._offsets)
 
     def readable(self, partition: TopicPartition, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the messages before the first one that is too new. With that one, the partition stops."""

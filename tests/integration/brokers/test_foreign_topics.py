@@ -304,9 +304,9 @@ async def test_a_worker_whose_right_to_read_is_revoked_ends_with_a_line_that_nam
     worker = depot.start()
     await depot.until(partial(answers, worker, "/health/ready", 200))
 
+    await depot.push(numbered(range(20)))  # there is something to commit as the worker ends
     owned.deny(f"{depot.prefix}{lost}", AclOperation.READ, kind)
-    if kind is ResourceType.TOPIC:  # an idle worker notices the loss of its group by itself
-        await depot.push(numbered(range(20)))
+    await depot.push(numbered(range(20, 40)))
     await depot.until(lambda: worker.child.exit_code is not None, 60, watch=False)
 
     assert await depot.stop(worker) == 1
