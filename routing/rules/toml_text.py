@@ -16,7 +16,7 @@ ADVICE = {
     "Illegal character '\\n'": "the text in quotes is not closed in its line",
     "Cannot overwrite a value": "the key is set twice",
 }
-"""What is said instead of some words of `tomllib`."""
+"""Advice in place of some words of `tomllib`."""
 
 
 class InvalidToml(MetrolineError):

@@ -94,7 +94,7 @@ ALLOWED = {
         "hashlib",
         "inspect",
     ),
-    *("itertools", "json", "math", "operator", "re", "reprlib", "tomllib", "traceback", "types", "typing"),
+    *("itertools", "json", "math", "operator", "re", "reprlib", "textwrap", "tomllib", "traceback", "types", "typing"),
     "sys",  # cel_engine keeps the command line of the CEL package from being imported
     *("cel", "msgspec", "orjson", "pydantic", "pyroaring"),
 }
