@@ -265,7 +265,7 @@ class Depot:
             for worker in self.workers if watch else ():
                 worker.check()
             assert time.monotonic() < deadline, f"it did not happen within {timeout:g} s: {await self._told()}"
-            await asyncio.sleep(max(0.1, time.monotonic() - looked))  # a check may read a whole topic
+            await asyncio.sleep(max(0.15, 2 * (time.monotonic() - looked)))  # a check may read a whole topic
 
     async def _told(self) -> str:
         words = [worker.child.last_words(2) for worker in self.workers]
