@@ -9,9 +9,11 @@ from metroline.agents.membership.heartbeat import SERVED_SECONDS
 from metroline.agents.tables.line_table import LineTableManager
 
 if TYPE_CHECKING:
+    from metroline.agents.tables.live_rules import LiveRules
     from metroline.app.line_app import LineApp
 
 NO_RULES = "there is no valid rules table yet"
+REFUSED_RULES = "there is no valid rules table: version {} is not used: {}"
 RECOVERING = "the tables are being recovered"
 NOT_JOINED = "the consumer group {} is not joined, or a rebalance is under way"
 NOT_SERVED = f"no broker confirmed a message for {SERVED_SECONDS:g} s"
@@ -31,7 +33,7 @@ def is_reading(app: LineApp) -> bool:
 
 
 def _conditions(app: LineApp) -> Iterator[tuple[str, str | None]]:
-    yield "rules", None if app.live_rules.current is not None else NO_RULES
+    yield "rules", _rules_problem(app.live_rules)
     yield "tables", None if app.tables.actives_ready else _recovery(app)
     yield "group", None if app.is_joined else NOT_JOINED.format(app.conf.id)
     for name, reader in (("on_ramp", app.on_ramp), ("waiting_rooms", app.waiting_rooms)):
@@ -46,6 +48,13 @@ def _conditions(app: LineApp) -> Iterator[tuple[str, str | None]]:
 def _recovery(app: LineApp) -> str:
     left = cast(LineTableManager, app.tables).entries_left
     return f"{RECOVERING}, and {left} entries are left to read" if left else RECOVERING
+
+
+def _rules_problem(rules: LiveRules) -> str | None:
+    if rules.current is not None:
+        return None
+    refused = rules.refused()
+    return REFUSED_RULES.format(max(refused), refused[max(refused)]) if refused else NO_RULES
 
 
 def _broker_problem(app: LineApp) -> str | None:

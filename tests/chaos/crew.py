@@ -18,9 +18,9 @@ from metroline.app.operations.rules_topic import publish, read_published
 from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
-from tests.chaos.kafka import Kafka
 from tests.chaos.plan import Fault, Kind
 from tests.support.depot import Depot
+from tests.support.kafka_node import KafkaNode
 
 LINE = Path(__file__).parent / "line"
 
@@ -51,7 +51,7 @@ class Crew:
     depot: Depot
     roles: Sequence[str]
     strategies: Sequence[str]
-    kafka: Kafka | None
+    kafka: KafkaNode | None
     say: Callable[[str], None]
     hands: list[Hand] = field(default_factory=list)
     version: int = 1

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.chaos.crew import LINE, Crew
-from tests.chaos.kafka import Kafka
 from tests.chaos.plan import Fault
 from tests.chaos.pushing import Pusher
 from tests.chaos.reckoning import Reckoning, count_source, reckon
 from tests.support.depot import Depot
+from tests.support.kafka_node import KafkaNode
 
 RATE = 40.0
 """Messages per second; two cores manage this rate while workers start."""
@@ -60,7 +60,7 @@ async def goes_by(depot: Depot, crew: Crew) -> bool:
 
 async def run(
     depot: Depot,
-    kafka: Kafka | None,
+    kafka: KafkaNode | None,
     roles: Sequence[str],
     strategies: Sequence[str],
     faults: Sequence[Fault],

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from metroline.routing.strategies import STRATEGIES
-from tests.chaos.kafka import Kafka, restartable_kafka
 from tests.chaos.plan import CREWS, Kind, plan
 from tests.chaos.run import VARIABLES, run
-from tests.support.brokers import Broker
+from tests.support.brokers import Broker, running_node
 from tests.support.depot import Depot
+from tests.support.kafka_node import KafkaNode
 
 FAULTS, SEED = os.environ.get("FAULTS"), os.environ.get("SEED")
 STRATEGY, CREW = os.environ.get("STRATEGY"), os.environ.get("CREW")
@@ -26,9 +26,9 @@ left_out = pytest.mark.skipif(FAULTS is not None, reason="the long run is asked 
 
 
 @pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
     """Run an Apache Kafka for these tests only, since they stop it."""
-    with restartable_kafka(tmp_path_factory.mktemp("chaos-kafka")) as kafka:
+    with running_node(tmp_path_factory.mktemp("chaos-kafka")) as kafka:
         yield kafka
 
 
@@ -38,7 +38,7 @@ def seed() -> int:
 
 
 async def endure(
-    broker: Broker, kafka: Kafka | None, crew: str, by: tuple[str, ...], faults: int, seed: int, path: Path
+    broker: Broker, kafka: KafkaNode | None, crew: str, by: tuple[str, ...], faults: int, seed: int, path: Path
 ) -> None:
     """Run a line through faults and check the result."""
     print(f"\nSEED={seed}: {faults} faults, {crew}, {', '.join(by)} on {broker.name}; logs in {path}", flush=True)
@@ -59,8 +59,10 @@ def say(text: str) -> None:
 
 @left_out
 @pytest.mark.timeout(900)
-async def test_each_kind_of_fault_once_loses_nothing_on_apache_kafka(kafka: Kafka, seed: int, tmp_path: Path) -> None:
-    await endure(kafka.broker, kafka, "apart", tuple(STRATEGIES), len(Kind), seed, tmp_path)
+async def test_each_kind_of_fault_once_loses_nothing_on_apache_kafka(
+    kafka: KafkaNode, seed: int, tmp_path: Path
+) -> None:
+    await endure(Broker("kafka", kafka.bootstrap), kafka, "apart", tuple(STRATEGIES), len(Kind), seed, tmp_path)
 
 
 @left_out
@@ -75,5 +77,5 @@ async def test_and_whole_workers_without_the_fault_that_the_embedded_broker_cann
 @pytest.mark.parametrize("strategy", [STRATEGY] if STRATEGY else list(STRATEGIES))
 @pytest.mark.parametrize("crew", [CREW] if CREW else list(CREWS))
 @pytest.mark.timeout(300 + 40 * int(FAULTS or 0))
-async def test_many_faults_lose_nothing(kafka: Kafka, crew: str, strategy: str, seed: int, tmp_path: Path) -> None:
-    await endure(kafka.broker, kafka, crew, (strategy,), int(FAULTS or 0), seed, tmp_path)
+async def test_many_faults_lose_nothing(kafka: KafkaNode, crew: str, strategy: str, seed: int, tmp_path: Path) -> None:
+    await endure(Broker("kafka", kafka.bootstrap), kafka, crew, (strategy,), int(FAULTS or 0), seed, tmp_path)

@@ -16,35 +16,29 @@ from typing import NoReturn
 
 import pytest
 
-from metroline.app.local.broker_probe import wait_until_it_answers
-from metroline.app.local.child_process import Child
 from metroline.app.local.embedded_broker import EmbeddedBroker
-from metroline.app.local.ports import HOST, free_port
+from metroline.app.local.ports import free_port
+from tests.support.kafka_node import KafkaNode
 from tests.support.project import ROOT
 
 HERE = Path(__file__).parent
 JARS = ROOT / ".kafka"  # kept between runs; 43 MB
-CLUSTER = "4L6g3nShT-eMCtK--X86sw"  # the form that Kafka wants: 16 bytes in base64
-KAFKA_SECONDS = 180.0
-"""Deadline for the start of a Kafka, in seconds; a busy machine takes more than a minute."""
 JAVA = ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1"]
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A running broker."""
+    """A running broker, or the nodes of a cluster."""
 
     name: str
     """`embedded` or `kafka`."""
     bootstrap: str
-    """127.0.0.1:PORT, the form that Kafka clients expect."""
-    pid: int = 0
-    """The process of an Apache Kafka that only one test uses, for it to freeze."""
+    """127.0.0.1:PORT, with commas between several, the form that Kafka clients expect."""
 
     @property
     def url(self) -> str:
         """Return kafka://127.0.0.1:PORT, the form that Faust expects."""
-        return f"kafka://{self.bootstrap}"
+        return f"kafka://{self.bootstrap.replace(',', ';')}"
 
 
 @contextmanager
@@ -58,26 +52,35 @@ def running_embedded() -> Iterator[Broker]:
 def running_kafka(
     folder: Path, more: str = "", users: Sequence[str] = (), options: Sequence[str] = (), **values: object
 ) -> Iterator[Broker]:
-    """Run a single-node Apache Kafka on free ports, with its data and its log (`kafka.log`) in `folder`.
+    """Run a single-node Apache Kafka on free ports, with its data and its log (`kafka-0.log`) in `folder`.
 
     The settings in `more` follow those of server.properties and override them; `values` replace their $names. `users`
     log in with SCRAM and are written in the form of `kafka-storage format --add-scram`. `options` are Java's.
     """
-    jars = kafka_jars()
-    port = free_port()
-    settings = folder / "server.properties"
-    template = Template((HERE / "kafka" / "server.properties").read_text("utf-8") + more)
-    ports = {"port": port, "controller_port": free_port()}
-    settings.write_text(template.substitute(ports, folder=folder, **values), "utf-8")
-    java = [*JAVA, *options, "-cp", f"{jars}/*"]
     scram = [word for user in users for word in ("--add-scram", user)]
-    run([*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER, "-c", str(settings), *scram])
-    child = Child.start([*java, "kafka.Kafka", str(settings)], folder / "kafka.log", folder)
+    with running_node(folder, more, scram, options, **values) as node:
+        yield Broker("kafka", node.bootstrap)
+
+
+@contextmanager
+def running_node(
+    folder: Path, more: str = "", formatting: Sequence[str] = (), options: Sequence[str] = (), **values: object
+) -> Iterator[KafkaNode]:
+    """Run an Apache Kafka that a test may stop and start again. `formatting` are words for `kafka-storage format`."""
+    node = kafka_node(folder, free_port(), more, options, controller_port=free_port(), **values)
+    run(node.format_command("--standalone", *formatting))
     try:
-        wait_until_it_answers(child, port, CLUSTER, timeout=KAFKA_SECONDS)
-        yield Broker("kafka", f"{HOST}:{port}", child.pid)
+        node.start()
+        yield node
     finally:
-        child.stop(timeout=15)
+        node.stop(timeout=15)
+
+
+def kafka_node(folder: Path, port: int, more: str, options: Sequence[str], **values: object) -> KafkaNode:
+    """Return a node whose folder of data is not formatted yet."""
+    template = Template((HERE / "kafka" / "server.properties").read_text("utf-8") + more)
+    java = [*JAVA, *options, "-cp", f"{kafka_jars()}/*"]
+    return KafkaNode(folder, java, port, template.substitute(values, port=port, folder=folder))
 
 
 def kafka_jars() -> Path:

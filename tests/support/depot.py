@@ -174,6 +174,10 @@ class Depot:
         """Release the records that wait or fail at `weigh`."""
         (self.folder / "gate").touch()
 
+    def close_gate(self) -> None:
+        """Have records that come from now on wait or fail at `weigh`."""
+        (self.folder / "gate").unlink()
+
     def environment(self, **variables: str) -> dict[str, str]:
         """Return the environment variables of a worker of this line."""
         told = LOCAL | {
@@ -366,4 +370,4 @@ def check_ways(journeys: Iterable[Journey], numbers: Iterable[int]) -> None:
     by_number = {journey.record["n"]: journey for journey in journeys}
     assert sorted(by_number) == sorted(numbers)
     wrong = {number: one.way for number, one in by_number.items() if one.way != expected(number)}
-    assert not wrong
+    assert not wrong, wrong

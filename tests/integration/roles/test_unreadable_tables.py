@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+import orjson
 import pytest
 
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
+from metroline.agents.tables.publication import Publication
+from metroline.app.operations.rules_topic import publish
 from metroline.routing.outcome import Ending
-from tests.support.depot import Depot, numbered
+from tests.support.depot import RULES, Depot, numbered
 from tests.support.health import health
 
 
@@ -34,3 +39,43 @@ async def test_garbage_in_changelogs_is_named_and_keeps_no_worker_from_getting_r
     for topic in changelogs:
         assert f"{topic}[0] holds an entry at offset " in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+@pytest.mark.parametrize(
+    ("unreadable", "latest", "reason", "logged"),
+    [
+        (b"\xff garbage", 0, "there is no valid rules table yet", "the message at offset 0 of the rules topic is not "),
+        (
+            orjson.dumps(Publication("[[rules", 0, "a test", 0.0).as_json()),
+            1,
+            "there is no valid rules table: version 1 is not used: ",
+            "version 1 of the rules table is not used",
+        ),
+    ],
+    ids=["garbage", "invalid"],
+)
+async def test_a_worker_whose_rules_table_cannot_be_read_waits_for_one_that_can(
+    depot: Depot, unreadable: bytes, latest: int, reason: str, logged: str
+) -> None:
+    await TopicAdmin(depot.cluster).create([TopicPlan(depot.topics.rules, 1)])
+    await depot.push([unreadable], depot.topics.rules)
+    worker = depot.start()
+    await depot.push(numbered(range(0, 20, 2)))
+
+    async def lacks_rules_alone() -> bool:
+        ready = await asyncio.to_thread(health, worker, "/health/ready")
+        return ready is not None and ready.failing == {"rules"} and ready.conditions["rules"].startswith(reason)
+
+    await depot.until(lacks_rules_alone)
+    live = await asyncio.to_thread(health, worker, "/health/live")
+    assert live is not None
+    assert live.failing == set(), "a restart would not help"
+    await depot.until(lambda: logged in worker.child.log.read_text())
+    assert await depot.counts() == {}
+
+    await publish(depot.cluster, depot.topics, Publication(RULES, latest, "a test", time.time()))
+    await depot.settled(10)
+    ready = await asyncio.to_thread(health, worker, "/health/ready")
+    assert ready is not None
+    assert ready.failing == set()
