@@ -15,6 +15,7 @@ from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from aiokafka.protocol.admin import ApiVersionRequest
 
+from metroline.agents.kafka.admin_client import AdminClient
 from metroline.agents.kafka.oauth import NoToken
 from metroline.agents.kafka.sessions import create_conn
 from metroline.agents.kafka.tls import ClientCertificate
@@ -113,9 +114,9 @@ class Cluster:
             await producer.stop()
 
     @asynccontextmanager
-    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+    async def admin(self) -> AsyncIterator[AdminClient]:
         """Run an admin client, and close it at the end; raise `ClusterError`."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, **self.access)
+        admin = AdminClient(bootstrap_servers=self.bootstrap, **self.access)
         await self._start(admin)
         try:
             yield admin
