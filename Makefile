@@ -83,8 +83,8 @@ test-properties: install-dev  ## run the property tests with many more examples:
 chaos: install-dev  ## kill, freeze and stop processes of a line on Apache Kafka while records flow: FAULTS=50 SEED=7 STRATEGY=signpost
 	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) CREW=$(CREW) CHAINING=$(CHAINING) $(BIN)/pytest -s tests/chaos $(ARGS)
 
-kafka-test: install-dev  ## replace the workers of an earlier commit on Apache Kafka while records flow, under each strategy: BASE=HEAD~1
-	@BASE=$(or $(BASE),HEAD~1) $(BIN)/pytest -s tests/chaos/test_rolling_upgrade.py $(ARGS)
+kafka-test: install-dev  ## while records flow, replace the workers of an earlier commit, and kill brokers of three, under each strategy: BASE=HEAD~1
+	@BASE=$(or $(BASE),HEAD~1) $(BIN)/pytest -s tests/chaos/test_rolling_upgrade.py tests/chaos/test_three_brokers.py $(ARGS)
 
 bench-core: install-dev  ## measure the cost per record of the routing core against orjson and CEL; fails if a target is missed
 	@$(BIN)/python -m benchmarks.micro.core $(ARGS)

@@ -1,0 +1,92 @@
+"""Three nodes of Apache Kafka that keep three copies of each topic: one may be away, and nothing is lost."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, PartitionMetadata
+
+from metroline.app.local.ports import HOST, free_port
+from tests.support.brokers import HERE, Broker, kafka_node, run
+from tests.support.kafka_node import KafkaNode
+
+COPIES = 3
+"""Number of nodes, each of which has a copy of every partition."""
+
+OPTIONS = ["-Xmx256m", "-XX:+UseSerialGC"]
+"""Java's options for each node; the data of a test are small."""
+
+ASK_SECONDS = 20.0
+
+
+class KafkaCluster:
+    """The nodes of a cluster, each with its id."""
+
+    def __init__(self, nodes: dict[int, KafkaNode]) -> None:
+        self.nodes = nodes
+        self.broker = Broker("kafka", ",".join(node.bootstrap for node in nodes.values()))
+        silent = logging.Logger("a node that is away is no news to a test", level=logging.CRITICAL)
+        self._admin = AdminClient({"bootstrap.servers": self.broker.bootstrap}, logger=silent)
+
+    def coordinator(self, group: str) -> int | None:
+        """Return the id of the node that coordinates a consumer group; None while there is none."""
+        try:
+            answer = self._admin.describe_consumer_groups([group], request_timeout=ASK_SECONDS)[group]
+            return int(answer.result(ASK_SECONDS).coordinator.id)
+        except KafkaException:
+            return None
+
+    def leaders(self, topic: str) -> set[int]:
+        """Return the ids of the nodes that lead partitions of a topic."""
+        return {partition.leader for partition in self._partitions(topic)}
+
+    def is_whole(self, topic: str) -> bool:
+        """Return whether every node has an up-to-date copy of each partition of a topic."""
+        return all(len(partition.isrs) == COPIES for partition in self._partitions(topic))
+
+    def copies(self, topic: str) -> set[int]:
+        """Return the numbers of copies that the partitions of a topic have, in sync or not."""
+        return {len(partition.replicas) for partition in self._partitions(topic)}
+
+    def _partitions(self, topic: str) -> list[PartitionMetadata]:
+        found = self._admin.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
+        assert found.error is None, found.error
+        return list(found.partitions.values())
+
+
+@contextmanager
+def running_cluster(folder: Path) -> Iterator[KafkaCluster]:
+    """Run three nodes on free ports, each of them a broker and a controller, with their data in `folder`."""
+    ports = {number: free_port() for number in range(1, COPIES + 1)}
+    controllers = {number: f"{HOST}:{port}" for number, port in ports.items()}
+    voters = ",".join(f"{number}@{at}:{_directory_id()}" for number, at in controllers.items())
+    more = (HERE / "kafka" / "cluster.properties").read_text("utf-8")
+    nodes = {}
+    for number, port in ports.items():
+        own = folder / f"node-{number}"
+        own.mkdir()
+        values = {"node": number, "controller_port": port, "controllers": ",".join(controllers.values())}
+        nodes[number] = kafka_node(own, free_port(), more, OPTIONS, **values)
+    with ThreadPoolExecutor(COPIES) as pool:
+        list(pool.map(lambda node: run(node.format_command("--initial-controllers", voters)), nodes.values()))
+    try:
+        for node in nodes.values():
+            node.begin()
+        for node in nodes.values():
+            node.wait()
+        yield KafkaCluster(nodes)
+    finally:
+        for node in nodes.values():
+            node.stop(timeout=0)  # in order it would take long: the last ones miss their majority
+
+
+def _directory_id() -> str:
+    """Return an id of a folder of data in the form that Kafka wants: 16 bytes in base64, which begin with no dash."""
+    return base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
