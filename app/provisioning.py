@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
-from metroline.agents.kafka.topic_problems import Needs, TopicProblem, find_problems
+from metroline.agents.kafka.topic_problems import Needs, TopicProblem, find_problems, size_limit
 from metroline.agents.kafka.topic_survey import Survey, survey
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.needs import groups_of, purged_by, rights_of
@@ -38,6 +38,8 @@ class Inspection:
 
     message_bytes: int
     """Size limit of a message of the source topic, in bytes."""
+    line_bytes: int
+    """Size limit of a message that all topics of the line accept, in bytes."""
     problems: Sequence[TopicProblem]
     to_create: Sequence[str]
     """The topics that do not exist and that a worker may create."""
@@ -52,20 +54,17 @@ async def provision(settings: Settings, line: Line) -> Limits:
     """Create the topics and partitions that are missing. Return the limits of envelopes.
 
     Raise `UnusableTopics` if some cannot be created or used, `ClusterError` if no broker answers, and `InvalidSettings`
-    if PACK_BYTES is more than a message of the source topic may have.
+    if PACK_BYTES is more than a message of the source topic or of the line's topics may have.
     """
     found = await inspect(settings, line, is_trial=False)
     if not found.are_usable:
         raise UnusableTopics(found.problems)
     for problem in found.problems:
         log.warning("%s", problem)
-    if settings.pack_bytes > found.message_bytes:
-        raise InvalidSettings(
-            f"PACK_BYTES: {settings.pack_bytes} is more than the {found.message_bytes} that a message may hold"
-        )
-    return Limits(
-        settings.pack_bytes, settings.pack_records, 2 * found.message_bytes - OVERHEAD_BYTES, settings.max_hops
-    )
+    fits = min(found.message_bytes, found.line_bytes - OVERHEAD_BYTES)
+    if settings.pack_bytes > fits:
+        raise InvalidSettings(f"PACK_BYTES: {settings.pack_bytes} is more than the {fits} that a message may hold")
+    return Limits(settings.pack_bytes, settings.pack_records, found.line_bytes - OVERHEAD_BYTES, settings.max_hops)
 
 
 async def inspect(settings: Settings, line: Line, *, is_trial: bool) -> Inspection:
@@ -90,7 +89,7 @@ async def inspect(settings: Settings, line: Line, *, is_trial: bool) -> Inspecti
     problems = [*find_problems(needs, found, refused), *await _unpublished(admin, topics, found)]
     reported = {problem.topic for problem in problems}
     to_create = [name for name in needs.topics if name not in found.topics and name not in reported]
-    return Inspection(message_bytes, problems, to_create)
+    return Inspection(message_bytes, size_limit(needs, found, 2 * message_bytes), problems, to_create)
 
 
 async def _count(admin: TopicAdmin, topic: str) -> int | None:

@@ -144,10 +144,27 @@ def _message_size(plan: TopicPlan, config: Mapping[str, str]) -> Iterator[TopicP
     size, needed = config.get("max.message.bytes"), plan.config.get("max.message.bytes")
     if size is None or needed is None or int(size) >= int(needed):
         return
-    reason = "or else some messages would not fit"
+    is_table = plan.config.get("cleanup.policy") == COMPACT
+    reason = "or else larger records become dead letters"
     if plan.is_shared:
         reason = "or else a larger record cannot be delivered, and all others of its partition wait"
-    yield _setting(plan.name, "max.message.bytes", size, needed, reason, is_fatal=not plan.is_shared)
+    elif is_table:
+        reason = "or else some entries would not fit"
+    yield _setting(plan.name, "max.message.bytes", size, needed, reason, is_fatal=is_table)
+
+
+def size_limit(needs: Needs, found: Survey, planned: int) -> int:
+    """Return the size, in bytes, of a message that all topics of records accept: `planned`, unless one accepts less."""
+    found_sizes = [
+        int((found.topics[plan.name].config or {}).get("max.message.bytes", planned))
+        for plan in needs.plans
+        if plan.name in found.topics and not plan.is_shared and _holds_records(plan)
+    ]
+    return min([planned, *found_sizes])
+
+
+def _holds_records(plan: TopicPlan) -> bool:
+    return "max.message.bytes" in plan.config and plan.config.get("cleanup.policy") != COMPACT
 
 
 def _is_kept_as(wanted: str, policy: str, config: Mapping[str, str]) -> bool:

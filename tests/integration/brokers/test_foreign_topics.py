@@ -189,9 +189,9 @@ async def test_everything_that_is_missing_or_wrong_is_said_in_the_last_line(owne
         assert words in checked.stdout
     assert told.startswith("error: ")
     assert (checked.returncode, checked.stdout.splitlines()[-1]) == (1, "topics: a worker cannot start")
-    assert checked.stdout.count("error: ") == 4
+    assert checked.stdout.count("error: ") == 3
     listed = orjson.loads(as_json.stdout)["topics"]
-    assert [one["fatal"] for one in listed["problems"]] == [True] * 4 + [False] * 2
+    assert [one["fatal"] for one in listed["problems"]] == [True] * 3 + [False] * 3
     assert await depot_lacks(depot, missing.name), "the check creates nothing"
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from metroline.agents.kafka.topic_admin import TopicPlan
-from metroline.agents.kafka.topic_problems import Needs, find_problems
+from metroline.agents.kafka.topic_problems import Needs, find_problems, size_limit
 from metroline.agents.kafka.topic_survey import FoundTopic, Survey
 from metroline.agents.kafka.topics import Topics
 
@@ -127,6 +127,22 @@ def test_no_message_of_a_line_is_larger_than_a_segment_of_its_topic() -> None:
         for plan in Topics("p", "p.source").plans(4, ["a"], source_bytes):
             if "segment.bytes" in plan.config:
                 assert int(plan.config["segment.bytes"]) >= int(plan.config["max.message.bytes"])
+
+
+def test_topics_of_records_may_accept_less_than_planned_and_then_records_are_limited() -> None:
+    """The owners of the source may raise its limit at any time, and that must not keep the line from starting."""
+    plans = [FOREVER, TopicPlan("table", 4, {"cleanup.policy": "compact", "max.message.bytes": "900"})]
+    needs = Needs(SOURCE, [*plans, TopicPlan("workers", 1)])
+    small, table = FoundTopic(4, None, {"max.message.bytes": "1500"}), FoundTopic(4, None, {"max.message.bytes": "800"})
+    found = Survey({"kept": small, "table": table, "workers": FoundTopic(1, None, {"max.message.bytes": "10"})})
+
+    entries, records = find_problems(needs, found, {})
+
+    assert (entries.topic, entries.is_fatal) == ("table", True)
+    assert (records.topic, records.is_fatal) == ("kept", False)
+    assert "larger records become dead letters" in records.remedy
+    assert size_limit(needs, found, 2_000) == 1_500
+    assert size_limit(needs, Survey({}), 2_000) == 2_000
 
 
 def test_a_topic_that_would_grow_for_ever_is_a_problem_unless_it_has_a_retention() -> None:
