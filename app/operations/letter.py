@@ -19,7 +19,7 @@ from metroline.routing.outcome import Cause, Ending, Outcome
 VARIOUS = (Cause.MALFORMED_RECORD, Cause.UNROUTABLE, Cause.NOT_ENCODABLE)
 """Causes that have several reasons, each with a remedy of its own."""
 
-DETAIL = re.compile(r"\d+|'[^']*'|\"[^\"]*\"")
+DETAIL = re.compile(r"(?<![\w-])\d+|'[^']*'|\"[^\"]*\"")
 """The parts of a reason by which records with the same mistake differ."""
 
 MAX_REASON = 100
