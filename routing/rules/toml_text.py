@@ -16,7 +16,7 @@ ADVICE = {
     "Illegal character '\\n'": "the text in quotes is not closed in its line",
     "Cannot overwrite a value": "the key is set twice",
 }
-"""Advice in place of some words of `tomllib`."""
+"""Plain words for some of the reasons of `tomllib`."""
 
 
 class InvalidToml(MetrolineError):

@@ -111,8 +111,8 @@ def test_a_login_by_tokens_needs_the_issuer_and_the_client(monkeypatch: pytest.M
     settings = Settings.read()
     assert "hush-hush" not in repr(settings) + repr(settings.cluster())
     config = settings.cluster().librdkafka
-    assert config["sasl.oauthbearer.method"] == "oidc"
     assert config["sasl.mechanism"] == "OAUTHBEARER"
+    assert config["oauth_cb"] == Settings.read().cluster().librdkafka["oauth_cb"], "one token serves the process"
 
 
 def test_an_unknown_role_names_the_variable_and_lists_the_lines_roles(monkeypatch: pytest.MonkeyPatch) -> None:

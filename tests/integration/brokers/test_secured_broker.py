@@ -282,7 +282,9 @@ async def test_a_worker_outlives_its_tokens_an_issuer_that_is_away_and_a_secret_
     first = len(issuer.issued)
     await carry_until(lambda: len(issuer.issued) >= first + 3)
     monkeypatch.setattr(issuer, "is_away", True)
-    await carry_until(lambda: len(issuer.refused) >= 2)
+    await depot.push(numbered(range(sent, sent + 8)))
+    sent += 8
+    await depot.until(lambda: len(issuer.refused) >= 2)
     monkeypatch.setattr(issuer, "secret", "sesame, open")
     secret.write_text("sesame, open\n")
     monkeypatch.setattr(issuer, "is_away", False)
