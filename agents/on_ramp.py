@@ -47,6 +47,12 @@ FILL = 0.8
 EMPTIED_BYTES = 128 * 1024
 """Bytes of messages that a look brings, at least, while the source holds more: a fetch brings more than these."""
 
+EMPTIED_MESSAGES = MAX_MESSAGES * 9 // 10
+"""Number of messages that a look brings, at least, while the source holds more small ones.
+
+The ends of partitions and of transactions take the places of messages, so a full look is seldom one of `MAX_MESSAGES`.
+"""
+
 
 class SourceRenewed(MetrolineError):
     """Raised when the source topic was deleted and created again, so that new records have the offsets of old ones."""
@@ -128,7 +134,7 @@ class OnRamp(BatchConsumer):
             return
         count = sum(map(len, fetched.values()))
         size = sum(sum(map(len, messages)) for messages in fetched.values())
-        is_emptied = size < EMPTIED_BYTES and count < MAX_MESSAGES
+        is_emptied = size < EMPTIED_BYTES and count < EMPTIED_MESSAGES
         self.admission.looked(emptied=is_emptied)
         if not is_emptied:
             self.consumer.want()
