@@ -94,13 +94,16 @@ async def endure(
 async def take_away(cluster: KafkaCluster, depot: Depot, group: str, fault: Callable[[KafkaNode], None]) -> None:
     """Have the node that coordinates a group away, until others have taken over and records have flowed for a while."""
     away = await asyncio.to_thread(cluster.coordinator, group)
-    assert away is not None
+    assert away is not None, "the cluster is whole"
     before = sum((await depot.counts()).values())
     await asyncio.to_thread(fault, cluster.nodes[away])
-    await depot.until(lambda: cluster.coordinator(group) not in (away, None))
-    await depot.until(lambda: away not in cluster.leaders(depot.topics.source))
+
+    def others_have_taken_over() -> bool:
+        return cluster.coordinator(group) not in (away, None) and away not in cluster.leaders(depot.topics.source)
+
+    await depot.until(lambda: asyncio.to_thread(others_have_taken_over))
     await depot.until(lambda: depot.more_than(before))
     await depot.until(depot.all_ready)
     await asyncio.sleep(REST_SECONDS)
     await asyncio.to_thread(cluster.nodes[away].start)
-    await depot.until(lambda: cluster.is_whole(depot.topics.source))
+    await depot.until(lambda: asyncio.to_thread(cluster.is_whole, depot.topics.source))

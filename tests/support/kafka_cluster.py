@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,10 @@ COPIES = 3
 OPTIONS = ["-Xmx256m", "-XX:+UseSerialGC"]
 """Java's options for each node; the data of a test are small."""
 
-ASK_SECONDS = 20.0
+ASK_SECONDS = 10.0
+"""Time that the cluster has to answer a question; it is asked again for `PATIENCE_SECONDS`."""
+
+PATIENCE_SECONDS = 120.0
 
 
 class KafkaCluster:
@@ -39,8 +43,8 @@ class KafkaCluster:
         """Return the id of the node that coordinates a consumer group; None while there is none."""
         try:
             answer = self._admin.describe_consumer_groups([group], request_timeout=ASK_SECONDS)[group]
-            return int(answer.result(ASK_SECONDS).coordinator.id)
-        except KafkaException:
+            return int(answer.result(2 * ASK_SECONDS).coordinator.id)
+        except (KafkaException, TimeoutError):
             return None
 
     def leaders(self, topic: str) -> set[int]:
@@ -56,9 +60,15 @@ class KafkaCluster:
         return {len(partition.replicas) for partition in self._partitions(topic)}
 
     def _partitions(self, topic: str) -> list[PartitionMetadata]:
-        found = self._admin.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
-        assert found.error is None, found.error
-        return list(found.partitions.values())
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                found = self._admin.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
+            except KafkaException:
+                assert time.monotonic() < deadline, "no node of the cluster answers"
+                continue
+            assert found.error is None, found.error
+            return list(found.partitions.values())
 
 
 @contextmanager
