@@ -16,7 +16,7 @@ from tests.support.brokers import Broker, running_node
 from tests.support.depot import RULES, SERVICES, Depot, check_ways, numbered
 from tests.support.health import Health, health, metrics
 
-MAX_LINES = 60
+MAX_LINES = 150
 """Lines that a worker may log about a broker that is away for some ten seconds, and about its return."""
 
 STUCK = """
