@@ -71,6 +71,11 @@ class Consumer(driver.Consumer):
             await self.sleep(FULL_SECONDS)
         return {}
 
+    def _get_active_partitions(self) -> set[TP]:
+        """Return the partitions that are not paused, without Faust's check of each of them at every look."""
+        active = self._active_partitions
+        return self._set_active_tps(self.assignment()) if active is None else active
+
     def _wanted(self) -> set[TP]:
         return {tp for tp in self.buffers.open_among(self._get_active_partitions()) if tp not in self._left}
 
@@ -275,11 +280,10 @@ class Consumer(driver.Consumer):
             return False
         message.acked = True
         self._unacked_messages.discard(message)
-        assigned = self.assignment()
         for tp, offset in _last_offsets(message):
             if self.buffers.acknowledge(tp, offset):
                 self._wake()
-            if tp in self._committed_offset or tp in assigned:
+            if tp in self._committed_offset or tp in self.assignment():  # which Faust collects anew each time
                 self._acknowledged[tp] = offset + 1
         if self._waiting_for_ack is not None and not self._waiting_for_ack.done():
             self._waiting_for_ack.set_result(None)
