@@ -38,6 +38,13 @@ class AnsweringThread(QueueServiceThread):
             call.cancel()
             end.cancel()
 
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Print nothing: `crash` passes the error on to who reports it."""
+
+    def _start_thread(self) -> None:
+        with suppress(Exception):  # as above
+            super()._start_thread()
+
     def _stopped_set(self) -> None:
         with suppress(RuntimeError):  # the thread has ended already, and its event loop is closed
             super()._stopped_set()

@@ -14,6 +14,7 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
+from mode.utils.futures import maybe_set_exception
 
 from metroline.agents.kafka.answering_thread import AnsweringThread, ThreadEnded
 from metroline.agents.kafka.cluster import Cluster, ClusterError
@@ -37,8 +38,12 @@ class MembershipThread(AnsweringThread, driver.AIOKafkaConsumerThread):
         return cast(Cluster, cast(Any, self.transport).cluster)
 
     async def on_start(self) -> None:
-        """Run in the consumer's thread, when it starts."""
-        await super().on_start()
+        """Run in the consumer's thread, when it starts; raise `ClusterError` if the brokers do not let it in."""
+        try:
+            await super().on_start()
+        except (KafkaError, OSError) as error:  # they did a moment ago, when the worker looked at its topics
+            text = f"the worker cannot join the consumer group {self._group}: {_described(error)}"
+            raise ClusterError(text) from error
         consumer = self._ensure_consumer()
         consumer._fetcher._fetch_task.cancel()
         await leave_only_stable_groups(consumer, self._cluster)
@@ -70,9 +75,22 @@ class MembershipThread(AnsweringThread, driver.AIOKafkaConsumerThread):
 
         Faust would leave it running: it marks the worker's services as crashed, but from here it wakes none of them.
         """
-        app = self.consumer.app
-        error = ClusterError(f"the worker cannot stay in the consumer group {app.conf.id}: {_described(reason)}")
-        asyncio.run_coroutine_threadsafe(_end(app, error), self.parent_loop)
+        error = reason
+        if not isinstance(reason, ClusterError):
+            error = ClusterError(f"the worker cannot stay in the consumer group {self._group}: {_described(reason)}")
+        asyncio.run_coroutine_threadsafe(self._end(error), self.parent_loop)
+
+    async def _end(self, error: BaseException) -> None:
+        """End the worker. The error is raised once, since what is logged of it is found by its being handled."""
+        maybe_set_exception(self._thread_running, error)  # `start` may be waiting for the thread
+        try:
+            raise error
+        except ClusterError:
+            await self.consumer.app.crash(error)
+
+    @property
+    def _group(self) -> str:
+        return str(self.consumer.app.conf.id)
 
     def note_activity(self) -> None:
         """Tell aiokafka that messages are being taken; otherwise it would leave the group as an idle member."""
@@ -137,11 +155,3 @@ def _described(reason: BaseException) -> str:
     if isinstance(reason, GroupAuthorizationFailedError):
         return "the user lacks the right Read on it. Grant it (kafka-acls.sh --operation Read --group)"
     return f"{type(reason).__name__}: {reason}"
-
-
-async def _end(app: Any, error: ClusterError) -> None:
-    """End the worker. The error is raised once, since what is logged of it is found by its being handled."""
-    try:
-        raise error
-    except ClusterError:
-        await app.crash(error)

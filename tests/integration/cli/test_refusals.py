@@ -9,7 +9,19 @@ import pytest
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
-from tests.support.depot import Depot, check_ways, numbered
+from tests.support.depot import RULES, SERVICES, Depot, check_ways, numbered
+
+BROKERS_LEAVE = """
+from aiokafka.errors import KafkaConnectionError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+
+async def refused(self):
+    raise KafkaConnectionError("Connection refused")
+
+
+AIOKafkaConsumerThread.on_start = refused
+"""
 
 
 async def test_a_source_that_was_created_anew_is_refused_until_its_epoch_is_raised(depot: Depot) -> None:
@@ -33,6 +45,20 @@ async def test_a_source_that_was_created_anew_is_refused_until_its_epoch_is_rais
 
 async def is_gone(cluster: Cluster, topic: str) -> bool:
     return topic not in await TopicAdmin(cluster).partitions([topic])
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+async def test_a_worker_whose_brokers_go_away_while_it_starts_ends_and_says_so(depot: Depot) -> None:
+    depot.write(SERVICES + BROKERS_LEAVE, RULES)
+    await depot.create_source()
+
+    told = await depot.refused()
+
+    group = f"{depot.prefix}@all"
+    assert told == (
+        f"error: the worker cannot join the consumer group {group}: KafkaConnectionError: "
+        "KafkaConnectionError: Connection refused"
+    )
 
 
 async def test_topics_with_more_partitions_than_the_source_are_refused_by_name(depot: Depot) -> None:
