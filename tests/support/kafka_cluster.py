@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import time
@@ -11,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, PartitionMetadata
 
+from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.app.local.ports import HOST, free_port
 from tests.support.brokers import HERE, Broker, kafka_node, run
 from tests.support.kafka_node import KafkaNode
@@ -40,11 +43,10 @@ class KafkaCluster:
         self._admin = AdminClient({"bootstrap.servers": self.broker.bootstrap}, logger=silent)
 
     def coordinator(self, group: str) -> int | None:
-        """Return the id of the node that coordinates a consumer group; None while there is none."""
+        """Return the id of the node that coordinates a consumer group; None while there is none. Called in a thread."""
         try:
-            answer = self._admin.describe_consumer_groups([group], request_timeout=ASK_SECONDS)[group]
-            return int(answer.result(2 * ASK_SECONDS).coordinator.id)
-        except (KafkaException, TimeoutError):
+            return asyncio.run(_coordinator(self.broker, group))
+        except (KafkaError, ClusterError, TimeoutError):
             return None
 
     def leaders(self, topic: str) -> set[int]:
@@ -69,6 +71,12 @@ class KafkaCluster:
                 continue
             assert found.error is None, found.error
             return list(found.partitions.values())
+
+
+async def _coordinator(broker: Broker, group: str) -> int:
+    """Ask with a client of aiokafka: one of librdkafka that has seen two nodes away in turn finds none any more."""
+    async with asyncio.timeout(ASK_SECONDS), Cluster.at(broker.url).admin() as admin:
+        return int(await admin.find_coordinator(group))
 
 
 @contextmanager
