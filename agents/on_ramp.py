@@ -24,7 +24,6 @@ from metroline.agents.formats.source_queue import Entering, SourceQueue, joined
 from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.consumer import Fetched
-from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_owner import Notes, Offsets
 from metroline.agents.kafka.group_thread import MAX_MESSAGES
 from metroline.agents.kafka.tansu import is_embedded
@@ -92,7 +91,6 @@ class OnRamp(BatchConsumer):
         self.is_open = is_open
         self.queue = queue
         self.bus = bus
-        bus.metrics.waiting = self._waiting
         self.rules = rules
         self.strategy = strategy
         self.admission = admission
@@ -114,6 +112,7 @@ class OnRamp(BatchConsumer):
 
     async def prepare(self) -> None:
         """Wait until the rules table is available."""
+        self.bus.metrics.waiting = self._waiting
         await self.rules.ready()
 
     async def may_take(self) -> None:
@@ -143,9 +142,8 @@ class OnRamp(BatchConsumer):
 
     def _waiting(self) -> float:
         """Return the age of the oldest message that was fetched and has not entered, in seconds: 0 if there is none."""
-        consumer: GroupConsumer | None = getattr(self, "consumer", None)
-        stages = (consumer, self.queue)
-        written = [stage.oldest for stage in stages if stage is not None and stage.oldest is not None]
+        found = (self.consumer.oldest, self.queue.oldest if self.queue is not None else None)
+        written = [at for at in found if at is not None]
         return max(0.0, self.clock() - min(written)) if written else 0.0
 
     async def handle(self, fetched: Fetched) -> Handled:

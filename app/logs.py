@@ -42,7 +42,7 @@ STEPS = re.compile(
 SERVICE = re.compile(r"^\[\^-*[^]]*\]: ")
 """The mark that Faust's services put before their lines, as in `[^--OnRamp]: `."""
 
-ROUTINE = re.compile(r"because it is rebalancing|^Timer .* is overlapping|: No event received for ")
+ROUTINE = re.compile(r"because it is rebalancing|^Timer .* is overlapping|^No event received for ")
 """Warnings of libraries about what is no fault: each rebalance, a busy event loop, changelogs without new entries."""
 
 QUANTITY = re.compile(r"(?<!\bversion )(?<!\d)\d+")
@@ -93,15 +93,13 @@ class NewsFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a line is logged; note in its message how many were left out before it."""
         library, _, _ = record.name.partition(".")
-        message = record.getMessage()
+        marked = record.getMessage()
+        message = SERVICE.sub("", marked)
         record.msg, record.args = message, ()  # Faust's formatter would draw a table of an argument with partitions
-        if record.levelno <= logging.INFO and (library in LIBRARIES or STEPS.match(message)):
+        if record.levelno <= logging.INFO and (library in LIBRARIES or STEPS.match(marked)):
             return False
         if library in LIBRARIES and ROUTINE.search(message):
             return False
-        if SERVICE.match(message):
-            message = SERVICE.sub("", message)
-            record.msg, record.args = message, ()
         if record.levelno >= logging.CRITICAL or hasattr(record, "offset"):
             return True  # what is said of an offset is said once
         is_mended = library in LIBRARIES and MENDED.search(message) is not None

@@ -58,6 +58,22 @@ async def goes_by(depot: Depot, crew: Crew) -> bool:
     return {worker.version for worker in await depot.alive()} == {crew.version}
 
 
+async def settle(depot: Depot, pusher: Pusher, pushing: asyncio.Task[int]) -> int:
+    """Send no more, and wait until all that was sent has an outcome; return the number of unconfirmed messages."""
+    pusher.stop()
+    unconfirmed = await pushing
+    await depot.settled(await count_source(depot.cluster, depot.topics), SETTLE_SECONDS)
+    return unconfirmed
+
+
+async def check_sums(depot: Depot, title: str, unconfirmed: int) -> None:
+    """Print the result of a run whose workers have ended, and assert that nothing was lost or counts twice."""
+    found = await reckon(depot.cluster, depot.topics)
+    print(f"{title}: {found}; {unconfirmed} messages of the pusher were not confirmed", flush=True)
+    assert not found.wrong()
+    await depot.delete_topics()
+
+
 async def run(
     depot: Depot,
     kafka: KafkaNode | None,

@@ -16,8 +16,7 @@ from metroline.app.local.worker_process import WorkerProcess
 from metroline.routing.strategies import STRATEGIES
 from tests.chaos.plan import CREWS
 from tests.chaos.pushing import Pusher
-from tests.chaos.reckoning import count_source, reckon
-from tests.chaos.run import RATE, SETTLE_SECONDS, VARIABLES
+from tests.chaos.run import RATE, VARIABLES, check_sums, settle
 from tests.support.brokers import Broker
 from tests.support.depot import Depot
 from tests.support.project import ROOT
@@ -69,14 +68,9 @@ async def test_workers_are_upgraded_one_by_one_while_records_flow(
             await depot.ready(depot.start(strategy, role))
             assert await depot.stop(worker) == 0, worker.child.last_words()
         await asyncio.sleep(REST_SECONDS)
-        pusher.stop()
-        unconfirmed = await pushing
-        await depot.settled(await count_source(depot.cluster, depot.topics), SETTLE_SECONDS)
+        unconfirmed = await settle(depot, pusher, pushing)
         for worker in list(depot.workers):
             assert await depot.stop(worker) == 0, worker.child.last_words()
     finally:
         depot.end()
-    found = await reckon(depot.cluster, depot.topics)
-    print(f"{crew}, {strategy}: {found}; {unconfirmed} messages of the pusher were not confirmed", flush=True)
-    assert not found.wrong()
-    await depot.delete_topics()
+    await check_sums(depot, f"{crew}, {strategy}", unconfirmed)

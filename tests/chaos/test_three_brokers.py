@@ -13,8 +13,7 @@ from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.routing.strategies import STRATEGIES
 from tests.chaos.plan import CREWS
 from tests.chaos.pushing import Pusher
-from tests.chaos.reckoning import count_source, reckon
-from tests.chaos.run import SETTLE_SECONDS, VARIABLES
+from tests.chaos.run import VARIABLES, check_sums, settle
 from tests.support.depot import Depot
 from tests.support.kafka_cluster import COPIES, KafkaCluster, running_cluster
 from tests.support.kafka_node import KafkaNode
@@ -76,19 +75,14 @@ async def endure(
         for fault in faults:
             await asyncio.sleep(REST_SECONDS)
             await take_away(cluster, depot, group, fault)
-        pusher.stop()
-        unconfirmed = await pushing
-        await depot.settled(await count_source(depot.cluster, depot.topics), SETTLE_SECONDS)
+        unconfirmed = await settle(depot, pusher, pushing)
         topics = await TopicAdmin(depot.cluster).topics_below(prefix)
         assert {copies for topic in topics for copies in cluster.copies(topic)} == {COPIES}
         for worker in list(depot.workers):
             assert await depot.stop(worker) == 0, worker.child.last_words()
     finally:
         depot.end()
-    found = await reckon(depot.cluster, depot.topics)
-    print(f"{strategy}: {found}; {unconfirmed} messages of the pusher were not confirmed", flush=True)
-    assert not found.wrong()
-    await depot.delete_topics()
+    await check_sums(depot, strategy, unconfirmed)
 
 
 async def take_away(cluster: KafkaCluster, depot: Depot, group: str, fault: Callable[[KafkaNode], None]) -> None:

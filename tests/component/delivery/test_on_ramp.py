@@ -173,6 +173,7 @@ async def test_messages_that_wait_since_the_line_is_behind_are_as_old_as_they_ar
     ramp, behind = on_ramp(bench), [1.0]
     ramp.admission = Admission(bench.agent_loop.work, lambda: behind[0])
     consumer = cast(FakeConsumer, ramp.consumer)
+    await ramp.prepare()
 
     held = asyncio.create_task(ramp.may_take())
     while not consumer.wanted:  # so that it is known whether anything waits
@@ -205,6 +206,7 @@ async def test_messages_in_another_format_are_read_and_those_that_cannot_be_are_
 async def test_a_partition_waits_for_a_schema_in_order_and_the_others_do_not(bench: Bench) -> None:
     decoder = Numbers()
     ramp = on_ramp(bench, decoder)
+    await ramp.prepare()
     consumer = cast(FakeConsumer, ramp.consumer)
     first = {at(0): messages(bench, 0, 5, b"1", b"?2"), at(1): messages(bench, 1, 9, b"3")}
 
