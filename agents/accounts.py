@@ -12,6 +12,7 @@ from mode import Service
 
 from metroline.agents.delivery.entry_counts import EntryCount
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.tansu import is_embedded
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import ROUTERS, Topics
@@ -69,8 +70,7 @@ class Accounts(Service):
 
     @Service.task
     async def _compare_regularly(self) -> None:
-        while not self.should_stop:
-            await self.sleep(COMPARE_SECONDS)
+        async for _ in regularly(self, COMPARE_SECONDS):
             try:
                 if await is_embedded(self._cluster):
                     return  # it keeps no notes beside committed offsets

@@ -8,6 +8,7 @@ from typing import Any
 from mode import Service
 
 from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.kafka.regularly import regularly
 from metroline.agents.on_ramp import SourceRenewed
 
 LOOK_SECONDS = 10.0
@@ -36,8 +37,7 @@ class SourceWatch(Service):
 
     @Service.task
     async def _look_regularly(self) -> None:
-        while not self.should_stop:
-            await self.sleep(LOOK_SECONDS)
+        async for _ in regularly(self, LOOK_SECONDS):
             try:
                 await self.look()
             except ClusterError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import faust
 
 from metroline.app.logs import LogFormat, dress
+from metroline.app.unfinished import unfinished
 from metroline.routing.errors import MetrolineError
 
 CRASHED = "We experienced a crash!"
@@ -22,6 +24,9 @@ UNCLOSED = "Unclosed AIOKafka"
 
 STOP_SECONDS = 9.5
 """Time that a worker has to stop, in seconds. Docker kills a container after ten."""
+
+GATHER_SECONDS = 1.0
+"""Time that cancelled tasks have to end, in seconds."""
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +60,22 @@ class FaustWorker(faust.Worker):
         timer.start()
         return timer
 
+    def _gather_all(self) -> None:
+        """Cancel the tasks that are left once all services have stopped. mode waits for a second, for nobody."""
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self.loop.run_until_complete(asyncio.wait(left, timeout=GATHER_SECONDS))
+
+    async def _sentinel_task(self) -> None:
+        """Let the event loop turn once more before it is closed, not for a second as in mode."""
+        await asyncio.sleep(0)
+
     def _give_up(self) -> None:
         """End this process at once. Nothing is lost, since messages that are not acknowledged are delivered again."""
-        log.warning("not stopped within %g s: ends here, and what is at hand comes again", STOP_SECONDS)
+        stuck = unfinished(self.loop)
+        log.warning("not stopped within %g s: ends here, and what is at hand comes again; at %s", STOP_SECONDS, stuck)
         logging.shutdown()
         if self.refusal is not None:
             print(f"error: {self.refusal}", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from metroline.agents.kafka.group_thread import FINISH_SECONDS
 from metroline.agents.kafka.positions import names_of
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.progress import Progress
+from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.stopped_partitions import StoppedPartitions
 from metroline.agents.kafka.tansu import may_leave
 from metroline.routing.errors import MetrolineError
@@ -168,8 +169,7 @@ class BatchConsumer(Service):
 
     @Service.task
     async def _commit_regularly(self) -> None:
-        while not self.should_stop:
-            await self.sleep(COMMIT_SECONDS)
+        async for _ in regularly(self, COMMIT_SECONDS):
             self.commit_confirmed()
 
     async def _pass_on(self, fetched: Fetched) -> None:

@@ -18,6 +18,7 @@ from mode.utils.futures import maybe_set_exception
 
 from metroline.agents.kafka.answering_thread import AnsweringThread, ThreadEnded
 from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.tansu import leave_only_stable_groups
 from metroline.agents.kafka.topic_admin import TopicAdmin
 
@@ -60,9 +61,8 @@ class MembershipThread(AnsweringThread, driver.AIOKafkaConsumerThread):
 
         aiokafka keeps such an error for the next fetch, and stands still until then; this consumer never fetches.
         """
-        while not self.should_stop:
-            await self.sleep(WATCH_SECONDS)
-            if self._consumer is None or self._consumer._coordinator is None or self.should_stop:
+        async for _ in regularly(self, WATCH_SECONDS):
+            if self._consumer is None or self._consumer._coordinator is None:
                 continue
             try:
                 self._consumer._coordinator.check_errors()

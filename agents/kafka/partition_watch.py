@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.routing.errors import MetrolineError
 
@@ -55,8 +56,7 @@ class PartitionWatch(Service):
 
     @Service.task
     async def _watch(self) -> None:
-        while not self.should_stop:
-            await self.sleep(WATCH_SECONDS)
+        async for _ in regularly(self, WATCH_SECONDS):
             try:
                 await self.look()
             except (MetrolineError, KafkaError, OSError) as error:

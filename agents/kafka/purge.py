@@ -13,6 +13,7 @@ from confluent_kafka import TopicPartition as Position
 from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.tansu import is_embedded
 from metroline.agents.kafka.topic_survey import ANSWER_SECONDS, admin_client
 from metroline.routing.errors import MetrolineError
@@ -48,8 +49,7 @@ class Purge(Service):
 
     @Service.task
     async def _purge_regularly(self) -> None:
-        while not self.should_stop:
-            await self.sleep(PURGE_SECONDS)
+        async for _ in regularly(self, PURGE_SECONDS):
             try:
                 if await is_embedded(self._cluster):
                     return  # it closes the connection on such a request

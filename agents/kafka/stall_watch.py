@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.positions import names_of
+from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.topic_admin import TopicAdmin
 
 STALL_SECONDS = 60.0
@@ -81,8 +82,7 @@ class StallWatch(Service):
 
     @Service.task
     async def _check_regularly(self) -> None:
-        while not self.should_stop:
-            await self.sleep(CHECK_SECONDS)
+        async for _ in regularly(self, CHECK_SECONDS):
             await self.check()
 
     async def check(self) -> None:

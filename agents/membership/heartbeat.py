@@ -14,6 +14,7 @@ from mode import Service
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import KafkaConsumer
 from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
 from metroline.routing.errors import MetrolineError
@@ -97,11 +98,10 @@ class Heartbeat(Service):
         """Announce this worker from time to time, and more often while messages wait for it."""
         announced_at = self._clock()
         was_behind = False
-        while not self.should_stop:
-            await self.sleep(BEHIND_HEARTBEAT_SECONDS)
+        async for _ in regularly(self, BEHIND_HEARTBEAT_SECONDS):
             is_behind = self._describe(self._clock(), False).behind >= BEHIND_SECONDS
             is_due = self._clock() - announced_at >= HEARTBEAT_SECONDS
-            if (is_behind or was_behind or is_due) and not self.should_stop:
+            if is_behind or was_behind or is_due:
                 announced_at, was_behind = self._clock(), is_behind
                 await self._beat(gone=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,8 @@ def test_a_refusal_is_the_last_line_even_if_the_shutdown_hangs(tmp_path: Path) -
     assert ended.returncode == 1
     *_, limit, last = ended.stderr.splitlines()
     assert "not stopped within 1 s" in limit
+    assert re.search(r"Event\.wait \(locks\.py:\d+\) in Refused\.on_stop \(<string>:\d+\) in Service\.stop", limit)
+    assert "thread MainThread: " in limit
     assert last == "error: two role assignments"
 
 
