@@ -48,10 +48,12 @@ class ConditionError(MetrolineError):
 
 
 class ConditionSyntaxError(ConditionError):
-    """Raised when a condition is not valid CEL; `line` and `column` of its text, from 1 on, are where it is wrong."""
+    """Raised when a condition is not valid CEL, or can never work; `line` and `column`, from 1 on, are the place."""
 
-    def __init__(self, reason: str, condition: str, line: int, column: int) -> None:
-        super().__init__(f"the condition does not compile: line {line}, column {column}: {reason}")
+    def __init__(
+        self, reason: str, condition: str, line: int, column: int, problem: str = "the condition does not compile:"
+    ) -> None:
+        super().__init__(f"{problem} line {line}, column {column}: {reason}")
         self.condition = condition
         self.line = line
         self.column = column

@@ -16,6 +16,9 @@ from metroline.routing.strategies import RuleTables, Strategy
 POLL_SECONDS = 0.05
 """Time between two checks for the first version."""
 
+LARGE_CHARACTERS = 16_384
+"""Length of a table that is read in a thread, since messages would wait: 100,000 characters take half a second."""
+
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +44,8 @@ class LiveRules:
         self._served_then: set[str] = set()
         self._current: RuleTables | None = None
         self._refused: dict[int, str] = {}
+        self._reading: dict[int, asyncio.Future[RulesTable]] = {}
+        """The large versions that are being read, or have been."""
 
     async def ready(self) -> None:
         """Wait until the table is recovered and has a valid version: a worker routes nothing before."""
@@ -100,7 +105,9 @@ class LiveRules:
             if version in self._refused:
                 continue
             try:
-                table = RulesTable.parse(publication.text, version, f"rules {version}", ends=self.from_file.ends)
+                table = self._parsed(version, publication.text)
+                if table is None:
+                    return
                 Network.of(table).validate(served, f"rules {version}")
             except InvalidRules as error:
                 self._refused[version] = str(error)
@@ -109,6 +116,23 @@ class LiveRules:
                 continue
             self._use(table, publication)
             return
+
+    def _parsed(self, version: int, text: str) -> RulesTable | None:
+        """Return a version, or None while it is being read; raise `InvalidRules`."""
+        if len(text) < LARGE_CHARACTERS:
+            return self._parse(version, text)
+        reading = self._reading.get(version)
+        if reading is None:
+            reading = asyncio.get_running_loop().run_in_executor(None, self._parse, version, text)
+            reading.add_done_callback(self._look_again)
+            self._reading = {version: reading}
+        return reading.result() if reading.done() else None
+
+    def _look_again(self, _: object) -> None:
+        self._seen = -1
+
+    def _parse(self, version: int, text: str) -> RulesTable:
+        return RulesTable.parse(text, version, f"rules {version}", ends=self.from_file.ends)
 
     def _use(self, table: RulesTable, publication: Publication) -> None:
         self._current = RuleTables(self.from_file, table)

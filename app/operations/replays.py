@@ -132,7 +132,7 @@ def forecast(table: RulesTable, letter: Letter, line: bytes, stop: str | None) -
     `line` is the record as it is replayed.
     """
     first = [f"{stop} (as asked)"] if stop else []
-    metas = rule_metas(letter.envelope.segments[0].metadata, 1, table.reader.meta)
+    metas = rule_metas(letter.envelope.segments[0].metadata, time.time(), 1, table.reader.meta)
     [plan] = table.plans(stop or SOURCE, [orjson.loads(line)], metas)
     legs = [plan] if isinstance(plan, Decision) else plan.legs
     return " -> ".join([*first, *map(_described, legs)])

@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-import cel
 import orjson
+from cel_expr_python import cel
 
 from benchmarks.micro.ratio import Job, Run, in_parts
 from metroline.agents.lines import metrobus
@@ -21,6 +21,7 @@ from metroline.routing.messages.itinerary import Hop, NextStep, Provenance
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.records.service_view import ServiceView
+from metroline.routing.rules.condition import Condition
 from metroline.routing.rules.stop_rules import StopRules
 from metroline.routing.rules.table import RulesTable
 
@@ -79,15 +80,16 @@ def serve(size: int, view: ServiceView) -> Job:
 
 
 def evaluate(size: int, conditions: Sequence[str]) -> Job:
-    """Return a job that evaluates each condition on each record with CEL alone, given only the fields it reads."""
-    programs = [cel.compile(condition) for condition in conditions]
-    names = programs[0].variables()
+    """Return a job that evaluates each condition on each record with CEL's runtime, given only the fields it reads."""
+    environment = cel.NewEnv()
+    programs = [environment.compile(condition, disable_check=True) for condition in conditions]
+    names = Condition.compile(conditions[0]).reads or ()
     fields = [{name: record[name] for name in names} for record in map(orjson.loads, LINES)]
 
     def run(found: list[Record]) -> None:
         for variables in found:
             for program in programs:
-                program.execute(variables)
+                program.eval(data=variables)
 
     small = min(size, RECORDS_PER_PART)
     return on_packs(small, run, lambda: in_packs(fields, small))

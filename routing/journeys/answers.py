@@ -76,7 +76,7 @@ class Answers:
         self.plan_fields = strategy.plan_fields(segment.itinerary)
         """The fields on which the rest of the itinerary depends."""
         reader = strategy.reader(rule_tables, stop)
-        self.metas = rule_metas(segment.metadata, len(segment.ids), reader.meta)
+        self.metas = rule_metas(segment.metadata, segment.entered, len(segment.ids), reader.meta)
         """The metadata of each record, if the next step depends on it."""
         self.needed_fields = union([self.plan_fields, reader.reads])
         """The fields on which the next step depends, `plan_fields` included."""

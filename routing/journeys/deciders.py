@@ -102,7 +102,8 @@ def route(departures: Departures, router: Router, envelope: Envelope, rules: Rul
 
 
 def _next_steps(router: Router, rules: RulesTable, segment: Segment, reader: FieldReader) -> Sequence[NextStep]:
-    after, metas = segment.last_stop, rule_metas(segment.metadata, len(segment.ids), reader.meta)
+    after = segment.last_stop
+    metas = rule_metas(segment.metadata, segment.entered, len(segment.ids), reader.meta)
     try:
         return router.next_steps(rules, after, reader.read_all(segment.lines), metas)
     except MalformedRecord:

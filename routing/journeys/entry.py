@@ -47,7 +47,7 @@ def enter(
     A message without a value ends as `tombstones` says. `problems` is given for messages that were not JSON: each value
     is then one record, or bytes that could not be read, with the problem by its index.
     """
-    batch = _Batch(strategy, rule_tables, tombstones, metadata, problems)
+    batch = _Batch(strategy, rule_tables, now, tombstones, metadata, problems)
     each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
     for first in range(0, len(values), each):
         batch.add(offsets[first : first + each], values[first : first + each])
@@ -67,16 +67,18 @@ class _Batch:
         self,
         strategy: Strategy,
         rule_tables: RuleTables,
+        now: float,
         tombstones: Tombstones,
         of_messages: Metadata | None,
         problems: Mapping[int, str] | None,
     ) -> None:
-        """`of_messages` is the metadata of all messages; `problems` are those that `enter` takes."""
+        """`of_messages` is the metadata of all messages; `now` and `problems` are those that `enter` takes."""
         self.strategy = strategy
         self.reader = strategy.reader(rule_tables, SOURCE)
         self.of_messages = of_messages
         self.problems = problems
         self.rule_tables = rule_tables
+        self.now = now
         self.tombstone = ended(tombstones)
         self.ids: list[RecordId] = []
         self.lines: list[bytes] = []
@@ -126,7 +128,7 @@ class _Batch:
         first, own = len(self.counts), self.of_messages
         if own is not None:
             own = own.part(range(first, first + len(counts))).repeated(counts)
-        return rule_metas(own, records, self.reader.meta)
+        return rule_metas(own, self.now, records, self.reader.meta)
 
     def _add_lines(self, offset: int, value: bytes | None) -> None:
         """Add a source message line by line; each line that is not a record becomes a dead letter."""
@@ -135,7 +137,7 @@ class _Batch:
         else:
             lines = self._lines(value)
         own = self._metadata_in(len(self.counts), len(lines)) if self.reader.meta else None
-        metas = rule_metas(own, len(lines), self.reader.meta)
+        metas = rule_metas(own, self.now, len(lines), self.reader.meta)
         self.counts.append(len(lines))
         for index, line in enumerate(lines):
             self.ids.append(offset if len(lines) == 1 else (offset, index, len(lines)))

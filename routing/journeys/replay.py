@@ -74,6 +74,6 @@ def restart(departures: Departures, rule_tables: RuleTables, segment: Segment, n
     else:
         strategy = strategy_named(departures.strategy)
         reader = strategy.reader(rule_tables, SOURCE)
-        metas = rule_metas(restarted.metadata, len(restarted.ids), reader.meta)
+        metas = rule_metas(restarted.metadata, restarted.entered, len(restarted.ids), reader.meta)
         next_steps = strategy.begin(rule_tables, reader.read_all(restarted.lines), metas)
         departures.add_each(restarted, next_steps, BY)

@@ -21,6 +21,7 @@ MIN_INTEGER = -(2**63)
 
 SELF_MARKED = frozenset({str, NoneType})
 SCALARS = frozenset({str, NoneType, int, bool})
+NUMBERS = frozenset({int, float})
 
 
 def fingerprint(value: Any) -> Any:
@@ -107,14 +108,16 @@ def _match_key_as_sent(value: Any) -> Any:
 
 
 def differs_beyond_floats(wanted: Any, found: Any) -> bool:
-    """Return whether two values with the same `match_key` differ in CEL, which compares two integers exactly."""
-    if type(wanted) is not int or -EXACT < wanted < EXACT:
+    """Return whether two values with the same `match_key` differ, as numbers that floats do not tell apart may."""
+    if type(wanted) not in NUMBERS or -EXACT < wanted < EXACT:
         return False
-    return wanted != found if type(found) is int else type(found) is not float
+    return type(found) not in NUMBERS or wanted != found
 
 
 def matches(wanted: Any, found: Any) -> bool:
-    """Return whether the value of a `match` equals that of a record in CEL, as the index decides it."""
+    """Return whether the value of a `match`, or one of several, equals that of a record, as the index decides it."""
+    if type(wanted) is tuple:
+        return any(matches(one, found) for one in wanted)
     return bool(match_key(wanted) == match_key(found)) and not differs_beyond_floats(wanted, found)
 
 

@@ -134,7 +134,7 @@ def _trials(stop_rules: StopRules, record: dict[str, Any]) -> Iterator[Trial]:
             continue
         if condition is not None:
             read |= {name: _shown(record.get(name)) for name in sorted(condition.reads or ())}
-            if condition.whole:
+            if condition.reads is None:
                 read["record"] = "the whole record"
             try:
                 holds = condition.holds(record)

@@ -11,6 +11,9 @@ Text = Annotated[str, Field(strict=True, min_length=1)]
 
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
+Wanted = Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]
+"""The value, or one of several, that a field must equal for a `match`."""
+
 
 class Rule(BaseModel):
     """An immutable rule: after which stop and for which records it holds, and where it sends or why it drops them."""
@@ -19,7 +22,7 @@ class Rule(BaseModel):
 
     name: Text = ""
     after: Text
-    match: dict[str, Scalar] = Field(default_factory=dict)
+    match: dict[str, Wanted] = Field(default_factory=dict)
     when: Text | None = None
     to: Text | None = None
     drop: Text | None = None
@@ -28,6 +31,11 @@ class Rule(BaseModel):
     def is_unconditional(self) -> bool:
         """True if the rule holds for every record."""
         return not self.match and self.when is None
+
+
+def alternatives(wanted: Wanted) -> tuple[Scalar, ...]:
+    """Return the values of which a field must equal one."""
+    return wanted if isinstance(wanted, tuple) else (wanted,)
 
 
 def label_of(index: int, rule: Rule) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import product, repeat
 from typing import Any, TypeVar, cast
 
 from metroline.routing.addresses import ONLY_END
@@ -13,9 +13,16 @@ from metroline.routing.messages.itinerary import Decision
 from metroline.routing.outcome import DELIVERED, Cause, Outcome
 from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
 from metroline.routing.records.field_sets import FieldSet, union
-from metroline.routing.records.fingerprints import as_sent, differs_beyond_floats, fingerprints, match_key, match_keys
+from metroline.routing.records.fingerprints import (
+    as_sent,
+    differs_beyond_floats,
+    fingerprints,
+    match_key,
+    match_keys,
+    matches,
+)
 from metroline.routing.rules.condition import Condition
-from metroline.routing.rules.rule import Rule
+from metroline.routing.rules.rule import Rule, alternatives
 from metroline.routing.rules.rule_meta import NO_META, RuleMeta, RuleMetas
 
 MAX_CACHED = 8_192
@@ -41,7 +48,7 @@ class _Compiled:
 
     def matches(self, record: dict[str, Any]) -> bool:
         """Return whether the record, which was found in the index, has exactly the integers in `exact`."""
-        return not any(differs_beyond_floats(value, record.get(name)) for name, value in self.exact)
+        return all(matches(wanted, record.get(name)) for name, wanted in self.exact)
 
 
 @dataclass(slots=True)
@@ -80,15 +87,22 @@ class StopRules:
 
     def add(self, rule: Rule, condition: Condition | None) -> None:
         """Add the next rule in the order of the table."""
-        exact = tuple((name, value) for name, value in rule.match.items() if differs_beyond_floats(value, None))
+        exact = tuple(
+            (name, wanted)
+            for name, wanted in rule.match.items()
+            if any(differs_beyond_floats(value, None) for value in alternatives(wanted))
+        )
         compiled = _Compiled(len(self.rules), rule, condition, exact)
         self.rules.append(compiled)
         before = self._match_fields[-1] if self._match_fields else frozenset()
         self._match_fields.append(before if rule.match.keys() <= before else before.union(rule.match))
         if rule.match:
             names = tuple(sorted(rule.match))
-            key = tuple(match_key(rule.match[name]) for name in names)
-            self._indexes.setdefault(names, {}).setdefault(key, []).append(compiled)
+            index = self._indexes.setdefault(names, {})
+            for values in product(*(alternatives(rule.match[name]) for name in names)):
+                fitting = index.setdefault(tuple(map(match_key, values)), [])
+                if compiled not in fitting[-1:]:
+                    fitting.append(compiled)
         else:
             self._unmatched.append(compiled)
 

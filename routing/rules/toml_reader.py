@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,11 +13,17 @@ from metroline.routing.errors import ConditionError, ConditionSyntaxError, Inval
 from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER
 from metroline.routing.rules.condition import Condition
 from metroline.routing.rules.excerpt import below
-from metroline.routing.rules.rule import Rule, label_of, label_of_data
+from metroline.routing.rules.rule import Rule, alternatives, label_of, label_of_data
 from metroline.routing.rules.served_stops import unserved, way_of_data
 from metroline.routing.rules.toml_lines import TomlLines, lines_of, place_in_value
 from metroline.routing.rules.toml_text import InvalidToml, decode_toml
 from metroline.routing.spelling import suggestion, unknown_key
+
+MAX_RULES = 20_000
+"""Maximum number of rules in a table."""
+
+MAX_COMBINATIONS = 10_000
+"""Maximum number of values that the lists in a `match` allow together. The index has an entry for each."""
 
 EXPLAINED = {
     "missing": "is missing",
@@ -75,6 +81,9 @@ class _TomlReader:
         if not isinstance(tables, list):
             self.problem(self.lines.of_key("rules"), "start each rule with [[rules]], in double brackets")
             return []
+        if len(tables) > MAX_RULES:
+            self.problem(1, f"there are {len(tables)} rules; at most {MAX_RULES} are allowed")
+            return []
         return tables
 
     def _rule(self, index: int, table: Any) -> Rule | None:
@@ -103,7 +112,7 @@ class _TomlReader:
             if detail["type"] == "extra_forbidden" and key:
                 what = unknown_key(key, Rule.model_fields)
             elif key == "match" and where != key:
-                what = "must be a string, a number, true or false"
+                what = _advice_on_match(str(detail["loc"][1]), detail["input"])
             self.problem(self.lines.of(index, key), f"{label}: {where}: {what}" if where else f"{label} {what}")
 
     def _condition(self, index: int, rule: Rule) -> Condition | None:
@@ -113,12 +122,8 @@ class _TomlReader:
         if rule.after in self.ends:
             what = f"{label}: no rule may come after the end {rule.after!r}, where journeys are over"
             self.problem(self.lines.of(index, "after"), what)
-        for name, value in rule.match.items():
-            found = f"{label}: match.{name}"
-            if isinstance(value, float) and not math.isfinite(value):
-                self.problem(self.lines.of(index, "match"), f"{found}: no field can equal {value}")
-            elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
-                self.problem(self.lines.of(index, "match"), f"{found}: the integer does not fit into 64 bits")
+        for problem in _problems_of_match(rule):
+            self.problem(self.lines.of(index, "match"), f"{label}: {problem}")
         return None if rule.when is None else self._compile(index, label, rule.when)
 
     def _compile(self, index: int, name: str, when: str) -> Condition | None:
@@ -169,6 +174,27 @@ class _TomlReader:
                 self.problem(self.lines.of(index), f"{label} can never be reached: {why}")
             elif rule.is_unconditional:
                 closed[rule.after] = label
+
+
+def _advice_on_match(name: str, value: Any) -> str:
+    if isinstance(value, dict) and value:
+        return f"for a field inside another one write when = '{name}.{next(iter(value))} == …'"
+    return "must be text, a number, true or false, or a list of them"
+
+
+def _problems_of_match(rule: Rule) -> Iterator[str]:
+    for name, wanted in rule.match.items():
+        if "." in name:
+            nested, flat = f"when = '{name} == …'", f"when = 'record[\"{name}\"] == …'"
+            yield f"match.{name}: a field with a dot is {flat}; for a field inside another one write {nested}"
+        for value in alternatives(wanted):
+            if isinstance(value, float) and not math.isfinite(value):
+                yield f"match.{name}: no field can equal {value}"
+            elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+                yield f"match.{name}: the integer does not fit into 64 bits"
+    combinations = math.prod(len(alternatives(wanted)) for wanted in rule.match.values())
+    if combinations > MAX_COMBINATIONS:
+        yield f"match: its lists have {combinations} combinations; at most {MAX_COMBINATIONS} are allowed"
 
 
 def read_rules(

@@ -9,6 +9,16 @@ from typing import Any
 from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.excerpt import below
 
+MAX_CHARACTERS = 1_000_000
+"""Maximum length of a text, about that of a message on Kafka."""
+
+MAX_KEY_PARTS = 32
+
+LONG_KEY = re.compile(
+    r"""(?<![\w.-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){%d}""" % MAX_KEY_PARTS  # noqa: UP031 - braces
+)
+"""Names with more than 31 dots between them. `tomllib` needs time that grows with the square of their number."""
+
 AT_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 ADVICE = {
@@ -32,6 +42,11 @@ class InvalidToml(MetrolineError):
 
 def decode_toml(text: str) -> dict[str, Any]:
     """Return the data in a TOML text; raise `InvalidToml`."""
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidToml(1, f"it has {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
+    if found := LONG_KEY.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise InvalidToml(line, f"there are more than {MAX_KEY_PARTS - 1} dots between names")
     try:
         text.encode()
         return tomllib.loads(text)

@@ -17,7 +17,7 @@ from metroline.app.markup.times import iso
 from metroline.app.views.tables.catalog import RULES
 from metroline.app.views.tables.table_list import TableView, blueprint
 from metroline.app.views.view import LineView
-from metroline.routing.rules.rule import Rule
+from metroline.routing.rules.rule import Rule, Wanted
 from metroline.routing.strategies import Strategy
 
 LISTED = 100
@@ -48,7 +48,7 @@ class RuleRow(Struct, frozen=True):
 
     name: str
     after: str
-    match: dict[str, bool | int | float | str]
+    match: dict[str, Wanted]
     when: str | None
     to: str | None
     drop: str | None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from typing import Any
 
 import orjson
 import pytest
 
 from metroline.agents.rules_agent import RulesAgent, publish_first
-from metroline.agents.tables.live_rules import LiveRules
+from metroline.agents.tables.live_rules import LARGE_CHARACTERS, LiveRules
 from metroline.agents.tables.publication import Publication
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import strategy_named
@@ -50,6 +52,30 @@ async def test_the_newest_version_decides_and_the_file_stays_beside_it(bench: Be
     assert bench.rule_tables.rule_tables.live.text == TO_B
     assert bench.rule_tables.rule_tables.from_file.text == RULES
     assert bench.rule_tables.version == 2
+
+
+async def test_a_large_table_is_read_in_a_thread_and_the_old_one_decides_until_then(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    parse = RulesTable.parse
+
+    def parsed(text: str, version: int, file: str, **kwargs: Any) -> RulesTable:
+        threads.append(threading.current_thread().name)
+        return parse(text, version, file, **kwargs)
+
+    assert bench.rule_tables.version == 1
+    monkeypatch.setattr(RulesTable, "parse", parsed)
+    large = TO_B + "#" * LARGE_CHARACTERS
+    bench.publish(large, replaces=1)
+    bench.publish(INVALID + "#" * LARGE_CHARACTERS, replaces=2)
+
+    assert bench.rule_tables.version == 1
+    await until(lambda: bench.rule_tables.version == 2)
+    assert bench.rule_tables.rule_tables.live.text == large
+    assert list(bench.rule_tables.refused()) == [3]
+    assert threads
+    assert threading.current_thread().name not in threads
 
 
 async def test_a_worker_that_is_idle_tells_the_version_that_it_would_go_by(bench: Bench) -> None:

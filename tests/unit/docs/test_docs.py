@@ -15,8 +15,13 @@ import pytest
 from metroline import service
 from metroline.app.cli import cli
 from metroline.routing.errors import ConditionError
-from metroline.routing.rules.condition import Condition
-from metroline.routing.rules.toml_reader import read_rules
+from metroline.routing.rules.cel.evaluation import Program
+from metroline.routing.rules.cel.functions import FUNCTIONS
+from metroline.routing.rules.cel.syntax_tree import parse
+from metroline.routing.rules.cel.values import Budget
+from metroline.routing.rules.condition import MAX_CONDITION_CHARACTERS, MAX_OPERATIONS, Condition
+from metroline.routing.rules.toml_reader import MAX_RULES, read_rules
+from metroline.routing.rules.toml_text import MAX_CHARACTERS
 from metroline.routing.strategies import STRATEGIES
 from tests.support.pages import PAGES, README, Page, page
 
@@ -97,6 +102,25 @@ def answer_of(text: str, record: str) -> str:
         return "holds" if condition.holds(json.loads(record)) else "does not hold"
     except ConditionError:
         return "rule_error"
+
+
+FUNCTION_ROW = re.compile(r"^\| `(?P<name>\w+)` \| [^|]+ \| [^|]+ \| `(?P<example>[^`]+)` \|$", re.M)
+
+
+def test_the_table_of_functions_has_each_of_them_with_an_example_that_holds() -> None:
+    table = page("rules.md").text.partition("### Functions")[2].partition("\n### ")[0]
+    examples = {found["name"]: found["example"] for found in FUNCTION_ROW.finditer(table)}
+    assert examples.keys() == FUNCTIONS.keys()
+    for name, example in examples.items():
+        assert f"{name}(" in example
+        assert Program.of(parse(example)).evaluate({}, {}, Budget(10_000)) is True, example
+
+
+def test_the_bounds_of_a_table_are_those_of_the_program() -> None:
+    bounds = " ".join(page("rules.md").text.partition("### A budget")[2].partition("\n### ")[0].split())
+    assert f"at most {MAX_OPERATIONS:,} operations" in bounds
+    assert f"at most {MAX_CHARACTERS:,} characters and {MAX_RULES:,} rules" in bounds
+    assert f"a condition at most {MAX_CONDITION_CHARACTERS:,} characters" in bounds
 
 
 def test_no_row_of_the_surprises_is_left_out() -> None:

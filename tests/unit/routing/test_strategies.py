@@ -95,8 +95,8 @@ ALLOWED = {
         "inspect",
     ),
     *("itertools", "json", "math", "operator", "re", "reprlib", "textwrap", "tomllib", "traceback", "types", "typing"),
-    "sys",  # cel_engine keeps the command line of the CEL package from being imported
-    *("cel", "msgspec", "orjson", "pydantic", "pyroaring"),
+    "struct",
+    *("cel_expr_python", "msgspec", "orjson", "pydantic", "pyroaring"),
 }
 """Modules that the core may import: none does I/O, reads the environment or a clock, or draws random numbers."""
 

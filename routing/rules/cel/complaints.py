@@ -9,10 +9,23 @@ import re
 from collections.abc import Sequence
 
 from metroline.routing.errors import ConditionError, ConditionSyntaxError
-from metroline.routing.rules.condition_fields import TOKEN
+from metroline.routing.rules.cel.checks import Impossible
+
+TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*)
+      |(?P<string>[bB]?[rR](?:\"\"\".*?\"\"\"|'''.*?'''|"[^"]*"|'[^']*')
+                 |[bB]?(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))
+      |(?P<number>0[xX][0-9a-fA-F]+u?|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?u?)
+      |(?P<name>[A-Za-z_]\w*)
+      |(?P<sign>.)""",
+    re.VERBOSE | re.DOTALL,
+)
 
 PLACE = re.compile(r"<input>:(\d+):(\d+): (.*)")
 """A place in a complaint of the parser: line and column from 1 on, and the parser's words."""
+
+TOO_DEEP = re.compile(r"recursion (limit|depth)")
+"""In a complaint of the parser: parts within parts, of which it follows 32."""
 
 GRAMMAR = "Syntax error"
 """The beginning of the words for a place where the grammar ends. Other complaints may only follow from it."""
@@ -32,7 +45,13 @@ INSTEAD = {
 
 OWN_WORDS = [
     (re.compile(r"reserved identifier: (\w+)"), r"\1 is a reserved word: a field of that name is record[" r'"\1"]'),
-    (re.compile(r"invalid argument to has\(\).*"), "has needs a dot: write has(record.NAME)"),
+    (re.compile(r"has\(\) argument must be.*"), "has needs a dot: write has(record.NAME)"),
+    (re.compile(r"(\w+)\(\) variable name must be.*"), r"\1() needs a plain name for the elements"),
+    (re.compile(r"unsupported syntax '(.*)'"), r"\1 is not supported"),
+    (
+        re.compile(r"Invalid (?:string|bytes) literal.*", re.DOTALL),
+        "the text has an escape of no character",
+    ),
     (re.compile(r"invalid u?int literal.*"), "the integer does not fit into 64 bits"),
 ]
 """Complaints that are not about the grammar."""
@@ -44,6 +63,8 @@ BAD_ESCAPE = re.compile(r"""\\(?![abfnrtv\\?"'`xXuU0-3]).?""", re.DOTALL)
 
 def syntax_error(text: str, complaint: str) -> ConditionError:
     """Return the error for a condition that the parser refuses with this complaint."""
+    if TOO_DEEP.search(complaint.replace(text, "", 1)):
+        return ConditionError("the condition is nested too deeply: at most 32 levels are allowed")
     places = [(int(line), int(column), words) for line, column, words in PLACE.findall(complaint.replace(text, "", 1))]
     if not places:
         return ConditionError(f"the condition does not compile: {complaint.partition('. ')[0][:300]}")
@@ -56,6 +77,12 @@ def syntax_error(text: str, complaint: str) -> ConditionError:
     offset = sum(len(one) + 1 for one in lines[: line - 1]) + column - 1
     reason = _reason(text, offset) if words.startswith(GRAMMAR) else words
     return ConditionSyntaxError(reason, text, line, column)
+
+
+def impossible(text: str, problem: Impossible) -> ConditionSyntaxError:
+    """Return the error for a condition that is valid CEL and can never work."""
+    before = text[: problem.offset].split("\n")
+    return ConditionSyntaxError(problem.reason, text, len(before), len(before[-1]) + 1, "the condition can never work:")
 
 
 def _reason(text: str, offset: int) -> str:
