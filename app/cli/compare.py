@@ -22,6 +22,7 @@ from metroline.app.cli.options import (
     broker_option,
     json_option,
     line_option,
+    reading_options,
     records_option,
     seed_option,
     write_json,
@@ -33,8 +34,10 @@ from metroline.app.compare.comparison import Comparison
 from metroline.app.compare.plan import RATE_SECONDS, Plan
 from metroline.app.compare.report import render
 from metroline.app.compare.runner import ComparisonRun
-from metroline.app.inputs.source_records import check_records
+from metroline.app.inputs.row_files import STANDARD_INPUT, Format
+from metroline.app.inputs.source_records import Reading, check_records
 from metroline.app.settings import Settings
+from metroline.routing.errors import UsageError
 from metroline.routing.rules.network import Network
 from metroline.routing.strategies import STRATEGIES, strategy_named
 
@@ -87,6 +90,7 @@ WIDTH = 140
     help="Records in one source message, one per line.",
 )
 @seed_option
+@reading_options
 @json_option("the figures")
 @click.option("--html", "html_file", type=NEW_FILE, help="Write a report to this file. It needs no other file.")
 @click.option(
@@ -104,6 +108,8 @@ def compare(
     partitions: int,
     pack: int,
     seed: int,
+    format: Format | None,
+    text: bool,
     json_file: Path | None,
     html_file: Path | None,
     results: Path | None,
@@ -120,7 +126,7 @@ def compare(
     """
     names = tuple(strategy_named(name.strip()).name for name in strategies.split(",") if name.strip())
     where = Settings.read(line=line).line
-    check_records(records)
+    _check_records(records)
     if results is not None:
         results.mkdir(parents=True, exist_ok=True)
     console = _console(to_stderr=str(json_file) == "-")
@@ -141,6 +147,7 @@ def compare(
             workers=workers,
             seed=seed,
             pack=pack,
+            reading=Reading(format, text),
         )
         comparison = _run(plan, target, Path(folder), console)
     if json_file is not None:
@@ -185,7 +192,16 @@ def demo(context: click.Context, records: str, html_file: Path) -> None:
         pack=1,
         seed=1,
         seconds=RATE_SECONDS,
+        format=None,
+        text=False,
     )
+
+
+def _check_records(what: str) -> None:
+    """Raise `UsageError` unless `--records` names a number or a file."""
+    check_records(what)
+    if Path(what) == STANDARD_INPUT:
+        raise UsageError("--records -: a comparison reads the records several times: write them to a file")
 
 
 def _console(*, to_stderr: bool) -> Console:

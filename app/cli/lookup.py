@@ -18,9 +18,10 @@ from metroline.agents.lookups.errors import LookupDamaged
 from metroline.agents.lookups.footer import Footer
 from metroline.agents.lookups.paths import file_of, folder, names_in
 from metroline.agents.services.line import Line
-from metroline.app.cli.options import FILE, json_option, write_json
+from metroline.app.cli.options import FILE, json_option, reading_options, write_json
 from metroline.app.cli.progress import progress_bars
 from metroline.app.inputs.lookup_builds import build_from_file, build_of_line
+from metroline.app.inputs.row_files import Format
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 
@@ -49,7 +50,7 @@ def lookup() -> None:
 @click.argument("file", required=False, type=FILE)
 @click.option("--key", metavar="COLUMN", help="Column to look up by. Its values must be unique.")
 @click.option("--value", metavar="COLUMN", help="Column that a lookup returns. Default: all other columns, as a dict.")
-@click.option("--text", is_flag=True, help="Keep the fields of a CSV as text. Default: numbers are read as numbers.")
+@reading_options
 @click.option(
     "--allow-empty", is_flag=True, help="Accept a FILE without rows. Default: refuse it and keep the current version."
 )
@@ -61,28 +62,31 @@ def build(
     file: Path | None,
     key: str | None,
     value: str | None,
+    format: Format | None,
     text: bool,
     allow_empty: bool,
     line: str | None,
 ) -> None:
     """Build the lookup NAME from the rows of FILE.
 
-    FILE holds JSON lines, or CSV with commas and a header; either can be gzipped (.gz). The new version replaces the
-    current one in one step when it is complete, and workers read it about a second later. If a row is invalid or the
-    disk is full, the current version stays.
+    FILE holds JSON (lines, an array, or objects over several lines), or CSV or TSV with a header; it can be gzipped
+    (.gz). The new version replaces the current one in one step when it is complete, and workers read it about a second
+    later. If a row is invalid or the disk is full, the current version stays.
 
     \b
     Example: metroline lookup build accounts accounts.csv.gz --key account_number --value email
     """
     with progress_bars(Console(stderr=True), TaskProgressColumn()) as report:
         if line is not None:
-            if name or file or key or value or text or allow_empty:
+            if name or file or key or value or format or text or allow_empty:
                 raise click.UsageError("--line builds the line's own lookups: it takes no NAME, FILE or other option")
             built = list(build_of_line(Line.load(line), report))
         elif name is None or file is None or key is None:
             raise click.UsageError("NAME, FILE and --key are needed, or --line")
         else:
-            label = build_from_file(name, file, key, value, as_text=text, allow_empty=allow_empty, report=report)
+            label = build_from_file(
+                name, file, key, value, as_text=text, allow_empty=allow_empty, report=report, format=format
+            )
             built = [(name, label)]
     for made, label in built:
         click.echo(f"{made}: {label.entries} entries, {label.size} bytes: {file_of(made, folder())}")

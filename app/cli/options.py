@@ -52,9 +52,25 @@ def records_option(default: str) -> Callable[[Any], Any]:
         metavar="N|FILE",
         default=default,
         show_default=True,
-        help="Number of the line's own records, or a file: JSON lines, or CSV with commas and a header. Either can be "
-        "gzipped (.gz).",
+        help="Number of the line's own records, or a file: JSON (lines, an array, or objects over several lines), "
+        "CSV or TSV with a header. It can be gzipped (.gz).",
     )
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a file is read; the command takes them as `format` and `text`."""
+    return format_option(text_option(command))
+
+
+format_option = click.option(
+    "--format",
+    "format",
+    type=click.Choice(["json", "csv", "tsv"]),
+    help="Format of the file. Default: by the ending of its name, .csv, .tsv, or JSON for all others.",
+)
+text_option = click.option(
+    "--text", is_flag=True, help="Keep the fields of a CSV or TSV as text. Default: numbers are read as numbers."
+)
 
 
 def json_option(what: str) -> Callable[[Any], Any]:

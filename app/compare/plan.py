@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from metroline.app.inputs.source_records import DEFAULT_READING, Reading
 from metroline.routing.errors import MetrolineError
 
 Progress = Callable[[str, int, int], None]
@@ -47,3 +48,5 @@ class Plan:
     seed: int = 1
     pack: int = 1
     """Records in a source message."""
+    reading: Reading = DEFAULT_READING
+    """The way in which a file of records is read."""

@@ -107,4 +107,4 @@ class ComparisonRun:
         return found
 
     def _records(self) -> Iterator[bytes]:
-        return records_of(self.plan.records, self.line, self.plan.seed)
+        return records_of(self.plan.records, self.line, self.plan.seed, reading=self.plan.reading)

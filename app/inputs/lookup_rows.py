@@ -13,7 +13,8 @@ from metroline.agents.lookups.errors import InvalidLookup, LookupNotBuilt
 from metroline.agents.lookups.external_sort import Entry
 from metroline.agents.lookups.keys import require_key
 from metroline.agents.services.lookup_table import LookupTable
-from metroline.app.inputs.row_files import RowFile, UnreadableRecords, csv_rows, json_lines, opened, value_of
+from metroline.app.inputs.json_values import json_values
+from metroline.app.inputs.row_files import Format, RowFile, UnreadableRecords, csv_rows, opened, value_of
 from metroline.routing.errors import MetrolineError
 from metroline.routing.records.source_messages import read_message
 
@@ -25,15 +26,22 @@ Row = tuple[int, dict[str, Any]]
 
 
 def of_file(
-    file: Path, key: str, value: str | None, report: Progress, *, as_text: bool = False, allow_empty: bool = False
+    file: Path,
+    key: str,
+    value: str | None,
+    report: Progress,
+    *,
+    as_text: bool = False,
+    allow_empty: bool = False,
+    format: Format | None = None,
 ) -> Iterator[Entry]:
     """Yield the rows of a file by their column `key`.
 
     Raise `UnreadableRecords` with the file and line of a row that cannot be an entry.
     """
-    with opened(file) as source:
+    with opened(file, format) as source:
         total = file.stat().st_size
-        rows = _of_csv(source, key, value, str if as_text else value_of) if source.is_csv else _of_json(source)
+        rows = _of_csv(source, key, value, str if as_text else value_of) if source.separator else _of_json(source)
         number = 0
         for number, (line, row) in enumerate(rows, start=1):
             try:
@@ -68,10 +76,10 @@ def _of_csv(source: RowFile, key: str, value: str | None, convert: Callable[[str
     rows = csv_rows(source)
     line, names = next(rows)
     if not names:
-        raise UnreadableRecords(f"{source.file}: the file is empty")
+        raise UnreadableRecords(f"{source.name}: the file is empty")
     for name in (key, key if value is None else value):
         if name not in names:
-            raise UnreadableRecords(f"{source.file}:{line}: {_no_column(name, names)}")
+            raise UnreadableRecords(f"{source.name}:{line}: {_no_column(name, names)}")
     place = names.index(key)
     wanted = [(name, at) for at, name in enumerate(names) if at != place and value in (None, name)]
     for line, cells in rows:
@@ -81,11 +89,11 @@ def _of_csv(source: RowFile, key: str, value: str | None, convert: Callable[[str
 
 
 def _of_json(source: RowFile) -> Iterator[Row]:
-    """Yield the rows of JSON lines. Values keep their types; a line that could not be a record is not a row."""
-    for line, text in json_lines(source):
+    """Yield the rows of a JSON file. Values keep their types; a line that could not be a record is not a row."""
+    for line, text in json_values(source):
         [read] = read_message(text)
         if read.record is None:
-            raise UnreadableRecords(f"{source.file}:{line}: {read.problem}")
+            raise UnreadableRecords(f"{source.name}:{line}: {read.problem}")
         yield line, read.record
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import orjson
 
 from metroline.agents.services.line import Line
-from metroline.app.inputs.row_files import UnreadableRecords, csv_rows, json_lines, opened, value_of
+from metroline.app.inputs.json_values import json_values
+from metroline.app.inputs.row_files import STANDARD_INPUT, Format, UnreadableRecords, csv_rows, opened, value_of
 from metroline.routing.errors import UsageError
 from metroline.routing.records.source_messages import read_message
 
@@ -20,6 +21,19 @@ SHOWN_CHARACTERS = 60
 
 class NoRecords(UsageError):
     """Raised when `--records` names neither a number nor a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The way in which a file of records is read."""
+
+    format: Format | None = None
+    """The format of the file; None if its name says it."""
+    as_text: bool = False
+    """True if the fields of a CSV or TSV stay text, numbers included."""
+
+
+DEFAULT_READING = Reading()
 
 
 @dataclass(slots=True)
@@ -52,18 +66,47 @@ def _shown(line: bytes) -> str:
 
 
 def check_records(what: str) -> None:
-    """Raise `NoRecords` unless `--records` names a number or a file."""
-    if not _is_number(what) and not Path(what).is_file():
+    """Raise `NoRecords` unless `--records` names a number, a file, or the standard input."""
+    if not _is_number(what) and Path(what) != STANDARD_INPUT and not Path(what).is_file():
         raise NoRecords(f"--records {what}: neither a number nor a file")
 
 
-def records_of(what: str, line: Line, seed: int = 1, looked: UnfitLines | None = None) -> Iterator[bytes]:
+def records_of(
+    what: str,
+    line: Line,
+    seed: int = 1,
+    looked: UnfitLines | None = None,
+    reading: Reading = DEFAULT_READING,
+) -> Iterator[bytes]:
     """Return the records that `--records` names: a number of the line's own, or those in a file, one per message.
 
-    Each line of a file of JSON lines is shown to `looked` before it is returned.
+    Each value of a JSON file is shown to `looked` before it is returned.
     """
     check_records(what)
-    return _made(line, int(what), seed) if _is_number(what) else _records_in(Path(what), looked)
+    return _made(line, int(what), seed) if _is_number(what) else _looked_at(records_in(Path(what), reading), looked)
+
+
+def records_in(file: Path, reading: Reading = DEFAULT_READING) -> Iterator[tuple[int, bytes]]:
+    """Yield the records in a file, each in one line of JSON and with the number of the line where it begins.
+
+    Values of a JSON file are yielded also if they are no records. Raise `UnreadableRecords` if the file cannot be read.
+    """
+    with opened(file, reading.format) as source:
+        if source.separator is None:
+            yield from json_values(source)
+            return
+        rows = csv_rows(source)
+        _, names = next(rows)
+        value = str if reading.as_text else value_of
+        for number, row in rows:
+            yield number, orjson.dumps(dict(zip(names, map(value, row), strict=True)))
+
+
+def _looked_at(records: Iterator[tuple[int, bytes]], looked: UnfitLines | None) -> Iterator[bytes]:
+    for number, record in records:
+        if looked is not None:
+            looked.look_at(number, record)
+        yield record
 
 
 def _is_number(what: str) -> bool:
@@ -73,19 +116,6 @@ def _is_number(what: str) -> bool:
 def _made(line: Line, count: int, seed: int) -> Iterator[bytes]:
     for record in line.records(count, seed):
         yield record if isinstance(record, bytes) else orjson.dumps(record)
-
-
-def _records_in(file: Path, looked: UnfitLines | None) -> Iterator[bytes]:
-    with opened(file) as source:
-        if source.is_csv:
-            _, names = next(rows := csv_rows(source))
-            for _, row in rows:
-                yield orjson.dumps(dict(zip(names, map(value_of, row), strict=True)))
-        else:
-            for number, message in json_lines(source):
-                if looked is not None:
-                    looked.look_at(number, message)
-                yield message
 
 
 def batched(records: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

@@ -11,7 +11,7 @@ import pytest
 
 from metroline.agents.services.line import Line
 from metroline.app.inputs.row_files import UnreadableRecords
-from metroline.app.inputs.source_records import records_of
+from metroline.app.inputs.source_records import Reading, records_in, records_of
 
 LINE = Line.load("metroline.agents.lines.metrobus")
 
@@ -45,11 +45,38 @@ def test_a_field_may_hold_commas_lines_and_semicolons(tmp_path: Path) -> None:
     assert read(written(tmp_path, "note\na;b\n")) == [{"note": "a;b"}]
 
 
-@pytest.mark.parametrize(("separator", "shown"), [(";", "';'"), ("\t", r"'\t'"), ("|", "'|'")])
+@pytest.mark.parametrize(("separator", "shown"), [(";", "';'"), ("|", "'|'")])
 def test_columns_that_no_comma_separates_are_refused(tmp_path: Path, separator: str, shown: str) -> None:
     told = refused(written(tmp_path, f"n{separator}note\n1{separator}a\n"))
     assert told.startswith(":1: the header ")
     assert told.endswith(f" is one column: separate columns with commas, not with {shown}")
+
+
+def test_a_header_with_the_separator_of_another_format_says_how_to_name_that(tmp_path: Path) -> None:
+    assert refused(written(tmp_path, "n\tnote\n1\ta\n")) == (
+        r":1: the header 'n\tnote' is one column: is it TSV? Then use --format tsv"
+    )
+    assert refused(written(tmp_path, "n,note\n1,a\n", "orders.tsv")).endswith(
+        "is one column: is it CSV? Then use --format csv"
+    )
+
+
+def test_tsv_is_read_as_csv_is(tmp_path: Path) -> None:
+    rows = [{"order": 1, "sku": "a,b"}, {"order": 2, "sku": None}]
+    assert read(written(tmp_path, "order\tsku\n1\ta,b\n2\t\n", "orders.tsv")) == rows
+    assert read(written(tmp_path, "order\tsku\n1\ta,b\n2\t\n", "orders.tsv.gz")) == rows
+    assert [orjson.loads(record) for _, record in records_in(written(tmp_path, "n\n1\n", "a.txt"), Reading("csv"))] == [
+        {"n": 1}
+    ]
+
+
+def test_fields_stay_text_if_asked(tmp_path: Path) -> None:
+    file = written(tmp_path, "version,flag,note\n1.10,true,\n")
+    assert read(file) == [{"version": 1.1, "flag": "true", "note": None}]
+    as_text = Reading(as_text=True)
+    assert [orjson.loads(record) for _, record in records_in(file, as_text)] == [
+        {"version": "1.10", "flag": "true", "note": ""}
+    ]
 
 
 @pytest.mark.parametrize("name", ["orders.csv", "orders.csv.gz"])
