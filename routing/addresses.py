@@ -40,6 +40,11 @@ def service_address(stop: str) -> str:
     return f"{SERVICE}{stop}"
 
 
+def stop_of(address: str) -> str:
+    """Return the stop whose service has this address."""
+    return address.removeprefix(SERVICE)
+
+
 def is_service(address: str) -> bool:
     """Return whether an address belongs to the service of a stop."""
     return address.startswith(SERVICE)

@@ -73,29 +73,6 @@ class Service:
             told["meta"] = meta
         return partial(self.handler, **told) if told else self.handler
 
-    def handler_of_whole(self, id: str, meta: Meta) -> Callable[[Record], Any]:
-        """Return a function that takes the whole record with this id and returns the whole record.
-
-        It passes only the fields `reads` to the service and merges the result into the record. For an async service, it
-        is a coroutine function.
-        """
-        if self.reads is None:
-            return self.handler_of(id, meta)
-        from metroline.routing.records.service_view import SelectedFields  # loads msgspec, which takes long
-
-        part, handler = SelectedFields(self.reads), self.handler_of(id, meta)
-
-        def whole(record: Record, result: Any) -> Any:
-            return part.left(record, result) if isinstance(result, dict) else result
-
-        async def await_whole(record: Record) -> Any:
-            return whole(record, await handler(part.handed(record)))
-
-        def handle_whole(record: Record) -> Any:
-            return whole(record, handler(part.handed(record)))
-
-        return await_whole if self.is_async else handle_whole
-
     def retry_policy_over(self, default: RetryPolicy) -> RetryPolicy:
         """Return the retry policy of the service: the default with the fields that the service overrides."""
         return replace(default, **self.retries)

@@ -34,7 +34,7 @@ COMMANDS = {
     "broker": Entry("broker", "Run the embedded broker alone until Ctrl-C."),
     "push": Entry("push", "Write records to the source topic of a line."),
     "check": Entry("check", "Validate the rules table in FILE and draw its network."),
-    "explain": Entry("explain", "Explain the way of one record, rule by rule."),
+    "explain": Entry("explain", "Explain the way of each record, rule by rule."),
     "rules": Entry("rules", "Show, compare and publish the live rules table."),
     "dead-letters": Entry("dead_letters", "List, show, replay and discard dead letters."),
     "lookup": Entry("lookup", "Build and read the tables that services look things up in."),

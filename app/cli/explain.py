@@ -1,38 +1,38 @@
-"""`metroline explain`: the way of one record through a rules table and the services of its line."""
+"""`metroline explain`: the way of records through a rules table and the services of its line."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
-from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
+from metroline.agents.formats.names import JSON, PACKED
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
-from metroline.agents.services.service import Service
-from metroline.app.cli.options import FILE, RULES_FILE, UnreadableFile, json_option, read_text, write_json
+from metroline.app.cli.options import RULES_FILE, json_option, read_text, reading_options, write_json
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
+from metroline.app.inputs.row_files import Format, UnreadableRecords
+from metroline.app.inputs.source_records import Reading, records_in
+from metroline.app.operations.rehearsal import Rehearsal
+from metroline.app.settings import Settings
+from metroline.routing.errors import UsageError
 from metroline.routing.journeys.departures import Limits
-from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.meta import Meta
-from metroline.routing.rules.explain import Explained, NoAnswer, NotCalled
-from metroline.routing.rules.explain import explain as explain_way
+from metroline.routing.journeys.ends import End
+from metroline.routing.messages.metadata import Metadata
+from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.table import RulesTable
 
-Handler = Callable[[dict[str, Any]], Any]
-
-EXPLAINED_META = Meta(None, {}, None, "explained", 0, 0)
-"""The metadata of an explained record, which comes from a file."""
+RECORDS = click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True)
 
 
 @click.command()
 @click.argument("file", type=RULES_FILE)
-@click.argument("record", type=FILE)
+@click.argument("records", type=RECORDS)
 @click.option(
     "--line",
     "line",
@@ -40,77 +40,106 @@ EXPLAINED_META = Meta(None, {}, None, "explained", 0, 0)
     help="Run the services of this line, a package or a folder, at the stops. Default: no service runs, and the record "
     "stays as it is.",
 )
-@json_option("the way")
-def explain(file: Path, record: Path, line: str | None, json_file: Path | None) -> None:
-    """Explain the way of one record, rule by rule.
+@click.option("--key", help="Key of the source message. Default: none.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Header of the source message.")
+@reading_options
+@json_option("the ways")
+def explain(
+    file: Path,
+    records: Path,
+    line: str | None,
+    key: str | None,
+    headers: Sequence[str],
+    format: Format | None,
+    text: bool,
+    json_file: Path | None,
+) -> None:
+    """Explain the way of each record, rule by rule.
 
-    FILE is a rules table or the folder of its line, RECORD a file with one JSON object. For each stop, the output has
-    the fields that the service set, the rules that were tried with the fields that they read, and the rule that held.
-    Each service is called once, and is not tried again. Where a service cannot be called, since a lookup is missing,
-    the output says so and ends. No broker is needed. The exit code is 0 however the way of the record ends.
+    FILE is a rules table or the folder of its line. RECORDS is a file of JSON (one object, lines, or an array), CSV or
+    TSV, or - for the standard input. For each stop, the output has the failed attempts of the service, the fields that
+    it set, the rules that were tried with the values that they read, and the rule that held.
+
+    It is the code of a worker that runs, with its settings: MAX_HOPS, MAX_AGE, SERVICE_ATTEMPTS, SERVICE_TIMEOUT. There
+    are no waits between attempts. Where the way cannot be known, the output says so and ends. No broker is needed. The
+    exit code is 0 however the way of a record ends.
 
     \b
-    Example: metroline explain orders/routes.toml orders/one.json --line orders
+    Example: metroline explain orders/routes.toml one.json --line orders
     """
+    settings = Settings.read(line=line)
     loaded = None if line is None else Line.load(line)
-    ends = LineOptions.read(file.resolve().parent, frozenset()).end_names if loaded is None else loaded.ends
-    table = RulesTable.parse(read_text(file), file=str(file), ends=ends)
-    read = _read_record(record)
+    metadata = _metadata(key, headers)
+    rehearsal = _rehearsal(settings, loaded, file)
     if loaded is not None:
         for problem in prepare_possible_lookups(loaded):
             click.echo(f"warning: {problem}", err=True)
-    with _handlers({} if loaded is None else loaded.services) as handlers:
-        steps = explain_way(table, read, handlers, Limits().max_hops)
-        if json_file is not None:
-            write_json([step.as_json() for step in steps], json_file)
-            return
-        for step in steps:
-            _print(step)
+    asyncio.run(_explain(rehearsal, records_in(records, Reading(format, text)), metadata, json_file))
     if loaded is None:
         click.echo("no service was called: name the line with --line to call its services", err=True)
+    elif (source := settings.format_of_source(loaded)[0]) != JSON:
+        click.echo(f"the format of the source, {source}, was not used: the records were given as JSON", err=True)
 
 
-def _read_record(file: Path) -> dict[str, Any]:
-    try:
-        record = orjson.loads(file.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise UnreadableFile(f"{file} does not hold one JSON object: {error}") from error
-    if not isinstance(record, dict):
-        raise UnreadableFile(f"{file} does not hold a JSON object, as a record must be")
-    return record
+def _rehearsal(settings: Settings, line: Line | None, file: Path) -> Rehearsal:
+    limits, retries = Limits(max_hops=settings.max_hops), settings.retry_policy
+    if line is None:
+        ends = LineOptions.read(file.resolve().parent, frozenset()).end_names
+        table = RulesTable.parse(read_text(file), file=str(file), ends=ends)
+        return Rehearsal(table, None, limits, retries, settings.max_age, {end: End() for end in ends})
+    table = RulesTable.parse(read_text(file), file=str(file), ends=line.ends)
+    formats = {end: chosen.name for end, chosen in settings.end_formats(line).items()}
+    return Rehearsal(
+        table,
+        line.services,
+        limits,
+        retries,
+        settings.max_age,
+        settings.ends(line),
+        {end: name for end, name in formats.items() if name not in (JSON, PACKED)},
+        settings.topics(line).source,
+    )
 
 
-@contextmanager
-def _handlers(services: Mapping[str, Service]) -> Iterator[dict[str, Handler]]:
-    """Return the functions that call services once, async ones in one event loop, which is closed after the block."""
-    with asyncio.Runner() as runner:
-        yield {name: _handler(service, runner) for name, service in services.items()}
+def _metadata(key: str | None, headers: Sequence[str]) -> Metadata:
+    """Return the metadata of a source message that comes in now."""
+    named = [header.partition("=") for header in headers]
+    for header, (name, equals, _) in zip(headers, named, strict=True):
+        if not name or not equals:
+            raise UsageError(f"--header {header}: write NAME=VALUE")
+    own = [(name, value.encode()) for name, _, value in named]
+    return Metadata.of([None if key is None else key.encode()], [own], [int(time.time() * 1_000)])
 
 
-def _handler(service: Service, runner: asyncio.Runner) -> Handler:
-    called = service.handler_of_whole("explained", EXPLAINED_META)
-    seconds = service.retry_policy_over(RetryPolicy()).timeout
+async def _explain(
+    rehearsal: Rehearsal, records: Iterator[tuple[int, bytes]], metadata: Metadata, json_file: Path | None
+) -> None:
+    """Print the way of each record, or write all of them to a file."""
+    written: list[dict[str, Any]] = []
+    first = list(islice(records, 2))
+    for count, (number, record) in enumerate(chain(first, records)):
+        steps = rehearsal.explain(record, count, metadata)
+        if json_file is not None:
+            written.append({"line": number, "steps": [step.as_json() async for step in steps]})
+        else:
+            await _print_way(steps, f"record {count + 1}, line {number}" if len(first) > 1 else None)
+    if not first:
+        raise UnreadableRecords("there are no records to explain: the file is empty")
+    if json_file is not None:
+        write_json(written, json_file)
 
-    async def answer(record: dict[str, Any]) -> Any:
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await called(record)
-        except TimeoutError:
-            if limit.expired():
-                raise NoAnswer(seconds) from None
-            raise
 
-    def handle(record: dict[str, Any]) -> Any:
-        try:
-            return runner.run(answer(record)) if service.is_async else called(record)
-        except (LookupMissing, LookupDamaged) as error:
-            raise NotCalled(str(error)) from error
-
-    return handle
+async def _print_way(steps: AsyncIterator[Explained], title: str | None) -> None:
+    if title is not None:
+        click.echo(title)
+    async for step in steps:
+        _print(step)
 
 
 def _print(step: Explained) -> None:
     click.echo(f"after {step.after}")
+    for attempt in step.attempts:
+        click.echo(f"  {attempt}")
     if step.sets:
         click.echo(f"  sets {', '.join(f'{name}={value}' for name, value in step.sets.items())}")
     if step.removes:

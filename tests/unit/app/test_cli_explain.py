@@ -122,7 +122,8 @@ def test_explain_says_that_an_async_service_did_not_answer_or_raised(folder: Pat
     (folder / "routes.toml").write_text(LONGER)
 
     slow = explained(folder, '{"amount": 5, "seconds": 60}')
-    assert slow.stdout.rstrip().endswith("after ship\n  → dead: timeout: no answer within 0.01 s")
+    attempts = "".join(f"  attempt {number} of 5: timeout: no answer within 0.01 s\n" for number in range(1, 6))
+    assert slow.stdout.endswith(f"after ship\n{attempts}  → dead: timeout: no answer within 0.01 s\n")
     raised = explained(folder, "{}")
     assert raised.stdout.rstrip().endswith("→ dead: service_error: KeyError: 'amount' (services.py:11 in price)")
 
@@ -136,8 +137,67 @@ def test_explain_goes_on_up_to_the_service_that_reads_a_missing_lookup(folder: P
     assert said.stderr.startswith(f"warning: {problem}")
     assert f"  → ship\nafter ship\n  → unknown: the service could not be called: {problem}" in said.stdout
 
-    *_, last = json.loads(explained(folder, '{"amount": 5}', "--json", "-").stdout)
+    [way] = json.loads(explained(folder, '{"amount": 5}', "--json", "-").stdout)
+    last = way["steps"][-1]
     assert last["verdict"].startswith("unknown: the service could not be called: there is no lookup 'names'")
+
+
+ONE = "after source\n  ✔ rule 1: holds\n  → price\nafter price\n  sets total={}\n  → delivered\n"
+FIVE = ONE.format(10)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shown"),
+    [
+        ("pretty.json", '{\n  "amount": 5\n}\n', FIVE),
+        ("one.csv", "amount\n5\n", FIVE),
+        ("one.tsv", "amount\tsku\n5\ta\n", FIVE),
+        ("some.json", '[{"amount": 5},\n{"amount": 6}]', f"record 1, line 1\n{FIVE}record 2, line 2\n{ONE.format(12)}"),
+        ("some.jsonl", '{"amount": 5}\n\n{"amount": 6}', f"record 1, line 1\n{FIVE}record 2, line 3\n{ONE.format(12)}"),
+    ],
+)
+def test_explain_takes_every_file_of_records(folder: Path, name: str, text: str, shown: str) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    (folder / name).write_text(text)
+    assert metroline("explain", folder, folder / name, "--line", folder).stdout == shown
+
+
+def test_explain_reads_the_standard_input(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    arguments = ["explain", str(folder), "-", "--line", str(folder)]
+    assert CliRunner().invoke(cli, arguments, input='{"amount": 5}').stdout == FIVE
+    as_text = CliRunner().invoke(cli, [*arguments, "--format", "csv", "--text"], input="amount\n5\n")
+    assert as_text.stdout == ONE.format('"55"')
+
+
+def test_explain_goes_by_the_settings_of_the_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    monkeypatch.setenv("SERVICE_ATTEMPTS", "2")
+    assert "attempt 2 of 2: service_error: KeyError" in explained(folder, "{}").stdout
+    (folder / "routes.toml").write_text(TABLE + '[[rules]]\nafter = "price"\nto = "price"\n')
+    monkeypatch.setenv("MAX_HOPS", "70")
+    assert "dead: too_many_hops: 70 stops visited" in explained(folder, '{"amount": 5}').stdout
+
+
+def test_a_line_that_is_no_record_is_explained_as_the_dead_letter_that_it_becomes(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    assert explained(folder, "{").stdout.startswith("after source\n  → dead: malformed_record: not valid JSON")
+    (folder / "empty.json").write_text("\n")
+    assert metroline("explain", folder, folder / "empty.json").stderr == (
+        "error: there are no records to explain: the file is empty\n"
+    )
+
+
+def test_explain_takes_the_key_and_the_headers_of_the_message(folder: Path) -> None:
+    (folder / "routes.toml").write_text(
+        '[[rules]]\nafter = "source"\nwhen = "meta.key == \\"k\\" && meta.timestamp > 0"\ndrop = "known"\n'
+        '[[rules]]\nafter = "source"\nwhen = "meta.headers[\\"type\\"] == \\"order\\""\ndrop = "order"\n'
+    )
+    (folder / "one.json").write_text("{}")
+    assert metroline("explain", folder, folder / "one.json", "--key", "k").stdout.endswith("→ dropped: known\n")
+    typed = metroline("explain", folder, folder / "one.json", "--header", "type=order")
+    assert typed.stdout.endswith("→ dropped: order\n")
+    assert metroline("explain", folder, folder / "one.json", "--header", "type").exit_code == 2
 
 
 def test_explain_without_a_line_says_that_no_service_was_called(folder: Path) -> None:

@@ -13,24 +13,14 @@ import pytest
 
 from metroline.agents.lines.metrobus import services
 from metroline.agents.lookups import Lookup
-from metroline.routing.outcome import Retry
-from metroline.routing.rules.explain import explain
-from metroline.routing.rules.table import RulesTable
 from metroline.routing.service_errors import describe_error
 from tests.support.lookups import built
-
-TABLE = '[[rules]]\nafter = "source"\nto = "price"\n'
 
 
 def raised(call: Callable[[], Any]) -> str:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever it is
         call()
     return str(describe_error(caught.value))
-
-
-def end(handler: Callable[[dict[str, Any]], Any]) -> str:
-    """Return the last verdict of `explain` for a record that has this service at its only stop."""
-    return [step.verdict for step in explain(RulesTable.parse(TABLE), {"amount": "3"}, {"price": handler}, 64)][-1]
 
 
 def line_here() -> int:
@@ -73,23 +63,6 @@ def test_a_long_text_is_cut_and_keeps_the_place() -> None:
 
     assert len(raised(charge)) < 1_100
     assert raised(charge).endswith(" in charge)")
-
-
-def test_explain_says_where_a_service_raised() -> None:
-    def price(record: dict[str, Any]) -> dict[str, Any]:
-        record["total"] = record["amount"] - 1
-        return record
-
-    assert end(price) == (
-        f"dead: service_error: TypeError: unsupported operand type(s) for -: 'str' and 'int' "
-        f"(test_service_errors.py:{line_here() - 5} in price)"
-    )
-
-
-def test_explain_calls_an_answer_what_a_dead_letter_calls_it() -> None:
-    assert end(lambda record: None) == "dead: bad_return: NoneType, not a dict, Drop or Retry"
-    assert end(lambda record: record | {"at": object()}).startswith("dead: not_encodable: ")
-    assert end(lambda record: Retry("busy")) == "unknown: the service asks for another attempt: busy"
 
 
 def test_a_place_that_is_no_text_can_travel_all_the_same() -> None:
