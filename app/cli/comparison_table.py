@@ -32,8 +32,11 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(finding, style="yellow", markup=False)
     for difference in comparison.differences:
         console.print(f"different: {difference}", style="red", markup=False)
+    for service in comparison.unsteady:
+        console.print(f"not compared: {service}", style="yellow", markup=False)
     if comparison.same_outcome:
-        console.print(f"same outcome: {_agreement(comparison)}, every sum adds up")
+        apart = ", apart from what is not compared" if comparison.unsteady else ""
+        console.print(f"same outcome: {_agreement(comparison)}{apart}, every sum adds up")
     if any(run.dead for run in comparison.runs):
         console.print("dead: --results DIR writes the outcome of every record, with the reason of each dead letter")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from metroline.agents.formats.names import JSON, PACKED
+from metroline.agents.formats.names import JSON
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
 from metroline.app.cli.options import RULES_FILE, json_option, read_text, reading_options, write_json
@@ -82,23 +82,12 @@ def explain(
 
 
 def _rehearsal(settings: Settings, line: Line | None, file: Path) -> Rehearsal:
-    limits, retries = Limits(max_hops=settings.max_hops), settings.retry_policy
-    if line is None:
-        ends = LineOptions.read(file.resolve().parent, frozenset()).end_names
-        table = RulesTable.parse(read_text(file), file=str(file), ends=ends)
-        return Rehearsal(table, None, limits, retries, settings.max_age, {end: End() for end in ends})
-    table = RulesTable.parse(read_text(file), file=str(file), ends=line.ends)
-    formats = {end: chosen.name for end, chosen in settings.end_formats(line).items()}
-    return Rehearsal(
-        table,
-        line.services,
-        limits,
-        retries,
-        settings.max_age,
-        settings.ends(line),
-        {end: name for end, name in formats.items() if name not in (JSON, PACKED)},
-        settings.topics(line).source,
-    )
+    if line is not None:
+        return Rehearsal.of_line(settings, line, RulesTable.parse(read_text(file), file=str(file), ends=line.ends))
+    ends = LineOptions.read(file.resolve().parent, frozenset()).end_names
+    table = RulesTable.parse(read_text(file), file=str(file), ends=ends)
+    limits = Limits(max_hops=settings.max_hops)
+    return Rehearsal(table, None, limits, settings.retry_policy, settings.max_age, {end: End() for end in ends})
 
 
 def _metadata(key: str | None, headers: Sequence[str]) -> Metadata:

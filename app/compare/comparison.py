@@ -102,7 +102,7 @@ class Run(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """All runs. Each difference is one line: a record that fared differently, or a sum that does not add up."""
+    """All runs. Each difference is one line: records that fared differently, or a sum that does not add up."""
 
     line: str
     records: int
@@ -110,6 +110,8 @@ class Comparison(Struct, frozen=True):
     runs: list[Run]
     same_outcome: bool
     differences: list[str]
+    unsteady: list[str] = []
+    """Differences that come from services which are not deterministic, and not from the strategies, one line each."""
 
     @property
     def strategies(self) -> int:

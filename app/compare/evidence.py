@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
 import orjson
+from msgspec.structs import replace
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_reader import read_topic
@@ -16,11 +18,13 @@ from metroline.agents.kafka.topics import Topics
 from metroline.app.compare.comparison import Route
 from metroline.app.compare.results_file import ResultsFile
 from metroline.app.inputs.source_loader import Sent
+from metroline.app.operations.letter import Letter
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import RecordId, id_text
-from metroline.routing.outcome import Ending
+from metroline.routing.messages.segment import Segment
+from metroline.routing.outcome import Ending, Outcome
 from metroline.routing.records.fingerprints import canonical
 
 
@@ -30,6 +34,21 @@ class RecordOutcome(NamedTuple):
     route: Route
     ending: Ending
     reason: str | None
+    cause: tuple[str, ...] = ()
+    """The cause of a dead letter, by which dead letters are grouped."""
+
+    @classmethod
+    def of(cls, envelope: Envelope, segment: Segment, outcome: Outcome) -> RecordOutcome:
+        """Return the outcome of the records in a segment of an envelope."""
+        cause: tuple[str, ...] = ()
+        if outcome.ending is Ending.DEAD:
+            cause = Letter(replace(envelope, segments=(segment,)), 0.0).cause
+        return cls(segment.stops, outcome.ending, outcome.reason, cause)
+
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """The outcome without what differs from run to run, such as numbers of bytes in the reason of a dead letter."""
+        return (self.route, self.ending, self.cause or self.reason)
 
 
 @dataclass(slots=True)
@@ -55,6 +74,15 @@ class Evidence:
         self.contents[index] = int.from_bytes(digest, "big")
         return True
 
+    def differs(self, index: int, other: Evidence) -> bool:
+        """Return whether a record has another outcome or another final content than in another run."""
+        return self.contents[index] != other.contents[index] or not self.has_same_outcome(index, other)
+
+    def has_same_outcome(self, index: int, other: Evidence) -> bool:
+        """Return whether a record has the outcome that it has in another run, as a user means it."""
+        own, theirs = self.outcomes[index], other.outcomes[index]
+        return own == theirs or (own is not None and theirs is not None and own.meaning == theirs.meaning)
+
     def endings(self) -> Counter[Ending]:
         return Counter(outcome.ending for outcome in self.outcomes if outcome is not None)
 
@@ -72,7 +100,13 @@ class Evidence:
         return dict(Counter(one.reason for one in delivered if one.reason is not None))
 
 
-async def read_outcomes(cluster: Cluster, topics: Topics, sent: Sent, results: ResultsFile | None = None) -> Evidence:
+Take = Callable[[int, bytes, Evidence], None]
+"""Called with the index of each record and with its final content, when its outcome was added to the evidence."""
+
+
+async def read_outcomes(
+    cluster: Cluster, topics: Topics, sent: Sent, take: Take, results: ResultsFile | None = None
+) -> Evidence:
     """Read what came to the arrivals. The first outcome of a record counts, as it does there."""
     evidence = Evidence(sent.records)
     async for message in read_topic(cluster, topics.at(ARRIVALS)):
@@ -82,10 +116,13 @@ async def read_outcomes(cluster: Cluster, topics: Topics, sent: Sent, results: R
         for segment in envelope.segments:
             if segment.outcome is None:
                 raise MetrolineError("an envelope without an outcome came to the arrivals")
-            outcome = RecordOutcome(segment.stops, segment.outcome.ending, segment.outcome.reason)
+            outcome = RecordOutcome.of(envelope, segment, segment.outcome)
             for place, record in enumerate(segment.ids):
                 index = sent.index(envelope.origin.partition, record)
-                if evidence.add(index, outcome, segment.lines[place]) and results is not None:
+                if not evidence.add(index, outcome, segment.lines[place]):
+                    continue
+                take(index, segment.lines[place], evidence)
+                if results is not None:
                     results.add(index, segment, place, id_text(envelope.origin, record))
     return evidence
 

@@ -78,6 +78,7 @@ def _verdict(comparison: Comparison) -> Markup:
             "section",
             tag("h2", "The figures do not add up" if alone else "The outcome differs between strategies"),
             tag("ul", [tag("li", difference) for difference in comparison.differences]),
+            _not_compared(comparison),
             class_="verdict bad",
         )
     ways = "With chaining and without" if comparison.strategies == 1 else "Under every strategy"
@@ -92,8 +93,16 @@ def _verdict(comparison: Comparison) -> Markup:
         tag("h2", _heading(comparison)),
         tag("p", agreement, " In every run, sent = delivered + dropped + dead."),
         tag("dl", [_tile(ending, number, first.sent) for ending, number in first.outcomes.items()], class_="tiles"),
+        _not_compared(comparison),
         class_="verdict good",
     )
+
+
+def _not_compared(comparison: Comparison) -> Markup | None:
+    """Return the differences that come from services and not from the strategies; None if there are none."""
+    if not comparison.unsteady:
+        return None
+    return tag("div", tag("p", "Not compared:"), tag("ul", [tag("li", service) for service in comparison.unsteady]))
 
 
 def _heading(comparison: Comparison) -> str:

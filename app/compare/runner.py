@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
@@ -15,15 +16,21 @@ from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.app.compare.comparison import Comparison, Run
-from metroline.app.compare.differences import differing_records, wrong_sums
+from metroline.app.compare.differences import EXAMPLES, Compared, differences, listed, wrong_sums
 from metroline.app.compare.evidence import Evidence
+from metroline.app.compare.final_records import AllRecords, DifferingRecords, FinalRecords
 from metroline.app.compare.plan import Plan, Progress
 from metroline.app.compare.strategy_run import StrategyRun
+from metroline.app.compare.unsteady_services import explained_by_services
 from metroline.app.compare.variant import Variant, variants
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.inputs.row_files import UnreadableRecords
 from metroline.app.inputs.source_loader import Sent, load
 from metroline.app.inputs.source_records import packed, records_of
+from metroline.app.markup.numbers import counted
+from metroline.app.operations.rehearsal import Rehearsal
+from metroline.app.settings import Settings
+from metroline.routing.records.source_messages import read_message
 
 STREAM_RECORDS, STREAM_BYTES = 20_000, 64_000_000
 """Records that are sent at a rate, from the first on; they begin again when all were sent."""
@@ -56,20 +63,46 @@ class ComparisonRun:
         try:
             sent = await self._load(source)
             runs: list[Run] = []
-            differences: list[str] = []
-            first: tuple[str, Evidence] | None = None
-            for variant in variants(self.plan):
-                run, evidence = await self._run(variant, source, sent)
-                runs.append(run)
-                differences += wrong_sums(run, evidence)
-                if first is None:
-                    first = (variant.name, evidence)
-                else:
-                    differences += differing_records(*first, variant.name, evidence)
-            return Comparison(self.line.name, sent.records, self.plan.broker_name, runs, not differences, differences)
+            problems: list[str] = []
+            with AllRecords(self.folder / "first.jsonl", sent.records) as records:
+                compared: list[Compared] = []
+                for variant in variants(self.plan):
+                    kept = DifferingRecords(compared[0].evidence) if compared else records
+                    run, evidence = await self._run(variant, source, sent, kept)
+                    runs.append(run)
+                    problems += wrong_sums(run, evidence)
+                    compared.append(Compared(variant.name, evidence, kept))
+                different, unsteady = await self._differences(compared)
+            problems += different
+            return Comparison(
+                self.line.name, sent.records, self.plan.broker_name, runs, not problems, problems, unsteady
+            )
         finally:
             with suppress(ClusterError, KafkaError):  # a broker that is gone has taken its topics along
                 await TopicAdmin(self.cluster).delete(await TopicAdmin(self.cluster).topics_below(self.prefix))
+
+    async def _differences(self, compared: Sequence[Compared]) -> tuple[list[str], list[str]]:
+        """Return the differences between the strategies, and those that come from services, one line each."""
+        found, left_out = differences(compared)
+        if not found:
+            return [], []
+        self.progress("looking at differences", 0, 0)
+        sources = self._sources({index for difference in found for index in difference.indexes[:EXAMPLES]})
+        rehearsal = Rehearsal.of_line(Settings.read(line=self.plan.where), self.line)
+        left, unsteady = await explained_by_services(rehearsal, found, sources.get)
+        described = [one.describe() for one in unsteady]
+        more = left_out.outcomes + left_out.contents
+        if not left and (not left_out.outcomes or any(one.path is None for one in found)):
+            if more:
+                described.append(f"{counted(more, 'more record')} with differences: too many to be looked at")
+            return [], described
+        names = [one.name for one in compared]
+        return list(listed(left, names, lambda index: _record_in(sources.get(index)), more)), described
+
+    def _sources(self, indexes: set[int]) -> dict[int, bytes]:
+        """Return source messages with one record, by their indexes in the input."""
+        read = enumerate(islice(self._records(), max(indexes) + 1))
+        return {index: line for index, line in read if index in indexes and b"\n" not in line.strip()}
 
     async def _load(self, source: str) -> Sent:
         await TopicAdmin(self.cluster).create([TopicPlan(source, self.plan.partitions)])
@@ -81,11 +114,11 @@ class ComparisonRun:
         self.progress("loading the source", sent.records, sent.records)
         return sent
 
-    async def _run(self, variant: Variant, source: str, sent: Sent) -> tuple[Run, Evidence]:
+    async def _run(self, variant: Variant, source: str, sent: Sent, records: FinalRecords) -> tuple[Run, Evidence]:
         strategy_run = StrategyRun(
             variant, self.plan, self.cluster, self.prefix, self.folder, self.progress, self.check
         )
-        run, evidence = await strategy_run.run(source, sent)
+        run, evidence = await strategy_run.run(source, sent, records)
         if self.plan.finds_highest_rate:
             start = round(run.records_per_second / FIRST_SHARE)
             highest, pace, latency = await strategy_run.highest_rate(self._stream(), start)
@@ -108,3 +141,8 @@ class ComparisonRun:
 
     def _records(self) -> Iterator[bytes]:
         return records_of(self.plan.records, self.line, self.plan.seed, reading=self.plan.reading)
+
+
+def _record_in(line: bytes | None) -> Any:
+    """Return the record in a line; None if there is none."""
+    return None if line is None else read_message(line)[0].record

@@ -15,6 +15,7 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.outcomes import read_settled
 from metroline.app.compare.comparison import Latency, Pace, Run, route_name
 from metroline.app.compare.evidence import Evidence, read_outcomes
+from metroline.app.compare.final_records import FinalRecords
 from metroline.app.compare.highest_rate import HELD_P99_MS, RateSearch
 from metroline.app.compare.paced_source import PacedSource
 from metroline.app.compare.plan import Plan, Progress, RunFailed
@@ -46,14 +47,17 @@ class StrategyRun:
     check: Callable[[], None]
     """Raises if the broker is gone."""
 
-    async def run(self, source: str, sent: Sent) -> tuple[Run, Evidence]:
-        """Run everything on the topic `source`; return the figures and what became of each record."""
+    async def run(self, source: str, sent: Sent, records: FinalRecords) -> tuple[Run, Evidence]:
+        """Run everything on the topic `source`; return the figures and what became of each record.
+
+        The final content of each record is offered to `records`.
+        """
         topics = Topics(f"{self.prefix}.{self.variant.slug}", source)
         waits = {"FETCH_WAIT": AT_LOAD} if "FETCH_WAIT" in self.plan.environment else {}
         async with running_workers(self.variant, self.plan, topics, self.folder, self.check, waits) as workers:
             reports = await self._until_settled(workers, sent.records)
         with self._results(sent) as file:
-            evidence = await read_outcomes(self.cluster, topics, sent, file)
+            evidence = await read_outcomes(self.cluster, topics, sent, records.take, file)
         run = await self._figures(topics, sent, reports, evidence)
         await self._delete(topics)
         return run, evidence

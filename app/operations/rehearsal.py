@@ -10,11 +10,14 @@ from typing import Any
 import orjson
 
 from metroline.agents.delivery.journey_metrics import HandlingTime
+from metroline.agents.formats.names import JSON, PACKED
 from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
+from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.threads import ThreadRunner
 from metroline.agents.stops.views import ServiceViews
+from metroline.app.settings import Settings
 from metroline.routing.addresses import SOURCE, is_service, stop_of
 from metroline.routing.journeys.answers import Answers, StopPolicy, admit, depart
 from metroline.routing.journeys.dead_letters import too_large
@@ -71,6 +74,21 @@ class Rehearsal:
     source: str = SOURCE
     """The name of the source topic, for the metadata that services receive."""
 
+    @classmethod
+    def of_line(cls, settings: Settings, line: Line, table: RulesTable | None = None) -> Rehearsal:
+        """Return a rehearsal with the services of a line, under these settings; `table` defaults to its rules."""
+        formats = {end: chosen.name for end, chosen in settings.end_formats(line).items()}
+        return cls(
+            line.rules_table() if table is None else table,
+            line.services,
+            Limits(max_hops=settings.max_hops),
+            settings.retry_policy,
+            settings.max_age,
+            settings.ends(line),
+            {end: name for end, name in formats.items() if name not in (JSON, PACKED)},
+            settings.topics(line).source,
+        )
+
     @property
     def rule_tables(self) -> RuleTables:
         return RuleTables(self.table, self.table)
@@ -125,7 +143,7 @@ class Rehearsal:
     def _explained(self, before: Segment | None, segment: Segment, address: str, handled: _Handled) -> Explained:
         tried, changed = self._looked_at(before, segment, handled)
         verdict = stop_of(address) if segment.outcome is None else self._verdict(segment.outcome)
-        return Explained(segment.last_stop, tried, verdict, *changed, handled.attempts)
+        return Explained(segment.last_stop, tried, verdict, *changed, handled.attempts, segment.lines[0])
 
     def _looked_at(self, before: Segment | None, segment: Segment, handled: _Handled) -> tuple[Any, Changes]:
         """Return the rules that were tried and the changes of the record, if it went to the rules."""
@@ -136,7 +154,7 @@ class Rehearsal:
             return (), NO_CHANGES
         record = orjson.loads(segment.lines[0])
         stop_rules = self.table.stop_rules(segment.last_stop)
-        metas = rule_metas(segment.metadata, 1, stop_rules.meta)
+        metas = rule_metas(segment.metadata, segment.entered, 1, stop_rules.meta)
         tried = tuple(trials(stop_rules, record, NO_META if metas is None else metas[0]))
         return tried, NO_CHANGES if before is None else changes(orjson.loads(before.lines[0]), record)
 

@@ -47,6 +47,8 @@ class Explained:
     """The fields that the service removed."""
     attempts: tuple[str, ...] = ()
     """The failed attempts at the stop, each with its number and its cause."""
+    record: bytes = b""
+    """The record as it left the stop, as a line of JSON."""
 
     def as_json(self) -> dict[str, Any]:
         trials = [

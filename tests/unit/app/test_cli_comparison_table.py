@@ -32,6 +32,12 @@ def test_several_strategies_are_counted() -> None:
     assert "same outcome: every record went the same way under 4 strategies, every sum adds up" in printed(comparison())
 
 
+def test_what_services_make_different_is_named_and_changes_no_verdict() -> None:
+    text = printed(replace(comparison(), unsteady=["the service stamp is not deterministic"]))
+    assert "not compared: the service stamp is not deterministic" in text
+    assert "under 4 strategies, apart from what is not compared, every sum adds up" in text
+
+
 def test_chaining_counts_a_strategy_once() -> None:
     both = printed(comparison(run("signpost"), run("signpost", chaining=True)))
     assert "signpost, chained" in both

@@ -14,7 +14,7 @@ BEHIND = Pace(rate=3_000.0, share=0.41, behind_seconds=4.13, growing=True)
 
 def test_the_json_has_the_documented_shape() -> None:
     found = json.loads(json.dumps(comparison(run("signpost")).as_json()))
-    assert list(found) == ["line", "records", "broker", "runs", "same_outcome", "differences"]
+    assert list(found) == ["line", "records", "broker", "runs", "same_outcome", "differences", "unsteady"]
     assert list(found["runs"][0]) == [
         "strategy",
         "chaining",
