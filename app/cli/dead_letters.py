@@ -19,9 +19,13 @@ from rich.table import Table
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.services.line import Line
 from metroline.app.cli.options import FILE, json_option, line_option, write_json
+from metroline.app.cli.printed_steps import print_way
+from metroline.app.inputs.lookup_builds import prepare_possible_lookups
 from metroline.app.operations.dead_letters import DeadLetters, chosen, grouped
+from metroline.app.operations.forecast import forecast, restarted, table_for
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
-from metroline.app.operations.replays import Replays, forecast
+from metroline.app.operations.rehearsal import Rehearsal
+from metroline.app.operations.replays import Replays
 from metroline.app.operations.replays import discard as discard_request
 from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.operations.rules_topic import read_published
@@ -29,7 +33,7 @@ from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.rules.table import RulesTable
-from metroline.routing.strategies import RuleTables
+from metroline.routing.strategies import RuleTables, strategy_named
 
 MAX_SHOWN = 20
 """Dead letters that `show` prints; --json writes all of them."""
@@ -143,6 +147,11 @@ def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: P
     "--to", "stop", help="Stop at which the record starts again. Default: the source, where the rules decide."
 )
 @click.option("--dry-run", is_flag=True, help="Print where each record would go, and why; send nothing.")
+@click.option(
+    "--call-services",
+    is_flag=True,
+    help="With --dry-run: call the services of the line for real, and print each step to the end, as `explain` does.",
+)
 @rate_option
 @line_option
 def replay(
@@ -152,6 +161,7 @@ def replay(
     record: Path | None,
     stop: str | None,
     dry_run: bool,
+    call_services: bool,
     rate: float,
     line: str | None,
 ) -> None:
@@ -164,6 +174,8 @@ def replay(
     \b
     Example: metroline dead-letters replay source-0-17 --set amount=3 --dry-run
     """
+    if call_services and not dry_run:
+        raise UsageError("--call-services is for --dry-run: a replay calls the services of the workers")
     settings = Settings.read(line=line)
     dead = _dead_letters(settings)
     values = dict(map(_field, fields))
@@ -171,11 +183,15 @@ def replay(
     raw = None if record is None else record.read_bytes()
     reread = Rereading() if raw is not None else asyncio.run(read_again(settings, Line.load(settings.line), letters))
     replays = Replays.of(letters, values, raw, stop, getpass.getuser(), reread)
-    table = asyncio.run(_live_table(dead, settings, stop))
-    replays.check(RuleTables(table, table))
-    if dry_run:
+    live = asyncio.run(_live_table(dead, settings, stop))
+    needs_file = any(not strategy_named(letter.envelope.strategy).needs_live for letter, _ in replays.lines)
+    tables = RuleTables(Line.load(settings.line).rules_table() if needs_file else live, live)
+    replays.check(tables)
+    if call_services:
+        asyncio.run(_rehearse(settings, tables, replays, stop))
+    elif dry_run:
         for letter, anew in replays.lines:
-            click.echo(f"{letter.id}: {forecast(table, letter, anew, stop)}")
+            click.echo(f"{letter.id}: {forecast(tables, letter, anew, stop)}")
     else:
         _send(dead, replays.requests, rate, "replayed")
     for name, problem in replays.still_dead.items():
@@ -234,6 +250,16 @@ async def _live_table(dead: DeadLetters, settings: Settings, stop: str | None) -
     if published is None:
         return line.rules_table()
     return RulesTable.parse(published.publication.text, published.version, ends=line.ends)
+
+
+async def _rehearse(settings: Settings, tables: RuleTables, replays: Replays, stop: str | None) -> None:
+    """Print the way of each record, with the services of the line in this process."""
+    line = Line.load(settings.line)
+    for problem in prepare_possible_lookups(line):
+        click.echo(f"warning: {problem}", err=True)
+    for (letter, _), request in zip(replays.lines, replays.requests, strict=True):
+        rehearsal = Rehearsal.of_line(settings, line, table_for(tables, letter))
+        await print_way(rehearsal.follow(restarted(rehearsal, request), is_decided=stop is None), letter.id)
 
 
 def _send(dead: DeadLetters, requests: list[Envelope], rate: float, done: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from metroline.agents.formats.names import JSON
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
 from metroline.app.cli.options import RULES_FILE, json_option, read_text, reading_options, write_json
+from metroline.app.cli.printed_steps import print_way
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
 from metroline.app.inputs.row_files import Format, UnreadableRecords
 from metroline.app.inputs.source_records import Reading, records_in
@@ -24,7 +25,6 @@ from metroline.routing.errors import UsageError
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.ends import End
 from metroline.routing.messages.metadata import Metadata
-from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.table import RulesTable
 
 RECORDS = click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True)
@@ -111,29 +111,8 @@ async def _explain(
         if json_file is not None:
             written.append({"line": number, "steps": [step.as_json() async for step in steps]})
         else:
-            await _print_way(steps, f"record {count + 1}, line {number}" if len(first) > 1 else None)
+            await print_way(steps, f"record {count + 1}, line {number}" if len(first) > 1 else None)
     if not first:
         raise UnreadableRecords("there are no records to explain: the file is empty")
     if json_file is not None:
         write_json(written, json_file)
-
-
-async def _print_way(steps: AsyncIterator[Explained], title: str | None) -> None:
-    if title is not None:
-        click.echo(title)
-    async for step in steps:
-        _print(step)
-
-
-def _print(step: Explained) -> None:
-    click.echo(f"after {step.after}")
-    for attempt in step.attempts:
-        click.echo(f"  {attempt}")
-    if step.sets:
-        click.echo(f"  sets {', '.join(f'{name}={value}' for name, value in step.sets.items())}")
-    if step.removes:
-        click.echo(f"  takes out {', '.join(step.removes)}")
-    for trial in step.trials:
-        read = ", ".join(f"{name}={value}" for name, value in trial.read.items())
-        click.echo(f"  {'✔' if trial.holds else '·'} {trial.rule}: {trial.verdict}" + (f"  ({read})" if read else ""))
-    click.echo(f"  → {step.verdict}")

@@ -1,4 +1,4 @@
-"""Replays and discards of dead letters: edited records, requests to the arrivals, and a forecast of the way."""
+"""Replays and discards of dead letters: edited records, and requests to the arrivals."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ import orjson
 
 from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.rereading import Reread, Rereading
-from metroline.routing.addresses import SOURCE, SWITCH
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.replay import discard_request, replay_request, restart
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.messages.itinerary import Decider, Decision
 from metroline.routing.messages.segment import Replay
 from metroline.routing.records.source_messages import read_message
-from metroline.routing.rules.rule_meta import rule_metas
-from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import RuleTables
 
 NO_LIMIT = 1_000_000
@@ -124,23 +120,3 @@ def _replay(letter: Letter, line: bytes, stop: str | None, by: str, schema: str 
 def discard(letter: Letter, reason: str, by: str) -> Envelope:
     """Return the request to count a letter as dropped for this reason."""
     return discard_request(letter.envelope, Replay(time.time(), by, letter.reason), reason)
-
-
-def forecast(table: RulesTable, letter: Letter, line: bytes, stop: str | None) -> str:
-    """Describe the way of a letter's record by the current rules, as far as it is known before services change it.
-
-    `line` is the record as it is replayed.
-    """
-    first = [f"{stop} (as asked)"] if stop else []
-    metas = rule_metas(letter.envelope.segments[0].metadata, time.time(), 1, table.reader.meta)
-    [plan] = table.plans(stop or SOURCE, [orjson.loads(line)], metas)
-    legs = [plan] if isinstance(plan, Decision) else plan.legs
-    return " -> ".join([*first, *map(_described, legs)])
-
-
-def _described(leg: Decision | Decider) -> str:
-    if isinstance(leg, Decider):
-        return "then as its content will be" if leg.value == SWITCH else leg.value
-    if leg.outcome is None:
-        return f"{leg.stop} ({leg.rule})"
-    return f"{leg.outcome.ending}{f': {leg.outcome.reason}' if leg.outcome.reason else ''}"

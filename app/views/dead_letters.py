@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metroline.app.operations import dead_letters
 from metroline.app.operations.dead_letters import chosen, grouped
+from metroline.app.operations.forecast import forecast
 from metroline.app.operations.letter import DeadLetterError
-from metroline.app.operations.replays import Replays, discard, forecast
+from metroline.app.operations.replays import Replays, discard
 from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.views.view import LineView
 from metroline.routing.errors import MetrolineError
@@ -127,7 +128,7 @@ class Replay(DeadLettersView):
         replays.check(rule_tables)
         still_dead = {"still_dead": dict(replays.still_dead)} if replays.still_dead else {}
         if asked.dry_run:
-            ways = {letter.id: forecast(rule_tables.live, letter, line, asked.to) for letter, line in replays.lines}
+            ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
             return {"would_go": ways, **still_dead}
         return {
             "replayed": [number async for number in self.letters.send(replays.requests, asked.rate)][-1],

@@ -65,6 +65,9 @@ async def test_what_was_put_right_arrives_once_however_often_it_is_asked_for(fai
     dry = await desk(failed, "replay", "--group", raised["group"], "--set", "n=8", "--dry-run")
     assert len(dry.stdout.splitlines()) == 6
     assert "weigh (all are weighed)" in dry.stdout
+    called = await desk(failed, "replay", raised["example"], "--set", "n=8", "--dry-run", "--call-services")
+    assert "after weigh" in called.stdout
+    assert called.stdout.endswith("  → delivered\n")
     assert (await failed.counts())[Ending.DEAD] == 7, "a dry run sends nothing"
 
     again = [desk(failed, "replay", "--group", raised["group"], "--set", "n=8") for _ in range(2)]

@@ -64,3 +64,11 @@ def test_a_replay_sets_a_field_at_the_top_level() -> None:
 def test_a_replay_refuses_a_path_into_an_object(record: bytes | None) -> None:
     with pytest.raises(UsageError, match=r"the field 'a\.b' is not at the top level: set 'a' as a whole"):
         edited(letter(b'{"a":{"b":1}}'), {"a.b": 2}, record)
+
+
+def test_services_are_called_in_a_dry_run_only() -> None:
+    refused = CliRunner().invoke(cli, ["dead-letters", "replay", ID, "--call-services"])
+    assert (refused.exit_code, refused.stderr.splitlines()) == (
+        2,
+        ["error: --call-services is for --dry-run: a replay calls the services of the workers"],
+    )
