@@ -39,8 +39,10 @@ from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.on_ramp import OnRamp
 from metroline.agents.registration import Tables, register
 from metroline.agents.services.line import Line
+from metroline.agents.services.service import Service
 from metroline.agents.source_watch import SourceWatch
 from metroline.agents.stops.stop import Stop
+from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.owned_table import OwnedTable
@@ -166,13 +168,14 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         for service in app.line.services.values()
         if not service.is_plain
     }
-    stop = partial(
-        Stop,
-        agent_loop,
-        live_rules,
-        retry_policy=settings.retry_policy,
-        max_age=settings.max_age,
-    )
+    stuck_calls = StuckCalls()
+
+    def stop(service: Service) -> Stop:
+        made = Stop(agent_loop, live_rules, service, settings.retry_policy, max_age=settings.max_age)
+        if made.bounded_calls is not None:
+            stuck_calls.calls.append(made.bounded_calls)
+        return made
+
     partitions = _partitions(app)
     tables = register(
         app,
@@ -200,6 +203,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         on_ramp=_on_ramp(app, live_rules, agent_loop, partitions, reading) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
+        stuck_calls=stuck_calls,
         stopped=stopped,
         accounts=_accounts(app, tables),
         losses=losses,

@@ -36,6 +36,7 @@ from metroline.agents.registration import Tables
 from metroline.agents.rules_agent import publish_first
 from metroline.agents.services.line import Line
 from metroline.agents.source_watch import SourceWatch
+from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.local.ports import resolves
@@ -81,6 +82,7 @@ class AppParts:
     waiting_rooms: WaitingRooms | None
     """None unless the role plays the arrivals."""
     stall_watch: StallWatch
+    stuck_calls: StuckCalls
     stopped: StoppedPartitions
     accounts: Accounts | None
     """None unless the role plays the arrivals."""
@@ -124,6 +126,7 @@ class LineApp(faust.App):
         self._source_watch = parts.source_watch
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
+        self.stuck_calls = parts.stuck_calls
         self.stopped = parts.stopped
         self.accounts = parts.accounts
         self.losses = parts.losses
@@ -151,8 +154,14 @@ class LineApp(faust.App):
                 self.settings.host,
             )
         await self._worker.provisioning.run()
-        watches = (self.partitions, self._source_watch, self.stall_watch, self.loss_watch, self.accounts)
-        services = (self.heartbeat, *watches, self.purge, self.on_ramp, self.waiting_rooms)
+        watches = (
+            self.partitions,
+            self._source_watch,
+            self.stall_watch,
+            self.loss_watch,
+            self.accounts,
+        )
+        services = (self.heartbeat, *watches, self.stuck_calls, self.purge, self.on_ramp, self.waiting_rooms)
         for service in services:
             if service is not None:
                 await self.add_runtime_dependency(service)

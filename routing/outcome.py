@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from metroline.routing.addresses import END
+from metroline.routing.foreign_values import plain_text
 
 MAX_DETAIL_CHARACTERS = 2_000
 """Maximum number of characters in the detail of an outcome."""
@@ -13,7 +14,7 @@ MAX_DETAIL_CHARACTERS = 2_000
 
 def sendable(text: str) -> str:
     """Return text from a service that can be sent: at most `MAX_DETAIL_CHARACTERS` long, without lone surrogates."""
-    return text[:MAX_DETAIL_CHARACTERS].encode(errors="replace").decode()
+    return plain_text(text, MAX_DETAIL_CHARACTERS).encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 
+from metroline.routing.foreign_values import name_of_type, text_of
 from metroline.routing.outcome import ServiceError, sendable
 
 PATH_SEPARATOR = re.compile(r"[\\/]")
@@ -19,19 +20,22 @@ MAX_TEXT_CHARACTERS = 1_000
 def describe_error(error: BaseException, hint: str = "") -> ServiceError:
     """Return the description of an exception, with `hint` appended to its text.
 
-    Its place is the innermost frame outside of libraries, since that is the code that the author can change.
+    Its place is the innermost frame outside of libraries, since that is the code that the author can change. Nothing
+    that the methods of the exception do can make this raise.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    hidden = [HIDDEN in frame.f_globals for frame, _ in traceback.walk_tb(error.__traceback__)]
-    own = [
-        frame for frame, hides in zip(frames, hidden, strict=True) if not (hides or _is_library(frame.filename))
-    ] or frames
-    text = sendable(str(error)[:MAX_TEXT_CHARACTERS] + hint)
-    return ServiceError(sendable(type(error).__name__), text, sendable(_place(own[-1])) if own else "")
+    text = sendable(text_of(error, MAX_TEXT_CHARACTERS) + hint)
+    return ServiceError(sendable(name_of_type(error)), text, _place_of(error))
 
 
-def _place(frame: traceback.FrameSummary) -> str:
-    return f"{PATH_SEPARATOR.split(frame.filename)[-1]}:{frame.lineno} in {frame.name}"
+def _place_of(error: BaseException) -> str:
+    """Return the innermost place in the author's own code, or the innermost one of all; empty if there is none."""
+    traceback_of = BaseException.__dict__["__traceback__"].__get__(error)
+    frames = [(frame.f_code, line, HIDDEN in frame.f_globals) for frame, line in traceback.walk_tb(traceback_of)]
+    own = [one for one in frames if not (one[2] or _is_library(one[0].co_filename))] or frames
+    if not own:
+        return ""
+    code, line, _ = own[-1]
+    return sendable(f"{PATH_SEPARATOR.split(code.co_filename)[-1]}:{line} in {code.co_name}")
 
 
 def _is_library(file: str) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from metroline.agents.delivery.journey_metrics import HandlingTime
 from metroline.agents.services.service import Handler, Service
-from metroline.agents.stops.threads import ThreadRunner
+from metroline.agents.stops.bounded_calls import BoundedCalls
+from metroline.agents.stops.containment import plain_calls
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.journeys.answers import Answers, StopPolicy
 from metroline.routing.messages.record_ids import Origin, id_text
@@ -28,16 +27,16 @@ class ServiceRun:
         self,
         service: Service,
         policy: StopPolicy,
-        threads: ThreadRunner,
+        calls: BoundedCalls | None,
         origin: Origin,
         answers: Answers,
         handling: HandlingTime,
         source: str,
     ) -> None:
-        """Take the records in `answers`, which came from the topic `source`."""
+        """Take the records in `answers`, which came from the topic `source`. `calls` is None for a plain function."""
         self.service = service
         self.policy = policy
-        self.threads = threads
+        self.calls = calls
         self.origin = origin
         self.answers = answers
         self.handling = handling
@@ -67,7 +66,8 @@ class ServiceRun:
             except MalformedRecord:
                 self._run_plain(answers.taken)
             else:
-                self._run_on(opened, clock, until)
+                with plain_calls(self.service.name):
+                    self._run_on(opened, clock, until)
             if clock() > until:
                 break
         self._handled(answers.taken - first, began)
@@ -79,7 +79,8 @@ class ServiceRun:
         if opened is None:
             self.answers.taken += 1
         else:
-            self._run_on([opened], time.monotonic, 0.0)
+            with plain_calls(self.service.name):
+                self._run_on([opened], time.monotonic, 0.0)
 
     def _run_on(self, opened: Sequence[Opened], clock: Callable[[], float], until: float) -> None:
         """Call a plain service on at least one record, and on the others until the time `until` of the clock."""
@@ -92,9 +93,7 @@ class ServiceRun:
                 answers.note_plan_fields(place, known)
             try:
                 result = handler(handed) if not is_told else self._handler(place)(handed)
-            except BaseException as error:  # whatever a service raises, even SystemExit, is a failed attempt
-                if is_end_of_worker(error):
-                    raise
+            except BaseException as error:  # noqa: BLE001 - whatever a service raises, even SystemExit, is a failed attempt
                 answers.raised(place, error, self.policy)
             else:
                 answers.returned(place, known, result)
@@ -111,18 +110,14 @@ class ServiceRun:
         answers.note_plan_fields(place, known)
         handler = self._handler(place) if self.service.is_told_source else self.service.handler
         began = time.perf_counter()
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                result = await self._call(handler, handed)
-        except BaseException as error:
-            if is_end_of_worker(error):
-                raise
-            if limit.expired():
-                answers.timed_out(place, seconds)
-            else:
-                answers.raised(place, error, self.policy)
+        assert self.calls is not None
+        called = await self.calls.call(handler, handed, seconds)
+        if called.is_late:
+            answers.timed_out(place, seconds)
+        elif called.error is not None:
+            answers.raised(place, called.error, self.policy)
         else:
-            answers.returned(place, known, result)
+            answers.returned(place, known, called.value)
         self._handled(1, began)
 
     def _handled(self, records: int, began: float) -> None:
@@ -130,23 +125,9 @@ class ServiceRun:
         is_retry = self.answers.segment.attempts is not None
         self.handling.add(records, time.perf_counter() - began, is_retry)
 
-    async def _call(self, handler: Handler, record: dict[str, Any]) -> Any:
-        return await (handler(record) if self.service.is_async else self.threads.run(handler, record))
-
     def _handler(self, place: int) -> Handler:
         segment, origin = self.answers.segment, self.origin
         if segment.partitions is not None:
             origin = Origin(origin.name, segment.partitions[place])
         meta = meta_of(origin, segment, place, self.source) if self.service.takes_meta else None
         return self.service.handler_of(id_text(origin, segment.ids[place]), meta)
-
-
-def is_end_of_worker(error: BaseException) -> bool:
-    """Return whether an exception ends the worker and does not come from the service.
-
-    The record is then not acknowledged and is delivered again.
-    """
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-    return isinstance(error, (KeyboardInterrupt, GeneratorExit))

@@ -12,10 +12,10 @@ from metroline.agents.delivery.pacing import SLICE_SECONDS
 from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.services.service import Service
+from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, BoundedCalls
 from metroline.agents.stops.concurrency import ConcurrentCalls
 from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun
-from metroline.agents.stops.threads import ThreadRunner
 from metroline.agents.stops.views import ServiceViews
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.journeys.answers import Answers, StopPolicy, admit, depart
@@ -24,9 +24,6 @@ from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Segment
 from metroline.routing.strategies import strategy_named
-
-MAX_ABANDONED = 8
-"""Maximum number of threads that still run after their timeout, for each unit of a service's `concurrency`."""
 
 
 class Stop:
@@ -56,7 +53,10 @@ class Stop:
             service.name, service.retry_policy_over(retry_policy), service.no_retry, service.reads, max_age
         )
         self.jitter = jitter
-        self._threads = ThreadRunner(max_abandoned=MAX_ABANDONED * service.concurrency)
+        self.bounded_calls: BoundedCalls | None = None
+        if not service.is_plain:
+            limit = MAX_GIVEN_UP * service.concurrency
+            self.bounded_calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=limit)
         self._views = ServiceViews(service.reads)
         self._handling = self.bus.metrics.journeys.at_stop(service.name)
         self.queues: OrderedQueues | None = None
@@ -166,7 +166,7 @@ class Stop:
                 yield ServiceRun(
                     self.service,
                     self.policy,
-                    self._threads,
+                    self.bounded_calls,
                     envelope.origin,
                     answers,
                     self._handling,

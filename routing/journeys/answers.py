@@ -10,11 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from metroline.routing.errors import MalformedRecord
+from metroline.routing.foreign_values import is_of, name_of_type, plain_dict, shown, text_of
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.itinerary import Decision, NextStep
 from metroline.routing.messages.segment import Attempts, Segment
-from metroline.routing.outcome import Cause, Drop, Outcome, Retry
+from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, Drop, Outcome, Retry
 from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, have_changed
 from metroline.routing.records.service_view import Opened, ServiceView
@@ -41,7 +42,8 @@ class StopPolicy:
 
     def hint(self, error: BaseException) -> str:
         """Return an explanation of a KeyError for a field that `reads` does not name, or an empty string."""
-        missed = error.args[0] if isinstance(error, KeyError) and error.args else None
+        args = BaseException.__dict__["args"].__get__(error)
+        missed = args[0] if is_of(error, KeyError) and args else None
         if self.reads is None or type(missed) is not str or missed in self.reads:
             return ""
         return f"; its reads= names {', '.join(sorted(self.reads)) or 'no field'}"
@@ -119,17 +121,33 @@ class Answers:
     def returned(self, place: int, known: dict[str, Any], result: Any) -> None:
         """Store the value that the service returned.
 
-        The value is encoded at once, since a service may keep the record and change it later.
+        The value is encoded at once, since a service may keep the record and change it later. Whatever the methods of
+        the value do, only this record ends.
         """
-        if not isinstance(result, dict):
-            if isinstance(result, Retry) and _is_wait(result.after):
-                detail = "" if result.reason is None else str(result.reason)  # a service may give any object
-                self.failures[place] = Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, detail), result.after)
-            else:
-                self.ends[place] = _verdict(result)
-            return
         try:
-            self.lines[place] = self.view.close(self.lines[place], known, result)
+            if type(result) is dict:
+                self._changed(place, known, result)
+            elif is_of(result, dict):
+                self._changed(place, known, plain_dict(result))
+            else:
+                self._asked(place, result)
+        except BaseException as error:  # noqa: BLE001 - the author's types may raise anything
+            cause = Cause.NOT_ENCODABLE if is_of(result, dict) else Cause.BAD_RETURN
+            detail = f"{name_of_type(error)}: {text_of(error, MAX_DETAIL_CHARACTERS)}"
+            self.ends[place] = Outcome.dead(cause, f"{name_of_type(result)} cannot be read: {detail}")
+
+    def _asked(self, place: int, result: Any) -> None:
+        """Store an answer that is no record."""
+        if is_of(result, Retry) and _is_wait(result.after):
+            detail = "" if result.reason is None else text_of(result.reason, MAX_DETAIL_CHARACTERS)
+            self.failures[place] = Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, detail), result.after)
+        else:
+            self.ends[place] = _verdict(result)
+
+    def _changed(self, place: int, known: dict[str, Any], result: dict[str, Any]) -> None:
+        """Store the record that the service returned."""
+        try:
+            line = self.view.close(self.lines[place], known, result)
         except TypeError as error:  # orjson.JSONEncodeError is one
             self.ends[place] = Outcome.dead(Cause.NOT_ENCODABLE, str(error))
             return
@@ -138,11 +156,12 @@ class Answers:
             return
         if self.needed_fields != NOTHING:
             self.after[place] = as_sent(self.view.left(known, result), self.needed_fields)
+        self.lines[place] = line
 
     def raised(self, place: int, error: BaseException, policy: StopPolicy) -> None:
         """Store an exception of the service; the record may be tried again unless the exception is in `no_retry`."""
         outcome = Outcome.raised(describe_error(error, policy.hint(error)))
-        if isinstance(error, policy.no_retry):
+        if issubclass(type(error), policy.no_retry):
             self.ends[place] = outcome
         else:
             self.failures[place] = Failure(outcome)
@@ -274,11 +293,11 @@ def _is_wait(seconds: Any) -> bool:
 
 def _verdict(result: Any) -> Outcome:
     """Return the outcome for a return value of the service that is not a dict and asks for no further attempt."""
-    if isinstance(result, Drop):
-        if not isinstance(result.reason, str):
-            return Outcome.dead(Cause.BAD_RETURN, f"Drop({result.reason!r}): the reason must be a string")
+    if is_of(result, Drop):
+        if not is_of(result.reason, str):
+            return Outcome.dead(Cause.BAD_RETURN, f"Drop({shown(result.reason)}): the reason must be a string")
         return Outcome.dropped(result.reason)
-    if isinstance(result, Retry):
+    if is_of(result, Retry):
         limit = f"after must be a number of seconds from 0 to {MAX_WAIT_SECONDS:.0f}"
-        return Outcome.dead(Cause.BAD_RETURN, f"Retry(after={result.after!r}): {limit}")
-    return Outcome.dead(Cause.BAD_RETURN, f"{type(result).__name__}, not a dict, Drop or Retry")
+        return Outcome.dead(Cause.BAD_RETURN, f"Retry(after={shown(result.after)}): {limit}")
+    return Outcome.dead(Cause.BAD_RETURN, f"{name_of_type(result)}, not a dict, Drop or Retry")

@@ -18,6 +18,7 @@ from metroline import Retry
 from metroline.agents.kafka.batch_consumer import IDLE_SECONDS
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.services.service import Record
+from metroline.agents.stops import stop as stops
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.routing.addresses import WAITING_ROOMS
 from metroline.routing.journeys.retry_policy import RetryPolicy
@@ -189,7 +190,9 @@ async def test_a_blocking_service_takes_as_many_records_at_once_as_it_says(bench
     assert sorted(record["n"] for one in sent for record in one.records) == list(range(6))
 
 
-async def test_a_thread_past_its_timeout_is_given_up_and_only_so_many_may_be(bench: Bench) -> None:
+async def test_a_thread_past_its_timeout_is_given_up_and_only_so_many_may_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate, running = threading.Event(), []
 
     def hang(record: Record) -> Record:
@@ -197,6 +200,7 @@ async def test_a_thread_past_its_timeout_is_given_up_and_only_so_many_may_be(ben
         gate.wait(10)
         return record
 
+    monkeypatch.setattr(stops, "MAX_GIVEN_UP", 8)
     stop = bench.stop(hang, is_blocking=True, retry_policy=dataclasses.replace(PATIENCE, timeout=0.01))
     handling = asyncio.create_task(bench.complete(stop.handle, envelope(*({"n": n} for n in range(10)))))
     async with asyncio.timeout(5):
@@ -218,7 +222,7 @@ async def test_whatever_a_thread_raises_is_told(bench: Bench) -> None:
         bench, leave, envelope({"n": 0}, {"n": 1}), is_blocking=True, retry_policy=RetryPolicy(attempts=1, timeout=5)
     )
     assert sorted(str(reason).split(" (")[0] for _, reason in endings_of(sent).values()) == [
-        "service_error: RuntimeError: out",
+        "service_error: StopIteration: out",
         "service_error: SystemExit: out",
     ]
 

@@ -1,0 +1,97 @@
+"""Keeps what a service does in its own task, and in tasks that it starts, from ending the worker.
+
+A task that raises `SystemExit` or `KeyboardInterrupt` ends the event loop, and with it the worker (asyncio lets both
+through on purpose). Tasks that a service starts are therefore run in a shell that turns them into ordinary errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from metroline.routing.foreign_values import name_of_type, text_of
+
+SERVICE: ContextVar[str | None] = ContextVar("service", default=None)
+"""The stop whose service runs in this context; tasks that it starts inherit it."""
+
+log = logging.getLogger(__name__)
+
+
+class TaskExited(RuntimeError):
+    """Raised by a task that a service started, in place of `SystemExit` or `KeyboardInterrupt`."""
+
+
+class Contained(Coroutine[Any, Any, Any]):
+    """A coroutine of a service's own task. What would end the event loop ends only the task."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], stop: str) -> None:
+        self._coroutine = coroutine
+        self._stop = stop
+
+    def send(self, value: Any) -> Any:
+        try:
+            return self._coroutine.send(value)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise self._exited(error) from error
+
+    def throw(self, *error: Any) -> Any:
+        try:
+            return self._coroutine.throw(*error)
+        except (SystemExit, KeyboardInterrupt) as exit:
+            raise self._exited(exit) from exit
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._coroutine.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._coroutine, name)
+
+    def _exited(self, error: BaseException) -> TaskExited:
+        what = f"{name_of_type(error)}: {text_of(error, 200)}"
+        log.error("a task that the service %r started ended with %s; the worker goes on", self._stop, what)
+        return TaskExited(f"a task of the service {self._stop!r} ended with {what}")
+
+
+def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Contain the tasks that services start in an event loop. Has no effect if they already are."""
+    before: Any = loop.get_task_factory()
+    if getattr(before, "contains_services", False):
+        return
+
+    def start(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Future[Any]:
+        stop = SERVICE.get()
+        own = coroutine if stop is None else Contained(coroutine, stop)
+        if before is None:
+            return asyncio.Task(own, loop=loop, **options)
+        started: asyncio.Future[Any] = before(loop, own, **options)
+        return started
+
+    start.contains_services = True  # type: ignore[attr-defined]
+    loop.set_task_factory(start)
+
+
+@contextmanager
+def plain_calls(stop: str) -> Iterator[None]:
+    """Call plain functions of a service in this block.
+
+    The task that calls them is hidden: `asyncio.current_task().cancel()` would cancel the agent of the stop.
+    """
+    loop = asyncio.get_running_loop()
+    contain_tasks(loop)
+    task = asyncio.current_task(loop)
+    token = SERVICE.set(stop)
+    if task is not None:
+        asyncio._leave_task(loop, task)
+    try:
+        yield
+    finally:
+        if task is not None:
+            asyncio._enter_task(loop, task)
+        SERVICE.reset(token)
