@@ -41,6 +41,7 @@ from metroline.agents.registration import Tables, register
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
 from metroline.agents.source_watch import SourceWatch
+from metroline.agents.stops.loop_guard import LoopGuard
 from metroline.agents.stops.stop import Stop
 from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager
@@ -168,10 +169,11 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         for service in app.line.services.values()
         if not service.is_plain
     }
-    stuck_calls = StuckCalls()
+    stuck_calls, loop_guard = StuckCalls(), LoopGuard()
 
     def stop(service: Service) -> Stop:
         made = Stop(agent_loop, live_rules, service, settings.retry_policy, max_age=settings.max_age)
+        loop_guard.limits[service.name] = made.policy.retries.timeout
         if made.bounded_calls is not None:
             stuck_calls.calls.append(made.bounded_calls)
         return made
@@ -204,6 +206,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
         stuck_calls=stuck_calls,
+        loop_guard=loop_guard,
         stopped=stopped,
         accounts=_accounts(app, tables),
         losses=losses,

@@ -36,6 +36,7 @@ from metroline.agents.registration import Tables
 from metroline.agents.rules_agent import publish_first
 from metroline.agents.services.line import Line
 from metroline.agents.source_watch import SourceWatch
+from metroline.agents.stops.loop_guard import LoopGuard
 from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
@@ -83,6 +84,7 @@ class AppParts:
     """None unless the role plays the arrivals."""
     stall_watch: StallWatch
     stuck_calls: StuckCalls
+    loop_guard: LoopGuard
     stopped: StoppedPartitions
     accounts: Accounts | None
     """None unless the role plays the arrivals."""
@@ -126,7 +128,7 @@ class LineApp(faust.App):
         self._source_watch = parts.source_watch
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
-        self.stuck_calls = parts.stuck_calls
+        self._guards = (parts.stuck_calls, parts.loop_guard)
         self.stopped = parts.stopped
         self.accounts = parts.accounts
         self.losses = parts.losses
@@ -161,7 +163,7 @@ class LineApp(faust.App):
             self.loss_watch,
             self.accounts,
         )
-        services = (self.heartbeat, *watches, self.stuck_calls, self.purge, self.on_ramp, self.waiting_rooms)
+        services = (self.heartbeat, *watches, *self._guards, self.purge, self.on_ramp, self.waiting_rooms)
         for service in services:
             if service is not None:
                 await self.add_runtime_dependency(service)

@@ -95,7 +95,7 @@ class Settings(LineSettings):
     service_backoff_max: PositiveFloat = RETRY_POLICY.backoff_max
     """Upper bound of the wait before any retry, in seconds. A service can override it."""
     service_timeout: PositiveFloat = RETRY_POLICY.timeout
-    """Time that one call of an async or blocking service may take, in seconds. A service can override it."""
+    """Time that one call of a service may take, in seconds. An async or blocking service can override it."""
 
     broker_url: str = "kafka://127.0.0.1:9092"
     """Addresses of the Kafka brokers, separated by semicolons."""

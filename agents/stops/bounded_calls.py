@@ -98,7 +98,7 @@ class BoundedCalls:
         self._room.set()
 
     def _start_task(self, function: Callable[[Any], Any], argument: Any) -> tuple[asyncio.Future[Called], Place]:
-        task = asyncio.create_task(_captured(self.stop, function, argument))
+        task = asyncio.create_task(call_captured(self.stop, function, argument))
         return task, partial(place_of_task, task)
 
     def _start_thread(self, function: Callable[[Any], Any], argument: Any) -> tuple[asyncio.Future[Called], Place]:
@@ -121,7 +121,7 @@ class BoundedCalls:
         return answer, lambda: place_of_thread(thread.ident)
 
 
-async def _captured(stop: str, function: Callable[[Any], Any], argument: Any) -> Called:
+async def call_captured(stop: str, function: Callable[[Any], Any], argument: Any) -> Called:
     """Call an async function in a task of its own, so that whatever it raises or cancels is its own affair."""
     SERVICE.set(stop)
     try:

@@ -25,6 +25,15 @@ class TaskExited(RuntimeError):
     """Raised by a task that a service started, in place of `SystemExit` or `KeyboardInterrupt`."""
 
 
+class LoopBlocked(BaseException):
+    """Raised in the code of a service that keeps the event loop from turning for longer than it may."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds` is the time for which the service may block the event loop."""
+        super().__init__(f"the event loop stood still for {seconds:g} s")
+        self.seconds = seconds
+
+
 class Contained(Coroutine[Any, Any, Any]):
     """A coroutine of a service's own task. What would end the event loop ends only the task."""
 

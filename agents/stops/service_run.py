@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from metroline.agents.delivery.journey_metrics import HandlingTime
 from metroline.agents.services.service import Handler, Service
 from metroline.agents.stops.bounded_calls import BoundedCalls
-from metroline.agents.stops.containment import plain_calls
+from metroline.agents.stops.containment import LoopBlocked, plain_calls
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.journeys.answers import Answers, StopPolicy
 from metroline.routing.messages.record_ids import Origin, id_text
@@ -67,7 +67,7 @@ class ServiceRun:
                 self._run_plain(answers.taken)
             else:
                 with plain_calls(self.service.name):
-                    self._run_on(opened, clock, until)
+                    self.run_on(opened, clock, until)
             if clock() > until:
                 break
         self._handled(answers.taken - first, began)
@@ -80,9 +80,9 @@ class ServiceRun:
             self.answers.taken += 1
         else:
             with plain_calls(self.service.name):
-                self._run_on([opened], time.monotonic, 0.0)
+                self.run_on([opened], time.monotonic, 0.0)
 
-    def _run_on(self, opened: Sequence[Opened], clock: Callable[[], float], until: float) -> None:
+    def run_on(self, opened: Sequence[Opened], clock: Callable[[], float], until: float) -> None:
         """Call a plain service on at least one record, and on the others until the time `until` of the clock."""
         answers, handler, is_told = self.answers, self.service.handler, self.service.is_told_source
         has_plan = answers.plan_fields != NOTHING
@@ -93,6 +93,8 @@ class ServiceRun:
                 answers.note_plan_fields(place, known)
             try:
                 result = handler(handed) if not is_told else self._handler(place)(handed)
+            except LoopBlocked as error:
+                answers.blocked(place, error, error.seconds)
             except BaseException as error:  # noqa: BLE001 - whatever a service raises, even SystemExit, is a failed attempt
                 answers.raised(place, error, self.policy)
             else:
@@ -114,6 +116,8 @@ class ServiceRun:
         called = await self.calls.call(handler, handed, seconds)
         if called.is_late:
             answers.timed_out(place, seconds)
+        elif type(called.error) is LoopBlocked:
+            answers.blocked(place, called.error, called.error.seconds)
         elif called.error is not None:
             answers.raised(place, called.error, self.policy)
         else:

@@ -170,6 +170,15 @@ class Answers:
         """Store that the service did not answer within `seconds`."""
         self.failures[place] = Failure(Outcome.dead(Cause.TIMEOUT, f"no answer within {seconds:g} s"))
 
+    def blocked(self, place: int, error: BaseException, seconds: float) -> None:
+        """Store that the service was interrupted, since it kept the worker from doing anything else.
+
+        The record is not tried again: it would hold up all others once more. `error` is what interrupted it.
+        """
+        where = describe_error(error).place
+        detail = f"it blocked the event loop for {seconds:g} s{f' ({where})' if where else ''}"
+        self.ends[place] = Outcome.dead(Cause.TIMEOUT, detail)
+
     def again(self, place: int, policy: StopPolicy, now: float, jitter: Callable[[], float]) -> Segment | None:
         """Return a segment with this record and its attempts, and clear its failure; None if no attempt follows."""
         failure = self.failures.get(place)

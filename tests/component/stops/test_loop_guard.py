@@ -1,0 +1,125 @@
+"""A service that never gives the event loop back is interrupted, and its record ends."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from metroline.agents.services.service import Record
+from metroline.agents.stops import loop_guard
+from metroline.agents.stops.loop_guard import LoopGuard
+from metroline.routing.journeys.retry_policy import RetryPolicy
+from metroline.routing.outcome import Ending
+from tests.support.bench import Bench, endings_of, envelope
+
+
+@pytest.fixture
+async def guard(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoopGuard]:
+    """Return a guard that looks often."""
+    monkeypatch.setattr(loop_guard, "TICK_SECONDS", 0.02)
+    guarding = LoopGuard()
+    guarding.limits = {"a": 0.1}
+    await guarding.start()
+    yield guarding
+    await guarding.stop()
+
+
+def spin(record: Record) -> Record:
+    while record["size"] == 2:
+        pass
+    return record
+
+
+def sleep(record: Record) -> Record:
+    if record["size"] == 2:
+        time.sleep(60)
+    return record
+
+
+def wait(record: Record) -> Record:
+    if record["size"] == 2:
+        threading.Event().wait()
+    return record
+
+
+def swallow(record: Record) -> Record:
+    for attempt in range(3 if record["size"] == 2 else 0):
+        try:
+            time.sleep(60)
+        except BaseException:
+            if attempt == 2:
+                raise
+    return record
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("service", [spin, sleep, wait, swallow])
+async def test_the_record_ends_and_its_neighbours_go_on(
+    bench: Bench, guard: LoopGuard, service: Callable[[Record], Any], ordered: bool, is_async: bool
+) -> None:
+    async def never_awaits(record: Record) -> Any:
+        return service(record)
+
+    stop = bench.stop(never_awaits if is_async else service, ordered=ordered, retry_policy=RetryPolicy(attempts=5))
+    await bench.complete(stop.handle, envelope({"size": 1}, {"size": 2}, {"size": 3}))
+
+    [(record, (ending, reason))] = endings_of(bench.producer.to("test.arrivals")).items()
+    assert (record, ending) == (1, Ending.DEAD)
+    assert str(reason).startswith("timeout: it blocked the event loop for 0.1 s (test_loop_guard.py:")
+    assert str(reason).endswith(f"in {service.__name__})")
+    went_on = [one["size"] for sent in bench.producer.to("test.service.c") for one in sent.records]
+    assert sorted(went_on) == [1, 3]
+
+
+async def test_a_task_that_a_service_started_is_interrupted_as_well(bench: Bench, guard: LoopGuard) -> None:
+    tasks = []
+
+    async def never_awaits() -> None:
+        spin({"size": 2})
+
+    async def start(record: Record) -> Record:
+        tasks.append(asyncio.create_task(never_awaits()))
+        return record
+
+    await bench.complete(bench.stop(start).handle, envelope({"size": 1}))
+    [error] = await asyncio.gather(*tasks, return_exceptions=True)
+    assert type(error).__name__ == "LoopBlocked"
+
+
+async def test_code_that_is_no_service_is_named_and_goes_on(guard: LoopGuard, caplog: pytest.LogCaptureFixture) -> None:
+    await asyncio.sleep(0)
+    time.sleep(0.3)
+    assert "the event loop has stood still for" in caplog.text
+    assert "test_code_that_is_no_service_is_named_and_goes_on (test_loop_guard.py:" in caplog.text
+
+
+UNSTOPPABLE = """
+import asyncio, logging
+from metroline.agents.stops import loop_guard
+loop_guard.TICK_SECONDS, loop_guard.UNSTOPPABLE_SECONDS = 0.02, 0.1
+logging.basicConfig()
+
+async def main():
+    guard = loop_guard.LoopGuard()
+    guard.limits = {"a": 0.1}
+    await guard.start()
+    await asyncio.sleep(0)
+    while True:
+        pass
+
+asyncio.run(main())
+"""
+
+
+def test_a_worker_that_cannot_be_freed_ends() -> None:
+    ended = subprocess.run([sys.executable, "-c", UNSTOPPABLE], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert "the event loop cannot be freed, and this worker ends: it stands in main (<string>:" in ended.stderr
