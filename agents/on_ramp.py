@@ -204,7 +204,7 @@ class OnRamp(BatchConsumer):
             values, problems = list(read.values), read.problems
             if read.schemas is not None:
                 metadata = replace(metadata, schemas=tuple(read.schemas))
-        departures = Departures(self.strategy.name, origin, self.bus.limits.max_hops)
+        departures = Departures(self.strategy.name, origin, self.bus.limits.max_hops, self.bus.limits.record_bytes)
         enter(
             departures,
             list(chain.from_iterable(offsets.values())),

@@ -13,7 +13,7 @@ from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.rereading import Reread, Rereading
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.journeys.replay import discard_request, replay_request, restart
+from metroline.routing.journeys.replay import discard_request, record_before, replay_request, restart
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Replay
 from metroline.routing.records.source_messages import read_message
@@ -113,7 +113,7 @@ def _given(letter: Letter, fields: dict[str, Any], record: bytes) -> bytes:
 
 
 def _replay(letter: Letter, line: bytes, stop: str | None, by: str, schema: str | None) -> Envelope:
-    before = letter.line.decode(errors="replace") if line != letter.line else None
+    before = record_before(letter.line) if line != letter.line else None
     return replay_request(letter.envelope, Replay(time.time(), by, letter.reason, before), stop, line, schema)
 
 

@@ -57,6 +57,9 @@ class Failure(Struct, frozen=True):
     """Seconds until the next attempt as requested by the service; 0 for the backoff of the retry policy."""
 
 
+MAX_CAUSES_CHARACTERS = 8_000
+"""Maximum number of characters that the causes of a record's attempts take together: they travel with the record."""
+
 ViewOf = Callable[[FieldSet], ServiceView]
 """Returns the service's view of records for which the values of the given fields must stay available."""
 
@@ -255,11 +258,19 @@ def _next_attempt(
     """Return all attempts including this one and the seconds until the next one; None if this was the last."""
     stop, before = policy.stop, segment.attempts
     earlier = before.causes if before is not None and before.stop == stop else ()
-    causes = (*earlier, failure.outcome.reason or "")
+    causes = _bounded((*earlier, failure.outcome.reason or ""))
     if len(causes) >= policy.retries.attempts:
         return Attempts(stop, causes, now), None
     wait = failure.wait or policy.retries.wait(len(causes), jitter())
     return Attempts(stop, causes, now + wait), wait
+
+
+def _bounded(causes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the causes of attempts, all of them shortened if they take more than `MAX_CAUSES_CHARACTERS`."""
+    if sum(map(len, causes)) <= MAX_CAUSES_CHARACTERS:
+        return causes
+    each = MAX_CAUSES_CHARACTERS // len(causes)
+    return tuple([cause[:each] for cause in causes])
 
 
 def _next_steps(answers: Answers, places: Sequence[int], stop: str) -> Sequence[NextStep]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from metroline.routing.addresses import ARRIVALS, is_service, service_address, waiting_room
+from metroline.routing.journeys.dead_letters import kept
 from metroline.routing.messages.envelope import Envelope, by_partition, pack, partitions_of
 from metroline.routing.messages.itinerary import Hop, NextStep
 from metroline.routing.messages.record_ids import SEVERAL, Origin
@@ -23,6 +24,10 @@ def never(_address: str, _partitions: Collection[int]) -> bool:
     return False
 
 
+HEADER_BYTES = 64 * 1024
+"""Bytes of a message that are reserved for the header of its envelope."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Maximum sizes of envelopes and messages, and the maximum length of a journey."""
@@ -36,6 +41,14 @@ class Limits:
     max_hops: int = 64
     """Maximum number of stops in a journey; a record that would visit another one becomes a dead letter."""
 
+    @property
+    def record_bytes(self) -> int:
+        """Maximum size of a record with its key and headers, in bytes.
+
+        The rest of a message is for the header of the envelope, whose size depends on the strategy and on the journey.
+        """
+        return self.message_bytes - min(HEADER_BYTES, self.message_bytes // 4)
+
 
 @dataclass(slots=True)
 class Departures:
@@ -44,6 +57,8 @@ class Departures:
     strategy: str
     origin: Origin
     max_hops: int = Limits().max_hops
+    record_bytes: int = Limits().record_bytes
+    """Maximum size of a record, in bytes; a larger one becomes a dead letter, whatever the strategy is."""
     by_address: dict[str, list[Segment]] = field(default_factory=dict)
     """The segments that take their next step."""
     returning: dict[str, list[Segment]] = field(default_factory=dict)
@@ -52,7 +67,7 @@ class Departures:
     @classmethod
     def of(cls, envelope: Envelope, limits: Limits) -> Departures:
         """Return empty departures for the records of an envelope."""
-        return cls(envelope.strategy, envelope.origin, limits.max_hops)
+        return cls(envelope.strategy, envelope.origin, limits.max_hops, limits.record_bytes)
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -60,7 +75,15 @@ class Departures:
         return sum(len(segment.ids) for segment in segments)
 
     def add(self, segment: Segment, hop: Hop) -> None:
-        """Add a segment that makes this hop; it ends as `too_many_hops` if its journey has reached `max_hops`."""
+        """Add a segment that makes this hop.
+
+        It ends as `too_many_hops` if its journey has reached `max_hops`. Records that are too large end instead of it.
+        """
+        if segment.size() > self.record_bytes:
+            places = self._end_large(segment)
+            if not places:
+                return
+            segment = segment.part(places)
         outcome, to = hop.outcome, hop.to
         visited = len(segment.history)
         if is_service(to) and visited >= self.max_hops:
@@ -75,6 +98,19 @@ class Departures:
             attempts=segment.attempts if outcome is not None and outcome.ending is Ending.DEAD else None,
         )
         self.by_address.setdefault(to, []).append(moved)
+
+    def _end_large(self, segment: Segment) -> list[int]:
+        """End the records of a segment that are too large; return the indexes of the others."""
+        others = []
+        for place, size in enumerate(segment.sizes()):
+            if size <= self.record_bytes:
+                others.append(place)
+                continue
+            one = segment.part([place])
+            outcome = Outcome.dead(Cause.TOO_LARGE, f"the record has {size} bytes, the maximum is {self.record_bytes}")
+            letter = replace(one, lines=(kept(one.lines[0]),), itinerary=None, outcome=outcome, hops=segment.hops + 1)
+            self.by_address.setdefault(ARRIVALS, []).append(letter)
+        return others
 
     def add_each(self, segment: Segment, next_steps: Sequence[NextStep], by: str) -> None:
         """Add a segment whose record i takes `next_steps[i]`; records with the same object as next step stay together.

@@ -24,6 +24,30 @@ BY = "replay"
 """The decider that the history of a journey names for the first step of a replay."""
 
 
+MAX_BEFORE_BYTES = 8 * 1024
+"""Maximum number of bytes that a replay keeps of the record before it: they travel with the record from then on."""
+
+MAX_REPLAYS = 8
+"""Maximum number of replays that a record remembers: the first one, and the latest ones."""
+
+MAX_REASON_CHARACTERS = 500
+"""Maximum number of characters that a replay keeps of the reason for which the record was dead."""
+
+
+def record_before(line: bytes) -> str:
+    """Return what a replay keeps of the record before it."""
+    if len(line) <= MAX_BEFORE_BYTES:
+        return line.decode(errors="replace")
+    return f"{line[:MAX_BEFORE_BYTES].decode(errors='replace')}… ({len(line)} bytes)"
+
+
+def _with(replays: tuple[Replay, ...], latest: Replay) -> tuple[Replay, ...]:
+    """Return replays with another one; together they stay so small that they never make a record too large."""
+    kept = replays if len(replays) < MAX_REPLAYS else (replays[0], *replays[2 - MAX_REPLAYS :])
+    bare = [replay._replace(before=None) for replay in kept[1:-1]]
+    return (*kept[:1], *bare, *kept[len(bare) + 1 :], latest._replace(reason=latest.reason[:MAX_REASON_CHARACTERS]))
+
+
 def replay_request(
     letter: Envelope, replay: Replay, stop: str | None, line: bytes, schema: str | None = None
 ) -> Envelope:
@@ -33,7 +57,7 @@ def replay_request(
     letter does not name it: its message could not be read.
     """
     [segment] = letter.segments
-    asked = replace(segment, lines=(line,), replays=(*segment.replays, replay), request=ReplayRequest(stop))
+    asked = replace(segment, lines=(line,), replays=_with(segment.replays, replay), request=ReplayRequest(stop))
     if schema is not None:
         own = segment.metadata or Metadata()
         asked = replace(asked, metadata=Metadata(own.keys, own.headers, own.timestamps, (schema,)))
@@ -43,7 +67,7 @@ def replay_request(
 def discard_request(letter: Envelope, replay: Replay, reason: str) -> Envelope:
     """Return a request to count a dead letter of one record as dropped for this reason."""
     [segment] = letter.segments
-    asked = replace(segment, replays=(*segment.replays, replay), request=DiscardRequest(reason))
+    asked = replace(segment, replays=_with(segment.replays, replay), request=DiscardRequest(reason))
     return replace(letter, segments=(asked,))
 
 

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.replay import discard_request, replay_request
+from metroline.routing.journeys.departures import HEADER_BYTES
+from metroline.routing.journeys.replay import discard_request, record_before, replay_request
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Attempts, Replay
 from metroline.routing.outcome import Ending
@@ -50,6 +51,18 @@ async def test_a_replayed_letter_begins_anew_at_the_source(desk: Desk, strategy:
     assert (anew.entered, anew.history, anew.attempts, anew.hops, anew.generation) == (desk.bench.now, (), None, 1, 1)
     assert anew.replays == (BY_ME,)
     assert desk.counts() == {}, "it is under way again, and no longer dead"
+
+
+def test_what_a_letter_remembers_of_its_replays_is_bounded() -> None:
+    dead, line = letter(), b'{"size":1}'
+    for number in range(100):
+        by = Replay(990.0 + number, "me", "x" * 3_000, record_before(b"y" * 1_000_000))
+        dead = replay_request(dead, by, None, line)
+    [segment] = dead.segments
+    assert [replay.at for replay in segment.replays] == [990.0, *(990.0 + number for number in range(93, 100))]
+    assert [replay.before is not None for replay in segment.replays] == [True, *[False] * 5, True, True]
+    assert str(segment.replays[0].before).endswith("y… (1000000 bytes)")
+    assert len(dead.encode()) < HEADER_BYTES
 
 
 async def test_its_new_outcome_counts_and_what_is_asked_twice_happens_once(desk: Desk) -> None:

@@ -21,6 +21,7 @@ from metroline.agents.services.service import Record
 from metroline.agents.stops import stop as stops
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.routing.addresses import WAITING_ROOMS
+from metroline.routing.journeys.departures import HEADER_BYTES
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
@@ -87,6 +88,16 @@ async def test_after_the_last_attempt_a_dead_letter_names_every_cause(bench: Ben
     assert len(segment.attempts.causes) == 3
     assert segment.stops == ("a",), "a stop is visited once, however often it was tried"
     assert sent.records == [{"n": 1, "fails": True}]
+
+
+async def test_the_causes_of_many_attempts_do_not_make_a_record_too_large(bench: Bench) -> None:
+    tried = envelope({"n": 0}, attempts=Attempts("a", ("x" * 2_000,) * 998, 0.0))
+    patience = dataclasses.replace(PATIENCE, attempts=1_000)
+    for _ in range(2):
+        [sent] = await handled(bench, lambda record: Retry("y" * 9_000), tried, retry_policy=patience)
+        tried = sent.envelope
+        assert len(sent.value) < HEADER_BYTES
+    assert sent.topic == "test.arrivals"
 
 
 async def test_what_succeeds_at_last_forgets_its_attempts(bench: Bench) -> None:
