@@ -96,6 +96,9 @@ class Settings(LineSettings):
     """Upper bound of the wait before any retry, in seconds. A service can override it."""
     service_timeout: PositiveFloat = RETRY_POLICY.timeout
     """Time that one call of a service may take, in seconds. An async or blocking service can override it."""
+    service_wait_max: PositiveFloat = RETRY_POLICY.wait_max
+    """Time for which a record may wait at a stop in all because its service returns `Retry` with `after` or `until`, in
+    seconds. A service can override it."""
 
     broker_url: str = "kafka://127.0.0.1:9092"
     """Addresses of the Kafka brokers, separated by semicolons."""
@@ -390,7 +393,13 @@ class Settings(LineSettings):
     @property
     def retry_policy(self) -> RetryPolicy:
         """The policy of services that declare none."""
-        return RetryPolicy(self.service_attempts, self.service_backoff, self.service_backoff_max, self.service_timeout)
+        return RetryPolicy(
+            self.service_attempts,
+            self.service_backoff,
+            self.service_backoff_max,
+            self.service_timeout,
+            self.service_wait_max,
+        )
 
     @property
     def strategy(self) -> Strategy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from metroline.routing.addresses import END
 from metroline.routing.foreign_values import plain_text
@@ -17,6 +18,13 @@ def sendable(text: str) -> str:
     return plain_text(text, MAX_DETAIL_CHARACTERS).encode(errors="replace").decode()
 
 
+class Moment(Protocol):
+    """A point in time, as a `datetime` is one. It has a time zone if `utcoffset` returns one."""
+
+    def timestamp(self) -> float: ...
+    def utcoffset(self) -> object: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """Returned by a service to drop the record on purpose and count it under `reason` (Message Filter)."""
@@ -28,11 +36,15 @@ class Drop:
 class Retry:
     """Returned by a service to try the record again at this stop.
 
-    `after` is the wait before the next attempt, in seconds; with 0 the retry policy decides.
+    With `after` or `until` the record waits: it has not failed, and uses up no attempt. Otherwise, it is tried again as
+    after an exception.
     """
 
     reason: str = "asked for"
     after: float = 0.0
+    """Least time before the next attempt, in seconds; 0 for the backoff of the retry policy."""
+    until: float | Moment | None = None
+    """Time after which the record is not tried again: a `datetime` with a time zone, or seconds since the epoch."""
 
 
 class Ending(StrEnum):
@@ -62,7 +74,7 @@ class Cause(StrEnum):
     NOT_ENCODABLE = "not_encodable"
     """The service returned a record that cannot be encoded as JSON, or it does not fit the format of its end."""
     RETRIES_EXHAUSTED = "retries_exhausted"
-    """The service returned `Retry` and no attempt is left."""
+    """The service returned `Retry` and no attempt is left, or the record would wait for longer than it may."""
     TIMEOUT = "timeout"
     """The service took longer than its `timeout`."""
     EXPIRED = "expired"

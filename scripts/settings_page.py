@@ -54,7 +54,7 @@ TOPICS = {
         "end_topics",
     ),
     "Envelopes": ("pack_bytes", "pack_records", "pack_seconds"),
-    "Retries": ("service_attempts", "service_backoff", "service_backoff_max", "service_timeout"),
+    "Retries": ("service_attempts", "service_backoff", "service_backoff_max", "service_timeout", "service_wait_max"),
     "Kafka": (
         "broker_url",
         "topic_replication_factor",

@@ -90,6 +90,7 @@ def service(
     backoff: float | None = None,
     backoff_max: float | None = None,
     timeout: float | None = None,
+    wait_max: float | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
@@ -105,6 +106,7 @@ def service(
     backoff: float | None = None,
     backoff_max: float | None = None,
     timeout: float | None = None,
+    wait_max: float | None = None,
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
@@ -115,7 +117,8 @@ def service(
 
     - a dict: the record continues with this content;
     - `Drop(reason)`: the record leaves the line on purpose and is counted under the reason;
-    - `Retry(reason, after)`: the record is tried again at this stop, after at least `after` seconds.
+    - `Retry(reason, after, until)`: the record is tried again at this stop, after at least `after` seconds and not
+      later than `until`. A wait that is asked for with `after` or `until` uses up no attempt.
 
     Anything else makes the record a dead letter (`bad_return`), and so does a dict that cannot be encoded as JSON
     (`not_encodable`). If the function raises an exception or exceeds its timeout, the record is tried again, too. If
@@ -138,6 +141,8 @@ def service(
         backoff_max: Upper bound of every wait, in seconds. Default: the setting `SERVICE_BACKOFF_MAX` (60).
         timeout: Maximum time of an attempt, in seconds; for async and blocking functions.
             Default: the setting `SERVICE_TIMEOUT` (30).
+        wait_max: Maximum time for which a record waits at the stop in all because the function returns `Retry` with
+            `after` or `until`, in seconds. Default: the setting `SERVICE_WAIT_MAX` (30 days).
         no_retry: Exception types after which a record is a dead letter at once. Default: none.
         ordered: True to let all later records of the source partition wait while a record is tried again, or the name
             of a top-level field to let those with the same value in it wait. Requires `concurrency=1`. Default: False.
@@ -147,7 +152,13 @@ def service(
 
     Raises `InvalidLine` if a parameter has an invalid value.
     """
-    given = {"attempts": attempts, "backoff": backoff, "backoff_max": backoff_max, "timeout": timeout}
+    given = {
+        "attempts": attempts,
+        "backoff": backoff,
+        "backoff_max": backoff_max,
+        "timeout": timeout,
+        "wait_max": wait_max,
+    }
     retries = {key: value for key, value in given.items() if value is not None}
 
     def mark(function: Handler) -> Handler:
@@ -211,7 +222,7 @@ def _problems(
     attempts = retries.get("attempts", 1)
     if type(attempts) is not int or attempts < 1:
         yield f"attempts must be an integer of 1 or more, not {attempts!r}"
-    for key in ("backoff", "backoff_max", "timeout"):
+    for key in ("backoff", "backoff_max", "timeout", "wait_max"):
         value = retries.get(key, 1.0)
         if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
             yield f"{key} must be a number of seconds above 0, not {value!r}"

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.foreign_values import is_of, name_of_type, plain_dict, shown, text_of
 from metroline.routing.journeys.departures import Departures
+from metroline.routing.journeys.requested_waits import MIN_WAIT_SECONDS, WaitRequest, time_of, wait_problem
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.itinerary import Decision, NextStep
-from metroline.routing.messages.segment import Attempts, Segment
+from metroline.routing.messages.segment import Attempts, Segment, Waits
 from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, Drop, Outcome, Retry
 from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, have_changed
@@ -22,9 +23,6 @@ from metroline.routing.records.service_view import Opened, ServiceView
 from metroline.routing.rules.rule_meta import rule_metas
 from metroline.routing.service_errors import describe_error
 from metroline.routing.strategies import Leaving, RuleTables, Strategy
-
-MAX_WAIT_SECONDS = 30 * 24 * 3600.0
-"""Longest wait that a service may request with `Retry(after=…)`: 30 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,8 @@ class Failure(Struct, frozen=True):
     """A failed attempt, with the outcome that the record gets if no attempt is left."""
 
     outcome: Outcome
-    wait: float = 0.0
-    """Seconds until the next attempt as requested by the service; 0 for the backoff of the retry policy."""
+    request: WaitRequest | None = None
+    """The wait that the service asked for; the record then waits and has not failed. None after a failed attempt."""
 
 
 MAX_CAUSES_CHARACTERS = 8_000
@@ -141,9 +139,14 @@ class Answers:
 
     def _asked(self, place: int, result: Any) -> None:
         """Store an answer that is no record."""
-        if is_of(result, Retry) and _is_wait(result.after):
+        problem = wait_problem(result) if is_of(result, Retry) else None
+        if problem is not None:
+            self.ends[place] = Outcome.dead(Cause.BAD_RETURN, problem)
+        elif is_of(result, Retry):
             detail = "" if result.reason is None else text_of(result.reason, MAX_DETAIL_CHARACTERS)
-            self.failures[place] = Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, detail), result.after)
+            until = None if result.until is None else time_of(result.until)
+            request = WaitRequest(detail, float(result.after), until) if result.after or until is not None else None
+            self.failures[place] = Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, detail), request)
         else:
             self.ends[place] = _verdict(result)
 
@@ -188,11 +191,11 @@ class Answers:
         if failure is None:
             return None
         segment = self.segment.part([place])
-        attempts, wait = _next_attempt(failure, segment, policy, now, jitter)
+        waiting, wait, _ = _next_attempt(failure, segment, policy, now, jitter)
         if wait is None:
             return None
         del self.failures[place]
-        return replace(segment, attempts=attempts)
+        return waiting
 
 
 def admit(departures: Departures, segment: Segment, policy: StopPolicy, now: float) -> bool:
@@ -244,28 +247,42 @@ def _depart_failed(
     jitter: Callable[[], float],
 ) -> None:
     """Send records with the same failure to their next attempt or, after the last one, to the dead letters."""
-    attempts, wait = _next_attempt(failure, segment, policy, now, jitter)
+    tried, wait, outcome = _next_attempt(failure, segment, policy, now, jitter)
     if wait is None:
-        dead = replace(segment.visited(policy.stop, now), attempts=attempts)
-        departures.add(dead, _end(failure.outcome).hop(policy.stop))
+        departures.add(tried.visited(policy.stop, now), _end(outcome).hop(policy.stop))
     else:
-        departures.send_back(replace(segment, attempts=attempts), policy.stop, wait)
+        departures.send_back(tried, policy.stop, wait)
 
 
 def _next_attempt(
     failure: Failure, segment: Segment, policy: StopPolicy, now: float, jitter: Callable[[], float]
-) -> tuple[Attempts, float | None]:
-    """Return all attempts including this one and the seconds until the next one; None if this was the last."""
+) -> tuple[Segment, float | None, Outcome]:
+    """Return the segment with this attempt or wait noted, and the seconds until the next attempt; None if none follows.
+
+    The outcome is that of the records if none follows.
+    """
     stop, before = policy.stop, segment.attempts
     earlier = before.causes if before is not None and before.stop == stop else ()
-    causes = _bounded((*earlier, failure.outcome.reason or ""))
-    if len(causes) >= policy.retries.attempts:
-        return Attempts(stop, causes, now), None
-    wait = failure.wait or policy.retries.wait(len(causes), jitter())
-    return Attempts(stop, causes, now + wait), wait
+    causes = bounded_causes((*earlier, failure.outcome.reason or ""))
+    if failure.request is None:
+        is_last = len(causes) >= policy.retries.attempts
+        wait = None if is_last else policy.retries.wait(len(causes), jitter())
+        return replace(segment, attempts=Attempts(stop, causes, now + (wait or 0.0))), wait, failure.outcome
+    waits = segment.waits
+    since, times = (waits.since, waits.times) if waits is not None and waits.stop == stop else (now, 0)
+    noted = replace(segment, waits=Waits(stop, since, times + 1))
+    answer = failure.request.granted(policy.retries, policy.max_age, segment.entered, since, now)
+    if isinstance(answer, Outcome):
+        return replace(noted, attempts=Attempts(stop, causes, now)), None, answer
+    wait = (
+        answer
+        if failure.request.after
+        else min(answer, max(MIN_WAIT_SECONDS, policy.retries.wait(times + 1, jitter())))
+    )
+    return replace(noted, attempts=Attempts(stop, earlier, now + wait)), wait, failure.outcome
 
 
-def _bounded(causes: tuple[str, ...]) -> tuple[str, ...]:
+def bounded_causes(causes: tuple[str, ...]) -> tuple[str, ...]:
     """Return the causes of attempts, all of them shortened if they take more than `MAX_CAUSES_CHARACTERS`."""
     if sum(map(len, causes)) <= MAX_CAUSES_CHARACTERS:
         return causes
@@ -307,17 +324,10 @@ def _end(outcome: Outcome) -> Decision:
     return Decision(None, outcome, None, 0, NOTHING)
 
 
-def _is_wait(seconds: Any) -> bool:
-    return type(seconds) in (int, float) and 0 <= seconds <= MAX_WAIT_SECONDS
-
-
 def _verdict(result: Any) -> Outcome:
-    """Return the outcome for a return value of the service that is not a dict and asks for no further attempt."""
+    """Return the outcome for a return value of the service that is neither a dict nor a `Retry`."""
     if is_of(result, Drop):
         if not is_of(result.reason, str):
             return Outcome.dead(Cause.BAD_RETURN, f"Drop({shown(result.reason)}): the reason must be a string")
         return Outcome.dropped(result.reason)
-    if is_of(result, Retry):
-        limit = f"after must be a number of seconds from 0 to {MAX_WAIT_SECONDS:.0f}"
-        return Outcome.dead(Cause.BAD_RETURN, f"Retry(after={shown(result.after)}): {limit}")
     return Outcome.dead(Cause.BAD_RETURN, f"{name_of_type(result)}, not a dict, Drop or Retry")

@@ -89,13 +89,15 @@ class Departures:
         if is_service(to) and visited >= self.max_hops:
             outcome = Outcome.dead(Cause.TOO_MANY_HOPS, f"{visited} stops visited, the maximum is {self.max_hops}")
             to = ARRIVALS
+        is_dead = outcome is not None and outcome.ending is Ending.DEAD
         moved = replace(
             segment,
             chosen=hop.chosen,
             itinerary=hop.itinerary if outcome is None else None,
             outcome=outcome,
             hops=segment.hops + 1,
-            attempts=segment.attempts if outcome is not None and outcome.ending is Ending.DEAD else None,
+            attempts=segment.attempts if is_dead else None,
+            waits=segment.waits if is_dead else None,
         )
         self.by_address.setdefault(to, []).append(moved)
 

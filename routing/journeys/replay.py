@@ -86,6 +86,7 @@ def restart(departures: Departures, rule_tables: RuleTables, segment: Segment, n
         outcome=None,
         hops=0,
         attempts=None,
+        waits=None,
         generation=segment.generation + 1,
         request=None,
     )

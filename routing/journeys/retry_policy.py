@@ -16,7 +16,9 @@ class RetryPolicy:
     backoff_max: float = 60.0
     """Upper bound of every wait. Default 60."""
     timeout: float = 30.0
-    """Maximum time that an async or blocking service may take for one attempt. Default 30."""
+    """Maximum time that a service may take for one attempt. Default 30."""
+    wait_max: float = 30 * 24 * 3600.0
+    """Maximum time for which a record waits at a stop because its service asks for it. Default 30 days."""
 
     def wait(self, attempts: int, jitter: float) -> float:
         """Return the wait in seconds after this many failed attempts: exponential backoff with full jitter.

@@ -40,6 +40,15 @@ class Attempts(NamedTuple):
     """Earliest time of the next attempt, in seconds since the epoch."""
 
 
+class Waits(NamedTuple):
+    """The waits at a stop that its service asked for. They are no failed attempts."""
+
+    stop: str
+    since: float
+    """Time at which the service asked for the first one, in seconds since the epoch."""
+    times: int
+
+
 class Replay(NamedTuple):
     """A replay of a dead letter: when, by whom, and the reason for which it was dead."""
 
@@ -99,6 +108,8 @@ class Segment(Struct, frozen=True):
     """In a message that asks the arrivals to reopen dead letters, or to count losses, the request."""
     partitions: tuple[int, ...] | None = None
     """The partition of each record, if their envelope holds records of several partitions; None otherwise."""
+    waits: Waits | None = None
+    """Waits at the current stop that its service asked for, or those after which the journey ended."""
     metadata: Metadata | None = None
     """Keys, headers and timestamps of the source messages; None if these had none of them."""
 
@@ -181,6 +192,8 @@ def encode_segment(segment: Segment) -> dict[str, Any]:
         encoded["outcome"] = _encode_outcome(segment.outcome)
     if segment.attempts is not None:
         encoded["tries"] = tuple(segment.attempts)
+    if segment.waits is not None:
+        encoded["waits"] = tuple(segment.waits)
     if segment.generation:
         encoded["generation"] = segment.generation
     if segment.replays:
@@ -224,6 +237,7 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             natural(encoded.get("generation", 0)),
             tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
             _request(encoded),
+            waits=None if (waits := encoded.get("waits")) is None else _waits(*waits),
             metadata=decode_metadata(encoded, len(ids)),
         )
         start = end
@@ -237,6 +251,10 @@ def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
 
 def _attempts(stop: Any, causes: Any, due: Any) -> Attempts:
     return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due))
+
+
+def _waits(stop: Any, since: Any, times: Any) -> Waits:
+    return Waits(stop_name(stop), seconds(since), natural(times))
 
 
 def _replay(at: Any, by: Any, reason: Any, before: Any) -> Replay:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import threading
 import time
 from collections.abc import Collection
@@ -21,12 +22,13 @@ from metroline.agents.services.service import Record
 from metroline.agents.stops import stop as stops
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.routing.addresses import WAITING_ROOMS
+from metroline.routing.journeys import requested_waits
 from metroline.routing.journeys.departures import HEADER_BYTES
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
-from metroline.routing.messages.segment import Attempts, Segment
-from metroline.routing.outcome import Ending
+from metroline.routing.messages.segment import Attempts, Segment, Waits
+from metroline.routing.outcome import Cause, Ending
 from tests.support.bench import Bench, Sent, confirmed, endings_of, envelope, segments_of
 
 PATIENCE = RetryPolicy(attempts=3, backoff=2.0, backoff_max=3.0, timeout=0.05)
@@ -117,7 +119,111 @@ async def test_retry_waits_as_long_as_it_asks_for(bench: Bench) -> None:
     [sent] = await handled(bench, lambda record: Retry("busy", after=45), envelope({"n": 1}))
     [segment] = sent.envelope.segments
     assert sent.topic == "test.waiting.30s"
-    assert segment.attempts == Attempts("a", ("retries_exhausted: busy",), bench.now + 45)
+    assert segment.attempts == Attempts("a", (), bench.now + 45)
+    assert segment.waits == Waits("a", bench.now, 1)
+
+
+async def waited(bench: Bench, answer: Any, seconds: float, **service: Any) -> tuple[int, Segment]:
+    """Let a record wait as often as its service asks, `seconds` at a time; return how often, and its end."""
+    record, times = envelope({"n": 1}, entered=bench.now), 0
+    while True:
+        [sent] = await handled(bench, answer, record, **service)
+        [segment] = sent.envelope.segments
+        if segment.outcome is not None:
+            return times, segment
+        assert segment.attempts is not None
+        bench.now = max(bench.now + seconds, segment.attempts.due)
+        record, times = sent.envelope, times + 1
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_wait_that_a_service_asks_for_uses_up_no_attempt(
+    bench: Bench, ordered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requested_waits, "MIN_WAIT_SECONDS", 0.001)  # those behind an ordered record wait in real time
+    asked = 0
+
+    def busy(record: Record) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 10:
+            raise OSError("and then it fails")
+        return record if asked == 20 else Retry("busy", after=0.001)
+
+    patience, record = dataclasses.replace(PATIENCE, backoff=0.001), envelope({"n": 1})
+    while asked < 20:
+        [sent] = await handled(bench, busy, record, ordered=ordered, retry_policy=patience)
+        record = sent.envelope
+    [segment] = record.segments
+    assert (sent.topic, segment.attempts, segment.waits) == ("test.service.c", None, None)
+
+
+@pytest.mark.parametrize(
+    ("until", "after", "times"),
+    [
+        (1_000.0 + 250, 60, 4),
+        (1_250, 60, 4),
+        (datetime.datetime.fromtimestamp(1_250, datetime.UTC), 60, 4),
+        (1_000.0, 60, 0),
+        (0, 1, 0),
+        (1_250, 300, 0),
+    ],
+)
+async def test_a_record_is_not_tried_again_after_the_time_that_its_service_names(
+    bench: Bench, until: Any, after: float, times: int
+) -> None:
+    waits, end = await waited(bench, lambda record: Retry("busy", after=after, until=until), after)
+    assert waits == times
+    assert end.outcome is not None
+    assert (
+        end.outcome.reason
+        == "retries_exhausted: busy; the next attempt would be later than its service allows with until"
+    )
+    assert end.waits == Waits("a", 1_000.0, times + 1)
+
+
+async def test_with_until_alone_the_waits_grow_and_use_up_no_attempt(bench: Bench) -> None:
+    waits, end = await waited(bench, lambda record: Retry("busy", until=1_100.0), 0)
+    assert waits == 2 + (100 - 2 - 3) // 3 + 1, "2, 3, 3, ... seconds, and the rest"
+    assert end.outcome is not None
+    assert end.outcome.cause is Cause.RETRIES_EXHAUSTED
+
+
+async def test_a_record_waits_no_longer_than_it_may_in_all(bench: Bench) -> None:
+    patience = dataclasses.replace(PATIENCE, wait_max=600.0)
+    waits, end = await waited(bench, lambda record: Retry("busy", after=60), 60, retry_policy=patience)
+    assert waits == 10
+    assert end.outcome is not None
+    assert end.outcome.reason == "retries_exhausted: busy; it has waited for 600 s, and may wait for 600 s in all"
+
+
+async def test_a_record_does_not_wait_for_longer_than_its_journey_may_take(bench: Bench) -> None:
+    waits, end = await waited(bench, lambda record: Retry("busy", after=60), 60, max_age=150.0)
+    assert waits == 2
+    assert end.outcome is not None
+    assert end.outcome.reason == "expired: the next attempt would be at an age of 180 s; at most 150 s are allowed"
+
+
+async def test_a_wait_is_never_so_short_that_a_record_runs_in_circles(bench: Bench) -> None:
+    [sent] = await handled(bench, lambda record: Retry("busy", after=1e-9), envelope({"n": 1}))
+    assert sent.topic == "test.waiting.200ms"
+
+
+@pytest.mark.parametrize(
+    "until",
+    [float("nan"), float("inf"), -1, 10**400, "tomorrow", True, datetime.datetime(2030, 1, 1)],  # noqa: DTZ001
+)
+async def test_a_time_that_is_none_is_a_dead_letter(bench: Bench, until: Any) -> None:
+    [sent] = await handled(bench, lambda record: Retry("busy", until=until), envelope({"n": 1}))
+    [(_, reason)] = endings_of([sent]).values()
+    assert str(reason).startswith("bad_return: Retry(until=")
+
+
+async def test_waits_at_another_stop_do_not_count(bench: Bench) -> None:
+    before = envelope({"n": 1}, waits=Waits("b", 0.0, 7), attempts=Attempts("b", ("x",), 0.0))
+    [sent] = await handled(bench, lambda record: Retry("busy", after=60), before)
+    [segment] = sent.envelope.segments
+    assert (segment.attempts, segment.waits) == (Attempts("a", (), bench.now + 60), Waits("a", bench.now, 1))
 
 
 @pytest.mark.parametrize("after", [-1, float("nan"), float("inf"), "5", 1e9, None, True])
