@@ -22,6 +22,7 @@ from metroline.app.cli.options import FILE, json_option, line_option, write_json
 from metroline.app.cli.printed_steps import print_way
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
 from metroline.app.operations.dead_letters import DeadLetters, chosen, grouped
+from metroline.app.operations.edits import parse_field
 from metroline.app.operations.forecast import forecast, restarted, table_for
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
 from metroline.app.operations.rehearsal import Rehearsal
@@ -140,7 +141,8 @@ def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: P
     "fields",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Set a top-level field of the record first. VALUE is JSON or, if it is not valid JSON, text.",
+    help="Set a field of the record first; `a.b` is the field b in the object a. VALUE is JSON or, if it is not valid "
+    "JSON, text, and the command says so.",
 )
 @click.option("--record", "record", type=FILE, help="File with a JSON object that replaces the record.")
 @click.option(
@@ -178,7 +180,7 @@ def replay(
         raise UsageError("--call-services is for --dry-run: a replay calls the services of the workers")
     settings = Settings.read(line=line)
     dead = _dead_letters(settings)
-    values = dict(map(_field, fields))
+    values = _fields(fields)
     letters = _chosen(dead, ids, group)
     raw = None if record is None else record.read_bytes()
     reread = Rereading() if raw is not None else asyncio.run(read_again(settings, Line.load(settings.line), letters))
@@ -225,14 +227,15 @@ def _chosen(dead: DeadLetters, ids: Sequence[str], group: str | None) -> list[Le
     return chosen(asyncio.run(dead.read()), ids, group)
 
 
-def _field(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"--set {text}: write FIELD=VALUE")
-    try:
-        return name, orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return name, value
+def _fields(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the fields that are to be set, and say which values are taken for text."""
+    fields = {}
+    for text in texts:
+        name, value, said = parse_field(text)
+        fields[name] = value
+        if said is not None:
+            click.echo(said, err=True)
+    return fields
 
 
 async def _live_table(dead: DeadLetters, settings: Settings, stop: str | None) -> RulesTable:

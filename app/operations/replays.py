@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from metroline.app.operations.edits import with_fields
 from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.rereading import Reread, Rereading
 from metroline.routing.errors import UsageError
@@ -83,7 +84,7 @@ def edited(letter: Letter, fields: dict[str, Any], record: bytes | None = None, 
     if letter.is_cut and reread is None:
         raise _unreadable(letter, "")
     line = letter.line if reread is None else reread.line
-    return _set(orjson.loads(line), fields) if fields else line
+    return with_fields(orjson.loads(line), fields) if fields else line
 
 
 def _unreadable(letter: Letter, problem: str) -> DeadLetterError:
@@ -94,22 +95,11 @@ def _unreadable(letter: Letter, problem: str) -> DeadLetterError:
     )
 
 
-def _set(record: dict[str, Any], fields: dict[str, Any]) -> bytes:
-    """Return the record with these top-level fields set; raise `UsageError` for a path into one of its objects."""
-    for name in fields:
-        parent, dot, _ = name.partition(".")
-        if dot and name not in record and isinstance(record.get(parent), dict):
-            raise UsageError(
-                f"the field {name!r} is not at the top level: set {parent!r} as a whole, or give the whole record"
-            )
-    return orjson.dumps(record | fields)
-
-
 def _given(letter: Letter, fields: dict[str, Any], record: bytes) -> bytes:
     (line, *more) = read_message(record)
     if line.record is None or more:
         raise UsageError(f"the record for {letter.id} is not valid: {line.problem or 'there are several'}")
-    return _set(line.record, fields) if fields else line.line
+    return with_fields(line.record, fields) if fields else line.line
 
 
 def _replay(letter: Letter, line: bytes, stop: str | None, by: str, schema: str | None) -> Envelope:

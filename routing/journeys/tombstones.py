@@ -9,7 +9,7 @@ from metroline.routing.messages.itinerary import Decision
 from metroline.routing.messages.plain import TOMBSTONE
 from metroline.routing.outcome import DELIVERED, Cause, Outcome
 from metroline.routing.records.field_sets import NOTHING
-from metroline.routing.records.source_messages import SourceLine
+from metroline.routing.records.source_messages import NO_VALUE, SourceLine
 
 GONE = SourceLine(TOMBSTONE, None)
 """The line of a tombstone."""
@@ -24,7 +24,7 @@ class Tombstones(StrEnum):
 
 
 _ENDS = {
-    Tombstones.DEAD: (kept(b""), Outcome.dead(Cause.MALFORMED_RECORD, "the message is empty")),
+    Tombstones.DEAD: (kept(b""), Outcome.dead(Cause.MALFORMED_RECORD, NO_VALUE)),
     Tombstones.DROP: (TOMBSTONE, Outcome.dropped("tombstone")),
     Tombstones.DELIVER: (TOMBSTONE, DELIVERED),
 }

@@ -13,6 +13,9 @@ import orjson
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.records.field_reader import FieldReader
 from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER
+from metroline.routing.records.not_json import binary_problem, json_problem
+
+NO_VALUE = "the message has no value (a tombstone)"
 
 SHAPES = bytes.maketrans(b"0123456789+E,]} \t\r\n", b"00000000000e       ")
 """Normalizes numbers: digits and `+` become 0, `E` becomes e, and every byte that may follow a number a space."""
@@ -46,7 +49,10 @@ def read_message(value: bytes | None) -> list[SourceLine]:
     """
     body = (value or b"").strip()
     if not body:
-        return [SourceLine(value or b"", None, "the message is empty")]
+        return [SourceLine(value or b"", None, NO_VALUE if value is None else "the message is empty")]
+    binary = None if value is None else binary_problem(value)
+    if binary is not None:
+        return [SourceLine(value or b"", None, binary)]
     if b"\n" not in body:
         return [_read_line(body)]
     if not _is_object(body):
@@ -114,7 +120,7 @@ def _read_line(line: bytes) -> SourceLine:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return SourceLine(line, None, f"not valid JSON: {error}")
+        return SourceLine(line, None, json_problem(line, error))
     if type(record) is not dict:
         return SourceLine(line, None, f"not a JSON object but {_kind(record)}")
     problem = _changed_integer(line) or _too_deep(line, record)

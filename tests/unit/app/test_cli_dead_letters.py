@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from metroline.app.cli import cli
+from metroline.app.operations.edits import parse_field
 from metroline.app.operations.letter import Group
 from metroline.app.operations.replays import edited
 from metroline.routing.errors import UsageError
@@ -54,16 +55,23 @@ def test_a_narrow_terminal_cuts_nothing_that_another_command_takes(monkeypatch: 
     assert "…" not in said
 
 
-def test_a_replay_sets_a_field_at_the_top_level() -> None:
-    assert edited(letter(b'{"a":{"b":1},"c":2}'), {"c": 3}) == b'{"a":{"b":1},"c":3}'
-    assert edited(letter(b'{"a.b":1,"a":{}}'), {"a.b": 2}) == b'{"a.b":2,"a":{}}'
-    assert edited(letter(b'{"a":1}'), {"x.y": 2}) == b'{"a":1,"x.y":2}'
-
-
-@pytest.mark.parametrize("record", [None, b'{"a": {}}'])
-def test_a_replay_refuses_a_path_into_an_object(record: bytes | None) -> None:
-    with pytest.raises(UsageError, match=r"the field 'a\.b' is not at the top level: set 'a' as a whole"):
-        edited(letter(b'{"a":{"b":1}}'), {"a.b": 2}, record)
+@pytest.mark.parametrize(
+    ("record", "fields", "edited_to"),
+    [
+        (b'{"a":{"b":1},"c":2}', {"c": 3}, b'{"a":{"b":1},"c":3}'),
+        (b'{"a":{"b":1,"d":4},"c":2}', {"a.b": 3}, b'{"a":{"b":3,"d":4},"c":2}'),
+        (b'{"a.b":1,"a":{}}', {"a.b": 2}, b'{"a.b":2,"a":{}}'),
+        (b'{"a":1}', {"x.y.z": 2}, b'{"a":1,"x":{"y":{"z":2}}}'),
+        (b'{"items":[{"n":1},{"n":2}]}', {"items.1.n": 3}, b'{"items":[{"n":1},{"n":3}]}'),
+        (b'{"items":[1,2]}', {"items.0": None}, b'{"items":[null,2]}'),
+        (b'{"a":{}}', {"a.b": 1, "a.c": 2}, b'{"a":{"b":1,"c":2}}'),
+    ],
+)
+def test_a_replay_sets_fields_also_inside_objects_and_lists(
+    record: bytes, fields: dict[str, Any], edited_to: bytes
+) -> None:
+    assert edited(letter(record), fields) == edited_to
+    assert edited(letter(b"{}"), fields, record) == edited_to
 
 
 def test_services_are_called_in_a_dry_run_only() -> None:
@@ -72,3 +80,66 @@ def test_services_are_called_in_a_dry_run_only() -> None:
         2,
         ["error: --call-services is for --dry-run: a replay calls the services of the workers"],
     )
+
+
+@pytest.mark.parametrize(
+    ("record", "fields", "problem"),
+    [
+        (
+            b'{"a":1}',
+            {"a.b": 2},
+            "'a.b': 'a' is a number or a boolean, so nothing can be set in it: set 'a' as a whole",
+        ),
+        (b'{"a":null}', {"a.b": 2}, "'a.b': 'a' is null"),
+        (b'{"a":{"b":"x"}}', {"a.b.c": 2}, "'a.b.c': 'a.b' is a text"),
+        (b'{"a":[1]}', {"a.1": 2}, "'a.1': 'a' is a list of 1, so an index from 0 must follow it"),
+        (b'{"a":[1]}', {"a.b": 2}, "'a.b': 'a' is a list of 1"),
+        (b"{}", {"n": 2**64}, "the fields n do not fit into JSON: "),
+        (b"{}", {"n": "\ud800"}, "the fields n do not fit into JSON: "),
+    ],
+)
+def test_a_replay_refuses_what_cannot_be_set(record: bytes, fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        edited(letter(record), fields)
+    assert str(refused.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "said"),
+    [
+        ("fail=false", False, None),
+        ("n=-1.5", -1.5, None),
+        ('name="7"', "7", None),
+        ('a={"b": [1]}', {"b": [1]}, None),
+        (f"n={2**64 - 1}", 2**64 - 1, None),
+        ("name=Bob", "Bob", 'name is set to the text "Bob", since this is not JSON'),
+        (
+            "fail=False",
+            "False",
+            'fail is set to the text "False", since this is not JSON; for the JSON value, write fail=false',
+        ),
+        (
+            "a.b=None",
+            "None",
+            'a.b is set to the text "None", since this is not JSON; for the JSON value, write a.b=null',
+        ),
+        ("x=", "", 'x is set to the text "", since this is not JSON'),
+    ],
+)
+def test_what_a_value_is_taken_for(text: str, value: object, said: str | None) -> None:
+    name, found, told = parse_field(text)
+    assert (name, type(found), found, told) == (text.partition("=")[0], type(value), value, said)
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
+def test_an_integer_beyond_64_bits_is_refused_and_not_changed(number: int) -> None:
+    with pytest.raises(UsageError, match=f"the integer {number} does not fit into 64 bits"):
+        parse_field(f"n={number}")
+    with pytest.raises(UsageError, match=f"the integer {number} does not fit into 64 bits"):
+        parse_field(f'n={{"deep": [{number}]}}')
+
+
+@pytest.mark.parametrize("text", ["", "=1", "name"])
+def test_a_field_needs_a_name_and_a_value(text: str) -> None:
+    with pytest.raises(UsageError, match="write FIELD=VALUE"):
+        parse_field(text)

@@ -10,6 +10,7 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.records.source_messages import read_message
 
 
 def letters(cause: Cause, *reasons: str) -> list[Letter]:
@@ -45,3 +46,17 @@ def test_messages_that_are_malformed_in_different_ways_are_groups_of_their_own()
 def test_values_in_a_reason_make_no_groups(cause: Cause) -> None:
     [group] = grouped(letters(cause, "items[2]: not a decimal but 'abc'", "items[17]: not a decimal but 'x'"))
     assert len(group.letters) == 2
+
+
+def test_tombstones_nan_lists_and_avro_are_groups_of_their_own() -> None:
+    values = (None, None, b"", b'{"order": 1, "amount": NaN}', b'[{"order": 2}]', b"\0\0\0\0\7abc", b"\0\0\0\0\x0babc")
+    problems = [line.problem or "" for value in values for line in read_message(value)]
+    found = grouped(letters(Cause.MALFORMED_RECORD, *problems))
+
+    assert sorted((len(group.letters), group.as_json()["where"]) for group in found) == [
+        (1, "not a JSON object but a list"),
+        (1, "not valid JSON: NaN is no value in JSON: line … column …"),
+        (1, "the message is empty"),
+        (2, "not JSON: it looks like Confluent's wire format (schema …); see SOURCE_FORMAT"),
+        (2, "the message has no value (a tombstone)"),
+    ]

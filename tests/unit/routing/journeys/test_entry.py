@@ -84,7 +84,7 @@ def test_all_records_of_a_message_have_its_key_and_headers_and_dead_ones_too(sec
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (None, "the message is empty"),
+        (None, "the message has no value (a tombstone)"),
         (b"", "the message is empty"),
         (b" \n ", "the message is empty"),
         (b"hello", "not valid JSON"),
@@ -186,7 +186,12 @@ def test_an_envelope_that_cannot_be_read_is_one_dead_letter_and_a_record_that_lo
 @pytest.mark.parametrize(
     ("tombstones", "ending", "reason", "line"),
     [
-        (Tombstones.DEAD, Ending.DEAD, "malformed_record: the message is empty", b'{"raw":{"size":0,"text":""}}'),
+        (
+            Tombstones.DEAD,
+            Ending.DEAD,
+            "malformed_record: the message has no value (a tombstone)",
+            b'{"raw":{"size":0,"text":""}}',
+        ),
         (Tombstones.DROP, Ending.DROPPED, "tombstone", b"null"),
         (Tombstones.DELIVER, Ending.DELIVERED, None, b"null"),
     ],
@@ -206,7 +211,12 @@ def test_a_tombstone_ends_as_the_setting_says_and_keeps_its_key_and_an_empty_val
         for own in [segment.metadata or Metadata()]
         for place, one in enumerate(segment.ids)
     }
-    empty = (Ending.DEAD, "malformed_record: the message is empty", b'{"raw":{"size":0,"text":""}}', b"c")
+    empty = (
+        Ending.DEAD,
+        "malformed_record: the message is empty",
+        b'{"raw":{"size":0,"text":""}}',
+        b"c",
+    )
     assert found == {1: (ending, reason, line, b"b"), 2: empty, 3: (ending, reason, line, None)}
 
 
@@ -225,7 +235,7 @@ def test_a_message_that_could_not_be_read_is_a_dead_letter_with_the_problem_and_
     details = {one: segment.outcome for segment in left["arrivals"] for one in segment.ids}
     assert {one: outcome.detail for one, outcome in details.items() if outcome} == {
         2_000: "no schema 7",
-        2_001: "the message is empty",
+        2_001: "the message has no value (a tombstone)",
         2_002: "cut off",
     }
     assert records(left["arrivals"])[2_002] == b'{"raw":{"size":1,"base64":"/w=="}}'

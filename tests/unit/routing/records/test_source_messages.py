@@ -43,9 +43,41 @@ def test_blank_lines_are_skipped_and_carriage_returns_do_not_matter() -> None:
     assert read(b'\r\n{"a":1}\r\n\r\n  \t\n{"b":2}\r\n') == [{"a": 1}, {"b": 2}]
 
 
-@pytest.mark.parametrize("value", [None, b"", b" ", b"\n", b"\r\n\t\n"])
-def test_an_empty_message_is_one_problem(value: bytes | None) -> None:
+@pytest.mark.parametrize("value", [b"", b" ", b"\n", b"\r\n\t\n"])
+def test_an_empty_message_is_one_problem(value: bytes) -> None:
     assert read(value) == ["the message is empty"]
+
+
+def test_a_tombstone_is_another_one() -> None:
+    assert read(None) == ["the message has no value (a tombstone)"]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (b"\0\0\0\0\x07a\nb", "not JSON: it looks like Confluent's wire format (schema 7); see SOURCE_FORMAT"),
+        (b"\x1f\x8b\x08\n\n", "not JSON: it is compressed with gzip"),
+        (b"Obj\x01\n", "not JSON: it is an Avro file, not an Avro message"),
+        ('{"a":1}\n'.encode("utf-16"), "not JSON: it is text in UTF-16, not in UTF-8"),
+    ],
+)
+def test_bytes_that_are_no_text_are_one_problem_and_kept_as_they_are(value: bytes, problem: str) -> None:
+    assert [(line.line, line.problem) for line in read_message(value)] == [(value, problem)]
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (b'{"order": 1, "amount": NaN}', "NaN"),
+        (b'{"a":-Infinity}', "-Infinity"),
+        (b'{"a":[Infinity]}', "Infinity"),
+        (b'{"a":None}', "None"),
+        (b'{"a":undefined}', "undefined"),
+    ],
+)
+def test_what_is_no_value_in_json_is_named(value: bytes, named: str) -> None:
+    [found] = read(value)
+    assert found.startswith(f"not valid JSON: {named} is no value in JSON: line 1 column ")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +102,7 @@ def test_an_empty_message_is_one_problem(value: bytes | None) -> None:
         (b'{"a":"\\ud800"}', "not valid JSON: "),
         (b"\xef\xbb\xbf{}", "not valid JSON: UTF-8 byte order mark"),
         (b"\x00", "not valid JSON: "),
-        ('{"a":1}'.encode("utf-16"), "not valid JSON: "),
+        ('{"a":1}'.encode("utf-16"), "not JSON: it is text in UTF-16"),
     ],
 )
 def test_what_is_no_json_object_says_what_it_is(value: bytes, problem: str) -> None:
