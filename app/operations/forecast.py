@@ -35,7 +35,7 @@ def forecast(rule_tables: RuleTables, letter: Letter, line: bytes, stop: str | N
     service changes, drops or fails on, and the text says so.
     """
     table = table_for(rule_tables, letter)
-    metas = rule_metas(letter.envelope.segments[0].metadata, 1, table.reader.meta)
+    metas = rule_metas(letter.envelope.segments[0].metadata, time.time(), 1, table.reader.meta)
     [plan] = table.plans(stop or SOURCE, [orjson.loads(line)], metas)
     legs: Sequence[Decision | Decider] = [plan] if isinstance(plan, Decision) else plan.legs
     known, open_legs = ([f"{stop} (as asked)"], legs) if stop else ([_described(legs[0])], legs[1:])

@@ -14,18 +14,16 @@ from metroline.agents.formats.names import JSON, PACKED
 from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
+from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, BoundedCalls
 from metroline.agents.stops.service_run import ServiceRun
-from metroline.agents.stops.threads import ThreadRunner
 from metroline.agents.stops.views import ServiceViews
 from metroline.app.settings import Settings
 from metroline.routing.addresses import SOURCE, is_service, stop_of
 from metroline.routing.journeys.answers import Answers, StopPolicy, admit, depart
-from metroline.routing.journeys.dead_letters import too_large
 from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.journeys.ends import DEFAULT_ENDS, Ends, deliverable
 from metroline.routing.journeys.entry import enter
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
@@ -40,8 +38,6 @@ STRATEGY = strategy_named("signpost")
 
 ORIGIN = Origin("explained", 0)
 """The origin of rehearsed records. Their ids differ from those of every record of a line."""
-
-MAX_ABANDONED = 8
 
 
 class NotCalled(Exception):
@@ -109,7 +105,7 @@ class Rehearsal:
 
     def departures(self) -> Departures:
         """Return empty departures, to which the first step of a record is added."""
-        return Departures(STRATEGY.name, ORIGIN, self.limits.max_hops)
+        return Departures(STRATEGY.name, ORIGIN, self.limits.max_hops, self.limits.record_bytes)
 
     async def follow(self, departures: Departures, *, is_decided: bool = True) -> AsyncIterator[Explained]:
         """Yield the decisions about the only record in `departures`, as `explain` does.
@@ -120,7 +116,7 @@ class Rehearsal:
         handled = _Handled(departures, (), is_decided)
         while True:
             [(address, [segment])] = handled.departures.by_address.items()
-            segment = self._as_sent(segment)
+            segment = next(iter(deliverable(segment, self.ends)))
             yield self._explained(before, segment, address, handled)
             if segment.outcome is not None or not is_service(address):
                 return
@@ -131,14 +127,6 @@ class Rehearsal:
                 yield Explained(stop, (), f"unknown: {error}")
                 return
             before = segment
-
-    def _as_sent(self, segment: Segment) -> Segment:
-        """Return the segment with its outcome if it does not fit into a message, or not to the end that it comes to."""
-        envelope = Envelope(STRATEGY.name, ORIGIN, (segment,))
-        size = len(envelope.encode())
-        if size > self.limits.message_bytes:
-            return too_large(envelope, size, self.limits.message_bytes).segments[0]
-        return next(iter(deliverable(segment, self.ends)))
 
     def _explained(self, before: Segment | None, segment: Segment, address: str, handled: _Handled) -> Explained:
         tried, changed = self._looked_at(before, segment, handled)
@@ -182,16 +170,14 @@ class Rehearsal:
                 return _Handled(departures, tuple(attempts), is_decided=False)
             answers = await self._answers(service, policy, segment)
             failure = answers.failures.get(0)
-            if failure is not None:
+            if failure is not None and failure.request is None:
                 attempts.append(f"attempt {len(attempts) + 1} of {policy.retries.attempts}: {failure.outcome.reason}")
             depart(departures, answers, policy, time.time(), _no_jitter, places=[0])
             if not departures.returning:
                 return _Handled(departures, tuple(attempts), failure is None and not answers.ends)
-            if failure is not None and failure.wait:
-                raise NotCalled(
-                    f"attempt {len(attempts)} of {policy.retries.attempts} asks for another one in {failure.wait:g} s,"
-                    f" and nobody waits for it here: {failure.outcome.detail}"
-                )
+            if failure is not None and failure.request is not None:
+                wait = f"the service asks to wait for {failure.request.after:g} s, and nobody waits for it here"
+                raise NotCalled(f"{wait}: {failure.outcome.detail}")
             [[segment]] = departures.returning.values()
 
     def _passed(self, stop: str, segment: Segment) -> _Handled:
@@ -210,8 +196,10 @@ class Rehearsal:
         answers = Answers(service.name, segment, ServiceViews(service.reads).of, STRATEGY, self.rule_tables)
         problems: list[Exception] = []
         watched = replace(service, handler=_watching(service, problems))
-        threads = ThreadRunner(MAX_ABANDONED)
-        await ServiceRun(watched, policy, threads, ORIGIN, answers, HandlingTime(), self.source).run_one(0)
+        calls = None
+        if not service.is_plain:
+            calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=MAX_GIVEN_UP)
+        await ServiceRun(watched, policy, calls, ORIGIN, answers, HandlingTime(), self.source).run_one(0)
         if problems:
             raise NotCalled(f"the service could not be called: {problems[0]}") from problems[0]
         return answers

@@ -155,7 +155,7 @@ def test_a_wait_that_a_service_asks_for_is_not_waited_for() -> None:
         return Retry("not yet", after=30)
 
     assert end_at(price).verdict == (
-        "unknown: attempt 1 of 5 asks for another one in 30 s, and nobody waits for it here: not yet"
+        "unknown: the service asks to wait for 30 s, and nobody waits for it here: not yet"
     )
 
 
@@ -217,7 +217,7 @@ def test_a_record_that_fits_into_no_message_is_too_large() -> None:
     def price(record: Record) -> Record:
         return record | {"text": "x" * 3_000_000}
 
-    assert end_at(price).verdict.startswith("dead: too_large: the message would have 3000")
+    assert end_at(price).verdict.startswith("dead: too_large: the record has 3000")
 
 
 def test_an_end_without_its_key_takes_no_record() -> None:

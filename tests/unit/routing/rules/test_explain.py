@@ -45,7 +45,7 @@ def test_nested_values_are_shown_by_their_paths() -> None:
 
 def test_metadata_is_shown_as_rules_read_it() -> None:
     rules_table = RulesTable.parse('[[rules]]\nafter = "source"\nwhen = "meta.key == \\"a\\""\nto = "a"\n')
-    [trial] = trials(rules_table.stop_rules(SOURCE), {}, (b"b", None, 5_000))
+    [trial] = trials(rules_table.stop_rules(SOURCE), {}, (b"b", None, 5_000, None))
     assert trial.read == {"meta.key": '"b"'}
 
 
