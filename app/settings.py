@@ -216,7 +216,7 @@ class Settings(LineSettings):
         try:
             return cls(**{name: value for name, value in overrides.items() if value not in (None, "")})
         except ValidationError as error:
-            raise InvalidSettings("; ".join(map(_described, error.errors()))) from error
+            raise InvalidSettings("; ".join(map(_described, error.errors()))) from None  # it shows secrets
 
     @model_validator(mode="before")
     @classmethod

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from metroline.agents.formats.names import EndFormat
 from metroline.agents.services.line import Line
@@ -188,6 +190,20 @@ def test_a_token_that_is_too_short_is_not_shown(monkeypatch: pytest.MonkeyPatch)
         Settings.read()
 
     assert "hush" not in str(refused.value)
+
+
+def test_a_secret_is_in_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`faust -A metroline.app.main` shows the whole traceback, with the errors that caused the last one."""
+    secret = "hu" + "sh"  # the traceback has the lines of this test
+    monkeypatch.setenv("METROLINE_TOKEN", secret)
+    with pytest.raises(InvalidSettings) as refused:
+        Settings.read()
+    assert secret not in "".join(traceback.format_exception(refused.value))
+
+    monkeypatch.delenv("METROLINE_TOKEN")
+    with pytest.raises(ValidationError) as invalid:
+        Settings(metroline_token=secret)
+    assert secret not in str(invalid.value)
 
 
 @pytest.mark.parametrize(
