@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import faust
@@ -43,6 +45,8 @@ from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.local.ports import resolves
 from metroline.app.provisioning import Provisioning
 from metroline.app.settings import Settings, misspelt
+from metroline.app.web_server.host_names import HostNames
+from metroline.app.web_server.server import WebServer
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +140,16 @@ class LineApp(faust.App):
 
     def _create_directories(self) -> None:
         """Create none of Faust's folders for data: tables are held in memory."""
+
+    def _new_web(self) -> WebServer:
+        """Make the web server, in place of Faust's."""
+        return WebServer(self, cache(self._host_names))
+
+    def _host_names(self) -> HostNames:
+        """Return the names by which other workers and clients may address the web server."""
+        settings = self.settings
+        own = (settings.host, socket.gethostname(), str(self.conf.canonical_url.host))
+        return HostNames.of(settings.web_bind, own, settings.web_allowed_hosts)
 
     async def on_start(self) -> None:
         """Provision the topics and refuse conflicting roles, before anything subscribes."""

@@ -196,6 +196,11 @@ class Settings(LineSettings):
     web_host: str = ""
     """Host name under which other workers reach this one. Default: `WEB_BIND` if it is a loopback address, otherwise
     the machine's host name."""
+    web_allowed_hosts: str = Field("", pattern=r"^[A-Za-z0-9._*-]*( *, *[A-Za-z0-9._*-]+)*$")
+    """Further host names by which clients may address the web server, such as that of a proxy, separated by commas.
+    `.example.com` stands for all names below that domain, and `*` for any name. Always allowed are IP addresses,
+    `localhost`, `WEB_HOST` and the machine's host name, and names without a dot unless `WEB_BIND` is a loopback
+    address."""
     metroline_token: str | None = Field(None, repr=False, min_length=8)
     """Token that a program must send to replay or discard dead letters over HTTP. Without a token, neither is
     possible over HTTP."""

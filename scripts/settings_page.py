@@ -102,6 +102,7 @@ TOPICS = {
         "web_bind",
         "web_port",
         "web_host",
+        "web_allowed_hosts",
         "metroline_token",
         "metroline_token_file",
         "log_level",

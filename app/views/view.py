@@ -11,13 +11,17 @@ from msgspec import to_builtins
 
 from metroline.app.markup.html import Markup
 from metroline.app.views.page import document
+from metroline.app.web_server.answers import SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
 
 NOT_STORED = {"Cache-Control": "no-store", "Vary": "Accept"}
-LOCKED_DOWN = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
-"""Records come from outside. Even if one were taken for markup, it could load and run nothing."""
+STYLED = {
+    "Content-Security-Policy": SECURITY_HEADERS["Content-Security-Policy"]
+    + "; style-src 'unsafe-inline'; img-src data:"
+}
+"""A page for browsers has its own style. It still loads nothing and runs nothing."""
 
 
 def wants_html(request: web.Request) -> bool:
@@ -46,4 +50,4 @@ class LineView(web.View):
             )
         worker = self.worker
         page = document(title, worker.line.name, str(worker.conf.canonical_url), str(request.url.path), body())
-        return self.html(page, status=status, headers={**NOT_STORED, **LOCKED_DOWN})
+        return self.html(page, status=status, headers={**NOT_STORED, **STYLED})

@@ -1,0 +1,49 @@
+"""The gate of the web server, through which every request goes before a page sees it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from http import HTTPStatus
+
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
+from aiohttp.web import HTTPException, Request, StreamResponse, middleware
+from aiohttp.web_protocol import RequestPayloadError
+
+from metroline.app.web_server.answers import phrase_of, refusal
+from metroline.app.web_server.connections import Connection
+from metroline.app.web_server.host_names import HostNames
+
+log = logging.getLogger(__name__)
+
+
+def gate(hosts: Callable[[], HostNames]) -> Middleware:
+    """Return the middleware that refuses requests for other hosts, and turns every error into an answer in JSON."""
+
+    @middleware
+    async def let_in(request: Request, handler: Handler) -> StreamResponse:
+        connection = request.protocol
+        with connection.at_work() if isinstance(connection, Connection) else nullcontext():
+            if not all(map(hosts().allow, request.headers.getall("Host", []))):
+                return refusal(
+                    HTTPStatus.MISDIRECTED_REQUEST,
+                    "the header Host names another host: set WEB_ALLOWED_HOSTS to allow it",
+                )
+            return await _answered(request, handler)
+
+    return let_in
+
+
+async def _answered(request: Request, handler: Handler) -> StreamResponse:
+    try:
+        return await handler(request)
+    except HTTPException as error:
+        kept = {name: value for name, value in error.headers.items() if name in ("Allow", "Location")}
+        return refusal(error.status, phrase_of(error.status), kept)
+    except (RequestPayloadError, HttpProcessingError):
+        return refusal(HTTPStatus.BAD_REQUEST, "the body cannot be read")
+    except Exception:  # whatever a page raises, the client gets an answer
+        log.exception("%s %s could not be answered", request.method, request.path)
+        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "an internal error, which the worker's log describes")
