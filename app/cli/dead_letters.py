@@ -21,7 +21,8 @@ from metroline.agents.services.line import Line
 from metroline.app.cli.options import FILE, json_option, line_option, write_json
 from metroline.app.cli.printed_steps import print_way
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
-from metroline.app.operations.dead_letters import DeadLetters, chosen, grouped
+from metroline.app.operations.dead_letters import send_requests
+from metroline.app.operations.desk import Desk
 from metroline.app.operations.edits import parse_field
 from metroline.app.operations.forecast import forecast, restarted, table_for
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
@@ -63,8 +64,8 @@ def dead_letters() -> None:
     """
 
 
-def _dead_letters(settings: Settings) -> DeadLetters:
-    return DeadLetters(settings.cluster(), settings.topics(Line.load(settings.line)))
+def _desk(settings: Settings) -> Desk:
+    return Desk(settings.cluster(), settings.topics(Line.load(settings.line)))
 
 
 @dead_letters.command("list")
@@ -78,7 +79,7 @@ def show_groups(line: str | None, json_file: Path | None) -> None:
     \b
     Example: metroline dead-letters list --line metroline.agents.lines.flights
     """
-    groups = grouped(asyncio.run(_dead_letters(Settings.read(line=line)).read()))
+    groups = asyncio.run(_desk(Settings.read(line=line)).groups())
     if json_file is not None:
         write_json([group.as_json() for group in groups], json_file)
     elif not groups:
@@ -123,7 +124,8 @@ def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: P
     \b
     Example: metroline dead-letters show source-0-17
     """
-    letters = _chosen(_dead_letters(Settings.read(line=line)), ids, group)
+    desk = _desk(Settings.read(line=line))
+    letters = _chosen(desk, ids, group)
     if json_file is not None:
         write_json([letter.as_json() for letter in letters], json_file)
         return
@@ -179,13 +181,13 @@ def replay(
     if call_services and not dry_run:
         raise UsageError("--call-services is for --dry-run: a replay calls the services of the workers")
     settings = Settings.read(line=line)
-    dead = _dead_letters(settings)
+    desk = _desk(settings)
     values = _fields(fields)
-    letters = _chosen(dead, ids, group)
+    letters = _chosen(desk, ids, group)
     raw = None if record is None else record.read_bytes()
     reread = Rereading() if raw is not None else asyncio.run(read_again(settings, Line.load(settings.line), letters))
     replays = Replays.of(letters, values, raw, stop, getpass.getuser(), reread)
-    live = asyncio.run(_live_table(dead, settings, stop))
+    live = asyncio.run(_live_table(desk, settings, stop))
     needs_file = any(not strategy_named(letter.envelope.strategy).needs_live for letter, _ in replays.lines)
     tables = RuleTables(Line.load(settings.line).rules_table() if needs_file else live, live)
     replays.check(tables)
@@ -195,7 +197,7 @@ def replay(
         for letter, anew in replays.lines:
             click.echo(f"{letter.id}: {forecast(tables, letter, anew, stop)}")
     else:
-        _send(dead, replays.requests, rate, "replayed")
+        _send(desk, replays.requests, rate, "replayed")
     for name, problem in replays.still_dead.items():
         click.echo(f"{name} stays a dead letter: {problem}", err=True)
     if replays.still_dead:
@@ -216,15 +218,19 @@ def discard(ids: tuple[str, ...], group: str | None, reason: str, rate: float, l
     \b
     Example: metroline dead-letters discard source-0-17 --reason "a test order"
     """
-    dead = _dead_letters(Settings.read(line=line))
-    letters = _chosen(dead, ids, group)
-    _send(dead, [discard_request(letter, reason, getpass.getuser()) for letter in letters], rate, "discarded")
+    desk = _desk(Settings.read(line=line))
+    letters = _chosen(desk, ids, group)
+    _send(desk, [discard_request(letter, reason, getpass.getuser()) for letter in letters], rate, "discarded")
 
 
-def _chosen(dead: DeadLetters, ids: Sequence[str], group: str | None) -> list[Letter]:
+def _chosen(desk: Desk, ids: Sequence[str], group: str | None) -> list[Letter]:
     if bool(ids) == bool(group):
         raise UsageError("name dead letters by their ids, or all of a group with --group")
-    return chosen(asyncio.run(dead.read()), ids, group)
+
+    async def read() -> list[Letter]:
+        return [letter async for letters in desk.chosen(ids, group) for letter in letters]
+
+    return asyncio.run(read())
 
 
 def _fields(texts: Sequence[str]) -> dict[str, Any]:
@@ -238,17 +244,17 @@ def _fields(texts: Sequence[str]) -> dict[str, Any]:
     return fields
 
 
-async def _live_table(dead: DeadLetters, settings: Settings, stop: str | None) -> RulesTable:
+async def _live_table(desk: Desk, settings: Settings, stop: str | None) -> RulesTable:
     """Return the current rules. Raise `DeadLetterError` if no worker is alive, or none that serves `stop`."""
-    workers = await live_workers(dead.cluster, dead.topics.workers)
+    workers = await live_workers(desk.cluster, desk.topics.workers)
     served = workers.stops(time.time())
     if not workers.alive(time.time()):
         raise DeadLetterError(
-            f"no worker of the line {dead.topics.prefix!r} is alive at {settings.broker_url}: start it first"
+            f"no worker of the line {desk.topics.prefix!r} is alive at {settings.broker_url}: start it first"
         )
     if stop is not None and stop not in served:
         raise DeadLetterError(f"--to {stop}: no live worker serves that stop; there are {', '.join(sorted(served))}")
-    published = await read_published(dead.cluster, dead.topics)
+    published = await read_published(desk.cluster, desk.topics)
     line = Line.load(settings.line)
     if published is None:
         return line.rules_table()
@@ -265,12 +271,12 @@ async def _rehearse(settings: Settings, tables: RuleTables, replays: Replays, st
         await print_way(rehearsal.follow(restarted(rehearsal, request), is_decided=stop is None), letter.id)
 
 
-def _send(dead: DeadLetters, requests: list[Envelope], rate: float, done: str) -> None:
+def _send(desk: Desk, requests: list[Envelope], rate: float, done: str) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 
     async def send(advance: Callable[[int], None]) -> None:
-        async for number in dead.send(requests, rate):
+        async for number in send_requests(desk.cluster, desk.topics, requests, rate):
             advance(number)
 
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from metroline.app.operations.exact_json import exact_object
 from metroline.routing.errors import UsageError
-from metroline.routing.records.source_messages import read_message
 
 HINTS = {"true": "true", "false": "false", "none": "null", "null": "null", "nan": "null"}
 """The JSON value that each of these words may stand for, in whatever case."""
@@ -23,13 +23,13 @@ def parse_field(text: str) -> tuple[str, Any, str | None]:
     if not equals or not name:
         raise UsageError(f"--set {text}: write FIELD=VALUE")
     try:
-        parsed = orjson.loads(value)
+        orjson.loads(value)
     except orjson.JSONDecodeError:
         return name, value, _taken_as_text(name, value)
-    [line] = read_message(b'{"value":' + value.strip().encode() + b"}")
-    if line.problem is not None:
-        raise UsageError(f"--set {text}: {line.problem}")
-    return name, parsed, None
+    try:
+        return name, exact_object(b'{"value":%b}' % value.strip().encode())["value"], None
+    except UsageError as error:
+        raise UsageError(f"--set {text}: {error}") from error
 
 
 def _taken_as_text(name: str, value: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
+from metroline.routing.journeys.settlement import offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import RecordId, id_text
@@ -36,6 +37,8 @@ class Letter:
 
     envelope: Envelope
     settled: float
+    topic: str = ""
+    """The topic in which the record entered, or in which a message that is not an envelope was found."""
 
     @property
     def id(self) -> str:
@@ -103,6 +106,9 @@ class Letter:
         return {
             "id": self.id,
             "group": self.group,
+            "topic": self.topic,
+            "partition": self.envelope.origin.partition,
+            "offset": offset_of(self.record_id),
             "reason": self.reason,
             "rule": segment.outcome and segment.outcome.rule,
             "settled": self.settled,
@@ -120,28 +126,32 @@ class Letter:
         }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Group:
     """Dead letters with the same cause."""
 
     id: str
     cause: tuple[str, ...]
     reason: str
-    """Reason of the first letter."""
-    letters: list[Letter] = field(default_factory=list)
+    """Reason of one of them."""
+    count: int
+    first: float
+    """Time of the first settlement, in seconds since the epoch."""
+    last: float
+    example: str
+    """Id of the first one."""
 
     def as_json(self) -> dict[str, Any]:
-        times = [letter.settled for letter in self.letters]
         stop, kind, *more = self.cause
         return {
             "group": self.id,
             "stop": stop,
             "kind": kind,
             "where": " at ".join(filter(None, more)),
-            "count": len(self.letters),
-            "first": min(times),
-            "last": max(times),
-            "example": self.letters[0].id,
+            "count": self.count,
+            "first": self.first,
+            "last": self.last,
+            "example": self.example,
             "reason": self.reason,
         }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from faust.web.drivers.aiohttp import Web
 
+from metroline.app.operations.desk import Desk
 from metroline.app.views import dead_letters
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
@@ -25,6 +26,8 @@ def add_views(app: LineApp) -> None:
     """Add our pages to the web server of a worker."""
     cast(Web, app.web).web_app[SCATTER_GATHER] = ScatterGather(app)
     cast(Web, app.web).web_app[REGISTRY] = registry_of(app)
+    desk = cast(Web, app.web).web_app[dead_letters.DESK] = Desk(app.cluster, app.line_topics)
+    cast(Web, app.web).web_app.on_cleanup.append(lambda _: desk.close())
     app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
     app.page("/health/live")(LiveView)
     app.page("/health/ready")(ReadyView)

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, TypeVar, cast
+from urllib.parse import urlencode
 
 import orjson
+from aiohttp.web import AppKey
 from aiohttp.web import Request as AiohttpRequest
 from faust import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from metroline.app.operations import dead_letters
-from metroline.app.operations.dead_letters import chosen, grouped
+from metroline.agents.kafka.cluster import ClusterError
+from metroline.app.operations.dead_letters import send_requests
+from metroline.app.operations.desk import MAX_PAGE, PAGE, Desk, DeskBusy
+from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.forecast import forecast
-from metroline.app.operations.letter import DeadLetterError
+from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.replays import Replays, discard
 from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.views.view import LineView
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError, UsageError
+from metroline.routing.messages.envelope import Envelope
 from metroline.routing.strategies import RuleTables
 
 OVER_HTTP = "over HTTP"
 """Who replayed or discarded, in the history of a dead letter."""
 
+DESK = AppKey("desk", Desk)
+"""The key under which the web application keeps the desk."""
+
+BODY_SECONDS = 10.0
+"""Time that a client has to send the body of a request."""
+
 blueprint = web.Blueprint("dead_letters")
+
+
+class BadRequest(MetrolineError):
+    """Raised for a wrong parameter, and for a body that is not one JSON object or would change as it is read."""
 
 
 class Selection(BaseModel):
@@ -35,7 +51,7 @@ class Selection(BaseModel):
 
     ids: list[str] = []
     group: str | None = None
-    rate: float = Field(100.0, gt=0)
+    rate: float = Field(100.0, ge=0.1, allow_inf_nan=False)
     """Dead letters a second. Default 100."""
 
 
@@ -61,51 +77,113 @@ Answer = dict[str, object]
 class DeadLettersView(LineView):
     """A page about dead letters, for programs alone."""
 
-    @property
-    def letters(self) -> dead_letters.DeadLetters:
-        return dead_letters.DeadLetters(self.worker.cluster, self.worker.line_topics)
+    def desk(self, request: web.Request) -> Desk:
+        return cast(AiohttpRequest, request).app[DESK]
 
-    def respond(self, data: object, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-        return self.bytes(orjson.dumps(data), content_type="application/json", status=status)
+    def respond(
+        self, data: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        body = orjson.dumps(data, default=_readable)
+        return self.bytes(body, content_type="application/json", status=status, headers=headers)
 
     def refuse(self, status: HTTPStatus, error: str) -> web.Response:
-        return self.respond({"error": error}, status)
+        return self.respond({"error": error.encode(errors="replace").decode()}, status)
 
     async def write(
-        self, request: web.Request, body: type[Body], act: Callable[[Body], Awaitable[Answer]]
+        self, request: web.Request, body: type[Body], act: Callable[[Desk, Body], Awaitable[Answer]]
     ) -> web.Response:
         """Carry out a request to write that bears the token; refuse any other."""
         token = self.worker.settings.metroline_token
         if token is None:
             return self.refuse(HTTPStatus.FORBIDDEN, "writing over HTTP is off: set METROLINE_TOKEN to allow it")
-        given = request.headers.get("Authorization", "")
-        if not secrets.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        desk = self.desk(request)
+        given = request.headers.get("Authorization", "")  # bytes that are not UTF-8 are surrogates in it
+        if not secrets.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {token}".encode()):
             return self.refuse(HTTPStatus.UNAUTHORIZED, "the header Authorization: Bearer TOKEN is missing or wrong")
         try:
-            asked = body.model_validate_json(await cast(AiohttpRequest, request).read())
+            asked = body.model_validate(await _object_in(cast(AiohttpRequest, request)))
+            desk.expire()
             if bool(asked.ids) == bool(asked.group):
                 raise DeadLetterError("select dead letters either by their ids or by their group")
-            return self.respond(await act(asked))
+            return self.respond(await act(desk, asked))
+        except TimeoutError:
+            return self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {BODY_SECONDS:g} s")
+        except BadRequest as error:
+            return self.refuse(HTTPStatus.BAD_REQUEST, str(error))
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
             return self.refuse(HTTPStatus.BAD_REQUEST, problems)
+        except (DeskBusy, ClusterError) as error:
+            return self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except MetrolineError as error:
             return self.refuse(HTTPStatus.CONFLICT, str(error))
+        finally:
+            desk.expire()
+
+    async def sent(self, requests: list[Envelope], rate: float) -> int:
+        """Send requests to the arrivals, `rate` per second; return their number."""
+        worker = self.worker
+        return [number async for number in send_requests(worker.cluster, worker.line_topics, requests, rate)][-1]
+
+
+async def _object_in(request: AiohttpRequest) -> dict[str, Any]:
+    """Return the JSON object in the body of a request; raise `BadRequest` or `TimeoutError`."""
+    async with asyncio.timeout(BODY_SECONDS):
+        raw = await request.read()
+    try:
+        return exact_object(raw)
+    except UsageError as error:
+        raise BadRequest(f"body: {error}") from error
 
 
 @blueprint.route("/", name="list")
 class DeadLetters(DeadLettersView):
-    """The groups of dead letters by cause or, with `?group=` or `?id=`, the dead letters themselves."""
+    """The groups of dead letters by cause or, with `?group=` or `?id=`, the dead letters themselves.
+
+    Both are paged: `?limit=` is the length of a page, and the header `Link` has the address of the next one.
+    """
 
     async def get(self, request: web.Request) -> web.Response:
-        letters = await self.letters.read()
-        group, one = request.query.get("group"), request.query.get("id")
+        query, desk = request.query, self.desk(request)
         try:
-            if group or one:
-                return self.respond([letter.as_json() for letter in chosen(letters, [one] if one else [], group)])
+            limit = _limit(query.get("limit"))
+            if one := query.get("id"):
+                return self.respond([letter.as_json() for letter in await desk.named([one])])
+            if group := query.get("group"):
+                page = await desk.page(group, query.get("after") or None, limit)
+                return self._page([letter.as_json() for letter in page.letters], page.next, limit, group=group)
+            groups, after = await desk.groups(), query.get("after")
+            begin = next((place for place, one in enumerate(groups, 1) if one.id == after), 0)
+            shown = groups[begin : begin + limit]
+            is_last = begin + limit >= len(groups)
+            return self._page([one.as_json() for one in shown], None if is_last else shown[-1].id, limit)
+        except BadRequest as error:
+            return self.refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except (DeskBusy, ClusterError) as error:
+            return self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except MetrolineError as error:
             return self.refuse(HTTPStatus.NOT_FOUND, str(error))
-        return self.respond([found.as_json() for found in grouped(letters)])
+
+    def _page(self, shown: list[Any], after: str | None, limit: int, **query: str) -> web.Response:
+        """Return a page, with the address of the next one (RFC 8288) if there is one."""
+        if after is None:
+            return self.respond(shown)
+        address = f"/dead-letters/?{urlencode({**query, 'limit': limit, 'after': after})}"
+        return self.respond(shown, headers={"Link": f'<{address}>; rel="next"'})
+
+
+def _limit(asked: str | None) -> int:
+    """Return the length of a page; raise `BadRequest` unless it is a number from 1 to `MAX_PAGE`."""
+    if not asked:
+        return PAGE
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 9 and 1 <= int(asked) <= MAX_PAGE):
+        raise BadRequest(f"limit is a number from 1 to {MAX_PAGE}")
+    return int(asked)
+
+
+def _readable(value: object) -> str:
+    """Return what JSON cannot hold as text."""
+    return str(value).encode(errors="replace").decode()
 
 
 @blueprint.route("/replay/", name="replay")
@@ -115,25 +193,29 @@ class Replay(DeadLettersView):
     async def post(self, request: web.Request) -> web.Response:
         return await self.write(request, ReplayBody, self._replay)
 
-    async def _replay(self, asked: ReplayBody) -> Answer:
+    async def _replay(self, desk: Desk, asked: ReplayBody) -> Answer:
         worker = self.worker
         if asked.to is not None and asked.to not in worker.served_stops():
             served = ", ".join(sorted(worker.served_stops()))
             raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
-        letters = chosen(await self.letters.read(), asked.ids, asked.group)
-        record = None if asked.record is None else orjson.dumps(asked.record)
-        reread = Rereading() if record is not None else await read_again(worker.settings, worker.line, letters)
-        replays = Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP, reread)
         rule_tables: RuleTables = worker.live_rules.rule_tables
-        replays.check(rule_tables)
-        still_dead = {"still_dead": dict(replays.still_dead)} if replays.still_dead else {}
-        if asked.dry_run:
-            ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
-            return {"would_go": ways, **still_dead}
-        return {
-            "replayed": [number async for number in self.letters.send(replays.requests, asked.rate)][-1],
-            **still_dead,
-        }
+        done, still_dead, ways = 0, dict[str, str](), dict[str, str]()
+        async for letters in desk.chosen(asked.ids, asked.group):
+            replays = await self._edited(asked, letters)
+            replays.check(rule_tables)
+            still_dead |= replays.still_dead
+            if asked.dry_run:
+                ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
+                break  # a whole page of them tells where the others go
+            done += await self.sent(replays.requests, asked.rate)
+        more = {"still_dead": still_dead} if still_dead else {}
+        return {"would_go": ways, **more} if asked.dry_run else {"replayed": done, **more}
+
+    async def _edited(self, asked: ReplayBody, letters: list[Letter]) -> Replays:
+        record = None if asked.record is None else orjson.dumps(asked.record)
+        worker = self.worker
+        reread = Rereading() if record is not None else await read_again(worker.settings, worker.line, letters)
+        return Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP, reread)
 
 
 @blueprint.route("/discard/", name="discard")
@@ -143,7 +225,8 @@ class Discard(DeadLettersView):
     async def post(self, request: web.Request) -> web.Response:
         return await self.write(request, DiscardBody, self._discard)
 
-    async def _discard(self, asked: DiscardBody) -> Answer:
-        letters = chosen(await self.letters.read(), asked.ids, asked.group)
-        requests = [discard(letter, asked.reason, OVER_HTTP) for letter in letters]
-        return {"discarded": [number async for number in self.letters.send(requests, asked.rate)][-1]}
+    async def _discard(self, desk: Desk, asked: DiscardBody) -> Answer:
+        done = 0
+        async for letters in desk.chosen(asked.ids, asked.group):
+            done += await self.sent([discard(letter, asked.reason, OVER_HTTP) for letter in letters], asked.rate)
+        return {"discarded": done}

@@ -11,7 +11,11 @@ from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.messages.header_checks import natural
 from metroline.routing.records.fingerprints import EXACT
 
-ID = re.compile(r"(?P<name>.+)-(?P<partition>[0-9]+)-(?P<offset>[0-9]+)(\.(?P<index>[0-9]+))?")
+ID = re.compile(r"(?P<name>.+)-(?P<partition>[0-9]{1,10})-(?P<offset>[0-9]{1,19})(\.(?P<index>[0-9]{1,10}))?")
+"""The text of an id. Its numbers are those of Kafka: no more digits than 32 and 64 bits have."""
+
+MAX_SHOWN = 200
+"""Maximum number of characters of a text that is no id in the error that says so."""
 
 
 MAX_RECORDS_IN_MESSAGE = 2**32
@@ -68,7 +72,9 @@ def id_of(name: str) -> tuple[Origin, int, int | None]:
     """
     found = ID.fullmatch(name)
     if found is None:
-        raise UsageError(f"{name!r} is not the id of a record, which looks like source-0-17 or source-0-17.3")
+        raise UsageError(
+            f"{name[:MAX_SHOWN]!r} is not the id of a record, which looks like source-0-17 or source-0-17.3"
+        )
     index = found["index"]
     return Origin(found["name"], int(found["partition"])), int(found["offset"]), None if index is None else int(index)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 
 from metroline.agents.tables.live_rules import LiveRules
-from metroline.app.operations.dead_letters import DeadLetters
+from metroline.app.operations.desk import Desk
 from metroline.app.operations.letter import Letter
 from metroline.routing.journeys.dead_letters import kept
 from metroline.routing.messages.envelope import Envelope
@@ -80,10 +81,10 @@ async def test_a_replay_reads_messages_again_and_names_those_that_stay_dead(
         segment = Segment((offset,), (kept(raw),), 900.0, outcome=dead)
         return Letter(Envelope("signpost", Origin("source", 0), (segment,)), 950.0)
 
-    async def read(_: DeadLetters) -> list[Letter]:
-        return [letter(0, b'{"readable": true}'), letter(1, b"nothing")]
+    async def chosen(*_: object) -> AsyncIterator[list[Letter]]:
+        yield [letter(0, b'{"readable": true}'), letter(1, b"nothing")]
 
-    monkeypatch.setattr(DeadLetters, "read", read)
+    monkeypatch.setattr(Desk, "chosen", chosen)
     worker = await writable(start)
     table = worker.app.live_rules.from_file
     monkeypatch.setattr(LiveRules, "rule_tables", RuleTables(table, table))

@@ -19,11 +19,15 @@ ID = "source-11-12345678"
 KIND = "malformed_envelope"
 
 
-class DeadLettersDouble:
-    """The dead letters of a line, without a Kafka."""
+CAUSE = ("deliver", KIND, "TypeError", "services.py:6 in " + 9 * "deliver_")
+GROUP = Group("4be3b2", CAUSE, "", 1, 0.0, 0.0, ID)
 
-    async def read(self) -> list[Any]:
-        return []
+
+class DeskDouble:
+    """Dead letters without a Kafka: one group, with a place that is too long for a line of a terminal."""
+
+    async def groups(self) -> list[Group]:
+        return [GROUP]
 
 
 def letter(line: bytes) -> Any:
@@ -32,11 +36,8 @@ def letter(line: bytes) -> Any:
 
 @pytest.fixture(autouse=True)
 def one_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the list have one group, with a place that is too long for a line of a terminal."""
     module = importlib.import_module("metroline.app.cli.dead_letters")
-    group = Group("4be3b2", ("deliver", KIND, "TypeError", "services.py:6 in " + 9 * "deliver_"), "", [letter(b"{}")])
-    monkeypatch.setattr(module, "_dead_letters", lambda _: DeadLettersDouble())
-    monkeypatch.setattr(module, "grouped", lambda _: [group])
+    monkeypatch.setattr(module, "_desk", lambda _: DeskDouble())
 
 
 def test_the_list_has_one_whole_line_for_each_group_where_it_is_piped() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from pyroaring import BitMap
 
-from metroline.app.operations.dead_letters import grouped
-from metroline.app.operations.letter import Letter
+from metroline.app.operations.desk_index import BlockMarks, DeskIndex
+from metroline.app.operations.letter import Group
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
@@ -13,29 +14,27 @@ from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.records.source_messages import read_message
 
 
-def letters(cause: Cause, *reasons: str) -> list[Letter]:
-    return [
-        Letter(
-            Envelope("signpost", Origin("source", 0), (Segment((place,), (b"{}",), 0.0, outcome=outcome),)),
-            settled=float(place),
-        )
-        for place, outcome in enumerate(Outcome.dead(cause, reason) for reason in reasons)
-    ]
+def grouped(cause: Cause, *reasons: str) -> list[Group]:
+    """Return the groups of dead letters with these reasons."""
+    index = DeskIndex()
+    for place, reason in enumerate(reasons):
+        segment = Segment((place,), (b"{}",), 0.0, outcome=Outcome.dead(cause, reason))
+        index.add((0, place), 2, Envelope("signpost", Origin("source", 0), (segment,)), float(place))
+    index.settle({b"0/source/0": BlockMarks(BitMap(range(len(reasons))))})
+    return index.groups()
 
 
 def test_messages_that_are_malformed_in_different_ways_are_groups_of_their_own() -> None:
     bad = "not valid JSON: unexpected character: line {0}"
     found = grouped(
-        letters(
-            Cause.MALFORMED_RECORD,
-            "the message is empty",
-            bad.format(1),
-            "not a JSON object but a list",
-            bad.format(27),
-        )
+        Cause.MALFORMED_RECORD,
+        "the message is empty",
+        bad.format(1),
+        "not a JSON object but a list",
+        bad.format(27),
     )
 
-    assert sorted((len(group.letters), group.as_json()["where"]) for group in found) == [
+    assert sorted((group.count, group.as_json()["where"]) for group in found) == [
         (1, "not a JSON object but a list"),
         (1, "the message is empty"),
         (2, "not valid JSON: unexpected character: line …"),
@@ -44,16 +43,16 @@ def test_messages_that_are_malformed_in_different_ways_are_groups_of_their_own()
 
 @pytest.mark.parametrize("cause", [Cause.UNROUTABLE, Cause.NOT_ENCODABLE])
 def test_values_in_a_reason_make_no_groups(cause: Cause) -> None:
-    [group] = grouped(letters(cause, "items[2]: not a decimal but 'abc'", "items[17]: not a decimal but 'x'"))
-    assert len(group.letters) == 2
+    [group] = grouped(cause, "items[2]: not a decimal but 'abc'", "items[17]: not a decimal but 'x'")
+    assert group.count == 2
 
 
 def test_tombstones_nan_lists_and_avro_are_groups_of_their_own() -> None:
     values = (None, None, b"", b'{"order": 1, "amount": NaN}', b'[{"order": 2}]', b"\0\0\0\0\7abc", b"\0\0\0\0\x0babc")
     problems = [line.problem or "" for value in values for line in read_message(value)]
-    found = grouped(letters(Cause.MALFORMED_RECORD, *problems))
+    found = grouped(Cause.MALFORMED_RECORD, *problems)
 
-    assert sorted((len(group.letters), group.as_json()["where"]) for group in found) == [
+    assert sorted((group.count, group.as_json()["where"]) for group in found) == [
         (1, "not a JSON object but a list"),
         (1, "not valid JSON: NaN is no value in JSON: line … column …"),
         (1, "the message is empty"),

@@ -1,0 +1,263 @@
+"""An index of dead letters: their groups, and where each stands on the topic, in about 40 bytes a dead letter.
+
+Each dead letter is looked at once when it is read, and again only when the block of offsets that it belongs to has
+changed: then it may have been replayed or discarded. A page looks at nothing but its own dead letters.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pyroaring import BitMap
+
+from metroline.agents.kafka.topic_tail import Place
+from metroline.app.operations.letter import Group, Letter
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, EMPTY, block_key, mark_of, offset_of
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin, id_of, id_text
+
+MAX_LETTERS = 1_000_000
+"""Number of dead letters that an index holds. Further ones are counted, and listed once others are gone."""
+
+
+class Reference(NamedTuple):
+    """A dead letter as the index knows it: id, place and size of its message, and the time when it was settled."""
+
+    id: str
+    place: Place
+    size: int
+    settled: float
+
+
+MAX_GROUPS = 10_000
+"""Number of groups. The dead letters of further ones are counted, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMarks:
+    """The marks of the dead letters in a block, and of the records that were restarted by their present generation."""
+
+    dead: BitMap = EMPTY
+    generations: Mapping[int, BitMap] = field(default_factory=dict)
+
+    def is_dead(self, mark: int, generation: int) -> bool:
+        """Return whether a dead letter of this generation was neither replayed nor discarded."""
+        return mark in self.dead and self._generation(mark) == generation
+
+    def is_past(self, mark: int, generation: int) -> bool:
+        """Return whether a dead letter of this generation was replayed or discarded."""
+        return self._generation(mark) > generation
+
+    def _generation(self, mark: int) -> int:
+        return next((generation for generation, marks in self.generations.items() if mark in marks), 0)
+
+
+UNTOUCHED = BlockMarks()
+
+
+@dataclass(slots=True)
+class _Block:
+    """The dead letters of one block of offsets."""
+
+    key: bytes
+    origin: Origin
+    first_offset: int
+    number: int
+    """Its place in the list of blocks."""
+    letters: array[int] = field(default_factory=lambda: array("I"))
+    seen: dict[int, BitMap] = field(default_factory=dict)
+    """The marks of the dead letters that the index holds, by their generation."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """The dead letters of one cause."""
+
+    id: str
+    cause: tuple[str, ...]
+    reason: str
+    letters: array[int] = field(default_factory=lambda: array("I"))
+    """In the order of their settlement if `is_sorted`."""
+    count: int = 0
+    """Number of those that are dead now."""
+    is_sorted: bool = True
+
+    def append(self, number: int, settled: Sequence[float]) -> None:
+        """Add a dead letter by its number; `settled` has the times of all of them."""
+        self.is_sorted = self.is_sorted and (not self.letters or settled[self.letters[-1]] <= settled[number])
+        self.letters.append(number)
+
+
+class DeskIndex:
+    """The dead letters of a line by group and by id."""
+
+    def __init__(self, max_letters: int = MAX_LETTERS, max_groups: int = MAX_GROUPS) -> None:
+        self._max_letters, self._max_groups = max_letters, max_groups
+        self._marks_of: dict[bytes, BlockMarks] = {}
+        """The state of each block that has or had dead letters, by its key."""
+        self.foreign = 0
+        """Number of messages that are no dead letters."""
+        self.examined = 0
+        """Number of dead letters that were looked at so far, however often: the cost of the index."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the dead letters, but not which blocks hold dead letters."""
+        self._blocks: dict[bytes, _Block] = {}
+        self._block_list: list[_Block] = []
+        self._groups: list[_Group] = []
+        self._group_numbers: dict[tuple[str, ...], int] = {}
+        self._settled, self._partitions, self._offsets = array("d"), array("I"), array("q")
+        self._sizes, self._marks, self._generations = array("I"), array("I"), array("I")
+        self._in_block, self._in_group = array("I"), array("I")
+        self._alive = bytearray()
+        self.left_out = 0
+        """Number of dead letters for which there was no room."""
+
+    def __len__(self) -> int:
+        return len(self._settled)
+
+    def add(self, place: Place, size: int, envelope: Envelope, settled: float) -> None:
+        """Add the dead letters in a message of `size` bytes, settled at a time in seconds since the epoch."""
+        for segment in envelope.segments:
+            letter = Letter(Envelope(envelope.strategy, envelope.origin, (segment,)), settled)
+            for record in segment.ids:
+                mark = mark_of(record)
+                if mark is not None:  # without one, it can be neither replayed nor discarded
+                    self._add(place, size, letter, offset_of(record), mark)
+
+    def _add(self, place: Place, size: int, letter: Letter, offset: int, mark: int) -> None:
+        self.examined += 1
+        generation = letter.envelope.segments[0].generation
+        block = self._block(letter.envelope.origin, offset // BLOCK_OFFSETS)
+        marks = self._marks_of.get(block.key, UNTOUCHED)
+        if mark in block.seen.get(generation, ()) or marks.is_past(mark, generation):
+            return
+        if len(self) >= self._max_letters or (group := self._group(letter)) is None:
+            self.left_out += 1
+            return
+        block.seen.setdefault(generation, BitMap()).add(mark)
+        number = len(self)
+        is_dead = marks.is_dead(mark, generation)
+        self._settled.append(letter.settled)
+        self._partitions.append(place[0])
+        self._offsets.append(place[1])
+        self._sizes.append(size)
+        self._marks.append(mark)
+        self._generations.append(generation)
+        self._in_block.append(block.number)
+        self._in_group.append(group)
+        self._alive.append(is_dead)
+        block.letters.append(number)
+        self._groups[group].append(number, self._settled)
+        self._groups[group].count += is_dead
+
+    def _block(self, origin: Origin, number: int) -> _Block:
+        key = block_key(origin, number)
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = _Block(key, origin, number * BLOCK_OFFSETS, len(self._block_list))
+            self._block_list.append(block)
+        return block
+
+    def _group(self, letter: Letter) -> int | None:
+        cause = letter.cause
+        number = self._group_numbers.get(cause)
+        if number is None and len(self._groups) < self._max_groups:
+            number = self._group_numbers[cause] = len(self._groups)
+            self._groups.append(_Group(letter.group, cause, letter.reason))
+        return number
+
+    def settle(self, blocks: Mapping[bytes, BlockMarks]) -> None:
+        """Note which dead letters are dead now, from the blocks that have changed."""
+        for key, marks in blocks.items():
+            if marks == self._marks_of.get(key, UNTOUCHED):
+                continue
+            self._marks_of[key] = marks
+            block = self._blocks.get(key)
+            for number in () if block is None else block.letters:
+                self.examined += 1
+                is_dead = marks.is_dead(self._marks[number], self._generations[number])
+                self._groups[self._in_group[number]].count += is_dead - self._alive[number]
+                self._alive[number] = is_dead
+
+    @property
+    def is_full(self) -> bool:
+        """True if there was no room for a dead letter."""
+        return self.left_out > 0
+
+    def groups(self) -> list[Group]:
+        """Return the groups with dead letters, the largest one first."""
+        found = [self._summary(group) for group in self._groups if group.count]
+        return sorted(found, key=lambda group: (-group.count, group.id))
+
+    def references(self, name: str, after: str | None) -> Iterator[Reference]:
+        """Yield the dead letters of a group, in the order in which they were settled.
+
+        With `after`, the id of a dead letter that was in the group, begin behind it. Raise `LookupError` for another.
+        """
+        for group in self._groups:
+            if group.id == name:
+                for number in self._from(group, after):
+                    self.examined += 1
+                    if self._alive[number]:
+                        yield self._reference(number)
+
+    def reference(self, name: str) -> Reference | None:
+        """Return a dead letter by its id; None if it is not dead now. Raise `UsageError` for what is no id."""
+        return next((self._reference(number) for number in self._numbers(name) if self._alive[number]), None)
+
+    def _summary(self, group: _Group) -> Group:
+        alive = self._alive
+        ordered = self._sorted(group)
+        first = next(number for number in ordered if alive[number])
+        last = next(number for number in reversed(ordered) if alive[number])
+        return Group(
+            group.id, group.cause, group.reason, group.count, self._settled[first], self._settled[last], self._id(first)
+        )
+
+    def _sorted(self, group: _Group) -> array[int]:
+        if not group.is_sorted:
+            group.letters = array("I", sorted(group.letters, key=self._order))
+            group.is_sorted = True
+        return group.letters
+
+    def _from(self, group: _Group, after: str | None) -> Iterator[int]:
+        ordered = self._sorted(group)
+        begin = 0
+        if after is not None:
+            number = next((one for one in self._numbers(after) if self._groups[self._in_group[one]] is group), None)
+            if number is None:
+                raise LookupError(after)
+            begin = bisect_right(ordered, self._order(number), key=self._order)
+        return (ordered[index] for index in range(begin, len(ordered)))
+
+    def _order(self, number: int) -> tuple[float, int]:
+        return self._settled[number], number
+
+    def _numbers(self, name: str) -> Iterator[int]:
+        """Yield the dead letters with this id, of whatever generation; the latest one first."""
+        origin, offset, index = id_of(name)
+        block = self._blocks.get(block_key(origin, offset // BLOCK_OFFSETS))
+        if block is None:
+            return
+        alone = offset % BLOCK_OFFSETS
+        marks = (alone,) if index is None else (alone + (index + 1) * BLOCK_OFFSETS, *((alone,) if index == 0 else ()))
+        for number in reversed(block.letters):
+            self.examined += 1
+            if self._marks[number] in marks:
+                yield number
+
+    def _id(self, number: int) -> str:
+        block, mark = self._block_list[self._in_block[number]], self._marks[number]
+        line, place = divmod(mark, BLOCK_OFFSETS)
+        offset = block.first_offset + place
+        return id_text(block.origin, (offset, line - 1, line + 1) if line else offset)
+
+    def _reference(self, number: int) -> Reference:
+        place = self._partitions[number], self._offsets[number]
+        return Reference(self._id(number), place, self._sizes[number], self._settled[number])
