@@ -13,6 +13,7 @@ from typing import Any
 import faust
 
 from metroline.app.logs import LogFormat, dress
+from metroline.app.markup.text import escaped_lines
 from metroline.app.unfinished import unfinished
 from metroline.routing.errors import MetrolineError
 
@@ -78,7 +79,7 @@ class FaustWorker(faust.Worker):
         log.warning("not stopped within %g s: ends here, and what is at hand comes again; at %s", STOP_SECONDS, stuck)
         logging.shutdown()
         if self.refusal is not None:
-            print(f"error: {self.refusal}", file=sys.stderr, flush=True)
+            print(escaped_lines(f"error: {self.refusal}"), file=sys.stderr, flush=True)
         os._exit(1 if self.refusal is None else self.refusal.exit_code)
 
     async def on_startup_finished(self) -> None:

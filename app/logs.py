@@ -7,12 +7,15 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Literal
 
 import orjson
+
+from metroline.app.markup.text import escaped, escaped_json, escaped_lines
 
 LogFormat = Literal["text", "json"]
 
@@ -63,7 +66,29 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["traceback"] = _clean(self.formatException(record.exc_info))
-        return orjson.dumps(line).decode()
+        return escaped_json(orjson.dumps(line).decode())
+
+
+class LineFormatter(logging.Formatter):
+    """Writes each message on one line that a terminal only shows, in the format of another formatter.
+
+    Messages hold text from records, rules and other programs. A traceback has several lines.
+    """
+
+    def __init__(self, inner: logging.Formatter | None = None) -> None:
+        """Take the formatter that adds the time and the level; by default the message stands alone."""
+        super().__init__()
+        self._inner = inner or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with the traceback of an error below it."""
+        safe = copy(record)
+        safe.msg, safe.args = escaped(record.getMessage().strip()), ()
+        if record.exc_info and record.exc_info[0] is not None:
+            safe.exc_text = escaped_lines(self.formatException(record.exc_info))
+        if record.stack_info:
+            safe.stack_info = escaped_lines(record.stack_info)
+        return self._inner.format(safe)
 
 
 @dataclass(slots=True)
@@ -132,10 +157,15 @@ class NewsFilter(logging.Filter):
 
 def dress(handler: logging.Handler, log_format: LogFormat, level: int) -> None:
     """Have a handler write in this format, and only what is news unless the level is DEBUG."""
-    if log_format == "json":
-        handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter() if log_format == "json" else LineFormatter(handler.formatter))
     if level > logging.DEBUG:
         handler.addFilter(NewsFilter())
+
+
+def log_as_text() -> None:
+    """Escape what is logged before Faust sets up its own log."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(LineFormatter())
 
 
 def log_as_json(level: int) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from metroline.agents.services.line import Line
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.local.ports import check_free
-from metroline.app.logs import log_as_json
+from metroline.app.logs import log_as_json, log_as_text
 from metroline.app.provisioning import provision
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
@@ -29,6 +29,8 @@ def run_worker(settings: Settings) -> None:
     _share_one_heap()
     if settings.log_format == "json":
         log_as_json(logging.getLevelNamesMapping()[settings.log_level.upper()])
+    else:
+        log_as_text()
     check_free(settings.web_bind, settings.web_port, "WEB_PORT: the port")
     line = Line.load(settings.line)
     if settings.played(line).stops:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from metroline.app.cli.terminal import say_text
 from metroline.routing.errors import InvalidLineOptions, InvalidRules, MetrolineError
 from metroline.routing.spelling import suggestion
 
@@ -84,7 +85,7 @@ class Commands(click.Group):
 
 def _end(context: click.Context, code: int, *lines: str) -> None:
     for line in lines:
-        click.echo(line, err=True)
+        say_text(line, err=True)
     context.exit(code)
 
 

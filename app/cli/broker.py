@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from metroline.app.cli.terminal import say
 from metroline.app.local.embedded_broker import EmbeddedBroker
 from metroline.app.local.stop_signal import stop_signal
 
@@ -23,7 +24,7 @@ def broker(port: int) -> None:
     Example: metroline broker --port 19092
     """
     with EmbeddedBroker.start(port) as running:
-        click.echo(f"broker: {running.url} (in memory only; Ctrl-C ends it)")
+        say(f"broker: {running.url} (in memory only; Ctrl-C ends it)")
         stopped = stop_signal()
         while not stopped.wait(POLL_SECONDS):
             running.check()

@@ -12,6 +12,7 @@ import click
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
 from metroline.app.cli.options import RULES_FILE, json_option, read_text, write_json
+from metroline.app.cli.terminal import say, say_text
 from metroline.app.line_map.text import text_map
 from metroline.app.markup.numbers import counted
 from metroline.routing.errors import UsageError
@@ -73,10 +74,10 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
         found = topics if formats is None else topics | _formats_as_json(formats)
         write_json({"rules": rules, "stops": network.stops, "warnings": warnings} | found, json_file)
     else:
-        click.echo(text_map(network))
+        say_text(text_map(network))
         for warning in warnings:
-            click.echo(f"warning: {warning}")
-        click.echo(f"{file}: {counted(len(network.table.rules), 'rule')}, {counted(len(network.stops), 'stop')}: valid")
+            say(f"warning: {warning}")
+        say(f"{file}: {counted(len(network.table.rules), 'rule')}, {counted(len(network.stops), 'stop')}: valid")
         if inspection is not None:
             _print_problems(inspection, formats or ())
     if inspection is not None and not (inspection.are_usable and _are_usable(formats or ())):
@@ -159,11 +160,11 @@ def _print_problems(inspection: Inspection, formats: Sequence[FormatProblem]) ->
     """Print the problems of topics and formats in one list, the fatal ones first."""
     problems: list[TopicProblem | FormatProblem] = [*inspection.problems, *formats]
     for problem in sorted(problems, key=lambda one: not one.is_fatal):
-        click.echo(f"{'error' if problem.is_fatal else 'warning'}: {problem}")
+        say(f"{'error' if problem.is_fatal else 'warning'}: {problem}")
     if inspection.to_create:
-        click.echo(f"a worker will create the topics {', '.join(inspection.to_create)}")
-    click.echo(f"formats: {'usable' if _are_usable(formats) else 'not all of them can be used'}")
-    click.echo(f"topics: {'usable' if inspection.are_usable else 'a worker cannot start'}")
+        say(f"a worker will create the topics {', '.join(inspection.to_create)}")
+    say(f"formats: {'usable' if _are_usable(formats) else 'not all of them can be used'}")
+    say(f"topics: {'usable' if inspection.are_usable else 'a worker cannot start'}")
 
 
 def _unchecked(file: Path) -> str:

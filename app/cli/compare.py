@@ -30,6 +30,7 @@ from metroline.app.cli.options import (
 from metroline.app.cli.progress import progress_bars
 from metroline.app.cli.rate import HIGHEST, RateType
 from metroline.app.cli.target_broker import TargetBroker, target_broker
+from metroline.app.cli.terminal import safe_console
 from metroline.app.compare.comparison import Comparison
 from metroline.app.compare.plan import RATE_SECONDS, Plan
 from metroline.app.compare.report import render
@@ -156,7 +157,7 @@ def compare(
         html_file.write_text(_report(comparison, Line.load(where)), "utf-8")
     print_comparison(comparison, console)
     if html_file is not None:
-        console.print(f"report: {html_file}")
+        console.print(f"report: {html_file}", soft_wrap=True)
     if not comparison.same_outcome:
         raise SystemExit(1)
 
@@ -205,8 +206,7 @@ def _check_records(what: str) -> None:
 
 
 def _console(*, to_stderr: bool) -> Console:
-    console = Console(stderr=to_stderr)
-    return console if console.is_terminal else Console(stderr=to_stderr, width=WIDTH)
+    return safe_console(stderr=to_stderr, width=WIDTH)
 
 
 def _run(plan: Plan, target: TargetBroker, folder: Path, console: Console) -> Comparison:

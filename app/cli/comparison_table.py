@@ -29,16 +29,19 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print the figures of each strategy, the strategies that did not keep up, and records with different outcomes."""
     console.print(_table(comparison))
     for finding in comparison.findings():
-        console.print(finding, style="yellow", markup=False)
+        console.print(finding, style="yellow", soft_wrap=True)
     for difference in comparison.differences:
-        console.print(f"different: {difference}", style="red", markup=False)
+        console.print(f"different: {difference}", style="red", soft_wrap=True)
     for service in comparison.unsteady:
-        console.print(f"not compared: {service}", style="yellow", markup=False)
+        console.print(f"not compared: {service}", style="yellow", soft_wrap=True)
     if comparison.same_outcome:
         apart = ", apart from what is not compared" if comparison.unsteady else ""
-        console.print(f"same outcome: {_agreement(comparison)}{apart}, every sum adds up")
+        console.print(f"same outcome: {_agreement(comparison)}{apart}, every sum adds up", soft_wrap=True)
     if any(run.dead for run in comparison.runs):
-        console.print("dead: --results DIR writes the outcome of every record, with the reason of each dead letter")
+        console.print(
+            "dead: --results DIR writes the outcome of every record, with the reason of each dead letter",
+            soft_wrap=True,
+        )
 
 
 def _agreement(comparison: Comparison) -> str:

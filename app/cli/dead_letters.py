@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import getpass
 import time
 from collections.abc import Callable, Sequence
@@ -11,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.services.line import Line
 from metroline.app.cli.options import FILE, json_option, line_option, write_json
 from metroline.app.cli.printed_steps import print_way
+from metroline.app.cli.terminal import print_rows, safe_console, say, say_json
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
+from metroline.app.markup.times import iso
 from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.desk import Desk
 from metroline.app.operations.edits import parse_field
@@ -40,10 +38,8 @@ from metroline.routing.strategies import RuleTables, strategy_named
 MAX_SHOWN = 20
 """Dead letters that `show` prints; --json writes all of them."""
 
-UNWRAPPED = 1000
-"""Width of the list where it is not written to a terminal."""
-NARROW = 110
-"""Width of a terminal below which the list has the time of each group's last dead letter only."""
+HEADS = ("group", "count", "stop", "kind", "where", "first", "last", "example")
+"""The columns of the list."""
 
 group_option = click.option(
     "--group", "group", help="All dead letters of this group; `metroline dead-letters list` lists the groups."
@@ -83,31 +79,20 @@ def show_groups(line: str | None, json_file: Path | None) -> None:
     if json_file is not None:
         write_json([group.as_json() for group in groups], json_file)
     elif not groups:
-        click.echo("no dead letters")
+        say("no dead letters")
     else:
-        console = Console()
-        if not console.is_terminal:
-            console.width = UNWRAPPED  # one line for each group, to be read by grep and awk
-        console.print(_table(groups, is_narrow=console.width < NARROW))
+        print_rows("dead letters", HEADS, list(map(_row, groups)))
 
 
-def _table(groups: Sequence[Group], is_narrow: bool) -> Table:
-    heads = ["group", "count", "stop", "kind", "where", "first", "last", "example"]
-    if is_narrow:
-        heads.remove("first")
-    table = Table(title="dead letters", box=None)
-    for head in heads:
-        # Other commands take what is here, so it is never cut: on a narrow terminal, the place and the times wrap.
-        table.add_column(head, no_wrap=head not in ("where", "first", "last"), overflow="fold")
-    for group in map(Group.as_json, groups):
-        shown = {
-            **group,
-            "where": group["where"] or group["reason"].removeprefix(f"{group['kind']}: "),
-            "first": _time(group["first"]),
-            "last": _time(group["last"]),
-        }
-        table.add_row(*(str(shown[head]) for head in heads))
-    return table
+def _row(group: Group) -> dict[str, str]:
+    """Return a group as the list shows it."""
+    told = group.as_json()
+    shown = told | {
+        "where": told["where"] or group.reason.removeprefix(f"{told['kind']}: "),
+        "first": iso(group.first),
+        "last": iso(group.last),
+    }
+    return {head: str(shown[head]) for head in HEADS}
 
 
 @dead_letters.command("show")
@@ -130,9 +115,9 @@ def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: P
         write_json([letter.as_json() for letter in letters], json_file)
         return
     for letter in letters[:MAX_SHOWN]:
-        click.echo(orjson.dumps(letter.as_json(), option=orjson.OPT_INDENT_2).decode())
+        say_json(_readable(letter))
     if len(letters) > MAX_SHOWN:
-        click.echo(f"and {len(letters) - MAX_SHOWN} more: --json writes all of them", err=True)
+        say(f"and {len(letters) - MAX_SHOWN} more: --json writes all of them", err=True)
 
 
 @dead_letters.command("replay")
@@ -195,11 +180,11 @@ def replay(
         asyncio.run(_rehearse(settings, tables, replays, stop))
     elif dry_run:
         for letter, anew in replays.lines:
-            click.echo(f"{letter.id}: {forecast(tables, letter, anew, stop)}")
+            say(f"{letter.id}: {forecast(tables, letter, anew, stop)}")
     else:
         _send(desk, replays.requests, rate, "replayed")
     for name, problem in replays.still_dead.items():
-        click.echo(f"{name} stays a dead letter: {problem}", err=True)
+        say(f"{name} stays a dead letter: {problem}", err=True)
     if replays.still_dead:
         click.get_current_context().exit(1)
 
@@ -240,7 +225,7 @@ def _fields(texts: Sequence[str]) -> dict[str, Any]:
         name, value, said = parse_field(text)
         fields[name] = value
         if said is not None:
-            click.echo(said, err=True)
+            say(said, err=True)
     return fields
 
 
@@ -265,25 +250,29 @@ async def _rehearse(settings: Settings, tables: RuleTables, replays: Replays, st
     """Print the way of each record, with the services of the line in this process."""
     line = Line.load(settings.line)
     for problem in prepare_possible_lookups(line):
-        click.echo(f"warning: {problem}", err=True)
+        say(f"warning: {problem}", err=True)
     for (letter, _), request in zip(replays.lines, replays.requests, strict=True):
         rehearsal = Rehearsal.of_line(settings, line, table_for(tables, letter))
         await print_way(rehearsal.follow(restarted(rehearsal, request), is_decided=stop is None), letter.id)
 
 
 def _send(desk: Desk, requests: list[Envelope], rate: float, done: str) -> None:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    target = safe_console(stderr=True)
 
     async def send(advance: Callable[[int], None]) -> None:
         async for number in send_requests(desk.cluster, desk.topics, requests, rate):
             advance(number)
 
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=target, transient=True, disable=not target.is_terminal) as progress:
         task = progress.add_task(done, total=len(requests))
         asyncio.run(send(lambda number: progress.update(task, completed=number)))
-    click.echo(f"{len(requests)} dead {'letter is' if len(requests) == 1 else 'letters are'} {done}")
+    say(f"{len(requests)} dead {'letter is' if len(requests) == 1 else 'letters are'} {done}")
 
 
-def _time(at: float) -> str:
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+def _readable(letter: Letter) -> dict[str, Any]:
+    """Return everything that is known about a letter, with its times in ISO 8601."""
+    told = letter.as_json()
+    moments = {name: iso(told[name]) for name in ("settled", "entered")}
+    lists = {name: [one | {"at": iso(one["at"])} for one in told[name]] for name in ("stops", "replays")}
+    return told | moments | lists

@@ -16,6 +16,7 @@ from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
 from metroline.app.cli.options import RULES_FILE, json_option, read_text, reading_options, write_json
 from metroline.app.cli.printed_steps import print_way
+from metroline.app.cli.terminal import say
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
 from metroline.app.inputs.row_files import Format, UnreadableRecords
 from metroline.app.inputs.source_records import Reading, records_in
@@ -73,12 +74,12 @@ def explain(
     rehearsal = _rehearsal(settings, loaded, file)
     if loaded is not None:
         for problem in prepare_possible_lookups(loaded):
-            click.echo(f"warning: {problem}", err=True)
+            say(f"warning: {problem}", err=True)
     asyncio.run(_explain(rehearsal, records_in(records, Reading(format, text)), metadata, json_file))
     if loaded is None:
-        click.echo("no service was called: name the line with --line to call its services", err=True)
+        say("no service was called: name the line with --line to call its services", err=True)
     elif (source := settings.format_of_source(loaded)[0]) != JSON:
-        click.echo(f"the format of the source, {source}, was not used: the records were given as JSON", err=True)
+        say(f"the format of the source, {source}, was not used: the records were given as JSON", err=True)
 
 
 def _rehearsal(settings: Settings, line: Line | None, file: Path) -> Rehearsal:

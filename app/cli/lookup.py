@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import TaskProgressColumn
-from rich.table import Table
 
 from metroline.agents.lookups import lookup as open_lookup
 from metroline.agents.lookups.errors import LookupDamaged
@@ -20,13 +16,14 @@ from metroline.agents.lookups.paths import file_of, folder, names_in
 from metroline.agents.services.line import Line
 from metroline.app.cli.options import FILE, json_option, reading_options, write_json
 from metroline.app.cli.progress import progress_bars
+from metroline.app.cli.terminal import print_rows, safe_console, say, say_json
 from metroline.app.inputs.lookup_builds import build_from_file, build_of_line
 from metroline.app.inputs.row_files import Format
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 
-WIDTH = 140
-"""Characters in a line of a table that does not go to a terminal."""
+HEADS = ("name", "entries", "bytes", "built at", "key", "value", "source")
+"""The columns of the list."""
 
 
 class KeyMissing(MetrolineError):
@@ -76,7 +73,7 @@ def build(
     \b
     Example: metroline lookup build accounts accounts.csv.gz --key account_number --value email
     """
-    with progress_bars(Console(stderr=True), TaskProgressColumn()) as report:
+    with progress_bars(safe_console(stderr=True), TaskProgressColumn()) as report:
         if line is not None:
             if name or file or key or value or format or text or allow_empty:
                 raise click.UsageError("--line builds the line's own lookups: it takes no NAME, FILE or other option")
@@ -89,9 +86,9 @@ def build(
             )
             built = [(name, label)]
     for made, label in built:
-        click.echo(f"{made}: {label.entries} entries, {label.size} bytes: {file_of(made, folder())}")
+        say(f"{made}: {label.entries} entries, {label.size} bytes: {file_of(made, folder())}")
     if not built:
-        click.echo("this line declares no lookups of its own")
+        say("this line declares no lookups of its own")
 
 
 @lookup.command("get")
@@ -106,7 +103,7 @@ def get(name: str, key: str) -> None:
     table = open_lookup(name)
     if key not in table:
         raise KeyMissing(f"lookup {name} has no key {key!r}")
-    click.echo(orjson.dumps(table.get(key)).decode())
+    say_json(table.get(key), is_indented=False)
 
 
 @lookup.command("list")
@@ -122,27 +119,19 @@ def show_list(json_file: Path | None) -> None:
     if json_file is not None:
         write_json([_as_json(name, file_of(name, where), label) for name, label in found.items()], json_file)
     elif not found:
-        click.echo(f"there are no lookups in {where}")
+        say(f"there are no lookups in {where}")
     else:
-        console = Console()
-        (console if console.is_terminal else Console(width=WIDTH)).print(_table(found, where))
+        rows = [_row(name, label) for name, label in found.items()]
+        print_rows(f"lookups in {where}", HEADS, rows, numbers=("entries", "bytes"))
 
 
-def _table(found: dict[str, Footer | str], where: Path) -> Table:
-    table = Table(title=f"lookups in {where}", box=None)
-    for head in ("name", "entries", "bytes", "built at"):
-        table.add_column(head, no_wrap=True, justify="right" if head in ("entries", "bytes") else "left")
-    for head in ("key", "value", "source"):
-        table.add_column(head, overflow="fold")
-    for name, label in found.items():
-        if isinstance(label, Footer):
-            figures = f"{label.entries:,}", f"{label.size:,}"
-            table.add_row(
-                name, *figures, label.built_at, escape(label.key), escape(label.value or "(all)"), escape(label.source)
-            )
-        else:
-            table.add_row(name, "", "", "", "", "", escape(f"damaged: {label}"))
-    return table
+def _row(name: str, label: Footer | str) -> dict[str, str]:
+    """Return a lookup as the list shows it; `label` is a text if its file is damaged."""
+    row = dict.fromkeys(HEADS, "") | {"name": name}
+    if isinstance(label, str):
+        return row | {"source": f"damaged: {label}"}
+    figures = {"entries": f"{label.entries:,}", "bytes": f"{label.size:,}", "built at": label.built_at}
+    return row | figures | {"key": label.key, "value": label.value or "(all)", "source": label.source}
 
 
 def _label(file: Path) -> Footer | str:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from metroline.app.markup.text import escaped
+
 ReportProgress = Callable[[str, int, int], None]
 """Takes the name of a task, how much of it is done, and its total (0: not known)."""
 
@@ -15,7 +17,13 @@ ReportProgress = Callable[[str, int, int], None]
 @contextmanager
 def progress_bars(console: Console, figures: ProgressColumn) -> Iterator[ReportProgress]:
     """Show the progress that is reported while the block runs; `figures` is the column with a bar's figures."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), figures, TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        figures,
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield bar_per_task(progress)
 
@@ -26,7 +34,7 @@ def bar_per_task(progress: Progress) -> ReportProgress:
 
     def report(task: str, done: int, total: int) -> None:
         if task not in tasks:
-            tasks[task] = progress.add_task(task, total=None)
+            tasks[task] = progress.add_task(escaped(task), total=None)
         progress.update(tasks[task], completed=done, total=total or None)
 
     return report

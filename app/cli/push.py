@@ -12,6 +12,7 @@ from metroline.agents.formats.names import JSON
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.app.cli.options import line_option, reading_options, records_option, seed_option
+from metroline.app.cli.terminal import say
 from metroline.app.inputs.row_files import STANDARD_INPUT, Format
 from metroline.app.inputs.source_loader import Sent, load
 from metroline.app.inputs.source_records import Reading, UnfitLines, records_of
@@ -57,9 +58,9 @@ def push(
     if strict and looked is not None:
         _refuse_unfit(records, loaded, reading)
     sent = asyncio.run(_push(settings, loaded, records_of(records, loaded, seed, looked, reading), rate))
-    click.echo(f"{sent.records} records were written to {settings.topics(loaded).source}")
+    say(f"{sent.records} records were written to {settings.topics(loaded).source}")
     if looked is not None and looked.unfit:
-        click.echo(f"warning: {records}: {looked.describe()}; expect dead letters, malformed_record", err=True)
+        say(f"warning: {records}: {looked.describe()}; expect dead letters, malformed_record", err=True)
 
 
 def _refuse_unfit(records: str, line: Line, reading: Reading) -> None:

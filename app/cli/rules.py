@@ -19,6 +19,7 @@ from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.services.line import Line
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli.options import RULES_FILE, json_option, line_option, read_text, write_json
+from metroline.app.cli.terminal import say, write_out
 from metroline.app.operations.rules_topic import PublishedRules, read_published
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.settings import Settings
@@ -106,7 +107,7 @@ async def _publish(settings: Settings, topics: Topics, table: RulesTable, file: 
         raise NotPublished(
             "somebody else published at the same moment: look at `metroline rules diff`, then publish again"
         )
-    click.echo(f"version {version} is published; it replaces {current.version}")
+    say(f"version {version} is published; it replaces {current.version}")
     _warn_of_fixed_rules(workers)
 
 
@@ -124,14 +125,14 @@ def _refuse_unknown_ends(table: RulesTable, workers: LiveWorkers, file: str) -> 
 def _warn_of_change(current: PublishedRules, table: RulesTable) -> None:
     """Name the stops after which the table makes dead letters of records that had somewhere to go."""
     for warning in warnings_of_change(current.publication.text, table):
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 def _warn_of_fixed_rules(workers: LiveWorkers) -> None:
     """Name the workers whose strategy does not use published tables."""
     urls = sorted({worker.url for worker in workers.alive(time.time()) if not STRATEGIES[worker.strategy].needs_live})
     if urls:
-        click.echo(
+        say(
             f"journeys that begin at {', '.join(urls)} by hard_wired keep to their line's file: change it and restart",
             err=True,
         )
@@ -152,8 +153,8 @@ def show(line: str | None, json_file: Path | None) -> None:
         write_json({"version": current.version} | publication.as_json(), json_file)
         return
     at = datetime.datetime.fromtimestamp(publication.at, datetime.UTC).isoformat(timespec="seconds")
-    click.echo(f"# version {current.version}, published by {publication.by} at {at}")
-    click.echo(publication.text, nl=False)
+    say(f"# version {current.version}, published by {publication.by} at {at}")
+    write_out(publication.text)
 
 
 @rules.command("diff")
@@ -174,7 +175,7 @@ def diff(file: Path, line: str | None) -> None:
     text = read_table(file)
     before, after = current.publication.text.splitlines(), text.splitlines()
     lines = list(difflib.unified_diff(before, after, name, str(file), lineterm=""))
-    click.echo("\n".join(lines) if lines else f"{file} is the same as {name}")
+    say(*(lines or [f"{file} is the same as {name}"]))
     with suppress(InvalidRules):  # a draft may have problems: `check` and `publish` tell them
         _warn_of_change(current, RulesTable.parse(text, ends=loaded.ends))
 

@@ -19,6 +19,7 @@ from metroline.agents.services.line import Line
 from metroline.app.cli.lag_report import LagReport
 from metroline.app.cli.options import broker_option, line_option, seed_option
 from metroline.app.cli.target_broker import TargetBroker, target_broker
+from metroline.app.cli.terminal import say
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.inputs.source_loader import load
 from metroline.app.inputs.source_records import records_of
@@ -63,7 +64,7 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     Example: ROUTING_STRATEGY=map_maker metroline up --line metroline.agents.lines.metrobus
     """
     for warning in misspelt(os.environ):
-        click.echo(f"warning: {warning}", err=True)  # the workers warn of it in their logs, which nobody sees
+        say(f"warning: {warning}", err=True)  # the workers warn of it in their logs, which nobody sees
     settings = Settings.read(line=line)
     loaded = Line.load(settings.line)
     loaded.rules_table()
@@ -90,13 +91,13 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
 
 def _introduce(target: TargetBroker, settings: Settings, line: Line, running: list[WorkerProcess]) -> None:
     topics = settings.topics(line)
-    click.echo(f"line {line.name} runs by {settings.routing_strategy} on {target.url}; source topic: {topics.source}")
+    say(f"line {line.name} runs by {settings.routing_strategy} on {target.url}; source topic: {topics.source}")
     for one in running:
-        click.echo(f"worker {one.child.pid}: {one.url}/table/ (its warnings, until it ends: {one.child.log})")
+        say(f"worker {one.child.pid}: {one.url}/table/ (its warnings, until it ends: {one.child.log})")
     where = Path(settings.line).resolve() if Path(settings.line).is_dir() else settings.line
     publish = f"BROKER_URL={target.url} metroline rules publish --line {where} {line.rules_file}"
-    click.echo(f"to publish other rules: {publish}")
-    click.echo("Ctrl-C ends it")
+    say(f"to publish other rules: {publish}")
+    say("Ctrl-C ends it")
 
 
 async def _live(
@@ -128,7 +129,7 @@ async def _tell_lag(running: list[WorkerProcess]) -> None:
         answers = await asyncio.gather(*(asyncio.to_thread(one.get, "/traffic/") for one in running))
         line = report.look([answer for answer in answers if answer is not None])
         if line is not None:
-            click.echo(line)
+            say(line)
         await asyncio.sleep(LAG_SECONDS)
 
 

@@ -12,6 +12,7 @@ from metroline.agents.membership.hand_over import hand_over as hand_over_offsets
 from metroline.agents.membership.roles import Role
 from metroline.agents.services.line import Line
 from metroline.app.cli.options import line_option
+from metroline.app.cli.terminal import say
 from metroline.app.run_worker import run_worker
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
@@ -66,6 +67,6 @@ def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
     )
     for group, offsets in moved.items():
         read, partitions = sum(offsets.values()), len(offsets)
-        click.echo(f"{group}: continues after the {read} messages that were read, in {partitions} partitions")
+        say(f"{group}: continues after the {read} messages that were read, in {partitions} partitions")
     if not moved:
-        click.echo("no messages were read yet: the new workers start with the first ones")
+        say("no messages were read yet: the new workers start with the first ones")
