@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.publication import Publication
@@ -18,6 +19,9 @@ POLL_SECONDS = 0.05
 
 LARGE_CHARACTERS = 16_384
 """Length of a table that is read in a thread, since messages would wait: 100,000 characters take half a second."""
+
+READER = ThreadPoolExecutor(1, "rules")
+"""Reads large tables."""
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +48,7 @@ class LiveRules:
         self._served_then: set[str] = set()
         self._current: RuleTables | None = None
         self._refused: dict[int, str] = {}
-        self._reading: dict[int, asyncio.Future[RulesTable]] = {}
+        self._reading: dict[int, Future[RulesTable]] = {}
         """The large versions that are being read, or have been."""
 
     async def ready(self) -> None:
@@ -123,7 +127,7 @@ class LiveRules:
             return self._parse(version, text)
         reading = self._reading.get(version)
         if reading is None:
-            reading = asyncio.get_running_loop().run_in_executor(None, self._parse, version, text)
+            reading = READER.submit(self._parse, version, text)
             reading.add_done_callback(self._look_again)
             self._reading = {version: reading}
         return reading.result() if reading.done() else None
