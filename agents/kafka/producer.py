@@ -131,11 +131,12 @@ class _Together:
 def _again(message: KeyedMessage, error: KafkaError) -> KeyedMessage:
     """Return a message that failed as it is sent again.
 
-    It gets the current time if the broker does not accept its timestamp. A compacted topic accepts no message without
-    a key: there it gets the value of its last header, which is the record's id.
+    It gets the current time if the broker does not accept its timestamp; of several such messages in a batch the broker
+    says only that they are invalid. A compacted topic accepts no message without a key: there it gets the value of its
+    last header, which is the record's id.
     """
     value, key, partition, at, headers = message
-    if error.code() == KafkaError.INVALID_TIMESTAMP:
+    if error.code() in (KafkaError.INVALID_TIMESTAMP, KafkaError.INVALID_RECORD) and at != NOW:
         return value, key, partition, NOW, headers
     if error.code() == KafkaError.INVALID_RECORD and key is None and headers:
         own_id = headers[-1][1]

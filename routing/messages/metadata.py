@@ -25,8 +25,8 @@ Values = tuple[Any, ...] | None
 NO_TIMESTAMP = -1
 """The timestamp of a message that has none."""
 
-MAX_TIMESTAMP = 2**62
-"""Timestamps lie below this number of milliseconds, and differ by less."""
+MAX_TIMESTAMP = 2**53
+"""Limit of timestamps, in milliseconds before and after the epoch. Kafka itself has no limit."""
 
 Value = TypeVar("Value")
 
@@ -49,8 +49,10 @@ class Metadata(Struct, frozen=True):
         headers: Sequence[Sequence[tuple[str, bytes | None]] | None],
         timestamps: Sequence[int],
     ) -> Metadata:
-        """Return the metadata of source messages."""
+        """Return the metadata of source messages. A timestamp beyond `MAX_TIMESTAMP` counts as none."""
         all_headers = tuple([tuple(own) if own else None for own in headers]) if any(headers) else None
+        if not -MAX_TIMESTAMP < min(timestamps, default=0) <= max(timestamps, default=0) < MAX_TIMESTAMP:
+            timestamps = [at if -MAX_TIMESTAMP < at < MAX_TIMESTAMP else NO_TIMESTAMP for at in timestamps]
         has_timestamps = timestamps.count(NO_TIMESTAMP) < len(timestamps)
         return cls(_if_any(keys), all_headers, tuple(timestamps) if has_timestamps else None)
 
@@ -222,7 +224,10 @@ def _decode_headers(encoded: Any) -> Headers | None:
 
 
 def _decode_timestamps(encoded: Sequence[Any], count: int) -> tuple[int, ...]:
-    if set(map(type, encoded)) != {int} or not -MAX_TIMESTAMP < min(encoded) <= max(encoded) < MAX_TIMESTAMP:
+    if set(map(type, encoded)) != {int}:
         raise MetrolineError("the timestamps of a segment are not milliseconds since the epoch")
     first, *differences = encoded
-    return tuple(map(first.__add__, differences)) if differences else (first,) * count
+    timestamps = tuple(map(first.__add__, differences)) if differences else (first,) * count
+    if not -MAX_TIMESTAMP < min(timestamps) <= max(timestamps) < MAX_TIMESTAMP:
+        raise MetrolineError("the timestamps of a segment are not milliseconds since the epoch")
+    return timestamps

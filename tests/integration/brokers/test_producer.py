@@ -170,6 +170,27 @@ async def test_of_messages_sent_together_only_those_that_failed_are_sent_again(b
     assert {value for _, _, value in await written(broker, topic, 2)} == {b"one", b"two"}
 
 
+async def test_several_timestamps_that_the_broker_refuses_keep_no_message_of_their_batch_from_being_written(
+    kafka_broker: Broker, prefix: str
+) -> None:
+    cluster, topic = Cluster.at(kafka_broker.url), f"{prefix}.future"
+    await TopicAdmin(cluster).create([TopicPlan(topic, 1)])
+    producer = KafkaProducer(cluster.librdkafka, LIMIT)
+    messages: list[KeyedMessage] = [(b"%d" % at, b"k", 0, at, []) for at in (1_000, 2**52, 2**50, 2_000)]
+    try:
+        for _ in range(3):
+            try:
+                await (await producer.send_all(topic, messages))
+                break
+            except SomeNotSent as failed:
+                messages = list(failed.messages)
+    finally:
+        await producer.close()
+    wanted = {b"%d" % at for at in (1_000, 2_000, 2**50, 2**52)}
+    assert {value for _, _, value in await written(kafka_broker, topic, 4)} == wanted
+    await TopicAdmin(cluster).delete([topic])
+
+
 async def test_a_timestamp_that_the_broker_refuses_is_left_out_of_the_next_attempt(
     kafka_broker: Broker, prefix: str
 ) -> None:

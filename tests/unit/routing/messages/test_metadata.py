@@ -135,3 +135,23 @@ def test_malformed_metadata_makes_a_malformed_envelope(malformed: dict[str, Any]
     header["segments"][0] |= malformed
     with pytest.raises(MalformedEnvelope):
         Envelope.decode(b"\n".join([orjson.dumps(header), *lines]))
+
+
+@pytest.mark.parametrize("at", [-(2**63), -(2**60), 2**53, 2**62 - 1, 2**63 - 1])
+def test_a_timestamp_that_no_clock_has_does_not_spoil_the_envelope_that_its_record_shares(at: int) -> None:
+    metadata = Metadata.of([b"a", b"b"], [None, None], [at, 1_000])
+    assert metadata.timestamps == (NO_TIMESTAMP, 1_000)
+    sent = Envelope("signpost", Origin("source", 0), (segment_of(1, 2, metadata=metadata),))
+    assert Envelope.decode(sent.encode()) == sent
+
+
+@pytest.mark.parametrize("timestamps", [[2**62 - 1], [2**53 - 1, 0, 1], [0, 2**62, 0], [-(2**53) + 1, 0, -1]])
+def test_timestamps_that_could_not_be_written_again_are_not_read(timestamps: list[int]) -> None:
+    header = {
+        "metroline": 2,
+        "strategy": "signpost",
+        "origin": ["source", 0],
+        "segments": [{"ids": [1, 2], "entered": 1.0, "hops": 1, "timestamps": timestamps}],
+    }
+    with pytest.raises(MalformedEnvelope):
+        Envelope.decode(orjson.dumps(header) + b"\n{}\n{}")
