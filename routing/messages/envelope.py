@@ -7,6 +7,7 @@ share is written once: each segment in the header holds the history and the plan
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -25,6 +26,9 @@ FORMAT = 2
 
 READABLE = frozenset({1, FORMAT})
 """The versions of the wire format that are read: the current one and the one before it."""
+
+MAX_ORIGIN_CHARACTERS = 300
+"""Maximum number of characters of an origin's name, which is a part of the keys of tables."""
 
 MAX_ERROR_CHARACTERS = 300
 """Maximum number of characters of a decoding error's text, which may repeat parts of the message."""
@@ -90,8 +94,8 @@ class Envelope(Struct, frozen=True):
             if natural(header["metroline"]) not in READABLE:
                 raise MetrolineError(f"its format is {header['metroline']}; this worker reads up to {FORMAT}")
             origin = header["origin"]
-            if "/" in origin[0]:
-                raise MetrolineError(f"{origin[0]!r} is not an origin")
+            if "/" in origin[0] or len(origin[0]) > MAX_ORIGIN_CHARACTERS:
+                raise MetrolineError(f"{reprlib.repr(origin[0])} is not an origin")
             if partition is not None and origin[1] != partition:
                 raise MetrolineError(f"its origin is partition {origin[1]}, but it was found in partition {partition}")
             envelope = cls(
@@ -124,9 +128,22 @@ def is_packed(raw: bytes | None) -> bool:
 
 
 def is_newer(raw: bytes | None) -> bool:
-    """Return whether the value of a message is an envelope in a format that only a newer version reads."""
+    """Return whether the value of a message is an envelope in the next format, which only a newer version reads.
+
+    Two formats are in use at most at a time. What only looks like such an envelope is none, so that it does not stop a
+    partition.
+    """
     found = None if raw is None else FORMAT_OF.match(raw)
-    return found is not None and int(found[1]) > FORMAT and is_packed(raw)
+    if raw is None or found is None or int(found[1]) != FORMAT + 1 or not is_packed(raw):
+        return False
+    try:
+        header = orjson.loads(raw.partition(b"\n")[0])
+        name, partition = header["origin"]
+        text(header["strategy"]), text(name), natural(partition)
+        segments = header["segments"]
+        return "/" not in name and bool(segments) and all(type(segment) is dict for segment in segments)
+    except (LookupError, TypeError, ValueError, MetrolineError):
+        return False
 
 
 def pack(
