@@ -12,6 +12,7 @@ from metroline.agents.formats.formatted_ends import FormattedEnds
 from metroline.agents.outcome_writer import OutcomeWriter
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.owned_table import OwnedTable
+from metroline.agents.tables.plausible_offsets import PlausibleOffsets
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.arrival import Settlement, settle
 from metroline.routing.journeys.departures import Departures
@@ -32,14 +33,19 @@ class Arrivals:
         outcomes: OwnedTable,
         writer: OutcomeWriter,
         formats: FormattedEnds | None = None,
+        plausible: PlausibleOffsets | None = None,
     ) -> None:
-        """`formats` writes delivered records in the formats of their ends; None if all of them are JSON."""
+        """`formats` writes delivered records in the formats of their ends; None if all of them are JSON.
+
+        `plausible` refuses records from the bus that cannot be the line's; None if all are settled.
+        """
         self.bus = agent_loop.bus
         self.clock = agent_loop.clock
         self.rules = rules
         self.outcomes = outcomes
         self.writer = writer
         self.formats = formats
+        self.plausible = plausible
         self._blocks: OrderedDict[bytes, SettledBlock] = OrderedDict()
         self._unwritten: WeakValueDictionary[bytes, SettledBlock] = WeakValueDictionary()
         """The blocks that are still in use, among them all whose entries are yet to be written."""
@@ -53,10 +59,16 @@ class Arrivals:
     async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Settle the records of an envelope; the unit of work is held until everything about them is written.
 
+        Raise `ImplausibleOffset`, before anything is settled, if there are records that cannot be the line's.
+
         The next envelope is handled while the records and table entries of this one are being written. While the schema
         registry is away, this envelope waits for it.
         """
-        for whole in envelope.by_partition():
+        parts = list(envelope.by_partition())
+        if self.plausible is not None:
+            for whole in parts:
+                await self.plausible.check(whole, self.outcomes.data)
+        for whole in parts:
             part, values = whole, None
             if self.formats is not None:
                 fitted = await self.formats.written_patiently(whole, unit)

@@ -16,6 +16,7 @@ from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.end_topics import EndTopics
 from metroline.agents.delivery.handling import Handle
 from metroline.agents.formats.formatted_ends import FormattedEnds
+from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.membership.roles import SERVICE, Role
 from metroline.agents.outcome_recorder import OutcomeRecorder
 from metroline.agents.outcome_writer import OutcomeWriter
@@ -27,8 +28,10 @@ from metroline.agents.stops.stop import Stop
 from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.live_rules import LiveRules
-from metroline.agents.tables.owned_table import OwnedTable
+from metroline.agents.tables.owned_table import Check, OwnedTable
+from metroline.agents.tables.plausible_offsets import PlausibleOffsets
 from metroline.routing.addresses import ARRIVALS, service_address
+from metroline.routing.journeys.block_checks import check_block, check_journeys
 from metroline.routing.journeys.deciders import ROUTERS
 
 Chaining = Literal["on", "stops", "off"]
@@ -64,12 +67,15 @@ def register(
     is_member: Callable[[], Awaitable[bool]],
     ends: EndTopics,
     formats: FormattedEnds | None,
+    foreign: ForeignMessages,
+    plausible: PlausibleOffsets,
 ) -> Tables:
     """Register the agents and tables of a role with Faust.
 
     `stop` creates the stop of a service. `chaining` names the agents of this worker to which packs go on in memory.
     `is_member` asks the group's coordinator whether this worker owns its partitions. `ends` are those at which records
-    are delivered, and `formats` writes them in formats other than JSON. The agent of the rules belongs to every role.
+    are delivered, and `formats` writes them in formats other than JSON. `foreign` counts messages that are not of the
+    line, and `plausible` refuses outcomes of records that cannot be. The agent of the rules belongs to every role.
     """
     bus = agent_loop.bus
 
@@ -87,7 +93,9 @@ def register(
     looping = partial(looping_over, agent_loop)
     for address in _watched(role, line):
         agent_loop.work.watch(bus.topics.at(address))
-    agent("rules", RulesAgent(agent_loop, rules_table, rules).run, "Applies published rules to the rules table.")
+    agent(
+        "rules", RulesAgent(agent_loop, rules_table, rules, foreign).run, "Applies published rules to the rules table."
+    )
     if role.plays("router"):
         for address, router in ROUTERS.items():
             handle = RouterAgent(agent_loop, rules, router).handle
@@ -103,7 +111,7 @@ def register(
                 bus.trains.call_at(service_address(name), one.handle_at_once, one.accepts)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
-    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on", is_member, ends, formats)
+    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on", is_member, ends, formats, plausible)
 
 
 def _watched(role: Role, line: Line) -> Iterator[str]:
@@ -127,18 +135,24 @@ def _arrivals(
     is_member: Callable[[], Awaitable[bool]],
     ends: EndTopics,
     formats: FormattedEnds | None,
+    plausible: PlausibleOffsets,
 ) -> Tables:
-    def table(name: str, help: str) -> OwnedTable:
+    def table(name: str, help: str, check: Check) -> OwnedTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
         assert isinstance(created, OwnedTable)
+        created.check = check
         return created
 
-    outcomes = table("outcomes", "outcomes counted by last stop, ending and reason, with the settled records")
-    shown = table("journeys", "the latest journeys"), table("dead_letters", "the latest dead letters")
+    counted = "outcomes counted by last stop, ending and reason, with the settled records"
+    outcomes = table("outcomes", counted, check_block)
+    shown = (
+        table("journeys", "the latest journeys", check_journeys),
+        table("dead_letters", "the latest dead letters", check_journeys),
+    )
     journeys, letters = map(RecentEntries, shown)
     recorder = OutcomeRecorder(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock, is_member)
     writer = OutcomeWriter(recorder, ends)
-    arrivals = Arrivals(agent_loop, rules, outcomes, writer, formats)
+    arrivals = Arrivals(agent_loop, rules, outcomes, writer, formats, plausible)
     agent_loop.finishing.append(writer.finish)
     if are_chained:
         agent_loop.bus.trains.call_at(ARRIVALS, arrivals.handle_in_memory, arrivals.accepts)

@@ -13,9 +13,10 @@ from metroline.agents.delivery.acknowledgements import batches_of
 from metroline.agents.delivery.agent_loop import AgentLoop
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import UnitOfWork
+from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.live_rules import LiveRules
-from metroline.agents.tables.publication import Publication
+from metroline.agents.tables.publication import NotAPublication, Publication
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,12 @@ class RulesAgent:
     Any other publication is ignored, so that two people cannot overwrite each other's changes unnoticed.
     """
 
-    def __init__(self, agent_loop: AgentLoop, table: LineTable, rules: LiveRules) -> None:
+    def __init__(
+        self, agent_loop: AgentLoop, table: LineTable, rules: LiveRules, foreign: ForeignMessages | None = None
+    ) -> None:
+        """`foreign` counts the messages that are no publications."""
         self.agent_loop = agent_loop
+        self.foreign = foreign or ForeignMessages()
         self.bus = agent_loop.bus
         self.table = table
         self.rules = rules
@@ -45,9 +50,9 @@ class RulesAgent:
 
     async def _apply(self, version: int, value: bytes, unit: UnitOfWork) -> None:
         try:
-            publication = Publication.of_json(orjson.loads(value))
-        except (LookupError, TypeError, ValueError) as error:
-            log.error("the message at offset %d of the rules topic is not a publication: %r", version - 1, error)
+            publication = Publication.decode(value)
+        except NotAPublication as error:
+            self.foreign.leave_out(self.bus.topics.rules, 0, version - 1, error)
             return
         latest = self.rules.latest
         if version <= latest:

@@ -21,6 +21,7 @@ from metroline.agents.formats.names import PACKED
 from metroline.agents.formats.source_queue import SourceQueue
 from metroline.agents.kafka.cluster import METADATA_SECONDS
 from metroline.agents.kafka.faust_transport import Transport
+from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.kafka.gaps import Gaps
 from metroline.agents.kafka.loss_watch import LossWatch
 from metroline.agents.kafka.partition_watch import PartitionWatch
@@ -30,13 +31,14 @@ from metroline.agents.kafka.stall_watch import StallWatch
 from metroline.agents.kafka.stopped_partitions import StoppedPartitions
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topic_survey import topic_id
-from metroline.agents.kafka.topics import TABLE_BYTES
+from metroline.agents.kafka.topics import ROUTERS, TABLE_BYTES, TABLES
 from metroline.agents.loss_reporter import LossReporter
 from metroline.agents.membership.heartbeat import Heartbeat
 from metroline.agents.membership.needs import purged_by
 from metroline.agents.membership.roles import ON_RAMP, SERVICE
+from metroline.agents.membership.signatures import Signatures
 from metroline.agents.membership.worker import LiveWorkers
-from metroline.agents.on_ramp import OnRamp
+from metroline.agents.on_ramp import OnRamp, source_origin
 from metroline.agents.registration import Tables, register
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
@@ -47,13 +49,15 @@ from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.tables.owned_table import OwnedTable
+from metroline.agents.tables.plausible_offsets import PlausibleOffsets
+from metroline.agents.tables.published_versions import PublishedVersions
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.line_app import AppParts, LineApp, WorkerParts
 from metroline.app.provisioning import Provisioning
 from metroline.app.readiness import is_reading
 from metroline.app.settings import Settings
 from metroline.app.views import add_views
-from metroline.routing.addresses import ARRIVALS, service_address
+from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS, service_address
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.messages.envelope import is_newer
 from metroline.routing.rules.table import RulesTable
@@ -94,6 +98,8 @@ def create_app(settings: Settings, limits: Limits | None = None) -> LineApp:
 def _worker_parts(settings: Settings, line: Line, limits: Limits | None) -> WorkerParts:
     topics, cluster = settings.topics(line), settings.cluster()
     provisioning = Provisioning(settings, line, limits)
+    tables = map(topics.changelog, ("rules", *TABLES))
+    foreign = ForeignMessages((topics.rules, topics.workers, *tables))
     producer = KafkaProducer(cluster.librdkafka | {"compression.type": settings.bus_compression}, TABLE_BYTES)
     return WorkerParts(
         settings=settings,
@@ -105,7 +111,8 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None) -> Work
         producer=producer,
         bus=Bus(topics, provisioning.limits, producer, WorkerMetrics(), WorkTime(time.time, settings.pack_seconds)),
         formats=Formats(settings.registry_access()),
-        workers=LiveWorkers(),
+        workers=LiveWorkers(Signatures(topics.workers, settings.cluster_key), foreign),
+        foreign=foreign,
         started_at=time.time(),
     )
 
@@ -191,6 +198,8 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         transport.is_member,
         EndTopics(settings.ends(app.line), app.line_topics, TopicAdmin(cluster).partitions),
         _formatted_ends(app) if role.plays(ARRIVALS) else None,
+        app.foreign,
+        _plausible_offsets(app),
     )
     losses = LossReporter(app.bus, settings.source_epoch)
     reading: dict[str, Any] = {"gaps": gaps, "stopped": stopped}
@@ -212,6 +221,14 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         losses=losses,
         loss_watch=LossWatch(cluster, gaps, app.readers, lambda: not is_reading(app), losses.report),
     )
+
+
+def _plausible_offsets(app: LineApp) -> PlausibleOffsets:
+    topics = app.line_topics
+    inner = (*ROUTERS, *map(service_address, app.line.stops), ARRIVALS, *WAITING_ROOMS)
+    known = {address: topics.at(address) for address in inner}
+    known[source_origin(app.settings.source_epoch)] = topics.source
+    return PlausibleOffsets(known, TopicAdmin(app.cluster).high_watermarks)
 
 
 def _accounts(app: LineApp, tables: Tables) -> Accounts | None:
@@ -239,7 +256,8 @@ def _rules_table(app: LineApp) -> LineTable:
         value_type=bytes,
         help="the rules table, every version",
     )
-    assert isinstance(table, LineTable)
+    assert isinstance(table, LineGlobalTable)
+    table.published = PublishedVersions(app.cluster, app.line_topics.rules)
     return table
 
 

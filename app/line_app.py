@@ -20,6 +20,7 @@ from metroline.agents.delivery.work_in_hand import WorkInHand
 from metroline.agents.formats.formats import Formats
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.faust_transport import Consumer
+from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.kafka.loss_watch import LossWatch
 from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import Confirmation, KafkaProducer
@@ -65,6 +66,7 @@ class WorkerParts:
     bus: Bus
     formats: Formats
     workers: LiveWorkers
+    foreign: ForeignMessages
     started_at: float
     """Seconds since the epoch."""
 
@@ -120,6 +122,7 @@ class LineApp(faust.App):
         self.bus = worker.bus
         self.formats = worker.formats
         self.workers = worker.workers
+        self.foreign = worker.foreign
         self._worker = worker
         parts = declare(self)
         self.live_rules = parts.live_rules

@@ -39,6 +39,7 @@ SECRETS = (
     "broker_key_password",
     "broker_oauth_client_secret",
     "metroline_token",
+    "cluster_key",
     "schema_registry_password",
     "schema_registry_token",
     "schema_registry_key_password",
@@ -206,6 +207,12 @@ class Settings(LineSettings):
     possible over HTTP."""
     metroline_token_file: Path | None = None
     """File with the token, in place of `METROLINE_TOKEN`."""
+    cluster_key: str | None = Field(None, repr=False, min_length=16)
+    """Key that all workers of the line and its commands share. With a key, workers sign their announcements to each
+    other (HMAC-SHA256), and leave out those that are not signed with it. Without a key, whoever may write to the
+    topic `workers` can claim to be one of them."""
+    cluster_key_file: Path | None = None
+    """File with that key, in place of `CLUSTER_KEY`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Minimum level of the messages that a worker logs. With `debug`, nothing is left out."""
     log_format: Literal["text", "json"] = "text"

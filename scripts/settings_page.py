@@ -105,6 +105,8 @@ TOPICS = {
         "web_allowed_hosts",
         "metroline_token",
         "metroline_token_file",
+        "cluster_key",
+        "cluster_key_file",
         "log_level",
         "log_format",
     ),

@@ -25,15 +25,21 @@ class IncompleteAssignment(UsageError):
 
 
 async def hand_over(
-    cluster: Cluster, topics: Topics, roles: Sequence[Role], stops: Collection[str], now: float
+    cluster: Cluster,
+    topics: Topics,
+    roles: Sequence[Role],
+    stops: Collection[str],
+    now: float,
+    key: str | None = None,
 ) -> dict[str, Offsets]:
     """Commit, for the group of each role, the offsets that were reached in its topics; return them by group.
 
     If several groups have read a topic, the highest offset counts. Raise `IncompleteAssignment` if the roles are not
-    the whole line, `LineRuns` if workers are alive at `now`, in seconds since the epoch.
+    the whole line, `LineRuns` if workers are alive at `now`, in seconds since the epoch. `key` is that of the
+    line's announcements.
     """
     check_complete(roles, stops)
-    alive = (await live_workers(cluster, topics.workers)).alive(now)
+    alive = (await live_workers(cluster, topics.workers, key)).alive(now)
     if alive:
         raise LineRuns(
             f"{len(alive)} workers are alive ({', '.join(worker.url for worker in alive)}): stop the line first"

@@ -13,9 +13,11 @@ from mode import Service
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import KafkaConsumer
+from metroline.agents.kafka.group_members import GroupMembers
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.membership.signatures import Signatures
 from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
 from metroline.routing.errors import MetrolineError
 
@@ -33,6 +35,9 @@ SERVED_SECONDS = 10.0
 
 MAX_ANNOUNCEMENTS = 1_000
 """Number of the latest announcements that are read to find the live workers."""
+
+MAX_ASKED = 10
+"""Number of groups of conflicting announcements whose members are asked for at once."""
 
 WAIT_SECONDS = 0.5
 """Time that a look waits for announcements."""
@@ -65,6 +70,7 @@ class Heartbeat(Service):
         self._describe = describe
         self._announce = announce
         self._clock = clock
+        self._groups = GroupMembers(cluster)
         self._confirmed_at: float | None = None
         """Time at which a broker last confirmed an announcement, in seconds of `time.monotonic`."""
 
@@ -76,7 +82,7 @@ class Heartbeat(Service):
     async def on_start(self) -> None:
         """Find the live workers and announce this one; raise `ConflictingRoles` if it must not run beside them."""
         await observe_latest(self.workers, self.cluster, self.topic)
-        self._refuse_conflicts()
+        await self._refuse_conflicts()
         await self._beat(gone=False)
 
     async def on_stop(self) -> None:
@@ -85,7 +91,8 @@ class Heartbeat(Service):
 
     async def _beat(self, *, gone: bool) -> None:
         me = self._describe(self._clock(), gone)
-        confirmation = await self._announce(me.id.encode(), orjson.dumps(me.as_json()))
+        announcement = self.workers.signatures.signed(me.as_json())
+        confirmation = await self._announce(me.id.encode(), orjson.dumps(announcement))
         confirmation.add_done_callback(self._note_confirmation)
         await asyncio.wait([confirmation], timeout=HEARTBEAT_SECONDS)
 
@@ -115,20 +122,25 @@ class Heartbeat(Service):
             await reader.assign({partition: max(0, end - MAX_ANNOUNCEMENTS)})
             while not self.should_stop:
                 for message in (await reader.take(WAIT_SECONDS)).get(partition, ()):
-                    self.workers.observe(message.value())
-                self._refuse_conflicts()
+                    self.workers.observe(message.value(), self._clock(), self.topic, message.offset() or 0)
+                await self._refuse_conflicts()
         except MetrolineError as error:
             await self.crash(error)
         finally:
             await reader.close()
 
-    def _refuse_conflicts(self) -> None:
-        self.workers.refuse_conflicts(self._describe(self._clock(), False), self._clock())
+    async def _refuse_conflicts(self) -> None:
+        """Raise `ConflictingRoles` if a live worker has a conflicting role, and is not made up by a stranger."""
+        conflicts = self.workers.conflicts(self._describe(self._clock(), False), self._clock())
+        by_group = {conflict.group: conflict for conflict in conflicts}
+        for group, conflict in list(by_group.items())[:MAX_ASKED]:
+            if self.workers.signatures.are_required or await self._groups.has_members(group):
+                raise conflict
 
 
-async def live_workers(cluster: Cluster, topic: str) -> LiveWorkers:
-    """Return the workers that the topic tells of now."""
-    workers = LiveWorkers()
+async def live_workers(cluster: Cluster, topic: str, key: str | None = None) -> LiveWorkers:
+    """Return the workers that the topic tells of now; `key` is that of the line's announcements, if it has one."""
+    workers = LiveWorkers(Signatures(topic, key))
     await observe_latest(workers, cluster, topic)
     return workers
 
@@ -140,7 +152,7 @@ async def observe_latest(workers: LiveWorkers, cluster: Cluster, topic: str) -> 
         end = await _seek(consumer, cluster, partition)
         while await consumer.position(partition) < end:
             for message in (await consumer.getmany(timeout_ms=100)).get(partition, ()):
-                workers.observe(message.value)
+                workers.observe(message.value, time.time(), topic, message.offset)
 
 
 async def _seek(consumer: AIOKafkaConsumer, cluster: Cluster, partition: TopicPartition) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
-from metroline.agents.membership.roles import ON_RAMP
+from metroline.agents.kafka.foreign_messages import ForeignMessages
+from metroline.agents.membership.roles import ON_RAMP, PARTS, SERVICE
+from metroline.agents.membership.signatures import Signatures
 from metroline.routing.errors import MetrolineError
-from metroline.routing.messages.header_checks import natural, seconds, text
+from metroline.routing.messages.header_checks import natural, seconds, stop_name, text
 
 ALIVE_SECONDS = 12.0
 """Time after its last announcement until a worker counts as dead."""
@@ -17,9 +21,27 @@ ALIVE_SECONDS = 12.0
 BEHIND_SECONDS = 4.5
 """Time for which a worker's announcement tells how far it is behind: one and a half of its regular intervals."""
 
+MAX_AHEAD_SECONDS = 300.0
+"""Time by which the clock of a worker may be ahead of ours."""
+
+MAX_BYTES, MAX_KNOWN, MAX_KNOWN_BYTES = 256 * 1024, 1_000, 16 * 1024 * 1024
+"""Size of an announcement, and number and bytes of those that are remembered. Anybody may write thousands of them."""
+
+ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?/?")
+"""The address of a worker's web server, without path, query, fragment or login: nothing but its pages is asked."""
+
+
+class NotAnAnnouncement(MetrolineError):
+    """Raised for a message that is not an announcement of a worker of this line."""
+
 
 class ConflictingRoles(MetrolineError):
     """Raised when a live worker plays the same part in another consumer group: both would handle each message."""
+
+    def __init__(self, message: str, group: str) -> None:
+        """`group` is that of the other worker."""
+        super().__init__(message)
+        self.group = group
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +78,10 @@ class WorkerInfo:
         return cls(
             id=text(data["id"]),
             group=text(data["group"]),
-            parts=tuple(map(text, data["parts"])),
-            stops=tuple(map(text, data["stops"])),
+            parts=tuple(map(_part, data["parts"])),
+            stops=tuple(map(stop_name, data["stops"])),
             strategy=text(data["strategy"]),
-            url=text(data["url"]),
+            url=_address(data["url"]),
             version=natural(data["version"]),
             started=seconds(data["started"]),
             at=seconds(data["at"]),
@@ -76,22 +98,59 @@ class WorkerInfo:
 
 
 class LiveWorkers:
-    """The latest announcement of each worker of a line."""
+    """The latest announcement of each worker of a line. Those of strangers are left out, as far as they are known."""
 
-    def __init__(self) -> None:
+    def __init__(self, signatures: Signatures | None = None, foreign: ForeignMessages | None = None) -> None:
+        """`signatures` verifies announcements; `foreign` counts those that are left out."""
+        self.signatures = signatures or Signatures("", None)
+        self._foreign = foreign or ForeignMessages()
         self._known: dict[str, WorkerInfo] = {}
+        self._sizes: dict[str, int] = {}
 
-    def observe(self, announcement: bytes | None) -> None:
-        """Take the value of a message; ignore one that is not an announcement."""
+    def observe(self, announcement: bytes | None, now: float | None = None, topic: str = "", offset: int = 0) -> None:
+        """Take the value of a message; leave out one that is not an announcement of this line.
+
+        `now`, in seconds since the epoch, bounds the time of the announcement; `topic` and `offset` name the message.
+        """
         try:
-            worker = WorkerInfo.of_json(orjson.loads(announcement or b""))
-        except (LookupError, TypeError, ValueError, MetrolineError):
-            return
-        self._known[worker.id] = worker
+            worker = self._read(announcement or b"", now)
+            self._remember(worker, len(announcement or b""))
+        except NotAnAnnouncement as error:
+            self._foreign.leave_out(topic, 0, offset, error)
+
+    def _read(self, announcement: bytes, now: float | None) -> WorkerInfo:
+        if len(announcement) > MAX_BYTES:
+            raise NotAnAnnouncement(f"an announcement of {len(announcement)} bytes")
+        try:
+            data = orjson.loads(announcement)
+            worker = WorkerInfo.of_json(data)
+        except (LookupError, TypeError, ValueError, MetrolineError) as error:
+            raise NotAnAnnouncement(f"not an announcement: {type(error).__name__}: {error}") from error
+        if not self.signatures.verify(data):
+            raise NotAnAnnouncement(f"an announcement of {worker.url} that is not signed with CLUSTER_KEY")
+        if now is None or worker.at <= now:
+            return worker
+        if worker.at > now + MAX_AHEAD_SECONDS:
+            raise NotAnAnnouncement(f"an announcement of {worker.url} from the future: its clock is wrong")
+        return replace(worker, at=now)
+
+    def _remember(self, worker: WorkerInfo, size: int) -> None:
+        known = self._known.get(worker.id)
+        if known is not None and worker.at < known.at:
+            return  # one that somebody repeats
+        if known is None and self._is_full(size):
+            for id in [one.id for one in self._known.values() if not _is_alive(one, worker.at)]:
+                del self._known[id], self._sizes[id]
+            if self._is_full(size):
+                raise NotAnAnnouncement(f"an announcement of {worker.url}, and there are {len(self._known)} workers")
+        self._known[worker.id], self._sizes[worker.id] = worker, size
+
+    def _is_full(self, size: int) -> bool:
+        return len(self._known) >= MAX_KNOWN or sum(self._sizes.values()) + size > MAX_KNOWN_BYTES
 
     def alive(self, now: float) -> list[WorkerInfo]:
         """Return the workers whose last announcement is recent and does not say that they stop."""
-        return [worker for worker in self._known.values() if not worker.gone and now - worker.at < ALIVE_SECONDS]
+        return [worker for worker in self._known.values() if _is_alive(worker, now)]
 
     def stops(self, now: float) -> frozenset[str]:
         """Return the stops that some live worker serves."""
@@ -105,13 +164,32 @@ class LiveWorkers:
         """Return the longest time for which messages wait for some worker, in seconds; 0 if all workers keep up."""
         return max((worker.behind for worker in self.alive(now) if abs(now - worker.at) < BEHIND_SECONDS), default=0.0)
 
-    def refuse_conflicts(self, me: WorkerInfo, now: float) -> None:
-        """Raise `ConflictingRoles` if a live worker that started before `me` has a conflicting role."""
+    def conflicts(self, me: WorkerInfo, now: float) -> Iterator[ConflictingRoles]:
+        """Yield an error for each live worker that started before `me` and has a conflicting role."""
         for other in self.alive(now):
             parts = me.conflict(other)
             if parts and (other.started, other.id) < (me.started, me.id):
-                raise ConflictingRoles(
+                yield ConflictingRoles(
                     f"{', '.join(sorted(parts))} is played by a live worker of another role assignment ({other.group} "
                     f"at {other.url}): stop it, run `metroline hand-over`, then start this one ({me.group}); "
-                    f"a worker that was killed counts as alive for {ALIVE_SECONDS:.0f} s"
+                    f"a worker that was killed counts as alive for {ALIVE_SECONDS:.0f} s",
+                    other.group,
                 )
+
+
+def _is_alive(worker: WorkerInfo, now: float) -> bool:
+    return not worker.gone and now - worker.at < ALIVE_SECONDS
+
+
+def _part(value: Any) -> str:
+    if text(value).startswith(SERVICE):
+        stop_name(value.removeprefix(SERVICE))
+    elif value not in PARTS:
+        raise MetrolineError(f"{value!r:.100} is not a part of a line")
+    return str(value)
+
+
+def _address(value: Any) -> str:
+    if not ADDRESS.fullmatch(text(value)):
+        raise MetrolineError(f"{value!r:.100} is not the address of a web server, http://HOST:PORT")
+    return str(value)

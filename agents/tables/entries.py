@@ -1,16 +1,23 @@
-"""Reads entries of changelogs, and notices those that no worker of the line wrote."""
+"""Reads entries of changelogs, and refuses those that no worker of the line can have written."""
 
 from __future__ import annotations
 
-import logging
+import re
 from typing import Any
 
 import orjson
 
-from metroline.agents.tables.publication import Publication
 from metroline.routing.errors import MetrolineError
+from metroline.routing.messages.header_checks import natural
 
-log = logging.getLogger(__name__)
+MAX_EPOCH = 2**48
+"""Limit of the epochs of an `OwnedTable`. Each owner adds the group's generation, so no line comes near it."""
+
+VERSION = re.compile(rb"[1-9][0-9]{0,15}")
+"""The key of an entry of the table `rules`."""
+
+PARTITION = re.compile(rb"([0-9]{1,9})/")
+"""The beginning of a key of an `OwnedTable`."""
 
 
 class ForeignEntry(MetrolineError):
@@ -18,45 +25,59 @@ class ForeignEntry(MetrolineError):
 
 
 def partition_of(key: bytes) -> int:
-    """Return the partition with which a key begins, as in `3/source/0`."""
-    return int(key.partition(b"/")[0])
+    """Return the partition with which a key begins, as in `3/source/0`; raise `ForeignEntry` if there is none."""
+    found = PARTITION.match(key)
+    if found is None:
+        raise ForeignEntry(f"the key {key[:100]!r} names no partition")
+    return int(found[1])
 
 
 def epoch_of(entry: bytes | None) -> int:
-    """Return the epoch in which an entry of an `OwnedTable` was written; 0 for None."""
-    return 0 if entry is None else int(orjson.loads(entry).get("epoch", 0))
+    """Return the epoch in which an entry of an `OwnedTable` was written; 0 for None.
 
-
-def owned_epoch(key: Any, value: bytes | None, partition: int) -> int:
-    """Return the epoch of an entry that was found in a partition of the changelog of an `OwnedTable`.
-
-    Raise `ForeignEntry` if its key is not one of the partition, or if its value is not a JSON object.
+    Raise `ForeignEntry` if the entry is not a JSON object with an epoch below `MAX_EPOCH`.
     """
+    return 0 if entry is None else _epoch_in(_object(entry))
+
+
+def owned_entry(key: Any, value: bytes | None, partition: int) -> tuple[int, dict[str, Any]]:
+    """Return the epoch and the value of an entry in a partition of the changelog of an `OwnedTable`.
+
+    Raise `ForeignEntry` if its key is not one of the partition, or if its value is not a JSON object with an epoch. No
+    worker deletes an entry, so there is none without a value.
+    """
+    if not isinstance(key, bytes) or partition_of(key) != partition:
+        raise ForeignEntry(f"the key {key!r:.100} is not one of this partition")
     try:
-        if partition_of(key) != partition:
-            raise ForeignEntry(f"the key {key!r} is one of another partition")
         key.decode()
-        return epoch_of(value)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ForeignEntry(f"{type(error).__name__}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ForeignEntry(f"the key is not text: {error}") from error
+    if value is None:
+        raise ForeignEntry("it deletes an entry")
+    decoded = _object(value)
+    return _epoch_in(decoded), decoded
 
 
-def check_publication(key: Any, value: bytes | None) -> None:
-    """Raise `ForeignEntry` for an entry of the table `rules` that is not a version and its publication."""
+def version_of(key: Any) -> int | None:
+    """Return the version that is the key of an entry of the table `rules`; None if the key is none."""
+    return int(key) if isinstance(key, bytes) and VERSION.fullmatch(key) else None
+
+
+def _object(value: bytes) -> dict[str, Any]:
     try:
-        int(key)
-        if value is not None:
-            Publication.of_json(orjson.loads(value))
-    except (ValueError, TypeError, LookupError) as error:
-        raise ForeignEntry(f"{type(error).__name__}: {error}") from error
+        decoded = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise ForeignEntry(f"not JSON: {error}") from error
+    if not isinstance(decoded, dict):
+        raise ForeignEntry("not a JSON object")
+    return decoded
 
 
-def report_foreign(topic: str, partition: int, offset: int, error: ForeignEntry) -> None:
-    """Log that an entry is left out."""
-    log.error(
-        "%s[%d] holds an entry at offset %d that no worker of this line wrote, and it is left out (%s)",
-        topic,
-        partition,
-        offset,
-        error,
-    )
+def _epoch_in(decoded: dict[str, Any]) -> int:
+    try:
+        epoch = natural(decoded.get("epoch", 0))
+    except MetrolineError as error:
+        raise ForeignEntry(f"its epoch: {error}") from error
+    if epoch >= MAX_EPOCH:
+        raise ForeignEntry(f"its epoch {epoch} is not below {MAX_EPOCH}")
+    return epoch

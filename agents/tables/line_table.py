@@ -12,18 +12,21 @@ from faust.tables.manager import TableManager
 from faust.types import EventT
 
 from metroline.agents.delivery.bus import Bus
+from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.tables.entries import ForeignEntry, check_publication, partition_of, report_foreign
+from metroline.agents.tables.entries import partition_of, version_of
+from metroline.agents.tables.published_versions import PublishedVersions, forget_oldest
 
 PROGRESS_SECONDS = 10.0
 """Time between two lines of the log about a recovery that is under way."""
 
 
-class _HasTopics(Protocol):
-    """A Faust app that knows the topics of its line."""
+class _LineApp(Protocol):
+    """A Faust app that knows the topics of its line, and counts messages there that are not the line's."""
 
     line_topics: Topics
+    foreign: ForeignMessages
 
 
 class LineTable(faust.Table[bytes, bytes]):
@@ -33,14 +36,23 @@ class LineTable(faust.Table[bytes, bytes]):
     update is confirmed. `put` returns the confirmation to wait for.
     """
 
+    forgotten = 0
+    """The number of entries that were forgotten to bound the memory of the table."""
+
     def _changelog_topic_name(self) -> str:
-        return cast(_HasTopics, self.app).line_topics.changelog(self.name)
+        return cast(_LineApp, self.app).line_topics.changelog(self.name)
 
     async def put(self, bus: Bus, partition: int, key: bytes, value: dict[str, Any]) -> Confirmation:
         """Set the value (anything that JSON can hold) of a key of this partition."""
         encoded = orjson.dumps(value)
         self.data[key] = encoded
         return await bus.produce(self.changelog_topic_name, partition, encoded, key=key)
+
+    def leave_out(self, event: EventT[bytes], reason: object) -> None:
+        """Count an entry of the changelog that cannot be one of this table."""
+        message = event.message
+        foreign = cast(_LineApp, self.app).foreign
+        foreign.leave_out(self.changelog_topic_name, message.partition, message.offset, reason)
 
     def read(self, key: bytes) -> Any:
         """Return the value of a key, or None."""
@@ -58,20 +70,48 @@ class LineTable(faust.Table[bytes, bytes]):
 
 
 class LineGlobalTable(LineTable, faust.GlobalTable):
-    """A table of which every worker holds all entries: that of the published rules."""
+    """A table of which every worker holds all entries: that of the published rules, the latest versions.
+
+    An entry of its changelog says that there is a version. Its publication is read from the topic of the rules.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.published: PublishedVersions | None = None
+        """The versions on the topic of the rules; set before the table is recovered."""
+        self._verified: dict[int, bytes] = {}
+        """Publications of entries that are yet to be applied, by the offset of the entry."""
+
+    async def put(self, bus: Bus, partition: int, key: bytes, value: dict[str, Any]) -> Confirmation:
+        """Set the publication of a version."""
+        confirmation = await super().put(bus, partition, key, value)
+        self._forget_oldest()
+        return confirmation
+
+    async def on_changelog_event(self, event: EventT[bytes]) -> None:
+        """Find the publication of an entry before it is applied."""
+        version = version_of(event.key)
+        if version is not None and self.published is not None:
+            publication = await self.published.find(version)
+            if publication is not None:
+                self._verified[event.message.offset] = publication
+        await super().on_changelog_event(event)
 
     def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
-        """Apply entries of the changelog, except those that are no publications."""
-        super().apply_changelog_batch(list(filter(self._is_publication, batch)))
+        """Apply entries of the changelog, except those of versions that the topic of the rules does not have."""
+        for event in batch:
+            publication = self._verified.pop(event.message.offset, None)
+            if publication is None:
+                self.leave_out(event, f"there is no version {event.key!r:.100} of the rules")
+            else:
+                self.data[cast(bytes, event.key)] = publication
+        self._forget_oldest()
 
-    def _is_publication(self, event: EventT[bytes]) -> bool:
-        message = event.message
-        try:
-            check_publication(event.key, message.value)
-        except ForeignEntry as error:
-            report_foreign(self.changelog_topic_name, message.partition, message.offset, error)
-            return False
-        return True
+    def _forget_oldest(self) -> None:
+        forgotten = forget_oldest({int(key): value for key, value in self.data.items()})
+        for version in forgotten:
+            del self.data[str(version).encode()]
+        self.forgotten += len(forgotten)
 
 
 class LineTableManager(TableManager):

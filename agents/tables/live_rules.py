@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.publication import Publication
-from metroline.routing.errors import InvalidRules
+from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import RuleTables, Strategy
@@ -44,7 +44,7 @@ class LiveRules:
         self._strategy = strategy
         self._recovered = recovered
         self._seen = -1
-        """Number of versions when they were last validated."""
+        """Number of versions, with the forgotten ones, when they were last validated."""
         self._served_then: set[str] = set()
         self._current: RuleTables | None = None
         self._refused: dict[int, str] = {}
@@ -64,7 +64,11 @@ class LiveRules:
         return self._current
 
     def _is_stale(self) -> bool:
-        return len(self._table.data) != self._seen or (bool(self._refused) and {*self._served()} != self._served_then)
+        return self._count != self._seen or (bool(self._refused) and {*self._served()} != self._served_then)
+
+    @property
+    def _count(self) -> int:
+        return len(self._table.data) + self._table.forgotten
 
     @property
     def rule_tables(self) -> RuleTables:
@@ -82,7 +86,7 @@ class LiveRules:
     @property
     def latest(self) -> int:
         """The newest version that was published, whether this worker uses it or not; 0 before the first version."""
-        return max((int(key) for key, _ in self._table.entries()), default=0)
+        return max(map(int, self._table.data), default=0)
 
     def refused(self) -> dict[int, str]:
         """Return the versions that this worker does not use, with the problem of each."""
@@ -101,22 +105,21 @@ class LiveRules:
         served = {*self._served()}
         before = self._refused
         self._refused = before.copy() if served == self._served_then else {}
-        self._seen, self._served_then = len(self._table.data), served
+        self._seen, self._served_then = self._count, served
         current = self._current.live.version if self._current is not None else 0
-        for version, publication in self.publications().items():
+        for version in sorted(map(int, self._table.data), reverse=True):
             if version <= current:
                 return
             if version in self._refused:
                 continue
             try:
+                publication = Publication.of_json(self._table.read(str(version).encode()))
                 table = self._parsed(version, publication.text)
                 if table is None:
                     return
                 Network.of(table).validate(served, f"rules {version}")
-            except InvalidRules as error:
-                self._refused[version] = str(error)
-                if version not in before:
-                    log.error("version %d of the rules table is not used, the one before it stays: %s", version, error)
+            except Exception as error:  # noqa: BLE001 - whatever is published must not end a worker
+                self._refuse(version, error, is_new=version not in before)
                 continue
             self._use(table, publication)
             return
@@ -137,6 +140,17 @@ class LiveRules:
 
     def _parse(self, version: int, text: str) -> RulesTable:
         return RulesTable.parse(text, version, f"rules {version}", ends=self.from_file.ends)
+
+    def _refuse(self, version: int, error: Exception, *, is_new: bool) -> None:
+        known = isinstance(error, MetrolineError)
+        self._refused[version] = str(error) if known else f"{type(error).__name__}: {error}"
+        if is_new:
+            log.error(
+                "version %d of the rules table is not used, the one before it stays: %s",
+                version,
+                self._refused[version],
+                exc_info=None if known else error,
+            )
 
     def _use(self, table: RulesTable, publication: Publication) -> None:
         self._current = RuleTables(self.from_file, table)

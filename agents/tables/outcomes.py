@@ -10,7 +10,9 @@ import orjson
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.tables.entries import ForeignEntry, epoch_of, owned_epoch
+from metroline.agents.tables.entries import epoch_of, owned_entry
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.block_checks import check_block
 from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.outcome import Ending
 
@@ -51,8 +53,9 @@ async def read_outcomes_table(cluster: Cluster, topics: Topics) -> dict[bytes, b
     latest: dict[bytes, bytes] = {}
     async for message in read_topic(cluster, topics.changelog("outcomes")):
         try:
-            epoch = owned_epoch(message.key, message.value, message.partition)
-        except ForeignEntry:  # the workers log it
+            epoch, value = owned_entry(message.key, message.value, message.partition)
+            check_block(message.key.decode(), value)
+        except MetrolineError:  # the workers count and log it
             continue
         if epoch >= epoch_of(latest.get(message.key)):
             latest[message.key] = message.value

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from faust.types import TP, EventT
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.kafka.producer import Confirmation
-from metroline.agents.tables.entries import ForeignEntry, epoch_of, owned_epoch, partition_of, report_foreign
+from metroline.agents.tables.entries import MAX_EPOCH, epoch_of, owned_entry, partition_of
 from metroline.agents.tables.line_table import LineTable
+from metroline.routing.errors import MetrolineError
+
+Check = Callable[[str, dict[str, Any]], None]
+"""Raises `MetrolineError` if a key and a value cannot be an entry of a table."""
 
 
 class OwnedTable(LineTable):
@@ -24,6 +28,8 @@ class OwnedTable(LineTable):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.check: Check = lambda key, value: None
+        """Checks the entries of this table that are read from its changelog."""
         self.epochs: dict[int, int] = {}
         """The epoch of each partition that this worker owns."""
         self._highest: dict[int, int] = {}
@@ -46,9 +52,10 @@ class OwnedTable(LineTable):
         for event in batch:
             key, message = cast(bytes, event.key), event.message
             try:
-                epoch = owned_epoch(key, message.value, message.partition)
-            except ForeignEntry as error:
-                report_foreign(self.changelog_topic_name, message.partition, message.offset, error)
+                epoch, value = owned_entry(key, message.value, message.partition)
+                self.check(key.decode(), value)
+            except MetrolineError as error:
+                self.leave_out(event, error)
                 continue
             before = kept[key].message.value if key in kept else self.data.get(key)
             if epoch < epoch_of(before):
@@ -75,11 +82,12 @@ class OwnedTable(LineTable):
         """Begin an epoch in every partition that this worker owns now.
 
         The group's generation increases with each rebalance: of two owners that read the same entries, the later one
-        gets the higher epoch.
+        gets the higher epoch. One at the limit of epochs, which only a stranger reaches, has no higher one: then the
+        last entry of each key counts.
         """
         generation = max(0, self.app.consumer_generation_id)
         for partition in {tp.partition for tp in active_tps}:
-            self.epochs[partition] = self._highest.get(partition, 0) + 1 + generation
+            self.epochs[partition] = min(self._highest.get(partition, 0) + 1 + generation, MAX_EPOCH - 1)
         await super().on_recovery_completed(active_tps, standby_tps)
 
     async def restore(self, bus: Bus) -> None:

@@ -5,6 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
+from metroline.routing.errors import MetrolineError
+from metroline.routing.messages.header_checks import natural, seconds, text
+
+MAX_BY = 200
+"""Maximum number of characters of the name of whoever published a table."""
+
+
+class NotAPublication(MetrolineError):
+    """Raised for bytes that are not a published rules table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Publication:
@@ -22,6 +34,18 @@ class Publication:
         return {"rules": self.text, "replaces": self.replaces, "by": self.by, "at": self.at}
 
     @classmethod
-    def of_json(cls, data: dict[str, Any]) -> Publication:
-        """Read a publication; raise KeyError, TypeError or ValueError if it is not one."""
-        return cls(str(data["rules"]), int(data["replaces"]), str(data["by"]), float(data["at"]))
+    def of_json(cls, data: Any) -> Publication:
+        """Read a publication; raise `NotAPublication` if it is not one."""
+        try:
+            by = text(data["by"])[:MAX_BY]
+            return cls(text(data["rules"]), natural(data["replaces"]), by, seconds(data["at"]))
+        except (LookupError, TypeError, MetrolineError) as error:
+            raise NotAPublication(f"not a publication: {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def decode(cls, value: bytes | None) -> Publication:
+        """Read a publication from the value of a message; raise `NotAPublication` if it is not one."""
+        try:
+            return cls.of_json(orjson.loads(value or b""))
+        except orjson.JSONDecodeError as error:
+            raise NotAPublication(f"not a publication: {error}") from error

@@ -231,7 +231,7 @@ def _fields(texts: Sequence[str]) -> dict[str, Any]:
 
 async def _live_table(desk: Desk, settings: Settings, stop: str | None) -> RulesTable:
     """Return the current rules. Raise `DeadLetterError` if no worker is alive, or none that serves `stop`."""
-    workers = await live_workers(desk.cluster, desk.topics.workers)
+    workers = await live_workers(desk.cluster, desk.topics.workers, settings.cluster_key)
     served = workers.stops(time.time())
     if not workers.alive(time.time()):
         raise DeadLetterError(

@@ -86,7 +86,7 @@ def publish(file: Path, line: str | None, replaces: int | None) -> None:
 
 async def _publish(settings: Settings, topics: Topics, table: RulesTable, file: str, replaces: int | None) -> None:
     cluster = settings.cluster()
-    workers = await live_workers(cluster, topics.workers)
+    workers = await live_workers(cluster, topics.workers, settings.cluster_key)
     if not workers.alive(time.time()):
         raise NotPublished(f"no worker of the line {topics.prefix!r} is alive at {settings.broker_url}: start it first")
     Network.of(table).validate(workers.stops(time.time()), file)

@@ -62,9 +62,8 @@ def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
     settings = Settings.read(line=line)
     loaded = Line.load(settings.line)
     division = [Role.parse(role, loaded.stops) for role in roles]
-    moved = asyncio.run(
-        hand_over_offsets(settings.cluster(), settings.topics(loaded), division, loaded.stops, time.time())
-    )
+    cluster, topics, now = settings.cluster(), settings.topics(loaded), time.time()
+    moved = asyncio.run(hand_over_offsets(cluster, topics, division, loaded.stops, now, settings.cluster_key))
     for group, offsets in moved.items():
         read, partitions = sum(offsets.values()), len(offsets)
         say(f"{group}: continues after the {read} messages that were read, in {partitions} partitions")

@@ -10,7 +10,7 @@ import orjson
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
-from metroline.agents.tables.publication import Publication
+from metroline.agents.tables.publication import NotAPublication, Publication
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ async def read_published(cluster: Cluster, topics: Topics) -> PublishedRules | N
     current: PublishedRules | None = None
     async for message in read_topic(cluster, topics.rules):
         try:
-            publication = Publication.of_json(orjson.loads(message.value))
-        except (LookupError, TypeError, ValueError):
+            publication = Publication.decode(message.value)
+        except NotAPublication:
             continue
         if publication.replaces == (current.version if current else 0):
             current = PublishedRules(message.offset + 1, publication)

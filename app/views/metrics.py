@@ -74,6 +74,8 @@ class WorkerCollector(Collector):
         stalled = len(app.stall_watch.stalled)
         lost = {topic: app.losses.lost[topic] for topic in app.read_topics}
         yield counters("metroline_lost_messages", "Messages deleted before they were read", ["topic"], one_label(lost))
+        foreign = one_label(app.foreign.counts)
+        yield counters("metroline_foreign_messages", "Messages left out, as not of this line", ["topic"], foreign)
         yield gauge("metroline_stalled_partitions", "Partitions that hold messages and are not read", stalled)
 
     def _source(self) -> Iterator[Metric]:

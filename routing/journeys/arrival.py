@@ -69,8 +69,9 @@ def settle(
 def _check(segment: Segment, unused: Departures, rule_tables: RuleTables, now: float) -> None:
     """Raise `MetrolineError` if a segment cannot be settled or reopened."""
     if isinstance(segment.request, LossNotice):
-        if any(not 0 <= segment.request.last - offset_of(record) < MAX_LOST for record in segment.ids):
-            raise MetrolineError(f"a notice of lost messages names at most {MAX_LOST} of them")
+        [first, *others] = map(offset_of, segment.ids)
+        if others or not 0 <= segment.request.last - first < MAX_LOST:
+            raise MetrolineError(f"a notice of lost messages names one stretch of at most {MAX_LOST} of them")
         return
     if segment.request is None:
         if segment.outcome is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
+from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.journeys.dead_letters import kept
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import NO_TIMESTAMP, Headers, Metadata
@@ -25,6 +27,9 @@ CONNECT = "__connect.errors."
 
 STREAMS = "__streams.errors."
 """Prefix of the headers of a dead letter queue of Kafka Streams (KIP-1034)."""
+
+MILLISECONDS = re.compile(rb"[0-9]{1,15}")
+"""A time in `DEAD_AT_HEADER`, before the year 9999 or so."""
 
 MAX_CHARACTERS = 500
 """Maximum number of characters of a text in these headers. The letter itself holds it whole."""
@@ -106,7 +111,7 @@ def _offset(record: RecordId) -> int:
 
 
 def read_dead_letter(
-    value: bytes, key: bytes | None, headers: Sequence[tuple[str, bytes | None]], timestamp: int
+    value: bytes | None, key: bytes | None, headers: Sequence[tuple[str, bytes | None]], timestamp: int
 ) -> tuple[Envelope, float]:
     """Return the dead letters in a message and the time of their settlement, in seconds since the epoch.
 
@@ -114,14 +119,17 @@ def read_dead_letter(
     is then the time of their settlement. Raise `MalformedEnvelope` if the message is no dead letter.
     """
     places = [place for place, (name, _) in enumerate(headers) if name == LETTER_HEADER]
+    value = value or b""
     if not places:
         return Envelope.decode(value), timestamp / 1_000
     place = places[-1]
     head, dead_at = headers[place][1] or b"", _value_of(DEAD_AT_HEADER, headers[place:])
     letter = Envelope.decode(head + b"\n" + value)
+    if len(letter) != 1:
+        raise MalformedEnvelope(f"not a dead letter: it has {len(letter)} records", value)
     [segment] = letter.segments
     whole = replace(segment, metadata=_metadata(key, tuple(headers[:place]), segment))
-    settled = int(dead_at) if dead_at is not None and dead_at.isdigit() else timestamp
+    settled = int(dead_at) if dead_at is not None and MILLISECONDS.fullmatch(dead_at) else timestamp
     return Envelope(letter.strategy, letter.origin, (whole,)), settled / 1_000
 
 

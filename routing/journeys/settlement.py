@@ -18,6 +18,7 @@ from pyroaring import BitMap
 
 from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.outcome import Ending, Outcome
+from metroline.routing.records.fingerprints import EXACT
 
 BLOCK_OFFSETS = 16_384
 """Number of offsets in a block."""
@@ -30,7 +31,7 @@ OTHER = "other reasons"
 EMPTY = BitMap()
 
 MAX_REASON_CHARACTERS = 200
-"""Maximum number of characters of a drop's reason in an outcome key."""
+"""Maximum number of characters of a stop, and of a drop's reason, in an outcome key."""
 
 MAX_INDEX = 2**32 // BLOCK_OFFSETS - 1
 """Number of records of one message that can have a mark, since bitmaps hold 32-bit integers."""
@@ -78,7 +79,7 @@ def _are_offsets(ids: list[RecordId]) -> TypeGuard[list[int]]:
 def outcome_key(last_stop: str, outcome: Outcome) -> OutcomeKey:
     """Return the key under which an outcome is counted. Dead letters are counted by cause, as their details vary."""
     counted = outcome.reason or "" if outcome.cause is None else outcome.cause.value
-    return (last_stop, outcome.ending.value, counted[:MAX_REASON_CHARACTERS])
+    return (last_stop[:MAX_REASON_CHARACTERS], outcome.ending.value, counted[:MAX_REASON_CHARACTERS])
 
 
 def block_key(origin: Origin, number: int) -> bytes:
@@ -122,7 +123,7 @@ class SettledBlock:
             ]
         if fresh:
             self.counts[self._counted_as(kind)] += len(fresh)
-            self.hops += hops * len(fresh)
+            self.hops = min(self.hops + hops * len(fresh), EXACT - 1)
             if kind[1] == Ending.DEAD:
                 self.dead.update([mark for place in fresh if (mark := mark_of(all_ids[place])) is not None])
         self.duplicates += len(all_ids) - len(fresh)

@@ -11,6 +11,9 @@ from metroline.routing.records.fingerprints import EXACT
 
 TOPIC_PART = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
+MAX_SECONDS = 253_402_300_799
+"""The end of the year 9999, in seconds since the epoch: later times cannot be shown."""
+
 
 def text(value: Any) -> str:
     """Return the value if it is a string."""
@@ -39,7 +42,9 @@ def natural(value: Any) -> int:
 
 
 def seconds(value: Any) -> float:
-    """Return the value as a float if it is a number; a bool is not."""
+    """Return the value as a float if it is a number from 0 to `MAX_SECONDS`; a bool is none."""
     if type(value) is not float and type(value) is not int:
         raise MetrolineError(f"{reprlib.repr(value)} is not a time in seconds")
+    if not 0 <= value <= MAX_SECONDS:  # NaN is not, either
+        raise MetrolineError(f"{reprlib.repr(value)} is not a time in seconds between 1970 and 9999")
     return float(value)

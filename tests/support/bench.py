@@ -21,6 +21,7 @@ from metroline.agents.delivery.handling import Handle
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.delivery.unit_of_work import WorkTime, confirmed_unit
 from metroline.agents.kafka.fetch_buffers import Batches, MessageBatch
+from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.kafka.producer import Confirmation, KeyedMessage
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.service import Handler, Service
@@ -238,7 +239,7 @@ class Bench:
     def make(cls, limits: Limits | None = None, strategy: str = "signpost", rules: str = RULES) -> Bench:
         producer, topics = FakeProducer(), Topics("test", "test.source")
         app = faust.App("test", store="memory://", Table=OwnedTable, GlobalTable=LineGlobalTable)
-        cast(Any, app).line_topics = topics
+        cast(Any, app).line_topics, cast(Any, app).foreign = topics, ForeignMessages()
 
         bus = Bus(topics, lambda: bench.limits, producer, WorkerMetrics(), WorkTime(lambda: bench.now))
         table = app.GlobalTable("rules", partitions=1, key_type=bytes, value_type=bytes)

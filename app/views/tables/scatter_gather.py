@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 from urllib.parse import quote
 
-from msgspec import Struct, json, to_builtins
+from msgspec import Meta, Struct, json, to_builtins
 
 from metroline.app.views.tables.catalog import OWNER, AnyTable, Content, Explained, GatheredTable, Stored
 from metroline.app.views.tables.recovered import RecoveredPartitions
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAX_PARTITIONS = 100_000
+"""Number of partitions that a worker may claim to know. Kafka holds fewer in a cluster."""
+
 
 class Share(Struct, frozen=True):
     """The partitions of a table that a worker holds, and their number in all as far as it is known."""
 
-    partitions: list[int]
-    partitions_in_all: int
+    partitions: Annotated[list[Annotated[int, Meta(ge=0, lt=MAX_PARTITIONS)]], Meta(max_length=MAX_PARTITIONS)]
+    partitions_in_all: Annotated[int, Meta(ge=0, le=MAX_PARTITIONS)]
 
 
 class Coverage(Struct, frozen=True):

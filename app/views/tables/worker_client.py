@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Generic, TypeVar
 
 import msgspec
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientSession, ClientTimeout
 from yarl import URL
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 TIMEOUT_SECONDS = 2.0
 """Time that other workers have to answer."""
+
+MAX_ASKED, MAX_AT_ONCE = 200, 32
+"""Number of workers that are asked for a page, and of those that are asked at once."""
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Size of an answer; a larger one is no page."""
+
+CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -35,11 +46,13 @@ async def ask(client: ClientSession, workers: list[str], path: str, decode: Call
     `decode` reads the body of an answer; an error that it raises, as for the page of another version of this program,
     makes the worker count as missing.
     """
-    answers: Answers[T] = Answers()
+    answers: Answers[T] = Answers(missing=workers[MAX_ASKED:])
+    room = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def ask_one(worker: str) -> None:
         try:
-            status, body = await _get(client, worker, path)
+            async with room:
+                status, body = await _get(client, worker, path)
             if status == HTTPStatus.NOT_FOUND:
                 msgspec.json.decode(body)
                 answers.lacking.append(worker)
@@ -47,10 +60,11 @@ async def ask(client: ClientSession, workers: list[str], path: str, decode: Call
                 answers.pages[worker] = decode(body)
             else:
                 answers.missing.append(worker)
-        except (ClientError, TimeoutError, OSError, RuntimeError, ValueError, msgspec.DecodeError):
+        except Exception as error:  # noqa: BLE001 - who answers may be anybody
+            log.debug("the worker at %s gave no answer that can be used: %r", worker, error)
             answers.missing.append(worker)
 
-    await asyncio.gather(*map(ask_one, workers))
+    await asyncio.gather(*map(ask_one, workers[:MAX_ASKED]))
     return answers
 
 
@@ -63,4 +77,9 @@ async def _get(client: ClientSession, worker: str, path: str) -> tuple[int, byte
         allow_redirects=False,
     )
     async with request as response:
-        return response.status, await response.read()
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise ValueError("the answer is too large for a page")
+        return response.status, bytes(body)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections.abc import Collection
 from typing import Any
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
 from msgspec.structs import replace
 
 from metroline.agents.delivery.unit_of_work import confirmed_unit
 from metroline.agents.kafka.producer import NotSent, TooLarge
 from metroline.agents.outcome_recorder import MAX_SHOWN_DEAD
 from metroline.agents.tables.latest import SLOTS
+from metroline.agents.tables.plausible_offsets import ImplausibleOffset, PlausibleOffsets
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.losses import loss_notices, lost_origin
 from metroline.routing.journeys.replay import replay_request
@@ -606,7 +609,53 @@ async def test_messages_that_were_deleted_unread_are_counted_as_lost_and_nothing
 
 async def test_a_notice_that_names_too_much_is_no_notice(desk: Desk) -> None:
     (notice,) = loss_notices(Origin("source", 0), 5, 6, 0.0)
-    wrong = replace(notice, segments=(replace(notice.segments[0], request=LossNotice(2**40)),))
+    [segment] = notice.segments
+    many = replace(segment, ids=tuple(range(6)), lines=segment.lines * 6)
 
-    with pytest.raises(MetrolineError, match="names at most"):
-        await desk.settle(wrong)
+    for wrong in (replace(segment, request=LossNotice(2**40)), many):
+        with pytest.raises(MetrolineError, match="names one stretch"):
+            await desk.settle(replace(notice, segments=(wrong,)))
+
+
+async def test_hops_that_nobody_made_leave_a_block_that_can_be_written(desk: Desk) -> None:
+    await desk.settle(*[numbered(500, first=500 * pack, outcome=DELIVERED, hops=2**53 - 1) for pack in range(3)])
+    assert desk.counts() == {("source", "delivered", ""): 1_500}
+
+
+async def test_outcomes_at_offsets_that_the_topic_has_not_reached_are_refused_before_any_is_settled(
+    desk: Desk,
+) -> None:
+    asked = []
+
+    async def ends(partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        asked.append(partitions)
+        return dict.fromkeys(partitions, 1_000)
+
+    desk.arrivals.plausible = PlausibleOffsets({"source": "test.source", "service.a": "test.service.a"}, ends)
+    await desk.settle(numbered(1, outcome=DELIVERED), numbered(1, first=999, outcome=DELIVERED))
+    far = [numbered(1, first=first, outcome=DELIVERED) for first in (10**9, 10**12, 2**53 - 1)]
+    stray = replace(far[0], origin=Origin("stray:service.a", 0))
+    (lost,) = loss_notices(Origin("source", 0), 10**9, 10**9 + 1, 0.0)
+    for wrong in (*far, stray, lost):
+        with pytest.raises(ImplausibleOffset):
+            await desk.settle(wrong)
+    assert desk.counts() == {("source", "delivered", ""): 2}
+    assert len(desk.outcomes.data) == 1
+    assert len(asked) == 2, "each topic is asked for once a second"
+
+
+async def test_strangers_cannot_begin_blocks_of_other_origins_without_end(desk: Desk) -> None:
+    async def ends(partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return {}
+
+    desk.arrivals.plausible = PlausibleOffsets({"source": "test.source"}, ends)
+    blocks = [
+        replace(numbered(1, first=n * BLOCK_OFFSETS, outcome=DROPPED), origin=Origin("source-9", 0)) for n in range(3)
+    ]
+    await desk.settle(*blocks, *blocks)
+    many = numbered(2_000, outcome=DROPPED)
+    ids = tuple(number * BLOCK_OFFSETS for number in range(2_000))
+    forged = replace(many, origin=Origin("source-9", 0), segments=(replace(many.segments[0], ids=ids),))
+    with pytest.raises(ImplausibleOffset):
+        await desk.settle(forged)
+    assert len(desk.outcomes.data) == 3

@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from metroline.agents.membership.worker import ALIVE_SECONDS, ConflictingRoles, LiveWorkers, WorkerInfo
+from metroline.agents.membership.worker import ALIVE_SECONDS, LiveWorkers, WorkerInfo
 
 ME = WorkerInfo(
     id="line@router/http://here/1",
@@ -65,14 +65,13 @@ def test_an_announcement_with_strange_values_is_passed_by(name: str, value: obje
 
     assert observed.alive(100.0) == [OLD]
     assert observed.stops(100.0) == {"a"}
-    observed.refuse_conflicts(OLD, 100.0)
+    assert not list(observed.conflicts(OLD, 100.0))
 
 
 def test_a_worker_is_refused_while_one_of_another_role_assignment_that_started_first_is_alive() -> None:
-    with pytest.raises(ConflictingRoles) as refused:
-        workers(OLD).refuse_conflicts(ME, now=100.0)
+    [refused] = workers(OLD).conflicts(ME, now=100.0)
 
-    told = str(refused.value)
+    told = str(refused)
     assert told.startswith("router is played by a live worker of another role assignment (line@all at http://there)")
     assert "metroline hand-over" in told
     assert "\n" not in told
@@ -80,12 +79,7 @@ def test_a_worker_is_refused_while_one_of_another_role_assignment_that_started_f
 
 def test_of_two_that_start_at_once_exactly_one_gives_way() -> None:
     twin = replace(OLD, started=ME.started)
-    refused = []
-    for me, other in ((ME, twin), (twin, ME)):
-        try:
-            workers(other).refuse_conflicts(me, now=100.0)
-        except ConflictingRoles:
-            refused.append(me)
+    refused = [me for me, other in ((ME, twin), (twin, ME)) if list(workers(other).conflicts(me, now=100.0))]
 
     assert len(refused) == 1
 
@@ -102,15 +96,14 @@ def test_of_two_that_start_at_once_exactly_one_gives_way() -> None:
     ids=["the same role", "no part in common", "gone", "silent", "it came later"],
 )
 def test_who_is_not_in_the_way(other: WorkerInfo) -> None:
-    workers(other).refuse_conflicts(ME, now=100.0)
+    assert not list(workers(other).conflicts(ME, now=100.0))
 
 
 def test_two_on_ramps_share_a_group_under_every_role_assignment() -> None:
     on_ramp = replace(ME, parts=("on-ramp",), group="line@on-ramp")
 
-    workers(replace(OLD, parts=("arrivals", "on-ramp"), group="line@arrivals+on-ramp")).refuse_conflicts(
-        on_ramp, now=100.0
-    )
+    other = replace(OLD, parts=("arrivals", "on-ramp"), group="line@arrivals+on-ramp")
+    assert not list(workers(other).conflicts(on_ramp, now=100.0))
 
 
 def test_an_end_that_a_live_worker_does_not_know_is_told_with_the_workers_address() -> None:

@@ -237,6 +237,12 @@ NO_PUBLICATIONS = [
     b'{"rules":"","replaces":1e999,"by":"","at":0}',
     b'{"rules":"","replaces":1e308,"by":"","at":0}',
     b'{"rules":null,"replaces":[],"by":{},"at":0}',
+    b'{"rules":"","replaces":1,"by":"","at":"nan"}',
+    b'{"rules":"","replaces":1,"by":"","at":1e18}',
+    b'{"rules":"","replaces":1,"by":"","at":-1}',
+    b'{"rules":"","replaces":"1","by":"","at":0}',
+    b'{"rules":"","replaces":true,"by":"","at":0}',
+    b'{"rules":7,"replaces":1,"by":"","at":0}',
 ]
 
 

@@ -14,8 +14,9 @@ from faust.types import TP, EventT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metroline.agents.tables.entries import epoch_of
+from metroline.agents.tables.entries import MAX_EPOCH, epoch_of
 from metroline.agents.tables.owned_table import OwnedTable
+from metroline.routing.errors import MetrolineError
 from tests.support.bench import Bench, Sent
 from tests.support.worlds import examples
 
@@ -168,6 +169,13 @@ async def test_whatever_comes_late_what_an_owner_wrote_is_not_lost(steps: list[t
         (b"0/a", b"garbage \xff"),
         (b"0/a", b"[1]"),
         (b"0/a", b'{"count":9,"epoch":"x"}'),
+        (b"0/a", b'{"count":9,"epoch":1e300}'),
+        (b"0/a", b'{"count":9,"epoch":-1}'),
+        (b"0/a", b'{"count":9,"epoch":281474976710656}'),
+        (b"0/a", b'{"count":9,"epoch":340282366920938463463374607431768211456}'),
+        (b"0/a", None),
+        (b"0 /a", b'{"count":9,"epoch":99}'),
+        (b"+0/a", b'{"count":9,"epoch":99}'),
         (b"1/a", b'{"count":9,"epoch":99}'),
         (b"garbage", b'{"count":9,"epoch":99}'),
         (b"0/\xff", b'{"count":9,"epoch":99}'),
@@ -175,7 +183,7 @@ async def test_whatever_comes_late_what_an_owner_wrote_is_not_lost(steps: list[t
     ],
 )
 async def test_an_entry_that_no_worker_wrote_is_left_out_and_named(
-    caplog: pytest.LogCaptureFixture, key: bytes | None, value: bytes
+    caplog: pytest.LogCaptureFixture, key: bytes | None, value: Any
 ) -> None:
     owner = Owner.make()
     log = [Sent(TOPIC, one, text, 0, asyncio.Future()) for one, text in ((b"0/a", b'{"count":3}'), (key, value))]
@@ -183,4 +191,29 @@ async def test_an_entry_that_no_worker_wrote_is_left_out_and_named(
 
     assert owner.count("a") == 3
     assert [key for key, _ in owner.table.entries()] == ["0/a"]
-    assert f"{TOPIC}[0] holds an entry at offset 7 that no worker of this line wrote" in caplog.text
+    assert f"{TOPIC}[0] holds a message at offset 7 that is not of this line" in caplog.text
+
+
+async def test_after_an_epoch_at_the_limit_what_owners_write_still_counts() -> None:
+    log = [Sent(TOPIC, b"0/b", b'{"count":1,"epoch":%d}' % (MAX_EPOCH - 1), 0, asyncio.Future())]
+    owner, next_owner = Owner.make(), Owner.make()
+    await owner.take_over(log, 1)
+    await owner.put("a", 3)
+    owner.send(log)
+    await next_owner.take_over(log, 2)
+
+    assert next_owner.count("a") == 3
+
+
+async def test_an_entry_that_the_table_does_not_accept_takes_no_place(caplog: pytest.LogCaptureFixture) -> None:
+    def check(key: str, value: dict[str, Any]) -> None:
+        if value["count"] > 5:
+            raise MetrolineError("too many")
+
+    owner = Owner.make()
+    owner.table.check = check
+    log = [Sent(TOPIC, b"0/a", b'{"count":%d}' % count, 0, asyncio.Future()) for count in (3, 9)]
+    await owner.take_over(log, 1)
+
+    assert owner.count("a") == 3
+    assert "(too many)" in caplog.text

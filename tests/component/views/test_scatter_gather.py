@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from metroline.app.views.tables.worker_client import MAX_ANSWER_BYTES
 from tests.support.table_entries import block
 from tests.support.web_worker import HTML, Start, share, two_workers
+
+PAGE: dict[str, object] = {
+    "partitions": [1],
+    "partitions_in_all": 2,
+    "totals": {"delivered": 1},
+    "settled": 1,
+    "lost": 0,
+    "losses": [],
+    "duplicates": 0,
+    "bus_hops": 0,
+    "counts": [],
+    "strays": {"total": 0, "duplicates": 0, "counts": []},
+    "origins": [],
+    "blocks": [],
+}
+"""A page of the outcomes, as another worker answers."""
 
 
 async def test_a_page_is_the_same_on_every_worker_and_leaves_out_what_a_worker_has_lost(start: Start) -> None:
@@ -57,6 +75,10 @@ async def test_who_does_not_answer_is_missing_and_nobody_waits_for_long(
         web.Response(status=500),
         web.Response(status=302, headers={"Location": "/"}),
         web.Response(text='{"partitions": [1], "partitions_in_all": 2, "origins": [{}], "blocks": []}'),
+        web.Response(text=json.dumps(PAGE | {"partitions_in_all": 10**9})),
+        web.Response(text=json.dumps(PAGE | {"partitions": [10**9]})),
+        web.Response(text=json.dumps(PAGE | {"partitions_in_all": -1})),
+        web.Response(text=json.dumps(PAGE | {"more": "x" * MAX_ANSWER_BYTES})),
     ],
 )
 async def test_an_answer_that_cannot_be_used_is_no_answer(start: Start, answer: web.Response) -> None:

@@ -37,15 +37,39 @@ async def test_garbage_in_changelogs_is_named_and_keeps_no_worker_from_getting_r
     assert ready.failing == set()
     said = worker.child.log.read_text()
     for topic in changelogs:
-        assert f"{topic}[0] holds an entry at offset " in said
+        assert f"{topic}[0] holds a message at offset " in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
+async def test_a_version_that_only_the_changelog_has_or_has_otherwise_is_none(depot: Depot) -> None:
+    worker = depot.start()
+    await depot.ready()
+    changelog = depot.topics.changelog("rules")
+    forged = {b"1": "[[rules", b"9": RULES, b"999999999999": RULES}
+    async with depot.cluster.producer() as producer:
+        for key, text in forged.items():
+            value = orjson.dumps(Publication(text, 1, "a stranger", 0.0).as_json())
+            await producer.send_and_wait(changelog, value, key=key, partition=0)
+    await depot.stop(worker)
+
+    depot.start()
+    await depot.until(lambda: depot.all_have(1, 1))
+    version = await publish(depot.cluster, depot.topics, Publication(RULES, 1, "a test", time.time()))
+    assert version == 2
+    await depot.until(lambda: depot.all_have(2, 1))
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 @pytest.mark.parametrize(
     ("unreadable", "latest", "reason", "logged"),
     [
-        (b"\xff garbage", 0, "there is no valid rules table yet", "the message at offset 0 of the rules topic is not "),
+        (
+            b"\xff garbage",
+            0,
+            "there is no valid rules table yet",
+            ".rules[0] holds a message at offset 0 that is not ",
+        ),
         (
             orjson.dumps(Publication("[[rules", 0, "a test", 0.0).as_json()),
             1,

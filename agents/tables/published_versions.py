@@ -1,0 +1,92 @@
+"""The versions of the rules as their topic holds them: the changelog of the table may say anything of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import orjson
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.tables.publication import NotAPublication, Publication
+from metroline.routing.errors import MetrolineError
+
+RETRY_SECONDS = 1.0
+"""Time between two attempts to read the topic."""
+
+FAR_AHEAD = 2**20
+"""Number of versions after the last known one from which on a version is asked for once in `RETRY_SECONDS`."""
+
+MAX_VERSIONS, MAX_VERSIONS_BYTES = 1_000, 64 * 1024 * 1024
+"""Number and bytes of the versions that a worker keeps in memory."""
+
+log = logging.getLogger(__name__)
+
+
+def forget_oldest(versions: dict[int, bytes]) -> list[int]:
+    """Remove the oldest versions beyond the limits, but never the latest one; return them."""
+    size, forgotten = sum(map(len, versions.values())), []
+    for version in sorted(versions)[:-1]:
+        if len(versions) <= MAX_VERSIONS and size <= MAX_VERSIONS_BYTES:
+            break
+        size -= len(versions.pop(version))
+        forgotten.append(version)
+    return forgotten
+
+
+class PublishedVersions:
+    """Finds versions on the topic of the rules: a message is one if it replaces the version before it."""
+
+    def __init__(self, cluster: Cluster, topic: str) -> None:
+        self._cluster = cluster
+        self._partition = TopicPartition(topic, 0)
+        self._found: dict[int, bytes] = {}
+        self._latest = 0
+        self._next = 0
+        """The offset up to which the topic was read."""
+        self._asked_at = float("-inf")
+
+    async def find(self, version: int) -> bytes | None:
+        """Return the publication of a version as the table stores it, or None if the topic has no such version.
+
+        While the brokers do not answer, they are asked again: what cannot be verified is not left out.
+        """
+        is_far = version > self._next + FAR_AHEAD and time.monotonic() - self._asked_at < RETRY_SECONDS
+        while version > self._next and not is_far:
+            try:
+                await self._read_on()
+                break
+            except (KafkaError, MetrolineError, OSError) as error:
+                log.debug("the topic of the rules is read again: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+        return self._found.get(version)
+
+    async def _read_on(self) -> None:
+        """Read the messages that were written since."""
+        self._asked_at = time.monotonic()
+        end = (await TopicAdmin(self._cluster).high_watermarks([self._partition]))[self._partition]
+        if end <= self._next:
+            return
+        async with self._cluster.consumer(fetch_max_wait_ms=10) as consumer:
+            consumer.assign([self._partition])
+            consumer.seek(self._partition, self._next)
+            while await consumer.position(self._partition) < end:
+                for message in (await consumer.getmany(timeout_ms=1_000)).get(self._partition, ()):
+                    self._take(message.offset + 1, message.value)
+        self._next = max(self._next, end)
+
+    def _take(self, version: int, value: bytes | None) -> None:
+        if version <= self._latest:
+            return
+        try:
+            publication = Publication.decode(value)
+        except NotAPublication:  # the agent of the rules counts it
+            return
+        if publication.replaces == self._latest:
+            self._latest = version
+            self._found[version] = orjson.dumps(publication.as_json())
+            forget_oldest(self._found)
