@@ -19,6 +19,8 @@ SEED     ?=
 STRATEGY ?=
 CREW     ?=
 CHAINING ?= on
+# make fuzz: number of forgeries in each round; SEED repeats an earlier run
+FORGERIES ?= 5000
 # make bench: records per trial, rounds, and the brokers, systems and sections to run (empty: all of them)
 RECORDS  ?= 100000
 ROUNDS   ?= 3
@@ -32,7 +34,7 @@ PARTITIONS ?=
 PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test test-unit test-long test-live test-properties chaos kafka-test bench bench-report bench-memory bench-core bench-lookups lint \
+.PHONY: help install install-dev demo up test test-unit test-long test-live test-properties chaos fuzz kafka-test bench bench-report bench-memory bench-core bench-lookups lint \
   docs docs-serve docs-settings docs-tree lock image-test clean
 
 help:  ## list these verbs
@@ -82,6 +84,9 @@ test-properties: install-dev  ## run the property tests with many more examples:
 
 chaos: install-dev  ## kill, freeze and stop processes of a line on Apache Kafka while records flow: FAULTS=50 SEED=7 STRATEGY=signpost
 	@FAULTS=$(FAULTS) SEED=$(SEED) STRATEGY=$(STRATEGY) CREW=$(CREW) CHAINING=$(CHAINING) $(BIN)/pytest -s tests/chaos $(ARGS)
+
+fuzz: install-dev  ## write garbage and forgeries on every topic of a line on Apache Kafka while records flow: FORGERIES=5000 SEED=7
+	@FORGERIES=$(FORGERIES) SEED=$(SEED) $(BIN)/pytest -s tests/integration/topics $(ARGS)
 
 kafka-test: install-dev  ## while records flow, replace the workers of an earlier commit, and kill brokers of three, under each strategy: BASE=HEAD~1
 	@BASE=$(or $(BASE),HEAD~1) $(BIN)/pytest -s tests/chaos/test_rolling_upgrade.py tests/chaos/test_three_brokers.py $(ARGS)

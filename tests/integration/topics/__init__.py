@@ -1,0 +1,1 @@
+"""The topics of a line, as strangers may write to them."""
