@@ -176,7 +176,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         for service in app.line.services.values()
         if not service.is_plain
     }
-    stuck_calls, loop_guard = StuckCalls(), LoopGuard()
+    stuck_calls, loop_guard = StuckCalls(), LoopGuard(settings.service_timeout)
 
     def stop(service: Service) -> Stop:
         made = Stop(agent_loop, live_rules, service, settings.retry_policy, max_age=settings.max_age)

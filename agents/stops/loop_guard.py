@@ -17,6 +17,7 @@ from typing import Any
 
 from mode import Service
 
+from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder
 from metroline.agents.stops.bounded_calls import call_captured
 from metroline.agents.stops.containment import SERVICE, Contained, LoopBlocked
 from metroline.agents.stops.service_run import ServiceRun
@@ -29,11 +30,18 @@ UNSTOPPABLE_SECONDS = 60.0
 """Time after which a worker ends whose service cannot be interrupted, in seconds after its limit."""
 
 CALLERS = frozenset(
-    {ServiceRun.run_on.__code__, call_captured.__code__, Contained.send.__code__, Contained.throw.__code__}
+    {
+        ServiceRun.run_on.__code__,
+        call_captured.__code__,
+        Contained.send.__code__,
+        Contained.throw.__code__,
+        OwnDecoder.line_of.__code__,
+        OwnEncoder.message_of.__code__,
+    }
 )
-"""The functions that call the code of services."""
+"""The functions that call the code of a line's author: of services, and of formats."""
 
-OURS = ("metroline.routing.", "metroline.agents.stops.", "metroline.agents.services.")
+OURS = ("metroline.routing.", "metroline.agents.stops.", "metroline.agents.services.", "metroline.agents.formats.")
 """Beginnings of the names of modules whose functions are called by `CALLERS`, too, and must not be interrupted."""
 
 __tracebackhide__ = True
@@ -45,10 +53,11 @@ log = logging.getLogger(__name__)
 class LoopGuard(Service):
     """Watches the event loop of the main thread from another thread. Has no effect where there are no signals."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, limit: float, **kwargs: Any) -> None:
+        """`limit` is the time for which a format of the author's own may block the event loop, in seconds."""
         super().__init__(**kwargs)
-        self.limits: dict[str, float] = {}
-        """The time for which the service of each stop may block the event loop, in seconds."""
+        self.limits: dict[str | None, float] = {None: limit}
+        """The same for the service of each stop."""
         self._beats = 0
         self._blocked = 0.0
         """Time for which the event loop has stood still, in seconds."""
@@ -57,7 +66,7 @@ class LoopGuard(Service):
 
     async def on_start(self) -> None:
         """Start the thread, if this is the main thread of a system that has the signal."""
-        if self.limits and hasattr(signal, "SIGURG") and threading.current_thread() is threading.main_thread():
+        if hasattr(signal, "SIGURG") and threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGURG, self._interrupt)
             threading.Thread(target=self._watch, name="loop guard", daemon=True).start()
 
@@ -89,8 +98,8 @@ class LoopGuard(Service):
 
     def _interrupt(self, _signal: int, frame: FrameType | None) -> None:
         """Raise `LoopBlocked` if the main thread is in the code of a service whose time is up."""
-        limit = self.limits.get(SERVICE.get() or "")
-        if limit is not None and self._blocked >= limit and _is_in_service(frame):
+        limit = self.limits.get(SERVICE.get(), self.limits[None])
+        if self._blocked >= limit and _is_in_service(frame):
             raise LoopBlocked(limit)
 
     def _log(self, main: int) -> None:

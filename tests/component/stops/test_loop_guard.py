@@ -10,8 +10,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import orjson
 import pytest
 
+from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder
 from metroline.agents.services.service import Record
 from metroline.agents.stops import loop_guard
 from metroline.agents.stops.loop_guard import LoopGuard
@@ -24,8 +26,8 @@ from tests.support.bench import Bench, endings_of, envelope
 async def guard(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoopGuard]:
     """Return a guard that looks often."""
     monkeypatch.setattr(loop_guard, "TICK_SECONDS", 0.02)
-    guarding = LoopGuard()
-    guarding.limits = {"a": 0.1}
+    guarding = LoopGuard(0.1)
+    guarding.limits["a"] = 0.1
     await guarding.start()
     yield guarding
     await guarding.stop()
@@ -94,9 +96,26 @@ async def test_a_task_that_a_service_started_is_interrupted_as_well(bench: Bench
     assert type(error).__name__ == "LoopBlocked"
 
 
+async def test_a_format_of_the_authors_own_is_interrupted_as_well(guard: LoopGuard) -> None:
+    def read(value: bytes) -> Record:
+        return spin({"size": int(value)})
+
+    decoded = await OwnDecoder(read).decode([b"1", b"2", b"3"])
+    assert decoded.values == [b'{"size":1}', b"2", b'{"size":3}']
+    assert decoded.problems == {1: "LoopBlocked: the event loop stood still for 0.1 s"}
+
+    def write(record: Record) -> bytes:
+        return orjson.dumps(spin(record))
+
+    [written] = await OwnEncoder(write).encode([b'{"size":2}'], [None])
+    assert str(written) == "LoopBlocked: the event loop stood still for 0.1 s"
+
+
 async def test_code_that_is_no_service_is_named_and_goes_on(guard: LoopGuard, caplog: pytest.LogCaptureFixture) -> None:
     await asyncio.sleep(0)
-    time.sleep(0.3)
+    deadline = time.monotonic() + 10
+    while "the event loop" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert "the event loop has stood still for" in caplog.text
     assert "test_code_that_is_no_service_is_named_and_goes_on (test_loop_guard.py:" in caplog.text
 
@@ -108,8 +127,7 @@ loop_guard.TICK_SECONDS, loop_guard.UNSTOPPABLE_SECONDS = 0.02, 0.1
 logging.basicConfig()
 
 async def main():
-    guard = loop_guard.LoopGuard()
-    guard.limits = {"a": 0.1}
+    guard = loop_guard.LoopGuard(0.1)
     await guard.start()
     await asyncio.sleep(0)
     while True:

@@ -137,3 +137,24 @@ async def test_a_function_of_ones_own_reads_and_writes() -> None:
 def test_a_function_that_cannot_be_used_names_the_setting(name: str) -> None:
     with pytest.raises(UnusableFunction, match=f"SOURCE_FORMAT: {name} "):
         function_named("SOURCE_FORMAT", name)
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("error", [Unspeakable, SystemExit, KeyboardInterrupt, GeneratorExit])
+async def test_whatever_a_function_of_the_authors_own_raises_ends_one_message_alone(error: type[BaseException]) -> None:
+    def pick(value: bytes) -> dict[str, Any]:
+        if value == b"2":
+            raise error
+        return {"n": int(value)}
+
+    decoded = await OwnDecoder(pick).decode([b"1", b"2", b"3"])
+    assert (decoded.values, list(decoded.problems)) == ([b'{"n":1}', b"2", b'{"n":3}'], [1])
+    assert decoded.problems[1].startswith(f"{error.__name__}: ") or error is Unspeakable
+    written = await OwnEncoder(lambda record: str(pick(b"%d" % record["n"])).encode()).encode(
+        [b'{"n":1}', b'{"n":2}'], [None, None]
+    )
+    assert [isinstance(one, bytes) for one in written] == [True, False]
