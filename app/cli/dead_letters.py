@@ -18,6 +18,7 @@ from metroline.app.cli.options import FILE, json_option, line_option, write_json
 from metroline.app.cli.printed_steps import print_way
 from metroline.app.cli.terminal import print_rows, safe_console, say, say_json
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
+from metroline.app.inputs.source_records import Reading, records_in
 from metroline.app.markup.times import iso
 from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.desk import Desk
@@ -169,7 +170,7 @@ def replay(
     desk = _desk(settings)
     values = _fields(fields)
     letters = _chosen(desk, ids, group)
-    raw = None if record is None else record.read_bytes()
+    raw = None if record is None else b"\n".join(line for _, line in records_in(record, Reading("json")))
     reread = Rereading() if raw is not None else asyncio.run(read_again(settings, Line.load(settings.line), letters))
     replays = Replays.of(letters, values, raw, stop, getpass.getuser(), reread)
     live = asyncio.run(_live_table(desk, settings, stop))

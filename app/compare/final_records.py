@@ -56,6 +56,16 @@ class AllRecords:
         self._path.unlink()
 
 
+class NoRecords:
+    """No final records: those of a run that is compared with no other."""
+
+    def take(self, index: int, line: bytes, evidence: Evidence) -> None:
+        """Keep nothing."""
+
+    def line(self, index: int) -> bytes | None:
+        return None
+
+
 class DifferingRecords:
     """The final records of a run that differ from those of the first run: those with the lowest indexes."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from metroline.agents.services.line import Line
 from metroline.app.compare.comparison import Comparison, Run
 from metroline.app.compare.differences import EXAMPLES, Compared, differences, listed, wrong_sums
 from metroline.app.compare.evidence import Evidence
-from metroline.app.compare.final_records import AllRecords, DifferingRecords, FinalRecords
+from metroline.app.compare.final_records import AllRecords, DifferingRecords, FinalRecords, NoRecords
 from metroline.app.compare.plan import Plan, Progress
+from metroline.app.compare.repeated_ways import take_again
 from metroline.app.compare.strategy_run import StrategyRun
 from metroline.app.compare.unsteady_services import explained_by_services
 from metroline.app.compare.variant import Variant, variants
@@ -28,8 +30,6 @@ from metroline.app.inputs.row_files import UnreadableRecords
 from metroline.app.inputs.source_loader import Sent, load
 from metroline.app.inputs.source_records import packed, records_of
 from metroline.app.markup.numbers import counted
-from metroline.app.operations.rehearsal import Rehearsal
-from metroline.app.settings import Settings
 from metroline.routing.records.source_messages import read_message
 
 STREAM_RECORDS, STREAM_BYTES = 20_000, 64_000_000
@@ -64,10 +64,12 @@ class ComparisonRun:
             sent = await self._load(source)
             runs: list[Run] = []
             problems: list[str] = []
-            with AllRecords(self.folder / "first.jsonl", sent.records) as records:
+            every = list(variants(self.plan))
+            file = self.folder / "first.jsonl"
+            with AllRecords(file, sent.records) if len(every) > 1 else nullcontext(NoRecords()) as records:
                 compared: list[Compared] = []
-                for variant in variants(self.plan):
-                    kept = DifferingRecords(compared[0].evidence) if compared else records
+                for variant in every:
+                    kept: FinalRecords = DifferingRecords(compared[0].evidence) if compared else records
                     run, evidence = await self._run(variant, source, sent, kept)
                     runs.append(run)
                     problems += wrong_sums(run, evidence)
@@ -88,8 +90,8 @@ class ComparisonRun:
             return [], []
         self.progress("looking at differences", 0, 0)
         sources = self._sources({index for difference in found for index in difference.indexes[:EXAMPLES]})
-        rehearsal = Rehearsal.of_line(Settings.read(line=self.plan.where), self.line)
-        left, unsteady = await explained_by_services(rehearsal, found, sources.get)
+        take = partial(take_again, self.plan.where, self.line, folder=self.folder)
+        left, unsteady = await explained_by_services(found, sources.get, take)
         described = [one.describe() for one in unsteady]
         more = left_out.outcomes + left_out.contents
         if not left and (not left_out.outcomes or any(one.path is None for one in found)):

@@ -1,28 +1,23 @@
-"""Finds services that are not deterministic: called twice for the same record, they answer differently."""
+"""Finds services that are not deterministic: called again for the same record, they answer differently."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import orjson
 
 from metroline.app.compare.differences import EXAMPLES, Difference, Path, differing_paths, path_name, value_at
+from metroline.app.compare.repeated_ways import Step, Way
 from metroline.app.markup.numbers import counted
-from metroline.app.operations.rehearsal import Rehearsal
-from metroline.routing.rules.explain import Explained
+from metroline.routing.records.fingerprints import canonical
 
 ROUNDS = 3
-"""Number of times that a record is taken through the line."""
-PAUSE_SECONDS = 1.1
-"""Time between two rounds, so that a service that writes the time in whole seconds writes another one."""
-MAX_SECONDS = 30.0
-"""Time after which no further record is looked at."""
+"""Number of times that records are taken through the line; together they last longer than a second of a clock."""
 
-Way = list[Explained]
+MAX_DIFFERENCES = 50
+"""Number of differences of which records are taken through the line."""
+
+TakeAgain = Callable[[Sequence[bytes]], Awaitable[Sequence[Way]]]
+"""Takes records through the line under one strategy, and returns the way of each; nothing if it fails."""
 
 
 @dataclass(slots=True)
@@ -43,18 +38,14 @@ class Unsteady:
 
 
 async def explained_by_services(
-    rehearsal: Rehearsal,
-    found: Sequence[Difference],
-    source_of: Callable[[int], bytes | None],
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    found: Sequence[Difference], source_of: Callable[[int], bytes | None], take_again: TakeAgain
 ) -> tuple[list[Difference], list[Unsteady]]:
     """Return the differences that no service explains, and the services that explain the others.
 
-    A few records of each difference are taken through the line several times under one strategy, in this process and
-    with its services called for real. A service that makes a difference there as well is not deterministic, and the
-    difference does not come from the strategies.
+    A few records of each difference are taken through the line several times under one strategy. A service that makes
+    the same difference there is not deterministic, and the difference does not come from the strategies.
     """
-    ways = await _ways(rehearsal, found, source_of, sleep)
+    ways = await _ways(found[:MAX_DIFFERENCES], source_of, take_again)
     reasons: dict[Path | None, Unsteady] = {}
     unsteady: dict[tuple[str, tuple[str, ...]], Unsteady] = {}
     for difference in found:
@@ -73,22 +64,15 @@ async def explained_by_services(
 
 
 async def _ways(
-    rehearsal: Rehearsal,
-    found: Sequence[Difference],
-    source_of: Callable[[int], bytes | None],
-    sleep: Callable[[float], Awaitable[object]],
+    found: Sequence[Difference], source_of: Callable[[int], bytes | None], take_again: TakeAgain
 ) -> dict[int, list[Way]]:
     """Return the ways that some records took, by their indexes."""
     indexes = dict.fromkeys(index for difference in found for index in difference.indexes[:EXAMPLES])
+    records = {index: record for index in indexes if (record := source_of(index)) is not None}
     ways: dict[int, list[Way]] = {}
-    until = time.monotonic() + MAX_SECONDS
-    for number in range(ROUNDS):
-        if number and ways:
-            await sleep(PAUSE_SECONDS)
-        for index in indexes:
-            record = source_of(index)
-            if record is not None and time.monotonic() < until:
-                ways.setdefault(index, []).append([step async for step in rehearsal.explain(record, index)])
+    for _ in range(ROUNDS if records else 0):
+        for index, way in zip(records, await take_again(list(records.values())), strict=False):
+            ways.setdefault(index, []).append(way)
     return ways
 
 
@@ -97,7 +81,7 @@ def _reason(difference: Difference, ways: Sequence[Way]) -> Unsteady | None:
     if len(ways) < 2 or not _shows(difference, ways):
         return None
     for steps in zip(*ways, strict=False):
-        if len({_answer(step) for step in steps}) > 1:
+        if len(set(map(_answer, steps))) > 1:
             return Unsteady(steps[0].after, tuple(dict.fromkeys(_changed_fields(steps))))
     return None
 
@@ -107,16 +91,15 @@ def _shows(difference: Difference, ways: Sequence[Way]) -> bool:
     if difference.path is None:
         return len({tuple((step.after, step.verdict) for step in way) for way in ways}) > 1
     path = difference.path
-    return len({value_at(orjson.loads(way[-1].record or b"null"), path) for way in ways}) > 1
+    return len({value_at(way[-1].record, path) for way in ways}) > 1
 
 
-def _answer(step: Explained) -> tuple[object, ...]:
+def _answer(step: Step) -> tuple[object, ...]:
     """Return what a service made of a record: before rules decide about it, if it went to them."""
-    return (step.after, step.attempts, step.record, None if step.trials else step.verdict)
+    return (step.after, step.attempts, canonical(step.record), None if step.tried else step.verdict)
 
 
-def _changed_fields(steps: Sequence[Explained]) -> Iterator[str]:
-    contents: list[Any] = [orjson.loads(step.record or b"null") for step in steps]
-    for path in differing_paths(contents):
+def _changed_fields(steps: Sequence[Step]) -> Iterator[str]:
+    for path in differing_paths([step.record for step in steps]):
         if path:
             yield path_name(tuple(step for step in path if isinstance(step, str)))

@@ -59,6 +59,12 @@ class Child:
         """None while the process runs; negative, as in `subprocess`, if a signal ended it."""
         return self._process.poll()
 
+    def wait(self, timeout: float) -> int | None:
+        """Wait until the process ends and return its exit code; None if it still runs after `timeout` seconds."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+        return self.exit_code
+
     def last_words(self, lines: int = 3) -> str:
         """Describe in one line how the process ended, with the last lines of its log."""
         code = self.exit_code

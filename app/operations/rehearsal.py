@@ -71,11 +71,11 @@ class Rehearsal:
     """The name of the source topic, for the metadata that services receive."""
 
     @classmethod
-    def of_line(cls, settings: Settings, line: Line, table: RulesTable | None = None) -> Rehearsal:
-        """Return a rehearsal with the services of a line, under these settings; `table` defaults to its rules."""
+    def of_line(cls, settings: Settings, line: Line, table: RulesTable) -> Rehearsal:
+        """Return a rehearsal with a rules table and the services of a line, under these settings."""
         formats = {end: chosen.name for end, chosen in settings.end_formats(line).items()}
         return cls(
-            line.rules_table() if table is None else table,
+            table,
             line.services,
             Limits(max_hops=settings.max_hops),
             settings.retry_policy,

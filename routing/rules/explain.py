@@ -56,7 +56,8 @@ class Explained:
             for trial in self.trials
         ]
         changes = {"attempts": list(self.attempts), "sets": self.sets, "removes": list(self.removes)}
-        return {"after": self.after} | changes | {"tried": trials, "verdict": self.verdict}
+        record = orjson.loads(self.record) if self.record else None
+        return {"after": self.after} | changes | {"record": record, "tried": trials, "verdict": self.verdict}
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> Changes:

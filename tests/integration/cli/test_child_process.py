@@ -67,3 +67,12 @@ def test_a_broker_that_never_answers_is_given_up(tmp_path: Path) -> None:
             wait_until_it_answers(child, free_port(), "cluster", timeout=0.1)
     finally:
         child.stop()
+
+
+def test_a_child_is_waited_for_as_long_as_one_wishes(tmp_path: Path) -> None:
+    child = Child.start(["sleep", "60"], tmp_path / "log")
+    assert child.wait(0.05) is None
+    child.stop()
+    ended = Child.start(["sh", "-c", "exit 3"], tmp_path / "log")
+    assert ended.wait(30) == 3
+    ended.stop()

@@ -133,15 +133,19 @@ def test_records_of_ones_own_come_to_their_outcomes_and_the_results_say_how(tmp_
 
 
 def test_a_service_that_writes_the_time_is_named_and_is_no_difference(tmp_path: Path, line: Path) -> None:
-    (line / "services.py").write_text(LINE.replace('record["total"] =', 'record["at"] = time()\n    record["total"] ='))
+    (line / "services.py").write_text(
+        LINE.replace('record["total"] =', 'record["by"] = getpid()\n    record["at"] = time()\n    record["total"] =')
+    )
     with (line / "services.py").open("a") as file:
-        file.write("from time import time\n")
+        file.write("from os import getpid\nfrom time import time\n")
     rows = [{"amount": 60, "kind": "sale"}, {"amount": 3, "kind": "sale"}]
     (tmp_path / "orders.json").write_text(json.dumps(rows, indent=2))
     arguments = ["--line", str(line), "--records", "orders.json", "--strategies", "signpost,conductor"]
     ended = metroline("compare", *arguments, cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    finding = "the service price is not deterministic: it sets at to other values when it is called again (2 records)"
+    finding = (
+        "the service price is not deterministic: it sets by, at to other values when it is called again (2 records)"
+    )
     assert f"not compared: {finding}" in ended.stdout
     assert "same outcome: every record went the same way under 2 strategies, apart from what is not" in ended.stdout
 

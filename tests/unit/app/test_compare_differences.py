@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from metroline.app.compare import final_records
 from metroline.app.compare.differences import LISTED, Compared, LeftOut, differences, listed, wrong_sums
 from metroline.app.compare.evidence import Evidence, RecordOutcome
-from metroline.app.compare.final_records import DifferingRecords
+from metroline.app.compare.final_records import AllRecords, DifferingRecords
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
@@ -155,3 +156,12 @@ def test_sums_that_do_not_add_up_or_do_not_agree_with_the_arrivals_are_named() -
         "signpost: sent 3 does not equal delivered 1 + dropped 1 + dead 0",
         "signpost: 1 records are counted as dropped, but 2 with this outcome came to the arrivals",
     ]
+
+
+def test_the_records_of_the_first_run_are_kept_in_a_file_that_goes(tmp_path: Path) -> None:
+    evidence = Evidence(3)
+    with AllRecords(tmp_path / "first.jsonl", 3) as kept:
+        kept.take(2, b'{"n": 2}', evidence)
+        kept.take(0, b'{"n": 0}', evidence)
+        assert [kept.line(index) for index in range(3)] == [b'{"n": 0}', None, b'{"n": 2}']
+    assert not list(tmp_path.iterdir())
