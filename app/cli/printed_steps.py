@@ -1,4 +1,4 @@
-"""Prints the way of a record, step by step."""
+"""Prints the way of a record, step by step, with nothing in it that a terminal would obey."""
 
 from __future__ import annotations
 

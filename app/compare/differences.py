@@ -12,6 +12,7 @@ from metroline.app.compare.comparison import Run
 from metroline.app.compare.evidence import Evidence, RecordOutcome
 from metroline.app.compare.final_records import DifferingRecords, FinalRecords
 from metroline.app.markup.numbers import counted
+from metroline.app.markup.text import one_line
 from metroline.routing.records.fingerprints import canonical
 from metroline.routing.rules.explain import shown
 
@@ -128,7 +129,7 @@ def listed(
 ) -> Iterator[str]:
     """Yield a line for each of the first groups, and one for the records of all others and for `left_out` more."""
     for difference in found[:LISTED]:
-        yield difference.describe(names, source_of(difference.indexes[0]))
+        yield one_line(difference.describe(names, source_of(difference.indexes[0])))
     others = {index for difference in found[LISTED:] for index in difference.indexes}
     others -= {index for difference in found[:LISTED] for index in difference.indexes}
     if more := len(others) + left_out:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from metroline.app.compare.differences import EXAMPLES, Difference, Path, differing_paths, path_name, value_at
 from metroline.app.compare.repeated_ways import Step, Way
 from metroline.app.markup.numbers import counted
+from metroline.app.markup.text import one_line
 from metroline.routing.records.fingerprints import canonical
 
 ROUNDS = 3
@@ -31,7 +32,7 @@ class Unsteady:
 
     def describe(self) -> str:
         """Return the finding in one line."""
-        does = f"sets {', '.join(self.what)} to other values" if self.what else "answers otherwise"
+        does = f"sets {one_line(', '.join(self.what))} to other values" if self.what else "answers otherwise"
         number = len(self.indexes)
         records = f"record {min(self.indexes)}" if number == 1 else counted(number, "record")
         return f"the service {self.stop} is not deterministic: it {does} when it is called again ({records})"

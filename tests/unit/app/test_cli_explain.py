@@ -200,6 +200,17 @@ def test_explain_takes_the_key_and_the_headers_of_the_message(folder: Path) -> N
     assert metroline("explain", folder, folder / "one.json", "--header", "type").exit_code == 2
 
 
+def test_no_text_of_a_record_or_a_service_is_obeyed_by_the_terminal(folder: Path) -> None:
+    (folder / "services.py").write_text(
+        "from metroline import Drop, service\n\n\n@service\ndef price(record):\n"
+        "    return record | {'\\x1b[31m': '\\x9b2J'} if record else Drop('\\x1b]8;;http://x\\x07 a\\n→ delivered')\n"
+    )
+    for record in ('{"a": 1}', "{}"):
+        shown = explained(folder, record).stdout
+        assert not any(letter in shown for letter in "\x1b\x9b\x07")
+    assert [line[:12] for line in shown.splitlines() if line.startswith("  → ")] == ["  → price", "  → dropped:"]
+
+
 def test_explain_without_a_line_says_that_no_service_was_called(folder: Path) -> None:
     (folder / "record.json").write_text("{}")
     said = metroline("explain", folder / "routes.toml", folder / "record.json")
