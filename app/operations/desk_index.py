@@ -1,4 +1,4 @@
-"""An index of dead letters: their groups, and where each stands on the topic, in about 40 bytes a dead letter.
+"""An index of dead letters: their groups, and where each stands on the topic, in about 45 bytes a dead letter.
 
 Each dead letter is looked at once when it is read, and again only when the block of offsets that it belongs to has
 changed: then it may have been replayed or discarded. A page looks at nothing but its own dead letters.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -69,6 +70,8 @@ class _Block:
     number: int
     """Its place in the list of blocks."""
     letters: array[int] = field(default_factory=lambda: array("I"))
+    marks: array[int] = field(default_factory=lambda: array("I"))
+    """The mark of each of them."""
     seen: dict[int, BitMap] = field(default_factory=dict)
     """The marks of the dead letters that the index holds, by their generation."""
 
@@ -153,6 +156,7 @@ class DeskIndex:
         self._in_group.append(group)
         self._alive.append(is_dead)
         block.letters.append(number)
+        block.marks.append(mark)
         self._groups[group].append(number, self._settled)
         self._groups[group].count += is_dead
 
@@ -240,17 +244,21 @@ class DeskIndex:
         return self._settled[number], number
 
     def _numbers(self, name: str) -> Iterator[int]:
-        """Yield the dead letters with this id, of whatever generation; the latest one first."""
+        """Yield the dead letters with this id, of whatever generation."""
         origin, offset, index = id_of(name)
         block = self._blocks.get(block_key(origin, offset // BLOCK_OFFSETS))
         if block is None:
             return
         alone = offset % BLOCK_OFFSETS
         marks = (alone,) if index is None else (alone + (index + 1) * BLOCK_OFFSETS, *((alone,) if index == 0 else ()))
-        for number in reversed(block.letters):
-            self.examined += 1
-            if self._marks[number] in marks:
-                yield number
+        for mark in marks:
+            begin = 0
+            with suppress(ValueError):  # there are no more
+                while True:
+                    found = block.marks.index(mark, begin)
+                    self.examined += 1
+                    yield block.letters[found]
+                    begin = found + 1
 
     def _id(self, number: int) -> str:
         block, mark = self._block_list[self._in_block[number]], self._marks[number]

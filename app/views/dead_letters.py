@@ -34,6 +34,9 @@ OVER_HTTP = "over HTTP"
 DESK = AppKey("desk", Desk)
 """The key under which the web application keeps the desk."""
 
+MAX_IDS = 10_000
+"""Number of dead letters that a request can name by their ids."""
+
 BODY_SECONDS = 10.0
 """Time that a client has to send the body of a request."""
 
@@ -49,7 +52,7 @@ class Selection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    ids: list[str] = []
+    ids: list[str] = Field([], max_length=MAX_IDS)
     group: str | None = None
     rate: float = Field(100.0, ge=0.1, allow_inf_nan=False)
     """Dead letters a second. Default 100."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,29 +17,41 @@ from metroline.app.web_server.answers import phrase_of, refusal
 from metroline.app.web_server.connections import Connection
 from metroline.app.web_server.host_names import HostNames
 
+MAX_AT_WORK = 16
+"""Requests that are answered at once; others wait for their turn. The loop that carries the records answers them."""
+
+URGENT = "/health/"
+"""Beginning of the paths that do not wait: an orchestrator restarts a worker that does not answer them in time."""
+
 log = logging.getLogger(__name__)
 
 
-def gate(hosts: Callable[[], HostNames]) -> Middleware:
-    """Return the middleware that refuses requests for other hosts, and turns every error into an answer in JSON."""
+def gate(hosts: Callable[[], HostNames], max_at_work: int = MAX_AT_WORK) -> Middleware:
+    """Return the middleware that refuses requests for other hosts, and answers every error in JSON."""
+
+    turns = asyncio.Semaphore(max_at_work)
 
     @middleware
     async def let_in(request: Request, handler: Handler) -> StreamResponse:
-        connection = request.protocol
-        with connection.at_work() if isinstance(connection, Connection) else nullcontext():
-            if not all(map(hosts().allow, request.headers.getall("Host", []))):
-                return refusal(
-                    HTTPStatus.MISDIRECTED_REQUEST,
-                    "the header Host names another host: set WEB_ALLOWED_HOSTS to allow it",
-                )
+        if not all(map(hosts().allow, request.headers.getall("Host", []))):
+            return refusal(
+                HTTPStatus.MISDIRECTED_REQUEST, "the header Host names another host: set WEB_ALLOWED_HOSTS to allow it"
+            )
+        if request.path.startswith(URGENT):
+            return await _answered(request, handler)
+        async with turns:
+            if request.transport is None:
+                return refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the client has gone")
             return await _answered(request, handler)
 
     return let_in
 
 
 async def _answered(request: Request, handler: Handler) -> StreamResponse:
+    connection = request.protocol
     try:
-        return await handler(request)
+        with connection.at_work() if isinstance(connection, Connection) else nullcontext():
+            return await handler(request)
     except HTTPException as error:
         kept = {name: value for name, value in error.headers.items() if name in ("Allow", "Location")}
         return refusal(error.status, phrase_of(error.status), kept)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import orjson
-from msgspec import Struct, convert
+from msgspec import Struct
 
 from metroline.agents.tables.line_table import LineTable
 from metroline.app.markup.html import Markup, moment, tag
 from metroline.app.markup.numbers import counted
 from metroline.app.markup.times import iso
-from metroline.app.views.tables.cooperative import cooperatively
+from metroline.app.views.tables.cooperative import entries_of
 
 LISTED = 100
 """Journeys on a page."""
@@ -97,8 +97,8 @@ class JourneysContent(Struct, frozen=True):
 async def read(table: LineTable, partitions: frozenset[int]) -> JourneysContent:
     """Return the latest journeys in the entries of these partitions."""
     latest: list[StoredJourney] = []
-    async for _, value in cooperatively(table.entries(partitions)):
-        journeys = [*latest, *convert(value, StoredEntry).entries]
+    async for _, entry in entries_of(table, partitions, StoredEntry):
+        journeys = [*latest, *entry.entries]
         latest = sorted(journeys, key=lambda journey: journey.settled, reverse=True)[:LISTED]
     return JourneysContent(list(map(Journey.of, latest)))
 

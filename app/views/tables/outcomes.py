@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from msgspec import Struct, convert
+from msgspec import Struct
 
 from metroline.agents.tables.line_table import LineTable
 from metroline.app.markup.html import Markup, grid, number, tag
 from metroline.app.markup.numbers import count, percent
-from metroline.app.views.tables.cooperative import cooperatively
+from metroline.app.views.tables.cooperative import entries_of
 from metroline.app.views.tables.totals import (
     OriginTotals,
     OutcomeCount,
@@ -97,9 +97,11 @@ async def read(table: LineTable, partitions: frozenset[int]) -> OutcomesContent:
     """Return the content from the entries of these partitions."""
     totals: dict[tuple[str, int], Totals] = {}
     blocks = []
-    async for key, value in cooperatively(table.entries(partitions)):
-        block = convert(value, StoredBlock)
-        partition, origin, number = parse_key(key)
+    async for key, block in entries_of(table, partitions, StoredBlock):
+        try:
+            partition, origin, number = parse_key(key)
+        except ValueError:
+            continue  # no worker of this line wrote it
         totals.setdefault((origin, partition), Totals(origin, partition)).add(block, number)
         blocks.append(ListedBlock(key, block.by_kind.total(), block.duplicates))
     return _content(totals.values(), blocks)

@@ -62,7 +62,10 @@ class EntryPage(GatheredView):
         if found.value is None:
             silent = "".join(f"; {url}, which may have it, does not answer" for url in found.missing)
             return self.not_found(request, f"{name} has no entry {key}{silent}", found.missing)
-        explained = table.explained(key, found.value)
+        try:
+            explained = table.explained(key, found.value)
+        except ValueError as error:
+            return self.not_found(request, f"no worker of this line wrote the entry {key} of {name} ({error})")
         data = {"table": name, "key": key, "value": found.value} | to_builtins(explained)
         return self.answer(request, f"{_title(name)}: {key}", data, lambda: table.show_entry(explained))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.support.table_entries import block
-from tests.support.web_worker import Start, share, two_workers
+from tests.support.table_entries import block, journey
+from tests.support.web_worker import HTML, Start, share, two_workers
 
 
 @pytest.mark.parametrize("key", ["0/source/0/", "0/source/0", "0%2Fsource%2F0/", "0%2fsource%2f0"])
@@ -32,6 +34,29 @@ async def test_an_entry_of_a_worker_that_does_not_answer_may_be_there_all_the_sa
     response = await one.get("/table/outcomes/1/source/0/")
     assert response.status == 404
     assert "does not answer" in (await response.json())["error"]
+
+
+FOREIGN: list[Any] = [{}, {"epoch": 1}, {"counts": 1}, {"counts": [[1]], "hops": "x"}, {"entries": [{}]}, []]
+"""Entries that somebody else wrote to the changelog of a table."""
+
+
+async def test_foreign_entries_are_left_out_and_break_no_page(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    one = await start()
+    recent = one.app.line_tables.journeys
+    assert recent is not None
+    one.put(one.outcomes, {"0/source/0": block(5)} | {f"0/source/x{n}": entry for n, entry in enumerate(FOREIGN)})
+    one.put(one.outcomes, {"0/source/y": block(1)} | {f"0/source/{n}": entry for n, entry in enumerate(FOREIGN, 1)})
+    one.put(recent.table, {"0/0": {"entries": [journey()]}} | {f"0/{n}": entry for n, entry in enumerate(FOREIGN, 1)})
+    await share({one: {0}})
+
+    assert (await one.json("/table/outcomes/"))["settled"] == 5
+    assert len((await one.json("/table/journeys/"))["journeys"]) == 1
+    for path in ("/table/", "/table/outcomes/", "/table/journeys/", "/metrics"):
+        assert (await one.get(path, HTML)).status == 200, path
+    for key in ("x0", "x5", "y", "1", "2", "3", "4", "5", "6"):
+        assert (await one.get(f"/table/outcomes/0/source/{key}/")).status == 404, key
+    assert (await one.get("/table/journeys/0/5/", HTML)).status == 404
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("path", ["/table/outcomes/", "/table/journeys/0/1/", "/table/dead_letters/?local=true"])
