@@ -53,6 +53,10 @@ class Condition:
             limit = f"at most {MAX_CONDITION_CHARACTERS} are allowed"
             raise ConditionError(f"the condition is {len(text)} characters long; {limit}")
         try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ConditionError("the condition has a character that cannot be encoded as UTF-8") from None
+        try:
             root = parse(text)
             check(root)
         except ValueError as error:

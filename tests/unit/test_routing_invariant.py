@@ -524,7 +524,7 @@ def test_a_dead_letter_names_the_rule_that_failed_and_why() -> None:
     decision = RulesTable.parse(text).decide(SOURCE, {"amount": "five"})
     assert decision.outcome is not None
     assert decision.outcome.rule == "large"
-    assert str(decision.outcome.reason).startswith("rule_error: large: No such overload")
+    assert str(decision.outcome.reason).startswith("rule_error: large: `>` cannot take text and a number")
 
 
 BY_META = """

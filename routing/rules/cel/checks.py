@@ -28,7 +28,7 @@ Kinds = frozenset[Kind]
 BOOL = frozenset({Kind.BOOL})
 TYPE = frozenset({Kind.TYPE})
 CONTAINERS = frozenset({Kind.LIST, Kind.OBJECT})
-MAY_BE_NULL = frozenset({Kind.NULL})
+MACROS = frozenset(map(str, Macro))
 
 LITERALS = {
     "matches": (1, lambda text: matches("", text)),
@@ -207,7 +207,9 @@ def _named(kinds: Kinds) -> str:
 
 
 def _unknown(name: str) -> str:
-    if name in set(Macro):
-        return f"{name}() needs a name for the elements and a condition or value: items.{name}(i, …)"
-    hint = suggestion(name, (*FUNCTIONS, *map(str, Macro)))
+    if name == "has":
+        return "has() takes one field: write has(record.NAME)"
+    if name in MACROS:
+        return f"{name}() takes the name of an element and {'a value' if name == Macro.MAP else 'a condition'}"
+    hint = suggestion(name, (*FUNCTIONS, *MACROS))
     return f"there is no function {name}{hint}; docs/rules.md lists those that there are"

@@ -46,13 +46,14 @@ INSTEAD = {
 OWN_WORDS = [
     (re.compile(r"reserved identifier: (\w+)"), r"\1 is a reserved word: a field of that name is record[" r'"\1"]'),
     (re.compile(r"has\(\) argument must be.*"), "has needs a dot: write has(record.NAME)"),
-    (re.compile(r"(\w+)\(\) variable name must be.*"), r"\1() needs a plain name for the elements"),
-    (re.compile(r"unsupported syntax '(.*)'"), r"\1 is not supported"),
+    (re.compile(r"(\w+)\(\) variable name .*"), r"\1 begins with a name for the element: write list.\1(x, …)"),
+    (re.compile(r"invalid (hex )?u?int literal.*"), "the integer does not fit into 64 bits"),
     (
-        re.compile(r"Invalid (?:string|bytes) literal.*", re.DOTALL),
-        "the text has an escape of no character",
+        re.compile(r"Invalid (string|bytes) literal: String must end.*"),
+        r"a text after r cannot end with a backslash: write \\\\ without r",
     ),
-    (re.compile(r"invalid u?int literal.*"), "the integer does not fit into 64 bits"),
+    (re.compile(r"Invalid (string|bytes) literal.*"), r"the text has an escape that stands for no character"),
+    (re.compile(r"unsupported syntax.*"), r"? has no place here: a field that is absent is null without it"),
 ]
 """Complaints that are not about the grammar."""
 

@@ -31,6 +31,7 @@ from metroline.routing.rules.cel.values import (
     Wrong,
     add,
     divide,
+    exact,
     in_range,
     multiply,
     negate,
@@ -146,7 +147,7 @@ def _double_of_text(text: str) -> float:
 
 
 def _written(value: float) -> str:
-    return str(whole(value)) if abs(value) < 1e15 else repr(value)
+    return str(exact(value))
 
 
 def _bool_of_text(text: str) -> bool:

@@ -93,14 +93,20 @@ def written_time(time: Time) -> str:
     """Return a time as text in RFC 3339, in UTC."""
     seconds, rest = divmod(int(time), MICROSECONDS)
     text: str = evaluator("string(timestamp(seconds))")(seconds=seconds)
-    return text.replace("Z", f".{rest:06}".rstrip("0") + "Z") if rest else text
+    return text.replace("Z", f"{_fraction(rest)}Z")
 
 
 def written_duration(duration: Duration) -> str:
     """Return a duration as text in seconds."""
     seconds, rest = divmod(abs(duration), MICROSECONDS)
-    fraction = f".{rest:06}".rstrip("0") if rest else ""
-    return f"{'-' if duration < 0 else ''}{seconds}{fraction}s"
+    return f"{'-' if duration < 0 else ''}{seconds}{_fraction(rest)}s"
+
+
+def _fraction(microseconds: int) -> str:
+    """Return a part of a second as Protobuf writes it in JSON: with three digits, or six if it needs them."""
+    if not microseconds:
+        return ""
+    return f".{microseconds:06}" if microseconds % 1000 else f".{microseconds // 1000:03}"
 
 
 def check_zone(zone: str) -> None:
@@ -123,7 +129,8 @@ def _part(name: str, zone: str | None) -> Callable[..., int]:
     return part
 
 
-def _milliseconds(time: Time, _: str | None = None) -> int:
+def _milliseconds(time: Time, zone: str = "UTC") -> int:
+    check_zone(zone)
     return time // 1000 % 1000
 
 
@@ -145,6 +152,6 @@ DURATION_PARTS: dict[str, Callable[[Duration], int]] = {
     "getHours": _whole(3600 * MICROSECONDS),
     "getMinutes": _whole(60 * MICROSECONDS),
     "getSeconds": _whole(MICROSECONDS),
-    "getMilliseconds": lambda duration: _whole(1000)(duration) % 1000,
+    "getMilliseconds": lambda duration: _whole(1000)(duration) - 1000 * _whole(MICROSECONDS)(duration),
 }
 """A duration in whole hours, minutes or seconds, and the milliseconds beyond its seconds."""

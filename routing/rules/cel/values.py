@@ -135,6 +135,13 @@ def whole(value: float) -> int | float:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
+def exact(value: float) -> float:
+    """Return a number without a fraction as an integer, if it fits into 64 bits: 10.0 counts as 10 does."""
+    if type(value) is float and MIN_SIGNED <= value <= MAX_UNSIGNED and value.is_integer():
+        return int(value)
+    return value
+
+
 def in_range(value: int) -> int:
     """Return an integer of 64 bits; raise `Wrong` for one that needs more."""
     if MIN_SIGNED <= value <= MAX_UNSIGNED:
@@ -151,25 +158,26 @@ def _result(value: float) -> float:
 
 
 def add(one: float, other: float) -> float:
-    return _result(one + other)
+    return _result(exact(one) + exact(other))
 
 
 def subtract(one: float, other: float) -> float:
-    return _result(one - other)
+    return _result(exact(one) - exact(other))
 
 
 def multiply(one: float, other: float) -> float:
-    return _result(one * other)
+    return _result(exact(one) * exact(other))
 
 
 def negate(value: float) -> float:
-    return _result(-value)
+    return _result(-exact(value))
 
 
 def divide(one: float, other: float) -> float:
     """Return the quotient: 10 / 4 is 2.5, and that of integers is exact where it is an integer."""
     if other == 0:
         raise Wrong("division by zero")
+    one, other = exact(one), exact(other)
     if type(one) is int and type(other) is int and one % other == 0:
         return in_range(one // other)
     return _result(one / other)
@@ -179,6 +187,7 @@ def remainder(one: float, other: float) -> float:
     """Return what is left of a division that is rounded towards zero, so with the sign of the first number."""
     if other == 0:
         raise Wrong("division by zero")
+    one, other = exact(one), exact(other)
     if type(one) is int and type(other) is int:
-        return int(math.copysign(1, one)) * (abs(one) % abs(other))
+        return (abs(one) % abs(other)) * (1 if one >= 0 else -1)
     return math.fmod(one, other)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metroline.routing.errors import ConditionError, ConditionSyntaxError, InvalidRules
+from metroline.routing.rules.cel.complaints import syntax_error
 from metroline.routing.rules.condition import Condition
-from metroline.routing.rules.condition_syntax import syntax_error
 from metroline.routing.rules.excerpt import excerpt
 from metroline.routing.rules.table import RulesTable
 from tests.support.worlds import examples
@@ -48,6 +48,15 @@ REASONS = [
     ('name == "x\ny"', 9, "the text that begins here has a line break: close it, or write it in three quotes"),
     (r'code.matches("\d+")', 14, r"the text has an unknown escape \d: write \\d, or r before the text"),
     ("has(note)", 5, "has needs a dot: write has(record.NAME)"),
+    ("has(a[0])", 6, "has needs a dot: write has(record.NAME)"),
+    ("a.exists(1, x)", 10, "exists begins with a name for the element: write list.exists(x, …)"),
+    ("a.map(b.c, x)", 8, "map begins with a name for the element: write list.map(x, …)"),
+    (r"a == r'\'", 6, r"a text after r cannot end with a backslash: write \\ without r"),
+    (r"a == b'\u00ff'", 6, "the text has an escape that stands for no character"),
+    (r"a == '\ud800'", 6, "the text has an escape that stands for no character"),
+    ("a.?b", 1, "? has no place here: a field that is absent is null without it"),
+    ("a == 0xFFFFFFFFFFFFFFFFFF", 6, "the integer does not fit into 64 bits"),
+    ("a == -9223372036854775809", 6, "the integer does not fit into 64 bits"),
     ("if a", 1, 'if is a reserved word: a field of that name is record["if"]'),
     ("a > 9223372036854775808", 5, "the integer does not fit into 64 bits"),
     ('"ü😀" = a', 6, "write == to compare"),
@@ -79,6 +88,7 @@ def test_every_condition_compiles_or_is_refused_with_a_place_in_it(condition: st
     if isinstance(error, ConditionSyntaxError):
         assert excerpt(condition, error.line, error.column).endswith("^")
         assert "<input>" not in str(error)
+        assert "expecting" not in str(error)
     else:
         assert "does not compile" not in str(error)
 

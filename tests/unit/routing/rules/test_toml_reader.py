@@ -101,10 +101,13 @@ ONE_PROBLEM = [
     (BEGIN + 'to = "source"\n', "3: rule 1: no rule may lead to 'source'"),
     (RULE + 'when = "a >"\n', "4:12: rule 1: when: the condition does not compile"),
     (RULE + 'when = ""\n', "4: rule 1: when: "),
-    (RULE + 'when = "now() > a"\n', "4: rule 1: when: the condition calls now, which CEL does not have"),
-    (RULE + 'when = "a.all(x, b.all(y, x < y))"\n', "4: rule 1: when: a comprehension inside a comprehension"),
-    (RULE + f'\nwhen = "a == {"1" * 5}{" " * 990}"\n', ""),
-    (RULE + f'\nwhen = "a == {"1" * 5}{" " * 991}"\n', "5: rule 1: when: the condition is 1001 characters long"),
+    (
+        RULE + 'when = "now() > a"\n',
+        "4:9: rule 1: when: the condition can never work: line 1, column 1: there is no function now",
+    ),
+    (RULE + 'when = "a.all(x, b.all(y, x < y))"\n', ""),
+    (RULE + f'\nwhen = "a == {"1" * 5}{" " * 99_990}"\n', ""),
+    (RULE + f'\nwhen = "a == {"1" * 5}{" " * 99_991}"\n', "5: rule 1: when: the condition is 100001 characters long"),
     (RULE + "\n" + RULE, "5: rule 2 can never be reached: rule 1 takes every record after 'source'"),
     (RULE + 'match = {}\nname = "all"\n' + RULE, "6: rule 2 can never be reached: rule 'all' takes every"),
     (BEGIN + 'drop = "x"\n\n' + RULE + 'when = "a"\n', "5: rule 2 can never be reached: rule 1 takes"),
@@ -201,7 +204,7 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
         "6: rule 'twice' has both `to` and `drop`",
         "11: rule 'twice' can never be reached: r",
         "12: the name 'twice' is already used by ",
-        "15: rule 'twice': when: the condition ca",
+        "15:9: rule 'twice': when: the condition ",
         "16: rule 'twice': after: is missing",
         "17: rule 'twice': match.a: must be a str",
         "19: rule 'twice': bar: unknown key",
@@ -258,7 +261,7 @@ def test_any_text_is_a_table_or_has_problems(text: str) -> None:
 
 def test_a_megabyte_that_is_no_table_is_refused_in_a_moment() -> None:
     started = time.perf_counter()
-    assert problems('a = "' + '\\"""' * 250_000)[0].startswith("1:9: not valid TOML")
+    assert problems('a = "' + '\\"""' * 249_000)[0].startswith("1:9: not valid TOML")
     assert time.perf_counter() - started < 10
 
 
