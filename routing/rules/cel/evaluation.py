@@ -35,11 +35,15 @@ from metroline.routing.rules.cel.values import (
     Wrong,
     contains,
     equal,
+    exact,
     kind_of,
 )
 
 TEXT_PER_OPERATION = 32
 """Number of characters that count as one operation where a function looks through a text."""
+
+SEARCH_PER_OPERATION = 64
+"""Number of characters of a text, times those of a regular expression, that count as one operation of a search."""
 
 RECORD, META = "record", "meta"
 """The variables that are no fields: the whole record, and the metadata of its source message."""
@@ -189,7 +193,7 @@ def _element(operand: Part, index: Part) -> Part:
             return value.get(place)
         if type(value) is list and type(place) in (int, float):
             if place < 0 or place != int(place):
-                raise Wrong(f"a list has no element {place}")
+                raise Wrong(f"a list has no element {exact(place)}")
             return value[int(place)] if place < len(value) else None
         raise Wrong(f"{kind_of(value)} has no element {place!r}")
 
@@ -234,6 +238,7 @@ def _called(function: Function, name: str, arguments: list[Part]) -> Part:
         return call_one
     if len(arguments) == 2:
         first, second = arguments
+        searches = function is FUNCTIONS["matches"]
 
         def call_two(frame: Frame) -> Any:
             one, other = first(frame), second(frame)
@@ -241,7 +246,9 @@ def _called(function: Function, name: str, arguments: list[Part]) -> Part:
             call = by_types.get((kind, type(other)))
             if call is None:
                 raise _refused(name, [one, other])
-            if kind is str or kind is list or kind is bytes:
+            if searches:
+                frame.budget.spend(len(one) * len(other) // SEARCH_PER_OPERATION)
+            elif kind is str or kind is list or kind is bytes:
                 frame.budget.spend((len(one) + len(other)) // (1 if kind is list else TEXT_PER_OPERATION))
             return call(one, other)
 

@@ -66,6 +66,8 @@ PYTHON_TYPES: dict[Kind, tuple[type, ...]] = {
 TRUE, FALSE = frozenset({"1", "t", "true", "TRUE", "True"}), frozenset({"0", "f", "false", "FALSE", "False"})
 INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+MAX_PATTERN = 1_000
+"""Maximum length of a regular expression: a search takes time that grows with it and with the text."""
 MAX_DIGITS = 400
 """Maximum length of a text that is read as a number."""
 
@@ -165,6 +167,8 @@ def _text_of_bytes(value: bytes) -> str:
 
 def matches(text: str, pattern: str) -> bool:
     """Return whether a regular expression (RE2, https://github.com/google/re2/wiki/Syntax) is found in a text."""
+    if len(pattern) > MAX_PATTERN:
+        raise Wrong(f"a regular expression has at most {MAX_PATTERN:,} characters, not {len(pattern):,}")
     try:
         return bool(evaluator("text.matches(pattern)")(text=text, pattern=pattern))
     except ValueError as error:

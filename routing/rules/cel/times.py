@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from metroline.routing.rules.cel.runtime import evaluator
-from metroline.routing.rules.cel.values import Duration, Time, Wrong
+from metroline.routing.rules.cel.values import Duration, Time, Wrong, exact
 
 MICROSECONDS = 1_000_000
 """Number of microseconds in a second."""
@@ -56,7 +56,7 @@ def parse_time(text: str) -> Time:
 def time_of_seconds(seconds: float) -> Time:
     """Return the time that is this many seconds after 1970 began."""
     if not EARLIEST <= seconds * MICROSECONDS <= LATEST:
-        raise Wrong(f"{seconds} seconds after 1970 are {BEYOND}: divide milliseconds by 1000")
+        raise Wrong(f"{exact(seconds)!s:.40} seconds after 1970 are {BEYOND}: divide milliseconds by 1000")
     return Time(round(seconds * MICROSECONDS))
 
 
