@@ -12,14 +12,21 @@ from metroline.app.inputs.row_files import RowFile, UnreadableRecords
 
 BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r\n"
+BLANKS = re.compile(rb"[ \t\r\n]*")
 CHUNK_BYTES = 256 * 1024
 MAX_VALUE_BYTES = 64 * 1024 * 1024
 """Maximum size of an array's element, or of a value over several lines. No message is as large."""
 
-TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],"]', re.DOTALL)
-"""A string, a bracket, a comma, or the quote of a string whose end was not read yet."""
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""Maximum size of a first line that is taken for a record of its own. A longer one may be a whole array."""
 
-OPENING, CLOSING = b"{[", b"}]"
+STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + STRING + rb")*+[{}\[\]]", re.DOTALL)
+"""The text up to a bracket that is not in a string."""
+SCALAR = re.compile(rb'(?:[^",{}\[\]]++|' + STRING + rb")*+(?=[,\]])", re.DOTALL)
+"""An element of an array that has no brackets, up to what ends it."""
+
+OPENING = b"{["
 
 
 def json_values(source: RowFile) -> Iterator[tuple[int, bytes]]:
@@ -71,10 +78,15 @@ class _Text:
         self.line += skipped.count(b"\n")
         return skipped
 
+    def blanks_at(self, index: int) -> int:
+        """Return the index of the first character from an index on that is not blank, or the end of what is read."""
+        found = BLANKS.match(self.read, index)
+        return len(self.read) if found is None else found.end()
+
     def skip_blanks(self) -> bool:
         """Go on at the next character that is not blank; return whether there is one."""
         while True:
-            self.skip(len(self.read) - len(self.read.lstrip(BLANK)))
+            self.skip(self.blanks_at(0))
             if self.read:
                 return True
             if not self.more():
@@ -91,11 +103,11 @@ class _Text:
         return b" ".join(value.splitlines())  # line breaks of a valid value are outside of its strings
 
     def first_line(self) -> bytes:
-        """Return the line that begins here; of a very long one, the beginning."""
+        """Return the line that begins here; of one that is longer than `MAX_LINE_BYTES`, the beginning."""
         at = 0
-        while (end := self.read.find(b"\n", at)) < 0 and (at := len(self.read)) < MAX_VALUE_BYTES and self.more():
+        while (end := self.read.find(b"\n", at)) < 0 and (at := len(self.read)) < MAX_LINE_BYTES and self.more():
             pass
-        return bytes(self.read if end < 0 else self.read[:end])
+        return bytes(self.read[: min(len(self.read) if end < 0 else end, MAX_LINE_BYTES)])
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield the lines that are not blank, with their numbers."""
@@ -120,7 +132,7 @@ def _is_array(text: _Text) -> bool:
     line = text.first_line()
     if not _is_json(line):
         return _begins_element(text)
-    while not text.read[len(line) :].strip(BLANK):
+    while text.blanks_at(len(line)) == len(text.read):
         if not text.more():
             return True
     return False
@@ -128,15 +140,13 @@ def _is_array(text: _Text) -> bool:
 
 def _begins_element(text: _Text) -> bool:
     """Return whether an array begins with a valid object, or has no elements."""
-    begin = 1
-    while not text.read[begin:].strip(BLANK):
+    while (begin := text.blanks_at(1)) == len(text.read):
         if not text.more():
             return False
-    begin += len(text.read[begin:]) - len(text.read[begin:].lstrip(BLANK))
     if text.read[begin : begin + 1] != b"{":
         return text.read[begin : begin + 1] == b"]"
     try:
-        return _is_json(bytes(text.read[begin : _end(text, begin, is_element=True)]))
+        return _is_json(bytes(text.read[begin : _end(text, begin)]))
     except UnreadableRecords:
         return False
 
@@ -167,7 +177,8 @@ def _elements(text: _Text) -> Iterator[tuple[int, bytes]]:
     if not text.skip_blanks():
         raise _unfinished(text, begun)
     while text.read[:1] != b"]":
-        yield text.line, text.take(_end(text, is_element=True))
+        is_scalar = text.read[0] not in OPENING
+        yield text.line, text.take(_end_of_scalar(text) if is_scalar else _end(text))
         if not text.skip_blanks():
             raise _unfinished(text, begun)
         if text.read[:1] == b",":
@@ -176,6 +187,8 @@ def _elements(text: _Text) -> Iterator[tuple[int, bytes]]:
                 raise _unfinished(text, begun)
             if text.read[:1] == b"]":
                 raise text.error("there is a comma before the end of the array")
+        elif text.read[:1] != b"]":
+            raise text.error("not valid JSON: there should be a comma between two elements")
     text.skip(1)
     if text.skip_blanks():
         raise text.error("there is more behind the end of the array")
@@ -185,32 +198,30 @@ def _unfinished(text: _Text, begun: int) -> UnreadableRecords:
     return text.error(f"the file ends within the array that begins in line {begun}")
 
 
-def _end(text: _Text, begin: int = 0, *, is_element: bool = False) -> int:
-    """Return the index behind the value that begins at an index.
-
-    An element of an array ends before a comma or a bracket; any other value has to be an object or an array.
-    """
-    at, depth = begin, 0
-    if not is_element and not text.read.startswith((b"{", b"["), begin):
+def _end(text: _Text, begin: int = 0) -> int:
+    """Return the index behind the object or array that begins at an index."""
+    if not text.read.startswith((b"{", b"["), begin):
         raise text.error("a JSON object or array should begin here")
+    at, depth = begin, 0
     while True:
-        for token in TOKEN.finditer(text.read, at):
-            kind = token[0][:1]
-            if token[0] == b'"':
-                at = token.start()
-                break
-            at = token.end()
-            if kind in OPENING:
-                depth += 1
-            elif kind in CLOSING:
-                depth -= 1
-                if depth < 0:
-                    return token.start()
-                if not depth and not is_element:
-                    return at
-            elif kind == b"," and not depth and is_element:
-                return token.start()
-        if len(text.read) > MAX_VALUE_BYTES:
-            raise text.error(f"the value that begins here is longer than {MAX_VALUE_BYTES:,} bytes")
-        if not text.more():
-            raise text.error("the file ends within the value that begins here")
+        while (found := NEXT_BRACKET.match(text.read, at)) is not None:
+            at = found.end()
+            depth += 1 if text.read[at - 1] in OPENING else -1
+            if not depth:
+                return at
+        _read_on(text)
+
+
+def _end_of_scalar(text: _Text) -> int:
+    """Return the index behind the element of an array that begins here and is no object or array."""
+    while (found := SCALAR.match(text.read)) is None:
+        _read_on(text)
+    return found.end()
+
+
+def _read_on(text: _Text) -> None:
+    """Read more of a value; raise `UnreadableRecords` if there is no more, or the value is too long."""
+    if len(text.read) > MAX_VALUE_BYTES:
+        raise text.error(f"the value that begins here is longer than {MAX_VALUE_BYTES:,} bytes")
+    if not text.more():
+        raise text.error("the file ends within the value that begins here")

@@ -91,7 +91,7 @@ def test_a_file_that_does_not_end_as_it_began_names_the_line() -> None:
     assert refused('[\n{"n": 1},\n{"n": ') == "a.json:3: the file ends within the value that begins here"
     assert refused('[\n{"n": 1},\n]') == "a.json:3: there is a comma before the end of the array"
     assert refused('[\n{"n": 1}\n]\n{"n": 2}') == "a.json:4: there is more behind the end of the array"
-    assert refused('[\n{"n": 1},\n{"n": 1}\n{"n": 2}]').startswith("a.json:3: not valid JSON: ")
+    assert refused('[\n{"n": 1},\n{"n": 1}\n{"n": 2}]').startswith("a.json:4: not valid JSON: ")
     assert refused('{\n"n": 1\n}\n"x"') == "a.json:4: a JSON object or array should begin here"
 
 
