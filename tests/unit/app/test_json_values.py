@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from metroline.app.inputs.json_values import json_values
 from metroline.app.inputs.row_files import RowFile, UnreadableRecords
 from metroline.app.inputs.source_records import records_in
+from tests.support.worlds import examples
 
 json_objects = st.dictionaries(
     st.text(max_size=4),
@@ -96,6 +97,7 @@ def test_a_file_that_does_not_end_as_it_began_names_the_line() -> None:
 
 
 @given(st.lists(json_objects, min_size=1, max_size=4))
+@examples(40)
 def test_every_way_of_writing_the_same_objects_reads_the_same(objects: list[dict[str, object]]) -> None:
     indented = [orjson.dumps(one, option=orjson.OPT_INDENT_2) for one in objects]
     lines = b"\n".join(map(orjson.dumps, objects))
