@@ -101,27 +101,31 @@ class TopicTail:
         consumer.assign([position])
         deadline = time.monotonic() + ANSWER_SECONDS
         while not self.is_stopped:
-            fetched = _taken(consumer)
-            is_end, failed = False, None
-            good = []
-            for message in fetched:
-                error = message.error()
-                if error is None:
-                    good.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    is_end = True
-                elif error.code() not in ALLOWED:
-                    failed = error
-            if failed is not None:
-                raise ClusterError(f"{self.topic} cannot be read: {described(failed)}")
+            good, is_end = self._good(_taken(consumer))
+            high = consumer.get_watermark_offsets(position, cached=True)[1]
             if good or is_end:
-                high = consumer.get_watermark_offsets(position, cached=True)[1]
-                yield good, high if not good else max(high, (good[-1].offset() or 0) + 1)
+                yield good, max(high, (good[-1].offset() or 0) + 1) if good else high
                 deadline = time.monotonic() + ANSWER_SECONDS
+            elif 0 <= high < begin:  # the embedded broker does not refuse an offset that it does not have
+                yield [], high
+                return
             if is_end:
                 return
             if time.monotonic() > deadline:
                 raise ClusterError(f"{self.cluster.bootstrap} does not answer a fetch of {self.topic}[{partition}]")
+
+    def _good(self, fetched: Iterable[Message]) -> tuple[list[Message], bool]:
+        """Return the messages among what was fetched, and whether the end of the partition was."""
+        good, is_end = [], False
+        for message in fetched:
+            error = message.error()
+            if error is None:
+                good.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                is_end = True
+            elif error.code() not in ALLOWED:
+                raise ClusterError(f"{self.topic} cannot be read: {described(error)}")
+        return good, is_end
 
     def _partitions(self, consumer: Consumer) -> Iterable[int]:
         try:

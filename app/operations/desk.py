@@ -6,9 +6,8 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar, cast
@@ -186,24 +185,25 @@ class Desk:
         for messages in self._outcomes.read():
             if not messages:
                 self._epochs.clear()
-            changed: dict[bytes, _Entry] = {}
+            changed: dict[bytes, BlockMarks] = {}
             for message in messages:
                 self._note(message, changed)
-            self.index.settle(dict(_marks_in(changed)))
+            self.index.settle(changed)
             time.sleep(PAUSE_SECONDS)
 
-    def _note(self, message: Message, changed: dict[bytes, _Entry]) -> None:
+    def _note(self, message: Message, changed: dict[bytes, BlockMarks]) -> None:
         """Keep an entry of the table if it was written by an owner of the highest epoch so far."""
         key, value = message.key(), message.value()
         try:
             if not isinstance(key, bytes) or partition_of(key) != message.partition():
                 return
             entry = _Entry() if value is None else msgspec.json.decode(value, type=_Entry)
-        except (ValueError, msgspec.MsgspecError):
+            marks = entry.marks()
+        except (ValueError, TypeError, msgspec.MsgspecError):
             return  # no worker of this line wrote it
         if entry.epoch >= self._epochs.get(key, 0):
             self._epochs[key] = entry.epoch
-            changed[key] = entry
+            changed[key] = marks
 
     def _page(self, group: str, after: str | None, limit: int) -> Page:
         portions = _portions(self.index.references(group, after), limit)
@@ -278,12 +278,6 @@ def _portions(references: Iterable[Reference], limit: int) -> Iterator[list[Refe
         size += reference.size
     if portion:
         yield portion
-
-
-def _marks_in(entries: Mapping[bytes, _Entry]) -> Iterator[tuple[bytes, BlockMarks]]:
-    for key, entry in entries.items():
-        with suppress(ValueError, TypeError):  # no worker of this line wrote it
-            yield key, entry.marks()
 
 
 def _bitmap(encoded: str) -> BitMap:

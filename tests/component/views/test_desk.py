@@ -1,0 +1,93 @@
+"""The desk reads dead letters in a thread, whatever else is on their topic, and bounds who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import orjson
+import pytest
+
+from metroline.agents.kafka.cluster import Cluster
+from metroline.agents.kafka.topic_tail import TopicTail
+from metroline.agents.kafka.topics import Topics
+from metroline.app.operations import desk as desk_module
+from metroline.app.operations.desk import MAX_WAITING, Desk, DeskBusy
+from metroline.app.operations.letter import DeadLetterError
+from metroline.routing.messages.segment import Segment
+from metroline.routing.outcome import Cause, Outcome
+from tests.support.dead_letter_topic import TopicMessage, counted, dead_letters_of, serve_dead_letters
+
+SEGMENTS = [
+    Segment((number,), (b'{"n":%d}' % number,), 1.0, outcome=Outcome.dead(Cause.EXPIRED, "too old"), hops=1)
+    for number in range(5)
+]
+OWN = "metroline-dead-letter"
+ODD = [
+    TopicMessage((0, 100), None, None),
+    TopicMessage((0, 101), None, b"{}"),
+    TopicMessage((0, 102), b"\xff", b"\xff", [(OWN, b"\xff")]),
+    TopicMessage((0, 103), None, b"{}", [(OWN, None)]),
+    TopicMessage((0, 104), None, b"{}", [(OWN, b'{"metroline":2,"strategy":"x","origin":["source",0],"segments":[]}')]),
+    TopicMessage((0, 105), None, b"{}", [(OWN, b"[" * 5_000)]),
+    TopicMessage((0, 106), None, b"{}", [(OWN, b'{"metroline":2,"strategy":"x","origin":["source",-1],"segments":0}')]),
+]
+ODD_BLOCKS = [
+    TopicMessage((0, 1), b"0/source/0", b"no JSON"),
+    TopicMessage((0, 2), b"0/source/0", b'{"epoch": 9, "dead": "no bitmap"}'),
+    TopicMessage((0, 3), b"0/source/0", b'{"epoch": 0, "dead": ""}'),
+    TopicMessage((0, 4), b"7/source/0", b"{}"),
+    TopicMessage((0, 5), b"\xff", b"{}"),
+    TopicMessage((0, 6), None, b"{}"),
+]
+
+
+@pytest.fixture
+async def desk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    serve_dead_letters(monkeypatch, [*ODD, *dead_letters_of(SEGMENTS)], [counted(SEGMENTS), *ODD_BLOCKS])
+    made = Desk(Cluster.at("kafka://127.0.0.1:1"), Topics("test", "orders.in", {}))
+    yield made
+    await made.close()
+
+
+async def test_what_no_worker_wrote_is_left_out(desk: Desk) -> None:
+    [group] = await desk.groups()
+    assert (group.count, group.cause) == (5, ("source", "expired"))
+    assert desk.index.foreign == len(ODD)
+
+
+async def test_a_dead_letter_is_read_again_in_full(desk: Desk) -> None:
+    [letter] = await desk.named(["source-0-3"])
+    told = letter.as_json()
+    assert (told["record"], told["topic"], told["partition"], told["offset"]) == ({"n": 3}, "orders.in", 0, 3)
+    with pytest.raises(DeadLetterError, match="source-0-9 is no dead letter"):
+        await desk.named(["source-0-3", "source-0-9"])
+
+
+async def test_a_page_ends_with_its_bytes_and_a_group_comes_whole(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "MAX_PAGE_BYTES", 1)
+    [group] = await desk.groups()
+    page = await desk.page(group.id)
+    assert ([letter.id for letter in page.letters], page.next) == (["source-0-0"], "source-0-0")
+    found = [[orjson.loads(letter.line)["n"] for letter in some] async for some in desk.chosen([], group.id)]
+    assert found == [[0], [1], [2], [3], [4]]
+
+
+async def test_reading_leaves_the_event_loop_and_only_so_many_wait(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, threads = threading.Event(), set[int]()
+
+    def read(_: TopicTail) -> Iterator[list[TopicMessage]]:
+        threads.add(threading.get_ident())
+        gate.wait(10)
+        yield from ()
+
+    monkeypatch.setattr(TopicTail, "read", read)
+    waiting = [asyncio.create_task(desk.groups()) for _ in range(MAX_WAITING)]
+    await asyncio.sleep(0.05)
+    with pytest.raises(DeskBusy, match="try again in a moment"):
+        await desk.groups()
+    gate.set()
+    assert await asyncio.gather(*waiting) == [[]] * MAX_WAITING
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
