@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from metroline.app.cli.terminal import say_text
+from metroline.app.logs import log_as_text
 from metroline.routing.errors import InvalidLineOptions, InvalidRules, MetrolineError
 from metroline.routing.spelling import suggestion
 
@@ -112,4 +113,5 @@ def cli() -> None:
 def main() -> None:
     """Run the command. This is the console script."""
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the error has what aiokafka logs of a failure
+    log_as_text()
     cli(prog_name="metroline")

@@ -17,6 +17,7 @@ from rich.progress import MofNCompleteColumn
 
 from metroline.agents.services.line import Line
 from metroline.app.cli.comparison_table import print_comparison
+from metroline.app.cli.console import safe_console
 from metroline.app.cli.options import (
     NEW_FILE,
     broker_option,
@@ -30,7 +31,6 @@ from metroline.app.cli.options import (
 from metroline.app.cli.progress import progress_bars
 from metroline.app.cli.rate import HIGHEST, RateType
 from metroline.app.cli.target_broker import TargetBroker, target_broker
-from metroline.app.cli.terminal import safe_console
 from metroline.app.compare.comparison import Comparison
 from metroline.app.compare.plan import RATE_SECONDS, Plan
 from metroline.app.compare.report import render

@@ -14,9 +14,10 @@ from metroline.agents.lookups.errors import LookupDamaged
 from metroline.agents.lookups.footer import Footer
 from metroline.agents.lookups.paths import file_of, folder, names_in
 from metroline.agents.services.line import Line
+from metroline.app.cli.console import print_rows, safe_console
 from metroline.app.cli.options import FILE, json_option, reading_options, write_json
 from metroline.app.cli.progress import progress_bars
-from metroline.app.cli.terminal import print_rows, safe_console, say, say_json
+from metroline.app.cli.terminal import say, say_json
 from metroline.app.inputs.lookup_builds import build_from_file, build_of_line
 from metroline.app.inputs.row_files import Format
 from metroline.app.settings import Settings
