@@ -57,7 +57,7 @@ class LoopGuard(Service):
         """`limit` is the time for which a format of the author's own may block the event loop, in seconds."""
         super().__init__(**kwargs)
         self.limits: dict[str | None, float] = {None: limit}
-        """The same for the service of each stop."""
+        """The limit of each stop's service; under None, that of formats."""
         self._beats = 0
         self._blocked = 0.0
         """Time for which the event loop has stood still, in seconds."""

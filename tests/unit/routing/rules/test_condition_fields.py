@@ -44,7 +44,7 @@ FIELDS = [
     ("type == 'x'", {"type"}),
     ("type(a) == string && type(b) in [list, map] && null_type != type(c)", {"a", "b", "c"}),
     ("string == 'x' && int > 3 && map.key == 1 && type(string) == string", {"string", "int", "map"}),
-    ("type(a) == strings", {"a", "strings"}),
+    ("type(a) == b.c", {"a", "b"}),
     ("a.type == 'x' && a.record == 1", {"a"}),
     ("timestamp(a).getFullYear() > 2020", {"a"}),
     ("_a1 > 0x1F && a > 1e5 && b > .5 && c > 1u", {"_a1", "a", "b", "c"}),

@@ -12,7 +12,7 @@ from metroline.routing.rules.condition import Condition
 from metroline.routing.rules.rule_meta import NO_META, RuleMeta, rule_metas
 from metroline.routing.rules.table import RulesTable
 
-ORDER: RuleMeta = (b"eu-7", (("type", b"order"), ("raw", b"\xff"), ("none", None)), 1_700_000_000_500)
+ORDER: RuleMeta = (b"eu-7", (("type", b"order"), ("raw", b"\xff"), ("none", None)), 1_700_000_000_500, 1_700_000_060.0)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,9 @@ ORDER: RuleMeta = (b"eu-7", (("type", b"order"), ("raw", b"\xff"), ("none", None
         ("meta.timestamp == 1700000000.5", {}, True),
         ("meta.timestamp > since", {"since": 1_600_000_000}, True),
         ("meta.timestamp > since", {}, False),
+        ("meta.entered - meta.timestamp > 59", {}, True),
+        ("meta.entered - meta.timestamp > 60", {}, False),
+        ('timestamp(meta.entered) - timestamp(at) > duration("24h")', {"at": "2023-11-13T22:00Z"}, True),
         ('record["meta"] == "a field" && meta.key == "eu-7"', {"meta": "a field"}, True),
         ("items.exists(meta, meta > 1)", {"items": [1, 2]}, True),
     ],
@@ -50,14 +53,15 @@ def test_metadata_is_no_field_of_the_record_and_only_what_is_read_is_looked_at()
     assert (read.reads, read.meta) == (frozenset({"size"}), frozenset({"headers"}))
     assert Condition.compile('record["meta"] == 1').meta == frozenset()
     metadata = Metadata((b"a", b"b"), ((("type", b"x"),), None), (1, 2))
-    assert rule_metas(metadata, 2, read.meta) == [(None, (("type", b"x"),), -1), (None, None, -1)]
-    assert rule_metas(metadata, 2, frozenset()) is None
-    assert rule_metas(None, 2, read.meta) == [NO_META, NO_META]
+    assert rule_metas(metadata, 5.0, 2, read.meta) == [(None, (("type", b"x"),), -1, None), NO_META]
+    assert rule_metas(metadata, 5.0, 2, {"entered"}) == [(None, None, -1, 5.0)] * 2
+    assert rule_metas(metadata, 5.0, 2, frozenset()) is None
+    assert rule_metas(None, 5.0, 2, read.meta) == [NO_META, NO_META]
 
 
 def test_a_field_that_metadata_does_not_have_is_refused() -> None:
     with pytest.raises(
-        ConditionError, match=r'meta has no \'source\' but key, headers, timestamp; write record\["meta"\]'
+        ConditionError, match=r'meta has no \'source\' but key, headers, timestamp, entered; write record\["meta"\]'
     ):
         Condition.compile('meta.source == "web"')
     with pytest.raises(InvalidRules, match="meta has no 'source'"):
@@ -77,7 +81,7 @@ def test_decisions_are_remembered_by_record_and_metadata() -> None:
     rules = table.stop_rules("source")
     records = [{"n": 1}, {"n": 1}, {"n": 2}]
     for keys, stops in (((b"a", b"b", b"a"), ["a", "b", "b"]), ((b"b", b"a", b"a"), ["b", "a", "b"])):
-        metas = rule_metas(Metadata(keys, None, None), 3, rules.meta)
+        metas = rule_metas(Metadata(keys, None, None), 0.0, 3, rules.meta)
         assert [decision.stop for decision in rules.decide(records, metas)] == stops
         assert [plan.legs[0].stop for plan in table.plans("source", records, metas)] == stops  # type: ignore[union-attr]
     assert not rules.reader.is_blind

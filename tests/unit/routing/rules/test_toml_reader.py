@@ -62,6 +62,7 @@ def test_a_table_in_order_has_no_problems_and_its_rules_in_their_order() -> None
 
 RULE = '[[rules]]\nafter = "source"\nto = "log"\n'
 BEGIN = '[[rules]]\nafter = "source"\n'
+IN_MATCH = "must be text, a number, true or false, or a list of them"
 UNKNOWN = "unknown key; there are name, after, match, when, to, drop"
 
 ONE_PROBLEM = [
@@ -88,10 +89,17 @@ ONE_PROBLEM = [
     (RULE + "name = 5\n", "4: rule 1: name: "),
     (RULE + 'name = "n"\nwhen = 5\n', "5: rule 'n': when: "),
     (RULE + "match = 5\n", "4: rule 1: match: must be a table of fields"),
-    (RULE + "match = { a = [1] }\n", "4: rule 1: match.a: must be a string, a number, true or false"),
-    (RULE + "match = { a = 2020-01-01 }\n", "4: rule 1: match.a: must be a string, a number, true or false"),
-    (RULE + "match = { a = { b = 1 } }\n", "4: rule 1: match.a: must be a string, a number, true or false"),
-    (RULE + "\n  [rules.match]\n  when = [1]\n", "5: rule 1: match.when: must be a string"),
+    (RULE + 'match = { a = [1, true, "x"] }\n', ""),
+    (RULE + "match = { a = [] }\n", f"4: rule 1: match.a: {IN_MATCH}"),
+    (RULE + "match = { a = [[1]] }\n", f"4: rule 1: match.a: {IN_MATCH}"),
+    (RULE + "match = { a = 2020-01-01 }\n", f"4: rule 1: match.a: {IN_MATCH}"),
+    (RULE + "match = { a = {} }\n", f"4: rule 1: match.a: {IN_MATCH}"),
+    (RULE + "match = { a = { b = 1 } }\n", "4: rule 1: match.a: for a field inside another one write when = 'a.b == …'"),
+    (RULE + "match.a.b = 1\n", "4: rule 1: match.a: for a field inside another one write when = 'a.b == …'"),
+    (RULE + 'match = { "a.b" = 1 }\n', "4: rule 1: match.a.b: a field with a dot is when = 'record[\"a.b\"] == …'; for a"),
+    (RULE + f"match = {{ a = {[*range(101)]}, b = {[*range(100)]} }}\n", "4: rule 1: match: its lists have 10100 comb"),
+    (RULE + "\n  [rules.match]\n  when = [1.5, nan]\n", "5: rule 1: match.when: no field can equal nan"),
+    (RULE + f"match = {{ {'.'.join(['a'] * 40)} = 1 }}\n", "4: not valid TOML: there are more than 31 dots between names"),
     (RULE + "\n[rules.wen]\nwhen = 1\n", "5: rule 1: wen: unknown key"),
     (RULE + "match = { a = nan }\n", "4: rule 1: match.a: no field can equal nan"),
     (RULE + "match.a = inf\n", "4: rule 1: match.a: no field can equal inf"),
@@ -206,7 +214,7 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
         "12: the name 'twice' is already used by ",
         "15:9: rule 'twice': when: the condition ",
         "16: rule 'twice': after: is missing",
-        "17: rule 'twice': match.a: must be a str",
+        "17: rule 'twice': match.a: must be text,",
         "19: rule 'twice': bar: unknown key",
         "20: the name 'twice' is already used by ",
     ]
