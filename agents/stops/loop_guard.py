@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -57,7 +58,7 @@ class LoopGuard(Service):
         """`limit` is the time for which a format of the author's own may block the event loop, in seconds."""
         super().__init__(**kwargs)
         self.limits: dict[str | None, float] = {None: limit}
-        """The limit of each stop's service; under None, that of formats."""
+        """This time for each stop whose service runs here; that of formats under None."""
         self._beats = 0
         self._blocked = 0.0
         """Time for which the event loop has stood still, in seconds."""
@@ -93,7 +94,8 @@ class LoopGuard(Service):
             if self._blocked >= min(self.limits.values()):
                 self._log(main)
                 signal.pthread_kill(main, signal.SIGURG)
-            if self._blocked >= max(self.limits.values()) + UNSTOPPABLE_SECONDS:
+            is_over = self._blocked >= max(self.limits.values()) + UNSTOPPABLE_SECONDS
+            if is_over and _is_in_service(sys._current_frames().get(main)):
                 self._end(main)
 
     def _interrupt(self, _signal: int, frame: FrameType | None) -> None:

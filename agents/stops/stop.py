@@ -12,7 +12,7 @@ from metroline.agents.delivery.pacing import SLICE_SECONDS
 from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.services.service import Service
-from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, BoundedCalls
+from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, MAX_GIVEN_UP_EACH, BoundedCalls
 from metroline.agents.stops.concurrency import ConcurrentCalls
 from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun
@@ -55,7 +55,7 @@ class Stop:
         self.jitter = jitter
         self.bounded_calls: BoundedCalls | None = None
         if not service.is_plain:
-            limit = MAX_GIVEN_UP * service.concurrency
+            limit = max(MAX_GIVEN_UP, MAX_GIVEN_UP_EACH * service.concurrency)
             self.bounded_calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=limit)
         self._views = ServiceViews(service.reads)
         self._handling = self.bus.metrics.journeys.at_stop(service.name)

@@ -293,6 +293,7 @@ async def test_threads_that_never_return_end_the_worker_once_no_call_can_begin(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(stop, "MAX_GIVEN_UP", 2)
+    monkeypatch.setattr(stop, "MAX_GIVEN_UP_EACH", 2)
     gate = threading.Event()
 
     def hang(record: Record) -> Record:
