@@ -84,8 +84,14 @@ STOPS = ("plain", "concurrent", "threaded", "ordered")
 
 RULES = "\n".join(f'[[rules]]\nafter = "source"\nmatch = {{ stop = "{stop}" }}\nto = "{stop}"\n' for stop in STOPS)
 
-DEADLY = ("raise", "interrupt", "close", "exit", "spin")
-MORE = [("plain", "sleep"), ("concurrent", "cancel"), ("concurrent", "swallow")]
+DEADLY = ("raise", "interrupt", "close", "exit")
+MORE = [
+    ("plain", "spin"),
+    ("concurrent", "sleep"),
+    ("concurrent", "cancel"),
+    ("concurrent", "swallow"),
+    ("threaded", "sleep"),
+]
 GOOD = 50
 
 
