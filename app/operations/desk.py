@@ -20,10 +20,11 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.tables.entries import partition_of
+from metroline.agents.tables.entries import owned_entry
 from metroline.app.operations.desk_index import BlockMarks, DeskIndex, Reference
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
 from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.block_checks import check_block
 from metroline.routing.journeys.dead_letter_messages import read_dead_letter
 from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
 from metroline.routing.messages.envelope import Envelope
@@ -193,13 +194,13 @@ class Desk:
 
     def _note(self, message: Message, changed: dict[bytes, BlockMarks]) -> None:
         """Keep an entry of the table if it was written by an owner of the highest epoch so far."""
-        key, value = message.key(), message.value()
+        key = cast(bytes, message.key())
         try:
-            if not isinstance(key, bytes) or partition_of(key) != message.partition():
-                return
-            entry = _Entry() if value is None else msgspec.json.decode(value, type=_Entry)
+            _, value = owned_entry(key, message.value(), message.partition() or 0)
+            check_block(key.decode(), value)
+            entry = msgspec.convert(value, _Entry)
             marks = entry.marks()
-        except (ValueError, TypeError, msgspec.MsgspecError):
+        except (MetrolineError, ValueError, TypeError, msgspec.MsgspecError):
             return  # no worker of this line wrote it
         if entry.epoch >= self._epochs.get(key, 0):
             self._epochs[key] = entry.epoch

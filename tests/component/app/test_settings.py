@@ -152,10 +152,10 @@ def test_topics_are_replicated_as_the_brokers_say_by_default() -> None:
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_can_be_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-    (tmp_path / "secret").write_text("open sesame, cave\n")
+    (tmp_path / "secret").write_text("open sesame, please\n")
     monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
 
-    assert getattr(Settings.read(), name) == "open sesame, cave"
+    assert getattr(Settings.read(), name) == "open sesame, please"
 
     monkeypatch.setenv(name.upper(), "another one")
     with pytest.raises(InvalidSettings, match=f"{name.upper()} and {name.upper()}_FILE are both set"):

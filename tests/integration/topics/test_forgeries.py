@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from metroline.app.local.worker_process import WorkerProcess
-from metroline.app.operations.dead_letters import DeadLetters
+from metroline.app.operations.desk import Desk
 from tests.support.depot import Depot
 from tests.support.forgeries.good_records import GoodRecords
 from tests.support.forgeries.writer import Forger, forgers
@@ -67,7 +67,9 @@ async def test_forgeries_on_every_topic_end_block_and_silence_no_worker(depot: D
     good.send(20)
     await depot.until(good.all_settled, 30)
     assert [worker.child.exit_code for worker in depot.workers] == [None, None]
-    await DeadLetters(depot.cluster, depot.topics).read()
+    desk = Desk(depot.cluster, depot.topics)
+    assert await desk.groups()
+    await desk.close()
     logs = [log.read_text() for log in sorted(depot.logs.glob("worker-*.log"))]
     assert not [line for log in logs for line in log.splitlines() if "Traceback" in line or "handled again" in line]
     for worker in list(depot.workers):
