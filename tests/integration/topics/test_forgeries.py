@@ -57,15 +57,15 @@ async def test_forgeries_on_every_topic_end_block_and_silence_no_worker(depot: D
         if number < ROUNDS - 1:  # one recovers its tables, with the forgeries in them
             assert await depot.stop(depot.workers[0]) == 0
             depot.start(strategies[number % 2], CHAINING="stops")
-        await depot.until(good.all_settled, 120)
+        await depot.until(good.all_settled, 300)
     print(f"{sum(forger.written.values())} forgeries, {len(good.sent)} records", flush=True)
 
     assert not await good.wrong()
-    await depot.until(depot.all_ready, 60)
+    await depot.until(depot.all_ready, 120)
     for worker in depot.workers:
         await check(worker)
     good.send(20)
-    await depot.until(good.all_settled, 30)
+    await depot.until(good.all_settled, 120)
     assert [worker.child.exit_code for worker in depot.workers] == [None, None]
     desk = Desk(depot.cluster, depot.topics)
     assert await desk.groups()
