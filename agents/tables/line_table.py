@@ -79,8 +79,10 @@ class LineGlobalTable(LineTable, faust.GlobalTable):
         super().__init__(*args, **kwargs)
         self.published: PublishedVersions | None = None
         """The versions on the topic of the rules; set before the table is recovered."""
-        self._verified: dict[int, bytes] = {}
-        """Publications of entries that are yet to be applied, by the offset of the entry."""
+        self._verified: dict[int, bytes | None] = {}
+        """Publications of entries that are yet to be applied, by the entry's offset; None if there is none."""
+        self._asked: set[int] = set()
+        """Offsets of entries whose publications are being read."""
 
     async def put(self, bus: Bus, partition: int, key: bytes, value: dict[str, Any]) -> Confirmation:
         """Set the publication of a version."""
@@ -90,22 +92,35 @@ class LineGlobalTable(LineTable, faust.GlobalTable):
 
     async def on_changelog_event(self, event: EventT[bytes]) -> None:
         """Find the publication of an entry before it is applied."""
-        version = version_of(event.key)
+        version, offset = version_of(event.key), event.message.offset
         if version is not None and self.published is not None:
+            self._asked.add(offset)
             publication = await self.published.find(version)
-            if publication is not None:
-                self._verified[event.message.offset] = publication
+            if offset in self._asked:
+                self._asked.discard(offset)
+                self._verified[offset] = publication
+            else:  # a rebalance had it applied in the meantime
+                self._apply(event, publication)
         await super().on_changelog_event(event)
 
     def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
-        """Apply entries of the changelog, except those of versions that the topic of the rules does not have."""
+        """Apply entries of the changelog, except those of versions that the topic of the rules does not have.
+
+        Faust applies entries early when the group rebalances, also those whose publications are yet to be read. They
+        are applied once they are: Faust would not hand them over again.
+        """
         for event in batch:
-            publication = self._verified.pop(event.message.offset, None)
-            if publication is None:
-                self.leave_out(event, f"there is no version {event.key!r:.100} of the rules")
+            if event.message.offset in self._asked:
+                self._asked.discard(event.message.offset)
             else:
-                self.data[cast(bytes, event.key)] = publication
+                self._apply(event, self._verified.pop(event.message.offset, None))
         self._forget_oldest()
+
+    def _apply(self, event: EventT[bytes], publication: bytes | None) -> None:
+        if publication is None:
+            self.leave_out(event, f"there is no version {event.key!r:.100} of the rules")
+        else:
+            self.data[cast(bytes, event.key)] = publication
 
     def _forget_oldest(self) -> None:
         forgotten = forget_oldest({int(key): value for key, value in self.data.items()})

@@ -18,6 +18,9 @@ from metroline.routing.errors import MetrolineError
 RETRY_SECONDS = 1.0
 """Time between two attempts to read the topic."""
 
+READ_SECONDS = 10.0
+"""Time that an attempt may take, in seconds. A client whose broker goes away while it reads may wait without end."""
+
 FAR_AHEAD = 2**20
 """Number of versions after the last known one from which on a version is asked for once in `RETRY_SECONDS`."""
 
@@ -58,10 +61,11 @@ class PublishedVersions:
         is_far = version > self._next + FAR_AHEAD and time.monotonic() - self._asked_at < RETRY_SECONDS
         while version > self._next and not is_far:
             try:
-                await self._read_on()
+                async with asyncio.timeout(READ_SECONDS):
+                    await self._read_on()
                 break
             except (KafkaError, MetrolineError, OSError) as error:
-                log.debug("the topic of the rules is read again: %s", error)
+                log.info("the topic of the rules is read again: %s", error or type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
         return self._found.get(version)
 
