@@ -15,6 +15,7 @@ from aiokafka.errors import (
     InvalidPartitionsError,
     InvalidReplicationFactorError,
     KafkaError,
+    KafkaTimeoutError,
     TopicAlreadyExistsError,
     for_code,
 )
@@ -155,7 +156,10 @@ class TopicAdmin:
             return {}
         async with self.cluster.consumer(fetch_max_wait_ms=10, max_partition_fetch_bytes=1) as probe:
             probe.assign(wanted)
-            ends = await probe.end_offsets(wanted)
+            try:
+                ends = await probe.end_offsets(wanted)
+            except KafkaTimeoutError as error:
+                raise ClusterError(f"{self.cluster.bootstrap} does not say where {wanted} end: {error}") from error
             for partition, end in ends.items():
                 probe.seek(partition, end)
             deadline = asyncio.get_running_loop().time() + FETCH_SECONDS
