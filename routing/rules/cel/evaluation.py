@@ -195,7 +195,7 @@ def _element(operand: Part, index: Part) -> Part:
             if place < 0 or place != int(place):
                 raise Wrong(f"a list has no element {exact(place)}")
             return value[int(place)] if place < len(value) else None
-        raise Wrong(f"{kind_of(value)} has no element {place!r}")
+        raise Wrong(f"{kind_of(value)} has no element that is named or counted by {kind_of(place)}")
 
     return read
 

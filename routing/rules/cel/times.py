@@ -115,12 +115,12 @@ def check_zone(zone: str) -> None:
 
 
 def _part(name: str, zone: str | None) -> Callable[..., int]:
-    evaluate = evaluator(f"timestamp(seconds).{name}({'' if zone is None else 'zone'})")
+    expression = f"timestamp(seconds).{name}({'' if zone is None else 'zone'})"
 
     def part(time: Time, zone: str | None = None) -> int:
         in_zone = {} if zone is None else {"zone": zone}
         try:
-            found: int = evaluate(seconds=time // MICROSECONDS, **in_zone)
+            found: int = evaluator(expression)(seconds=time // MICROSECONDS, **in_zone)
         except ValueError:
             named = (zone or "")[:MAX_CHARACTERS]
             raise Wrong(f"{named!r} is not a time zone such as Europe/Berlin or +02:00") from None
