@@ -24,6 +24,9 @@ PARTS_OF_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|us|µs|ns|m|s)", re.
 DURATION = re.compile(f"[+-]?(?:0|(?:{PARTS_OF_DURATION.pattern})+)", re.ASCII)
 SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
+ZONE = re.compile(r"[+-]?\d{2}:\d{2}|[A-Z][\w+-]*(?:/[A-Z][\w+-]*)*", re.ASCII)
+"""An offset, or a name of the time zone database. `localtime` is none: it would differ from machine to machine."""
+
 MAX_CHARACTERS = 64
 """Maximum length of a text that is read as a time, a duration or a zone."""
 
@@ -120,6 +123,8 @@ def _part(name: str, zone: str | None) -> Callable[..., int]:
     def part(time: Time, zone: str | None = None) -> int:
         in_zone = {} if zone is None else {"zone": zone}
         try:
+            if zone is not None and not ZONE.fullmatch(zone):
+                raise ValueError(zone)
             found: int = evaluator(expression)(seconds=time // MICROSECONDS, **in_zone)
         except ValueError:
             named = (zone or "")[:MAX_CHARACTERS]
