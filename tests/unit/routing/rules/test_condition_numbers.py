@@ -31,7 +31,7 @@ def answer(condition: Condition, record: Record) -> bool | None:
 
 
 @given(texts, records)
-@examples(500)
+@examples(200)
 def test_an_integer_and_the_same_number_with_a_decimal_point_are_one_value(text: str, record: Record) -> None:
     try:
         condition = Condition.compile(text)

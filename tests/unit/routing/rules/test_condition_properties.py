@@ -61,7 +61,7 @@ def turned(value: Any) -> Any:
 
 
 @given(texts, records, st.dictionaries(st.sampled_from([*FIELDS, "other"]), values))
-@examples(500)
+@examples(300)
 def test_only_what_a_condition_reads_decides(text: str, record: Record, changes: Record) -> None:
     try:
         condition = Condition.compile(text)
