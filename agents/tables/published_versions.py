@@ -8,12 +8,10 @@ import time
 
 import orjson
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.tables.publication import NotAPublication, Publication
-from metroline.routing.errors import MetrolineError
 
 RETRY_SECONDS = 1.0
 """Time between two attempts to read the topic."""
@@ -60,14 +58,22 @@ class PublishedVersions:
         """
         is_far = version > self._next + FAR_AHEAD and time.monotonic() - self._asked_at < RETRY_SECONDS
         while version > self._next and not is_far:
-            try:
-                async with asyncio.timeout(READ_SECONDS):
-                    await self._read_on()
+            problem = await self._attempt()
+            if problem is None:
                 break
-            except (KafkaError, MetrolineError, OSError) as error:
-                log.info("the topic of the rules is read again: %s", error or type(error).__name__)
-                await asyncio.sleep(RETRY_SECONDS)
+            log.info("the topic of the rules is read again: %s", problem)
+            await asyncio.sleep(RETRY_SECONDS)
         return self._found.get(version)
+
+    async def _attempt(self) -> str | None:
+        """Read on, in a task that is left behind if it takes too long; return what went wrong, or None."""
+        reading = asyncio.create_task(self._read_on())
+        await asyncio.wait({reading}, timeout=READ_SECONDS)
+        if not reading.done():
+            reading.cancel()  # not waited for: a client that hangs may hang as it is closed, too
+            return f"no answer within {READ_SECONDS:g} s"
+        error = reading.exception()
+        return None if error is None else f"{type(error).__name__}: {error}"
 
     async def _read_on(self) -> None:
         """Read the messages that were written since."""
