@@ -10,12 +10,12 @@ FieldSet = frozenset[str] | None
 
 def union(reads: Iterable[FieldSet]) -> FieldSet:
     """Return the fields on which any of several decisions depends."""
-    fields: frozenset[str] = frozenset()
+    fields: set[str] = set()
     for one in reads:
         if one is None:
             return None
-        fields = fields | one if fields else one
-    return fields
+        fields |= one
+    return frozenset(fields)
 
 
 NOTHING: FieldSet = frozenset()

@@ -21,7 +21,8 @@ from metroline.routing.records.fingerprints import (
     match_keys,
     matches,
 )
-from metroline.routing.rules.condition import Condition
+from metroline.routing.rules.cel.values import Budget
+from metroline.routing.rules.condition import MAX_OPERATIONS, Condition
 from metroline.routing.rules.rule import Rule, alternatives
 from metroline.routing.rules.rule_meta import NO_META, RuleMeta, RuleMetas
 
@@ -147,22 +148,22 @@ class StopRules:
         return cached(self._cache, keys, lambda at: self._decide(as_sent(records[at], self.reads), known[at]))
 
     def _decide(self, record: dict[str, Any], meta: RuleMeta) -> Decision:
-        looked: FieldSet = frozenset()
+        budget = Budget(MAX_OPERATIONS)
+        tried: list[FieldSet] = []
         for compiled in self._candidates(record):
             if compiled.exact and not compiled.matches(record):
                 continue
             condition = compiled.condition
             if condition is not None:
-                if looked is not None and (condition.reads is None or not condition.reads <= looked):
-                    looked = union([looked, condition.reads])
+                tried.append(condition.reads)
                 try:
-                    holds = condition.holds(record, meta)
+                    holds = condition.holds(record, meta, budget)
                 except ConditionError as error:
-                    return self._error(compiled, str(error), looked)
+                    return self._error(compiled, str(error), union(tried))
                 if not holds:
                     continue
-            return self._decision(compiled.place, looked)
-        return self._decision(len(self.rules), looked)
+            return self._decision(compiled.place, union(tried))
+        return self._decision(len(self.rules), union(tried))
 
     def _candidates(self, record: dict[str, Any]) -> Iterable[_Compiled]:
         """Return the rules whose `match` may hold for a record, in the order of the table."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metroline.routing.messages.itinerary import Decision
+from metroline.routing.records.field_sets import union
 from metroline.routing.records.fingerprints import fingerprint
 from metroline.routing.rules.table import RulesTable
 from tests.support.worlds import (
@@ -198,3 +200,18 @@ def test_a_number_that_is_nan_is_decided_on_as_the_null_that_it_becomes() -> Non
 def test_a_tuple_is_decided_on_as_the_list_that_it_becomes() -> None:
     rules_table = RulesTable.parse('[[rules]]\nafter = "s0"\nwhen = "a == [1, 2]"\nto = "s1"\n')
     assert rules_table.decide("s0", {"a": (1, 2), "b": object()}).stop == "s1"
+
+
+def test_the_conditions_after_a_stop_share_one_budget_in_a_decision() -> None:
+    rule = '[[rules]]\nafter = "source"\nwhen = "items.exists(i, i > {})"\nto = "end"\n'
+    record = {"items": list(range(50_000))}
+    assert RulesTable.parse(rule.format(60_000)).decide("source", record).rule is None
+    outcome = RulesTable.parse("".join(map(rule.format, range(60_000, 60_010)))).decide("source", record).outcome
+    assert outcome is not None
+    assert str(outcome.detail).startswith("rule 3: over budget")
+
+
+def test_the_union_of_thousands_of_field_sets_takes_a_moment() -> None:
+    began = time.perf_counter()
+    assert len(union([frozenset({f"f{number}"}) for number in range(10_000)]) or ()) == 10_000
+    assert time.perf_counter() - began < 0.5
