@@ -14,6 +14,14 @@ TABLE = re.compile(rf"\s*\[\[?({DOTTED})\]")
 
 ASSIGNMENT = re.compile(rf"({DOTTED})=")
 
+PLAIN = re.compile(rf"\s*({KEY.pattern})\s*[.=]")
+
+ON_TOP = re.compile(rf"\s*\[+\s*({KEY.pattern})\s*[\].]")
+"""The header of a table, with the first part of its name."""
+
+IN_RULES = re.compile(rf"\s*\[+\s*[\"']?rules[\"']?\s*\.\s*({KEY.pattern})\s*[\].]")
+"""The header of a table within a rule, with the key of the rule."""
+
 HEADER = re.compile(r"\s*\[\[\s*[\"']?rules[\"']?\s*\]\]")
 
 
@@ -28,6 +36,7 @@ class TomlLines:
     def __init__(self, text: str) -> None:
         self._lines = TEXT_OR_COMMENT.sub(_blanked, text).split("\n")
         self._headers = [number for number, line in enumerate(self._lines, 1) if HEADER.match(line)]
+        self._places: dict[tuple[int, re.Pattern[str]], dict[str, int]] = {}
 
     def of(self, index: int, key: str | None = None) -> int:
         """Return the line of a rule or of one of its keys; 1 if the rules are not written as `[[rules]]`."""
@@ -35,23 +44,29 @@ class TomlLines:
             return 1
         start = self._headers[index]
         end = self._headers[index + 1] - 1 if index + 1 < len(self._headers) else len(self._lines)
-        return start if key is None else self._find(start + 1, end, key, r"[\"']?rules[\"']?\s*\.\s*") or start
+        return start if key is None else self._find(start + 1, end, key, IN_RULES) or start
 
     def of_key(self, key: str) -> int:
         """Return the line of a top-level key; 1 if it is not found."""
-        return self._find(1, len(self._lines), key, "") or 1
+        return self._find(1, len(self._lines), key, ON_TOP) or 1
 
-    def _find(self, start: int, end: int, key: str, table: str) -> int | None:
+    def _find(self, start: int, end: int, key: str, headed: re.Pattern[str]) -> int | None:
         """Return the first line in a range that sets a key before any other table begins, or opens a table for it."""
-        name = rf"[\"']?{re.escape(key)}[\"']?\s*"
-        plain, headed = re.compile(rf"\s*{name}[.=]"), re.compile(rf"\s*\[+\s*{table}{name}[\].]")
+        places = self._places.get((start, headed))
+        if places is None:
+            places = self._places[start, headed] = self._places_in(start, end, headed)
+        return places.get(key)
+
+    def _places_in(self, start: int, end: int, headed: re.Pattern[str]) -> dict[str, int]:
+        """Return the lines of all keys in a range, in one pass: thousands of keys may be wrong."""
+        places: dict[str, int] = {}
         own = True
         for number in range(start, end + 1):
             line = self._lines[number - 1]
-            if headed.match(line) or (own and plain.match(line)):
-                return number
+            if found := headed.match(line) or (PLAIN.match(line) if own else None):
+                places.setdefault(found.group(1).strip("\"'"), number)
             own = own and not line.lstrip().startswith("[")
-        return None
+        return places
 
 
 def _blanked(found: re.Match[str]) -> str:
@@ -85,7 +100,8 @@ def place_in_value(text: str, begins: int, value: str, line: int, column: int) -
 
     All count from 1. The column is None if the value is written with escapes, so that its text is not in the TOML.
     """
-    rows, parts = text.split("\n")[begins - 1 :], value.split("\n")
+    parts = value.split("\n")
+    rows = _rows(text)[begins - 1 : begins + len(parts)]
     for shift in (0, 1):  # a line break behind the opening quotes is not part of the value
         shown = rows[shift : shift + len(parts)]
         if len(shown) == len(parts) and all(part in row for part, row in zip(parts, shown, strict=True)):
@@ -94,6 +110,12 @@ def place_in_value(text: str, begins: int, value: str, line: int, column: int) -
             at = row.find(parts[line - 1], start)
             return begins + shift + line - 1, None if at < 0 else at + column
     return begins, None
+
+
+@lru_cache(maxsize=1)
+def _rows(text: str) -> list[str]:
+    """Return the lines of a text; those of the last text are cached."""
+    return text.split("\n")
 
 
 def _keys(dotted: str) -> tuple[str, ...]:

@@ -25,6 +25,12 @@ MAX_RULES = 20_000
 MAX_COMBINATIONS = 10_000
 """Maximum number of values that the lists in a `match` allow together. The index has an entry for each."""
 
+MAX_COMBINATIONS_IN_ALL = 100_000
+"""Maximum number of entries in the indexes of a table: reading it takes time and memory for each."""
+
+MAX_MATCH_FIELDS = 1_000
+"""Maximum number of different fields in the `match` of a table: each rule knows those of all rules before it."""
+
 EXPLAINED = {
     "missing": "is missing",
     "string_type": "must be text",
@@ -60,6 +66,7 @@ class _TomlReader:
         parsed = [self._rule(index, table) for index, table in enumerate(tables)]
         conditions = [None if rule is None else self._condition(index, rule) for index, rule in enumerate(parsed)]
         self._check_reach(parsed)
+        self._check_matches(parsed)
         if not tables and not self.problems:
             self.problem(1, 'there are no rules: add a [[rules]] with after = "source"')
         if self.problems:
@@ -175,6 +182,29 @@ class _TomlReader:
             elif rule.is_unconditional:
                 closed[rule.after] = label
 
+    def _check_matches(self, rules: list[Rule | None]) -> None:
+        """Add a problem at the first rule with which the indexes of all `match` are too large."""
+        entries, fields = 0, set[str]()
+        for index, rule in enumerate(rules):
+            if rule is None or not rule.match:
+                continue
+            entries += _combinations(rule)
+            fields.update(rule.match)
+            for count, most, what in (
+                (entries, MAX_COMBINATIONS_IN_ALL, "have more than {} combinations"),
+                (len(fields), MAX_MATCH_FIELDS, "ask for more than {} different fields"),
+            ):
+                if count > most:
+                    told = what.format(f"{most:,}")
+                    whose = "the match of this rule and of those before it"
+                    self.problem(self.lines.of(index, "match"), f"{label_of(index, rule)}: {whose} {told}")
+                    return
+
+
+def _combinations(rule: Rule) -> int:
+    """Return the number of values that the lists in the `match` of a rule allow together."""
+    return math.prod(len(alternatives(wanted)) for wanted in rule.match.values())
+
 
 def _advice_on_match(name: str, value: Any) -> str:
     if isinstance(value, dict) and value:
@@ -192,7 +222,7 @@ def _problems_of_match(rule: Rule) -> Iterator[str]:
                 yield f"match.{name}: no field can equal {value}"
             elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
                 yield f"match.{name}: the integer does not fit into 64 bits"
-    combinations = math.prod(len(alternatives(wanted)) for wanted in rule.match.values())
+    combinations = _combinations(rule)
     if combinations > MAX_COMBINATIONS:
         yield f"match: its lists have {combinations} combinations; at most {MAX_COMBINATIONS} are allowed"
 

@@ -88,9 +88,14 @@ def impossible(text: str, problem: Impossible) -> ConditionSyntaxError:
 
 def _reason(text: str, offset: int) -> str:
     """Return what is wrong at an offset, or what is missing there."""
-    tokens = [found for found in TOKEN.finditer(text) if found.lastgroup != "space"]
-    before = [found for found in tokens if found.end() <= offset]
-    found = next((found for found in tokens if found.end() > offset), None)
+    before: list[re.Match[str]] = []
+    found = None
+    for token in TOKEN.finditer(text):  # not beyond the place: a text that is not closed is searched for up to the end
+        if token.lastgroup != "space":
+            if token.end() > offset:
+                found = token
+                break
+            before.append(token)
     last = before[-1] if before else None
     opened = _open_brackets(before)
     if found is None:

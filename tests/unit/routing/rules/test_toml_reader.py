@@ -287,3 +287,33 @@ def test_a_table_of_ten_thousand_problems_is_refused_in_seconds() -> None:
     started = time.perf_counter()
     assert len(problems(text, SERVED)) == 10_000
     assert time.perf_counter() - started < 20
+
+
+def test_thousands_of_unknown_keys_are_told_with_their_lines_in_seconds() -> None:
+    rule = '[[rules]]\nafter = "source"\nto = "end"\n'
+    keys = "".join(f"k{number} = 1\n" for number in range(5_000))
+    for text, first in ((rule + keys, 4), (keys + rule, 1)):
+        began = time.perf_counter()
+        told = problems(text)
+        assert time.perf_counter() - began < 5
+        assert [problem.split(":")[0] for problem in told] == [str(first + number) for number in range(5_000)]
+
+
+def test_the_indexes_of_all_matches_are_bounded_together() -> None:
+    rule = '[[rules]]\nafter = "source"\nmatch = {{ {} }}\nto = "end"\n'
+    lists = ", ".join(f"{name} = [1, 2]" for name in "abcdefghijklm")
+    (told,) = problems(rule.format(lists) * 100)
+    assert told.startswith("51: rule 13: ")
+    assert told.endswith("have more than 100,000 combinations")
+    (told,) = problems("".join(rule.format(f"f{number} = 1") for number in range(1_500)))
+    assert told.startswith("4003: rule 1001: ")
+    assert told.endswith("ask for more than 1,000 different fields")
+
+
+def test_a_condition_of_quotes_that_are_not_closed_is_refused_in_a_moment() -> None:
+    began = time.perf_counter()
+    (told,) = problems(
+        f"[[rules]]\nafter = 'source'\nwhen = 'a {chr(92)}{chr(34)}{(chr(92) + chr(34)) * 10_000}'\nto = 'end'"
+    )
+    assert time.perf_counter() - began < 2
+    assert "CEL has no sign" in told
