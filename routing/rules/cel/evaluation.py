@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metroline.routing.rules.cel.functions import FUNCTIONS, OPERATORS, Function, sign_of
+from metroline.routing.rules.cel.functions import FUNCTIONS, MAX_PATTERN, OPERATORS, Function, sign_of
+from metroline.routing.rules.cel.patterns import price_of
 from metroline.routing.rules.cel.syntax_tree import (
     Call,
     Comprehension,
@@ -29,7 +30,9 @@ from metroline.routing.rules.cel.values import (
     KINDS,
     SCALARS,
     Budget,
+    Duration,
     NullMet,
+    Time,
     TypeName,
     Undecided,
     Wrong,
@@ -45,6 +48,12 @@ TEXT_PER_OPERATION = 32
 SEARCH_PER_OPERATION = 64
 """Number of characters of a text, times those of a regular expression, that count as one operation of a search."""
 
+OPERATIONS_OF_RUNTIME = 100
+"""Price of a call that reads or writes a time or a duration, most of which CEL's runtime does."""
+
+LONG = 1_024
+"""Number of characters that count as one operation where texts are compared, which is far faster than a search."""
+
 RECORD, META = "record", "meta"
 """The variables that are no fields: the whole record, and the metadata of its source message."""
 
@@ -59,6 +68,8 @@ class Frame:
     variables: list[Any]
     """The elements at which comprehensions look, from the outside in; as many as the condition nests."""
 
+
+TIMES = frozenset({Time, Duration})
 
 Part = Callable[[Frame], Any]
 """A part of a condition, which returns its value or raises `Undecided`."""
@@ -195,7 +206,8 @@ def _element(operand: Part, index: Part) -> Part:
             if place < 0 or place != int(place):
                 raise Wrong(f"a list has no element {exact(place)}")
             return value[int(place)] if place < len(value) else None
-        raise Wrong(f"{kind_of(value)} has no element that is named or counted by {kind_of(place)}")
+        named = repr(place[:40]) if type(place) is str else f"that {kind_of(place)} could name"
+        raise Wrong(f"{kind_of(value)} has no element {named}")
 
     return read
 
@@ -212,7 +224,7 @@ def _object(parts: list[Part]) -> Part:
             if type(name) is not str:
                 raise Wrong(f"the name of a field is text, not {kind_of(name)}")
             if name in built:
-                raise Wrong(f"the field {name!r} is written twice")
+                raise Wrong(f"the field {name[:40]!r} is written twice")
             built[name] = value(frame)
         return built
 
@@ -221,6 +233,8 @@ def _object(parts: list[Part]) -> Part:
 
 def _called(function: Function, name: str, arguments: list[Part]) -> Part:
     by_types = function.by_types()
+    reads_times = function in (FUNCTIONS["timestamp"], FUNCTIONS["duration"])
+    is_function = name.endswith("()")
     if len(arguments) == 1:
         (argument,) = arguments
         by_type = {types[0]: call for types, call in by_types.items() if len(types) == 1}
@@ -232,7 +246,9 @@ def _called(function: Function, name: str, arguments: list[Part]) -> Part:
             if call is None:
                 raise _refused(name, [value])
             if kind is str or kind is bytes:
-                frame.budget.spend(len(value) // TEXT_PER_OPERATION)
+                frame.budget.spend(len(value) // TEXT_PER_OPERATION + reads_times * OPERATIONS_OF_RUNTIME)
+            elif is_function and kind in TIMES:
+                frame.budget.spend(OPERATIONS_OF_RUNTIME)
             return call(value)
 
         return call_one
@@ -247,9 +263,12 @@ def _called(function: Function, name: str, arguments: list[Part]) -> Part:
             if call is None:
                 raise _refused(name, [one, other])
             if searches:
-                frame.budget.spend(len(one) * len(other) // SEARCH_PER_OPERATION)
+                short = other if len(other) <= MAX_PATTERN else ""  # a longer one is refused
+                frame.budget.spend(price_of(short) + len(one) * len(other) // SEARCH_PER_OPERATION)
             elif kind is str or kind is list or kind is bytes:
                 frame.budget.spend((len(one) + len(other)) // (1 if kind is list else TEXT_PER_OPERATION))
+            elif is_function and kind in TIMES:
+                frame.budget.spend(OPERATIONS_OF_RUNTIME)
             return call(one, other)
 
         return call_two
@@ -325,6 +344,8 @@ def _equal(left: Part, right: Part) -> Part:
         one, other = left(frame), right(frame)
         kind = type(one)
         if kind is type(other) and kind in SCALARS:
+            if kind is str and len(one) > LONG and len(one) == len(other):
+                frame.budget.spend(len(one) // LONG)
             return bool(one == other)
         return equal(one, other, frame.budget)
 

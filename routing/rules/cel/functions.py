@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from metroline.routing.rules.cel.patterns import price_of
 from metroline.routing.rules.cel.runtime import evaluator
 from metroline.routing.rules.cel.times import (
     DURATION_PARTS,
@@ -68,6 +69,8 @@ INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MAX_PATTERN = 1_000
 """Maximum length of a regular expression: a search takes time that grows with it and with the text."""
+MAX_PRICE = 250_000
+"""Maximum price of a regular expression, in operations: half of what deciding about a record may take."""
 MAX_DIGITS = 400
 """Maximum length of a text that is read as a number."""
 
@@ -169,6 +172,8 @@ def matches(text: str, pattern: str) -> bool:
     """Return whether a regular expression (RE2, https://github.com/google/re2/wiki/Syntax) is found in a text."""
     if len(pattern) > MAX_PATTERN:
         raise Wrong(f"a regular expression has at most {MAX_PATTERN:,} characters, not {len(pattern):,}")
+    if price_of(pattern) > MAX_PRICE:
+        raise Wrong(f"{pattern[:80]!r} is too large for a regular expression")
     try:
         return bool(evaluator("text.matches(pattern)")(text=text, pattern=pattern))
     except ValueError as error:

@@ -130,3 +130,41 @@ def test_one_budget_serves_several_conditions() -> None:
         assert condition.holds(items(100), budget=budget)
     with pytest.raises(ConditionError, match=r"^over budget"):
         condition.holds(items(100), budget=budget)
+
+
+@pytest.mark.parametrize(
+    ("text", "item"),
+    [
+        ("items.all(i, i.matches('^[a-z]+$'))", "abc"),
+        ("items.all(i, timestamp(i) > timestamp(1))", "2025-01-17T10:00:00Z"),
+        ("items.all(i, duration(i) > duration('1s'))", "1h30m"),
+        ("items.all(i, timestamp(i).getHours('Europe/Berlin') >= 0)", 1_737_106_200),
+        ("items.all(i, string(timestamp(1)) > '1')", 1),
+    ],
+)
+def test_what_the_runtime_does_for_each_element_is_paid_for(text: str, item: Any) -> None:
+    assert spent(text, {"items": [item]}) >= 100
+    assert Condition.compile(text + " && a == null").holds({"items": [item] * 500})
+    with pytest.raises(ConditionError, match=r"^over budget"):
+        Condition.compile(text + " && a == null").holds({"items": [item] * 50_000})
+
+
+def test_comparing_long_texts_again_and_again_is_paid_for() -> None:
+    record = {"a": "x" * 300_000, "b": "".join(["x"] * 300_000), "items": [1] * 100_000}
+    with pytest.raises(ConditionError, match=r"^over budget"):
+        Condition.compile("items.all(i, a == b)").holds(record)
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ({"a": True, "b": None}, "a list has no element that an object could name"),
+        ([None] * 1_000, "a list has no element that a list could name"),
+        (True, "a list has no element that true or false could name"),
+        ("x" * 1_000, f"a list has no element '{'x' * 40}'"),
+    ],
+)
+def test_an_index_of_the_wrong_kind_is_told_shortly_and_not_as_python_writes_it(named: Any, told: str) -> None:
+    with pytest.raises(ConditionError) as error:
+        Condition.compile("items[named] == 1").holds({"items": [1], "named": named})
+    assert str(error.value) == told
