@@ -24,6 +24,9 @@ TOKEN = re.compile(
 PLACE = re.compile(r"<input>:(\d+):(\d+): (.*)")
 """A place in a complaint of the parser: line and column from 1 on, and the parser's words."""
 
+EXCERPT = re.compile(r"^ \| .*", re.MULTILINE)
+"""A line in a complaint of the parser that shows a line of the condition, or the caret under it."""
+
 TOO_DEEP = re.compile(r"recursion (limit|depth)")
 """In a complaint of the parser: parts within parts, of which it follows 32."""
 
@@ -53,6 +56,7 @@ OWN_WORDS = [
         r"a text after r cannot end with a backslash: write \\\\ without r",
     ),
     (re.compile(r"Invalid (string|bytes) literal.*"), r"the text has an escape that stands for no character"),
+    (re.compile(r"invalid constant literal.*"), "no value is written so"),
     (re.compile(r"unsupported syntax.*"), r"? has no place here: a field that is absent is null without it"),
 ]
 """Complaints that are not about the grammar."""
@@ -64,9 +68,9 @@ BAD_ESCAPE = re.compile(r"""\\(?![abfnrtv\\?"'`xXuU0-3]).?""", re.DOTALL)
 
 def syntax_error(text: str, complaint: str) -> ConditionError:
     """Return the error for a condition that the parser refuses with this complaint."""
-    if TOO_DEEP.search(complaint.replace(text, "", 1)):
+    if TOO_DEEP.search(EXCERPT.sub("", complaint)):
         return ConditionError("the condition is nested too deeply: at most 32 levels are allowed")
-    places = [(int(line), int(column), words) for line, column, words in PLACE.findall(complaint.replace(text, "", 1))]
+    places = [(int(line), int(column), words) for line, column, words in PLACE.findall(EXCERPT.sub("", complaint))]
     if not places:
         return ConditionError(f"the condition does not compile: {complaint.partition('. ')[0][:300]}")
     line, column, words = next((place for place in places if place[2].startswith(GRAMMAR)), places[0])

@@ -123,3 +123,17 @@ def test_a_table_says_the_place_in_the_file_and_shows_the_condition(when: str, p
     assert message.startswith(f"routes.toml:{place}: rule 1: when: the condition does not compile: line ")
     assert below == f"    {shown}"
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("word", ["as", "package", "for", "while"])
+def test_a_condition_that_is_only_a_reserved_word_is_told_as_that(word: str) -> None:
+    with pytest.raises(ConditionError, match=rf'{word} is a reserved word: .* record\["{word}"\]$'):
+        Condition.compile(word)
+
+
+def test_a_text_in_a_condition_is_not_taken_for_words_of_the_parser() -> None:
+    with pytest.raises(ConditionError, match=r"a value is missing at the end$"):
+        Condition.compile("'recursion limit' ==")
+    with pytest.raises(ConditionError) as error:
+        Condition.compile("exists( ! - \x00 b'\\u1234'")
+    assert "literal" not in str(error.value)
