@@ -120,9 +120,11 @@ def _value_at(value: Any, path: Sequence[Any]) -> Any:
     """Return the value at a path; where the path leads through any element of a list, the list of their values."""
     for at, step in enumerate(path):
         if isinstance(step, (str, int)):
-            try:
+            if isinstance(value, dict) and isinstance(step, str):
+                value = value.get(step)
+            elif isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value):
                 value = value[step]
-            except (LookupError, TypeError):
+            else:
                 return None
         elif isinstance(value, list):
             return [_value_at(element, path[at + 1 :]) for element in value]

@@ -53,3 +53,10 @@ def test_a_change_of_type_is_a_change() -> None:
     before = {"n": 1, "same": [1], "gone": None}
     after = {"n": 1.0, "same": [1, 2], "new": "x"}
     assert changes(before, after) == ({"n": "1.0", "same": "[1,2]", "new": '"x"'}, ("gone",))
+
+
+def test_what_no_condition_can_read_is_shown_as_null() -> None:
+    rule = '[[rules]]\nafter = "source"\nwhen = "items[-1] == 2"\nto = "end"\n'
+    (trial,) = trials(RulesTable.parse(rule).stop_rules("source"), {"items": [1, 2]})
+    assert trial.read == {"items[-1]": "null"}
+    assert trial.verdict == "rule_error: a list has no element -1"
