@@ -6,6 +6,7 @@ rests leaves at once.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -33,7 +34,7 @@ from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.journeys.entry import enter
+from metroline.routing.journeys.entry import enter_in_chunks
 from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import SEVERAL, Origin, RecordId
@@ -164,7 +165,7 @@ class OnRamp(BatchConsumer):
                 raise self._renewed(partition)
             self._next[partition] = of_each[-1] + 1
         unit, confirmation = confirmed_unit(self.bus.work_time)
-        departures = self._departures(fetched, offsets, decoded)
+        departures = await self._departures(fetched, offsets, decoded)
         self.bus.metrics.journeys.entered += len(departures)
         self._count(departures, offsets)
         await self.bus.dispatch(departures, unit, FILL)
@@ -182,7 +183,7 @@ class OnRamp(BatchConsumer):
             self.consumer.resume(resumed)
         return decoded
 
-    def _departures(
+    async def _departures(
         self,
         fetched: Fetched,
         offsets: Mapping[TopicPartition, list[int]],
@@ -190,6 +191,7 @@ class OnRamp(BatchConsumer):
     ) -> Departures:
         """Return the records of messages with their first steps. Those of all partitions begin together.
 
+        Other tasks run meanwhile, so that rules that take long do not keep this worker from its groups and its pages.
         `decoded` has what was read of messages that are not JSON.
         """
         together = list(chain.from_iterable(fetched.values()))
@@ -205,7 +207,7 @@ class OnRamp(BatchConsumer):
             if read.schemas is not None:
                 metadata = replace(metadata, schemas=tuple(read.schemas))
         departures = Departures(self.strategy.name, origin, self.bus.limits.max_hops, self.bus.limits.record_bytes)
-        enter(
+        chunks = enter_in_chunks(
             departures,
             list(chain.from_iterable(offsets.values())),
             values,
@@ -216,7 +218,10 @@ class OnRamp(BatchConsumer):
             metadata,
             self.tombstones,
             problems,
+            time.monotonic,
         )
+        for _ in chunks:
+            await self.bus.pacer.pause()
         return departures
 
     async def begin(self, partitions: Collection[TopicPartition]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
+from typing import ParamSpec
 
 from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import MalformedEnvelope
@@ -27,8 +28,11 @@ ON_RAMP = "on-ramp"
 CHUNK_BYTES = 24 * 1024
 """Bytes of source messages that are read together. If one of them has to be read line by line, all of them are."""
 
+FIRST_CHUNK, CHUNK_SECONDS = 8, 0.02
+"""Messages in the first chunk, and seconds from which the next one is smaller: rules may take 50 ms for a record."""
 
-def enter(
+
+def enter_in_chunks(
     departures: Departures,
     offsets: Sequence[int],
     values: Sequence[bytes | None],
@@ -39,8 +43,12 @@ def enter(
     metadata: Metadata | None = None,
     tombstones: Tombstones = Tombstones.DEAD,
     problems: Mapping[int, str] | None = None,
-) -> None:
+    clock: Callable[[], float] = float,
+) -> Iterator[None]:
     """Add the records of source messages to `departures`; a line that is not a record ends as a dead letter.
+
+    Yield after each chunk of messages that was decided about, so that the caller may let other tasks run: rules may
+    take long. Nothing is added before the end. `clock` returns seconds, by which the chunks are measured.
 
     `values[i]` is the value of the message at `offsets[i]` of the partition; `now` is in seconds since the epoch.
     If the messages come from several partitions, `partitions[i]` is that of each. `metadata` is that of the messages.
@@ -48,9 +56,14 @@ def enter(
     is then one record, or bytes that could not be read, with the problem by its index.
     """
     batch = _Batch(strategy, rule_tables, now, tombstones, metadata, problems)
-    each = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
-    for first in range(0, len(values), each):
+    most = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
+    first, each = 0, min(most, FIRST_CHUNK)
+    while first < len(values):
+        began = clock()
         batch.add(offsets[first : first + each], values[first : first + each])
+        first += each
+        each = max(1, each // 2) if clock() - began > CHUNK_SECONDS else min(most, each * 2)
+        yield
     of_each = None
     if partitions is not None:
         per_message = zip(partitions, batch.counts, strict=True)
@@ -58,6 +71,21 @@ def enter(
     of_records = batch.metadata()
     segment = Segment(tuple(batch.ids), tuple(batch.lines), now, partitions=of_each, metadata=of_records)
     departures.add_each(segment, batch.next_steps, ON_RAMP)
+
+
+P = ParamSpec("P")
+
+
+def _at_once(chunks: Callable[P, Iterator[None]]) -> Callable[P, None]:
+    def enter(*args: P.args, **kwargs: P.kwargs) -> None:
+        for _ in chunks(*args, **kwargs):
+            pass
+
+    return enter
+
+
+enter = _at_once(enter_in_chunks)
+"""Does all that `enter_in_chunks` does, at once."""
 
 
 class _Batch:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.journeys.entry import enter
+from metroline.routing.journeys.entry import FIRST_CHUNK, enter, enter_in_chunks
 from metroline.routing.journeys.tombstones import Tombstones
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import NO_TIMESTAMP, Metadata
@@ -239,3 +239,26 @@ def test_a_message_that_could_not_be_read_is_a_dead_letter_with_the_problem_and_
         2_002: "cut off",
     }
     assert records(left["arrivals"])[2_002] == b'{"raw":{"size":1,"base64":"/w=="}}'
+
+
+def test_messages_about_which_rules_take_long_to_decide_enter_one_by_one() -> None:
+    departures, values, now = Departures("signpost", Origin("source", 0)), [b'{"size":1}'] * 100, 0.0
+
+    def slow() -> float:
+        nonlocal now
+        now += 0.05
+        return now
+
+    tables = RuleTables(TO_A, TO_A)
+    chunks = enter_in_chunks(departures, range(100), values, STRATEGIES["signpost"], tables, 5.0, clock=slow)
+
+    assert 100 - 2 * FIRST_CHUNK < sum(1 for _ in chunks) < 100
+    assert records(departures.by_address["service.a"]) == dict(enumerate(values))
+
+
+def test_messages_that_are_decided_about_quickly_enter_in_large_chunks() -> None:
+    departures, values = Departures("signpost", Origin("source", 0)), [b'{"size":1}'] * 1_000
+    chunks = enter_in_chunks(departures, range(1_000), values, STRATEGIES["signpost"], RuleTables(TO_A, TO_A), 5.0)
+
+    assert sum(1 for _ in chunks) < 10
+    assert len(departures) == 1_000
