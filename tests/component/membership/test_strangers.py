@@ -105,6 +105,12 @@ def test_with_a_key_only_what_was_signed_with_it_counts() -> None:
     assert left_out == len(forged)
 
 
+def test_workers_without_the_key_see_those_that_have_it_already_while_it_is_introduced_one_by_one() -> None:
+    workers, left_out = observed(Signatures(TOPIC, KEY).signed(ONE.as_json()), key=None)
+    assert workers.alive(NOW) == [ONE]
+    assert not left_out
+
+
 def test_a_signed_announcement_that_somebody_repeats_changes_nothing() -> None:
     signatures = Signatures(TOPIC, KEY)
     before = signatures.signed(replace(ONE, at=NOW - 5, gone=True).as_json())
