@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
@@ -17,8 +18,10 @@ from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_thread import MAX_MESSAGES
 from metroline.agents.on_ramp import EMPTIED_BYTES, OnRamp, SourceRenewed
 from metroline.routing.journeys.tombstones import Tombstones
+from metroline.routing.messages.itinerary import NextStep
 from metroline.routing.outcome import Ending
-from metroline.routing.strategies import STRATEGIES
+from metroline.routing.rules.rule_meta import RuleMetas
+from metroline.routing.strategies import STRATEGIES, RuleTables, Signpost
 from tests.support.bench import Bench, confirmed, endings_of, segments_of
 
 SOURCE = "test.source"
@@ -99,6 +102,35 @@ async def test_records_of_several_partitions_are_sent_to_their_first_stop_each_i
     [malformed] = sent.to("test.arrivals")
     assert malformed.partition == 0
     assert [ending for ending, _ in endings_of([malformed]).values()] == [Ending.DEAD]
+
+
+async def test_other_tasks_run_while_rules_take_long_for_the_records_of_a_look(bench: Bench) -> None:
+    turns, seen = 0, []
+
+    class Slow(Signpost):
+        def begin(
+            self, rule_tables: RuleTables, records: Sequence[dict[str, Any]], metas: RuleMetas = None
+        ) -> Sequence[NextStep]:
+            time.sleep(0.005 * len(records))
+            seen.append(turns)
+            return super().begin(rule_tables, records, metas)
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    ramp = on_ramp(bench)
+    ramp.strategy = Slow()
+    others = asyncio.create_task(take_turns())
+    fetched = {at(0): messages(bench, 0, 5, *[b'{"size": 1}'] * 100)}
+    assert await handled(ramp, fetched) == {0: 105}
+    others.cancel()
+
+    assert len(seen) > 5
+    assert seen[-1] - seen[0] > 5
+    assert [segment.ids for segment in segments_of(bench.producer.to("test.service.a"))] == [tuple(range(5, 105))]
 
 
 async def test_they_go_through_the_stops_of_the_worker_together(bench: Bench) -> None:
