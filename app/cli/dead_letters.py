@@ -277,4 +277,5 @@ def _readable(letter: Letter) -> dict[str, Any]:
     told = letter.as_json()
     moments = {name: iso(told[name]) for name in ("settled", "entered")}
     lists = {name: [one | {"at": iso(one["at"])} for one in told[name]] for name in ("stops", "replays")}
-    return told | moments | lists
+    waits = told["waits"] and told["waits"] | {"since": iso(told["waits"]["since"])}
+    return told | moments | lists | {"waits": waits}
