@@ -81,6 +81,6 @@ class Line:
         if self.maker is None:
             raise InvalidLine(
                 f"line {self.name!r} has no records of its own: add records.py with a function records(count, seed), "
-                "or name a file of records (`up`: --rate 0)"
+                "or name a file of records; `metroline up --rate 0` needs none"
             )
         return iter(self.maker(count, seed))
