@@ -15,9 +15,9 @@ def nearest(name: str, known: Iterable[str], similar: float = SIMILAR) -> str | 
     return found[0] if found else None
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str], similar: float = SIMILAR) -> str:
     """Return `; did you mean 'NAME'?` for the end of an error message, or an empty text if no known name is similar."""
-    found = nearest(name, known)
+    found = nearest(name, known, similar)
     return "" if found is None else f"; did you mean {found!r}?"
 
 

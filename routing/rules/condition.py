@@ -65,7 +65,8 @@ class Condition:
             raise impossible(text, problem) from None
         reads = Reads.of(root)
         if not (reads.fields or reads.whole or reads.meta):
-            raise ConditionError("the condition reads nothing of a record, so it is the same for all: leave `when` out")
+            same = "the condition reads nothing of a record, so it is the same for all"
+            raise ConditionError(f"{same}: leave out `when`, or the rule")
         fields = None if reads.whole else frozenset(reads.fields)
         return cls(text, Program.of(root), fields, frozenset(reads.meta), tuple(reads.paths))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from metroline.routing.errors import ConditionError
 from metroline.routing.rules.cel.evaluation import META, RECORD
-from metroline.routing.rules.cel.functions import ANY, FUNCTIONS, OPERATORS, TYPES, matches, sign_of
+from metroline.routing.rules.cel.functions import ANY, FUNCTIONS, OPERATORS, TEXT_READERS, TYPES, matches, sign_of
 from metroline.routing.rules.cel.syntax_tree import (
     Call,
     Comprehension,
@@ -30,12 +32,38 @@ TYPE = frozenset({Kind.TYPE})
 CONTAINERS = frozenset({Kind.LIST, Kind.OBJECT})
 MACROS = frozenset(map(str, Macro))
 
-LITERALS = {
+LITERALS: dict[str, tuple[int, Callable[[str], Any]]] = {
     "matches": (1, lambda text: matches("", text)),
     "timestamp": (0, parse_time),
     "duration": (0, parse_duration),
+    **{name: (0, read) for name, read in TEXT_READERS.items()},
 }
 """Functions whose text is looked at where it is written out: the number of the argument, and what reads it."""
+
+
+META_KINDS = {
+    "key": frozenset({Kind.TEXT, Kind.NULL}),
+    "headers": frozenset({Kind.OBJECT}),
+    "timestamp": frozenset({Kind.NUMBER, Kind.NULL}),
+    "entered": frozenset({Kind.NUMBER}),
+}
+HEADER = frozenset({Kind.TEXT, Kind.NULL})
+
+SIMILAR_FUNCTION = 0.75
+"""Similarity from which on a function is suggested; below it, most suggestions do something else."""
+
+INSTEAD = {
+    **dict.fromkeys(("now", "today", "utcnow"), ": write timestamp(meta.entered) for the present time"),
+    **dict.fromkeys(("len", "length", "count"), "; did you mean 'size'?"),
+}
+"""Advice on functions of other languages."""
+
+WRITTEN_OTHERWISE = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"} | dict.fromkeys(
+    ("None", "Null", "NULL"), "null"
+)
+"""Constants as other languages write them; here they would be fields, which are always absent."""
+
+COMPARISONS = frozenset({"_<_", "_<=_", "_>_", "_>=_"})
 
 
 class Impossible(ConditionError):
@@ -89,12 +117,20 @@ class _Checker:
             return ANY
         if node.name in (RECORD, META):
             return frozenset({Kind.OBJECT})
+        if meant := WRITTEN_OTHERWISE.get(node.name):
+            raise Impossible(
+                f'write {meant} for {node.name}; a field of that name is record["{node.name}"]', node.offset
+            )
         return frozenset({Kind.TYPE}) if id(node) in self._types else ANY
 
     def _of_field(self, node: Field, bound: frozenset[str]) -> Kinds:
         operand = self.kinds(node.operand, bound)
         self._need(operand, frozenset({Kind.OBJECT}), f"{_named(operand)} has no field {node.name!r}", node)
-        return BOOL if node.is_test else ANY
+        if node.is_test:
+            return BOOL
+        if _is_headers(node.operand, bound):
+            return HEADER
+        return META_KINDS.get(node.name, ANY) if _is_meta(node.operand, bound) else ANY
 
     def _of_comprehension(self, node: Comprehension, bound: frozenset[str]) -> Kinds:
         over = self.kinds(node.range, bound)
@@ -113,12 +149,15 @@ class _Checker:
             raise Impossible(_unknown(name), _start(node))
         kinds = tuple(self.kinds(argument, bound) for argument in node.arguments)
         if name in SPECIAL:
+            if _is_header(node, bound):
+                self._need(kinds[1], HEADER, f"a header is named by text, not by {_named(kinds[1])}", node)
+                return HEADER
             return SPECIAL[name](self, node, kinds)
         if name in OPERATORS:
             if found := OPERATORS[name].result_of(kinds):
                 return found
             told = " and ".join(map(_named, kinds))
-            raise Impossible(f"`{sign_of(name)}` cannot take {told}", node.offset)
+            raise Impossible(f"`{sign_of(name)}` cannot take {told}{_advice_on_chain(node)}", node.offset)
         return self._of_function(node, kinds)
 
     def _of_function(self, node: Call, kinds: tuple[Kinds, ...]) -> Kinds:
@@ -130,7 +169,8 @@ class _Checker:
         if len(kinds) not in counts:
             before = 1 if node.is_method else 0
             wanted = " or ".join(str(count - before) for count in counts)
-            raise Impossible(f"{name}() takes {wanted} in its brackets, not {len(kinds) - before}", _start(node))
+            arguments = "argument" if wanted == "1" else "arguments"
+            raise Impossible(f"{name}() takes {wanted} {arguments}, not {len(kinds) - before}", _start(node))
         found = function.result_of(kinds)
         if not found:
             raise Impossible(f"{name}() cannot take {' and '.join(map(_named, kinds))}", _start(node))
@@ -165,7 +205,8 @@ class _Checker:
             if isinstance(side, Name) and kinds_of_other == TYPE and id(side) not in self._types:
                 raise Impossible(f"there is no type {side.name}{suggestion(side.name, TYPES)}", side.offset)
         if one.isdisjoint(other):
-            raise Impossible(f"{_named(one)} never equals {_named(other)}", node.offset)
+            dashed = "".join(map(_advice_on_dash, node.arguments))
+            raise Impossible(f"{_named(one)} never equals {_named(other)}{dashed}", node.offset)
         return BOOL
 
     def _membership(self, node: Call, kinds: tuple[Kinds, ...]) -> Kinds:
@@ -197,6 +238,36 @@ SPECIAL = {
 }
 
 
+def _is_meta(node: Node, bound: frozenset[str]) -> bool:
+    return isinstance(node, Name) and node.name == META and META not in bound
+
+
+def _is_headers(node: Node, bound: frozenset[str]) -> bool:
+    return isinstance(node, Field) and node.name == "headers" and _is_meta(node.operand, bound)
+
+
+def _is_header(node: Call, bound: frozenset[str]) -> bool:
+    return node.function == "_[_]" and _is_headers(node.arguments[0], bound)
+
+
+def _advice_on_chain(node: Call) -> str:
+    """Return advice on `1 < x < 5`, which compares the answer of the first comparison with the last value."""
+    first = node.arguments[0]
+    is_chain = node.function in COMPARISONS and isinstance(first, Call) and first.function in COMPARISONS
+    return ": write a < x && x < b" if is_chain else ""
+
+
+def _advice_on_dash(side: Node) -> str:
+    """Return advice on `first-name`, which is `first` minus `name`."""
+    if not isinstance(side, Call) or side.function != "_-_":
+        return ""
+    one, other = side.arguments
+    if not isinstance(one, Name | Field) or not isinstance(other, Name):
+        return ""
+    of = "record" if isinstance(one, Name) else "x"
+    return f'; a field of the name {one.name}-{other.name} is {of}["{one.name}-{other.name}"]'
+
+
 def _start(call: Call) -> int:
     """Return where the name of a function begins: the parser says where its bracket is."""
     return max(0, call.offset - len(call.function)) if call.function.isidentifier() else call.offset
@@ -211,5 +282,5 @@ def _unknown(name: str) -> str:
         return "has() takes one field: write has(record.NAME)"
     if name in MACROS:
         return f"{name}() takes the name of an element and {'a value' if name == Macro.MAP else 'a condition'}"
-    hint = suggestion(name, (*FUNCTIONS, *MACROS))
-    return f"there is no function {name}{hint}; docs/rules.md lists those that there are"
+    hint = suggestion(name, (*FUNCTIONS, *MACROS), SIMILAR_FUNCTION) or INSTEAD.get(name, "")
+    return f"there is no function {name}{hint}; docs/rules.md lists all functions"

@@ -42,6 +42,7 @@ INSTEAD = {
     **{"=": "write == to compare", "&": "write && for 'and'", "|": "write || for 'or'"},
     **{"and": "write && for 'and'", "or": "write || for 'or'", "not": "write ! for 'not'", "is": "write == to compare"},
     **{"=<": "write <= for 'at most'", "=>": "write >= for 'at least'", "<>": "write != for 'not equal'"},
+    **{"like": "write x.contains(y) or x.matches(y) for 'like'", "between": "write a <= x && x <= b for 'between'"},
     "#": "a comment begins with //",
 }
 """Advice on signs and words of other languages."""
@@ -62,8 +63,11 @@ OWN_WORDS = [
 """Complaints that are not about the grammar."""
 
 WORD = re.compile(r"\w+|.", re.DOTALL)
-NOT_IN = re.compile(r"not\s+in\b")
-BAD_ESCAPE = re.compile(r"""\\(?![abfnrtv\\?"'`xXuU0-3]).?""", re.DOTALL)
+RAW = re.compile(r"[bB]?[rR]")
+NOT_IN = re.compile(r"(not\s+|!\s*)in\b")
+ESCAPE = re.compile(
+    r"""\\(?P<known>[abfnrtv\\?"'`]|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})|\\.?""", re.DOTALL
+)
 
 
 def syntax_error(text: str, complaint: str) -> ConditionError:
@@ -141,9 +145,10 @@ def _advice_on_text(found: re.Match[str]) -> str | None:
         return None
     if "\n" in here and here.lstrip("rRbB")[:3] not in ("'''", '"""'):
         return "the text that begins here has a line break: close it, or write it in three quotes"
-    if escape := BAD_ESCAPE.search(here):
-        return f"the text has an unknown escape {escape.group()}: write \\{escape.group()}, or r before the text"
-    return None
+    if RAW.match(here):
+        return None
+    unknown = next((escape.group() for escape in ESCAPE.finditer(here) if not escape["known"]), None)
+    return unknown and f"the text has an unknown escape {unknown}: write \\{unknown}, or r before the text"
 
 
 def _advice_on_sign(text: str, at: int, last: re.Match[str] | None, opened: Sequence[str]) -> str | None:

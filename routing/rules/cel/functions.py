@@ -161,6 +161,15 @@ def _bool_of_text(text: str) -> bool:
     raise Wrong(f"{text[:40]!r} is neither true nor false")
 
 
+TEXT_READERS: dict[str, Callable[[str], Any]] = {
+    "int": _int_of_text,
+    "uint": lambda text: _unsigned(_int_of_text(text)),
+    "double": _double_of_text,
+    "bool": _bool_of_text,
+}
+"""What reads the text of which a function makes a value."""
+
+
 def _text_of_bytes(value: bytes) -> str:
     try:
         return value.decode()
@@ -208,7 +217,7 @@ FUNCTIONS: dict[str, Function] = {
     "uint": Function(
         (
             _of(lambda value: _unsigned(_int(value)), NUMBER, NUMBER),
-            _of(lambda text: _unsigned(_int_of_text(text)), NUMBER, TEXT),
+            _of(TEXT_READERS["uint"], NUMBER, TEXT),
         ),
         is_method=False,
     ),

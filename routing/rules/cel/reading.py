@@ -95,8 +95,8 @@ class _Reader:
         elif steps[0] in META_PARTS:
             self._reads.meta.add(steps[0])
         else:
-            has = ", ".join(META_PARTS)
-            raise ConditionError(f'meta has no {steps[0]!r} but {has}; write record["meta"] for a field of that name')
+            has = f"{', '.join(META_PARTS[:-1])} and {META_PARTS[-1]}"
+            raise ConditionError(f'meta has no {steps[0]!r}, only {has}; a field of the record is record["meta"]')
 
     def _comprehension(self, node: Comprehension, scope: Scope) -> Path | None:
         over = self.read(node.range, scope)

@@ -60,6 +60,12 @@ def turned(value: Any) -> Any:
     return [turned(element) for element in value] if isinstance(value, list) else value
 
 
+def test_the_reason_of_a_failure_does_not_depend_on_the_order_of_fields() -> None:
+    one, other = {"b": {"k": None, "l": None}}, {"b": {"l": None, "k": None}}
+    condition = Condition.compile("record[b]")
+    assert answer(condition, one) == answer(condition, other) == "an object has no element that is named by an object"
+
+
 @given(texts, records, st.dictionaries(st.sampled_from([*FIELDS, "other"]), values))
 @examples(300)
 def test_only_what_a_condition_reads_decides(text: str, record: Record, changes: Record) -> None:
