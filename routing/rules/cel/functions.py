@@ -167,7 +167,7 @@ TEXT_READERS: dict[str, Callable[[str], Any]] = {
     "double": _double_of_text,
     "bool": _bool_of_text,
 }
-"""What reads the text of which a function makes a value."""
+"""The readers of texts of which functions make values."""
 
 
 def _text_of_bytes(value: bytes) -> str:
