@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
 from metroline.agents.tables.live_rules import LiveRules
-from metroline.routing.journeys.answers import Answers, StopPolicy, admit, depart
+from metroline.routing.journeys.answers import Answers, StopPolicy, admit, depart, depart_in_chunks
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
@@ -109,7 +110,11 @@ class Stop:
                 run.run(self.clock, SLICE_SECONDS)
                 is_over = unit.is_over(self.clock())
                 await self.pacer.pause()
-            depart(departures, run.answers, self.policy, self.clock(), self.jitter)
+            leaving = depart_in_chunks(
+                departures, run.answers, self.policy, self.clock(), self.jitter, clock=time.monotonic
+            )
+            for _ in leaving:
+                await self.pacer.pause()
         await self.bus.dispatch(departures, unit)
 
     async def _handle_later(self, envelope: Envelope, unit: UnitOfWork, calls: ConcurrentCalls) -> None:

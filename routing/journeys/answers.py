@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.foreign_values import is_of, name_of_type, plain_dict, shown, text_of
+from metroline.routing.journeys.chunks import Clock, at_once, in_chunks
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.requested_waits import MIN_WAIT_SECONDS, WaitRequest, time_of, wait_problem
 from metroline.routing.journeys.retry_policy import RetryPolicy
@@ -208,7 +209,7 @@ def admit(departures: Departures, segment: Segment, policy: StopPolicy, now: flo
     return False
 
 
-def depart(
+def depart_in_chunks(
     departures: Departures,
     answers: Answers,
     policy: StopPolicy,
@@ -216,8 +217,12 @@ def depart(
     jitter: Callable[[], float],
     *,
     places: Sequence[int] | None = None,
-) -> None:
+    clock: Clock = float,
+) -> Iterator[None]:
     """Add the records that leave the stop to `departures`, each to the address that follows from its answer.
+
+    Yield after each chunk of records that was decided about, so that the caller may let other tasks run. `clock`
+    measures the chunks.
 
     Failed records go to their next attempt or, after the last one, to the dead letters. `places` are the indexes of
     the handled records that leave. By default all of them leave, and records that were not handled in time go back to
@@ -235,7 +240,13 @@ def depart(
     if places:
         lines = tuple(answers.lines if len(places) == every else [answers.lines[place] for place in places])
         handled = segment.part(places).visited(stop, now, lines)
-        departures.add_each(handled, _next_steps(answers, places, stop), stop)
+        steps: list[NextStep] = []
+        yield from _decide_in_chunks(answers, places, stop, steps, clock)
+        departures.add_each(handled, steps, stop)
+
+
+depart = at_once(depart_in_chunks)
+"""Does all that `depart_in_chunks` does, at once."""
 
 
 def _depart_failed(
@@ -290,14 +301,30 @@ def bounded_causes(causes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple([cause[:each] for cause in causes])
 
 
-def _next_steps(answers: Answers, places: Sequence[int], stop: str) -> Sequence[NextStep]:
-    """Return the next step of each handled record at `places`."""
+def _decide_in_chunks(
+    answers: Answers, places: Sequence[int], stop: str, steps: list[NextStep], clock: Clock
+) -> Iterator[None]:
+    """Add the next step of each handled record at `places` to `steps`."""
+    ends: dict[Outcome, Decision] = {}  # records with equal ends stay together
+
+    def decide(part: slice) -> None:
+        steps.extend(_next_steps(answers, places[part], stop, ends))
+
+    return in_chunks(decide, len(places), len(places), clock)
+
+
+def _next_steps(
+    answers: Answers, places: Sequence[int], stop: str, ends: dict[Outcome, Decision]
+) -> Sequence[NextStep]:
+    """Return the next step of each handled record at `places`; `ends` keeps the decisions that end journeys."""
     if not answers.ends:
         return _leave(answers, places, stop)
-    ended = {place: answers.ends[place] for place in places if place in answers.ends}
-    ends = {outcome: _end(outcome) for outcome in set(ended.values())}  # records with equal ends stay together
-    next_steps: dict[int, NextStep] = {place: ends[outcome] for place, outcome in ended.items()}
-    left = [place for place in places if place not in ended]
+    next_steps: dict[int, NextStep] = {}
+    for place in places:
+        outcome = answers.ends.get(place)
+        if outcome is not None:
+            next_steps[place] = ends.setdefault(outcome, _end(outcome))
+    left = [place for place in places if place not in next_steps]
     next_steps |= zip(left, _leave(answers, left, stop), strict=True)
     return [next_steps[place] for place in places]
 

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock
+from metroline.routing.journeys.summary import StoredJourney
 from metroline.routing.outcome import Ending
 from metroline.routing.records.fingerprints import EXACT
 
@@ -36,31 +37,9 @@ class _Block(Struct, frozen=True):
     lost: list[tuple[Place, Place]] = []
 
 
-class _Visit(Struct, frozen=True):
-    stop: Text
-    at: float
-    rule: str | None
-    by: str
-    version: Natural
-
-
-class _Journey(Struct, frozen=True):
-    """The types of `summary`."""
-
-    id: str
-    outcome: str | None
-    reason: str | None
-    rule: str | None
-    entered: float
-    settled: float
-    hops: Natural
-    stops: list[_Visit]
-    record: str
-
-
 class _Journeys(Struct, frozen=True):
     number: Natural
-    entries: Annotated[list[_Journey], Meta(max_length=1_000)]
+    entries: Annotated[list[StoredJourney], Meta(max_length=1_000)]
 
 
 class NotABlock(MetrolineError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import MalformedRecord
+from metroline.routing.journeys.chunks import Clock, at_once, in_chunks
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, NextStep
@@ -89,27 +90,52 @@ ROUTERS: dict[str, Router] = {router.address.value: router for router in (MapMak
 """The routers by their addresses."""
 
 
-def route(departures: Departures, router: Router, envelope: Envelope, rules: RulesTable) -> None:
-    """Add the records of an envelope to `departures`, each with the next step that the router decides."""
+def route_in_chunks(
+    departures: Departures, router: Router, envelope: Envelope, rules: RulesTable, clock: Clock = float
+) -> Iterator[None]:
+    """Add the records of an envelope to `departures`, each with the next step that the router decides.
+
+    Yield after each chunk of records, so that the caller may let other tasks run. `clock` measures the chunks.
+    """
     by = router.address.value
     for segment in envelope.segments:
         after = segment.last_stop
         reader = router.reader(rules, after)
         if reader.is_blind:  # the rules read no field, so one decision holds for all records
             departures.add(segment, router.next_steps(rules, after, [{}])[0].hop(by))
-        else:
-            departures.add_each(segment, _next_steps(router, rules, segment, reader), by)
+            continue
+        steps: list[NextStep] = []
+        yield from _decide_in_chunks(router, rules, segment, reader, steps, clock)
+        departures.add_each(segment, steps, by)
 
 
-def _next_steps(router: Router, rules: RulesTable, segment: Segment, reader: FieldReader) -> Sequence[NextStep]:
-    after = segment.last_stop
-    metas = rule_metas(segment.metadata, segment.entered, len(segment.ids), reader.meta)
+route = at_once(route_in_chunks)
+"""Does all that `route_in_chunks` does, at once."""
+
+
+def _decide_in_chunks(
+    router: Router, rules: RulesTable, segment: Segment, reader: FieldReader, steps: list[NextStep], clock: Clock
+) -> Iterator[None]:
+    """Add the next step of each record of a segment to `steps`."""
+    count = len(segment.lines)
+    metas = rule_metas(segment.metadata, segment.entered, count, reader.meta)
+
+    def decide(part: slice) -> None:
+        some = None if metas is None else metas[part]
+        steps.extend(_next_steps(router, rules, segment.last_stop, reader, segment.lines[part], some))
+
+    return in_chunks(decide, count, count, clock)
+
+
+def _next_steps(
+    router: Router, rules: RulesTable, after: str, reader: FieldReader, lines: Sequence[bytes], metas: RuleMetas
+) -> Sequence[NextStep]:
     try:
-        return router.next_steps(rules, after, reader.read_all(segment.lines), metas)
+        return router.next_steps(rules, after, reader.read_all(lines), metas)
     except MalformedRecord:
         return [
             _next_step(router, rules, after, line, reader, None if metas is None else [metas[place]])
-            for place, line in enumerate(segment.lines)
+            for place, line in enumerate(lines)
         ]
 
 

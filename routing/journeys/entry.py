@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
-from typing import ParamSpec
 
 from metroline.routing.addresses import SOURCE
 from metroline.routing.errors import MalformedEnvelope
+from metroline.routing.journeys.chunks import Clock, at_once, in_chunks
 from metroline.routing.journeys.dead_letters import kept
 from metroline.routing.journeys.departures import Departures
 from metroline.routing.journeys.tombstones import GONE, Tombstones, ended
@@ -28,9 +28,6 @@ ON_RAMP = "on-ramp"
 CHUNK_BYTES = 24 * 1024
 """Bytes of source messages that are read together. If one of them has to be read line by line, all of them are."""
 
-FIRST_CHUNK, CHUNK_SECONDS = 8, 0.02
-"""Messages in the first chunk, and seconds from which the next one is smaller: rules may take 50 ms for a record."""
-
 
 def enter_in_chunks(
     departures: Departures,
@@ -43,7 +40,7 @@ def enter_in_chunks(
     metadata: Metadata | None = None,
     tombstones: Tombstones = Tombstones.DEAD,
     problems: Mapping[int, str] | None = None,
-    clock: Callable[[], float] = float,
+    clock: Clock = float,
 ) -> Iterator[None]:
     """Add the records of source messages to `departures`; a line that is not a record ends as a dead letter.
 
@@ -57,13 +54,7 @@ def enter_in_chunks(
     """
     batch = _Batch(strategy, rule_tables, now, tombstones, metadata, problems)
     most = max(1, CHUNK_BYTES * len(values) // (1 + sum(map(len, filter(None, values)))))
-    first, each = 0, min(most, FIRST_CHUNK)
-    while first < len(values):
-        began = clock()
-        batch.add(offsets[first : first + each], values[first : first + each])
-        first += each
-        each = max(1, each // 2) if clock() - began > CHUNK_SECONDS else min(most, each * 2)
-        yield
+    yield from in_chunks(lambda part: batch.add(offsets[part], values[part]), len(values), most, clock)
     of_each = None
     if partitions is not None:
         per_message = zip(partitions, batch.counts, strict=True)
@@ -73,18 +64,7 @@ def enter_in_chunks(
     departures.add_each(segment, batch.next_steps, ON_RAMP)
 
 
-P = ParamSpec("P")
-
-
-def _at_once(chunks: Callable[P, Iterator[None]]) -> Callable[P, None]:
-    def enter(*args: P.args, **kwargs: P.kwargs) -> None:
-        for _ in chunks(*args, **kwargs):
-            pass
-
-    return enter
-
-
-enter = _at_once(enter_in_chunks)
+enter = at_once(enter_in_chunks)
 """Does all that `enter_in_chunks` does, at once."""
 
 

@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
 from metroline.routing.messages.record_ids import Origin, id_text
 from metroline.routing.messages.segment import Segment
+from metroline.routing.records.fingerprints import EXACT
 
 SHOWN_BYTES = 2_000
 """Maximum number of bytes of a record that are shown."""
+
+
+NATURAL = Meta(ge=0, lt=EXACT)
+
+
+class StoredVisit(Struct, frozen=True):
+    """A stop of a stored journey; `at` is in seconds since the epoch."""
+
+    stop: Annotated[str, Meta(max_length=300)]
+    at: float
+    rule: str | None
+    by: str
+    version: Annotated[int, NATURAL]
+
+
+class StoredJourney(Struct, frozen=True):
+    """A journey as `summary` returns it and the arrivals store it; times are in seconds since the epoch."""
+
+    id: str
+    outcome: str | None
+    reason: str | None
+    rule: str | None
+    entered: float
+    settled: float
+    hops: Annotated[int, NATURAL]
+    stops: list[StoredVisit]
+    record: str
 
 
 def summary(origin: Origin, segment: Segment, place: int, settled_at: float) -> dict[str, object]:

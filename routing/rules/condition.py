@@ -26,7 +26,7 @@ MAX_REMEMBERED = 4_096
 """Number of compiled conditions that are remembered."""
 
 MAX_OPERATIONS = 500_000
-"""Number of operations that deciding where one record goes after a stop may take: some 50 ms."""
+"""Number of operations that deciding where one record goes after a stop may take: about a tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)

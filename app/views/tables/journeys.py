@@ -12,33 +12,10 @@ from metroline.app.markup.html import Markup, moment, tag
 from metroline.app.markup.numbers import counted
 from metroline.app.markup.times import iso
 from metroline.app.views.tables.cooperative import entries_of
+from metroline.routing.journeys.summary import StoredJourney
 
 LISTED = 100
 """Journeys on a page."""
-
-
-class StoredVisit(Struct, frozen=True):
-    """A stop of a stored journey; `at` is in seconds since the epoch."""
-
-    stop: str
-    at: float
-    rule: str | None
-    by: str
-    version: int
-
-
-class StoredJourney(Struct, frozen=True):
-    """A journey as the arrivals store it; `entered` and `settled` are in seconds since the epoch."""
-
-    id: str
-    outcome: str | None
-    reason: str | None
-    rule: str | None
-    entered: float
-    settled: float
-    hops: int
-    stops: list[StoredVisit]
-    record: str
 
 
 class StoredEntry(Struct, frozen=True):

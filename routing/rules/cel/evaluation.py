@@ -232,7 +232,7 @@ def _object(parts: list[Part]) -> Part:
 
 
 def _called(function: Function, name: str, arguments: list[Part]) -> Part:
-    by_types = function.by_types()
+    by_types = function.by_types
     reads_times = function in (FUNCTIONS["timestamp"], FUNCTIONS["duration"])
     is_function = name.endswith("()")
     if len(arguments) == 1:

@@ -7,6 +7,7 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -84,7 +85,7 @@ class Overload:
     call: Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Function:
     """A function or operator, with the kinds of arguments that it takes."""
 
@@ -92,8 +93,9 @@ class Function:
     is_method: bool | None = None
     """True if it is called on its first argument, False if it is not, None if it is called either way."""
 
+    @cached_property
     def by_types(self) -> dict[tuple[type, ...], Callable[..., Any]]:
-        """Return what to call for arguments of these types in Python."""
+        """The functions to call for arguments of these types in Python."""
         return {
             types: overload.call
             for overload in self.overloads

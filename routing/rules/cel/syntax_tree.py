@@ -12,9 +12,6 @@ from metroline.routing.rules.cel import wire
 from metroline.routing.rules.cel.runtime import parsed
 from metroline.routing.rules.cel.wire import Fields
 
-MAX_DEPTH = 200
-"""Maximum depth of a syntax tree."""
-
 
 class Macro(StrEnum):
     """The comprehensions of CEL, by their names in a condition."""
@@ -124,18 +121,9 @@ class _Builder:
 
     def __init__(self, positions: dict[int, int]) -> None:
         self._positions = positions
-        self._depth = 0
 
     def node(self, expression: Fields) -> Node:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise ConditionError(f"the condition is nested more than {MAX_DEPTH} levels deep")
-        try:
-            return self._node(expression)
-        finally:
-            self._depth -= 1
-
-    def _node(self, expression: Fields) -> Node:
+        """Return the node of an expression, which nests 32 levels at most: the parser follows no more."""
         offset = self._positions.get(wire.signed(expression, 2), 0)
         for kind, make in _KINDS.items():
             if kind in expression:

@@ -9,7 +9,8 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from metroline.app.views.tables import journeys
-from metroline.app.views.tables.journeys import Journey, JourneysContent, StoredJourney, Visit
+from metroline.app.views.tables.journeys import Journey, JourneysContent, Visit
+from metroline.routing.journeys.summary import StoredJourney
 from tests.support.html_reader import HtmlReader
 from tests.support.table_entries import Entries, journey
 
