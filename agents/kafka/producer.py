@@ -73,6 +73,20 @@ ERRORS: dict[int, type[NotSent]] = {
     KafkaError._UNKNOWN_PARTITION: NoTopic,
 }
 
+REFUSED_PRODUCER = frozenset(
+    {
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.UNKNOWN_PRODUCER_ID,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    }
+)
+"""Errors of a message with which a broker refuses the producer, and will refuse all that it sends.
+
+Tansu does once a message has timed out: librdkafka then continues with an epoch that Tansu did not give out.
+"""
+
 Answer = tuple[Confirmation, int, NotSent | None]
 """A confirmation, the size of what was sent, and the error if it was not."""
 
@@ -99,16 +113,21 @@ class SomeNotSent(NotSent):
 class _Together:
     """Messages that were sent together, and the answers to them."""
 
-    __slots__ = ("_answered", "_done", "confirmation", "failed", "messages", "size")
+    __slots__ = ("_answered", "_done", "_failed", "confirmation", "failed", "messages", "size")
 
     def __init__(
-        self, messages: Sequence[KeyedMessage], confirmation: Confirmation, done: Callable[[Answer], None]
+        self,
+        messages: Sequence[KeyedMessage],
+        confirmation: Confirmation,
+        failed: Callable[[KafkaError], None],
+        done: Callable[[Answer], None],
     ) -> None:
-        """`done` is called with the answer to all of them."""
+        """`failed` is called with the error of each that was not sent, `done` with the answer to all of them."""
         self.messages = messages
         self.confirmation = confirmation
-        self.size = sum([len(message[0] or b"") for message in messages]) + MESSAGE_BYTES * len(messages)
+        self.size = _size(messages)
         self.failed: dict[int, KafkaError] = {}
+        self._failed = failed
         self._done = done
         self._answered = count(1)
 
@@ -116,6 +135,7 @@ class _Together:
         """Note the answer to a message. Called in several threads, of which one gets the last number."""
         if error is not None:
             self.failed[place] = error
+            self._failed(error)
         if next(self._answered) == len(self.messages):
             self._done((self.confirmation, self.size, self._error()))
 
@@ -126,6 +146,11 @@ class _Together:
         unsent = [_again(self.messages[place], error) for place, error in sorted(self.failed.items())]
         first = self.failed[min(self.failed)]
         return SomeNotSent(f"{len(unsent)} of {len(self.messages)} messages: {_as_error(first)}", unsent)
+
+
+def _size(messages: Sequence[KeyedMessage]) -> int:
+    """Return the bytes that messages take while they are unconfirmed."""
+    return sum([len(message[0] or b"") for message in messages]) + MESSAGE_BYTES * len(messages)
 
 
 def _again(message: KeyedMessage, error: KafkaError) -> KeyedMessage:
@@ -165,6 +190,7 @@ class KafkaProducer:
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
+        self._broken: Producer | None = None
         self._open_bytes = 0
         self._room = asyncio.Event()
         self._answers: deque[Answer] = deque()
@@ -192,8 +218,8 @@ class KafkaProducer:
             return _failed(ProducerClosed("the producer is closed"))
         loop = asyncio.get_running_loop()
         confirmation: Confirmation = loop.create_future()
-        delivered = partial(self._delivered, confirmation, len(value))
         client = self._client_on(loop)
+        delivered = partial(self._delivered, client, confirmation, len(value))
         try:
             client.produce(topic, value, key, partition, on_delivery=delivered)
         except KafkaException as error:
@@ -211,13 +237,13 @@ class KafkaProducer:
         The confirmation fails with `SomeNotSent`, or `ProducerClosed`.
         """
         loop = asyncio.get_running_loop()
-        together = _Together(messages, loop.create_future(), self._answer)
-        await self._wait_for_room(together.size)
+        await self._wait_for_room(_size(messages))
         if self._is_closed:
-            together.confirmation.set_exception(ProducerClosed("the producer is closed"))
-            return together.confirmation
+            return _failed(ProducerClosed("the producer is closed"))
+        client = self._client_on(loop)
+        together = _Together(messages, loop.create_future(), partial(self._replace_refused, client), self._answer)
         self._open_bytes += together.size
-        client, answer = self._client_on(loop), together.answer
+        answer = together.answer
         asks_anew = False
         for place, (value, key, partition, timestamp, headers) in enumerate(messages):
             answered = partial(answer, place)
@@ -242,7 +268,7 @@ class KafkaProducer:
             return KafkaError(KafkaError._QUEUE_FULL, str(error))
         refusal: KafkaError = error.args[0]
         if refusal.code() == KafkaError._FATAL:
-            self._discard(self._client, error)
+            self._discard(self._client, refusal)
         return refusal
 
     async def close(self) -> None:
@@ -256,7 +282,11 @@ class KafkaProducer:
             self._settle()
 
     def _client_on(self, loop: asyncio.AbstractEventLoop) -> Producer:
-        if self._client is None:
+        """Return the client, a new one if it is broken.
+
+        It is replaced here alone, in the event loop, so that no client gets a message after its thread has ended.
+        """
+        if self._client is None or self._client is self._broken:
             self._loop = loop
             self._client = Producer(self._config, logger=library_log)
             self._thread = Thread(target=self._poll, args=(self._client,), name="producer", daemon=True)
@@ -269,16 +299,25 @@ class KafkaProducer:
             try:
                 client.poll(POLL_SECONDS)
             except KafkaException as error:  # fatal: the next polls answer open messages as not sent
-                self._discard(client, error)
+                self._discard(client, error.args[0])
 
-    def _discard(self, client: Producer | None, error: KafkaException) -> None:
-        """Discard a client after a fatal error. The next message creates a new one."""
-        if self._client is client:
-            log.warning("the producer had a fatal error and is replaced: %s", error.args[0].str())
-            self._client = None
+    def _replace_refused(self, client: Producer, error: KafkaError) -> None:
+        """Discard a client that the brokers refuse. Called in the thread, with the error of a message."""
+        if error.code() in REFUSED_PRODUCER:
+            self._discard(client, error)
 
-    def _delivered(self, confirmation: Confirmation, size: int, error: KafkaError | None, _: Any) -> None:
+    def _discard(self, client: Producer | None, error: KafkaError) -> None:
+        """Have the next message create a new client, after an error that is fatal to this one."""
+        if client is self._client and client is not self._broken:
+            log.warning("the producer had a fatal error and is replaced: %s", error.str())
+            self._broken = client
+
+    def _delivered(
+        self, client: Producer, confirmation: Confirmation, size: int, error: KafkaError | None, _: Any
+    ) -> None:
         """Queue the answer to a message. Called in the thread."""
+        if error is not None:
+            self._replace_refused(client, error)
         self._answer((confirmation, size, None if error is None else _as_error(error)))
 
     def _answer(self, answer: Answer) -> None:

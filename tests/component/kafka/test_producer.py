@@ -1,17 +1,17 @@
-"""The producer replaces its client after a fatal error of librdkafka, as its mock cluster causes one."""
+"""The producer replaces its client after a fatal error of librdkafka, and when the brokers refuse it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from metroline.agents.kafka import producer as producing
-from metroline.agents.kafka.producer import KafkaProducer, NotSent
+from metroline.agents.kafka.producer import BY_KEY, NOW, KafkaProducer, NotSent
 
 OnDelivery = Callable[[KafkaError | None, Any], None]
 
@@ -30,7 +30,9 @@ class Client:
     def __len__(self) -> int:
         return len(self._open)
 
-    def produce(self, topic: str, value: bytes, key: bytes | None, partition: int, on_delivery: OnDelivery) -> None:
+    def produce(
+        self, topic: str, value: bytes, key: bytes | None, partition: int, on_delivery: OnDelivery, **_: Any
+    ) -> None:
         if self._raised:
             raise KafkaException(KafkaError(KafkaError._FATAL, "fatal"))
         self._open.append(on_delivery)
@@ -48,6 +50,43 @@ class Client:
 
     def purge(self) -> None:
         self._open.clear()
+
+
+class RefusedClient(Client):
+    """A client whose messages are refused if it is the first, as a broker does that does not accept its epoch."""
+
+    def poll(self, timeout: float) -> None:
+        time.sleep(0.01)
+        while self._open:
+            self._open.pop(0)(KafkaError(KafkaError.PRODUCER_FENCED, "fenced") if self.broken else None, None)
+
+
+async def one_message(producer: KafkaProducer) -> None:
+    """Send a message as envelopes are sent."""
+    await (await producer.send("topic", None, b"value", 0))
+
+
+async def messages_together(producer: KafkaProducer) -> None:
+    """Send messages as an end gets them."""
+    await (await producer.send_all("topic", [(b"value", None, BY_KEY, NOW, [])] * 3))
+
+
+@pytest.mark.parametrize("send", [one_message, messages_together])
+async def test_a_producer_that_the_brokers_refuse_is_replaced(
+    send: Callable[[KafkaProducer], Awaitable[None]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    RefusedClient.made = []
+    monkeypatch.setattr(producing, "Producer", RefusedClient)
+    producer = KafkaProducer({}, 1_000_000)
+    try:
+        with pytest.raises(NotSent, match="fenced"):
+            await asyncio.wait_for(send(producer), 10)
+        for _ in range(3):
+            await asyncio.wait_for(send(producer), 10)
+        assert len(RefusedClient.made) == 2
+    finally:
+        await producer.close()
+    assert caplog.messages == ["the producer had a fatal error and is replaced: fenced"]
 
 
 async def test_after_a_fatal_error_what_was_under_way_is_not_sent_and_the_next_messages_are(
