@@ -19,7 +19,7 @@ NOT_JOINED = "the consumer group {} is not joined, or a rebalance is under way"
 NOT_SERVED = f"no broker confirmed a message for {SERVED_SECONDS:g} s"
 FORMATS = "formats"
 TOO_NEW = "a newer version of Metroline wrote to {}: upgrade this worker first"
-NOT_WRITTEN = "messages cannot be written to {}"
+NOT_WRITTEN = "messages could not be written to {}, and are sent again"
 
 
 def conditions(app: LineApp) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from functools import partial
 from threading import Thread
 from typing import Any, NamedTuple
 
-from metroline.agents.stops.containment import SERVICE, contain_tasks
+from metroline.agents.stops.containment import SERVICE, contain_services
 from metroline.agents.stops.standing import place_of_task, place_of_thread
 
 MAX_GIVEN_UP, MAX_GIVEN_UP_EACH = 32, 8
@@ -59,7 +59,7 @@ class BoundedCalls:
     async def call(self, function: Callable[[Any], Any], argument: Any, seconds: float) -> Called:
         """Call the function and return its result, at the latest `seconds` after it began, plus `CANCEL_SECONDS`."""
         await self._wait_for_room()
-        contain_tasks(asyncio.get_running_loop())
+        contain_services(asyncio.get_running_loop())
         call, place = self._start(function, argument)
         try:
             await _ends(call, seconds)

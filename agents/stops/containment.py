@@ -1,16 +1,18 @@
-"""Keeps what a service does in its own task, and in tasks that it starts, from ending the worker.
+"""Keeps what a service does in its own task, in tasks that it starts and in its timers from ending the worker.
 
-A task that raises `SystemExit` or `KeyboardInterrupt` ends the event loop, and with it the worker (asyncio lets both
-through on purpose). Tasks that a service starts are therefore run in a shell that turns them into ordinary errors.
+A task or a callback that raises `SystemExit` or `KeyboardInterrupt` ends the event loop, and with it the worker
+(asyncio lets both through on purpose). Those of services are therefore run in a shell that contains them; callbacks
+that they give to `call_soon` or to a future are not, since every step of every task goes through `call_soon`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
+from functools import partial
 from typing import Any
 
 from metroline.routing.foreign_values import name_of_type, text_of
@@ -63,13 +65,17 @@ class Contained(Coroutine[Any, Any, Any]):
         return getattr(self._coroutine, name)
 
     def _exited(self, error: BaseException) -> TaskExited:
-        what = f"{name_of_type(error)}: {text_of(error, 200)}"
+        what = _described(error)
         log.error("a task that the service %r started ended with %s; the worker goes on", self._stop, what)
         return TaskExited(f"a task of the service {self._stop!r} ended with {what}")
 
 
-def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Contain the tasks that services start in an event loop. Has no effect if they already are."""
+def _described(error: BaseException) -> str:
+    return f"{name_of_type(error)}: {text_of(error, 200)}"
+
+
+def contain_services(loop: asyncio.AbstractEventLoop) -> None:
+    """Contain the tasks and timers that services start in an event loop. Has no effect if they already are."""
     before: Any = loop.get_task_factory()
     if getattr(before, "contains_services", False):
         return
@@ -84,6 +90,39 @@ def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
     start.contains_services = True  # type: ignore[attr-defined]
     loop.set_task_factory(start)
+    setattr(loop, "call_soon_threadsafe", _containing(loop.call_soon_threadsafe))  # noqa: B010 - not for mypy
+    for name in ("call_later", "call_at"):
+        setattr(loop, name, _containing_timer(getattr(loop, name)))
+
+
+def _containing(register: Callable[..., asyncio.Handle]) -> Callable[..., asyncio.Handle]:
+    """Return a function that registers a callback as `register` does, and contains it if a service registers it."""
+
+    def registered(callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        stop = SERVICE.get() if context is None else context.get(SERVICE)
+        if stop is None:
+            return register(callback, *args, context=context)
+        return register(_call_contained, stop, callback, *args, context=context)
+
+    return registered
+
+
+def _containing_timer(register: Callable[..., asyncio.TimerHandle]) -> Callable[..., asyncio.Handle]:
+    """Return `_containing` for a function that takes a time before the callback."""
+
+    def registered(time: float, callback: Callable[..., Any], *args: Any, **options: Any) -> asyncio.Handle:
+        return _containing(partial(register, time))(callback, *args, **options)
+
+    return registered
+
+
+def _call_contained(stop: str, callback: Callable[..., Any], *args: Any) -> None:
+    try:
+        callback(*args)
+    except (SystemExit, KeyboardInterrupt) as error:
+        log.error(
+            "a callback that the service %r registered ended with %s; the worker goes on", stop, _described(error)
+        )
 
 
 @contextmanager
@@ -93,7 +132,7 @@ def plain_calls(stop: str) -> Iterator[None]:
     The task that calls them is hidden: `asyncio.current_task().cancel()` would cancel the agent of the stop.
     """
     loop = asyncio.get_running_loop()
-    contain_tasks(loop)
+    contain_services(loop)
     task = asyncio.current_task(loop)
     token = SERVICE.set(stop)
     if task is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 from metroline.app.cli.terminal import say
 from metroline.routing.rules.explain import Explained
+
+LINE_BREAK = re.compile(r"\s*\n\s*")
+"""A line break in a condition, with the spaces around it."""
 
 
 async def print_way(steps: AsyncIterator[Explained], title: str | None = None) -> None:
@@ -26,5 +30,6 @@ def _print(step: Explained) -> None:
         say(f"  takes out {', '.join(step.removes)}")
     for trial in step.trials:
         read = ", ".join(f"{name}={value}" for name, value in trial.read.items())
-        say(f"  {'✔' if trial.holds else '·'} {trial.rule}: {trial.verdict}" + (f"  ({read})" if read else ""))
+        verdict = LINE_BREAK.sub(" ", trial.verdict)
+        say(f"  {'✔' if trial.holds else '·'} {trial.rule}: {verdict}" + (f"  ({read})" if read else ""))
     say(f"  → {step.verdict}")

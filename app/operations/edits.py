@@ -82,4 +82,4 @@ def _key(into: Any, step: str, path: str, before: list[str]) -> str | int:
 
 
 def _kind(value: Any) -> str:
-    return "null" if value is None else "a text" if isinstance(value, str) else "a number or a boolean"
+    return "null" if value is None else "a string" if isinstance(value, str) else "a number or a boolean"

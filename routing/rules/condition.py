@@ -56,6 +56,8 @@ class Condition:
             text.encode()
         except UnicodeEncodeError:
             raise ConditionError("the condition has a character that cannot be encoded as UTF-8") from None
+        if not text.strip():
+            raise ConditionError("the condition is empty: leave out `when`, or write one")
         try:
             root = parse(text)
             check(root)

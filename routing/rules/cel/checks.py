@@ -281,6 +281,7 @@ def _unknown(name: str) -> str:
     if name == "has":
         return "has() takes one field: write has(record.NAME)"
     if name in MACROS:
-        return f"{name}() takes the name of an element and {'a value' if name == Macro.MAP else 'a condition'}"
+        wanted = "a value" if name == Macro.MAP else "a condition"
+        return f"{name}() takes the name of an element and {wanted}: write list.{name}(x, …)"
     hint = suggestion(name, (*FUNCTIONS, *MACROS), SIMILAR_FUNCTION) or INSTEAD.get(name, "")
     return f"there is no function {name}{hint}; docs/rules.md lists all functions"

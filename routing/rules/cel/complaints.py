@@ -64,6 +64,7 @@ OWN_WORDS = [
 
 WORD = re.compile(r"\w+|.", re.DOTALL)
 RAW = re.compile(r"[bB]?[rR]")
+INTEGER = re.compile(r"(?:0[xX][0-9a-fA-F]{1,20}|[1-9][0-9]{0,20})(?![\w.])")
 NOT_IN = re.compile(r"(not\s+|!\s*)in\b")
 ESCAPE = re.compile(
     r"""\\(?P<known>[abfnrtv\\?"'`]|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})|\\.?""", re.DOTALL
@@ -81,11 +82,23 @@ def syntax_error(text: str, complaint: str) -> ConditionError:
     for pattern, own in OWN_WORDS:
         for at_line, at_column, said in places:
             if found := pattern.match(said):
-                return ConditionSyntaxError(found.expand(own), text, at_line, at_column)
-    lines = text.split("\n")
-    offset = sum(len(one) + 1 for one in lines[: line - 1]) + column - 1
+                reason = found.expand(own) + _advice_on_integer(text, _offset(text, at_line, at_column))
+                return ConditionSyntaxError(reason, text, at_line, at_column)
+    offset = _offset(text, line, column)
     reason = _reason(text, offset) if words.startswith(GRAMMAR) else words
     return ConditionSyntaxError(reason, text, line, column)
+
+
+def _offset(text: str, line: int, column: int) -> int:
+    return sum(len(one) + 1 for one in text.split("\n")[: line - 1]) + column - 1
+
+
+def _advice_on_integer(text: str, offset: int) -> str:
+    """Return what to write for an integer at an offset that fits into 64 bits, though not with a sign."""
+    found = INTEGER.match(text, offset)
+    if found is None or not 2**63 <= int(found[0], 0) < 2**64:
+        return ""
+    return f": as an unsigned one it does, {found[0]}u"
 
 
 def impossible(text: str, problem: Impossible) -> ConditionSyntaxError:

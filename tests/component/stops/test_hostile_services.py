@@ -277,6 +277,38 @@ async def test_a_task_of_the_services_own_that_exits_does_not_end_the_worker(
     assert [one.topic for one in bench.producer.sent] == ["test.service.c"]
 
 
+REGISTERED: dict[str, Callable[[asyncio.AbstractEventLoop, Callable[..., Any]], Any]] = {
+    "call_soon_threadsafe": lambda loop, callback: loop.call_soon_threadsafe(callback),
+    "call_later": lambda loop, callback: loop.call_later(0.001, callback),
+    "call_at": lambda loop, callback: loop.call_at(loop.time(), callback),
+}
+"""Ways to have the event loop call a function later."""
+
+
+@pytest.mark.parametrize("way", REGISTERED)
+@pytest.mark.parametrize("kind", ["plain", "async", "async, concurrent"])
+async def test_a_callback_of_a_service_that_exits_does_not_end_the_worker(
+    bench: Bench, kind: str, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    called = asyncio.Event()
+
+    def leave(*_: object) -> None:
+        called.set()
+        raise SystemExit("bye")
+
+    def start(record: Record) -> Record:
+        REGISTERED[way](asyncio.get_running_loop(), leave)
+        return record
+
+    await bench.complete(stop_of(bench, start, KINDS[kind]).handle, envelope({"size": 2}))
+    await asyncio.wait_for(called.wait(), 5)
+    await asyncio.sleep(0)
+
+    said = "a callback that the service 'a' registered ended with SystemExit: bye; the worker goes on"
+    assert said in caplog.messages
+    assert [one.topic for one in bench.producer.sent] == ["test.service.c"]
+
+
 async def test_a_task_that_is_cancelled_before_it_begins_leaves_no_warning(bench: Bench) -> None:
     async def rest() -> None:
         await asyncio.sleep(1)

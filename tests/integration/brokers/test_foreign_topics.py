@@ -278,7 +278,7 @@ async def test_a_right_to_write_that_is_revoked_makes_a_worker_not_ready_and_nam
     await depot.until(partial(answers, worker, "/health/ready", 503), 30)
     said = await asyncio.to_thread(health, worker, "/health/ready")
     assert said is not None
-    assert said.conditions["broker"] == f"messages cannot be written to {depot.topics.delivered}"
+    assert said.conditions["broker"] == f"messages could not be written to {depot.topics.delivered}, and are sent again"
     assert await answers(worker, "/health/live", 200), "a restart does not help"
 
     owned.end_denial(depot.topics.delivered, AclOperation.WRITE)

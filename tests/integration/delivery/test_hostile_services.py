@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import orjson
 import pytest
 
@@ -44,6 +46,8 @@ def misbehave(record):
             time.sleep(600)
         case "task":
             asyncio.get_running_loop().create_task(leave())
+        case "callback":
+            asyncio.get_running_loop().call_later(0.01, sys.exit, "bye")
     return record
 
 
@@ -70,7 +74,7 @@ async def concurrent(record):
 def threaded(record):
     if record.get("does") in ("spin", "sleep"):
         threading.Event().wait()
-    if record.get("does") == "task":
+    if record.get("does") in ("task", "callback"):
         return record
     return misbehave(record)
 
@@ -101,7 +105,7 @@ async def test_each_of_their_records_ends_and_the_worker_goes_on(depot: Depot, c
     worker = depot.start("map_maker", CHAINING=chaining, SERVICE_TIMEOUT="1", SERVICE_ATTEMPTS="1")
     await depot.ready(worker)
     bad = [(stop, does) for stop in STOPS for does in DEADLY] + MORE
-    deeds = [*bad, *[(stop, "task") for stop in STOPS], *[(stop, None) for stop in STOPS for _ in range(GOOD)]]
+    deeds = [*bad, *product(STOPS, ["task", "callback"]), *[(stop, None) for stop in STOPS for _ in range(GOOD)]]
     await depot.push([orjson.dumps({"stop": stop, "does": does}) for stop, does in deeds])
     await depot.settled(len(deeds))
 

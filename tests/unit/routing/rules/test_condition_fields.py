@@ -131,7 +131,8 @@ def test_paths_are_in_the_order_of_the_text_and_each_is_there_once() -> None:
 REFUSED = [
     ("a ==", "does not compile"),
     ("a == 1 b", "does not compile"),
-    ("", "does not compile"),
+    ("", "the condition is empty: leave out `when`, or write one"),
+    (" \n", "the condition is empty: leave out `when`, or write one"),
     ("a == '", "does not compile"),
     ("a == 9223372036854775808", "does not compile"),
     ("a.b = 1", "does not compile"),

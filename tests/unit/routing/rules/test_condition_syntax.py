@@ -65,7 +65,17 @@ REASONS = [
     ("a == 0xFFFFFFFFFFFFFFFFFF", 6, "the integer does not fit into 64 bits"),
     ("a == -9223372036854775809", 6, "the integer does not fit into 64 bits"),
     ("if a", 1, 'if is a reserved word: a field of that name is record["if"]'),
-    ("a > 9223372036854775808", 5, "the integer does not fit into 64 bits"),
+    (
+        "a > 9223372036854775808",
+        5,
+        "the integer does not fit into 64 bits: as an unsigned one it does, 9223372036854775808u",
+    ),
+    (
+        "a == 0xFFFFFFFFFFFFFFFF",
+        6,
+        "the integer does not fit into 64 bits: as an unsigned one it does, 0xFFFFFFFFFFFFFFFFu",
+    ),
+    ("a == 18446744073709551616", 6, "the integer does not fit into 64 bits"),
     ('"ü😀" = a', 6, "write == to compare"),
 ]
 
