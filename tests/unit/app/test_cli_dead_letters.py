@@ -101,7 +101,7 @@ def test_services_are_called_in_a_dry_run_only() -> None:
             "'a.b': 'a' is a number or a boolean, so nothing can be set in it: set 'a' as a whole",
         ),
         (b'{"a":null}', {"a.b": 2}, "'a.b': 'a' is null"),
-        (b'{"a":{"b":"x"}}', {"a.b.c": 2}, "'a.b.c': 'a.b' is a text"),
+        (b'{"a":{"b":"x"}}', {"a.b.c": 2}, "'a.b.c': 'a.b' is a string"),
         (b'{"a":[1]}', {"a.1": 2}, "'a.1': 'a' is a list of 1, so an index from 0 must follow it"),
         (b'{"a":[1]}', {"a.b": 2}, "'a.b': 'a' is a list of 1"),
         (b"{}", {"n": 2**64}, "the fields n do not fit into JSON: "),
