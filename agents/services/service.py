@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from metroline.agents.services.plain_calls import called_as_at_stop
 from metroline.routing.addresses import END
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
@@ -129,7 +130,8 @@ def service(
     that the record is delivered, so that side effects can be made idempotent with it. A parameter called `meta`
     receives a `Meta`: key, headers, timestamp, topic, partition and offset of the record's source message.
 
-    The decorator returns the function itself, so that tests can call it directly. It can be used without parameters.
+    The decorator returns the function itself, so that tests can call it directly. With `reads`, the function that it
+    returns is called as at its stop: with these fields of the record. It can be used without parameters.
 
     Args:
         name: Name of the stop: lower-case letters, digits and `_`. Default: the name of the function.
@@ -194,7 +196,7 @@ def service(
             reads=fields,
         )
         function.__metroline__ = marked  # type: ignore[attr-defined]
-        return function
+        return function if fields is None else called_as_at_stop(function, fields, is_async=is_async)
 
     return mark(handler) if handler is not None else mark
 
