@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary, finalize
 
 from metroline.agents.lookups.errors import LookupDamaged
@@ -32,13 +33,20 @@ class ThreadReader(threading.local):
         self.get = environment.begin().get
 
 
+class EntryReader(Protocol):
+    """Reads the bytes of an entry by those of its key."""
+
+    @property
+    def get(self) -> Callable[[bytes], bytes | None]: ...
+
+
 class MappedFile:
     """A mapped file of a lookup. It is unmapped when its last user is garbage collected: hold it while you read."""
 
     def __init__(self, footer: Footer, which: Identity, environment: lmdb.Environment) -> None:
         self.footer = footer
         self.identity = which
-        self.reader = ThreadReader(environment)
+        self.reader: EntryReader = ThreadReader(environment)
 
 
 class MappedFiles:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -165,6 +167,16 @@ class Lookup:
             raise LookupDamaged(
                 f"lookup {self.name}: {path} is damaged or cannot be read: {error}; build it again"
             ) from error
+
+    @contextmanager
+    def replaced(self, version: MappedFile) -> Iterator[None]:
+        """Read this version while the block runs, and look for no other."""
+        before = self._version, self._check_at
+        self._version, self._check_at = version, float("inf")
+        try:
+            yield
+        finally:
+            self._version, self._check_at = before
 
     def after_fork(self) -> None:
         """Replace the lock in a child: the thread that held it does not exist there."""

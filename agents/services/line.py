@@ -37,10 +37,14 @@ class Line:
     """The content of `line.toml`: the source and the ends of the line."""
 
     @classmethod
-    def load(cls, where: str) -> Line:
-        """Return the line in a package (a dotted name) or a folder; raise `InvalidLine` if it cannot be loaded."""
+    def load(cls, where: str, *, reuse: bool = False) -> Line:
+        """Return the line in a package (a dotted name) or a folder; raise `InvalidLine` if it cannot be loaded.
+
+        With `reuse`, files of a folder that others have imported already are not imported once more: what a test
+        replaces in its modules is replaced for the line.
+        """
         folder, package = locate(where)
-        module = import_module_of(folder, package, "services")
+        module = import_module_of(folder, package, "services", reuse=reuse)
         rules_file = folder / "routes.toml"
         if not rules_file.is_file():
             raise InvalidLine(f"line {where!r}: {rules_file} is missing: create it with the rules table of the line")
@@ -49,10 +53,10 @@ class Line:
             raise InvalidLine(f"{folder / 'services.py'} has no @service function: put @service above a function")
         maker = None
         if (folder / "records.py").is_file():
-            maker = getattr(import_module_of(folder, package, "records"), "records", None)
+            maker = getattr(import_module_of(folder, package, "records", reuse=reuse), "records", None)
         tables: tuple[LookupTable, ...] = ()
         if (folder / "lookups.py").is_file():
-            tables = tables_of(import_module_of(folder, package, "lookups"))
+            tables = tables_of(import_module_of(folder, package, "lookups", reuse=reuse))
         text = rules_file.read_text("utf-8")
         options = LineOptions.read(folder, frozenset(services))
         return cls(folder.name, services, rules_file, text, maker, tables, lookups_of(folder), options)

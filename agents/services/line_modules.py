@@ -19,6 +19,9 @@ from metroline.agents.services.renamed_package import advice_on_import, advice_o
 from metroline.agents.services.service import Service
 from metroline.routing.errors import InvalidLine
 
+PREFIX = "_line_"
+"""The beginning of the names of modules that are in no package."""
+
 NO_PARENT = "attempted relative import with no known parent package"
 """The message of Python for a relative import in a module that is in no package."""
 
@@ -47,15 +50,19 @@ def _package(name: str) -> ModuleSpec | None:
         return None
 
 
-def import_module_of(folder: Path, package: str | None, module: str) -> ModuleType:
-    """Import a module of a line; raise `InvalidLine` if it is missing or raises an exception."""
+def import_module_of(folder: Path, package: str | None, module: str, *, reuse: bool = False) -> ModuleType:
+    """Import a module of a line; raise `InvalidLine` if it is missing or raises an exception.
+
+    With `reuse`, a file that others have imported already is not imported once more.
+    """
     file = folder / f"{module}.py"
     if not file.is_file():
         raise InvalidLine(f"{file} is missing: create it with the {module} of the line")
     try:
         if package is not None:
             return importlib.import_module(f"{package}.{module}")
-        return _import_file(file, f"_line_{folder.name}_{module}")
+        imported = imported_from(file) if reuse else None
+        return imported or _import_file(file, f"{PREFIX}{folder.name}_{module}")
     except InvalidLine:
         raise
     except Exception as error:  # a user's module may raise anything; the user sees one line
@@ -74,6 +81,17 @@ def _place(error: Exception, folder: Path) -> str:
     """Return the last line of the line's own code that the error came through, as ` (services.py:3)`."""
     frames = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
     return f" ({Path(frames[-1].filename).relative_to(folder)}:{frames[-1].lineno})" if frames else ""
+
+
+def imported_from(file: Path) -> ModuleType | None:
+    """Return the module that others have imported from a file, by whatever name; None if nobody has."""
+    for name, module in list(sys.modules.items()):
+        origin = getattr(module, "__file__", None)
+        if not isinstance(origin, str) or not origin.endswith(file.name) or name.startswith(PREFIX):
+            continue
+        if isinstance(module, ModuleType) and Path(origin).resolve() == file.resolve():
+            return module
+    return None
 
 
 def _import_file(file: Path, name: str) -> ModuleType:

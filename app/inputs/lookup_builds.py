@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from functools import partial
 from pathlib import Path
 
@@ -58,11 +58,14 @@ def prepare_lookups(line: Line) -> None:
         prepare()
 
 
-def prepare_possible_lookups(line: Line) -> list[str]:
-    """Prepare the lookups of a line as `prepare_lookups` does, but go on where one cannot be; return the problems."""
+def prepare_possible_lookups(line: Line, without: Set[str] = frozenset()) -> list[str]:
+    """Prepare the lookups of a line as `prepare_lookups` does, but go on where one cannot be; return the problems.
+
+    Those that are named in `without` are left as they are.
+    """
     problems: dict[str, str] = {}
     for name, prepare in _preparations(line):
-        if name not in problems:
+        if name not in problems and name not in without:
             try:
                 prepare()
             except MetrolineError as error:

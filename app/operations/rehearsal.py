@@ -19,11 +19,13 @@ from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
 from metroline.app.settings import Settings
 from metroline.routing.addresses import SOURCE, is_service, stop_of
-from metroline.routing.journeys.answers import Answers, StopPolicy, admit, depart
+from metroline.routing.journeys.answers import Answers, Failure, StopPolicy, admit, depart
+from metroline.routing.journeys.deciders import ROUTERS, route
 from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.journeys.ends import DEFAULT_ENDS, Ends, deliverable
 from metroline.routing.journeys.entry import enter
 from metroline.routing.journeys.retry_policy import RetryPolicy
+from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
@@ -31,7 +33,7 @@ from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.rules.explain import NO_CHANGES, Changes, Explained, changes, trials
 from metroline.routing.rules.rule_meta import NO_META, rule_metas
 from metroline.routing.rules.table import RulesTable
-from metroline.routing.strategies import RuleTables, strategy_named
+from metroline.routing.strategies import RuleTables, Strategy, strategy_named
 
 STRATEGY = strategy_named("signpost")
 """All strategies take a record the same way; this one decides after every stop, with the whole table."""
@@ -40,8 +42,24 @@ ORIGIN = Origin("explained", 0)
 """The origin of rehearsed records. Their ids differ from those of every record of a line."""
 
 
+MAX_CALLS = 10_000
+"""Calls of a service for one record, after which it is not called again: each time it asked for another wait."""
+
+
 class NotCalled(Exception):
     """Raised for a service that could not be called; the text says why."""
+
+
+@dataclass(slots=True)
+class SkippingClock:
+    """A clock for journeys in which nobody waits: it stands still, and goes on by each wait at once."""
+
+    now: float
+    """The present time, in seconds since the epoch."""
+
+    def skip_to(self, due: float) -> None:
+        """Let the time until `due` pass, in seconds since the epoch."""
+        self.now = max(self.now, due)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +69,26 @@ class _Handled:
     departures: Departures
     attempts: tuple[str, ...]
     is_decided: bool
+    errors: tuple[BaseException, ...] = ()
+    """The exceptions that the service raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The passage of a record from a stop, or from the source, to the next stop or to its outcome."""
+
+    before: Segment | None
+    """The record as it came to the stop; None if it comes from the source."""
+    segment: Segment
+    """The record as it leaves."""
+    address: str
+    """The address of the next stop, or of the arrivals."""
+    attempts: tuple[str, ...]
+    """The failed attempts at the stop, each with its number and its cause."""
+    is_decided: bool
+    """True if the rules decided where the record goes."""
+    errors: tuple[BaseException, ...]
+    """The exceptions that the service raised at the stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +107,10 @@ class Rehearsal:
     """The formats of the ends other than JSON, by the names of the ends. Nothing checks them here."""
     source: str = SOURCE
     """The name of the source topic, for the metadata that services receive."""
+    strategy: Strategy = STRATEGY
+    origin: Origin = ORIGIN
+    clock: SkippingClock | None = None
+    """The clock of a journey whose waits pass at once; None for that of this machine, by which nobody waits."""
 
     @classmethod
     def of_line(cls, settings: Settings, line: Line, table: RulesTable) -> Rehearsal:
@@ -99,44 +141,63 @@ class Rehearsal:
         `unknown`.
         """
         departures = self.departures()
-        enter(departures, [number], [record], STRATEGY, self.rule_tables, time.time(), metadata=metadata)
+        enter(departures, [number], [record], self.strategy, self.rule_tables, self._now(), metadata=metadata)
         async for step in self.follow(departures):
             yield step
 
     def departures(self) -> Departures:
         """Return empty departures, to which the first step of a record is added."""
-        return Departures(STRATEGY.name, ORIGIN, self.limits.max_hops, self.limits.record_bytes)
+        return Departures(self.strategy.name, self.origin, self.limits.max_hops, self.limits.record_bytes)
 
     async def follow(self, departures: Departures, *, is_decided: bool = True) -> AsyncIterator[Explained]:
         """Yield the decisions about the only record in `departures`, as `explain` does.
 
         `is_decided` is False if somebody else than the rules named its first stop.
         """
+        stop = SOURCE
+        try:
+            async for passage in self.walk(departures, is_decided=is_decided):
+                yield self._explained(passage)
+                stop = stop_of(passage.address)
+        except NotCalled as error:
+            yield Explained(stop, (), f"unknown: {error}")
+
+    async def walk(self, departures: Departures, *, is_decided: bool = True) -> AsyncIterator[Passage]:
+        """Yield the passages of the only record in `departures` up to its outcome.
+
+        Raise `NotCalled` where its way cannot be known. `is_decided` is as in `follow`.
+        """
         before: Segment | None = None
         handled = _Handled(departures, (), is_decided)
         while True:
-            [(address, [segment])] = handled.departures.by_address.items()
-            segment = next(iter(deliverable(segment, self.ends)))
-            yield self._explained(before, segment, address, handled)
+            address, segment = self._routed(handled.departures)
+            yield Passage(before, segment, address, handled.attempts, handled.is_decided, handled.errors)
             if segment.outcome is not None or not is_service(address):
                 return
-            stop = stop_of(address)
-            try:
-                handled = await self._at(stop, segment)
-            except NotCalled as error:
-                yield Explained(stop, (), f"unknown: {error}")
-                return
+            handled = await self._at(stop_of(address), segment)
             before = segment
 
-    def _explained(self, before: Segment | None, segment: Segment, address: str, handled: _Handled) -> Explained:
-        tried, changed = self._looked_at(before, segment, handled)
-        verdict = stop_of(address) if segment.outcome is None else self._verdict(segment.outcome)
-        return Explained(segment.last_stop, tried, verdict, *changed, handled.attempts, segment.lines[0])
+    def _routed(self, departures: Departures) -> tuple[str, Segment]:
+        """Return the record and the address of its next stop, or of the arrivals, behind all routers on the way."""
+        while True:
+            [(address, [segment])] = departures.by_address.items()
+            if address not in ROUTERS:
+                return address, next(iter(deliverable(segment, self.ends)))
+            envelope = Envelope(departures.strategy, departures.origin, (segment,))
+            departures = self.departures()
+            route(departures, ROUTERS[address], envelope, self.table)
 
-    def _looked_at(self, before: Segment | None, segment: Segment, handled: _Handled) -> tuple[Any, Changes]:
+    def _explained(self, passage: Passage) -> Explained:
+        segment = passage.segment
+        tried, changed = self._looked_at(passage)
+        verdict = stop_of(passage.address) if segment.outcome is None else self._verdict(segment.outcome)
+        return Explained(segment.last_stop, tried, verdict, *changed, passage.attempts, segment.lines[0])
+
+    def _looked_at(self, passage: Passage) -> tuple[Any, Changes]:
         """Return the rules that were tried and the changes of the record, if it went to the rules."""
+        before, segment = passage.before, passage.segment
         outcome = segment.outcome
-        if not handled.is_decided or (
+        if not passage.is_decided or (
             outcome is not None and outcome.cause in (Cause.MALFORMED_RECORD, Cause.TOO_LARGE)
         ):
             return (), NO_CHANGES
@@ -164,66 +225,85 @@ class Rehearsal:
             stop, service.retry_policy_over(self.retries), service.no_retry, service.reads, self.max_age
         )
         attempts: list[str] = []
-        while True:
+        errors: list[BaseException] = []
+        for _ in range(MAX_CALLS):
             departures = self.departures()
-            if not admit(departures, segment, policy, time.time()):
-                return _Handled(departures, tuple(attempts), is_decided=False)
-            answers = await self._answers(service, policy, segment)
+            if not admit(departures, segment, policy, self._now()):
+                return _Handled(departures, tuple(attempts), is_decided=False, errors=tuple(errors))
+            answers = await self._answers(service, policy, segment, errors)
             failure = answers.failures.get(0)
             if failure is not None and failure.request is None:
                 attempts.append(f"attempt {len(attempts) + 1} of {policy.retries.attempts}: {failure.outcome.reason}")
-            depart(departures, answers, policy, time.time(), _no_jitter, places=[0])
+            depart(departures, answers, policy, self._now(), self._jitter, places=[0])
             if not departures.returning:
-                return _Handled(departures, tuple(attempts), failure is None and not answers.ends)
-            if failure is not None and failure.request is not None:
-                wait = f"the service asks to wait for {failure.request.after:g} s, and nobody waits for it here"
-                raise NotCalled(f"{wait}: {failure.outcome.detail}")
+                is_decided = failure is None and not answers.ends
+                return _Handled(departures, tuple(attempts), is_decided, tuple(errors))
             [[segment]] = departures.returning.values()
+            self._wait(segment, failure)
+        raise NotCalled(f"the service was called {MAX_CALLS:,} times for the record, and asks for another wait")
+
+    def _now(self) -> float:
+        return time.time() if self.clock is None else self.clock.now
+
+    def _jitter(self) -> float:
+        """Return the share of a backoff that is waited: all of it, if waits pass at once."""
+        return 0.0 if self.clock is None else 1.0
+
+    def _wait(self, segment: Segment, failure: Failure | None) -> None:
+        """Let the time until the next attempt pass; raise `NotCalled` if nobody waits and the service asks for it."""
+        if self.clock is not None and segment.attempts is not None:
+            self.clock.skip_to(segment.attempts.due)
+        elif failure is not None and failure.request is not None:
+            wait = f"the service asks to wait for {failure.request.after:g} s, and nobody waits for it here"
+            raise NotCalled(f"{wait}: {failure.outcome.detail}")
 
     def _passed(self, stop: str, segment: Segment) -> _Handled:
         """Return a record after a stop that left it as it is."""
         departures = self.departures()
-        answers = Answers(stop, segment, ServiceViews(None).of, STRATEGY, self.rule_tables)
+        answers = Answers(stop, segment, ServiceViews(None).of, self.strategy, self.rule_tables)
         opened = answers.open(0)
         if opened is not None:
             answers.returned(0, *opened)
         answers.taken = 1
-        depart(departures, answers, StopPolicy(stop, self.retries), time.time(), _no_jitter)
+        depart(departures, answers, StopPolicy(stop, self.retries), self._now(), self._jitter)
         return _Handled(departures, (), is_decided=True)
 
-    async def _answers(self, service: Service, policy: StopPolicy, segment: Segment) -> Answers:
-        """Call a service once; raise `NotCalled` if it reads a lookup that cannot be read."""
-        answers = Answers(service.name, segment, ServiceViews(service.reads).of, STRATEGY, self.rule_tables)
-        problems: list[Exception] = []
-        watched = replace(service, handler=_watching(service, problems))
+    async def _answers(
+        self, service: Service, policy: StopPolicy, segment: Segment, errors: list[BaseException]
+    ) -> Answers:
+        """Call a service once, and add its exceptions to `errors`.
+
+        Raise `NotCalled` if it reads a lookup that cannot be read: no worker would start without it.
+        """
+        answers = Answers(service.name, segment, ServiceViews(service.reads).of, self.strategy, self.rule_tables)
+        raised: list[BaseException] = []
+        watched = replace(service, handler=_watching(service, raised))
         calls = None
         if not service.is_plain:
             calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=MAX_GIVEN_UP)
-        await ServiceRun(watched, policy, calls, ORIGIN, answers, HandlingTime(), self.source).run_one(0)
-        if problems:
-            raise NotCalled(f"the service could not be called: {problems[0]}") from problems[0]
+        await ServiceRun(watched, policy, calls, self.origin, answers, HandlingTime(), self.source).run_one(0)
+        errors += raised
+        for error in raised:
+            if isinstance(error, (LookupMissing, LookupDamaged)):
+                raise NotCalled(f"the service could not be called: {error}") from error
         return answers
 
 
-def _watching(service: Service, problems: list[Exception]) -> Callable[..., Any]:
-    """Return the handler of a service; errors about lookups, with which no worker would start, go to `problems`."""
+def _watching(service: Service, raised: list[BaseException]) -> Callable[..., Any]:
+    """Return the handler of a service, whose exceptions are added to `raised`, too."""
 
     def handle(*arguments: Any, **told: Any) -> Any:
         try:
             return service.handler(*arguments, **told)
-        except (LookupMissing, LookupDamaged) as error:
-            problems.append(error)
+        except BaseException as error:
+            raised.append(error)
             raise
 
     async def await_handler(*arguments: Any, **told: Any) -> Any:
         try:
             return await service.handler(*arguments, **told)
-        except (LookupMissing, LookupDamaged) as error:
-            problems.append(error)
+        except BaseException as error:
+            raised.append(error)
             raise
 
     return await_handler if service.is_async else handle
-
-
-def _no_jitter() -> float:
-    return 0.0
