@@ -78,5 +78,16 @@ class InvalidLineOptions(InvalidLine):
         self.problems = problems
 
 
+class InvalidCases(InvalidLine):
+    """Raised when the test cases of a line are not valid; `problems` lists every problem with its file and line.
+
+    Its problems and its text are as those of `InvalidRules`.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(_first_lines(problems))
+        self.problems = problems
+
+
 def _first_lines(problems: tuple[str, ...]) -> str:
     return "; ".join(problem.partition("\n")[0] for problem in problems)

@@ -15,7 +15,7 @@ import click
 
 from metroline.app.cli.terminal import say_text
 from metroline.app.logs import log_as_text
-from metroline.routing.errors import InvalidLineOptions, InvalidRules, MetrolineError
+from metroline.routing.errors import InvalidCases, InvalidLineOptions, InvalidRules, MetrolineError
 from metroline.routing.spelling import suggestion
 
 
@@ -37,6 +37,7 @@ COMMANDS = {
     "push": Entry("push", "Write records to the source topic of a line."),
     "check": Entry("check", "Validate the rules table in FILE and draw its network."),
     "explain": Entry("explain", "Explain the way of each record, rule by rule."),
+    "test": Entry("test", "Test the cases of a line, in memory, under every strategy."),
     "rules": Entry("rules", "Show, compare and publish the live rules table."),
     "dead-letters": Entry("dead_letters", "List, show, replay and discard dead letters."),
     "lookup": Entry("lookup", "Build and read the tables that services look things up in."),
@@ -74,7 +75,7 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except (InvalidRules, InvalidLineOptions) as error:
+        except (InvalidRules, InvalidLineOptions, InvalidCases) as error:
             _end(context, error.exit_code, *error.problems)
         except MetrolineError as error:
             _end(context, error.exit_code, f"error: {error}")

@@ -1,4 +1,4 @@
-"""The plugin of pytest: the fixtures `run_line` and `run_line_async`, and the journeys of a test that fails.
+"""The plugin of pytest: the fixtures `run_line` and `run_line_async`, cases as tests, and the journeys of failed ones.
 
 pytest loads it in every environment in which Metroline is installed, so it imports nothing before a test asks for it.
 """
@@ -49,6 +49,16 @@ def _beside(folder: Path, run: Callable[..., Any]) -> Callable[..., Any]:
         return run(line, *arguments, **options)
 
     return run_beside
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the cases of a line: a `cases.toml` beside a `services.py` and a `routes.toml`."""
+    beside = ("services.py", "routes.toml")
+    if file_path.name != "cases.toml" or not all((file_path.parent / name).is_file() for name in beside):
+        return None
+    from metroline.app.testing.pytest_cases import CasesFile
+
+    return CasesFile.from_parent(parent, path=file_path)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -29,6 +29,17 @@ def test_is_skipped(run_line):
     run_line("line", {"a": 4})
     __import__("pytest").skip("no need")
 """
+CASES = """
+[[cases]]
+name = "is right"
+record = {}
+changes = { seen = true }
+
+[[cases]]
+name = "is wrong"
+record = {}
+changes = { seen = false }
+"""
 PLUGIN = "metroline.app.testing.pytest_plugin"
 
 
@@ -58,6 +69,26 @@ def test_a_failing_test_shows_its_journeys_and_a_line_is_found_beside_the_test(t
     assert 'record {"a":2}, by signpost\nsource → work  (rule 1)\n         sets seen=true\n' in ended.stdout
     assert 'record {"a":3}, by signpost' in ended.stdout
     assert '{"a":4}' not in ended.stdout
+
+
+def test_the_cases_of_a_line_are_tests(tmp_path: Path) -> None:
+    folder = tmp_path / "line"
+    folder.mkdir()
+    (folder / "services.py").write_text(SERVICES)
+    (folder / "routes.toml").write_text(RULES)
+    (folder / "cases.toml").write_text(CASES)
+    (tmp_path / "cases.toml").write_text("other = 1\n")
+
+    ended = run_pytest(tmp_path, str(tmp_path))
+
+    assert "1 failed, 1 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert "  changes: seen: expected false, was true\n" in ended.stdout
+    assert "    source → work  (rule 1)\n" in ended.stdout
+    assert "Traceback" not in ended.stdout
+    assert "FAILED line/cases.toml::is wrong" in ended.stdout
+
+    (folder / "cases.toml").write_text("[[cases]]\nrecrod = {}\n")
+    assert "cases.toml:2: cases 1.recrod: unknown key" in run_pytest(tmp_path, str(tmp_path)).stdout
 
 
 def test_the_fixtures_are_listed_with_their_documentation(tmp_path: Path) -> None:

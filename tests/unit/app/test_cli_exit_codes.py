@@ -26,6 +26,7 @@ COMPLETE: dict[str, list[str]] = {
     "push": ["--records", "1"],
     "check": [str(TABLE)],
     "explain": [str(TABLE), "record.json"],
+    "test": [LINE],
     "rules show": [],
     "rules diff": [str(TABLE)],
     "rules publish": [str(TABLE)],
@@ -41,7 +42,7 @@ COMPLETE: dict[str, list[str]] = {
 """Arguments with which each command can run; `--help` lists the commands."""
 
 READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker"}]
-HAS_LINE = [name for name in COMPLETE if name not in {"demo", "worker", "broker", "lookup get", "lookup list"}]
+HAS_LINE = [name for name in COMPLETE if name not in {"demo", "worker", "broker", "test", "lookup get", "lookup list"}]
 TALKS_TO_KAFKA = [
     *("compare", "demo", "worker", "push", "hand-over"),
     *(name for name in COMPLETE if name.startswith(("rules", "dead-letters"))),
