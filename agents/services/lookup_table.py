@@ -10,6 +10,7 @@ from typing import Any
 
 from metroline.agents.lookups.errors import LookupNotBuilt
 from metroline.agents.lookups.paths import check_name
+from metroline.agents.services.known_options import refuses_unknown_options
 from metroline.routing.errors import InvalidLine
 
 Rows = Callable[[], Iterable[Mapping[str, Any]]]
@@ -52,6 +53,7 @@ class LookupTable:
             ) from error
 
 
+@refuses_unknown_options
 def lookup_table(
     name: str, *, key: str, value: str | None = None, data: Callable[[], Iterable[Path | str]] | None = None
 ) -> Callable[[Rows], Rows]:

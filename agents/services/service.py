@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from metroline.agents.services.known_options import refuses_unknown_options
 from metroline.agents.services.plain_calls import called_as_at_stop
 from metroline.routing.addresses import END
 from metroline.routing.errors import InvalidLine
@@ -96,6 +97,7 @@ def service(
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
 ) -> Callable[[ServiceFunction], ServiceFunction]: ...
+@refuses_unknown_options
 def service(
     handler: Handler | None = None,
     /,

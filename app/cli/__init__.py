@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
+from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.terminal import say_text
 from metroline.app.logs import log_as_text
 from metroline.routing.errors import InvalidCases, InvalidLineOptions, InvalidRules, MetrolineError
-from metroline.routing.spelling import suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
+class Commands(CommandGroup):
     """Loads a command's module when the command runs, and reports an error as one line with its exit code."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -58,14 +58,6 @@ class Commands(click.Group):
         command = getattr(module, name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
-
-    def resolve_command(
-        self, context: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that is named, or refuse a name that no command has, with the most similar one."""
-        if args and args[0] not in COMMANDS:
-            context.fail(f"No such command {args[0]!r}{suggestion(args[0], COMMANDS)}")
-        return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from `COMMANDS`: `--help` loads none of them."""

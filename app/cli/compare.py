@@ -23,22 +23,21 @@ from metroline.app.cli.options import (
     broker_option,
     json_option,
     line_option,
-    reading_options,
     records_option,
     seed_option,
     write_json,
 )
 from metroline.app.cli.progress import progress_bars
 from metroline.app.cli.rate import HIGHEST, RateType
+from metroline.app.cli.reading_options import reading_options
 from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.compare.comparison import Comparison
 from metroline.app.compare.plan import RATE_SECONDS, Plan
 from metroline.app.compare.report import render
 from metroline.app.compare.runner import ComparisonRun
-from metroline.app.inputs.row_files import STANDARD_INPUT, Format
-from metroline.app.inputs.source_records import Reading, check_records
+from metroline.app.inputs.row_files import Reading
+from metroline.app.inputs.source_records import check_records, readable_again
 from metroline.app.settings import Settings
-from metroline.routing.errors import UsageError
 from metroline.routing.rules.network import Network
 from metroline.routing.strategies import STRATEGIES, strategy_named
 
@@ -109,8 +108,7 @@ def compare(
     partitions: int,
     pack: int,
     seed: int,
-    format: Format | None,
-    text: bool,
+    reading: Reading,
     json_file: Path | None,
     html_file: Path | None,
     results: Path | None,
@@ -127,14 +125,18 @@ def compare(
     """
     names = tuple(strategy_named(name.strip()).name for name in strategies.split(",") if name.strip())
     where = Settings.read(line=line).line
-    _check_records(records)
+    check_records(records)
     if results is not None:
         results.mkdir(parents=True, exist_ok=True)
     console = _console(to_stderr=str(json_file) == "-")
-    with target_broker(broker) as target, tempfile.TemporaryDirectory(prefix="metroline-") as folder:
+    with (
+        readable_again(records) as source,
+        target_broker(broker) as target,
+        tempfile.TemporaryDirectory(prefix="metroline-") as folder,
+    ):
         plan = Plan(
             where,
-            records,
+            source,
             names,
             target.url,
             target.name,
@@ -148,7 +150,7 @@ def compare(
             workers=workers,
             seed=seed,
             pack=pack,
-            reading=Reading(format, text),
+            reading=reading,
         )
         comparison = _run(plan, target, Path(folder), console)
     if json_file is not None:
@@ -172,8 +174,9 @@ def compare(
     show_default=True,
     help="Write the report to this file.",
 )
+@json_option("the figures")
 @click.pass_context
-def demo(context: click.Context, records: str, html_file: Path) -> None:
+def demo(context: click.Context, records: str, html_file: Path, json_file: Path | None) -> None:
     """Compare the four strategies on the example line.
 
     The demo runs on an embedded broker, unless BROKER_URL is set in the environment. It prints a table with the cost of
@@ -187,22 +190,14 @@ def demo(context: click.Context, records: str, html_file: Path) -> None:
         line="metroline.agents.lines.metrobus",
         records=records,
         html_file=html_file,
+        json_file=json_file,
         strategies=",".join(STRATEGIES),
         workers=1,
         partitions=4,
         pack=1,
         seed=1,
         seconds=RATE_SECONDS,
-        format=None,
-        text=False,
     )
-
-
-def _check_records(what: str) -> None:
-    """Raise `UsageError` unless `--records` names a number or a file."""
-    check_records(what)
-    if Path(what) == STANDARD_INPUT:
-        raise UsageError("--records -: a comparison reads the records several times: write them to a file")
 
 
 def _console(*, to_stderr: bool) -> Console:

@@ -15,11 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.services.line import Line
 from metroline.app.cli.console import print_rows, safe_console
+from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.options import FILE, json_option, line_option, write_json
 from metroline.app.cli.printed_steps import print_way
 from metroline.app.cli.terminal import say, say_json
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
-from metroline.app.inputs.source_records import Reading, records_in
+from metroline.app.inputs.row_files import Reading
+from metroline.app.inputs.source_records import records_in
 from metroline.app.markup.times import iso
 from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.desk import Desk
@@ -51,7 +53,7 @@ rate_option = click.option(
 )
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", cls=CommandGroup)
 def dead_letters() -> None:
     """List, show, replay and discard dead letters.
 

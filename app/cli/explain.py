@@ -14,12 +14,13 @@ import click
 from metroline.agents.formats.names import JSON
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
-from metroline.app.cli.options import RULES_FILE, json_option, read_text, reading_options, write_json
+from metroline.app.cli.options import RULES_FILE, json_option, read_text, write_json
 from metroline.app.cli.printed_steps import print_way
+from metroline.app.cli.reading_options import reading_options
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
-from metroline.app.inputs.row_files import Format, UnreadableRecords
-from metroline.app.inputs.source_records import Reading, records_in
+from metroline.app.inputs.row_files import Reading, UnreadableRecords
+from metroline.app.inputs.source_records import records_in
 from metroline.app.operations.rehearsal import Rehearsal
 from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
@@ -51,15 +52,14 @@ def explain(
     line: str | None,
     key: str | None,
     headers: Sequence[str],
-    format: Format | None,
-    text: bool,
+    reading: Reading,
     json_file: Path | None,
 ) -> None:
     """Explain the way of each record, rule by rule.
 
-    FILE is a rules table or the folder of its line. RECORDS is a file of JSON (one object, lines, or an array), CSV or
-    TSV, or - for the standard input. For each stop, the output has the failed attempts of the service, the fields that
-    it set, the rules that were tried with the values that they read, and the rule that held.
+    FILE is a rules table or the folder of its line. RECORDS is a file of JSON (one object, lines, or an array), CSV,
+    TSV or Parquet, or - for the standard input. For each stop, the output has the failed attempts of the service, the
+    fields that it set, the rules that were tried with the values that they read, and the rule that held.
 
     It is the code of a worker that runs, with its settings: MAX_HOPS, MAX_AGE, SERVICE_ATTEMPTS, SERVICE_TIMEOUT. There
     are no waits between attempts. Where the way cannot be known, the output says so and ends. No broker is needed. The
@@ -75,7 +75,7 @@ def explain(
     if loaded is not None:
         for problem in prepare_possible_lookups(loaded):
             say(f"warning: {problem}", err=True)
-    asyncio.run(_explain(rehearsal, records_in(records, Reading(format, text)), metadata, json_file))
+    asyncio.run(_explain(rehearsal, records_in(records, reading), metadata, json_file))
     if loaded is None:
         say("no service was called: name the line with --line to call its services", err=True)
     elif (source := settings.format_of_source(loaded)[0]) != JSON:

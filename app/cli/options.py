@@ -53,24 +53,8 @@ def records_option(default: str) -> Callable[[Any], Any]:
         default=default,
         show_default=True,
         help="Number of the line's own records, or a file: JSON (lines, an array, or objects over several lines), "
-        "CSV or TSV with a header. It can be gzipped (.gz).",
+        "CSV or TSV with a header, or Parquet. It can be compressed (.gz, .zst); - is the standard input.",
     )
-
-
-def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how a file is read; the command takes them as `format` and `text`."""
-    return format_option(text_option(command))
-
-
-format_option = click.option(
-    "--format",
-    "format",
-    type=click.Choice(["json", "csv", "tsv"]),
-    help="Format of the file. Default: by the ending of its name, .csv, .tsv, or JSON for all others.",
-)
-text_option = click.option(
-    "--text", is_flag=True, help="Keep the fields of a CSV or TSV as text. Default: numbers are read as numbers."
-)
 
 
 def json_option(what: str) -> Callable[[Any], Any]:
@@ -96,5 +80,6 @@ def write_json(data: Any, file: Path) -> None:
     text = json.dumps(data, indent=2) + "\n"
     if str(file) == "-":
         sys.stdout.write(text)
+        sys.stdout.flush()  # a command may go on running
     else:
         file.write_text(text, "utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from metroline.app.inputs.source_records import DEFAULT_READING, Reading
+from metroline.app.inputs.row_files import DEFAULT_READING, Reading
 from metroline.routing.errors import MetrolineError
 
 Progress = Callable[[str, int, int], None]

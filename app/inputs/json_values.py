@@ -8,9 +8,8 @@ from itertools import count
 
 import orjson
 
-from metroline.app.inputs.row_files import RowFile, UnreadableRecords
+from metroline.app.inputs.row_files import BOM, RowFile, UnreadableRecords
 
-BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r\n"
 BLANKS = re.compile(rb"[ \t\r\n]*")
 CHUNK_BYTES = 256 * 1024
@@ -33,8 +32,8 @@ def json_values(source: RowFile) -> Iterator[tuple[int, bytes]]:
     """Yield the JSON values of a file, each in one line and with the number of the line where it begins.
 
     A file is read as an array if that is all that it holds and its first element is an object, and as objects over
-    several lines if its first line begins one that is valid and that it does not end. The lines of any other file that
-    are not blank are yielded as they are, valid or not.
+    several lines if its first line begins one that is valid and that it does not end. So is a file whose first line is
+    a bracket and nothing else. The lines of any other file that are not blank are yielded as they are, valid or not.
 
     Raise `UnreadableRecords` for a file that does not end as it began.
     """
@@ -43,7 +42,7 @@ def json_values(source: RowFile) -> Iterator[tuple[int, bytes]]:
         return
     if _is_array(text):
         yield from _elements(text)
-    elif _begins_value(text):
+    elif _begins_value(text) or _is_bracket_alone(text, b"{"):
         while text.skip_blanks():
             yield text.line, text.take(_end(text))
     else:
@@ -109,6 +108,13 @@ class _Text:
             pass
         return bytes(self.read[: min(len(self.read) if end < 0 else end, MAX_LINE_BYTES)])
 
+    def has_more_behind(self, line: bytes) -> bool:
+        """Return whether something follows the line that begins here."""
+        while self.blanks_at(len(line)) == len(self.read):
+            if not self.more():
+                return False
+        return True
+
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield the lines that are not blank, with their numbers."""
         *whole, last = bytes(self.read).split(b"\n")
@@ -131,11 +137,14 @@ def _is_array(text: _Text) -> bool:
         return False
     line = text.first_line()
     if not _is_json(line):
-        return _begins_element(text)
-    while text.blanks_at(len(line)) == len(text.read):
-        if not text.more():
-            return True
-    return False
+        return _is_bracket_alone(text, b"[") or _begins_element(text)
+    return not text.has_more_behind(line)
+
+
+def _is_bracket_alone(text: _Text, bracket: bytes) -> bool:
+    """Return whether the first line is a bracket, and others follow it: so tools begin values over several lines."""
+    line = text.first_line()
+    return line.strip() == bracket and text.has_more_behind(line)
 
 
 def _begins_element(text: _Text) -> bool:

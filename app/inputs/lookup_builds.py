@@ -15,7 +15,7 @@ from metroline.agents.lookups.paths import check_name, file_of, folder
 from metroline.agents.services.line import Line
 from metroline.agents.services.lookup_table import LookupTable
 from metroline.app.inputs import lookup_rows
-from metroline.app.inputs.row_files import Format
+from metroline.app.inputs.row_files import DEFAULT_READING, STANDARD_INPUT, Reading
 from metroline.routing.errors import MetrolineError
 
 
@@ -29,16 +29,16 @@ def build_from_file(
     key: str,
     value: str | None,
     *,
-    as_text: bool = False,
+    reading: Reading = DEFAULT_READING,
     allow_empty: bool = False,
     report: Progress = no_report,
-    format: Format | None = None,
 ) -> Footer:
     """Build the lookup `name` from the rows of a file. Raise a `MetrolineError` and keep the old version on failure."""
     where = folder()
     with lock(check_name(name), where, wait=False):
-        rows = lookup_rows.of_file(file, key, value, report, as_text=as_text, allow_empty=allow_empty, format=format)
-        return build(name, where, rows, BuildInfo(key, value, str(file.resolve())), report)
+        rows = lookup_rows.of_file(file, key, value, report, reading=reading, allow_empty=allow_empty)
+        origin = "the standard input" if file == STANDARD_INPUT else str(file.resolve())
+        return build(name, where, rows, BuildInfo(key, value, origin), report)
 
 
 def build_of_line(line: Line, report: Progress = no_report) -> Iterator[tuple[str, Footer]]:

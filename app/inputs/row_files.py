@@ -1,37 +1,85 @@
-"""Opens users' files and reads the rows of CSV and TSV, which have a header. Any file may be gzipped."""
+"""Opens users' files, whatever tools have written them: finds their format and decompresses them."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
-import re
 import sys
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import BinaryIO, Literal, cast
 
-from metroline.app.markup.numbers import counted
-from metroline.routing.errors import MetrolineError
+from metroline.app.inputs.compressed_files import COMPRESSED_SUFFIXES, decompressed
+from metroline.app.markup.text import shorten
+from metroline.routing.errors import MetrolineError, UsageError
 
-NUMBER = re.compile(r"(?!-0\Z)-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-][0-9]+)?")
-OTHER_SEPARATORS = re.compile(r"[;\t|,]")
-
-Format = Literal["json", "csv", "tsv"]
+Format = Literal["json", "csv", "tsv", "parquet"]
 """The format of a file."""
 
-SEPARATORS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
-"""The character between two columns; JSON has none."""
+SUFFIXES: dict[str, Format] = {
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+"""The formats that the ending of a file's name says."""
 
 STANDARD_INPUT = Path("-")
+
+BOM = b"\xef\xbb\xbf"
+
+NOT_READ = {
+    b"\xff\xfe": "it is UTF-16: convert it, as with `iconv -f UTF-16 -t UTF-8`",
+    b"\xfe\xff": "it is UTF-16: convert it, as with `iconv -f UTF-16 -t UTF-8`",
+    b"PK\x03\x04": "it is a ZIP archive, as Excel workbooks are: unpack it, or save the sheet as CSV",
+    b"BZh": "it is compressed by bzip2: decompress it, as with `bunzip2`",
+    b"\xfd7zXZ": "it is compressed by xz: decompress it, as with `unxz`",
+}
+"""Files that are not read, by their first bytes, and what to do about them."""
+
+PARQUET_MAGIC = b"PAR1"
+PEEKED_BYTES = 512
+SHOWN_COLUMNS = 60
+"""Terminal columns of a line that are shown."""
 
 
 class UnreadableRecords(MetrolineError):
     """Raised when a file of records cannot be read."""
+
+
+class UnclearFile(UsageError):
+    """Raised when a file can be read in several ways and it is not said which one is meant."""
+
+
+def no_note(note: str) -> None:
+    """Say nothing about how a file was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The way in which a file of records is read."""
+
+    format: Format | None = None
+    """The format of the file; None if its name or its content says it."""
+    as_text: bool = False
+    """True if the fields of a CSV or TSV stay text, apart from those of `numbers`."""
+    delimiter: str | None = None
+    """The character between two columns of a CSV or TSV; None to find it in the header."""
+    numbers: tuple[str, ...] = ()
+    """The columns of a CSV or TSV that hold numbers, however these are written."""
+    takes_any_line: bool = False
+    """True if lines that are not JSON are wanted as well, of a file whose name does not say its format."""
+    note: Callable[[str], None] = no_note
+    """Takes a note about how the file was read, such as columns that stay text."""
+
+
+DEFAULT_READING = Reading()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,100 +91,87 @@ class RowFile:
     raw: BinaryIO
     content: BinaryIO
     """The content, decompressed."""
-    separator: str | None
-    """The character between two columns; None for JSON."""
+    format: Format
+    path: Path = STANDARD_INPUT
 
     def done(self) -> int:
         """Return the number of bytes of the file that were read so far; 0 for a pipe."""
         return self.raw.tell() if self.raw.seekable() else 0
 
+    @property
+    def is_table(self) -> bool:
+        """True for CSV and TSV, whose fields are text in columns."""
+        return self.format in ("csv", "tsv")
+
+    @property
+    def can_be_opened_again(self) -> bool:
+        """True for a file, and False for a pipe and for the standard input."""
+        return self.path != STANDARD_INPUT and self.path.is_file()
+
 
 @contextmanager
-def opened(file: Path, format: Format | None = None) -> Iterator[RowFile]:
+def opened(file: Path, reading: Reading = DEFAULT_READING) -> Iterator[RowFile]:
     """Open a file while the block runs; `-` is the standard input.
 
-    The format follows from the ending of the file's name unless it is given: .csv and .tsv, and JSON for all others.
-    Raise `UnreadableRecords` if reading it fails in the block.
+    A file that begins as gzip or Zstandard does is decompressed. The format is that of `reading`, or else the one that
+    the ending of the name says, or else the content: JSON begins with a bracket, and Parquet with `PAR1`.
+
+    Raise `UnclearFile` if it is none of these, and `UnreadableRecords` if reading fails in the block.
     """
     name = "the standard input" if file == STANDARD_INPUT else str(file)
     try:
-        with _raw(file) as raw, gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else nullcontext(raw) as content:
-            separator = SEPARATORS.get(format or _format_of(file))
-            yield RowFile(name, raw, cast("BinaryIO", content), separator)
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        with raw_file(file) as raw, decompressed(raw, file, name) as content:
+            yield RowFile(name, raw, content, _format(file, name, content, reading), file)
+    except UnicodeDecodeError as error:
+        raise UnreadableRecords(
+            f"{name} is not UTF-8 (byte 0x{error.object[error.start]:02x}): convert it, as with "
+            "`iconv -f WINDOWS-1252 -t UTF-8`"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
         raise UnreadableRecords(f"{name} cannot be read: {error}") from error
 
 
-def _raw(file: Path) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if file == STANDARD_INPUT else file.open("rb")
+def is_readable(file: Path) -> bool:
+    """Return whether there is a file or a pipe of this name, or the standard input is meant."""
+    return file == STANDARD_INPUT or (file.exists() and not file.is_dir())
 
 
-def _format_of(file: Path) -> Format:
-    suffix = (Path(file.stem).suffix if file.suffix == ".gz" else file.suffix).lower()
-    return "csv" if suffix == ".csv" else "tsv" if suffix == ".tsv" else "json"
+def format_by_name(file: Path) -> Format | None:
+    """Return the format that the ending of a file's name says."""
+    suffix = file.suffix.lower()
+    return SUFFIXES.get(Path(file.stem).suffix.lower() if suffix in COMPRESSED_SUFFIXES else suffix)
 
 
-def csv_rows(source: RowFile) -> Iterator[tuple[int, list[str]]]:
-    """Yield the header and the rows of a CSV or TSV as text, each with the line where it begins.
-
-    Raise `UnreadableRecords` for a row with more or fewer fields than the header, and for a column name that occurs
-    twice.
-    """
-    with io.TextIOWrapper(source.content, "utf-8-sig", newline="") as text:
-        yield from _rows(text, source.name, source.separator or ",")
+def raw_file(file: Path) -> AbstractContextManager[io.BufferedReader]:
+    """Open a file as it is, for as long as a block runs; the standard input stays open."""
+    if file == STANDARD_INPUT:
+        return nullcontext(_peekable(sys.stdin.buffer))
+    return file.open("rb")
 
 
-def _rows(text: Iterable[str], file: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    rows = _not_blank(csv.reader(text, delimiter=separator, strict=True), file)
-    line, names = next(rows, (0, []))
-    others = [found for found in OTHER_SEPARATORS.findall("".join(names)) if found != separator]
-    if len(names) == 1 and others:
-        raise UnreadableRecords(f"{file}:{line}: {_one_column(names[0], separator, others[0])}")
-    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
-        raise UnreadableRecords(f"{file}:{line}: there are {names.count(twice)} columns {twice!r}")
-    yield line, names
-    for line, row in rows:
-        if len(row) != len(names):
-            fields, columns = counted(len(row), "field"), counted(len(names), "column")
-            raise UnreadableRecords(f"{file}:{line}: {fields}, but the header names {columns}")
-        yield line, row
+def _peekable(stream: BinaryIO) -> io.BufferedReader:
+    """Return a stream at whose begin one can look; the standard input of a program that runs another may be none."""
+    return stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", stream))
 
 
-def _one_column(header: str, separator: str, found: str) -> str:
-    """Return what to do about a header that has another character where a separator is expected."""
-    for format, used in SEPARATORS.items():
-        if used == found:
-            return f"the header {header!r} is one column: is it {format.upper()}? Then use --format {format}"
-    wanted = "tabs" if separator == SEPARATORS["tsv"] else "commas"
-    return f"the header {header!r} is one column: separate columns with {wanted}, not with {found!r}"
+def _format(file: Path, name: str, content: io.BufferedReader, reading: Reading) -> Format:
+    begin = content.peek(PEEKED_BYTES)[:PEEKED_BYTES]
+    for magic, problem in NOT_READ.items():
+        if begin.startswith(magic):
+            raise UnreadableRecords(f"{name} cannot be read: {problem}")
+    return reading.format or format_by_name(file) or _format_of_content(name, begin, reading)
 
 
-def _not_blank(rows: Any, file: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a `csv.reader`, each with the line where it begins.
-
-    An error, such as a quote that is never closed, names the line where its row begins.
-    """
-    begun = 1
-    try:
-        for row in rows:
-            if row:
-                yield begun, row
-            begun = rows.line_num + 1
-    except csv.Error as error:
-        raise UnreadableRecords(f"{file}:{begun}: {error}") from error
-
-
-def value_of(text: str) -> object:
-    """Return a CSV field as a JSON value: null if it is empty, a number if it is written as one, otherwise text.
-
-    A number has no leading zeros and at most 64 bits, and its exponent has a sign, as programs write it. Codes such as
-    007 and 12e4 stay text.
-    """
-    if text == "":
-        return None
-    if not (text[0].isdigit() or text[0] in "-."):
-        return text  # most fields are text, and matching is slow
-    if NUMBER.fullmatch(text) is None:
-        return text
-    number = int(text) if text.lstrip("-").isdigit() else float(text)
-    return number if abs(number) < 2**63 else text
+def _format_of_content(name: str, begin: bytes, reading: Reading) -> Format:
+    if begin.startswith(PARQUET_MAGIC):
+        return "parquet"
+    if reading.delimiter is not None:
+        return "csv"
+    text = begin.removeprefix(BOM).lstrip()
+    if not text or text[:1] in b"{[" or reading.takes_any_line:
+        return "json"
+    line = shorten(text.splitlines()[0].decode(errors="replace"), SHOWN_COLUMNS)
+    raise UnclearFile(
+        f"{name}: its first line is not JSON: {line!r}; write --format csv or tsv, or --format json to take each line "
+        "as it is"
+    )

@@ -15,6 +15,8 @@ from metroline.routing.messages.record_ids import RecordId
 
 MAX_UNCONFIRMED = 2_000
 """Messages that may be unconfirmed while the source is loaded."""
+REPORT_SECONDS = 1.0
+"""Time between two reports of a load with a rate."""
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 THROUGHPUT = {"linger_ms": 5, "max_batch_size": 256 * 1024}
 """Producer settings for a load without a rate."""
@@ -60,7 +62,7 @@ async def load(
     waiting: list[tuple[int, Any]] = []
     settings = {} if rate else THROUGHPUT
     async with cluster.producer(max_request_size=MAX_REQUEST_BYTES, **settings) as producer:
-        started = time.monotonic()
+        started = reported = time.monotonic()
         for number, (message, count) in enumerate(packed(records, pack)):
             index = sent.records
             if rate:
@@ -68,9 +70,10 @@ async def load(
             sent.times.extend([time.time()] * count)
             waiting.append((index, await producer.send(topic, message, partition=number % partitions)))
             sent.records += count
-            if len(waiting) >= MAX_UNCONFIRMED:
+            if len(waiting) >= MAX_UNCONFIRMED or (rate and time.monotonic() - reported > REPORT_SECONDS):
                 await _confirm(sent, waiting)
                 yield sent
+                reported = time.monotonic()
         await _confirm(sent, waiting)
     yield sent
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,8 +13,18 @@ from pathlib import Path
 import orjson
 
 from metroline.agents.services.line import Line
+from metroline.app.inputs.csv_table import csv_table
 from metroline.app.inputs.json_values import json_values
-from metroline.app.inputs.row_files import STANDARD_INPUT, Format, UnreadableRecords, csv_rows, opened, value_of
+from metroline.app.inputs.parquet_files import parquet_values
+from metroline.app.inputs.row_files import (
+    DEFAULT_READING,
+    Reading,
+    RowFile,
+    UnreadableRecords,
+    is_readable,
+    opened,
+    raw_file,
+)
 from metroline.routing.errors import UsageError
 from metroline.routing.records.source_messages import read_message
 
@@ -21,19 +34,6 @@ SHOWN_CHARACTERS = 60
 
 class NoRecords(UsageError):
     """Raised when `--records` names neither a number nor a file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The way in which a file of records is read."""
-
-    format: Format | None = None
-    """The format of the file; None if its name says it."""
-    as_text: bool = False
-    """True if the fields of a CSV or TSV stay text, numbers included."""
-
-
-DEFAULT_READING = Reading()
 
 
 @dataclass(slots=True)
@@ -66,9 +66,22 @@ def _shown(line: bytes) -> str:
 
 
 def check_records(what: str) -> None:
-    """Raise `NoRecords` unless `--records` names a number, a file, or the standard input."""
-    if not _is_number(what) and Path(what) != STANDARD_INPUT and not Path(what).is_file():
+    """Raise `NoRecords` unless `--records` names a number, a file, a pipe, or the standard input."""
+    if not is_number(what) and not is_readable(Path(what)):
         raise NoRecords(f"--records {what}: neither a number nor a file")
+
+
+@contextmanager
+def readable_again(what: str) -> Iterator[str]:
+    """Yield what `--records` names, to be read any number of times while the block runs: a pipe is copied to a file."""
+    if is_number(what) or Path(what).is_file():
+        yield what
+        return
+    with tempfile.TemporaryDirectory(prefix="metroline-") as folder:
+        copy = Path(folder) / f"records{''.join(Path(what).suffixes)}"
+        with raw_file(Path(what)) as pipe, copy.open("wb") as file:
+            shutil.copyfileobj(pipe, file)
+        yield str(copy)
 
 
 def records_of(
@@ -83,23 +96,30 @@ def records_of(
     Each value of a JSON file is shown to `looked` before it is returned.
     """
     check_records(what)
-    return _made(line, int(what), seed) if _is_number(what) else _looked_at(records_in(Path(what), reading), looked)
+    return _made(line, int(what), seed) if is_number(what) else _looked_at(records_in(Path(what), reading), looked)
 
 
 def records_in(file: Path, reading: Reading = DEFAULT_READING) -> Iterator[tuple[int, bytes]]:
     """Yield the records in a file, each in one line of JSON and with the number of the line where it begins.
 
-    Values of a JSON file are yielded also if they are no records. Raise `UnreadableRecords` if the file cannot be read.
+    Values of a JSON file are yielded also if they are no records; the rows of a Parquet file count as lines.
+
+    Raise `UnreadableRecords` if the file cannot be read, and `UnclearFile` if it can be read in several ways.
     """
-    with opened(file, reading.format) as source:
-        if source.separator is None:
-            yield from json_values(source)
-            return
-        rows = csv_rows(source)
-        _, names = next(rows)
-        value = str if reading.as_text else value_of
-        for number, row in rows:
-            yield number, orjson.dumps(dict(zip(names, map(value, row), strict=True)))
+    with opened(file, reading) as source:
+        yield from _rows_of_table(source, reading) if source.is_table else values_in(source)
+
+
+def values_in(source: RowFile) -> Iterator[tuple[int, bytes]]:
+    """Yield the values of an open file that is no table of text, each in one line of JSON and with its number."""
+    return parquet_values(source) if source.format == "parquet" else json_values(source)
+
+
+def _rows_of_table(source: RowFile, reading: Reading) -> Iterator[tuple[int, bytes]]:
+    with csv_table(source, reading) as table:
+        for number, row in table.rows:
+            values = [convert(field) for convert, field in zip(table.converts, row, strict=True)]
+            yield number, orjson.dumps(dict(zip(table.names, values, strict=True)))
 
 
 def _looked_at(records: Iterator[tuple[int, bytes]], looked: UnfitLines | None) -> Iterator[bytes]:
@@ -109,7 +129,8 @@ def _looked_at(records: Iterator[tuple[int, bytes]], looked: UnfitLines | None) 
         yield record
 
 
-def _is_number(what: str) -> bool:
+def is_number(what: str) -> bool:
+    """Return whether `--records` names a number of the line's own records."""
     return what.replace("_", "").isdigit()
 
 

@@ -20,8 +20,9 @@ from metroline.agents.lookups import external_sort as sorting
 from metroline.agents.lookups.errors import LookupNotBuilt
 from metroline.agents.lookups.paths import file_of
 from metroline.app.inputs import lookup_rows
+from metroline.app.inputs.csv_numbers import is_number
 from metroline.app.inputs.lookup_builds import build_from_file
-from metroline.app.inputs.row_files import UnreadableRecords, value_of
+from metroline.app.inputs.row_files import Reading, UnreadableRecords
 from metroline.routing.errors import MetrolineError
 from tests.support.lookups import built, written
 from tests.support.worlds import examples
@@ -55,7 +56,7 @@ def test_of_a_csv_a_key_is_the_text_that_stands_there_and_numbers_are_numbers(fo
 
 
 def test_fields_of_a_csv_stay_text_where_that_is_asked_for(folder: Path) -> None:
-    build_from_file("accounts", file(folder, CSV), "account", None, as_text=True)
+    build_from_file("accounts", file(folder, CSV), "account", None, reading=Reading(as_text=True))
     assert Lookup("accounts").get(1000) == {"email": "a@b", "n": "1"}
 
 
@@ -91,7 +92,7 @@ KEPT = {"a": "the old version"}
         ("a.csv", "account,account\n1,2\n", ":1: there are 2 columns 'account'"),
         ("a.csv", "account,n\n1,2\n,3\n", ":3: there is no key"),
         ("a.csv", "account,n\n1,2\n1,2,3\n", ":3: 3 fields, but the header names 2 columns"),
-        ("a.csv", "account;n\n1;2\n", ":1: the header 'account;n' is one column: separate columns"),
+        ("a.tsv", "account;n\n1;2\n", ":1: the header 'account;n' is one column: if ';' separates"),
         ("a.csv", "", ": the file is empty"),
         ("a.csv", "account,n\n", ": there is no row in it; --allow-empty makes a lookup without entries"),
         ("a.csv", 'account,n\n1,2\n3,"4\n5,6\n7,8\n', ":3: unexpected end of data"),
@@ -160,7 +161,7 @@ def test_rows_may_come_out_of_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("text", ["-0", "0123", "\uff11\uff12", "\u0663", "1_000", "nan", "9" * 20])
 def test_what_only_looks_like_a_number_stays_text(text: str) -> None:
-    assert value_of(text) == text
+    assert not is_number(text)
 
 
 def test_a_packed_file_that_is_cut_off_is_refused(folder: Path) -> None:

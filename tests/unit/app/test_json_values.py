@@ -36,7 +36,7 @@ class Drips(io.BytesIO):
 
 def read(text: str | bytes) -> list[tuple[int, bytes]]:
     raw = text.encode() if isinstance(text, str) else text
-    whole, dripping = (list(json_values(RowFile("a.json", io.BytesIO(), content, None))) for content in streams(raw))
+    whole, dripping = (list(json_values(RowFile("a.json", io.BytesIO(), content, "json"))) for content in streams(raw))
     assert whole == dripping
     return whole
 
@@ -94,6 +94,12 @@ def test_a_file_that_does_not_end_as_it_began_names_the_line() -> None:
     assert refused('[\n{"n": 1}\n]\n{"n": 2}') == "a.json:4: there is more behind the end of the array"
     assert refused('[\n{"n": 1},\n{"n": 1}\n{"n": 2}]').startswith("a.json:4: not valid JSON: ")
     assert refused('{\n"n": 1\n}\n"x"') == "a.json:4: a JSON object or array should begin here"
+
+
+def test_a_bracket_alone_in_the_first_line_begins_an_array_or_an_object_also_if_it_is_broken() -> None:
+    assert refused('[\n{"n": 1,}\n]').startswith("a.json:2: not valid JSON: ")
+    assert refused('{\n  "n": 1,\n}\n').startswith("a.json:1: not valid JSON: ")
+    assert read("[\n  1,\n  2\n]\n") == [(2, b"1"), (3, b"2")]
 
 
 @given(st.lists(json_objects, min_size=1, max_size=4))
