@@ -1,43 +1,37 @@
-"""`metroline rules publish | show | diff`: the live rules table."""
+"""`metroline rules show | history | diff | publish | rollback`: the live rules table."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import difflib
-import getpass
 import re
-import time
+import tomllib
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.membership.heartbeat import live_workers
-from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.services.line import Line
-from metroline.agents.tables.publication import Publication
+from metroline.app.cli.console import print_rows
+from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.options import RULES_FILE, json_option, line_option, read_text, write_json
+from metroline.app.cli.publishing import NotPublished, Published, publish_table
 from metroline.app.cli.terminal import say, write_out
-from metroline.app.operations.rules_topic import PublishedRules, read_published
-from metroline.app.operations.rules_topic import publish as publish_rules
+from metroline.app.markup.times import iso
+from metroline.app.operations.rules_topic import PublishedRules, published_versions, read_published
 from metroline.app.settings import Settings
-from metroline.routing.errors import InvalidRules, MetrolineError
+from metroline.routing.errors import InvalidRules, UsageError
 from metroline.routing.rules.coverage import warnings_of_change
-from metroline.routing.rules.network import Network
-from metroline.routing.rules.rule import label_of
 from metroline.routing.rules.table import RulesTable
-from metroline.routing.rules.toml_lines import line_of_rule
-from metroline.routing.strategies import STRATEGIES
-
-
-class NotPublished(MetrolineError):
-    """Raised when a table could not be published, or when a line has no published table."""
-
 
 SHOWN = re.compile(r"# version \d+, published by .*\n")
 """The line that `rules show` prints before a table."""
+
+HEADS = ("version", "published at", "by", "rules", "changes", "")
+"""The columns of the history."""
 
 
 def read_table(file: Path) -> str:
@@ -47,9 +41,9 @@ def read_table(file: Path) -> str:
     return text[shown.end() :] if shown else text
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def rules() -> None:
-    """Show, compare and publish the live rules table.
+    """Show, compare, publish and roll back the live rules table.
 
     The commands work on a running line in the Kafka cluster at BROKER_URL.
 
@@ -57,7 +51,56 @@ def rules() -> None:
     Example: metroline rules show > routes.toml       # edit it
              metroline rules diff routes.toml
              metroline rules publish routes.toml
+             metroline rules rollback 3               # back to version 3
     """
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """The line that a command works on, with its published tables."""
+
+    settings: Settings
+    line: Line
+    topics: Topics
+
+    @classmethod
+    def of(cls, line: str | None) -> _Live:
+        settings = Settings.read(line=line)
+        loaded = Line.load(settings.line)
+        return cls(settings, loaded, settings.topics(loaded))
+
+    def current(self) -> PublishedRules:
+        found = asyncio.run(read_published(self.settings.cluster(), self.topics))
+        if found is None:
+            raise self._nothing()
+        return found
+
+    def versions(self) -> list[PublishedRules]:
+        """Return the versions that were current, oldest first."""
+
+        async def read() -> list[PublishedRules]:
+            return [one async for one in published_versions(self.settings.cluster(), self.topics)]
+
+        found = asyncio.run(read())
+        if not found:
+            raise self._nothing()
+        return found
+
+    def version(self, number: int) -> PublishedRules:
+        """Return a version. Raise `UsageError` if there is none of this number."""
+        found = {one.version: one for one in self.versions()}
+        if number not in found:
+            raise UsageError(
+                f"there is no version {number}; there are {', '.join(map(str, found))}: see `metroline rules history`"
+            )
+        return found[number]
+
+    def publish(self, text: str, file: str, replaces: int | None = None) -> Published:
+        table = RulesTable.parse(text, file=file, ends=self.line.ends)
+        return asyncio.run(publish_table(self.settings, self.topics, table, file, replaces))
+
+    def _nothing(self) -> NotPublished:
+        return NotPublished(f"the line {self.topics.prefix!r} has no published table at {self.settings.broker_url}")
 
 
 @rules.command("publish")
@@ -69,121 +112,201 @@ def rules() -> None:
     type=int,
     help="Version that the table was made from. Default: the current version, whichever it is.",
 )
-def publish(file: Path, line: str | None, replaces: int | None) -> None:
+@json_option("the version and the warnings")
+def publish(file: Path, line: str | None, replaces: int | None, json_file: Path | None) -> None:
     """Publish the table in FILE for the records that follow.
 
     No restart is needed. A table is refused if it is not valid, if it names a stop that no live worker serves or an end
-    that a live worker does not know, or if the version of --replaces is no longer the current one.
+    that a live worker does not know, or if the version of --replaces is no longer the current one. A table that is
+    current already is not published again.
 
     \b
     Example: metroline rules publish routes.toml --replaces 3
     """
-    settings = Settings.read(line=line)
-    loaded = Line.load(settings.line)
-    table = RulesTable.parse(read_table(file), file=str(file), ends=loaded.ends)
-    asyncio.run(_publish(settings, settings.topics(loaded), table, str(file), replaces))
+    _tell(_Live.of(line).publish(read_table(file), str(file), replaces), json_file)
 
 
-async def _publish(settings: Settings, topics: Topics, table: RulesTable, file: str, replaces: int | None) -> None:
-    cluster = settings.cluster()
-    workers = await live_workers(cluster, topics.workers, settings.cluster_key)
-    if not workers.alive(time.time()):
-        raise NotPublished(f"no worker of the line {topics.prefix!r} is alive at {settings.broker_url}: start it first")
-    Network.of(table).validate(workers.stops(time.time()), file)
-    _refuse_unknown_ends(table, workers, file)
-    current = await read_published(cluster, topics)
-    if current is None:
-        raise NotPublished("there is no first version yet: a worker publishes the line's file when it starts")
-    if replaces is not None and replaces != current.version:
-        raise NotPublished(
-            f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
-            "`metroline rules diff`, then publish again"
-        )
-    _warn_of_change(current, table)
-    publication = Publication(table.text, current.version, getpass.getuser(), time.time())
-    version = await publish_rules(cluster, topics, publication)
-    won = await read_published(cluster, topics)
-    if won is None or won.version != version:
-        raise NotPublished(
-            "somebody else published at the same moment: look at `metroline rules diff`, then publish again"
-        )
-    say(f"version {version} is published; it replaces {current.version}")
-    _warn_of_fixed_rules(workers)
+@rules.command("rollback")
+@click.argument("version", type=click.IntRange(min=1))
+@line_option
+@json_option("the version and the warnings")
+def rollback(version: int, line: str | None, json_file: Path | None) -> None:
+    """Publish an earlier VERSION again, as a new version.
+
+    It is refused for the same reasons as a table that is published: the services of today must serve its stops.
+    `metroline rules history` lists the versions, and `metroline rules diff VERSION` shows what would change.
+
+    \b
+    Example: metroline rules rollback 3
+    """
+    live = _Live.of(line)
+    _tell(live.publish(live.version(version).text, f"version {version}"), json_file)
 
 
-def _refuse_unknown_ends(table: RulesTable, workers: LiveWorkers, file: str) -> None:
-    """Raise `InvalidRules` if a rule leads to an end that some live worker does not know."""
-    problems = []
-    for index, rule in enumerate(table.rules):
-        if rule.to in table.ends and rule.to is not None and (urls := workers.without_end(rule.to, time.time())):
-            at = f"{file}:{line_of_rule(table.text, index, 'to')}: {label_of(index, rule)}"
-            problems.append(f"{at}: no end {rule.to!r} is known to {', '.join(urls)}: restart with the new line.toml")
-    if problems:
-        raise InvalidRules(tuple(problems))
-
-
-def _warn_of_change(current: PublishedRules, table: RulesTable) -> None:
-    """Name the stops after which the table makes dead letters of records that had somewhere to go."""
-    for warning in warnings_of_change(current.publication.text, table):
-        say(f"warning: {warning}", err=True)
-
-
-def _warn_of_fixed_rules(workers: LiveWorkers) -> None:
-    """Name the workers whose strategy does not use published tables."""
-    urls = sorted({worker.url for worker in workers.alive(time.time()) if not STRATEGIES[worker.strategy].needs_live})
-    if urls:
-        say(
-            f"journeys that begin at {', '.join(urls)} by hard_wired keep to their line's file: change it and restart",
-            err=True,
-        )
+def _tell(published: Published, json_file: Path | None) -> None:
+    """Print the result of publishing, and its warnings, also beside JSON, as errors."""
+    for warning in published.warnings:
+        say(warning, err=True)
+    if json_file is not None:
+        write_json(published.as_json(), json_file)
+    elif published.replaces is None:
+        say(f"version {published.version} is this table already: nothing was published")
+    else:
+        say(f"version {published.version} is published; it replaces {published.replaces}")
 
 
 @rules.command("show")
+@click.option(
+    "--version", metavar="VERSION", type=click.IntRange(min=1), help="An earlier version. Default: the current one."
+)
 @line_option
 @json_option("the table with its version and who published it")
-def show(line: str | None, json_file: Path | None) -> None:
-    """Print the current version of the live table.
+def show(version: int | None, line: str | None, json_file: Path | None) -> None:
+    """Print the current version of the live table, or an earlier one.
 
     \b
     Example: metroline rules show > routes.toml
     """
-    current = _current(line)
-    publication = current.publication
+    live = _Live.of(line)
+    shown = live.current() if version is None else live.version(version)
+    publication = shown.publication
     if json_file is not None:
-        write_json({"version": current.version} | publication.as_json(), json_file)
+        write_json({"version": shown.version} | publication.as_json(), json_file)
         return
-    at = datetime.datetime.fromtimestamp(publication.at, datetime.UTC).isoformat(timespec="seconds")
-    say(f"# version {current.version}, published by {publication.by} at {at}")
+    say(f"# version {shown.version}, published by {publication.by} at {_seconds(publication.at)}")
     write_out(publication.text)
 
 
-@rules.command("diff")
-@click.argument("file", type=RULES_FILE)
+@rules.command("history")
 @line_option
-def diff(file: Path, line: str | None) -> None:
-    """Show the changes that publishing FILE would make.
+@json_option("the versions, without their tables")
+def history(line: str | None, json_file: Path | None) -> None:
+    """List the versions of the live table, the current one first.
 
-    A warning says after which stops records that had somewhere to go would become dead letters. The exit code is 0
-    with or without changes.
+    For each version, it has the number of its rules, how many lines it added and removed, and the earliest version
+    with the same table.
+
+    \b
+    Example: metroline rules history
+    """
+    live = _Live.of(line)
+    listed = _history(live.versions())
+    if json_file is not None:
+        write_json(listed, json_file)
+    else:
+        print_rows(f"rules of the line {live.line.name}", HEADS, list(map(_row, listed)), numbers=("version", "rules"))
+
+
+def _history(versions: list[PublishedRules]) -> list[dict[str, Any]]:
+    """Return what the history tells of each version, newest first."""
+    first_with: dict[str, int] = {}
+    listed: list[dict[str, Any]] = []
+    before = ""
+    for one in versions:
+        first = first_with.setdefault(one.text, one.version)
+        lines = [line[:1] for line in _difference(before, one.text, "before", "after")[2:]]
+        listed.append(
+            {
+                "version": one.version,
+                "replaces": one.publication.replaces,
+                "by": one.publication.by,
+                "at": one.publication.at,
+                "rules": _count(one.text),
+                "added": lines.count("+"),
+                "removed": lines.count("-"),
+                "same_as": None if first == one.version else first,
+                "current": one is versions[-1],
+            }
+        )
+        before = one.text
+    return listed[::-1]
+
+
+def _count(text: str) -> int | None:
+    """Return the number of rules in a table; None if it is not TOML."""
+    try:
+        return len(tomllib.loads(text).get("rules", []))
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _row(told: dict[str, Any]) -> dict[str, str]:
+    """Return a version as the history shows it."""
+    remarks = ["current"] if told["current"] else []
+    if told["same_as"] is not None:
+        remarks.append(f"same as {told['same_as']}")
+    return {
+        "version": str(told["version"]),
+        "published at": _seconds(told["at"]),
+        "by": told["by"],
+        "rules": "?" if told["rules"] is None else str(told["rules"]),
+        "changes": f"+{told['added']} -{told['removed']}",
+        "": ", ".join(remarks),
+    }
+
+
+@rules.command("diff")
+@click.argument("tables", nargs=-1, required=True, metavar="FROM [TO]")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if the tables differ. Default: with 0 in both cases.")
+@line_option
+@json_option("the difference and the warnings")
+def diff(tables: tuple[str, ...], exit_code: bool, line: str | None, json_file: Path | None) -> None:
+    """Show the changes from one table to another.
+
+    Each is a version, as in `metroline rules history`, or a FILE. With one of them, the output has the changes that
+    publishing it would make to the current version. A warning says after which stops records that had somewhere to go
+    would become dead letters.
 
     \b
     Example: metroline rules diff routes.toml
+             metroline rules diff 3 5 --exit-code
     """
-    loaded = Line.load(Settings.read(line=line).line)
-    current = _current(line)
-    name = f"version {current.version}"
-    text = read_table(file)
-    before, after = current.publication.text.splitlines(), text.splitlines()
-    lines = list(difflib.unified_diff(before, after, name, str(file), lineterm=""))
-    say(*(lines or [f"{file} is the same as {name}"]))
+    if len(tables) > 2:
+        raise UsageError("name one table, to compare the current version with it, or two")
+    live = _Live.of(line)
+    after = _named(live, tables[-1])
+    before = _named(live, tables[0]) if len(tables) == 2 else _Named.of(live.current())
+    lines = _difference(before.text, after.text, before.name, after.name)
+    warnings: list[str] = []
     with suppress(InvalidRules):  # a draft may have problems: `check` and `publish` tell them
-        _warn_of_change(current, RulesTable.parse(text, ends=loaded.ends))
+        warnings = list(warnings_of_change(before.text, RulesTable.parse(after.text, ends=live.line.ends)))
+    for warning in warnings:
+        say(f"warning: {warning}", err=True)
+    if json_file is not None:
+        told = {"from": before.name, "to": after.name, "same": not lines, "lines": lines, "warnings": warnings}
+        write_json(told, json_file)
+    else:
+        say(*(lines or [f"{after.name} is the same as {before.name}"]))
+    if exit_code and lines:
+        click.get_current_context().exit(1)
 
 
-def _current(line: str | None) -> PublishedRules:
-    settings = Settings.read(line=line)
-    topics = settings.topics(Line.load(settings.line))
-    found = asyncio.run(read_published(settings.cluster(), topics))
-    if found is None:
-        raise NotPublished(f"the line {topics.prefix!r} has no published table at {settings.broker_url}")
-    return found
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A table with the name by which messages call it."""
+
+    name: str
+    text: str
+
+    @classmethod
+    def of(cls, published: PublishedRules) -> _Named:
+        return cls(f"version {published.version}", published.text)
+
+
+def _named(live: _Live, table: str) -> _Named:
+    """Return the table that an argument names: a version, or a file."""
+    if table.isdigit():
+        return _Named.of(live.version(int(table)))
+    file = RULES_FILE.convert(table, None, click.get_current_context())
+    return _Named(str(file), read_table(file))
+
+
+def _difference(before: str, after: str, name: str, other: str) -> list[str]:
+    """Return the lines of a unified diff; none if the tables are the same."""
+    return list(difflib.unified_diff(before.splitlines(), after.splitlines(), name, other, lineterm=""))
+
+
+def _seconds(at: float) -> str:
+    """Return a time in ISO 8601, to the second."""
+    told = iso(at)
+    return "unknown time" if told is None else f"{told.partition('.')[0]}+00:00"

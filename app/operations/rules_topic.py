@@ -1,8 +1,9 @@
-"""The topic with the published rules tables: read the current one, and add another."""
+"""The topic with the published rules tables: read the current one and earlier ones, and add another."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import orjson
@@ -20,17 +21,29 @@ class PublishedRules:
     version: int
     publication: Publication
 
+    @property
+    def text(self) -> str:
+        return self.publication.text
 
-async def read_published(cluster: Cluster, topics: Topics) -> PublishedRules | None:
-    """Return the current version, found as workers find it: a message counts if it replaces the version before it."""
-    current: PublishedRules | None = None
+
+async def published_versions(cluster: Cluster, topics: Topics) -> AsyncIterator[PublishedRules]:
+    """Yield the versions that were current, oldest first, as workers find them: each replaces the one before it."""
+    version = 0
     async for message in read_topic(cluster, topics.rules):
         try:
             publication = Publication.decode(message.value)
         except NotAPublication:
             continue
-        if publication.replaces == (current.version if current else 0):
-            current = PublishedRules(message.offset + 1, publication)
+        if publication.replaces == version:
+            version = message.offset + 1
+            yield PublishedRules(version, publication)
+
+
+async def read_published(cluster: Cluster, topics: Topics) -> PublishedRules | None:
+    """Return the current version; None if there is none yet."""
+    current: PublishedRules | None = None
+    async for version in published_versions(cluster, topics):
+        current = version
     return current
 
 

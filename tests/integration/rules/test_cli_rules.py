@@ -84,6 +84,12 @@ def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_
     wait_until(lambda: latest_outcomes(live, time.time() - 2) == {"dropped"}, timeout=120)
     assert live.page("rules")["current"]["text"] == EVERYBODY_OUT
 
+    again = live.rules("publish", "routes.toml")
+    assert "is this table already: nothing was published" in again.stdout
+
+    back = live.rules("rollback", "1")
+    assert (back.returncode, back.stderr) == (0, "")
+    wait_until(lambda: live.page("rules")["current"]["text"] == ROUTES, timeout=60)
     stale = live.rules("publish", "routes.toml", "--replaces", "1")
     assert stale.returncode == 1
     assert "is current, not 1" in stale.stderr

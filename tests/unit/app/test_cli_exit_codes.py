@@ -29,7 +29,9 @@ COMPLETE: dict[str, list[str]] = {
     "test": [LINE],
     "rules show": [],
     "rules diff": [str(TABLE)],
+    "rules history": [],
     "rules publish": [str(TABLE)],
+    "rules rollback": ["1"],
     "dead-letters list": [],
     "dead-letters show": ["source-0-1"],
     "dead-letters replay": ["source-0-1"],
@@ -100,6 +102,8 @@ def test_a_line_in_the_environment_that_does_not_exist_is_wrong_use(monkeypatch:
 def test_a_command_that_does_not_exist_is_answered_with_the_one_that_may_be_meant() -> None:
     assert_ends(CliRunner().invoke(cli, ["chek"]), 2, "No such command 'chek'; did you mean 'check'?")
     assert_ends(CliRunner().invoke(cli, ["teleport"]), 2, "No such command 'teleport'")
+    assert_ends(CliRunner().invoke(cli, ["rules", "pubish"]), 2, "No such command 'pubish'; did you mean 'publish'?")
+    assert_ends(CliRunner().invoke(cli, ["lookup", "x"]), 2, "No such command 'x'; there are build, get, list")
 
 
 def test_up_warns_of_a_variable_that_is_nearly_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,96 @@
+"""Publishes a rules table, for `metroline rules publish` and `rollback`: what would harm the line is refused."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.membership.heartbeat import live_workers
+from metroline.agents.membership.worker import LiveWorkers
+from metroline.agents.tables.publication import Publication
+from metroline.app.operations.rules_topic import publish as publish_rules
+from metroline.app.operations.rules_topic import read_published
+from metroline.app.settings import Settings
+from metroline.routing.errors import InvalidRules, MetrolineError
+from metroline.routing.rules.coverage import warnings_of_change
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.rule import label_of
+from metroline.routing.rules.table import RulesTable
+from metroline.routing.rules.toml_lines import line_of_rule
+from metroline.routing.strategies import STRATEGIES
+
+
+class NotPublished(MetrolineError):
+    """Raised when a table could not be published, or when a line has no published table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The result of publishing a table."""
+
+    version: int
+    """The version that is current now."""
+    replaces: int | None
+    """The version that it replaces; None if nothing was published, since the table is current already."""
+    warnings: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as `--json` writes it."""
+        return {"published": self.replaces is not None} | asdict(self)
+
+
+async def publish_table(
+    settings: Settings, topics: Topics, table: RulesTable, file: str, replaces: int | None = None
+) -> Published:
+    """Publish a table that was read from `file`, unless it is current already.
+
+    Raise `NotPublished` if no worker is alive or `replaces` is not the current version, and `InvalidRules` if the table
+    leads to a stop that no live worker serves or to an end that some live worker does not know.
+    """
+    cluster = settings.cluster()
+    current = await read_published(cluster, topics)
+    if current is not None and current.text == table.text:
+        return Published(current.version, None, [])
+    workers = await live_workers(cluster, topics.workers, settings.cluster_key)
+    if not workers.alive(time.time()):
+        raise NotPublished(f"no worker of the line {topics.prefix!r} is alive at {settings.broker_url}: start it first")
+    Network.of(table).validate(workers.stops(time.time()), file)
+    _refuse_unknown_ends(table, workers, file)
+    if current is None:
+        raise NotPublished("there is no first version yet: a worker publishes the line's file when it starts")
+    if replaces is not None and replaces != current.version:
+        raise NotPublished(
+            f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
+            "`metroline rules diff`, then publish again"
+        )
+    publication = Publication(table.text, current.version, getpass.getuser(), time.time())
+    version = await publish_rules(cluster, topics, publication)
+    won = await read_published(cluster, topics)
+    if won is None or won.version != version:
+        raise NotPublished(
+            "somebody else published at the same moment: look at `metroline rules diff`, then publish again"
+        )
+    warnings = [f"warning: {warning}" for warning in warnings_of_change(current.text, table)]
+    return Published(version, current.version, warnings + _fixed_rules(workers))
+
+
+def _refuse_unknown_ends(table: RulesTable, workers: LiveWorkers, file: str) -> None:
+    """Raise `InvalidRules` if a rule leads to an end that some live worker does not know."""
+    problems = []
+    for index, rule in enumerate(table.rules):
+        if rule.to in table.ends and rule.to is not None and (urls := workers.without_end(rule.to, time.time())):
+            at = f"{file}:{line_of_rule(table.text, index, 'to')}: {label_of(index, rule)}"
+            problems.append(f"{at}: no end {rule.to!r} is known to {', '.join(urls)}: restart with the new line.toml")
+    if problems:
+        raise InvalidRules(tuple(problems))
+
+
+def _fixed_rules(workers: LiveWorkers) -> list[str]:
+    """Return a warning that names the workers whose strategy does not use published tables."""
+    urls = sorted({worker.url for worker in workers.alive(time.time()) if not STRATEGIES[worker.strategy].needs_live})
+    if not urls:
+        return []
+    return [f"journeys that begin at {', '.join(urls)} by hard_wired keep to their line's file: change it and restart"]
