@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import getpass
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import MofNCompleteColumn
 
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.services.line import Line
 from metroline.app.cli.console import print_rows, safe_console
 from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.options import FILE, json_option, line_option, write_json
+from metroline.app.cli.printed_letter import print_letter
 from metroline.app.cli.printed_steps import print_way
-from metroline.app.cli.terminal import say, say_json
+from metroline.app.cli.progress import ReportProgress, progress_bars
+from metroline.app.cli.terminal import say
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
 from metroline.app.inputs.row_files import Reading
 from metroline.app.inputs.source_records import records_in
@@ -41,6 +43,9 @@ from metroline.routing.strategies import RuleTables, strategy_named
 
 MAX_SHOWN = 20
 """Dead letters that `show` prints; --json writes all of them."""
+
+SEPARATOR = 60 * "-"
+"""The line between two dead letters that are shown."""
 
 HEADS = ("group", "count", "stop", "kind", "where", "first", "last", "example")
 """The columns of the list."""
@@ -107,8 +112,8 @@ def _row(group: Group) -> dict[str, str]:
 def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: Path | None) -> None:
     """Show everything that is known about dead letters.
 
-    The output has the record, its history, every attempt and earlier replays. Name dead letters by their ids, or all
-    of a group with --group.
+    The output has the cause, the way of the record with times, every attempt with the calls that led to its exception,
+    earlier replays, and the record. Name dead letters by their ids, or all of a group with --group.
 
     \b
     Example: metroline dead-letters show source-0-17
@@ -118,8 +123,10 @@ def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: P
     if json_file is not None:
         write_json([letter.as_json() for letter in letters], json_file)
         return
-    for letter in letters[:MAX_SHOWN]:
-        say_json(_readable(letter))
+    for place, letter in enumerate(letters[:MAX_SHOWN]):
+        if place:
+            say("", SEPARATOR, "")
+        print_letter(letter)
     if len(letters) > MAX_SHOWN:
         say(f"and {len(letters) - MAX_SHOWN} more: --json writes all of them", err=True)
 
@@ -147,6 +154,7 @@ def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: P
 )
 @rate_option
 @line_option
+@json_option("the number of dead letters or, with --dry-run, their ways")
 def replay(
     ids: tuple[str, ...],
     group: str | None,
@@ -157,6 +165,7 @@ def replay(
     call_services: bool,
     rate: float,
     line: str | None,
+    json_file: Path | None,
 ) -> None:
     """Send dead letters on their way again.
 
@@ -169,6 +178,8 @@ def replay(
     """
     if call_services and not dry_run:
         raise UsageError("--call-services is for --dry-run: a replay calls the services of the workers")
+    if call_services and json_file is not None:
+        raise UsageError("--call-services prints steps for people: leave out --json")
     settings = Settings.read(line=line)
     desk = _desk(settings)
     values = _fields(fields)
@@ -183,10 +194,17 @@ def replay(
     if call_services:
         asyncio.run(_rehearse(settings, tables, replays, stop))
     elif dry_run:
-        for letter, anew in replays.lines:
-            say(f"{letter.id}: {forecast(tables, letter, anew, stop)}")
+        ways = {letter.id: forecast(tables, letter, anew, stop) for letter, anew in replays.lines}
+        if json_file is not None:
+            write_json({"would_go": ways, "still_dead": dict(replays.still_dead)}, json_file)
+        else:
+            say(*(f"{name}: {way}" for name, way in ways.items()))
     else:
-        _send(desk, replays.requests, rate, "replayed")
+        count = _send(desk, replays.requests, rate, "replayed")
+        if json_file is not None:
+            write_json({"replayed": count, "still_dead": dict(replays.still_dead)}, json_file)
+        else:
+            _tell(count, "replayed")
     for name, problem in replays.still_dead.items():
         say(f"{name} stays a dead letter: {problem}", err=True)
     if replays.still_dead:
@@ -199,7 +217,10 @@ def replay(
 @click.option("--reason", required=True, help="Reason under which the records count as dropped.")
 @rate_option
 @line_option
-def discard(ids: tuple[str, ...], group: str | None, reason: str, rate: float, line: str | None) -> None:
+@json_option("the number of dead letters")
+def discard(
+    ids: tuple[str, ...], group: str | None, reason: str, rate: float, line: str | None, json_file: Path | None
+) -> None:
     """Count dead letters as dropped on purpose.
 
     Discard a dead letter when nothing more can or need be done about it.
@@ -209,7 +230,11 @@ def discard(ids: tuple[str, ...], group: str | None, reason: str, rate: float, l
     """
     desk = _desk(Settings.read(line=line))
     letters = _chosen(desk, ids, group)
-    _send(desk, [discard_request(letter, reason, getpass.getuser()) for letter in letters], rate, "discarded")
+    count = _send(desk, [discard_request(letter, reason, getpass.getuser()) for letter in letters], rate, "discarded")
+    if json_file is not None:
+        write_json({"discarded": count}, json_file)
+    else:
+        _tell(count, "discarded")
 
 
 def _chosen(desk: Desk, ids: Sequence[str], group: str | None) -> list[Letter]:
@@ -260,24 +285,17 @@ async def _rehearse(settings: Settings, tables: RuleTables, replays: Replays, st
         await print_way(rehearsal.follow(restarted(rehearsal, request), is_decided=stop is None), letter.id)
 
 
-def _send(desk: Desk, requests: list[Envelope], rate: float, done: str) -> None:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    target = safe_console(stderr=True)
+def _send(desk: Desk, requests: list[Envelope], rate: float, done: str) -> int:
+    """Send requests, and return their number."""
 
-    async def send(advance: Callable[[int], None]) -> None:
+    async def send(report: ReportProgress) -> None:
         async for number in send_requests(desk.cluster, desk.topics, requests, rate):
-            advance(number)
+            report(done, number, len(requests))
 
-    with Progress(*columns, console=target, transient=True, disable=not target.is_terminal) as progress:
-        task = progress.add_task(done, total=len(requests))
-        asyncio.run(send(lambda number: progress.update(task, completed=number)))
-    say(f"{len(requests)} dead {'letter is' if len(requests) == 1 else 'letters are'} {done}")
+    with progress_bars(safe_console(stderr=True), MofNCompleteColumn()) as report:
+        asyncio.run(send(report))
+    return len(requests)
 
 
-def _readable(letter: Letter) -> dict[str, Any]:
-    """Return everything that is known about a letter, with its times in ISO 8601."""
-    told = letter.as_json()
-    moments = {name: iso(told[name]) for name in ("settled", "entered")}
-    lists = {name: [one | {"at": iso(one["at"])} for one in told[name]] for name in ("stops", "replays")}
-    waits = told["waits"] and told["waits"] | {"since": iso(told["waits"]["since"])}
-    return told | moments | lists | {"waits": waits}
+def _tell(count: int, done: str) -> None:
+    say(f"{count} dead {'letter is' if count == 1 else 'letters are'} {done}")

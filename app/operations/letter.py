@@ -118,6 +118,7 @@ class Letter:
             "bus_hops": segment.hops,
             "stops": [visit._asdict() for visit in segment.history],
             "attempts": list(segment.attempts.causes) if segment.attempts else [],
+            "tracebacks": [trace.splitlines() for trace in segment.attempts.traces] if segment.attempts else [],
             "waits": segment.waits and {"since": segment.waits.since, "times": segment.waits.times},
             "replays": [replay._asdict() for replay in segment.replays],
             "record": orjson.loads(self.line),

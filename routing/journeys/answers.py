@@ -22,7 +22,7 @@ from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, have_changed
 from metroline.routing.records.service_view import Opened, ServiceView
 from metroline.routing.rules.rule_meta import rule_metas
-from metroline.routing.service_errors import describe_error
+from metroline.routing.service_errors import describe_error, trace_of
 from metroline.routing.strategies import Leaving, RuleTables, Strategy
 
 
@@ -54,6 +54,10 @@ class Failure(Struct, frozen=True):
     outcome: Outcome
     request: WaitRequest | None = None
     """The wait that the service asked for; the record then waits and has not failed. None after a failed attempt."""
+    trace: str = ""
+    """The calls that led to the exception, one per line; empty if there was none."""
+    is_final: bool = False
+    """True if the record is not tried again."""
 
 
 MAX_CAUSES_CHARACTERS = 8_000
@@ -168,10 +172,8 @@ class Answers:
     def raised(self, place: int, error: BaseException, policy: StopPolicy) -> None:
         """Store an exception of the service; the record may be tried again unless the exception is in `no_retry`."""
         outcome = Outcome.raised(describe_error(error, policy.hint(error)))
-        if issubclass(type(error), policy.no_retry):
-            self.ends[place] = outcome
-        else:
-            self.failures[place] = Failure(outcome)
+        is_final = issubclass(type(error), policy.no_retry)
+        self.failures[place] = Failure(outcome, trace=trace_of(error), is_final=is_final)
 
     def timed_out(self, place: int, seconds: float) -> None:
         """Store that the service did not answer within `seconds`."""
@@ -273,24 +275,36 @@ def _next_attempt(
     The outcome is that of the records if none follows.
     """
     stop, before = policy.stop, segment.attempts
-    earlier = before.causes if before is not None and before.stop == stop else ()
+    at_stop = before if before is not None and before.stop == stop else Attempts(stop, (), now)
+    earlier, traces = at_stop.causes, at_stop.traces
     causes = bounded_causes((*earlier, failure.outcome.reason or ""))
     if failure.request is None:
-        is_last = len(causes) >= policy.retries.attempts
+        is_last = failure.is_final or len(causes) >= policy.retries.attempts
         wait = None if is_last else policy.retries.wait(len(causes), jitter())
-        return replace(segment, attempts=Attempts(stop, causes, now + (wait or 0.0))), wait, failure.outcome
+        unknown = [""] * (len(earlier) - len(traces))
+        kept = bounded_traces((*traces, *unknown, failure.trace))
+        return replace(segment, attempts=Attempts(stop, causes, now + (wait or 0.0), kept)), wait, failure.outcome
     waits = segment.waits
     since, times = (waits.since, waits.times) if waits is not None and waits.stop == stop else (now, 0)
     noted = replace(segment, waits=Waits(stop, since, times + 1))
     answer = failure.request.granted(policy.retries, policy.max_age, segment.entered, since, now)
     if isinstance(answer, Outcome):
-        return replace(noted, attempts=Attempts(stop, causes, now)), None, answer
+        return replace(noted, attempts=Attempts(stop, causes, now, traces)), None, answer
     wait = (
         answer
         if failure.request.after
         else min(answer, max(MIN_WAIT_SECONDS, policy.retries.wait(times + 1, jitter())))
     )
-    return replace(noted, attempts=Attempts(stop, earlier, now + wait)), wait, failure.outcome
+    return replace(noted, attempts=Attempts(stop, earlier, now + wait, traces)), wait, failure.outcome
+
+
+def bounded_traces(traces: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the traces of attempts, without the earliest ones if all take more than `MAX_CAUSES_CHARACTERS`."""
+    left, kept = MAX_CAUSES_CHARACTERS, list[str]()
+    for trace in reversed(traces):
+        left -= len(trace)
+        kept.append(trace if left >= 0 else "")
+    return tuple(reversed(kept)) if any(kept) else ()
 
 
 def bounded_causes(causes: tuple[str, ...]) -> tuple[str, ...]:

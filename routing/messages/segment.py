@@ -38,6 +38,8 @@ class Attempts(NamedTuple):
     causes: tuple[str, ...]
     due: float
     """Earliest time of the next attempt, in seconds since the epoch."""
+    traces: tuple[str, ...] = ()
+    """For each cause, the calls that led to the exception, one per line; fewer if earlier workers kept none."""
 
 
 class Waits(NamedTuple):
@@ -191,7 +193,10 @@ def encode_segment(segment: Segment) -> dict[str, Any]:
     if segment.outcome is not None:
         encoded["outcome"] = _encode_outcome(segment.outcome)
     if segment.attempts is not None:
-        encoded["tries"] = tuple(segment.attempts)
+        *tries, traces = segment.attempts
+        encoded["tries"] = tries
+        if any(traces):
+            encoded["traces"] = traces
     if segment.waits is not None:
         encoded["waits"] = tuple(segment.waits)
     if segment.generation:
@@ -233,7 +238,7 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             None if itinerary is None else Itinerary.decode(itinerary),
             None if outcome is None else _outcome(outcome),
             natural(encoded["hops"]),
-            None if attempts is None else _attempts(*attempts),
+            None if attempts is None else _attempts(attempts, encoded.get("traces", ())),
             natural(encoded.get("generation", 0)),
             tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
             _request(encoded),
@@ -249,8 +254,9 @@ def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
     return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version))
 
 
-def _attempts(stop: Any, causes: Any, due: Any) -> Attempts:
-    return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due))
+def _attempts(tries: Any, traces: Any) -> Attempts:
+    stop, causes, due = tries
+    return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due), tuple(map(text, traces)))
 
 
 def _waits(stop: Any, since: Any, times: Any) -> Waits:

@@ -87,9 +87,20 @@ async def test_after_the_last_attempt_a_dead_letter_names_every_cause(bench: Ben
     assert (ending, str(reason)[:22]) == (Ending.DEAD, "service_error: OSError")
     [segment] = sent.envelope.segments
     assert segment.attempts is not None
-    assert len(segment.attempts.causes) == 3
+    assert len(segment.attempts.causes) == len(segment.attempts.traces) == 3
+    assert all(trace.startswith("test_retries.py:") for trace in segment.attempts.traces)
     assert segment.stops == ("a",), "a stop is visited once, however often it was tried"
     assert sent.records == [{"n": 1, "fails": True}]
+
+
+async def test_of_many_traces_the_latest_are_kept_and_attempts_without_one_have_an_empty_one(bench: Bench) -> None:
+    tried = envelope({"n": 1, "fails": True}, attempts=Attempts("a", ("x",) * 9, 0.0, ("y" * 1_000,) * 8))
+    [sent] = await handled(bench, failing, tried, retry_policy=dataclasses.replace(PATIENCE, attempts=99))
+    [segment] = sent.envelope.segments
+    assert segment.attempts is not None
+    first, *kept, unknown, last = segment.attempts.traces
+    assert (first, kept, unknown) == ("", ["y" * 1_000] * 7, "")
+    assert last.startswith("test_retries.py:")
 
 
 async def test_the_causes_of_many_attempts_do_not_make_a_record_too_large(bench: Bench) -> None:
@@ -237,6 +248,9 @@ async def test_a_retry_that_asks_for_no_time_is_a_dead_letter(bench: Bench, afte
 async def test_what_a_service_names_is_not_tried_again(bench: Bench) -> None:
     [sent] = await handled(bench, failing, envelope({"fails": True}), no_retry=(ConnectionError, OSError))
     assert sent.topic == "test.arrivals"
+    [segment] = sent.envelope.segments
+    assert segment.attempts is not None
+    assert (len(segment.attempts.causes), len(segment.attempts.traces)) == (1, 1)
 
 
 async def test_a_very_short_wait_goes_straight_back_to_the_stop(bench: Bench) -> None:

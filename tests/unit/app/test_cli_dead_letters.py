@@ -47,15 +47,6 @@ def test_the_list_has_one_whole_line_for_each_group_where_it_is_piped() -> None:
     assert row.split()[-1] == ID
 
 
-def test_show_has_all_times_in_iso_8601_also_since_when_a_record_has_waited() -> None:
-    module = importlib.import_module("metroline.app.cli.dead_letters")
-    told = {"settled": 1.0, "entered": 0.0, "stops": [], "replays": [], "waits": {"since": 0.5, "times": 3}}
-    assert module._readable(SimpleNamespace(as_json=lambda: told)) == {
-        **{"settled": "1970-01-01T00:00:01.000Z", "entered": "1970-01-01T00:00:00.000Z", "stops": [], "replays": []},
-        "waits": {"since": "1970-01-01T00:00:00.500Z", "times": 3},
-    }
-
-
 def test_a_narrow_terminal_cuts_nothing_that_another_command_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")

@@ -13,7 +13,7 @@ import pytest
 
 from metroline.agents.lines.metrobus import services
 from metroline.agents.lookups import Lookup
-from metroline.routing.service_errors import describe_error
+from metroline.routing.service_errors import MAX_FRAMES, MAX_TRACE_CHARACTERS, describe_error, trace_of
 from tests.support.lookups import built
 
 
@@ -70,3 +70,51 @@ def test_a_place_that_is_no_text_can_travel_all_the_same() -> None:
     module: dict[str, Any] = {}
     exec(code, module)
     assert raised(module["f"]).encode() == b"ValueError: x (a?.py:2 in f)"
+
+
+def trace(call: Callable[[], Any]) -> list[str]:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever it is
+        call()
+    return trace_of(caught.value).splitlines()
+
+
+def test_a_trace_has_the_calls_from_the_authors_code_inwards() -> None:
+    def charge() -> None:
+        json.loads("x")
+
+    calls = trace(charge)
+    assert calls[1] == f"test_service_errors.py:{line_here() - 3} in charge"
+    assert calls[2].startswith("__init__.py:")
+    assert calls[2].endswith(" in loads")
+
+
+def test_a_trace_has_the_exceptions_that_caused_it() -> None:
+    place = f"test_service_errors.py:{line_here() + 3} in look_up"
+
+    def look_up() -> None:
+        raise KeyError("card")
+
+    def charge() -> None:
+        try:
+            look_up()
+        except KeyError as error:
+            raise ValueError("no such card") from error
+
+    calls = trace(charge)
+    assert calls.index("caused by KeyError: 'card'") < calls.index(place)
+
+
+def test_a_deep_trace_loses_calls_in_its_middle() -> None:
+    def dive(depth: int) -> None:
+        if not depth:
+            raise ValueError
+        dive(depth - 1)
+
+    calls = trace(lambda: dive(50))
+    assert len(calls) == MAX_FRAMES + 1
+    assert calls.count("…") == 1
+    assert len("\n".join(calls)) <= MAX_TRACE_CHARACTERS
+
+
+def test_an_error_that_was_never_raised_has_no_trace() -> None:
+    assert trace_of(KeyError("amount")) == ""

@@ -33,6 +33,7 @@ outcomes = st.one_of(
     st.builds(Outcome.dead, st.sampled_from(Cause), texts, maybe_texts),
     st.builds(Outcome.raised, st.builds(ServiceError, texts, texts, texts)),
 )
+traces = st.just(()) | st.lists(texts.filter(bool), min_size=1, max_size=2).map(tuple)
 requests = st.builds(ReplayRequest, st.none() | names) | st.builds(DiscardRequest, texts)
 fields = st.none() | st.frozensets(texts, max_size=3)
 
@@ -79,7 +80,7 @@ def segments(draw: st.DrawFn) -> Segment:
         draw(st.none() | itineraries()),
         draw(st.none() | outcomes),
         draw(st.integers(0, 200)),
-        draw(st.none() | st.builds(Attempts, names, st.lists(texts, max_size=2).map(tuple), times)),
+        draw(st.none() | st.builds(Attempts, names, st.lists(texts, max_size=2).map(tuple), times, traces)),
         draw(st.integers(0, 3)),
         tuple(draw(st.lists(st.builds(Replay, times, texts, texts, maybe_texts), max_size=2))),
         draw(st.none() | requests),
@@ -135,6 +136,14 @@ def test_a_damaged_envelope_is_read_or_malformed(envelope: Envelope, data: st.Da
         at = data.draw(st.integers(0, len(raw)))
         raw[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
     read_or_refused(bytes(raw))
+
+
+def test_traces_stand_apart_from_the_attempts_as_earlier_workers_know_them() -> None:
+    tried = Segment((7,), (b"{}",), 1.0, attempts=Attempts("weigh", ("x",), 2.0, ("services.py:6 in weigh",)))
+    header = Envelope("signpost", Origin("source", 0), (tried,)).encode().partition(b"\n")[0]
+    [encoded] = orjson.loads(header)["segments"]
+    assert encoded["tries"] == ["weigh", ["x"], 2.0]
+    assert encoded["traces"] == ["services.py:6 in weigh"]
 
 
 @given(envelopes, st.data())
