@@ -130,7 +130,7 @@ def compare(
         results.mkdir(parents=True, exist_ok=True)
     console = _console(to_stderr=str(json_file) == "-")
     with (
-        readable_again(records) as source,
+        readable_again(records, reading) as (source, reading),
         target_broker(broker) as target,
         tempfile.TemporaryDirectory(prefix="metroline-") as folder,
     ):

@@ -63,7 +63,7 @@ def push(
     looked = UnfitLines() if settings.format_of_source(loaded)[0] == JSON else None
     reading = replace(reading, takes_any_line=looked is None)
     check_records(records)
-    with readable_again(records) if strict else nullcontext(records) as source:
+    with readable_again(records, reading) if strict else nullcontext((records, reading)) as (source, reading):
         if strict and looked is not None:
             _refuse_unfit(records, source, loaded, reading)
         found = records_of(source, loaded, seed, looked, reading)

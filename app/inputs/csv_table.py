@@ -45,7 +45,7 @@ def csv_table(source: RowFile, reading: Reading, key: str | None = None) -> Iter
     if reading.as_text:
         yield _table(source, source.content, reading, set(), str)
     elif source.can_be_opened_again:
-        with opened(source.path, Reading(source.format)) as first:
+        with opened(source.path, Reading(source.format, name=source.name)) as first:
             numbers = _numbers(source, first.content, reading, key)
         yield _table(source, source.content, reading, numbers, text_of)
     else:

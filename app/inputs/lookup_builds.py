@@ -15,7 +15,7 @@ from metroline.agents.lookups.paths import check_name, file_of, folder
 from metroline.agents.services.line import Line
 from metroline.agents.services.lookup_table import LookupTable
 from metroline.app.inputs import lookup_rows
-from metroline.app.inputs.row_files import DEFAULT_READING, STANDARD_INPUT, Reading
+from metroline.app.inputs.row_files import DEFAULT_READING, STANDARD_INPUT, Reading, name_of
 from metroline.routing.errors import MetrolineError
 
 
@@ -37,7 +37,7 @@ def build_from_file(
     where = folder()
     with lock(check_name(name), where, wait=False):
         rows = lookup_rows.of_file(file, key, value, report, reading=reading, allow_empty=allow_empty)
-        origin = "the standard input" if file == STANDARD_INPUT else str(file.resolve())
+        origin = name_of(file) if file == STANDARD_INPUT else str(file.resolve())
         return build(name, where, rows, BuildInfo(key, value, origin), report)
 
 

@@ -75,6 +75,8 @@ class Reading:
     """The columns of a CSV or TSV that hold numbers, however these are written."""
     takes_any_line: bool = False
     """True if lines that are not JSON are wanted as well, of a file whose name does not say its format."""
+    name: str | None = None
+    """The name of the file for messages; None for that of its path."""
     note: Callable[[str], None] = no_note
     """Takes a note about how the file was read, such as columns that stay text."""
 
@@ -118,7 +120,7 @@ def opened(file: Path, reading: Reading = DEFAULT_READING) -> Iterator[RowFile]:
 
     Raise `UnclearFile` if it is none of these, and `UnreadableRecords` if reading fails in the block.
     """
-    name = "the standard input" if file == STANDARD_INPUT else str(file)
+    name = reading.name or name_of(file)
     try:
         with raw_file(file) as raw, decompressed(raw, file, name) as content:
             yield RowFile(name, raw, content, _format(file, name, content, reading), file)
@@ -129,6 +131,11 @@ def opened(file: Path, reading: Reading = DEFAULT_READING) -> Iterator[RowFile]:
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableRecords(f"{name} cannot be read: {error}") from error
+
+
+def name_of(file: Path) -> str:
+    """Return the name of a file for messages."""
+    return "the standard input" if file == STANDARD_INPUT else str(file)
 
 
 def is_readable(file: Path) -> bool:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from metroline.app.inputs.row_files import (
     RowFile,
     UnreadableRecords,
     is_readable,
+    name_of,
     opened,
     raw_file,
 )
@@ -72,16 +73,19 @@ def check_records(what: str) -> None:
 
 
 @contextmanager
-def readable_again(what: str) -> Iterator[str]:
-    """Yield what `--records` names, to be read any number of times while the block runs: a pipe is copied to a file."""
+def readable_again(what: str, reading: Reading) -> Iterator[tuple[str, Reading]]:
+    """Yield what `--records` names, and how to read it, any number of times while the block runs.
+
+    A pipe is copied to a file, which messages call as the pipe.
+    """
     if is_number(what) or Path(what).is_file():
-        yield what
+        yield what, reading
         return
     with tempfile.TemporaryDirectory(prefix="metroline-") as folder:
         copy = Path(folder) / f"records{''.join(Path(what).suffixes)}"
         with raw_file(Path(what)) as pipe, copy.open("wb") as file:
             shutil.copyfileobj(pipe, file)
-        yield str(copy)
+        yield str(copy), replace(reading, name=name_of(Path(what)))
 
 
 def records_of(

@@ -50,6 +50,15 @@ def test_a_file_of_records_has_nothing_to_tell(tmp_path: Path, line: Line) -> No
     assert looked.unfit == 0
 
 
+def test_the_standard_input_can_be_read_twice_and_keeps_its_name() -> None:
+    refused = CliRunner().invoke(cli, ["push", "--records", "-", "--strict"], input=LINES)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("error: -: 3 of 5 lines are no records")
+    unclear = CliRunner().invoke(cli, ["push", "--records", "-", "--strict"], input=b"n,note\n1,a\n")
+    assert unclear.exit_code == 2
+    assert unclear.stderr.startswith("error: the standard input: its first line is not JSON: 'n,note'; write --format")
+
+
 def test_strict_sends_nothing_if_a_line_is_no_record(tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
     file.write_bytes(LINES)
