@@ -15,6 +15,11 @@ AWAY = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
 class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no types
     """Asks the next node if one does not answer. aiokafka asks one node at random, which the cluster may have lost."""
 
+    @property
+    def broker_count(self) -> int:
+        """The number of brokers that the cluster has told of."""
+        return len(self._client.cluster.brokers())
+
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
         """Send a request to a node, or to any of them, and return the answer; raise `KafkaError`."""
         nodes = [broker.nodeId for broker in self._client.cluster.brokers()]

@@ -41,6 +41,7 @@ COMMANDS = {
     "rules": Entry("rules", "Show, compare, publish and roll back the live rules table."),
     "dead-letters": Entry("dead_letters", "List, show, replay and discard dead letters."),
     "lookup": Entry("lookup", "Build and read the tables that services look things up in."),
+    "doctor": Entry("doctor", "Examine what a worker needs, and say what is wrong."),
     "hand-over": Entry("worker", "Hand over the offsets of a stopped line to other roles."),
 }
 

@@ -40,11 +40,14 @@ COMPLETE: dict[str, list[str]] = {
     "lookup get": ["metrobus.addresses", "1"],
     "lookup list": [],
     "hand-over": ["--to", "all"],
+    "doctor": [],
 }
 """Arguments with which each command can run; `--help` lists the commands."""
 
-READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker"}]
-HAS_LINE = [name for name in COMPLETE if name not in {"demo", "worker", "broker", "test", "lookup get", "lookup list"}]
+READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker", "doctor"}]
+HAS_LINE = [
+    name for name in COMPLETE if name not in {"demo", "worker", "broker", "doctor", "test", "lookup get", "lookup list"}
+]
 TALKS_TO_KAFKA = [
     *("compare", "demo", "worker", "push", "hand-over"),
     *(name for name in COMPLETE if name.startswith(("rules", "dead-letters"))),
