@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.terminal import say_text
@@ -42,6 +43,7 @@ COMMANDS = {
     "dead-letters": Entry("dead_letters", "List, show, replay and discard dead letters."),
     "lookup": Entry("lookup", "Build and read the tables that services look things up in."),
     "doctor": Entry("doctor", "Examine what a worker needs, and say what is wrong."),
+    "completion": Entry("completion", "Print the script that completes commands in a shell."),
     "hand-over": Entry("worker", "Hand over the offsets of a stopped line to other roles."),
 }
 
@@ -64,6 +66,13 @@ class Commands(CommandGroup):
         """Write the list of commands from `COMMANDS`: `--help` loads none of them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin so. None of the commands is loaded."""
+        named = [
+            CompletionItem(name, help=entry.summary) for name, entry in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*named, *click.Command.shell_complete(self, context, incomplete)]
 
     def invoke(self, context: click.Context) -> Any:
         try:

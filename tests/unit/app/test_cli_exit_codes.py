@@ -41,13 +41,15 @@ COMPLETE: dict[str, list[str]] = {
     "lookup list": [],
     "hand-over": ["--to", "all"],
     "doctor": [],
+    "completion": ["bash"],
 }
 """Arguments with which each command can run; `--help` lists the commands."""
 
-READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker", "doctor"}]
-HAS_LINE = [
-    name for name in COMPLETE if name not in {"demo", "worker", "broker", "doctor", "test", "lookup get", "lookup list"}
-]
+NOT_OF_A_LINE = {"demo", "worker", "broker", "test", "lookup get", "lookup list", "completion"}
+"""Commands without --line."""
+
+READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker", "completion", "doctor"}]
+HAS_LINE = [name for name in COMPLETE if name not in {*NOT_OF_A_LINE, "doctor"}]
 TALKS_TO_KAFKA = [
     *("compare", "demo", "worker", "push", "hand-over"),
     *(name for name in COMPLETE if name.startswith(("rules", "dead-letters"))),
@@ -192,7 +194,7 @@ def test_ctrl_c_exits_with_1_and_one_word() -> None:
         [
             *(sys.executable, "-c"),
             "import metroline.app.cli.broker as module, metroline.app.cli as cli\n"
-            "def interrupt(port): raise KeyboardInterrupt\n"
+            "def interrupt(**options): raise KeyboardInterrupt\n"
             "module.broker.callback = interrupt\n"
             "import sys; sys.argv[1:] = ['broker']; cli.main()",
         ],
