@@ -190,14 +190,14 @@ def history(line: str | None, json_file: Path | None) -> None:
     Example: metroline rules history
     """
     live = _Live.of(line)
-    listed = _history(live.versions())
+    listed = history_of(live.versions())
     if json_file is not None:
         write_json(listed, json_file)
     else:
         print_rows(f"rules of the line {live.line.name}", HEADS, list(map(_row, listed)), numbers=("version", "rules"))
 
 
-def _history(versions: list[PublishedRules]) -> list[dict[str, Any]]:
+def history_of(versions: list[PublishedRules]) -> list[dict[str, Any]]:
     """Return what the history tells of each version, newest first."""
     first_with: dict[str, int] = {}
     listed: list[dict[str, Any]] = []

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import click
 
+from metroline.agents.membership.hand_over import Offsets
 from metroline.agents.membership.hand_over import hand_over as hand_over_offsets
 from metroline.agents.membership.roles import Role
 from metroline.agents.services.line import Line
-from metroline.app.cli.options import line_option
+from metroline.app.cli.options import json_option, line_option, write_json
 from metroline.app.cli.terminal import say
 from metroline.app.run_worker import run_worker
 from metroline.app.settings import Settings
@@ -49,7 +53,8 @@ def worker() -> None:
     required=True,
     help="ROLE of one of the new workers; repeat it for each. Together the roles must cover the whole line.",
 )
-def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
+@json_option("the offsets at which each group continues")
+def hand_over(line: str | None, roles: tuple[str, ...], json_file: Path | None) -> None:
     """Hand over the offsets of a stopped line to other roles.
 
     Each role has its own consumer group. When a line is divided into roles in another way, this command commits for
@@ -64,8 +69,21 @@ def hand_over(line: str | None, roles: tuple[str, ...]) -> None:
     division = [Role.parse(role, loaded.stops) for role in roles]
     cluster, topics, now = settings.cluster(), settings.topics(loaded), time.time()
     moved = asyncio.run(hand_over_offsets(cluster, topics, division, loaded.stops, now, settings.cluster_key))
+    if json_file is not None:
+        write_json(_as_json(moved), json_file)
+        return
     for group, offsets in moved.items():
         read, partitions = sum(offsets.values()), len(offsets)
         say(f"{group}: continues after the {read} messages that were read, in {partitions} partitions")
     if not moved:
         say("no messages were read yet: the new workers start with the first ones")
+
+
+def _as_json(moved: Mapping[str, Offsets]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        group: [
+            {"topic": partition.topic, "partition": partition.partition, "offset": offset}
+            for partition, offset in sorted(offsets.items())
+        ]
+        for group, offsets in moved.items()
+    }

@@ -1,0 +1,124 @@
+"""docs/json.md describes what every command with `--json` writes, field by field."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import fields
+
+from metroline.agents.tables.publication import Publication
+from metroline.app.cli import cli
+from metroline.app.cli.publishing import Published
+from metroline.app.cli.rules import history_of
+from metroline.app.compare.comparison import Comparison, Run
+from metroline.app.operations.letter import Group, Letter
+from metroline.app.operations.rules_topic import PublishedRules
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit, Waits
+from metroline.routing.outcome import Cause, Outcome
+from tests.support.pages import page
+from tests.support.project import ROOT
+
+SECTIONS = dict(re.findall(r"^## metroline (.+?)\n(.*?)(?=^## |\Z)", page("json.md").text, re.M | re.S))
+METROBUS = ROOT / "agents" / "lines" / "metrobus"
+
+
+def commands(group: click.Group, *names: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        below = group.get_command(context, name)
+        if isinstance(below, click.Group):
+            yield from commands(below, *names, name)
+        elif below is not None:
+            yield " ".join([*names, name]), below
+
+
+def has_json(command: click.Command) -> bool:
+    return any("--json" in option.opts for option in command.params)
+
+
+def undescribed(section: str, found: Any) -> set[str]:
+    """Return the names of fields, at any depth, that a section of the page does not have."""
+    if isinstance(found, list):
+        return {name for one in found for name in undescribed(section, one)}
+    if not isinstance(found, dict):
+        return set()
+    return {name for name in found if f"`{name}`" not in SECTIONS[section]}
+
+
+def test_every_command_with_json_has_a_section_and_no_other() -> None:
+    assert set(SECTIONS) == {name for name, command in commands(cli) if has_json(command)}
+
+
+def test_the_commands_without_json_are_those_that_the_page_names() -> None:
+    without = {name for name, command in commands(cli) if not has_json(command)}
+    [sentence] = re.findall(r"^Only (.*) have no `--json`", page("json.md").text, re.M)
+    assert set(re.findall(r"`metroline (.+?)`", sentence)) == without
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOOKUP_DIR", str(tmp_path / "kept"))
+    (tmp_path / "a.csv").write_text("key,n\na,1\n")
+    (tmp_path / "one.json").write_text('{"account_number": 1}')
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("section", "arguments"),
+    [
+        ("check", ["check", str(METROBUS)]),
+        ("explain", ["explain", str(METROBUS), "one.json"]),
+        ("lookup list", ["lookup", "build", "a", "a.csv", "--key", "key"]),
+        ("lookup get", ["lookup", "get", "a", "a"]),
+        ("lookup list", ["lookup", "list"]),
+        ("doctor", ["doctor", "--line", "no.such.line"]),
+    ],
+)
+def test_the_fields_that_a_command_writes_are_described(section: str, arguments: list[str]) -> None:
+    if section.startswith("lookup"):
+        CliRunner().invoke(cli, ["lookup", "build", "a", "a.csv", "--key", "key"])
+    written = json.loads(CliRunner().invoke(cli, [*arguments, "--json", "-"]).stdout)
+    assert written
+    internal = {"maker", "digest", "checksum"} if section.startswith("lookup") else set()
+    assert undescribed(section, written) <= internal
+
+
+def test_the_fields_of_dead_letters_are_described() -> None:
+    segment = Segment(
+        (7,),
+        (b"{}",),
+        1.0,
+        (Visit("ship", 2.0, None, "signpost", 1),),
+        outcome=Outcome.dead(Cause.EXPIRED),
+        attempts=Attempts("ship", ("x",), 1.0),
+        waits=Waits("ship", 1.0, 1),
+        replays=(Replay(1.0, "me", "why"),),
+    )
+    told = Letter(Envelope("signpost", Origin("source", 0), (segment,)), 3.0).as_json()
+    below = [told, told["waits"], *told["stops"], *told["replays"]]
+    assert {name for one in below for name in undescribed("dead-letters show", one)} == set()
+    group = Group("4be3b2", ("ship", "expired"), "x", 1, 0.0, 0.0, "source-0-7").as_json()
+    assert undescribed("dead-letters list", group) == set()
+
+
+def test_the_fields_of_rules_are_described() -> None:
+    publication = Publication('[[rules]]\nafter = "source"\nto = "end"\n', 0, "me", 1.0)
+    assert undescribed("rules show", {"version": 1} | publication.as_json()) == set()
+    assert undescribed("rules history", history_of([PublishedRules(1, publication)])) == set()
+    assert undescribed("rules publish", Published(2, 1, []).as_json()) == set()
+
+
+def test_the_fields_of_a_comparison_are_described() -> None:
+    names = {field.encode_name: None for one in (Comparison, Run) for field in fields(one)}
+    assert undescribed("compare", names) == set()
