@@ -103,7 +103,8 @@ def _update(cases: Cases, results: Sequence[CaseResult]) -> Cases:
     text = case_updates.updated(cases, results)
     if text != cases.text:
         try:
-            cases.file.write_text(text, "utf-8")
+            with cases.file.open("w", encoding="utf-8", newline="") as target:
+                target.write(text)
         except OSError as error:
             raise UsageError(f"{cases.file} cannot be written: {error}") from error
         say(f"{cases.file} is updated", err=True)

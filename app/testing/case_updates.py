@@ -14,6 +14,7 @@ from metroline.app.testing.journey import Journey
 from metroline.app.testing.toml_statements import Table, tables_of
 from metroline.app.testing.toml_values import has_null
 from metroline.routing.errors import MetrolineError
+from metroline.routing.records.fingerprints import canonical
 
 
 class NotUpdatable(MetrolineError):
@@ -37,7 +38,8 @@ def updated(cases: Cases, results: Sequence[CaseResult]) -> str:
             wanted[number] = _common(wanted[number], case, own)
     text = _rewritten(cases.text, data["cases"], wanted)
     if tomllib.loads(text) != data | {"cases": wanted}:
-        raise NotUpdatable(f"{cases.file} cannot be updated: write each case below a [[cases]] of its own")
+        how = "write each case below a [[cases]] of its own, and its changes in one table"
+        raise NotUpdatable(f"{cases.file} cannot be updated: {how}")
     return text
 
 
@@ -64,6 +66,8 @@ def after(keys: Keys, case: Case, journey: Journey) -> Keys:
     }
     if case.reason is not None and has_reason(journey, case.reason):
         found["reason"] = case.reason
+    if case.changes is not None and canonical(case.changes) == canonical(fields):
+        found["changes"] = keys["changes"]
     named = [name for name in EXPECTED if name in keys]
     if case.expects_nothing:
         named = [name for name in EXPECTED if found[name] and (name, found[name]) != ("end", "end")]

@@ -27,12 +27,11 @@ class Statement:
     """The names in a header or before the equals sign; none for an empty line or a comment."""
     is_header: bool = False
 
-    def with_value(self, value: Any) -> Statement:
+    def with_value(self, value: Any, line_break: str) -> Statement:
         """Return an assignment of another value, with the comment behind it."""
         found = ASSIGNMENT.match(self.text)
         assert found is not None
-        end = "\r\n" if self.text.endswith("\r\n") else "\n"
-        return replace(self, text=f"{found[0]} {toml_value(value)}{_comment(self.text)}{end}")
+        return replace(self, text=f"{found[0]} {toml_value(value)}{_comment(self.text)}{line_break}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +63,35 @@ class Table:
         body: list[Statement] = []
         for key, own in groupby(self.body, lambda statement: statement.keys[:1]):
             statements = list(own)
-            body += _edited(statements, key[0], before, after) if key else statements
+            body += self._edited(statements, key[0], before, after) if key else statements
         known = {statement.keys[0] for statement in self.body if statement.keys}
-        new = [_assignment(key, after[key]) for key in after if key not in known]
+        new = [self._assignment(key, after[key]) for key in after if key not in known]
         if not new:
             return replace(self, body=tuple(body))
         at = max((place + 1 for place, statement in enumerate(body) if statement.keys), default=0)
         if at and not body[at - 1].text.endswith("\n"):
-            body[at - 1] = replace(body[at - 1], text=body[at - 1].text + "\n")
+            body[at - 1] = replace(body[at - 1], text=body[at - 1].text + self._line_break)
         return replace(self, body=(*body[:at], *new, *body[at:]))
 
+    @property
+    def _line_break(self) -> str:
+        return "\r\n" if self.text.endswith("\r\n") else "\n"
 
-def _edited(
-    statements: list[Statement], key: str, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> list[Statement]:
-    """Return the statements that assign to a key, so that they assign the value that it has in `after`."""
-    if key not in after:
-        return []
-    if fingerprint(before[key]) == fingerprint(after[key]):
-        return statements
-    first = statements[0]
-    if len(statements) == 1 and len(first.keys) == 1:
-        return [first.with_value(after[key])]
-    return [_assignment(key, after[key])]
+    def _edited(
+        self, statements: list[Statement], key: str, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> list[Statement]:
+        """Return the statements that assign to a key, so that they assign the value that it has in `after`."""
+        if key not in after:
+            return []
+        if fingerprint(before[key]) == fingerprint(after[key]):
+            return statements
+        first = statements[0]
+        if len(statements) == 1 and len(first.keys) == 1:
+            return [first.with_value(after[key], self._line_break)]
+        return [self._assignment(key, after[key])]
 
-
-def _assignment(key: str, value: Any) -> Statement:
-    return Statement(f"{toml_key(key)} = {toml_value(value)}\n", 0, (key,))
+    def _assignment(self, key: str, value: Any) -> Statement:
+        return Statement(f"{toml_key(key)} = {toml_value(value)}{self._line_break}", 0, (key,))
 
 
 def tables_of(text: str) -> list[Table]:

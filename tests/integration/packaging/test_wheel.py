@@ -30,6 +30,13 @@ def test_every_module_and_resource_is_there(wheel: Path) -> None:
     assert {"metroline/__init__.py", "metroline/__main__.py", "metroline/py.typed"} <= installed
 
 
+def test_pytest_finds_its_plugin(wheel: Path) -> None:
+    content = ZipFile(wheel)
+    [entry_points] = [name for name in content.namelist() if name.endswith("/entry_points.txt")]
+    told = content.read(entry_points).decode()
+    assert "metroline = metroline.app.testing.pytest_plugin" in told.partition("[pytest11]")[2]
+
+
 def test_what_is_installed_checks_its_own_example(environment: Environment, tmp_path: Path) -> None:
     table = environment.packages / "metroline" / "agents" / "lines" / "metrobus" / "routes.toml"
     for command in (["metroline"], ["python", "-m", "metroline"]):

@@ -311,6 +311,31 @@ def test_an_update_writes_what_is_and_keeps_the_rest(folder: Path) -> None:
     assert update(folder, text) == text
 
 
+def test_an_update_keeps_the_line_breaks_of_windows(folder: Path) -> None:
+    assert update(folder, OLD.replace("\n", "\r\n")) == NEW.replace("\n", "\r\n")
+
+
+def test_what_was_right_is_not_written_anew(folder: Path) -> None:
+    right = """changes = '{ "total" : 2 }'  # as it is\n"""
+    text = f'[[cases]]\nrecord = {{ quantity = 1 }}\n{right}outcome = "dead"\nreason = "unroutable"\n'
+    assert update(folder, text) == f'[[cases]]\nrecord = {{ quantity = 1 }}\n{right}outcome = "delivered"\n'
+
+
+def test_changes_in_tables_within_tables_become_one_or_are_refused(folder: Path) -> None:
+    start = "[[cases]]\nrecord = { quantity = 1 }\n[cases.changes]\n"
+    assert update(folder, start + "[cases.changes.a]\nb = 1\n") == start + "total = 2\n"
+    with pytest.raises(NotUpdatable, match="and its changes in one table"):
+        update(folder, start.replace("[cases.changes]\n", "[cases.changes.a]\nb = 1\n"))
+
+
+def test_new_keys_come_before_the_tables_within_a_case(folder: Path) -> None:
+    text = "[[cases]]\n\n# what comes in\n[cases.record]\nquantity = 1 # one\n\n[cases.headers]\na = 'b'\n"
+    changed = update(folder, text)
+    assert changed == text.replace(
+        "[[cases]]\n", '[[cases]]\nstops = ["price"]\noutcome = "delivered"\nchanges = { total = 2 }\n'
+    )
+
+
 def test_an_update_writes_the_cause_of_a_dead_letter_without_the_line_of_the_code(folder: Path) -> None:
     text = update(folder, "[[cases]]\nrecord = {}")
     assert text == ('[[cases]]\nrecord = {}\nstops = ["price"]\noutcome = "dead"\nreason = "service_error: KeyError"\n')
