@@ -94,6 +94,14 @@ def test_the_fields_that_a_command_writes_are_described(section: str, arguments:
     assert undescribed(section, written) <= internal
 
 
+@pytest.mark.usefixtures("folder")
+def test_the_fields_of_test_results_are_described() -> None:
+    results = json.loads(CliRunner().invoke(cli, ["test", str(METROBUS), "--json", "-"]).stdout)
+    records = [result["journey"].pop("record") for result in results]
+    assert len(records) > 4
+    assert undescribed("test", [*results, {"record": None}]) == set()
+
+
 def test_the_fields_of_dead_letters_are_described() -> None:
     segment = Segment(
         (7,),
