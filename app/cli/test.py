@@ -133,5 +133,5 @@ def _row(case: Case, results: Sequence[CaseResult]) -> dict[str, str]:
         "result": "passed" if shown.has_passed else "FAILED",
         "case": case.name,
         "stops": "" if journey is None else " → ".join(journey.stops),
-        "outcome": "unknown" if journey is None else ": ".join(filter(None, (journey.outcome, journey.reason))),
+        "outcome": "unknown" if journey is None else journey.ending,
     }

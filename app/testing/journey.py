@@ -10,6 +10,7 @@ import orjson
 
 from metroline.app.markup.text import escaped, shorten
 from metroline.app.operations.rehearsal import Passage
+from metroline.routing.addresses import END, SOURCE
 from metroline.routing.messages.record_ids import Origin, id_text
 from metroline.routing.outcome import Ending
 from metroline.routing.records.fingerprints import fingerprint
@@ -77,31 +78,32 @@ class Journey:
         """Names of the top-level fields that the line removed."""
         return [name for name in self.given if name not in self.record]
 
+    @property
+    def ending(self) -> str:
+        """The outcome with its reason, or with the end if that is not the default one."""
+        if self.outcome == Ending.DELIVERED:
+            return self.outcome if self.end == END else f"{self.outcome} at {self.end}"
+        return f"{self.outcome}: {shorten(self.reason or '', SHOWN_CHARACTERS)}"
+
     def __repr__(self) -> str:
         """Return the stops and the outcome in one line: pytest shows it where an assertion fails."""
-        return f"<Journey {' → '.join(['source', *self.stops])} → {escaped(self._ending)}>"
+        return f"<Journey {' → '.join([SOURCE, *self.stops])} → {escaped(self.ending)}>"
 
     def __str__(self) -> str:
         """Return the journey step by step, over several lines."""
         return "\n".join(self._lines())
 
-    @property
-    def _ending(self) -> str:
-        if self.outcome == Ending.DELIVERED:
-            return self.outcome if self.end == "end" else f"{self.outcome} at {self.end}"
-        return f"{self.outcome}: {shorten(self.reason or '', SHOWN_CHARACTERS)}"
-
     def _lines(self) -> Iterator[str]:
-        width = max(map(len, ["source", *self.stops]))
+        width = max(map(len, [SOURCE, *self.stops]))
         yield f"record {_brief(self.given)}, by {self.strategy}"
-        after, before = "source", self.given
+        after, before = SOURCE, self.given
         for visit in self.history:
             yield f"{after:<{width}} → {visit.stop}  ({visit.rule})"
             yield from (f"{'':<{width}}   {escaped(attempt)}" for attempt in visit.attempts)
             yield from (f"{'':<{width}}   {change}" for change in _told(before, visit.record))
             after, before = visit.stop, visit.record
         decided = f"  ({self.rule})" if self.rule else ""
-        yield f"{after:<{width}} → {escaped(self._ending)}{decided}"
+        yield f"{after:<{width}} → {escaped(self.ending)}{decided}"
 
 
 def changed(before: Record, after: Record) -> Record:

@@ -170,6 +170,7 @@ def test_a_dead_letter_has_its_cause_its_attempts_and_the_exception(folder: Path
 def test_a_journey_reads_as_one(folder: Path) -> None:
     dead, small = run_line(folder, [ORDER | {"quantity": 30}, ORDER | {"quantity": 1}], lookups=LOOKUPS)
 
+    assert (small.ending, dead.ending) == ("dropped: too small", f"dead: {AWAY}")
     assert repr(small) == "<Journey source → price → address → dropped: too small>"
     assert str(dead).splitlines() == [
         'record {"account":7,"quantity":30,"unit_price":50}, by signpost',
