@@ -39,6 +39,7 @@ from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.rules.table import RulesTable
+from metroline.routing.spelling import suggestion
 from metroline.routing.strategies import RuleTables, strategy_named
 
 MAX_SHOWN = 20
@@ -267,7 +268,8 @@ async def _live_table(desk: Desk, settings: Settings, stop: str | None) -> Rules
             f"no worker of the line {desk.topics.prefix!r} is alive at {settings.broker_url}: start it first"
         )
     if stop is not None and stop not in served:
-        raise DeadLetterError(f"--to {stop}: no live worker serves that stop; there are {', '.join(sorted(served))}")
+        there = f"there are {', '.join(sorted(served))}{suggestion(stop, served)}"
+        raise DeadLetterError(f"--to {stop}: no live worker serves that stop; {there}")
     published = await read_published(desk.cluster, desk.topics)
     line = Line.load(settings.line)
     if published is None:

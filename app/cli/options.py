@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from metroline.routing.errors import MetrolineError
 
@@ -28,10 +29,17 @@ class _RulesFile(click.Path):
 RULES_FILE = _RulesFile(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
+
+def completes(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Return a function by which a shell completes the value of an option: `kind` is `file` or `dir`."""
+    return lambda context, parameter, incomplete: [CompletionItem(incomplete, type=kind)]
+
+
 line_option = click.option(
     "--line",
     "line",
     metavar="LINE",
+    shell_complete=completes("dir"),
     help="The line: a package (metroline.agents.lines.flights) or a folder. Default: LINE in the environment, or the "
     "example line.",
 )
@@ -50,6 +58,7 @@ def records_option(default: str) -> Callable[[Any], Any]:
     return click.option(
         "--records",
         metavar="N|FILE",
+        shell_complete=completes("file"),
         default=default,
         show_default=True,
         help="Number of the line's own records, or a file: JSON (lines, an array, or objects over several lines), "

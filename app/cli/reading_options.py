@@ -10,7 +10,6 @@ import click
 
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.row_files import SUFFIXES, Format, Reading
-from metroline.routing.errors import UsageError
 
 NAMED = {"tab": "\t", "\\t": "\t"}
 """Delimiters that nobody can write on a command line, by their names."""
@@ -41,8 +40,6 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def read(
         *arguments: Any, format: Format | None, text: bool, delimiter: str | None, numbers: tuple[str, ...], **more: Any
     ) -> Any:
-        if delimiter is not None and format in ("json", "parquet"):
-            raise UsageError(f"--delimiter is for CSV and TSV, not for --format {format}")
         return command(*arguments, reading=Reading(format, text, delimiter, numbers, note=cache(_note)), **more)
 
     for option in reversed(OPTIONS):

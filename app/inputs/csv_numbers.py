@@ -29,15 +29,24 @@ def is_number(text: str) -> bool:
 
     `1.10`, `007`, `+5`, `12e4`, an integer beyond 64 bits and a fraction with more digits than a float keeps are none.
     """
+    if text.isascii() and text.isdigit():  # most numbers are digits alone, and matching is slow
+        return (text[0] != "0" or text == "0") and int(text) < MAX_INTEGER
     if NUMBER.fullmatch(text) is None:
         return False
     if text.lstrip("-").isdigit():
-        return abs(int(text)) < MAX_INTEGER
+        return int(text) > -MAX_INTEGER
     return len(text) <= EXACT_DIGITS or Decimal(text) == Decimal(repr(float(text)))
 
 
 def number_of(text: str) -> object:
-    """Return a field of a column of numbers: null if it is empty, and text if it cannot be read as a number at all."""
+    """Return a field that is a number as `is_number` has it, or empty: then it is null."""
+    if text == "":
+        return None
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def number_or_text_of(text: str) -> object:
+    """Return a field of a column that is to be read as numbers; what cannot be read as one at all is text."""
     if text == "":
         return None
     if NUMBER_LIKE.fullmatch(text) is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from metroline.app.inputs.csv_files import Row, csv_rows
-from metroline.app.inputs.csv_numbers import note_of, number_of, sorted_columns, text_of
+from metroline.app.inputs.csv_numbers import note_of, number_of, number_or_text_of, sorted_columns, text_of
 from metroline.app.inputs.row_files import Reading, RowFile, UnreadableRecords, opened
 from metroline.routing.spelling import suggestion
 
@@ -77,5 +77,8 @@ def _table(source: RowFile, content: BinaryIO, reading: Reading, numbers: set[in
         if name not in names:
             there = f"there are {', '.join(names) or 'none'}{suggestion(name, names)}"
             raise UnreadableRecords(f"{source.name}:{line}: --numbers: there is no column {name!r}; {there}")
-    is_number = [column in numbers or name in reading.numbers for column, name in enumerate(names)]
-    return CsvTable(line, names, [number_of if one else otherwise for one in is_number], rows)
+    converts = [
+        number_or_text_of if name in reading.numbers else number_of if column in numbers else otherwise
+        for column, name in enumerate(names)
+    ]
+    return CsvTable(line, names, converts, rows)

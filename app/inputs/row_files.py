@@ -123,7 +123,9 @@ def opened(file: Path, reading: Reading = DEFAULT_READING) -> Iterator[RowFile]:
     name = reading.name or name_of(file)
     try:
         with raw_file(file) as raw, decompressed(raw, file, name) as content:
-            yield RowFile(name, raw, content, _format(file, name, content, reading), file)
+            format = _format(file, name, content, reading)
+            _refuse_idle_options(format, name, reading)
+            yield RowFile(name, raw, content, format, file)
     except UnicodeDecodeError as error:
         raise UnreadableRecords(
             f"{name} is not UTF-8 (byte 0x{error.object[error.start]:02x}): convert it, as with "
@@ -167,6 +169,15 @@ def _format(file: Path, name: str, content: io.BufferedReader, reading: Reading)
         if begin.startswith(magic):
             raise UnreadableRecords(f"{name} cannot be read: {problem}")
     return reading.format or format_by_name(file) or _format_of_content(name, begin, reading)
+
+
+def _refuse_idle_options(format: Format, name: str, reading: Reading) -> None:
+    """Raise `UnclearFile` if options for tables of text are given for another file."""
+    if format in ("json", "parquet") and (reading.delimiter or reading.numbers or reading.as_text):
+        raise UnclearFile(
+            f"{name} is read as {format}, and --delimiter, --numbers and --text are for CSV and TSV: leave them out, "
+            "or write --format csv or tsv"
+        )
 
 
 def _format_of_content(name: str, begin: bytes, reading: Reading) -> Format:

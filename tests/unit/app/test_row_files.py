@@ -170,6 +170,12 @@ def test_a_file_that_may_be_anything_says_what_to_write(tmp_path: Path) -> None:
     assert lines == [line for _, line in records_in(file, Reading(takes_any_line=True))] == [b"n,note", b"1,a"]
 
 
+@pytest.mark.parametrize("reading", [Reading(delimiter=";"), Reading(as_text=True), Reading(numbers=("n",))])
+def test_options_of_tables_are_refused_for_other_files(tmp_path: Path, reading: Reading) -> None:
+    with pytest.raises(UnclearFile, match="is read as json, and --delimiter, --numbers and --text are for CSV and TSV"):
+        rows(written(tmp_path, '{"n": 1}', "orders.json"), reading)
+
+
 @pytest.mark.parametrize("text", ['\ufeff {"n": 1}', '[{"n": 1}]', '[\n{"n": 1}\n]', '{\n"n": 1\n}'])
 def test_json_is_known_by_its_first_bracket(tmp_path: Path, text: str) -> None:
     assert read(written(tmp_path, text, "orders.txt")) == [{"n": 1}]
