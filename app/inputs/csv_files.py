@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ DEFAULT_DELIMITERS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 NAMED = {"\t": "tab"}
 """The names of delimiters that nobody can write on a command line."""
 
+NAMING = re.compile(r'sep=([^"\r\n])[\r\n]*')
+"""The line in which Excel names the delimiter of a CSV, before its header."""
+
 LOOKED_AT = 20
 """Lines that are looked at if the header can be separated in several ways."""
 
@@ -31,13 +35,17 @@ Row = tuple[int, list[str]]
 def csv_rows(content: BinaryIO, name: str, format: Format, delimiter: str | None = None) -> Iterator[Row]:
     """Yield the header and the rows of a CSV or TSV as text; an empty file has a header without columns.
 
-    Without a delimiter, that of a TSV is the tab, and that of a CSV is found in its header.
+    Without a delimiter, that of a TSV is the tab, and that of a CSV is the one that a first line as Excel writes it,
+    `sep=;`, names, or else found in its header.
 
     Raise `UnreadableRecords` for a row with more or fewer fields than the header and for a column name that occurs
     twice, and `UnclearFile` if several characters may be the delimiter.
     """
     with _as_text(content) as text:
         first = _first_line(text)
+        if first and (named := NAMING.fullmatch(first[-1])) is not None:
+            delimiter = delimiter or named[1]
+            first[-1] = "\n"  # a blank line in its place, so that lines keep their numbers
         lines: Iterator[str] = chain(first, text)
         if delimiter is None and format == "csv":
             delimiter, lines = _found_delimiter(lines, name, first[-1:])

@@ -60,6 +60,12 @@ def test_the_delimiter_of_a_csv_is_found_in_its_header(tmp_path: Path, delimiter
     assert read(file) == [{"n": 1, "note; | , all": "a"}]
 
 
+def test_a_first_line_as_excel_writes_it_names_the_delimiter_and_is_no_row(tmp_path: Path) -> None:
+    file = written(tmp_path, "\ufeffsep=|\r\nn|a,b\r\n1|2,3\r\n4\r\n")
+    assert refused(file) == ":4: 1 field, but the header names 2 columns"
+    assert read(written(tmp_path, "sep=|\nn|a,b\n1|2,3\n")) == [{"n": 1, "a,b": "2,3"}]
+
+
 def test_of_several_delimiters_in_a_header_the_one_that_fits_the_rows_is_taken(tmp_path: Path) -> None:
     assert read(written(tmp_path, "n;price, net\n1;2,5\n2;30\n")) == [
         {"n": 1, "price, net": "2,5"},
