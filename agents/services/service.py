@@ -13,14 +13,14 @@ from metroline.routing.addresses import END
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.meta import Meta
-from metroline.routing.outcome import Drop, Retry
+from metroline.routing.outcome import Drop, Retry, Wait
 
 Record = dict[str, Any]
 Handler = Callable[..., Any]
 """A function that takes a record and, if it has parameters of these names, its `id` and its `meta`."""
 
-Answer = Mapping[str, Any] | Drop | Retry
-"""The answer of a service: a dict, which may be typed as a `TypedDict`, or `Drop` or `Retry`."""
+Answer = Mapping[str, Any] | Drop | Retry | Wait
+"""The answer of a service: a dict, which may be typed as a `TypedDict`, or `Drop`, `Retry` or `Wait`."""
 ServiceFunction = TypeVar("ServiceFunction", bound=Callable[..., Answer | Coroutine[Any, Any, Answer]])
 """A plain or async function that can be a service; `@service` keeps its type."""
 
@@ -118,7 +118,9 @@ def service(
     - a dict: the record continues with this content;
     - `Drop(reason)`: the record leaves the line on purpose and is counted under the reason;
     - `Retry(reason, after, until)`: the record is tried again at this stop, after at least `after` seconds and not
-      later than `until`. A wait that is asked for with `after` or `until` uses up no attempt.
+      later than `until`. A wait that is asked for with `after` or `until` uses up no attempt;
+    - `Wait(until, seconds, then, record)`: the record waits on the bus until a time, and then comes back to this
+      function (`then="again"`) or continues to its next stop (`then="next"`). It uses up no attempt.
 
     Anything else makes the record a dead letter (`bad_return`), and so does a dict that cannot be encoded as JSON
     (`not_encodable`). If the function raises an exception or exceeds its timeout, the record is tried again, too. If
@@ -141,8 +143,8 @@ def service(
         backoff_max: Upper bound of every wait, in seconds. Default: the setting `SERVICE_BACKOFF_MAX` (60).
         timeout: Maximum time of an attempt, in seconds; for async and blocking functions.
             Default: the setting `SERVICE_TIMEOUT` (30).
-        wait_max: Maximum time for which a record waits at the stop in all because the function returns `Retry` with
-            `after` or `until`, in seconds. Default: the setting `SERVICE_WAIT_MAX` (30 days).
+        wait_max: Maximum time for which a record waits at the stop in all because the function returns `Wait`, or
+            `Retry` with `after` or `until`, in seconds. Default: the setting `SERVICE_WAIT_MAX` (30 days).
         no_retry: Exception types after which a record is a dead letter at once. Default: none.
         ordered: True to let all later records of the source partition wait while a record is tried again, or the name
             of a top-level field to let those with the same value in it wait. Requires `concurrency=1`. Default: False.

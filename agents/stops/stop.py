@@ -163,12 +163,15 @@ class Stop:
         return confirmation
 
     def _runs(self, envelope: Envelope, departures: Departures) -> Iterator[ServiceRun]:
-        """Yield a run for each segment whose journey may continue; expired journeys end here."""
+        """Yield a run for each segment that the service handles.
+
+        Expired journeys end here, and records that were handled before they waited continue.
+        """
         strategy, tables = strategy_named(envelope.strategy), self.rules.rule_tables
         for segment in envelope.segments:
             if admit(departures, segment, self.policy, self.clock()):
                 answers = Answers(self.service.name, segment, self._views.of, strategy, tables)
-                yield ServiceRun(
+                run = ServiceRun(
                     self.service,
                     self.policy,
                     self.bounded_calls,
@@ -177,6 +180,12 @@ class Stop:
                     self._handling,
                     self.bus.topics.source,
                 )
+                if not segment.is_handled:
+                    yield run
+                    continue
+                for place in range(len(run)):
+                    run.pass_on(place)
+                depart(departures, answers, self.policy, self.clock(), self.jitter)
 
     def _depart(self, departures: Departures, run: ServiceRun, places: Sequence[int]) -> None:
         depart(departures, run.answers, self.policy, self.clock(), self.jitter, places=places)

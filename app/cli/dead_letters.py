@@ -278,4 +278,5 @@ def _readable(letter: Letter) -> dict[str, Any]:
     moments = {name: iso(told[name]) for name in ("settled", "entered")}
     lists = {name: [one | {"at": iso(one["at"])} for one in told[name]] for name in ("stops", "replays")}
     waits = told["waits"] and told["waits"] | {"since": iso(told["waits"]["since"])}
-    return told | moments | lists | {"waits": waits}
+    waited = [one | {"since": iso(one["since"])} for one in told["waited"]]
+    return told | moments | lists | {"waits": waits, "waited": waited}

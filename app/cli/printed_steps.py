@@ -24,6 +24,8 @@ def _print(step: Explained) -> None:
         say(f"  sets {', '.join(f'{name}={value}' for name, value in step.sets.items())}")
     if step.removes:
         say(f"  takes out {', '.join(step.removes)}")
+    for wait in step.waits:
+        say(f"  {wait}")
     for trial in step.trials:
         read = ", ".join(f"{name}={value}" for name, value in trial.read.items())
         say(f"  {'✔' if trial.holds else '·'} {trial.rule}: {trial.verdict}" + (f"  ({read})" if read else ""))

@@ -119,6 +119,7 @@ class Letter:
             "stops": [visit._asdict() for visit in segment.history],
             "attempts": list(segment.attempts.causes) if segment.attempts else [],
             "waits": segment.waits and {"since": segment.waits.since, "times": segment.waits.times},
+            "waited": [waits._asdict() for waits in segment.waited],
             "replays": [replay._asdict() for replay in segment.replays],
             "record": orjson.loads(self.line),
             "key": _shown(metadata.key_of(0)),

@@ -17,6 +17,7 @@ from metroline.agents.services.service import Service
 from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, BoundedCalls
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
+from metroline.app.markup.times import iso
 from metroline.app.settings import Settings
 from metroline.routing.addresses import SOURCE, is_service, stop_of
 from metroline.routing.journeys.answers import Answers, StopPolicy, admit, depart
@@ -46,11 +47,12 @@ class NotCalled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Handled:
-    """A record after a stop: what leaves, the failed attempts, and whether the rules decided where it goes."""
+    """A record after a stop: what leaves, failed attempts, whether the rules decided where it goes, and its waits."""
 
     departures: Departures
     attempts: tuple[str, ...]
     is_decided: bool
+    waits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Rehearsal:
     def _explained(self, before: Segment | None, segment: Segment, address: str, handled: _Handled) -> Explained:
         tried, changed = self._looked_at(before, segment, handled)
         verdict = stop_of(address) if segment.outcome is None else self._verdict(segment.outcome)
-        return Explained(segment.last_stop, tried, verdict, *changed, handled.attempts, segment.lines[0])
+        return Explained(segment.last_stop, tried, verdict, *changed, handled.attempts, segment.lines[0], handled.waits)
 
     def _looked_at(self, before: Segment | None, segment: Segment, handled: _Handled) -> tuple[Any, Changes]:
         """Return the rules that were tried and the changes of the record, if it went to the rules."""
@@ -164,6 +166,7 @@ class Rehearsal:
             stop, service.retry_policy_over(self.retries), service.no_retry, service.reads, self.max_age
         )
         attempts: list[str] = []
+        waits: tuple[str, ...] = ()
         while True:
             departures = self.departures()
             if not admit(departures, segment, policy, time.time()):
@@ -174,11 +177,15 @@ class Rehearsal:
                 attempts.append(f"attempt {len(attempts) + 1} of {policy.retries.attempts}: {failure.outcome.reason}")
             depart(departures, answers, policy, time.time(), _no_jitter, places=[0])
             if not departures.returning:
-                return _Handled(departures, tuple(attempts), failure is None and not answers.ends)
+                return _Handled(departures, tuple(attempts), failure is None and not answers.ends, waits)
             if failure is not None and failure.request is not None:
                 wait = f"the service asks to wait for {failure.request.after:g} s, and nobody waits for it here"
                 raise NotCalled(f"{wait}: {failure.outcome.detail}")
             [[segment]] = departures.returning.values()
+            if 0 in answers.waits:
+                waits = (_wait_told(segment),)
+                if not segment.is_handled:
+                    raise NotCalled(f"{waits[0]}, comes back to the stop, and nobody waits for it here")
 
     def _passed(self, stop: str, segment: Segment) -> _Handled:
         """Return a record after a stop that left it as it is."""
@@ -223,6 +230,13 @@ def _watching(service: Service, problems: list[Exception]) -> Callable[..., Any]
             raise
 
     return await_handler if service.is_async else handle
+
+
+def _wait_told(segment: Segment) -> str:
+    """Return a sentence about the wait of a record that its service asked for."""
+    assert segment.attempts is not None
+    due = segment.attempts.due
+    return f"waits for {due - time.time():,.0f} s, until {iso(due)}"
 
 
 def _no_jitter() -> float:

@@ -95,6 +95,8 @@ class WorkerCollector(Collector):
         yield counter("metroline_replans", "Records whose itinerary was stale and was replaced", replans)
         retries = one_label({stop: handled.retries for stop, handled in journeys.handling.items()})
         yield counters("metroline_retries", "Attempts after the first one", ["stop"], retries)
+        waits = one_label({stop: handled.waits for stop, handled in journeys.handling.items()})
+        yield counters("metroline_waits", "Waits that services asked for", ["stop"], waits)
         yield summaries("metroline_stop_handling_seconds", "Time of service calls", "stop", journeys.handling)
 
     def _outcomes(self) -> Iterator[Metric]:

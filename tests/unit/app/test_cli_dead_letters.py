@@ -50,9 +50,11 @@ def test_the_list_has_one_whole_line_for_each_group_where_it_is_piped() -> None:
 def test_show_has_all_times_in_iso_8601_also_since_when_a_record_has_waited() -> None:
     module = importlib.import_module("metroline.app.cli.dead_letters")
     told = {"settled": 1.0, "entered": 0.0, "stops": [], "replays": [], "waits": {"since": 0.5, "times": 3}}
+    told["waited"] = [{"stop": "price", "since": 0.25, "times": 1}]
     assert module._readable(SimpleNamespace(as_json=lambda: told)) == {
         **{"settled": "1970-01-01T00:00:01.000Z", "entered": "1970-01-01T00:00:00.000Z", "stops": [], "replays": []},
         "waits": {"since": "1970-01-01T00:00:00.500Z", "times": 3},
+        "waited": [{"stop": "price", "since": "1970-01-01T00:00:00.250Z", "times": 1}],
     }
 
 
