@@ -52,6 +52,8 @@ class Service:
     """True if the function has a parameter `meta`."""
     reads: frozenset[str] | None = None
     """The top-level fields that the function receives; None for the whole record."""
+    deadline: float | None = None
+    """Maximum age of a record that the function takes, in seconds since it entered the line; None for no limit."""
 
     @property
     def is_plain(self) -> bool:
@@ -94,6 +96,7 @@ def service(
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
+    deadline: float | None = None,
 ) -> Callable[[ServiceFunction], ServiceFunction]: ...
 def service(
     handler: Handler | None = None,
@@ -110,6 +113,7 @@ def service(
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
+    deadline: float | None = None,
 ) -> Handler | Callable[[Handler], Handler]:
     """Make a function the service of a stop.
 
@@ -151,6 +155,8 @@ def service(
         reads: Names of the top-level fields that the function receives. Its result is merged into the record: fields
             that it adds or changes are set, fields of `reads` that it removes are removed, and all other fields are
             passed on without being decoded, which is much faster. Default: the whole record.
+        deadline: Maximum age of a record that comes to the stop, in seconds since it entered the line. A record that is
+            older is a dead letter (`expired`), without a call of the function. Default: none.
 
     Raises `InvalidLine` if a parameter has an invalid value.
     """
@@ -171,7 +177,8 @@ def service(
                 f"a stop cannot be named {stop!r}: a name has lower-case letters, digits and _, starts with a letter, "
                 f"and is none of {', '.join(sorted(RESERVED))}"
             )
-        for problem in _problems(concurrency, is_async, blocking, retries, no_retry):
+        times = retries if deadline is None else retries | {"deadline": deadline}
+        for problem in _problems(concurrency, is_async, blocking, times, no_retry):
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
@@ -194,6 +201,7 @@ def service(
             takes_id="id" in told,
             takes_meta="meta" in told,
             reads=fields,
+            deadline=deadline,
         )
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
@@ -224,7 +232,7 @@ def _problems(
     attempts = retries.get("attempts", 1)
     if type(attempts) is not int or attempts < 1:
         yield f"attempts must be an integer of 1 or more, not {attempts!r}"
-    for key in ("backoff", "backoff_max", "timeout", "wait_max"):
+    for key in ("backoff", "backoff_max", "timeout", "wait_max", "deadline"):
         value = retries.get(key, 1.0)
         if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
             yield f"{key} must be a number of seconds above 0, not {value!r}"

@@ -51,7 +51,12 @@ class Stop:
         self.rules = rules
         self.service = service
         self.policy = StopPolicy(
-            service.name, service.retry_policy_over(retry_policy), service.no_retry, service.reads, max_age
+            service.name,
+            service.retry_policy_over(retry_policy),
+            service.no_retry,
+            service.reads,
+            max_age,
+            service.deadline,
         )
         self.jitter = jitter
         self.bounded_calls: BoundedCalls | None = None

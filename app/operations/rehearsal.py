@@ -163,7 +163,12 @@ class Rehearsal:
         if service is None:
             raise NotCalled("the line has no service for this stop")
         policy = StopPolicy(
-            stop, service.retry_policy_over(self.retries), service.no_retry, service.reads, self.max_age
+            stop,
+            service.retry_policy_over(self.retries),
+            service.no_retry,
+            service.reads,
+            self.max_age,
+            service.deadline,
         )
         attempts: list[str] = []
         waits: tuple[str, ...] = ()

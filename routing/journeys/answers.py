@@ -45,6 +45,13 @@ class StopPolicy:
     """The fields that the service receives; None for the whole record."""
     max_age: float | None = None
     """Maximum duration of a journey, in seconds; None for no limit."""
+    deadline: float | None = None
+    """Maximum age of a record that the service takes, in seconds since it entered; None for no limit."""
+
+    @property
+    def max_age_here(self) -> float | None:
+        """The maximum age of a record that the service takes, in seconds; None for no limit."""
+        return min((age for age in (self.max_age, self.deadline) if age is not None), default=None)
 
     def hint(self, error: BaseException) -> str:
         """Return an explanation of a KeyError for a field that `reads` does not name, or an empty string."""
@@ -230,11 +237,18 @@ class Answers:
 
 
 def admit(departures: Departures, segment: Segment, policy: StopPolicy, now: float) -> bool:
-    """Return whether the journey of a segment may continue; if it is older than `max_age`, end it as expired."""
+    """Return whether the service takes the records of a segment; if they are too old, end their journeys as expired.
+
+    Records that the service has handled already may be older than its deadline.
+    """
     age = now - segment.entered
-    if policy.max_age is None or age <= policy.max_age:
+    if policy.max_age is not None and age > policy.max_age:
+        detail = f"the journey is {age:.0f} s old; at most {policy.max_age:g} s are allowed"
+    elif policy.deadline is not None and age > policy.deadline and not segment.is_handled:
+        detail = f"the journey is {age:.0f} s old; the deadline of {policy.stop} is {policy.deadline:g} s"
+    else:
         return True
-    outcome = Outcome.dead(Cause.EXPIRED, f"the journey is {age:.0f} s old; at most {policy.max_age:g} s are allowed")
+    outcome = Outcome.dead(Cause.EXPIRED, detail)
     departures.add(segment, _end(outcome).hop(policy.stop))
     return False
 
@@ -296,7 +310,8 @@ def _depart_waiting(
         left = replace(came, lines=tuple([answers.lines[place] for place in together]))
         if is_stale:
             left = replace(left, itinerary=None)  # the switch plans anew when the records continue
-        refused = send_waiting(departures, plan, left, policy.stop, policy.retries, policy.max_age, now)
+        max_age = policy.max_age if plan.goes_on else policy.max_age_here
+        refused = send_waiting(departures, plan, left, policy.stop, policy.retries, max_age, now)
         if refused is not None:
             noted, _ = with_wait(came, policy.stop, now)
             departures.add(noted.visited(policy.stop, now), _end(refused).hop(policy.stop))
@@ -333,7 +348,7 @@ def _next_attempt(
         wait = None if is_last else policy.retries.wait(len(causes), jitter())
         return replace(segment, attempts=Attempts(stop, causes, now + (wait or 0.0))), wait, failure.outcome
     noted, waits = with_wait(segment, stop, now)
-    answer = failure.request.granted(policy.retries, policy.max_age, segment.entered, waits.since, now)
+    answer = failure.request.granted(policy.retries, policy.max_age_here, segment.entered, waits.since, now)
     if isinstance(answer, Outcome):
         return replace(noted, attempts=Attempts(stop, causes, now)), None, answer
     wait = (
