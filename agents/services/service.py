@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from metroline.agents.services.rates import calls_per_second
 from metroline.routing.addresses import END
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
@@ -54,6 +55,15 @@ class Service:
     """The top-level fields that the function receives; None for the whole record."""
     deadline: float | None = None
     """Maximum age of a record that the function takes, in seconds since it entered the line; None for no limit."""
+    rate: float | None = None
+    """Maximum number of calls per second of all workers of the line together; None for no limit."""
+    pause_after: int | None = None
+    """Number of records in a row whose failure makes the stop pause; None if it never pauses."""
+
+    @property
+    def is_immediate(self) -> bool:
+        """True if the function is called directly in the event loop, as soon as there are records."""
+        return self.is_plain and self.rate is None and self.pause_after is None
 
     @property
     def is_plain(self) -> bool:
@@ -97,6 +107,8 @@ def service(
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
     deadline: float | None = None,
+    rate: str | None = None,
+    pause_after: int | None = None,
 ) -> Callable[[ServiceFunction], ServiceFunction]: ...
 def service(
     handler: Handler | None = None,
@@ -114,6 +126,8 @@ def service(
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
     deadline: float | None = None,
+    rate: str | None = None,
+    pause_after: int | None = None,
 ) -> Handler | Callable[[Handler], Handler]:
     """Make a function the service of a stop.
 
@@ -157,6 +171,11 @@ def service(
             passed on without being decoded, which is much faster. Default: the whole record.
         deadline: Maximum age of a record that comes to the stop, in seconds since it entered the line. A record that is
             older is a dead letter (`expired`), without a call of the function. Default: none.
+        rate: Maximum number of calls of all workers of the line together, such as `10/s`, `90/min` or `5/h`. Records
+            that are too many wait on the bus. Default: no limit.
+        pause_after: Number of different records that fail in a row until the stop of this worker pauses. It then calls
+            the function for one record from time to time, which uses up no attempt, and continues as soon as a call
+            succeeds. Not with `ordered`. Default: the stop never pauses.
 
     Raises `InvalidLine` if a parameter has an invalid value.
     """
@@ -182,6 +201,8 @@ def service(
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
+        for problem in _gate_problems(rate, pause_after, ordered):
+            raise InvalidLine(f"service {stop!r}: {problem}")
         parameters = list(inspect.signature(function).parameters.values())
         for problem in _signature_problems(parameters):
             raise InvalidLine(f"service {stop!r}: {problem}")
@@ -202,6 +223,8 @@ def service(
             takes_meta="meta" in told,
             reads=fields,
             deadline=deadline,
+            rate=None if rate is None else calls_per_second(rate),
+            pause_after=pause_after,
         )
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
@@ -217,6 +240,19 @@ def _signature_problems(parameters: Sequence[inspect.Parameter]) -> Iterator[str
         is_variadic = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         if parameter.name not in ("id", "meta") and parameter.default is parameter.empty and not is_variadic:
             yield f"it would be called without {parameter.name!r}: beside the record, a function may take id and meta"
+
+
+def _gate_problems(rate: Any, pause_after: Any, ordered: bool | str) -> Iterator[str]:
+    """Yield a message for each parameter about when calls may begin that is not valid."""
+    if rate is not None:
+        try:
+            calls_per_second(rate)
+        except ValueError as error:
+            yield str(error)
+    if pause_after is not None and (type(pause_after) is not int or pause_after < 2):
+        yield f"pause_after must be an integer of 2 or more records, not {pause_after!r}"
+    if pause_after is not None and ordered:
+        yield "pause_after cannot be combined with ordered: records behind a failed one wait for it as it is"
 
 
 def _problems(

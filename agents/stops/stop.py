@@ -15,6 +15,7 @@ from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.services.service import Service
 from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, MAX_GIVEN_UP_EACH, BoundedCalls
 from metroline.agents.stops.concurrency import ConcurrentCalls
+from metroline.agents.stops.gate import Gate
 from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
@@ -39,11 +40,13 @@ class Stop:
         *,
         max_age: float | None = None,
         jitter: Callable[[], float] = random.random,
+        sharers: Callable[[], int] = lambda: 1,
     ) -> None:
         """Create the stop of a service.
 
         `retry_policy` holds the defaults for the service. `max_age` is the maximum duration of a journey, in seconds.
-        `jitter` returns a random number from 0 to 1.
+        `jitter` returns a random number from 0 to 1. `sharers` returns the number of workers that share the rate of
+        the service.
         """
         self.bus = agent_loop.bus
         self.clock = agent_loop.clock
@@ -65,13 +68,16 @@ class Stop:
             self.bounded_calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=limit)
         self._views = ServiceViews(service.reads)
         self._handling = self.bus.metrics.journeys.at_stop(service.name)
+        self.gate = Gate.of(service, sharers)
         self.queues: OrderedQueues | None = None
         self.calls: ConcurrentCalls | None = None
         if service.ordered:
             by = service.ordered if isinstance(service.ordered, str) else None
             self.queues = OrderedQueues(by, self._attempt, self.clock)
-        elif not service.is_plain:
-            self.calls = ConcurrentCalls(self.bus, self.pacer, service.name, service.concurrency, self._depart)
+        elif not service.is_immediate:
+            self.calls = ConcurrentCalls(
+                self.bus, self.pacer, service.name, service.concurrency, self._depart, self.gate
+            )
 
     async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Run the service on the records of an envelope and send them on, grouped by their next address.
@@ -143,6 +149,8 @@ class Stop:
                 key = queues.key(envelope.origin, line)
                 again: Segment | None = segment.part([place])
                 if not queues.is_taken(key):
+                    if self.gate is not None and not await self.gate.turn(lambda: unit.is_discarded):
+                        break
                     await run.run_one(place)
                     again = self._again(run, place)
                 if again is None:
@@ -157,6 +165,8 @@ class Stop:
         """Try a record that waited in its queue, as described by `ordering.Attempt`."""
         departures = self.bus.departures(envelope)
         for run in self._runs(envelope, departures):
+            if self.gate is not None:
+                await self.gate.turn()
             await run.run_one(0)
             again = self._again(run, 0)
             if again is not None:
