@@ -227,11 +227,16 @@ class LineApp(faust.App):
         topics = [self.line_topics.source] if self.on_ramp is not None else []
         return topics + [topic for read in purged_by(self.role, self.line_topics).values() for topic in read]
 
+    @property
+    def worker_id(self) -> str:
+        """The id of this worker in its announcements."""
+        return f"{self.conf.id}/{self.conf.canonical_url}/{os.getpid()}"
+
     def describe(self, at: float, gone: bool) -> WorkerInfo:
         """Return this worker's announcement at a time, in seconds since the epoch; `gone` if it is the last one."""
         url = str(self.conf.canonical_url)
         return WorkerInfo(
-            id=f"{self.conf.id}/{url}/{os.getpid()}",
+            id=self.worker_id,
             group=self.conf.id,
             parts=tuple(sorted(self.role.parts)),
             stops=tuple(sorted(self.role.stops)),
@@ -258,9 +263,9 @@ class LineApp(faust.App):
 
     def workers_at(self, stop: str) -> int:
         """Return the number of live workers, this one included, that can have records of a stop at the same time."""
-        others = self.workers.serving(stop, time.time())
+        workers = 1 + self.workers.others_at(stop, self.worker_id, time.time())
         partitions = self.partitions.partitions
-        return max(1, min(others, partitions) if partitions else others)
+        return min(workers, partitions) if partitions else workers
 
     @property
     def paused_stops(self) -> dict[str, str]:

@@ -75,8 +75,9 @@ def test_only_live_workers_that_serve_the_stop_share_its_rate() -> None:
     for number, (stops, at, gone) in enumerate(announced):
         info = WorkerInfo(str(number), "g", (), tuple(stops), "signpost", f"http://h:{number + 1}", 1, 1.0, at, gone)
         workers._remember(info, 1)
-    assert workers.serving("a", 100.0) == 2
-    assert workers.serving("c", 100.0) == 0
+    assert workers.others_at("a", "9", 100.0) == 2
+    assert workers.others_at("a", "0", 100.0) == 1
+    assert workers.others_at("c", "9", 100.0) == 0
 
 
 @pytest.mark.parametrize("kind", ["plain", "async", "ordered"])
