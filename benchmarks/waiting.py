@@ -6,6 +6,7 @@ every record must have its outcome at the end, once.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import shlex
@@ -29,7 +30,9 @@ from benchmarks.systems.brokers import Testbed, running_testbed
 from benchmarks.systems.expected import make_workload
 from benchmarks.systems.strategy import RunningWorker, Strategy
 from benchmarks.systems.system import RunConfig
-from benchmarks.systems.trial import TrialFailed
+from benchmarks.systems.trial import STALL_SECONDS, TrialFailed
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.tables.outcomes import read_settled
 from metroline.routing.addresses import WAITING_ROOMS
 from metroline.routing.strategies import STRATEGIES
 
@@ -38,7 +41,9 @@ SESSION_SECONDS = 8.0
 DISTINCT_RECORDS = 20_000
 """Number of distinct records of 1.2 kB; they are sent repeatedly."""
 ARRIVE_SECONDS = 300.0
-"""Time in which all records must have come to their waiting room."""
+"""Time in which all records must have entered the line."""
+HANDLE_SECONDS = 2.0
+"""Time after which the last of them have come to their waiting room."""
 MARKS = 10
 """Number of times that memory is read while the records wait."""
 
@@ -63,19 +68,20 @@ class Watched:
     strategy: Strategy
     worker: RunningWorker
     sent: dict[str, int] = field(default_factory=dict)
-    """Messages that workers before this one wrote to waiting rooms, and records that they settled."""
+    """What workers before this one counted."""
 
     def counted(self) -> dict[str, int]:
-        """Return the messages and records that came to waiting rooms, and the records that have their outcome."""
+        """Return the number of records that entered, and of messages that were written to waiting rooms."""
         self.worker.process.check()
         told: dict[str, Any] = self.worker.process.get("/traffic/") or {}
         rooms = [one for address, one in told.get("traffic", {}).items() if address in WAITING_ROOMS]
-        now = {
-            "messages": sum(room["messages"] for room in rooms),
-            "records": sum(room["records"] for room in rooms),
-            "settled": sum(told.get("settled", {}).values()),
-        }
+        now = {"entered": told.get("entered", 0), "messages": sum(room["messages"] for room in rooms)}
         return {name: count + self.sent.get(name, 0) for name, count in now.items()}
+
+    def settled(self) -> int:
+        """Return the number of records that have an outcome."""
+        found = asyncio.run(read_settled(self.testbed.cluster, Topics(PREFIX, f"{PREFIX}-source")))
+        return sum(found.endings.values())
 
     def megabytes(self) -> float:
         """Return the resident memory of the worker."""
@@ -116,10 +122,11 @@ def measure(testbed: Testbed, strategy: str, records: int, wait: float, watch: f
     create_source(testbed, PREFIX, {}).load(itertools.islice(itertools.cycle(messages), records))
     with running_line(testbed, strategy, wait) as watched:
         began = time.monotonic()
-        while watched.counted()["records"] < records:
+        while (entered := watched.counted()["entered"]) < records:
             time.sleep(0.25)
             if time.monotonic() > began + ARRIVE_SECONDS:
-                raise TrialFailed(f"only {watched.counted()['records']} records wait after {ARRIVE_SECONDS:g} s")
+                raise TrialFailed(f"only {entered} records entered in {ARRIVE_SECONDS:g} s")
+        time.sleep(HANDLE_SECONDS)
         first, sizes, since = watched.counted(), {}, time.monotonic()
         for mark in range(MARKS + 1):
             while (now := time.monotonic() - since) < watch * mark / MARKS:
@@ -127,11 +134,15 @@ def measure(testbed: Testbed, strategy: str, records: int, wait: float, watch: f
             if mark == MARKS // 2:
                 watched.replace()
             else:
-                sizes[f"{now:.0f}"] = watched.megabytes()
+                sizes[f"{now:.1f}"] = watched.megabytes()
                 click.echo(f"after {now:.0f} s: {watched.megabytes()} MB, {watched.counted()}")
         last = watched.counted()
-        if wait < watch and last["settled"] != records:
-            raise TrialFailed(f"{last['settled']} records have an outcome, of {records}")
+        settled = watched.settled()
+        while wait < watch and settled < records:
+            if time.monotonic() > since + watch + STALL_SECONDS:
+                raise TrialFailed(f"{settled} records have an outcome, of {records}")
+            time.sleep(1.0)
+            settled = watched.settled()
         return {
             "records": records,
             "strategy": strategy,
@@ -139,7 +150,7 @@ def measure(testbed: Testbed, strategy: str, records: int, wait: float, watch: f
             "watched": watch,
             "messages_before": first["messages"],
             "messages_while_waiting": last["messages"] - first["messages"],
-            "settled": last["settled"],
+            "settled": settled,
             "megabytes": sizes,
         }
 

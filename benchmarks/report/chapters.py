@@ -85,7 +85,7 @@ def memory(results: Results) -> Iterator[str]:
             "one took its place. Resident memory of the worker:\n"
         )
         yield table(
-            ["after seconds", "MB"], [(f"{int(at):,}", f"{size:.1f}") for at, size in waiting["megabytes"].items()]
+            ["after seconds", "MB"], [(f"{float(at):,.0f}", f"{size:.1f}") for at, size in waiting["megabytes"].items()]
         )
     if long := last_round(entries.get("long", {})):
         yield f"Resident memory of one worker (`{long['strategy']}`) over {long['records']:,} records:\n"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from metroline import Retry, Wait
+from metroline import Retry, Wait, service
 from metroline.agents.services.service import Record
+from metroline.routing.errors import InvalidLine
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
@@ -54,3 +55,12 @@ async def test_a_record_may_wait_beyond_the_deadline_before_it_goes_on(bench: Be
     bench.now += 55
     sent, segment = await only(bench, lambda record: record, waiting.envelope, deadline=60.0)
     assert (sent.topic, segment.outcome) == ("test.service.c", None)
+
+
+@pytest.mark.parametrize("deadline", [0, -1, float("inf"), "60"])
+def test_a_deadline_that_is_none_is_refused_when_the_line_is_loaded(deadline: Any) -> None:
+    with pytest.raises(InvalidLine, match="service 'price': deadline must be a number of seconds above 0, not "):
+
+        @service(deadline=deadline)
+        def price(record: Record) -> Record:
+            return record
