@@ -68,7 +68,7 @@ class Watched:
     strategy: Strategy
     worker: RunningWorker
     sent: dict[str, int] = field(default_factory=dict)
-    """What workers before this one counted."""
+    """The counts of the workers before this one."""
 
     def counted(self) -> dict[str, int]:
         """Return the number of records that entered, and of messages that were written to waiting rooms."""
