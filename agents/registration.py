@@ -107,7 +107,7 @@ def register(
             help = (service.handler.__doc__ or f"The service {name}.").strip().splitlines()[0]
             one = stop(service)
             agent(service_address(name), looping(one.handle, one.cancel), help)
-            if chaining != "off" and not service.ordered:
+            if chaining != "off" and not service.ordered and service.rate is None:
                 bus.trains.call_at(service_address(name), one.handle_at_once, one.accepts)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
@@ -119,7 +119,7 @@ def _watched(role: Role, line: Line) -> Iterator[str]:
     if role.plays("router"):
         yield from ROUTERS
     for name, service in line.services.items():
-        if role.plays(f"{SERVICE}{name}") and service.is_plain and not service.ordered:
+        if role.plays(f"{SERVICE}{name}") and service.is_immediate and not service.ordered:
             yield service_address(name)
     if role.plays(ARRIVALS):
         yield ARRIVALS

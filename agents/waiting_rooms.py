@@ -18,6 +18,7 @@ from metroline.agents.kafka.producer import Confirmation
 from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS
 from metroline.routing.errors import MalformedEnvelope
 from metroline.routing.journeys.dead_letters import malformed_message
+from metroline.routing.journeys.requested_waits import rest_of_wait
 from metroline.routing.messages.envelope import Envelope
 
 
@@ -113,5 +114,5 @@ class WaitingRooms(BatchConsumer):
         departures = self.bus.departures(envelope)
         for segment in envelope.segments:
             if segment.attempts is not None:
-                departures.send_back(segment, segment.attempts.stop, segment.attempts.due - now)
+                departures.send_back(segment, segment.attempts.stop, rest_of_wait(segment, now))
         await self.bus.dispatch_by_bus(departures, unit)

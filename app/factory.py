@@ -43,6 +43,7 @@ from metroline.agents.registration import Tables, register
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
 from metroline.agents.source_watch import SourceWatch
+from metroline.agents.stops.circuit_breaker import CircuitBreaker
 from metroline.agents.stops.loop_guard import LoopGuard
 from metroline.agents.stops.stop import Stop
 from metroline.agents.stops.stuck_calls import StuckCalls
@@ -174,12 +175,16 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
     transport.batch_sizes |= {  # a batch is acknowledged as a whole, so it must not take a slow stop long
         app.line_topics.at(service_address(service.name)): service.concurrency
         for service in app.line.services.values()
-        if not service.is_plain
+        if not service.is_immediate
     }
     stuck_calls, loop_guard = StuckCalls(), LoopGuard(settings.service_timeout)
+    breakers: dict[str, CircuitBreaker] = {}
 
     def stop(service: Service) -> Stop:
-        made = Stop(agent_loop, live_rules, service, settings.retry_policy, max_age=settings.max_age)
+        sharers = partial(app.workers_at, service.name)
+        made = Stop(agent_loop, live_rules, service, settings.retry_policy, max_age=settings.max_age, sharers=sharers)
+        if made.gate is not None and made.gate.breaker is not None:
+            breakers[service.name] = made.gate.breaker
         loop_guard.limits[service.name] = made.policy.retries.timeout
         if made.bounded_calls is not None:
             stuck_calls.calls.append(made.bounded_calls)
@@ -215,6 +220,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
         stuck_calls=stuck_calls,
+        breakers=breakers,
         loop_guard=loop_guard,
         stopped=stopped,
         accounts=_accounts(app, tables),
@@ -244,7 +250,7 @@ def _may_join(app: LineApp) -> bool:
     They may not if a record among them could go on in memory to a service that takes its time, and hold all of them.
     """
     plays = [service for name, service in app.line.services.items() if app.role.plays(f"{SERVICE}{name}")]
-    return app.settings.chaining == "off" or all(service.is_plain for service in plays)
+    return app.settings.chaining == "off" or all(service.is_immediate for service in plays)
 
 
 def _rules_table(app: LineApp) -> LineTable:

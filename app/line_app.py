@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -39,6 +39,7 @@ from metroline.agents.registration import Tables
 from metroline.agents.rules_agent import publish_first
 from metroline.agents.services.line import Line
 from metroline.agents.source_watch import SourceWatch
+from metroline.agents.stops.circuit_breaker import CircuitBreaker
 from metroline.agents.stops.loop_guard import LoopGuard
 from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.live_rules import LiveRules
@@ -90,6 +91,8 @@ class AppParts:
     """None unless the role plays the arrivals."""
     stall_watch: StallWatch
     stuck_calls: StuckCalls
+    breakers: Mapping[str, CircuitBreaker]
+    """The circuit breakers of the stops that may pause, by the stops' names."""
     loop_guard: LoopGuard
     stopped: StoppedPartitions
     accounts: Accounts | None
@@ -136,6 +139,7 @@ class LineApp(faust.App):
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
         self._guards = (parts.stuck_calls, parts.loop_guard)
+        self.breakers = parts.breakers
         self.stopped = parts.stopped
         self.accounts = parts.accounts
         self.losses = parts.losses
@@ -223,11 +227,16 @@ class LineApp(faust.App):
         topics = [self.line_topics.source] if self.on_ramp is not None else []
         return topics + [topic for read in purged_by(self.role, self.line_topics).values() for topic in read]
 
+    @property
+    def worker_id(self) -> str:
+        """The id of this worker in its announcements."""
+        return f"{self.conf.id}/{self.conf.canonical_url}/{os.getpid()}"
+
     def describe(self, at: float, gone: bool) -> WorkerInfo:
         """Return this worker's announcement at a time, in seconds since the epoch; `gone` if it is the last one."""
         url = str(self.conf.canonical_url)
         return WorkerInfo(
-            id=f"{self.conf.id}/{url}/{os.getpid()}",
+            id=self.worker_id,
             group=self.conf.id,
             parts=tuple(sorted(self.role.parts)),
             stops=tuple(sorted(self.role.stops)),
@@ -251,6 +260,18 @@ class LineApp(faust.App):
     def served_stops(self) -> frozenset[str]:
         """Return the stops that this worker's code or another live worker serves."""
         return self.line.stops | self.workers.stops(time.time())
+
+    def workers_at(self, stop: str) -> int:
+        """Return the number of live workers, this one included, that can have records of a stop at the same time."""
+        workers = 1 + self.workers.others_at(stop, self.worker_id, time.time())
+        partitions = self.partitions.partitions
+        return min(workers, partitions) if partitions else workers
+
+    @property
+    def paused_stops(self) -> dict[str, str]:
+        """The reason of each stop of this worker that is paused, by the stops' names."""
+        reasons = {stop: breaker.reason for stop, breaker in sorted(self.breakers.items())}
+        return {stop: reason for stop, reason in reasons.items() if reason is not None}
 
     async def announce(self, key: bytes, value: bytes) -> Confirmation:
         """Send an announcement to the other workers."""

@@ -4,6 +4,6 @@ from metroline.agents.lookups import lookup
 from metroline.agents.services.lookup_table import lookup_table
 from metroline.agents.services.service import Record, service
 from metroline.routing.meta import Meta
-from metroline.routing.outcome import Drop, Retry
+from metroline.routing.outcome import Drop, Retry, Wait
 
-__all__ = ["Drop", "Meta", "Record", "Retry", "lookup", "lookup_table", "service"]
+__all__ = ["Drop", "Meta", "Record", "Retry", "Wait", "lookup", "lookup_table", "service"]

@@ -31,6 +31,8 @@ WAITING_ROOMS = {
     "waiting.5s": 5.0,
     "waiting.30s": 30.0,
     "waiting.5m": 300.0,
+    "waiting.1h": 3_600.0,
+    "waiting.1d": 86_400.0,
 }
 """The retry topics and the seconds that a record stays in each. A longer wait passes through several rooms in turn."""
 

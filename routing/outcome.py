@@ -1,10 +1,11 @@
-"""`Drop` and `Retry`, the answers of a service other than a record, and the outcome of a journey."""
+"""`Drop`, `Retry` and `Wait`, the answers of a service other than a record, and the outcome of a journey."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from metroline.routing.addresses import END
 from metroline.routing.foreign_values import plain_text
@@ -47,6 +48,23 @@ class Retry:
     """Time after which the record is not tried again: a `datetime` with a time zone, or seconds since the epoch."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Returned by a service to let the record wait on the bus until a time, for which it uses up no attempt.
+
+    Exactly one of `until` and `seconds` is given.
+    """
+
+    until: float | Moment | None = None
+    """Time at which the wait ends: a `datetime` with a time zone, or seconds since the epoch."""
+    seconds: float | None = None
+    """Length of the wait, in seconds."""
+    then: Literal["again", "next"] = "again"
+    """After the wait, the record comes back to this service (`again`) or continues to its next stop (`next`)."""
+    record: Mapping[str, Any] | None = None
+    """The record that waits. Default: with `next` the record as the function leaves it, with `again` as it came."""
+
+
 class Ending(StrEnum):
     """The three outcomes of a journey."""
 
@@ -70,11 +88,11 @@ class Cause(StrEnum):
     SERVICE_ERROR = "service_error"
     """The service raised an exception."""
     BAD_RETURN = "bad_return"
-    """The service returned neither a dict nor `Drop` nor `Retry`."""
+    """The service returned neither a dict nor `Drop`, `Retry` or `Wait`."""
     NOT_ENCODABLE = "not_encodable"
     """The service returned a record that cannot be encoded as JSON, or it does not fit the format of its end."""
     RETRIES_EXHAUSTED = "retries_exhausted"
-    """The service returned `Retry` and no attempt is left, or the record would wait for longer than it may."""
+    """The service returned `Retry` and no attempt is left, or a record would wait for longer than it may."""
     TIMEOUT = "timeout"
     """The service took longer than its `timeout`."""
     EXPIRED = "expired"

@@ -54,7 +54,9 @@ class HandlingTime:
     seconds: float = 0.0
     """Time that the calls took together."""
     retries: int = 0
-    """Number of calls that were not the first attempt."""
+    """Number of calls after a failed attempt."""
+    waits: int = 0
+    """Number of waits that the service asked for."""
 
     def add(self, records: int, seconds: float, is_retry: bool) -> None:
         """Count calls for records that took some seconds together."""

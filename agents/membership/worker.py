@@ -156,6 +156,10 @@ class LiveWorkers:
         """Return the stops that some live worker serves."""
         return frozenset(stop for worker in self.alive(now) for stop in worker.stops)
 
+    def others_at(self, stop: str, me: str, now: float) -> int:
+        """Return the number of live workers that serve a stop, without the one whose id is `me`."""
+        return sum(stop in worker.stops and worker.id != me for worker in self.alive(now))
+
     def without_end(self, end: str, now: float) -> list[str]:
         """Return the addresses of the live workers that do not know the end with this name, sorted."""
         return sorted(worker.url for worker in self.alive(now) if end not in worker.ends)

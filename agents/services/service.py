@@ -11,18 +11,19 @@ from typing import Any, TypeVar, overload
 
 from metroline.agents.services.known_options import refuses_unknown_options
 from metroline.agents.services.plain_calls import called_as_at_stop
+from metroline.agents.services.rates import calls_per_second
 from metroline.routing.addresses import END
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.meta import Meta
-from metroline.routing.outcome import Drop, Retry
+from metroline.routing.outcome import Drop, Retry, Wait
 
 Record = dict[str, Any]
 Handler = Callable[..., Any]
 """A function that takes a record and, if it has parameters of these names, its `id` and its `meta`."""
 
-Answer = Mapping[str, Any] | Drop | Retry
-"""The answer of a service: a dict, which may be typed as a `TypedDict`, or `Drop` or `Retry`."""
+Answer = Mapping[str, Any] | Drop | Retry | Wait
+"""The answer of a service: a dict, which may be typed as a `TypedDict`, or `Drop`, `Retry` or `Wait`."""
 ServiceFunction = TypeVar("ServiceFunction", bound=Callable[..., Answer | Coroutine[Any, Any, Answer]])
 """A plain or async function that can be a service; `@service` keeps its type."""
 
@@ -54,6 +55,17 @@ class Service:
     """True if the function has a parameter `meta`."""
     reads: frozenset[str] | None = None
     """The top-level fields that the function receives; None for the whole record."""
+    deadline: float | None = None
+    """Maximum age of a record that the function takes, in seconds since it entered the line; None for no limit."""
+    rate: float | None = None
+    """Maximum number of calls per second of all workers of the line together; None for no limit."""
+    pause_after: int | None = None
+    """Number of records in a row whose failure makes the stop pause; None if it never pauses."""
+
+    @property
+    def is_immediate(self) -> bool:
+        """True if the function is called directly in the event loop, as soon as there are records."""
+        return self.is_plain and self.rate is None and self.pause_after is None
 
     @property
     def is_plain(self) -> bool:
@@ -96,6 +108,9 @@ def service(
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
+    deadline: float | None = None,
+    rate: str | None = None,
+    pause_after: int | None = None,
 ) -> Callable[[ServiceFunction], ServiceFunction]: ...
 @refuses_unknown_options
 def service(
@@ -113,6 +128,9 @@ def service(
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
+    deadline: float | None = None,
+    rate: str | None = None,
+    pause_after: int | None = None,
 ) -> Handler | Callable[[Handler], Handler]:
     """Make a function the service of a stop.
 
@@ -121,7 +139,9 @@ def service(
     - a dict: the record continues with this content;
     - `Drop(reason)`: the record leaves the line on purpose and is counted under the reason;
     - `Retry(reason, after, until)`: the record is tried again at this stop, after at least `after` seconds and not
-      later than `until`. A wait that is asked for with `after` or `until` uses up no attempt.
+      later than `until`. A wait that is asked for with `after` or `until` uses up no attempt;
+    - `Wait(until, seconds, then, record)`: the record waits on the bus until a time, and then comes back to this
+      function (`then="again"`) or continues to its next stop (`then="next"`). It uses up no attempt.
 
     Anything else makes the record a dead letter (`bad_return`), and so does a dict that cannot be encoded as JSON
     (`not_encodable`). If the function raises an exception or exceeds its timeout, the record is tried again, too. If
@@ -145,14 +165,21 @@ def service(
         backoff_max: Upper bound of every wait, in seconds. Default: the setting `SERVICE_BACKOFF_MAX` (60).
         timeout: Maximum time of an attempt, in seconds; for async and blocking functions.
             Default: the setting `SERVICE_TIMEOUT` (30).
-        wait_max: Maximum time for which a record waits at the stop in all because the function returns `Retry` with
-            `after` or `until`, in seconds. Default: the setting `SERVICE_WAIT_MAX` (30 days).
+        wait_max: Maximum time for which a record waits at the stop in all because the function returns `Wait`, or
+            `Retry` with `after` or `until`, in seconds. Default: the setting `SERVICE_WAIT_MAX` (30 days).
         no_retry: Exception types after which a record is a dead letter at once. Default: none.
         ordered: True to let all later records of the source partition wait while a record is tried again, or the name
             of a top-level field to let those with the same value in it wait. Requires `concurrency=1`. Default: False.
         reads: Names of the top-level fields that the function receives. Its result is merged into the record: fields
             that it adds or changes are set, fields of `reads` that it removes are removed, and all other fields are
             passed on without being decoded, which is much faster. Default: the whole record.
+        deadline: Maximum age of a record that comes to the stop, in seconds since it entered the line. A record that is
+            older is a dead letter (`expired`), without a call of the function. Default: none.
+        rate: Maximum number of calls of all workers of the line together, such as `10/s`, `90/min` or `5/h`. Records
+            that are too many wait on the bus. Default: no limit.
+        pause_after: Number of different records that fail in a row until the stop of this worker pauses. It then calls
+            the function for one record from time to time, which uses up no attempt, and continues as soon as a call
+            succeeds. Not with `ordered`. Default: the stop never pauses.
 
     Raises `InvalidLine` if a parameter has an invalid value.
     """
@@ -173,10 +200,13 @@ def service(
                 f"a stop cannot be named {stop!r}: a name has lower-case letters, digits and _, starts with a letter, "
                 f"and is none of {', '.join(sorted(RESERVED))}"
             )
-        for problem in _problems(concurrency, is_async, blocking, retries, no_retry):
+        times = retries if deadline is None else retries | {"deadline": deadline}
+        for problem in _problems(concurrency, is_async, blocking, times, no_retry):
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
+        for problem in _gate_problems(rate, pause_after, ordered):
+            raise InvalidLine(f"service {stop!r}: {problem}")
         parameters = list(inspect.signature(function).parameters.values())
         for problem in _signature_problems(parameters):
             raise InvalidLine(f"service {stop!r}: {problem}")
@@ -196,6 +226,9 @@ def service(
             takes_id="id" in told,
             takes_meta="meta" in told,
             reads=fields,
+            deadline=deadline,
+            rate=None if rate is None else calls_per_second(rate),
+            pause_after=pause_after,
         )
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function if fields is None else called_as_at_stop(function, fields, is_async=is_async)
@@ -213,6 +246,19 @@ def _signature_problems(parameters: Sequence[inspect.Parameter]) -> Iterator[str
             yield f"it would be called without {parameter.name!r}: beside the record, a function may take id and meta"
 
 
+def _gate_problems(rate: Any, pause_after: Any, ordered: bool | str) -> Iterator[str]:
+    """Yield a message for each parameter about when calls may begin that is not valid."""
+    if rate is not None:
+        try:
+            calls_per_second(rate)
+        except ValueError as error:
+            yield str(error)
+    if pause_after is not None and (type(pause_after) is not int or pause_after < 2):
+        yield f"pause_after must be an integer of 2 or more records, not {pause_after!r}"
+    if pause_after is not None and ordered:
+        yield "pause_after cannot be combined with ordered: records behind a failed one wait for it as it is"
+
+
 def _problems(
     concurrency: int, is_async: bool, is_blocking: bool, retries: Mapping[str, float], no_retry: Any
 ) -> Iterator[str]:
@@ -226,7 +272,7 @@ def _problems(
     attempts = retries.get("attempts", 1)
     if type(attempts) is not int or attempts < 1:
         yield f"attempts must be an integer of 1 or more, not {attempts!r}"
-    for key in ("backoff", "backoff_max", "timeout", "wait_max"):
+    for key in ("backoff", "backoff_max", "timeout", "wait_max", "deadline"):
         value = retries.get(key, 1.0)
         if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
             yield f"{key} must be a number of seconds above 0, not {value!r}"

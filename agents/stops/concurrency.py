@@ -10,6 +10,8 @@ from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.handling import outcome_of
 from metroline.agents.delivery.pacing import Pacer
 from metroline.agents.delivery.unit_of_work import UnitOfWork
+from metroline.agents.stops.circuit_breaker import LOOK_SECONDS
+from metroline.agents.stops.gate import Gate
 from metroline.agents.stops.leaving import Depart, Leaving, Load
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.routing.messages.envelope import Envelope
@@ -31,8 +33,14 @@ class ConcurrentCalls:
     waits on the bus.
     """
 
-    def __init__(self, bus: Bus, pacer: Pacer, stop: str, concurrency: int, depart: Depart) -> None:
+    def __init__(
+        self, bus: Bus, pacer: Pacer, stop: str, concurrency: int, depart: Depart, gate: Gate | None = None
+    ) -> None:
+        """`gate` says when calls may begin; None if they always may."""
         self.stop = stop
+        self._gate = gate
+        self._turn = asyncio.Lock()
+        """Held by the one that waits until a call may begin."""
         self.concurrency = concurrency
         self._clock = bus.work_time.clock
         self._pacer = pacer
@@ -48,7 +56,9 @@ class ConcurrentCalls:
 
     @property
     def has_room(self) -> bool:
-        """True if the stop takes more messages."""
+        """True if the stop takes more messages. A paused stop takes only one, for a probe."""
+        if self._gate is not None and self._gate.is_closed:
+            return not self._records and self._gate.wait() <= 0
         return self._records < HELD_PER_PLACE * self.concurrency and self._bytes < MAX_HELD_BYTES
 
     async def wait_for_room(self, unit: UnitOfWork, *, is_first: bool) -> bool:
@@ -89,16 +99,31 @@ class ConcurrentCalls:
 
     async def _work(self) -> None:
         """Handle one record after the other until none waits."""
-        while (load := self._next()) is not None:
+        while (load := await self._next_of_gate()) is not None:
             place = load.run.answers.taken
             load.run.answers.taken += 1
             try:
-                await load.run.run_async(place)
+                await load.run.run_one(place)
             except Exception as error:  # noqa: BLE001 - a defect of Metroline: the record becomes a dead letter
                 load.run.answers.ends[place] = outcome_of(error, self.stop)
+            if self._gate is not None:
+                self._gate.ended(load.envelope.origin, load.run.answers, place)
             self._leaving.add(load, (place,))
             await self._pacer.pause()
         self._workers.discard(asyncio.current_task())  # at once: whoever comes next needs to know
+
+    async def _next_of_gate(self) -> Load | None:
+        """Return the load whose next record may begin, once a call may begin; None if none waits any more."""
+        if self._gate is None:
+            return self._next()
+        async with self._turn:
+            while (load := self._next()) is not None:
+                seconds = self._gate.wait()
+                if seconds <= 0:
+                    self._gate.begin()
+                    return load
+                await asyncio.sleep(min(seconds, LOOK_SECONDS))
+        return None
 
     def _next(self) -> Load | None:
         """Return the load whose next record may begin, or None."""
@@ -121,10 +146,10 @@ class ConcurrentCalls:
             self._leaving.add(load, load.waiting)
 
     def _sweep(self) -> None:
-        """Give up what waits although its time is up, even if no call ends."""
+        """Give up what waits although its time is up, or the stop is paused, even if no call ends."""
         self._sweep_timer = None
-        now = self._clock()
-        for load in [load for load in self._waiting if load.unit.is_discarded or load.is_over(now)]:
+        now, is_paused = self._clock(), self._gate is not None and self._gate.is_closed and self._gate.wait() > 0
+        for load in [load for load in self._waiting if is_paused or load.unit.is_discarded or load.is_over(now)]:
             self._waiting.remove(load)
             self._give_up(load)
         if self._waiting:

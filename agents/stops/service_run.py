@@ -41,19 +41,32 @@ class ServiceRun:
         self.answers = answers
         self.handling = handling
         self.source = source
+        self._waits = 0
 
     def __len__(self) -> int:
         return len(self.answers)
 
     async def run_one(self, place: int) -> None:
         """Call the service on the record at index `place`."""
-        if self.service.is_plain:
+        if self.answers.segment.is_handled:
+            self.pass_on(place)
+        elif self.service.is_plain:
             began = time.perf_counter()
             self._run_plain(place)
             self._handled(1, began)
         else:
             self.answers.taken = place + 1
             await self.run_async(place)
+
+    def pass_on(self, place: int) -> None:
+        """Let the record at index `place` continue as it is: its service handled it before, and it waited since."""
+        answers = self.answers
+        answers.taken = place + 1
+        opened = answers.open(place)
+        if opened is not None:
+            known, handed = opened
+            answers.note_plan_fields(place, known)
+            answers.returned(place, known, handed)
 
     def run(self, clock: Callable[[], float], seconds: float) -> None:
         """Call a plain service on the remaining records, for about this many seconds."""
@@ -98,7 +111,7 @@ class ServiceRun:
             except BaseException as error:  # noqa: BLE001 - whatever a service raises, even SystemExit, is a failed attempt
                 answers.raised(place, error, self.policy)
             else:
-                answers.returned(place, known, result)
+                answers.returned(place, known, result, handed)
             if clock() > until:
                 return
 
@@ -121,13 +134,16 @@ class ServiceRun:
         elif called.error is not None:
             answers.raised(place, called.error, self.policy)
         else:
-            answers.returned(place, known, called.value)
+            answers.returned(place, known, called.value, handed)
         self._handled(1, began)
 
     def _handled(self, records: int, began: float) -> None:
         """Count calls that began at a time of `time.perf_counter`."""
-        is_retry = self.answers.segment.attempts is not None
+        attempts, waits = self.answers.segment.attempts, self.answers.asked_waits
+        is_retry = attempts is not None and bool(attempts.causes)
         self.handling.add(records, time.perf_counter() - began, is_retry)
+        self.handling.waits += waits - self._waits
+        self._waits = waits
 
     def _handler(self, place: int) -> Handler:
         segment, origin = self.answers.segment, self.origin

@@ -15,6 +15,7 @@ from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.services.service import Service
 from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, MAX_GIVEN_UP_EACH, BoundedCalls
 from metroline.agents.stops.concurrency import ConcurrentCalls
+from metroline.agents.stops.gate import Gate
 from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
@@ -39,11 +40,13 @@ class Stop:
         *,
         max_age: float | None = None,
         jitter: Callable[[], float] = random.random,
+        sharers: Callable[[], int] = lambda: 1,
     ) -> None:
         """Create the stop of a service.
 
         `retry_policy` holds the defaults for the service. `max_age` is the maximum duration of a journey, in seconds.
-        `jitter` returns a random number from 0 to 1.
+        `jitter` returns a random number from 0 to 1. `sharers` returns the number of workers that share the rate of
+        the service.
         """
         self.bus = agent_loop.bus
         self.clock = agent_loop.clock
@@ -51,7 +54,12 @@ class Stop:
         self.rules = rules
         self.service = service
         self.policy = StopPolicy(
-            service.name, service.retry_policy_over(retry_policy), service.no_retry, service.reads, max_age
+            service.name,
+            service.retry_policy_over(retry_policy),
+            service.no_retry,
+            service.reads,
+            max_age,
+            service.deadline,
         )
         self.jitter = jitter
         self.bounded_calls: BoundedCalls | None = None
@@ -60,13 +68,16 @@ class Stop:
             self.bounded_calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=limit)
         self._views = ServiceViews(service.reads)
         self._handling = self.bus.metrics.journeys.at_stop(service.name)
+        self.gate = Gate.of(service, sharers)
         self.queues: OrderedQueues | None = None
         self.calls: ConcurrentCalls | None = None
         if service.ordered:
             by = service.ordered if isinstance(service.ordered, str) else None
             self.queues = OrderedQueues(by, self._attempt, self.clock)
-        elif not service.is_plain:
-            self.calls = ConcurrentCalls(self.bus, self.pacer, service.name, service.concurrency, self._depart)
+        elif not service.is_immediate:
+            self.calls = ConcurrentCalls(
+                self.bus, self.pacer, service.name, service.concurrency, self._depart, self.gate
+            )
 
     async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Run the service on the records of an envelope and send them on, grouped by their next address.
@@ -138,6 +149,8 @@ class Stop:
                 key = queues.key(envelope.origin, line)
                 again: Segment | None = segment.part([place])
                 if not queues.is_taken(key):
+                    if self.gate is not None and not await self.gate.turn(lambda: unit.is_discarded):
+                        break
                     await run.run_one(place)
                     again = self._again(run, place)
                 if again is None:
@@ -152,6 +165,8 @@ class Stop:
         """Try a record that waited in its queue, as described by `ordering.Attempt`."""
         departures = self.bus.departures(envelope)
         for run in self._runs(envelope, departures):
+            if self.gate is not None:
+                await self.gate.turn()
             await run.run_one(0)
             again = self._again(run, 0)
             if again is not None:
@@ -163,12 +178,15 @@ class Stop:
         return confirmation
 
     def _runs(self, envelope: Envelope, departures: Departures) -> Iterator[ServiceRun]:
-        """Yield a run for each segment whose journey may continue; expired journeys end here."""
+        """Yield a run for each segment that the service handles.
+
+        Expired journeys end here, and records that were handled before they waited continue.
+        """
         strategy, tables = strategy_named(envelope.strategy), self.rules.rule_tables
         for segment in envelope.segments:
             if admit(departures, segment, self.policy, self.clock()):
                 answers = Answers(self.service.name, segment, self._views.of, strategy, tables)
-                yield ServiceRun(
+                run = ServiceRun(
                     self.service,
                     self.policy,
                     self.bounded_calls,
@@ -177,6 +195,12 @@ class Stop:
                     self._handling,
                     self.bus.topics.source,
                 )
+                if not segment.is_handled:
+                    yield run
+                    continue
+                for place in range(len(run)):
+                    run.pass_on(place)
+                depart(departures, answers, self.policy, self.clock(), self.jitter)
 
     def _depart(self, departures: Departures, run: ServiceRun, places: Sequence[int]) -> None:
         depart(departures, run.answers, self.policy, self.clock(), self.jitter, places=places)

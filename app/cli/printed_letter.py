@@ -44,8 +44,8 @@ def _timeline(letter: Letter, told: dict[str, Any]) -> Iterator[str]:
     for stop in told["stops"]:
         rule = "" if stop["rule"] is None else f", by {_rule(stop['rule'])} of version {stop['version']}"
         events.append((stop["at"], f"{stop['stop']}{rule}"))
-    hops, waits = counted(told["bus_hops"], "hop"), told["waits"]
-    if waits:
+    hops = counted(told["bus_hops"], "hop")
+    for waits in [*told["waited"], *([told["waits"]] if told["waits"] else [])]:
         events.append((waits["since"], f"waited {counted(waits['times'], 'time')}, since the service asked for it"))
     events.append((dead, f"dead after {hops} on the bus{_decided(letter)}"))
     for at, event in sorted(events, key=lambda one: one[0]):

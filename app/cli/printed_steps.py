@@ -28,6 +28,8 @@ def _print(step: Explained) -> None:
         say(f"  sets {', '.join(f'{name}={value}' for name, value in step.sets.items())}")
     if step.removes:
         say(f"  takes out {', '.join(step.removes)}")
+    for wait in step.waits:
+        say(f"  {wait}")
     for trial in step.trials:
         read = ", ".join(f"{name}={value}" for name, value in trial.read.items())
         verdict = LINE_BREAK.sub(" ", trial.verdict)

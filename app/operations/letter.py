@@ -120,6 +120,7 @@ class Letter:
             "attempts": list(segment.attempts.causes) if segment.attempts else [],
             "tracebacks": [trace.splitlines() for trace in segment.attempts.traces] if segment.attempts else [],
             "waits": segment.waits and {"since": segment.waits.since, "times": segment.waits.times},
+            "waited": [waits._asdict() for waits in segment.waited],
             "replays": [replay._asdict() for replay in segment.replays],
             "record": orjson.loads(self.line),
             "key": _shown(metadata.key_of(0)),

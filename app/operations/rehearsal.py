@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from metroline.agents.services.service import Service
 from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, BoundedCalls
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
+from metroline.app.markup.times import iso
 from metroline.app.settings import Settings
 from metroline.routing.addresses import SOURCE, is_service, stop_of
 from metroline.routing.journeys.answers import Answers, Failure, StopPolicy, admit, depart
@@ -64,13 +65,14 @@ class SkippingClock:
 
 @dataclass(frozen=True, slots=True)
 class _Handled:
-    """A record after a stop: what leaves, the failed attempts, and whether the rules decided where it goes."""
+    """A record after a stop: what leaves, failed attempts, whether the rules decided where it goes, and its waits."""
 
     departures: Departures
     attempts: tuple[str, ...]
     is_decided: bool
     errors: tuple[BaseException, ...] = ()
     """The exceptions that the service raised."""
+    waits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Passage:
     """True if the rules decided where the record goes."""
     errors: tuple[BaseException, ...]
     """The exceptions that the service raised at the stop."""
+    waits: tuple[str, ...] = ()
+    """The waits at the stop that the service planned, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,7 @@ class Rehearsal:
         handled = _Handled(departures, (), is_decided)
         while True:
             address, segment = self._routed(handled.departures)
-            yield Passage(before, segment, address, handled.attempts, handled.is_decided, handled.errors)
+            yield Passage(before, segment, address, handled.attempts, handled.is_decided, handled.errors, handled.waits)
             if segment.outcome is not None or not is_service(address):
                 return
             handled = await self._at(stop_of(address), segment)
@@ -191,7 +195,7 @@ class Rehearsal:
         segment = passage.segment
         tried, changed = self._looked_at(passage)
         verdict = stop_of(passage.address) if segment.outcome is None else self._verdict(segment.outcome)
-        return Explained(segment.last_stop, tried, verdict, *changed, passage.attempts, segment.lines[0])
+        return Explained(segment.last_stop, tried, verdict, *changed, passage.attempts, segment.lines[0], passage.waits)
 
     def _looked_at(self, passage: Passage) -> tuple[Any, Changes]:
         """Return the rules that were tried and the changes of the record, if it went to the rules."""
@@ -222,14 +226,20 @@ class Rehearsal:
         if service is None:
             raise NotCalled("the line has no service for this stop")
         policy = StopPolicy(
-            stop, service.retry_policy_over(self.retries), service.no_retry, service.reads, self.max_age
+            stop,
+            service.retry_policy_over(self.retries),
+            service.no_retry,
+            service.reads,
+            self.max_age,
+            service.deadline,
         )
         attempts: list[str] = []
         errors: list[BaseException] = []
+        waits: list[str] = []
         for _ in range(MAX_CALLS):
             departures = self.departures()
             if not admit(departures, segment, policy, self._now()):
-                return _Handled(departures, tuple(attempts), is_decided=False, errors=tuple(errors))
+                return _Handled(departures, tuple(attempts), is_decided=False, errors=tuple(errors), waits=tuple(waits))
             answers = await self._answers(service, policy, segment, errors)
             failure = answers.failures.get(0)
             if failure is not None and failure.request is None:
@@ -237,9 +247,11 @@ class Rehearsal:
             depart(departures, answers, policy, self._now(), self._jitter, places=[0])
             if not departures.returning:
                 is_decided = failure is None and not answers.ends
-                return _Handled(departures, tuple(attempts), is_decided, tuple(errors))
+                return _Handled(departures, tuple(attempts), is_decided, tuple(errors), tuple(waits))
             [[segment]] = departures.returning.values()
-            self._wait(segment, failure)
+            if 0 in answers.waits:
+                waits.append(self._told(segment))
+            self._wait(segment, failure, waits)
         raise NotCalled(f"the service was called {MAX_CALLS:,} times for the record, and asks for another wait")
 
     def _now(self) -> float:
@@ -249,13 +261,21 @@ class Rehearsal:
         """Return the share of a backoff that is waited: all of it, if waits pass at once."""
         return 0.0 if self.clock is None else 1.0
 
-    def _wait(self, segment: Segment, failure: Failure | None) -> None:
-        """Let the time until the next attempt pass; raise `NotCalled` if nobody waits and the service asks for it."""
+    def _told(self, segment: Segment) -> str:
+        """Return a sentence about the wait of a record that its service planned."""
+        assert segment.attempts is not None
+        due = segment.attempts.due
+        return f"waits for {due - self._now():,.0f} s, until {iso(due)}"
+
+    def _wait(self, segment: Segment, failure: Failure | None, waits: Sequence[str]) -> None:
+        """Let the time until the next call pass; raise `NotCalled` if nobody waits and the service is called then."""
         if self.clock is not None and segment.attempts is not None:
             self.clock.skip_to(segment.attempts.due)
         elif failure is not None and failure.request is not None:
             wait = f"the service asks to wait for {failure.request.after:g} s, and nobody waits for it here"
             raise NotCalled(f"{wait}: {failure.outcome.detail}")
+        elif failure is None and waits and not segment.is_handled:
+            raise NotCalled(f"{waits[-1]}, comes back to the stop, and nobody waits for it here")
 
     def _passed(self, stop: str, segment: Segment) -> _Handled:
         """Return a record after a stop that left it as it is."""

@@ -31,12 +31,17 @@ class ReadyView(LineView):
 
 
 def answer_health(view: LineView, found: Mapping[str, str | None]) -> web.Response:
-    """Return each condition as `ok` or the reason why it fails; the status is 503 if one of them fails."""
+    """Return each condition as `ok` or the reason why it fails; the status is 503 if one of them fails.
+
+    Stops that are paused are named, too. That is no failure of the worker: a restart would not help.
+    """
     is_failing = any(found.values())
     body = {
         "status": "failing" if is_failing else "ok",
         "conditions": {name: reason or "ok" for name, reason in found.items()},
     }
+    if paused := view.worker.paused_stops:
+        body["paused"] = paused
     return view.bytes(
         orjson.dumps(body, option=orjson.OPT_INDENT_2),
         content_type="application/json",

@@ -95,7 +95,17 @@ class WorkerCollector(Collector):
         yield counter("metroline_replans", "Records whose itinerary was stale and was replaced", replans)
         retries = one_label({stop: handled.retries for stop, handled in journeys.handling.items()})
         yield counters("metroline_retries", "Attempts after the first one", ["stop"], retries)
+        waits = one_label({stop: handled.waits for stop, handled in journeys.handling.items()})
+        yield counters("metroline_waits", "Waits that services asked for", ["stop"], waits)
+        yield from self._pauses()
         yield summaries("metroline_stop_handling_seconds", "Time of service calls", "stop", journeys.handling)
+
+    def _pauses(self) -> Iterator[Metric]:
+        breakers, never = self.app.breakers, dict.fromkeys(self.app.role.stops, 0)
+        paused = never | {stop: int(breaker.is_paused) for stop, breaker in breakers.items()}
+        yield gauges("metroline_stop_paused", "1 while a stop is paused", ["stop"], one_label(paused))
+        pauses = never | {stop: breaker.pauses for stop, breaker in breakers.items()}
+        yield counters("metroline_stop_pauses", "Pauses of a stop whose calls failed", ["stop"], one_label(pauses))
 
     def _outcomes(self) -> Iterator[Metric]:
         journeys, table = self.app.bus.metrics.journeys, self.app.line_tables.outcomes

@@ -77,6 +77,16 @@ def memory(results: Results) -> Iterator[str]:
             f"{backlog['bytes_per_record']:.0f} bytes waiting held at most {backlog['peak_megabytes']:.0f} MB until "
             "all of them were settled.\n"
         )
+    if waiting := last_round(entries.get("waiting", {})):
+        yield (
+            f"{waiting['records']:,} records that wait for {waiting['wait']:,.0f} s came to their waiting room in "
+            f"{waiting['messages_before']:,} messages. In {waiting['watched']:,.0f} s of their wait "
+            f"{waiting['messages_while_waiting']:,} messages were written; the worker was killed half-way, and another "
+            "one took its place. Resident memory of the worker:\n"
+        )
+        yield table(
+            ["after seconds", "MB"], [(f"{float(at):,.0f}", f"{size:.1f}") for at, size in waiting["megabytes"].items()]
+        )
     if long := last_round(entries.get("long", {})):
         yield f"Resident memory of one worker (`{long['strategy']}`) over {long['records']:,} records:\n"
         rows = ((f"{int(mark):,}", f"{size:.1f}") for mark, size in long["megabytes"].items())

@@ -13,11 +13,18 @@ from metroline.routing.errors import MalformedRecord
 from metroline.routing.foreign_values import is_of, name_of_type, plain_dict, shown, text_of
 from metroline.routing.journeys.chunks import Clock, at_once, in_chunks
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.journeys.requested_waits import MIN_WAIT_SECONDS, WaitRequest, time_of, wait_problem
+from metroline.routing.journeys.planned_waits import PlannedWait, send_waiting, waits_on
+from metroline.routing.journeys.requested_waits import (
+    MIN_WAIT_SECONDS,
+    WaitRequest,
+    time_of,
+    wait_problem,
+    with_wait,
+)
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.itinerary import Decision, NextStep
-from metroline.routing.messages.segment import Attempts, Segment, Waits
-from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, Drop, Outcome, Retry
+from metroline.routing.messages.segment import Attempts, Segment
+from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, Drop, Outcome, Retry, Wait
 from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, have_changed
 from metroline.routing.records.service_view import Opened, ServiceView
@@ -38,6 +45,13 @@ class StopPolicy:
     """The fields that the service receives; None for the whole record."""
     max_age: float | None = None
     """Maximum duration of a journey, in seconds; None for no limit."""
+    deadline: float | None = None
+    """Maximum age of a record that the service takes, in seconds since it entered; None for no limit."""
+
+    @property
+    def max_age_here(self) -> float | None:
+        """The maximum age of a record that the service takes, in seconds; None for no limit."""
+        return min((age for age in (self.max_age, self.deadline) if age is not None), default=None)
 
     def hint(self, error: BaseException) -> str:
         """Return an explanation of a KeyError for a field that `reads` does not name, or an empty string."""
@@ -94,6 +108,10 @@ class Answers:
         """The outcomes of records whose journey ends here."""
         self.failures: dict[int, Failure] = {}
         """The failed attempts of records that may be tried again."""
+        self.waits: dict[int, PlannedWait] = {}
+        """The waits that the service asked for with `Wait`."""
+        self.asked_waits = 0
+        """Number of waits that the service asked for with `Wait` or with times of `Retry`."""
         self.before: list[dict[str, Any]] = [{}] * len(segment.lines)
         """The plan fields of each record as it arrived."""
         self.after: list[dict[str, Any]] = [{}] * len(segment.lines)
@@ -124,8 +142,8 @@ class Answers:
         if self.plan_fields != NOTHING:
             self.before[place] = as_sent(known, self.plan_fields)
 
-    def returned(self, place: int, known: dict[str, Any], result: Any) -> None:
-        """Store the value that the service returned.
+    def returned(self, place: int, known: dict[str, Any], result: Any, handed: dict[str, Any] | None = None) -> None:
+        """Store the value that the service returned; `handed` is the record that it received and may have changed.
 
         The value is encoded at once, since a service may keep the record and change it later. Whatever the methods of
         the value do, only this record ends.
@@ -135,6 +153,8 @@ class Answers:
                 self._changed(place, known, result)
             elif is_of(result, dict):
                 self._changed(place, known, plain_dict(result))
+            elif is_of(result, Wait):
+                self._waits(place, known, result, known if handed is None else handed)
             else:
                 self._asked(place, result)
         except BaseException as error:  # noqa: BLE001 - the author's types may raise anything
@@ -151,9 +171,26 @@ class Answers:
             detail = "" if result.reason is None else text_of(result.reason, MAX_DETAIL_CHARACTERS)
             until = None if result.until is None else time_of(result.until)
             request = WaitRequest(detail, float(result.after), until) if result.after or until is not None else None
+            self.asked_waits += request is not None
             self.failures[place] = Failure(Outcome.dead(Cause.RETRIES_EXHAUSTED, detail), request)
         else:
             self.ends[place] = _verdict(result)
+
+    def _waits(self, place: int, known: dict[str, Any], asked: Wait, handed: dict[str, Any]) -> None:
+        """Store a wait, and the record that waits."""
+        plan = PlannedWait.of(asked)
+        if isinstance(plan, str):
+            self.ends[place] = Outcome.dead(Cause.BAD_RETURN, plan)
+            return
+        if plan.is_given:
+            self._changed(place, known, handed if asked.record is None else plain_dict(asked.record))
+        if place not in self.ends:
+            self.waits[place] = plan
+            self.asked_waits += 1
+
+    def is_stale(self, place: int) -> bool:
+        """Return whether the service changed a plan field of a record that it left with other content."""
+        return have_changed([self.before[place]], [self.after[place]], self.plan_fields)[0]
 
     def _changed(self, place: int, known: dict[str, Any], result: dict[str, Any]) -> None:
         """Store the record that the service returned."""
@@ -202,11 +239,18 @@ class Answers:
 
 
 def admit(departures: Departures, segment: Segment, policy: StopPolicy, now: float) -> bool:
-    """Return whether the journey of a segment may continue; if it is older than `max_age`, end it as expired."""
+    """Return whether the service takes the records of a segment; if they are too old, end their journeys as expired.
+
+    Records that the service has handled already may be older than its deadline.
+    """
     age = now - segment.entered
-    if policy.max_age is None or age <= policy.max_age:
+    if policy.max_age is not None and age > policy.max_age:
+        detail = f"the journey is {age:.0f} s old; at most {policy.max_age:g} s are allowed"
+    elif policy.deadline is not None and age > policy.deadline and not segment.is_handled:
+        detail = f"the journey is {age:.0f} s old; the deadline of {policy.stop} is {policy.deadline:g} s"
+    else:
         return True
-    outcome = Outcome.dead(Cause.EXPIRED, f"the journey is {age:.0f} s old; at most {policy.max_age:g} s are allowed")
+    outcome = Outcome.dead(Cause.EXPIRED, detail)
     departures.add(segment, _end(outcome).hop(policy.stop))
     return False
 
@@ -239,6 +283,10 @@ def depart_in_chunks(
         for failure, failed in _alike(answers.failures, places):
             _depart_failed(departures, failure, segment.part(failed), policy, now, jitter)
         places = [place for place in places if place not in answers.failures]
+    if answers.waits:
+        waiting = [place for place in places if waits_on(answers.waits.get(place), now)]
+        _depart_waiting(departures, answers, waiting, policy, now)
+        places = [place for place in places if place not in set(waiting)]
     if places:
         lines = tuple(answers.lines if len(places) == every else [answers.lines[place] for place in places])
         handled = segment.part(places).visited(stop, now, lines)
@@ -249,6 +297,26 @@ def depart_in_chunks(
 
 depart = at_once(depart_in_chunks)
 """Does all that `depart_in_chunks` does, at once."""
+
+
+def _depart_waiting(
+    departures: Departures, answers: Answers, places: Sequence[int], policy: StopPolicy, now: float
+) -> None:
+    """Send records for which the service planned a wait to a waiting room; those with the same wait stay together."""
+    groups: dict[tuple[PlannedWait, bool], list[int]] = {}
+    for place in places:
+        plan = answers.waits[place]
+        groups.setdefault((plan, plan.is_given and answers.is_stale(place)), []).append(place)
+    for (plan, is_stale), together in groups.items():
+        came = answers.segment.part(together)
+        left = replace(came, lines=tuple([answers.lines[place] for place in together]))
+        if is_stale:
+            left = replace(left, itinerary=None)  # the switch plans anew when the records continue
+        max_age = policy.max_age if plan.goes_on else policy.max_age_here
+        refused = send_waiting(departures, plan, left, policy.stop, policy.retries, max_age, now)
+        if refused is not None:
+            noted, _ = with_wait(came, policy.stop, now)
+            departures.add(noted.visited(policy.stop, now), _end(refused).hop(policy.stop))
 
 
 def _depart_failed(
@@ -284,16 +352,14 @@ def _next_attempt(
         unknown = [""] * (len(earlier) - len(traces))
         kept = bounded_traces((*traces, *unknown, failure.trace))
         return replace(segment, attempts=Attempts(stop, causes, now + (wait or 0.0), kept)), wait, failure.outcome
-    waits = segment.waits
-    since, times = (waits.since, waits.times) if waits is not None and waits.stop == stop else (now, 0)
-    noted = replace(segment, waits=Waits(stop, since, times + 1))
-    answer = failure.request.granted(policy.retries, policy.max_age, segment.entered, since, now)
+    noted, waits = with_wait(segment, stop, now)
+    answer = failure.request.granted(policy.retries, policy.max_age_here, segment.entered, waits.since, now)
     if isinstance(answer, Outcome):
         return replace(noted, attempts=Attempts(stop, causes, now, traces)), None, answer
     wait = (
         answer
         if failure.request.after
-        else min(answer, max(MIN_WAIT_SECONDS, policy.retries.wait(times + 1, jitter())))
+        else min(answer, max(MIN_WAIT_SECONDS, policy.retries.wait(waits.times, jitter())))
     )
     return replace(noted, attempts=Attempts(stop, earlier, now + wait, traces)), wait, failure.outcome
 
@@ -366,9 +432,9 @@ def _end(outcome: Outcome) -> Decision:
 
 
 def _verdict(result: Any) -> Outcome:
-    """Return the outcome for a return value of the service that is neither a dict nor a `Retry`."""
+    """Return the outcome for a return value of the service that is none of a dict, `Retry` and `Wait`."""
     if is_of(result, Drop):
         if not is_of(result.reason, str):
             return Outcome.dead(Cause.BAD_RETURN, f"Drop({shown(result.reason)}): the reason must be a string")
         return Outcome.dropped(result.reason)
-    return Outcome.dead(Cause.BAD_RETURN, f"{name_of_type(result)}, not a dict, Drop or Retry")
+    return Outcome.dead(Cause.BAD_RETURN, f"{name_of_type(result)}, not a dict, Drop, Retry or Wait")

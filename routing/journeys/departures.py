@@ -98,6 +98,8 @@ class Departures:
             hops=segment.hops + 1,
             attempts=segment.attempts if is_dead else None,
             waits=segment.waits if is_dead else None,
+            is_handled=False,
+            waited=segment.waited if is_dead or segment.waits is None else (*segment.waited, segment.waits),
         )
         self.by_address.setdefault(to, []).append(moved)
 

@@ -87,6 +87,7 @@ def restart(departures: Departures, rule_tables: RuleTables, segment: Segment, n
         hops=0,
         attempts=None,
         waits=None,
+        waited=(),
         generation=segment.generation + 1,
         request=None,
     )

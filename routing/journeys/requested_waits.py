@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metroline.routing.foreign_values import shown
 from metroline.routing.journeys.retry_policy import RetryPolicy
+from metroline.routing.messages.segment import Segment, Waits
 from metroline.routing.outcome import Cause, Outcome, Retry
 
 MAX_WAIT_SECONDS = 30 * 24 * 3600.0
@@ -55,9 +57,26 @@ class WaitRequest(Struct, frozen=True):
         return Outcome.dead(Cause.RETRIES_EXHAUSTED, f"{self.reason}; {why}" if self.reason else why)
 
 
+def with_wait(segment: Segment, stop: str, now: float) -> tuple[Segment, Waits]:
+    """Return the segment with one more wait at this stop, and its waits there; `now` is in seconds since the epoch."""
+    before = segment.waits
+    waits = Waits(stop, now, 1) if before is None or before.stop != stop else before._replace(times=before.times + 1)
+    return replace(segment, waits=waits), waits
+
+
+def rest_of_wait(segment: Segment, now: float) -> float:
+    """Return the seconds for which a segment still waits when it leaves a waiting room; 0 or less if its time has come.
+
+    A wait that a service asked for never ends early: a rest that is shorter than any stay takes the shortest stay.
+    """
+    assert segment.attempts is not None
+    left = segment.attempts.due - now
+    return max(left, MIN_WAIT_SECONDS) if segment.waits is not None and left > 0 else left
+
+
 def wait_problem(asked: Retry) -> str | None:
     """Return what is wrong with the times of a `Retry`; None if nothing is."""
-    if not _is_between(asked.after, 0.0, MAX_WAIT_SECONDS):
+    if not is_between(asked.after, 0.0, MAX_WAIT_SECONDS):
         return f"Retry(after={shown(asked.after)}): after must be a number of seconds from 0 to {MAX_WAIT_SECONDS:.0f}"
     if asked.until is not None and time_of(asked.until) is None:
         return (
@@ -69,11 +88,12 @@ def wait_problem(asked: Retry) -> str | None:
 def time_of(moment: Any) -> float | None:
     """Return a time in seconds since the epoch, given as such or as a `datetime`; None if it is neither."""
     if type(moment) in (int, float):
-        return float(moment) if _is_between(moment, 0.0, MAX_TIME) else None
+        return float(moment) if is_between(moment, 0.0, MAX_TIME) else None
     if not hasattr(moment, "timestamp") or moment.utcoffset() is None:
         return None
     return float(moment.timestamp())
 
 
-def _is_between(number: Any, least: float, most: float) -> bool:
+def is_between(number: Any, least: float, most: float) -> bool:
+    """Return whether a value is a number, and not out of bounds."""
     return type(number) in (int, float) and least <= number <= most

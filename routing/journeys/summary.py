@@ -27,6 +27,14 @@ class StoredVisit(Struct, frozen=True):
     version: Annotated[int, NATURAL]
 
 
+class StoredWaits(Struct, frozen=True):
+    """The waits of a stored journey at one stop; `since` is when the first one began, in seconds since the epoch."""
+
+    stop: Annotated[str, Meta(max_length=300)]
+    since: float
+    times: Annotated[int, NATURAL]
+
+
 class StoredJourney(Struct, frozen=True):
     """A journey as `summary` returns it and the arrivals store it; times are in seconds since the epoch."""
 
@@ -39,12 +47,14 @@ class StoredJourney(Struct, frozen=True):
     hops: Annotated[int, NATURAL]
     stops: list[StoredVisit]
     record: str
+    waited: list[StoredWaits] = []
 
 
 def summary(origin: Origin, segment: Segment, place: int, settled_at: float) -> dict[str, object]:
     """Return the journey of the record at an index of a segment as JSON data; times are in seconds since the epoch."""
     outcome = segment.outcome
-    return {
+    waited = segment.waited if segment.waits is None else (*segment.waited, segment.waits)
+    journey: dict[str, object] = {
         "id": id_text(origin, segment.ids[place]),
         "outcome": outcome and outcome.ending.value,
         "reason": outcome and outcome.reason,
@@ -55,3 +65,4 @@ def summary(origin: Origin, segment: Segment, place: int, settled_at: float) -> 
         "stops": [visit._asdict() for visit in segment.history],
         "record": segment.lines[place][:SHOWN_BYTES].decode(errors="replace"),
     }
+    return journey | {"waited": [waits._asdict() for waits in waited]} if waited else journey

@@ -43,7 +43,10 @@ class Attempts(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """The waits at a stop that its service asked for. They are no failed attempts."""
+    """The waits at a stop that its service asked for, or that the stop made while it was paused.
+
+    They are no failed attempts.
+    """
 
     stop: str
     since: float
@@ -114,6 +117,10 @@ class Segment(Struct, frozen=True):
     """Waits at the current stop that its service asked for, or those after which the journey ended."""
     metadata: Metadata | None = None
     """Keys, headers and timestamps of the source messages; None if these had none of them."""
+    is_handled: bool = False
+    """True if the service of the current stop has handled the records, and they only wait before they continue."""
+    waited: tuple[Waits, ...] = ()
+    """Waits at the stops that were visited, in order, of those at which the records waited."""
 
     @property
     def last_stop(self) -> str:
@@ -199,6 +206,10 @@ def encode_segment(segment: Segment) -> dict[str, Any]:
             encoded["traces"] = traces
     if segment.waits is not None:
         encoded["waits"] = tuple(segment.waits)
+    if segment.is_handled:
+        encoded["handled"] = True
+    if segment.waited:
+        encoded["waited"] = [tuple(waits) for waits in segment.waited]
     if segment.generation:
         encoded["generation"] = segment.generation
     if segment.replays:
@@ -244,6 +255,8 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             _request(encoded),
             waits=None if (waits := encoded.get("waits")) is None else _waits(*waits),
             metadata=decode_metadata(encoded, len(ids)),
+            is_handled=encoded.get("handled") is True,
+            waited=tuple([_waits(*waits) for waits in encoded.get("waited", ())]),
         )
         start = end
     if start != len(lines) or not data:

@@ -49,13 +49,20 @@ class Explained:
     """The failed attempts at the stop, each with its number and its cause."""
     record: bytes = b""
     """The record as it left the stop, as a line of JSON."""
+    waits: tuple[str, ...] = ()
+    """The waits at the stop that its service asked for with `Wait`, each as a sentence."""
 
     def as_json(self) -> dict[str, Any]:
         trials = [
             {"rule": trial.rule, "holds": trial.holds, "verdict": trial.verdict, "read": trial.read}
             for trial in self.trials
         ]
-        changes = {"attempts": list(self.attempts), "sets": self.sets, "removes": list(self.removes)}
+        changes = {
+            "attempts": list(self.attempts),
+            "waits": list(self.waits),
+            "sets": self.sets,
+            "removes": list(self.removes),
+        }
         record = orjson.loads(self.record) if self.record else None
         return {"after": self.after} | changes | {"record": record, "tried": trials, "verdict": self.verdict}
 

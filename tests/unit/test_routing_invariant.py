@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metroline.routing.addresses import ARRIVALS, SOURCE, service_address
+from metroline.routing.addresses import ARRIVALS, SOURCE, WAITING_ROOMS, service_address
 from metroline.routing.journeys.answers import Answers, StopPolicy, depart
 from metroline.routing.journeys.arrival import settle
 from metroline.routing.journeys.deciders import ROUTERS, route
@@ -30,7 +30,7 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.messages.segment import Segment
-from metroline.routing.outcome import Drop
+from metroline.routing.outcome import Drop, Wait
 from metroline.routing.records.service_view import WholeRecord
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import STRATEGIES, RuleTables
@@ -124,6 +124,8 @@ class Bus:
                 self._settle(envelope, departures)
             elif address in ROUTERS:
                 route(departures, ROUTERS[address], envelope, self.rule_tables.live)
+            elif address in WAITING_ROOMS:
+                self._wait(envelope, departures)
             else:
                 self._serve(address.removeprefix("service."), envelope, departures)
         self._dispatch(departures)
@@ -139,9 +141,16 @@ class Bus:
                 assert opened is not None
                 known, handed = opened
                 answers.note_plan_fields(place, known)
-                answers.returned(place, known, self.services[stop](handed))
+                result = handed if segment.is_handled else self.services[stop](handed)
+                answers.returned(place, known, result, handed)
                 answers.taken += 1
             depart(departures, answers, policy, now=1.5, jitter=lambda: 1.0)
+
+    def _wait(self, envelope: Envelope, departures: Departures) -> None:
+        """Send records back to their stops, as if their time had come."""
+        for segment in envelope.segments:
+            assert segment.attempts is not None
+            departures.send_back(segment, segment.attempts.stop)
 
     def _settle(self, envelope: Envelope, departures: Departures) -> None:
         def block_of(key: bytes) -> SettledBlock:
@@ -299,6 +308,53 @@ def test_every_strategy_takes_a_record_the_same_way_to_the_same_outcome(
         assert bus.hops[0] == bus.written[0] == {"off": hops, "on": 1}.get(chaining, bus.written[0])
         assert bus.count(0, "switch") == (replans if strategy == "map_maker" else 0)
     assert len(reasons) == 1
+
+
+def waiting(handler: Handler, how: str) -> Handler:
+    """Return a service that lets each record wait once when it comes to the stop, and does the same otherwise."""
+    waited = False
+
+    def handle(record: Record) -> Any:
+        nonlocal waited
+        waited = not waited
+        if not waited and how == "again":
+            return handler(record)
+        if not waited:
+            return record
+        if how == "again":
+            return Wait(seconds=60)
+        result = handler(record)
+        if isinstance(result, Drop):
+            waited = False
+            return result
+        if how == "again, changed":
+            return Wait(seconds=60, record=result)
+        waited = False
+        return Wait(seconds=60, then="next", record=None if how == "next" and result is record else result)
+
+    return handle if how else handler
+
+
+@given(
+    tables().filter(bool),
+    services,
+    records,
+    CHAINING,
+    st.lists(st.sampled_from(["", "again", "again, changed", "next", "next, given"]), min_size=4, max_size=4),
+)
+@examples(150)
+def test_a_record_that_waits_takes_the_same_way_as_one_that_does_not(
+    rules: tuple[Sketch, ...], handlers: dict[str, Handler], record: Record, chaining: str, hows: list[str]
+) -> None:
+    wanted, _, _ = expected(rules, handlers, record, 12)
+    for strategy in STRATEGIES:
+        patient = {stop: waiting(handlers[stop], how) for stop, how in zip(handlers, hows, strict=True)}
+        bus = run(strategy, parsed(rules), patient, [record], Limits(max_hops=12), chaining)
+        journey = bus.journeys[0]
+        assert replace(journey, reason=journey.kind) == wanted
+        waits = sum(bool(patient[stop] is not handlers[stop]) for stop in wanted.stops)
+        (end,) = bus.ends
+        assert sum(one.times for one in (*end.waited, *([end.waits] if end.waits else []))) <= waits
 
 
 @given(

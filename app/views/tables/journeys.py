@@ -34,6 +34,14 @@ class Visit(Struct, frozen=True):
     version: int
 
 
+class Waits(Struct, frozen=True):
+    """The waits at one stop that its service asked for: when the first one began, and how many there were."""
+
+    stop: str
+    since: str | None
+    times: int
+
+
 class Journey(Struct, frozen=True):
     """A journey as pages show it, with times in ISO 8601."""
 
@@ -48,6 +56,7 @@ class Journey(Struct, frozen=True):
     """Number of times that the record was written to the bus. It visited as many stops as `stops` has."""
     stops: list[Visit]
     record: str
+    waited: list[Waits] = []
 
     @classmethod
     def of(cls, stored: StoredJourney) -> Journey:
@@ -62,6 +71,7 @@ class Journey(Struct, frozen=True):
             stored.hops,
             [Visit(visit.stop, iso(visit.at), visit.rule, visit.by, visit.version) for visit in stored.stops],
             stored.record,
+            [Waits(waits.stop, iso(waits.since), waits.times) for waits in stored.waited],
         )
 
 
@@ -106,6 +116,7 @@ def _settled_and_id(journey: Journey) -> tuple[str, str]:
 def _row(journey: Journey) -> Markup:
     visited, hops = counted(len(journey.stops), "stop"), counted(journey.bus_hops, "hop")
     facts = [visited, f"{hops} on the bus", f"{journey.seconds:,.3f} s", moment(journey.settled)]
+    facts += [f"{counted(one.times, 'wait')} at {one.stop} since {one.since}" for one in journey.waited]
     end = tag("b", journey.outcome, class_=f"ending {journey.outcome}", title=_by_rule(journey.rule))
     return tag(
         "li",

@@ -129,7 +129,7 @@ async def test_bytes_that_are_no_envelope_do_not_end_an_agent(resumed: LineApp, 
 
     malformed_message, bad_return = producer.to("depot.arrivals")
     assert malformed_message.envelope.origin.name == "stray:service.c"
-    assert endings_of([bad_return]) == {0: (Ending.DEAD, "bad_return: NoneType, not a dict, Drop or Retry")}
+    assert endings_of([bad_return]) == {0: (Ending.DEAD, "bad_return: NoneType, not a dict, Drop, Retry or Wait")}
 
 
 def test_the_help_of_a_stops_agent_is_what_its_service_says(line: Path) -> None:

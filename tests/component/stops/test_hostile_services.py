@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
-from metroline import Drop, Retry
+from metroline import Drop, Retry, Wait
 from metroline.agents.services.service import Record
 from metroline.agents.stops import bounded_calls, stop, stuck_calls
 from metroline.agents.stops.containment import TaskExited
@@ -74,6 +74,13 @@ class OddRetry(Retry):
         pass
 
 
+class OddWait(Wait):
+    seconds = property(fail)
+
+    def __init__(self) -> None:
+        pass
+
+
 def odd_drop() -> Drop:
     return cast(Drop, object.__new__(OddDrop))
 
@@ -131,6 +138,24 @@ MISDEEDS: dict[str, tuple[Callable[[Record], Any], str]] = {
         "retries_exhausted: a Mute, whose text cannot be read: RuntimeError",
     ),
     "Retry for a huge reason": (returning(lambda: Retry("x" * 10**7)), "retries_exhausted: xxx"),
+    "Wait that raises": (returning(OddWait), "bad_return: OddWait cannot be read: RuntimeError: not even this"),
+    "Wait for what cannot be shown": (
+        returning(lambda: Wait(seconds=cast(float, Mute()))),
+        "bad_return: Wait(seconds=",
+    ),
+    "Wait until what cannot be shown": (returning(lambda: Wait(until=cast(float, Mute()))), "bad_return: Wait(until="),
+    "Wait with what cannot be shown then": (
+        returning(lambda: Wait(seconds=1, then=cast(Any, Mute()))),
+        "bad_return: Wait(then=<Mute>)",
+    ),
+    "Wait with a record that is none": (
+        returning(lambda: Wait(seconds=1, record=cast(Record, Mute()))),
+        "bad_return: Wait(record=<Mute>)",
+    ),
+    "Wait with a record that no JSON holds": (
+        returning(lambda: Wait(seconds=1, record={"odd": Mute()})),
+        "not_encodable: ",
+    ),
     "a huge integer": (spoilt(lambda: HUGE), "not_encodable: "),
     "a nested list": (spoilt(nested), "not_encodable: "),
     "a value of a strange type": (spoilt(Mute), "not_encodable: "),

@@ -466,7 +466,8 @@ async def test_a_message_from_the_future_stays_no_longer_than_its_room_is_for(be
     ("left", "to"),
     [
         *((0.0, "service.b"), (-5.0, "service.b"), (0.1, "service.b"), (0.5, "waiting.200ms"), (4.0, "waiting.1s")),
-        *((5.0, "waiting.5s"), (299.0, "waiting.30s"), (3_600.0, "waiting.5m")),
+        *((5.0, "waiting.5s"), (299.0, "waiting.30s"), (3_599.0, "waiting.5m"), (86_399.0, "waiting.1h")),
+        *((86_400.0, "waiting.1d"), (7 * 86_400.0, "waiting.1d")),
     ],
 )
 async def test_a_long_wait_goes_from_room_to_room(bench: Bench, left: float, to: str) -> None:

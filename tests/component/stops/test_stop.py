@@ -270,7 +270,7 @@ async def test_an_answer_that_is_none_is_a_dead_letter_that_names_its_type(
 
     [letter] = bench.producer.sent
     assert letter.topic == "test.arrivals"
-    assert endings_of([letter]) == {0: (Ending.DEAD, f"bad_return: {named}, not a dict, Drop or Retry")}
+    assert endings_of([letter]) == {0: (Ending.DEAD, f"bad_return: {named}, not a dict, Drop, Retry or Wait")}
 
 
 async def test_a_kind_of_dict_is_a_dict(bench: Bench) -> None:

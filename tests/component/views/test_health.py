@@ -10,9 +10,11 @@ from aiokafka import TopicPartition
 from faust.types import TP
 
 from metroline.agents.kafka.producer import NotSent
+from metroline.agents.stops.circuit_breaker import CircuitBreaker
 from metroline.agents.tables.line_table import LineTableManager
 from metroline.agents.tables.publication import Publication
 from metroline.app.readiness import is_reading
+from metroline.routing.messages.record_ids import Origin
 from tests.support.bench import FakeProducer
 from tests.support.web_worker import Start, WebWorker
 
@@ -104,6 +106,25 @@ async def test_a_partition_that_stands_still_is_named_by_the_liveness_check(
     reason = "there are messages to read, and nobody reads them: metrobus.source[3]"
     assert await failing(one, "/health/live") == {"reading": reason}
     assert await failing(one) == {}
+
+
+async def test_a_stop_that_is_paused_is_named_and_makes_nothing_fail(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await ready_worker(start, monkeypatch)
+    breaker = CircuitBreaker("log", 2, lambda: 100.0)
+    monkeypatch.setattr(one.app, "breakers", {"log": breaker, "note": CircuitBreaker("note", 2)})
+    for number in range(2):
+        assert "paused" not in await (await one.get("/health/ready")).json()
+        breaker.failed((Origin("source", 0), number), "service_error: OSError: away")
+    assert await failing(one) == {}
+    for path in ("/health/ready", "/health/live"):
+        reason = "paused for 0 s, since all calls failed, the last one with service_error: OSError: away"
+        assert (await (await one.get(path)).json())["paused"] == {"log": reason}
+    metrics = await (await one.get("/metrics")).text()
+    assert 'metroline_stop_paused{stop="log"} 1.0' in metrics
+    assert 'metroline_stop_paused{stop="note"} 0.0' in metrics
+    assert 'metroline_stop_pauses_total{stop="log"} 1.0' in metrics
 
 
 async def ready_worker(start: Start, monkeypatch: pytest.MonkeyPatch) -> WebWorker:

@@ -14,7 +14,7 @@ from tests.support.project import ROOT
 BEGIN = """
 from typing import Any, TypedDict, assert_type
 
-from metroline import Drop, Record, Retry, service
+from metroline import Drop, Record, Retry, Wait, service
 
 
 class Order(TypedDict):
@@ -23,7 +23,7 @@ class Order(TypedDict):
 
 SERVICES = """
 @service
-def price(record: Record) -> Record | Drop | Retry:
+def price(record: Record) -> Record | Drop | Retry | Wait:
     return record if record else Drop("empty")
 
 @service(reads=["amount"], attempts=3)
@@ -38,7 +38,7 @@ def typed(order: Order) -> Order:
 def untyped(record):  # type: ignore[no-untyped-def]
     return record
 
-assert_type(price({}), Record | Drop | Retry)
+assert_type(price({}), Record | Drop | Retry | Wait)
 assert_type(typed({"amount": 1}), Order)
 
 async def use() -> None:

@@ -20,7 +20,7 @@ from metroline.routing.journeys.ends import End
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.meta import Meta
-from metroline.routing.outcome import Drop, Retry
+from metroline.routing.outcome import Drop, Retry, Wait
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.table import RulesTable
 from tests.support.worlds import ENDS, Handler, Record, Sketch, examples, judge, records, services, table, tables
@@ -159,6 +159,27 @@ def test_a_wait_that_a_service_asks_for_is_not_waited_for() -> None:
     )
 
 
+def test_a_record_that_waits_goes_on_in_a_rehearsal_and_its_wait_is_told() -> None:
+    def price(record: Record) -> Wait:
+        record["amount"] = 9
+        return Wait(seconds=3_600, then="next")
+
+    step = end_at(price)
+    assert (step.verdict, step.sets) == ("delivered", {"amount": "9"})
+    [wait] = step.waits
+    assert wait.startswith("waits for 3,600 s, until 20")
+    assert step.as_json()["waits"] == [wait]
+
+
+def test_a_record_that_comes_back_after_a_wait_is_not_waited_for() -> None:
+    def price(record: Record) -> Wait:
+        return Wait(seconds=60)
+
+    verdict = end_at(price).verdict
+    assert verdict.startswith("unknown: waits for 60 s, until 20")
+    assert verdict.endswith("Z, comes back to the stop, and nobody waits for it here")
+
+
 def test_async_and_blocking_services_end_at_their_timeout() -> None:
     @service(name="price", timeout=0.02, attempts=2)
     async def never(record: Record) -> Record:
@@ -207,7 +228,7 @@ def test_a_service_may_return_or_raise_anything() -> None:
         return end_at(price, retries=RetryPolicy(attempts=1)).verdict
 
     assert ended(Drop("gone")) == "dropped: gone"
-    assert ended(None) == "dead: bad_return: NoneType, not a dict, Drop or Retry"
+    assert ended(None) == "dead: bad_return: NoneType, not a dict, Drop, Retry or Wait"
     assert ended({1: 2}).startswith("dead: not_encodable")
     assert ended(SystemExit(3)).startswith("dead: service_error: SystemExit: 3")
     assert ended(asyncio.CancelledError("odd")).startswith("dead: service_error: CancelledError: odd")

@@ -9,7 +9,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from metroline.app.views.tables import journeys
-from metroline.app.views.tables.journeys import Journey, JourneysContent, Visit
+from metroline.app.views.tables.journeys import Journey, JourneysContent, Visit, Waits
 from metroline.routing.journeys.summary import StoredJourney
 from tests.support.html_reader import HtmlReader
 from tests.support.table_entries import Entries, journey
@@ -62,6 +62,13 @@ async def test_pages_of_several_workers_merge_by_time_and_without_doubles() -> N
 def test_what_ended_at_the_same_time_has_one_order_on_all_workers() -> None:
     parts = [JourneysContent([shown(number)]) for number in (1, 2)]
     assert journeys.merge(parts) == journeys.merge(reversed(parts))
+
+
+def test_a_journey_says_where_it_waited_since_when_and_how_often() -> None:
+    stored = convert(journey(7) | {"waited": [{"stop": "a", "since": 999.5, "times": 2}]}, StoredJourney)
+    found = Journey.of(stored)
+    assert found.waited == [Waits("a", "1970-01-01T00:16:39.500Z", 2)]
+    assert "2 waits at a since 1970-01-01T00:16:39.500Z" in page(found).text
 
 
 def test_a_journey_has_its_times_its_stops_and_how_long_it_took() -> None:
