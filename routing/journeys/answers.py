@@ -77,6 +77,9 @@ class Failure(Struct, frozen=True):
 MAX_CAUSES_CHARACTERS = 8_000
 """Maximum number of characters that the causes of a record's attempts take together: they travel with the record."""
 
+MAX_TRACES_CHARACTERS = 4_000
+"""Maximum number of characters that the traces of a record's attempts take together."""
+
 ViewOf = Callable[[FieldSet], ServiceView]
 """Returns the service's view of records for which the values of the given fields must stay available."""
 
@@ -365,8 +368,8 @@ def _next_attempt(
 
 
 def bounded_traces(traces: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the traces of attempts, without the earliest ones if all take more than `MAX_CAUSES_CHARACTERS`."""
-    left, kept = MAX_CAUSES_CHARACTERS, list[str]()
+    """Return the traces of attempts, without the earliest ones if all take more than `MAX_TRACES_CHARACTERS`."""
+    left, kept = MAX_TRACES_CHARACTERS, list[str]()
     for trace in reversed(traces):
         left -= len(trace)
         kept.append(trace if left >= 0 else "")

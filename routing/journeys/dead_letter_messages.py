@@ -88,10 +88,12 @@ def _head(letter: Envelope) -> bytes:
 def _standard_headers(line: str, origin: Origin, segment: Segment, topic: str) -> HeaderList:
     outcome = segment.outcome or Outcome(Ending.DEAD)
     cause = str(outcome.cause or "")
-    kind, text, place = cause, outcome.detail or cause, ""
+    kind, text, stack = cause, outcome.detail or cause, ""
     if outcome.error is not None:
-        kind, text, place = outcome.error.type, outcome.error.text, outcome.error.place
-    text = text[:MAX_CHARACTERS]
+        traces = segment.attempts.traces if segment.attempts else ()
+        kind, text = outcome.error.type, outcome.error.text
+        stack = (traces[-1] if traces else "") or outcome.error.place
+    text, stack = text[:MAX_CHARACTERS], stack[:MAX_CHARACTERS]
     where = (("topic", topic), ("partition", str(origin.partition)), ("offset", str(_offset(segment.ids[0]))))
     in_connect = (
         *where,
@@ -99,9 +101,9 @@ def _standard_headers(line: str, origin: Origin, segment: Segment, topic: str) -
         ("stage", segment.last_stop),
         ("exception.class.name", kind),
         ("exception.message", text),
-        ("exception.stacktrace", place),
+        ("exception.stacktrace", stack),
     )
-    in_streams = (*where, ("exception", f"{kind}: {text}"), ("message", text), ("stacktrace", place))
+    in_streams = (*where, ("exception", f"{kind}: {text}"), ("message", text), ("stacktrace", stack))
     named = [*((CONNECT, *one) for one in in_connect), *((STREAMS, *one) for one in in_streams)]
     return [(prefix + name, value) for prefix, name, value in named if value]
 

@@ -55,6 +55,15 @@ def test_value_key_timestamp_and_the_headers_before_ours_are_those_of_the_source
     assert (second.value, second.key, second.partition, second.timestamp) == (b'{"n":2}', None, 3, 6)
 
 
+def test_the_stack_trace_is_that_of_the_last_attempt() -> None:
+    tried = replace(
+        SEGMENT, attempts=Attempts("weigh", ("x", "y"), 990.0, ("", "services.py:5 in weigh\nlib.py:7 in put"))
+    )
+    found = dict(written(tried)[0].headers)
+    assert found["__connect.errors.exception.stacktrace"] == "services.py:5 in weigh\nlib.py:7 in put"
+    assert found["__streams.errors.stacktrace"] == found["__connect.errors.exception.stacktrace"]
+
+
 def test_the_headers_of_kafka_connect_and_kafka_streams_describe_the_error() -> None:
     _, second = written(SEGMENT)
     found = dict(second.headers)
