@@ -61,7 +61,7 @@ async def test_two_workers_share_a_rate_and_other_records_pass(depot: Depot) -> 
     limited = sorted(called["limited"])
     assert limited[-1] - limited[0] > 98 / 20 - 0.2, "20 calls a second in all"
     assert all(later - earlier > 0.9 for earlier, later in zip(limited, limited[24:], strict=False))
-    assert max(called["free"]) < limited[60]
+    assert max(called["free"]) < limited[-1]
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
