@@ -20,6 +20,7 @@ LINE = "metroline.agents.lines.metrobus"
 COMPLETE: dict[str, list[str]] = {
     "demo": [],
     "compare": ["--records", "1"],
+    "new": ["orders"],
     "up": [],
     "worker": [],
     "broker": [],
@@ -40,8 +41,8 @@ COMPLETE: dict[str, list[str]] = {
 }
 """Arguments with which each command can run; `--help` lists the commands."""
 
-READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker"}]
-HAS_LINE = [name for name in COMPLETE if name not in {"demo", "worker", "broker", "lookup get", "lookup list"}]
+READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker", "new"}]
+HAS_LINE = [name for name in COMPLETE if name not in {"demo", "new", "worker", "broker", "lookup get", "lookup list"}]
 TALKS_TO_KAFKA = [
     *("compare", "demo", "worker", "push", "hand-over"),
     *(name for name in COMPLETE if name.startswith(("rules", "dead-letters"))),
