@@ -28,11 +28,11 @@ def new(name: Path, is_package: bool) -> None:
 
     \b
     Example: metroline new orders
-             metroline up --line orders
+             metroline up --line orders --reload
     """
     made = make_project(name) if is_package else make_line(name)
     say(f"{made.folder} has {', '.join(map(str, made.files))}")
     line, folder = str(made.line), str(made.folder)
     say(f"check it:  {typed(*metroline_command(), 'check', line)}")
     say(f"test it:   {typed(*python_command(), '-m', 'pytest', folder)}  (pip install pytest)")
-    say(f"run it:    {typed(*metroline_command(), 'up', '--line', line)}")
+    say(f"run it:    {typed(*metroline_command(), 'up', '--line', line, '--reload')}")

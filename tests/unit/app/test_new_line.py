@@ -76,7 +76,7 @@ def test_a_project_has_a_package_that_can_be_installed(folder: Path) -> None:
 def test_a_path_names_the_line_by_its_last_part_and_is_quoted_in_what_is_printed() -> None:
     made = metroline("new", "my lines/orders")
     assert made.exit_code == 0
-    assert "up --line 'my lines/orders'\n" in made.output
+    assert "up --line 'my lines/orders' --reload\n" in made.output
     assert Line.load("my lines/orders").name == "orders"
 
 
