@@ -80,8 +80,16 @@ class Session:
         return None if self._push is None else asyncio.create_task(self._pushing(line))
 
     async def _pushing(self, line: Line) -> None:
+        """Send records. With `reload`, an error of the line's own records ends these alone, until they change."""
         assert self._push is not None
-        await self._push(line)
+        try:
+            await self._push(line)
+        except KafkaError:
+            raise
+        except Exception as error:  # a user's function may raise anything
+            if self._reload is None:
+                raise
+            self._status.say(f"error: no more records of the line come in: {type(error).__name__}: {error}")
 
     async def _show_output(self) -> None:
         while True:
