@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import faust
 
 from metroline.app.logs import LogFormat, dress
 from metroline.app.markup.text import escaped_lines
+from metroline.app.service_output import log_services_at_every_level
 from metroline.app.unfinished import unfinished
 from metroline.routing.errors import MetrolineError
 
@@ -38,10 +40,16 @@ class FaustWorker(faust.Worker):
     refusal: MetrolineError | None = None
     """The error that ended the worker, for its caller to report."""
 
-    def __init__(self, *args: Any, log_format: LogFormat = "text", **kwargs: Any) -> None:
-        """Take the format of the log besides the arguments of Faust's worker."""
+    def __init__(
+        self, *args: Any, log_format: LogFormat = "text", services_folder: Path | None = None, **kwargs: Any
+    ) -> None:
+        """Take the format of the log besides the arguments of Faust's worker.
+
+        `services_folder` is that of a line whose services are logged at every level; None to log them as all else.
+        """
         super().__init__(*args, **kwargs)
         self.log_format = log_format
+        self.services_folder = services_folder
 
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
         """Handle SIGTERM and Ctrl-C. A worker that does not stop in time waits for brokers that do not answer."""
@@ -93,6 +101,8 @@ class FaustWorker(faust.Worker):
         for handler in logger.handlers:
             handler.addFilter(self._is_news)
             dress(handler, self.log_format, level)
+        if self.services_folder is not None:
+            log_services_at_every_level(logger, self.services_folder, level)
 
     def _is_news(self, record: logging.LogRecord) -> bool:
         if str(record.msg).startswith(UNCLOSED):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import importlib
 import logging
 import sys
 from contextlib import suppress
@@ -12,8 +13,10 @@ from contextlib import suppress
 from metroline.agents.services.line import Line
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.local.ports import check_free
+from metroline.app.local.steps import LOAD, LOADED, START, STOPPED, WAITING, Steps
 from metroline.app.logs import log_as_json, log_as_text
 from metroline.app.provisioning import provision
+from metroline.app.service_output import name_services_in_output
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 
@@ -24,14 +27,20 @@ M_ARENA_MAX = -8
 """The parameter of glibc's `mallopt` that limits the number of heaps (malloc.h)."""
 
 
-def run_worker(settings: Settings) -> None:
-    """Run until SIGTERM or Ctrl-C. Raise a `MetrolineError` if the worker cannot start."""
+def run_worker(settings: Settings, standby: Steps | None = None) -> None:
+    """Run until SIGTERM or Ctrl-C. Raise a `MetrolineError` if the worker cannot start.
+
+    A worker on `standby` loads its line, and starts, when it may. Its output is that of services, too.
+    """
     _share_one_heap()
     if settings.log_format == "json":
         log_as_json(logging.getLevelNamesMapping()[settings.log_level.upper()])
     else:
         log_as_text()
-    check_free(settings.web_bind, settings.web_port, "WEB_PORT: the port")
+    if standby is None:
+        _check_port(settings)
+    else:
+        _stand_by(standby)
     line = Line.load(settings.line)
     if settings.played(line).stops:
         prepare_lookups(line)
@@ -46,20 +55,41 @@ def run_worker(settings: Settings) -> None:
     app = create_app(settings, limits)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     _calm_garbage_collection()
+    if standby is not None:
+        standby.take(LOADED)
+        standby.wait_for(START)
+        _check_port(settings)
     worker = FaustWorker(
         app,
         loglevel=settings.log_level.upper(),
         log_format=settings.log_format,
+        services_folder=None if standby is None else line.rules_file.parent,
         quiet=True,
         redirect_stdouts=False,
     )
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
+        if standby is not None:
+            standby.take(STOPPED)
         crash = worker.refusal or app.crash_reason
         if isinstance(crash, MetrolineError):
             raise crash from None
         raise SystemExit(1 if crash is not None else end.code) from None
+
+
+def _check_port(settings: Settings) -> None:
+    """Raise `PortInUse` if another program listens on the port of the web server."""
+    check_free(settings.web_bind, settings.web_port, "WEB_PORT: the port")
+
+
+def _stand_by(steps: Steps) -> None:
+    """Import what takes long, and wait until the line may be loaded."""
+    name_services_in_output()
+    importlib.import_module("metroline.app.factory")
+    steps.take(WAITING)
+    steps.wait_for(LOAD)
+    importlib.invalidate_caches()  # the files of the line may have changed since this process began
 
 
 def _calm_garbage_collection() -> None:

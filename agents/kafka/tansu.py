@@ -8,6 +8,7 @@ Seen with Tansu 0.6.0: if the leader of a group leaves while the group is being 
 it, elects no other leader, and the group never forms again. A member that disappears without a LeaveGroup request is
 removed after its session timeout, whether it is the leader or not, unless that happens while the group is being formed:
 then the group sometimes never forms again, either. So a member that is asked to stop first lets its group be formed.
+The first generation of a group has the number 0, of which aiokafka 0.14 sends no LeaveGroup: we send it.
 Apache Kafka elects another leader, so there every member sends LeaveGroup at once.
 """
 
@@ -16,12 +17,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
-from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.group_consumer import GroupConsumer
@@ -84,10 +86,14 @@ async def leave_only_stable_groups(consumer: AIOKafkaConsumer, cluster: Cluster)
 
 
 async def _leave_if_stable(coordinator: Any, leave: Callable[[], Awaitable[None]]) -> None:
-    if coordinator.generation > 0:
+    if coordinator.generation >= 0:
         await coordinator._do_heartbeat()  # its answer says whether the group is being formed
     subscription = coordinator._subscription
     if subscription.reassignment_in_progress or coordinator.need_rejoin(subscription.subscription):
+        coordinator.reset_generation()
+    elif coordinator.generation == 0:  # Tansu counts from 0, Kafka from 1: aiokafka takes 0 for no membership
+        with suppress(KafkaError):
+            await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
         coordinator.reset_generation()
     else:
         await leave()

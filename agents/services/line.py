@@ -9,10 +9,14 @@ from pathlib import Path
 from metroline.agents.services.line_modules import import_module_of, locate, lookups_of, services_of, tables_of
 from metroline.agents.services.line_options import LineOptions
 from metroline.agents.services.lookup_table import LookupTable
+from metroline.agents.services.sample_file import SAMPLES, repeated
 from metroline.agents.services.service import Record, Service
 from metroline.routing.errors import InvalidLine
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
+
+Maker = Callable[[int, int], Iterable[Record | bytes]]
+"""Takes a number of records and a seed, and returns records or source messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +24,16 @@ class Line:
     """A loaded line: its services by stop, the text of its rules table, and its optional records and lookups.
 
     The optional file `records.py` has a function `records(count, seed)` that yields records (dicts) or source messages
-    (bytes) for trying the line out. The optional file `lookups.py` declares the lookups that the line builds itself
-    with `@lookup_table`. The optional file `line.toml` says where its records come from and where they go.
+    (bytes) for trying the line out; without it, the lines of the optional file `records.jsonl` are used. The optional
+    file `lookups.py` declares the lookups that the line builds itself with `@lookup_table`. The optional file
+    `line.toml` says where its records come from and where they go.
     """
 
     name: str
     services: dict[str, Service]
     rules_file: Path
     rules_text: str
-    maker: Callable[[int, int], Iterable[Record | bytes]] | None = None
+    maker: Maker | None = None
     tables: tuple[LookupTable, ...] = ()
     """The lookups that the line builds itself."""
     lookups: frozenset[str] = frozenset()
@@ -51,9 +56,11 @@ class Line:
         services = services_of(module)
         if not services:
             raise InvalidLine(f"{folder / 'services.py'} has no @service function: put @service above a function")
-        maker = None
+        maker: Maker | None = None
         if (folder / "records.py").is_file():
             maker = getattr(import_module_of(folder, package, "records", reuse=reuse), "records", None)
+        elif (folder / SAMPLES).is_file():
+            maker = repeated(folder / SAMPLES)
         tables: tuple[LookupTable, ...] = ()
         if (folder / "lookups.py").is_file():
             tables = tables_of(import_module_of(folder, package, "lookups", reuse=reuse))
@@ -84,7 +91,7 @@ class Line:
         """Return an iterator over `count` records of the line; raise `InvalidLine` if the line has none of its own."""
         if self.maker is None:
             raise InvalidLine(
-                f"line {self.name!r} has no records of its own: add records.py with a function records(count, seed), "
-                "or name a file of records; `metroline up --rate 0` needs none"
+                f"line {self.name!r} has no records of its own: add records.jsonl, or records.py with a function "
+                "records(count, seed), or name a file of records; `metroline up --rate 0` needs none"
             )
         return iter(self.maker(count, seed))

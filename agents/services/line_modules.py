@@ -107,6 +107,14 @@ def _import_file(file: Path, name: str) -> ModuleType:
     return module
 
 
+def forget_modules(folder: Path) -> None:
+    """Let the modules of a line be imported anew, from files that may have changed."""
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, ModuleType) and _is_within(vars(module).get("__file__"), folder):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
 def services_of(module: ModuleType) -> dict[str, Service]:
     """Return the services of a module by their stops. Raise `InvalidLine` if two have the same name."""
     found: dict[str, Service] = {}

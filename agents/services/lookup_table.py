@@ -32,7 +32,7 @@ class LookupTable:
         Raise `LookupNotBuilt` if a file cannot be read.
         """
         found = hashlib.blake2b(digest_size=16)
-        for file in (*code, *self._files()):
+        for file in (*code, *self.files()):
             try:
                 with file.open("rb") as content:
                     found.update(hashlib.file_digest(content, "blake2b").digest())
@@ -40,7 +40,7 @@ class LookupTable:
                 raise LookupNotBuilt(f"lookup {self.name}: {file} cannot be read: {error}") from error
         return found.hexdigest()
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
         """Return the files that `data` names; raise `LookupNotBuilt` if it does not return paths."""
         if self.data is None:
             return []

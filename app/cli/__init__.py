@@ -32,6 +32,7 @@ class Entry:
 COMMANDS = {
     "demo": Entry("compare", "Compare the four strategies on the example line."),
     "compare": Entry("compare", "Compare the cost of the strategies on the same records."),
+    "new": Entry("new", "Make a line that runs, with its tests."),
     "up": Entry("up", "Run a live line on this machine until Ctrl-C."),
     "worker": Entry("worker", "Run one worker process, as it is deployed."),
     "broker": Entry("broker", "Run the embedded broker alone until Ctrl-C."),

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
@@ -35,14 +36,17 @@ class TargetBroker:
 
 
 @contextmanager
-def target_broker(url: str | None) -> Iterator[TargetBroker]:
-    """Yield the broker at `url` or BROKER_URL. Without either, run an embedded broker while the block runs."""
+def target_broker(url: str | None, log: Path | None = None) -> Iterator[TargetBroker]:
+    """Yield the broker at `url` or BROKER_URL. Without either, run an embedded broker while the block runs.
+
+    The embedded broker's log goes to the file `log`, if one is named.
+    """
     named = url or os.environ.get("BROKER_URL")
     if named:
         settings = Settings.read(broker_url=named)
         yield TargetBroker(named, named, settings.cluster(), {})
         return
-    with EmbeddedBroker.start() as broker:
+    with EmbeddedBroker.start(log=log) as broker:
         try:
             yield TargetBroker(broker.url, EMBEDDED, Cluster.at(broker.url), LOCAL, broker)
         except (KafkaError, MetrolineError):

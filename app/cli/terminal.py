@@ -13,7 +13,10 @@ from typing import Any
 import click
 import orjson
 
-from metroline.app.markup.text import escaped, escaped_json, escaped_lines
+from metroline.app.markup.text import escaped, escaped_json, escaped_lines, shorten
+
+BACK = "\r\x1b[2K"
+"""Makes a terminal clear the line that it is at, and go to its beginning."""
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -35,3 +38,8 @@ def say_json(data: Any, *, is_indented: bool = True) -> None:
 def write_out(text: str) -> None:
     """Write a text as it is, for a file or another program; a terminal gets it escaped."""
     click.echo(escaped_lines(text) if sys.stdout.isatty() else text, nl=False)
+
+
+def overwrite(text: str, width: int = 80) -> None:
+    """Write a text over the last line of a terminal, in at most `width` columns, and stay in that line."""
+    click.echo(f"{BACK}{shorten(escaped(text), max(width, 1))}", nl=False, color=True)

@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
-from contextlib import suppress
-from itertools import chain, count
-from pathlib import Path
+from functools import partial
 
 import click
-from aiokafka.errors import KafkaError
 
 from metroline.agents.formats.names import JSON
-from metroline.agents.kafka.cluster import Cluster
-from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.services.line import Line
-from metroline.app.cli.lag_report import LagReport
+from metroline.app.cli.live.introduction import introduction
+from metroline.app.cli.live.kept_logs import kept_logs
+from metroline.app.cli.live.reload import Reload
+from metroline.app.cli.live.session import Session, push_forever
+from metroline.app.cli.live.status_line import StatusLine
 from metroline.app.cli.options import broker_option, line_option, seed_option
 from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.lookup_builds import prepare_lookups
-from metroline.app.inputs.source_loader import load
-from metroline.app.inputs.source_records import records_of
+from metroline.app.local.crew import Crew
 from metroline.app.local.ports import HOST, check_free
 from metroline.app.local.stop_signal import stop_signal
-from metroline.app.local.worker_process import WorkerProcess, stop_all
 from metroline.app.settings import Settings, misspelt
-from metroline.routing.errors import MetrolineError
-
-POLL_SECONDS = 0.2
-
-LAG_SECONDS = 1.0
-"""Time between two looks at how far the line is behind."""
 
 
 @click.command()
@@ -54,17 +44,26 @@ LAG_SECONDS = 1.0
     help="Port of the first worker's web pages.",
 )
 @seed_option
-def up(line: str | None, broker: str | None, rate: float, workers: int, port: int, seed: int) -> None:
+@click.option(
+    "--reload",
+    "reloads",
+    is_flag=True,
+    help="Let changed files of the line take effect: code and line.toml by other workers, routes.toml by publishing "
+    "it. A file with an error has no effect, and a line says what is wrong.",
+)
+def up(line: str | None, broker: str | None, rate: float, workers: int, port: int, seed: int, reloads: bool) -> None:
     """Run a live line on this machine until Ctrl-C.
 
     It starts the embedded broker, unless a Kafka cluster is named, and workers with their web pages. Records of the
-    line keep arriving.
+    line keep arriving. It shows what services print and log, with the name of the stop, and how many records have which
+    outcome.
 
     \b
     Example: ROUTING_STRATEGY=map_maker metroline up --line metroline.agents.lines.metrobus
+             metroline up --line orders --reload
     """
     for warning in misspelt(os.environ):
-        say(f"warning: {warning}", err=True)  # the workers warn of it in their logs, which nobody sees
+        say(f"warning: {warning}", err=True)
     settings = Settings.read(line=line)
     loaded = Line.load(settings.line)
     loaded.rules_table()
@@ -72,70 +71,30 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     if rate:
         next(loaded.records(1), None)  # a line without records of its own needs --rate 0
     check_free(HOST, port, "--port: the port")
-    with target_broker(broker) as target, tempfile.TemporaryDirectory(prefix="metroline-") as folder:
-        variables = target.environment | {"BROKER_URL": target.url, "LINE": settings.line, "LOG_LEVEL": "warning"}
+    with kept_logs() as folder, target_broker(broker, folder / "broker.log") as target:
+        own = {"BROKER_URL": target.url, "LINE": settings.line}
+        if "log_level" not in settings.model_fields_set:
+            own["LOG_LEVEL"] = "warning"
         if rate:
-            variables["SOURCE_FORMAT"] = JSON  # that of the line's own records
-        running: list[WorkerProcess] = []
-        try:
-            for number in range(workers):
-                log, web_port = Path(folder) / f"{number}.log", port if number == 0 else None
-                running.append(WorkerProcess.start(variables, log, web_port))
-            for one in running:
-                one.wait_until_ready()
-            _introduce(target, settings, loaded, running)
-            asyncio.run(_live(target, settings, loaded, running, rate, seed))
-        finally:
-            stop_all(running)
+            own["SOURCE_FORMAT"] = JSON  # that of the line's own records
+        is_embedded = target.embedded is not None
+        environment = target.environment | own
+        crew = Crew(environment, folder, workers, port, has_standby=reloads, is_embedded=is_embedded)
+        _run(target, settings, loaded, crew, rate, seed, reloads)
 
 
-def _introduce(target: TargetBroker, settings: Settings, line: Line, running: list[WorkerProcess]) -> None:
-    topics = settings.topics(line)
-    say(f"line {line.name} runs by {settings.routing_strategy} on {target.url}; source topic: {topics.source}")
-    for one in running:
-        say(f"worker {one.child.pid}: {one.url}/table/ (its warnings, until it ends: {one.child.log})")
-    where = Path(settings.line).resolve() if Path(settings.line).is_dir() else settings.line
-    publish = f"BROKER_URL={target.url} metroline rules publish --line {where} {line.rules_file}"
-    say(f"to publish other rules: {publish}")
-    say("Ctrl-C ends it")
-
-
-async def _live(
-    target: TargetBroker, settings: Settings, line: Line, running: list[WorkerProcess], rate: float, seed: int
+def _run(
+    target: TargetBroker, settings: Settings, line: Line, crew: Crew, rate: float, seed: int, reloads: bool
 ) -> None:
-    stopped = stop_signal()
-    pushing = asyncio.create_task(_push_forever(target.cluster, settings, line, rate, seed)) if rate else None
-    telling = asyncio.create_task(_tell_lag(running))
+    """Start the workers, and run until Ctrl-C or an error."""
+    status = StatusLine()
+    reload = Reload(settings, target.cluster, line, crew, status.say) if reloads else None
+    push = partial(push_forever, target.cluster, settings, rate, seed) if rate else None
+    session = Session(target, crew, push, reload, status)
     try:
-        while not stopped.is_set():
-            for one in running:
-                one.check()
-            target.check()
-            if pushing is not None and pushing.done():
-                await pushing
-            await asyncio.sleep(POLL_SECONDS)
+        crew.replace()
+        status.say(*introduction(settings, target.url, line, crew.running))
+        asyncio.run(session.run(line, stop_signal()))
     finally:
-        telling.cancel()
-        if pushing is not None:
-            pushing.cancel()
-            with suppress(asyncio.CancelledError, KafkaError, MetrolineError):
-                await pushing
-
-
-async def _tell_lag(running: list[WorkerProcess]) -> None:
-    """Say how far the line is behind, once a second while it is."""
-    report = LagReport()
-    while True:
-        answers = await asyncio.gather(*(asyncio.to_thread(one.get, "/traffic/") for one in running))
-        line = report.look([answer for answer in answers if answer is not None])
-        if line is not None:
-            say(line)
-        await asyncio.sleep(LAG_SECONDS)
-
-
-async def _push_forever(cluster: Cluster, settings: Settings, line: Line, rate: float, seed: int) -> None:
-    source = settings.topics(line).source
-    partitions = (await TopicAdmin(cluster).partitions([source]))[source]
-    messages = chain.from_iterable(records_of("1000", line, number) for number in count(seed))
-    async for _ in load(cluster, source, messages, partitions, rate):
-        pass
+        crew.stop()
+        session.finish()

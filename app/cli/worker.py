@@ -17,6 +17,7 @@ from metroline.agents.membership.roles import Role
 from metroline.agents.services.line import Line
 from metroline.app.cli.options import json_option, line_option, write_json
 from metroline.app.cli.terminal import say
+from metroline.app.local.steps import Steps
 from metroline.app.run_worker import run_worker
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
@@ -25,7 +26,13 @@ log = logging.getLogger(__name__)
 
 
 @click.command()
-def worker() -> None:
+@click.option(
+    "--standby",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="Folder of the steps by which `metroline up` says when to load the line and when to start.",
+)
+def worker(standby: Path | None) -> None:
     """Run one worker process, as it is deployed.
 
     All settings come from environment variables; docs/settings.md lists them. SIGTERM or Ctrl-C ends the worker.
@@ -35,7 +42,7 @@ def worker() -> None:
     """
     settings = Settings.read()
     try:
-        run_worker(settings)
+        run_worker(settings, None if standby is None else Steps(standby))
     except MetrolineError as error:
         if settings.log_format != "json":
             raise

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -30,8 +30,21 @@ LOCAL = {
     "BROKER_REBALANCE_TIMEOUT": "6",
     "BROKER_HEARTBEAT_INTERVAL": "1",
 }
-"""Settings for the embedded broker: a fetch does not return when data arrives, and the first join of a group takes half
-of the rebalance timeout."""
+"""Settings for the embedded broker: a fetch does not return when data arrives, and a group is formed after half of the
+session timeout."""
+
+MIN_SESSION_SECONDS = 1.5
+
+
+def quick_session(begin_seconds: float | None) -> dict[str, str]:
+    """Return settings with which a group is formed soon on the embedded broker, for workers that are often replaced.
+
+    `begin_seconds` is the time that a worker took to begin. The longer, the later its heartbeats may be: on a busy
+    machine the settings are those of `LOCAL`, and so they are if it is not known.
+    """
+    usual = float(LOCAL["BROKER_SESSION_TIMEOUT"])
+    session = usual if begin_seconds is None else min(max(MIN_SESSION_SECONDS, begin_seconds), usual)
+    return {"BROKER_SESSION_TIMEOUT": f"{session:.1f}", "BROKER_HEARTBEAT_INTERVAL": f"{session / 6:.2f}"}
 
 
 class WorkerDied(MetrolineError):
@@ -50,11 +63,14 @@ class WorkerProcess:
     port: int
 
     @classmethod
-    def start(cls, environment: Mapping[str, str], log: Path, port: int | None = None) -> Self:
+    def start(
+        cls, environment: Mapping[str, str], log: Path, port: int | None = None, options: Sequence[str] = ()
+    ) -> Self:
         """Start `metroline worker` with these variables besides those of this process. Its output goes to `log`."""
+        command = [sys.executable, "-m", "metroline", "worker", *options]
         web_port = port or free_port()
         variables = {**os.environ, **environment, "WEB_PORT": str(web_port), "WEB_BIND": HOST}
-        return cls(Child.start([sys.executable, "-m", "metroline", "worker"], log, environment=variables), web_port)
+        return cls(Child.start(command, log, environment=variables), web_port)
 
     @property
     def url(self) -> str:

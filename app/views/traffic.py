@@ -15,6 +15,7 @@ class TrafficView(LineView):
         waiting = {
             "behind_bus": round(worker.work.behind, 2),
             "work_in_hand": worker.work.count,
+            "retries": sum(handled.retries for handled in worker.bus.metrics.journeys.handling.values()),
             "held_back": round(worker.on_ramp.admission.held_back, 2) if worker.on_ramp is not None else 0.0,
         }
         return self.json(worker.bus.metrics.as_json() | waiting)

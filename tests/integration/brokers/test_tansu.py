@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.protocol.group import HeartbeatRequest
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.tansu import leave_only_stable_groups
@@ -37,6 +38,13 @@ class Group:
             await asyncio.sleep(0.02)
         return consumer
 
+    async def answer_to_heartbeat(self, member: str, generation: int) -> int:
+        """Return the error code with which the broker answers a heartbeat of a member; 0 if it knows the member."""
+        async with self.cluster.admin() as admin:
+            request = HeartbeatRequest(self.name, generation, member)
+            coordinator = await admin.find_coordinator(self.name)
+            return int((await admin._client.send(coordinator, request)).error_code)
+
 
 async def holds(count: int, *consumers: AIOKafkaConsumer) -> None:
     """Wait until each of them has `count` partitions."""
@@ -55,7 +63,21 @@ async def test_a_group_that_its_leader_leaves_while_it_forms_forms_again(broker:
         other = await group.joined()
         await holds(1, leader, other)
         await other.stop()
-        await holds(PARTITIONS, leader)  # not in the group's first generation, which a member leaves without a word
+        await holds(PARTITIONS, leader)
         heir = await group.joined()
         await leader.stop()
         await holds(PARTITIONS, heir)
+
+
+async def test_the_only_member_of_a_first_generation_leaves_at_once(broker: Broker, prefix: str) -> None:
+    async with AsyncExitStack() as members:
+        group = Group(broker, prefix, members)
+        await TopicAdmin(group.cluster).create([TopicPlan(group.topic, PARTITIONS)])
+        members.push_async_callback(TopicAdmin(group.cluster).delete, [group.topic])
+        first = await group.joined()
+        await holds(PARTITIONS, first)
+        member, generation = first._coordinator.member_id, first._coordinator.generation
+        assert generation == (0 if broker.name == "embedded" else 1)
+        assert await group.answer_to_heartbeat(member, generation) == 0
+        await first.stop()
+        assert await group.answer_to_heartbeat(member, generation) != 0

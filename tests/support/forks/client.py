@@ -112,14 +112,16 @@ class ForkedProcess:
         return self.returncode
 
 
-def start_worker(environment: Mapping[str, str], log: Path, port: int | None = None) -> WorkerProcess:
+def start_worker(
+    environment: Mapping[str, str], log: Path, port: int | None = None, options: Sequence[str] = ()
+) -> WorkerProcess:
     """Start a worker as `WorkerProcess.start` does."""
     web_port = port or free_port()
     variables = {**os.environ, **environment, "WEB_PORT": str(web_port), "WEB_BIND": HOST}
     guard = subprocess.Popen(GUARD, stdin=subprocess.PIPE, process_group=0)
     try:
         with log.open("wb") as output:
-            process = ForkedProcess(["worker"], Path.cwd(), variables, output, output, guard.pid)
+            process = ForkedProcess(["worker", *options], Path.cwd(), variables, output, output, guard.pid)
     except BaseException:
         guard.communicate()
         raise

@@ -20,6 +20,7 @@ LINE = "metroline.agents.lines.metrobus"
 COMPLETE: dict[str, list[str]] = {
     "demo": [],
     "compare": ["--records", "1"],
+    "new": ["orders"],
     "up": [],
     "worker": [],
     "broker": [],
@@ -45,10 +46,10 @@ COMPLETE: dict[str, list[str]] = {
 }
 """Arguments with which each command can run; `--help` lists the commands."""
 
-NOT_OF_A_LINE = {"demo", "worker", "broker", "test", "lookup get", "lookup list", "completion"}
+NOT_OF_A_LINE = {"demo", "new", "worker", "broker", "test", "lookup get", "lookup list", "completion"}
 """Commands without --line."""
 
-READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker", "completion", "doctor"}]
+READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker", "completion", "doctor", "new"}]
 HAS_LINE = [name for name in COMPLETE if name not in {*NOT_OF_A_LINE, "doctor"}]
 TALKS_TO_KAFKA = [
     *("compare", "demo", "worker", "push", "hand-over"),
