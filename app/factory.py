@@ -44,6 +44,7 @@ from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
 from metroline.agents.source_watch import SourceWatch
 from metroline.agents.stops.loop_guard import LoopGuard
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.agents.stops.stop import Stop
 from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager
@@ -104,6 +105,7 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None) -> Work
     return WorkerParts(
         settings=settings,
         line=line,
+        resources=OpenResources(line.resources),
         role=settings.played(line),
         topics=topics,
         cluster=cluster,
@@ -177,12 +179,14 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         if not service.is_plain
     }
     stuck_calls, loop_guard = StuckCalls(), LoopGuard(settings.service_timeout)
+    stops: list[Stop] = []
 
     def stop(service: Service) -> Stop:
         made = Stop(agent_loop, live_rules, service, settings.retry_policy, max_age=settings.max_age)
         loop_guard.limits[service.name] = made.policy.retries.timeout
         if made.bounded_calls is not None:
             stuck_calls.calls.append(made.bounded_calls)
+        stops.append(made)
         return made
 
     partitions = _partitions(app)
@@ -214,6 +218,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         on_ramp=_on_ramp(app, live_rules, agent_loop, partitions, reading) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
+        stops=stops,
         stuck_calls=stuck_calls,
         loop_guard=loop_guard,
         stopped=stopped,

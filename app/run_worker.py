@@ -35,6 +35,7 @@ def run_worker(settings: Settings) -> None:
     line = Line.load(settings.line)
     if settings.played(line).stops:
         prepare_lookups(line)
+        line.check_settings()
     limits = asyncio.run(provision(settings, line))
     if sys.platform != "win32":
         import uvloop  # not available on Windows

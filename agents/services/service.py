@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from metroline.agents.services.resource import named_parameters
 from metroline.routing.addresses import END
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
@@ -26,6 +27,9 @@ ServiceFunction = TypeVar("ServiceFunction", bound=Callable[..., Answer | Corout
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 RESERVED = frozenset({"source", "record", "all", END})
+
+TOLD = ("id", "meta")
+"""Parameters beside the record that receive what is known of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Service:
     """True if the function has a parameter `meta`."""
     reads: frozenset[str] | None = None
     """The top-level fields that the function receives; None for the whole record."""
+    others: Mapping[str, bool] = field(default_factory=dict)
+    """The parameters for resources of the line, and others that are not passed; True for those without a default."""
 
     @property
     def is_plain(self) -> bool:
@@ -127,7 +133,8 @@ def service(
 
     If the function has another parameter called `id`, it receives the id of the record. The id is the same each time
     that the record is delivered, so that side effects can be made idempotent with it. A parameter called `meta`
-    receives a `Meta`: key, headers, timestamp, topic, partition and offset of the record's source message.
+    receives a `Meta`: key, headers, timestamp, topic, partition and offset of the record's source message. A parameter
+    named as a `@resource` of the line receives that, and `settings` receives the settings of the line.
 
     The decorator returns the function itself, so that tests can call it directly. It can be used without parameters.
 
@@ -174,9 +181,10 @@ def service(
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
         parameters = list(inspect.signature(function).parameters.values())
-        for problem in _signature_problems(parameters):
-            raise InvalidLine(f"service {stop!r}: {problem}")
-        told = [parameter.name for parameter in parameters[1:]]
+        if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+            raise InvalidLine(f"service {stop!r}: the function must take the record as its first parameter")
+        others = named_parameters(function, skipped=1)
+        takes_id, takes_meta = (others.pop(told, None) is not None for told in TOLD)
         fields = None if reads is None else frozenset(reads)
         if fields is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in fields)):
             raise InvalidLine(f"service {stop!r}: reads must be a list of names of fields, not {reads!r}")
@@ -189,24 +197,15 @@ def service(
             retries,
             no_retry,
             ordered,
-            takes_id="id" in told,
-            takes_meta="meta" in told,
+            takes_id=takes_id,
+            takes_meta=takes_meta,
             reads=fields,
+            others=others,
         )
         function.__metroline__ = marked  # type: ignore[attr-defined]
         return function
 
     return mark(handler) if handler is not None else mark
-
-
-def _signature_problems(parameters: Sequence[inspect.Parameter]) -> Iterator[str]:
-    """Yield a message for each reason why the function could not be called with a record."""
-    if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
-        yield "the function must take the record as its first parameter"
-    for parameter in parameters[1:]:
-        is_variadic = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        if parameter.name not in ("id", "meta") and parameter.default is parameter.empty and not is_variadic:
-            yield f"it would be called without {parameter.name!r}: beside the record, a function may take id and meta"
 
 
 def _problems(

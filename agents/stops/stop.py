@@ -15,6 +15,7 @@ from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.services.service import Service
 from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, MAX_GIVEN_UP_EACH, BoundedCalls
 from metroline.agents.stops.concurrency import ConcurrentCalls
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
@@ -67,6 +68,12 @@ class Stop:
             self.queues = OrderedQueues(by, self._attempt, self.clock)
         elif not service.is_plain:
             self.calls = ConcurrentCalls(self.bus, self.pacer, service.name, service.concurrency, self._depart)
+
+    async def connect(self, resources: OpenResources) -> None:
+        """Open the resources that the service takes, and call it with them; raise a `MetrolineError` if one fails."""
+        self.service = await resources.connect(self.service)
+        if self.bounded_calls is not None:
+            resources.calls.append(self.bounded_calls)
 
     async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Run the service on the records of an envelope and send them on, grouped by their next address.

@@ -15,10 +15,12 @@ from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
 from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, BoundedCalls
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
 from metroline.app.settings import Settings
 from metroline.routing.addresses import SOURCE, is_service, stop_of
+from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.answers import Answers, StopPolicy, admit, depart
 from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.journeys.ends import DEFAULT_ENDS, Ends, deliverable
@@ -69,10 +71,17 @@ class Rehearsal:
     """The formats of the ends other than JSON, by the names of the ends. Nothing checks them here."""
     source: str = SOURCE
     """The name of the source topic, for the metadata that services receive."""
+    resources: OpenResources = field(default_factory=lambda: OpenResources({}))
+    """The resources of the line. Each is opened before the first call of a service that takes it; close them."""
 
     @classmethod
-    def of_line(cls, settings: Settings, line: Line, table: RulesTable) -> Rehearsal:
-        """Return a rehearsal with a rules table and the services of a line, under these settings."""
+    def of_line(
+        cls, settings: Settings, line: Line, table: RulesTable, resources: OpenResources | None = None
+    ) -> Rehearsal:
+        """Return a rehearsal with a rules table and the services of a line, under these settings.
+
+        `resources` are those that the services take. Default: those of the line, which nobody else uses.
+        """
         formats = {end: chosen.name for end, chosen in settings.end_formats(line).items()}
         return cls(
             table,
@@ -83,6 +92,7 @@ class Rehearsal:
             settings.ends(line),
             {end: name for end, name in formats.items() if name not in (JSON, PACKED)},
             settings.topics(line).source,
+            resources or OpenResources(line.resources),
         )
 
     @property
@@ -192,7 +202,11 @@ class Rehearsal:
         return _Handled(departures, (), is_decided=True)
 
     async def _answers(self, service: Service, policy: StopPolicy, segment: Segment) -> Answers:
-        """Call a service once; raise `NotCalled` if it reads a lookup that cannot be read."""
+        """Call a service once; raise `NotCalled` if a resource cannot be opened, or a lookup cannot be read."""
+        try:
+            service = await self.resources.connect(service)
+        except MetrolineError as error:
+            raise NotCalled(f"the service could not be called: {error}") from error
         answers = Answers(service.name, segment, ServiceViews(service.reads).of, STRATEGY, self.rule_tables)
         problems: list[Exception] = []
         watched = replace(service, handler=_watching(service, problems))

@@ -1,0 +1,189 @@
+"""Declarations of a line beside its services: resources, and settings of its own."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metroline import resource
+from metroline.agents.services.line import Line
+from metroline.agents.services.own_settings import InvalidOwnSettings
+from metroline.routing.errors import InvalidLine
+
+BEGIN = """
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from metroline import Drop, Record, Retry, resource, service
+
+"""
+
+Loader = Callable[[str], Line]
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loader:
+    """Return a function that loads a line with this code in services.py."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "routes.toml").write_text('[[rules]]\nafter = "source"\nto = "price"\n')
+
+    def load(code: str) -> Line:
+        (tmp_path / "services.py").write_text(BEGIN + textwrap.dedent(code))
+        return Line.load(str(tmp_path))
+
+    return load
+
+
+# ---------------------------------------------------------------------------------------------------------- resources
+
+
+def test_a_line_has_the_resources_of_its_code_and_its_settings(load: Loader) -> None:
+    line = load("""
+        class Settings(BaseSettings):
+            url: str = "none"
+
+        @resource(timeout=5)
+        async def pool(settings):
+            yield settings.url
+
+        @service
+        async def price(record, pool, settings, limit=3):
+            return record
+        """)
+    assert sorted(line.resources) == ["pool", "settings"]
+    assert line.resources["pool"].timeout == 5
+    assert line.services["price"].others == {"pool": True, "settings": True, "limit": False}
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("def price(record, pol): ...", "it would be called without 'pol': .* pool; did you mean 'pool'"),
+        ("def price(record, settings): ...", "it would be called without 'settings'"),
+        ("def price(record, ids): ...", "it would be called without 'ids': beside the record, .* id and meta"),
+    ],
+)
+def test_a_parameter_for_which_nothing_is_passed_is_refused_when_the_line_is_loaded(
+    load: Loader, code: str, problem: str
+) -> None:
+    with pytest.raises(InvalidLine, match=problem):
+        load(f"""
+            @resource
+            async def pool():
+                yield
+
+            @service
+            {code}
+            """)
+
+
+def test_a_line_without_resources_says_so(load: Loader) -> None:
+    with pytest.raises(
+        InvalidLine, match=r"without 'pool': .* resources and settings of the line, of which there are none"
+    ):
+        load("@service\ndef price(record, pool): ...")
+
+
+def test_a_resource_that_needs_what_is_not_there_or_itself_is_refused(load: Loader) -> None:
+    with pytest.raises(InvalidLine, match="resource 'pool': it would be opened without 'log'"):
+        load("@resource\nasync def pool(log):\n    yield\n\n@service\ndef price(record): ...")
+    with pytest.raises(InvalidLine, match="the resources need each other, so none can be opened first: "):
+        load("""
+            @resource
+            async def pool(log):
+                yield
+
+            @resource
+            async def log(pool):
+                yield
+
+            @service
+            def price(record): ...
+            """)
+
+
+def test_two_resources_of_one_name_are_refused(load: Loader) -> None:
+    with pytest.raises(InvalidLine, match="two resources are named 'pool'"):
+        load("""
+            @resource
+            async def pool():
+                yield
+
+            @resource(name="pool")
+            async def other():
+                yield
+
+            @service
+            def price(record): ...
+            """)
+
+
+wrong: Any = resource
+
+
+async def generates() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: wrong(lambda: 1), "needs the name of a parameter"),
+        (lambda: wrong(print), "must be an async function with one yield"),
+        (lambda: resource(name="meta")(generates), "needs the name of a parameter, which is none of "),
+        (lambda: resource(timeout=0)(generates), "timeout must be a number of seconds above 0"),
+    ],
+)
+def test_what_cannot_be_a_resource_is_refused(make: Callable[[], Any], problem: str) -> None:
+    with pytest.raises(InvalidLine, match=problem):
+        make()
+
+
+async def test_a_resource_can_be_opened_by_itself() -> None:
+    async with resource(generates)() as value:
+        assert value == 1
+
+
+# ----------------------------------------------------------------------------------------------------------- settings
+
+SETTINGS = """
+class Settings(BaseSettings, env_prefix="shop_"):
+    url: str
+    limit: int = Field(3, gt=0)
+    token: SecretStr = SecretStr("none")
+
+@service
+def price(record, settings):
+    return record
+"""
+
+
+def test_settings_come_from_the_environment(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_URL", "http://127.0.0.1")
+    monkeypatch.setenv("SHOP_LIMIT", "")  # counts as not set
+    load(SETTINGS).check_settings()
+
+
+def test_all_problems_are_named_by_their_variables_and_no_value_is_shown(
+    load: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_LIMIT", "-4711")
+    line = load(SETTINGS)
+    with pytest.raises(InvalidOwnSettings) as raised:
+        line.check_settings()
+    assert str(raised.value) == (
+        "the settings of the line: SHOP_URL is missing; SHOP_LIMIT: Input should be greater than 0"
+    )
+    assert raised.value.exit_code == 2
+
+
+def test_settings_that_are_no_settings_are_refused(load: Loader) -> None:
+    with pytest.raises(InvalidLine, match=r"Settings in .* must be a subclass of pydantic_settings.BaseSettings"):
+        load("class Settings: ...\n\n@service\ndef price(record): ...")
