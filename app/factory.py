@@ -174,7 +174,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         stopped=stopped,
     )
     transport.batch_sizes |= {  # a batch is acknowledged as a whole, so it must not take a slow stop long
-        app.line_topics.at(service_address(service.name)): service.concurrency
+        app.line_topics.at(service_address(service.name)): service.capacity
         for service in app.line.services.values()
         if not service.is_plain
     }

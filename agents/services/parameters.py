@@ -29,9 +29,10 @@ def check_parameters(services: Iterable[Service], resources: Mapping[str, Resour
     """Raise `InvalidLine` if a function has a parameter that nothing is passed for, or if resources need each other."""
     for one in services:
         for name in _unknown(one.others, resources):
+            beside = "ids and metas" if one.batching is not None else "id and meta"
             raise InvalidLine(
                 f"service {one.name!r}: it would be called without {name!r}: beside the record, a function may take "
-                f"id and meta, {_listed(resources)}{suggestion(name, resources)}"
+                f"{beside}, {_listed(resources)}{suggestion(name, resources)}"
             )
     for resource in resources.values():
         for name in _unknown(resource.parameters, resources):

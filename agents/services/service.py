@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
+from metroline.agents.services.batching import Batching
 from metroline.agents.services.resource import named_parameters
 from metroline.routing.addresses import END
 from metroline.routing.errors import InvalidLine
@@ -24,12 +25,16 @@ Answer = Mapping[str, Any] | Drop | Retry
 """The answer of a service: a dict, which may be typed as a `TypedDict`, or `Drop` or `Retry`."""
 ServiceFunction = TypeVar("ServiceFunction", bound=Callable[..., Answer | Coroutine[Any, Any, Answer]])
 """A plain or async function that can be a service; `@service` keeps its type."""
+BatchAnswer = Sequence[Answer | BaseException]
+"""The answers of a service with `batch=True`: one for each record, in the order of the records."""
+BatchFunction = TypeVar("BatchFunction", bound=Callable[..., BatchAnswer | Coroutine[Any, Any, BatchAnswer]])
+"""A plain or async function that can be a service with `batch=True`."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 RESERVED = frozenset({"source", "record", "all", END})
 
-TOLD = ("id", "meta")
-"""Parameters beside the record that receive what is known of it."""
+TOLD, TOLD_ALL = ("id", "meta"), ("ids", "metas")
+"""Parameters beside the record that receive what is known of it, and of all records of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +61,20 @@ class Service:
     """True if the function has a parameter `meta`."""
     reads: frozenset[str] | None = None
     """The top-level fields that the function receives; None for the whole record."""
+    batching: Batching | None = None
+    """The size of batches, if the function takes a list of records; None if it takes one record."""
     others: Mapping[str, bool] = field(default_factory=dict)
     """The parameters for resources of the line, and others that are not passed; True for those without a default."""
 
     @property
     def is_plain(self) -> bool:
-        """True if the function is called directly in the event loop: it is neither async nor blocking."""
-        return not self.is_async and not self.is_blocking
+        """True if the function is called in the event loop, for each record: not async, not blocking, no batch."""
+        return not self.is_async and not self.is_blocking and self.batching is None
+
+    @property
+    def capacity(self) -> int:
+        """Maximum number of records that are handled at the same time."""
+        return self.concurrency * (1 if self.batching is None else self.batching.size)
 
     @property
     def is_told_source(self) -> bool:
@@ -74,9 +86,19 @@ class Service:
 
         `meta` is needed only if the function has a parameter `meta`.
         """
-        told: dict[str, Any] = {"id": id} if self.takes_id else {}
+        return self._told("id", id, "meta", meta)
+
+    def handler_of_all(self, ids: Sequence[str], metas: Sequence[Meta | None]) -> Callable[[Sequence[Record]], Any]:
+        """Return the function to be called with the list of the records that have these ids and this metadata.
+
+        Both are needed only if the function has parameters `ids` and `metas`.
+        """
+        return self._told("ids", ids, "metas", metas)
+
+    def _told(self, id_name: str, id: object, meta_name: str, meta: object) -> Callable[[Any], Any]:
+        told = {id_name: id} if self.takes_id else {}
         if self.takes_meta:
-            told["meta"] = meta
+            told[meta_name] = meta
         return partial(self.handler, **told) if told else self.handler
 
     def retry_policy_over(self, default: RetryPolicy) -> RetryPolicy:
@@ -100,7 +122,25 @@ def service(
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
+    batch: Literal[False] = False,
 ) -> Callable[[ServiceFunction], ServiceFunction]: ...
+@overload
+def service(
+    *,
+    batch: Literal[True],
+    max_batch: int | None = None,
+    max_wait: float | None = None,
+    name: str | None = None,
+    concurrency: int = 1,
+    blocking: bool = False,
+    attempts: int | None = None,
+    backoff: float | None = None,
+    backoff_max: float | None = None,
+    timeout: float | None = None,
+    wait_max: float | None = None,
+    no_retry: tuple[type[BaseException], ...] = (),
+    reads: Iterable[str] | None = None,
+) -> Callable[[BatchFunction], BatchFunction]: ...
 def service(
     handler: Handler | None = None,
     /,
@@ -116,6 +156,9 @@ def service(
     no_retry: tuple[type[BaseException], ...] = (),
     ordered: bool | str = False,
     reads: Iterable[str] | None = None,
+    batch: bool = False,
+    max_batch: int | None = None,
+    max_wait: float | None = None,
 ) -> Handler | Callable[[Handler], Handler]:
     """Make a function the service of a stop.
 
@@ -135,6 +178,10 @@ def service(
     that the record is delivered, so that side effects can be made idempotent with it. A parameter called `meta`
     receives a `Meta`: key, headers, timestamp, topic, partition and offset of the record's source message. A parameter
     named as a `@resource` of the line receives that, and `settings` receives the settings of the line.
+
+    With `batch`, the function takes a list of records and returns a list with an answer for each, in their order: one
+    of those above, or an exception, with which this record alone has failed. If the function raises or exceeds its
+    timeout, all of its records have failed. Its parameters `ids` and `metas` receive lists.
 
     The decorator returns the function itself, so that tests can call it directly. It can be used without parameters.
 
@@ -156,6 +203,10 @@ def service(
         reads: Names of the top-level fields that the function receives. Its result is merged into the record: fields
             that it adds or changes are set, fields of `reads` that it removes are removed, and all other fields are
             passed on without being decoded, which is much faster. Default: the whole record.
+        batch: True if the function takes a list of the records that are there at once. Default: False.
+        max_batch: Maximum number of records in a list, up to 10,000; for `batch`. Default: 100.
+        max_wait: Maximum time for which the first record of a list waits for others, in seconds, up to 60; for
+            `batch`. Default: 0.
 
     Raises `InvalidLine` if a parameter has an invalid value.
     """
@@ -180,11 +231,15 @@ def service(
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
+        try:
+            batching = Batching.of(batch, max_batch, max_wait, ordered)
+        except ValueError as error:
+            raise InvalidLine(f"service {stop!r}: {error}") from None
         parameters = list(inspect.signature(function).parameters.values())
         if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
             raise InvalidLine(f"service {stop!r}: the function must take the record as its first parameter")
         others = named_parameters(function, skipped=1)
-        takes_id, takes_meta = (others.pop(told, None) is not None for told in TOLD)
+        takes_id, takes_meta = (others.pop(told, None) is not None for told in (TOLD if batching is None else TOLD_ALL))
         fields = None if reads is None else frozenset(reads)
         if fields is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in fields)):
             raise InvalidLine(f"service {stop!r}: reads must be a list of names of fields, not {reads!r}")
@@ -200,6 +255,7 @@ def service(
             takes_id=takes_id,
             takes_meta=takes_meta,
             reads=fields,
+            batching=batching,
             others=others,
         )
         function.__metroline__ = marked  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from math import ceil
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.handling import outcome_of
@@ -31,9 +32,12 @@ class ConcurrentCalls:
     waits on the bus.
     """
 
-    def __init__(self, bus: Bus, pacer: Pacer, stop: str, concurrency: int, depart: Depart) -> None:
+    def __init__(
+        self, bus: Bus, pacer: Pacer, stop: str, concurrency: int, depart: Depart, records_per_call: int = 1
+    ) -> None:
         self.stop = stop
         self.concurrency = concurrency
+        self._records_per_call = records_per_call
         self._clock = bus.work_time.clock
         self._pacer = pacer
         self._leaving = Leaving(bus, stop, depart, lambda: bool(self._waiting), self._leave_behind)
@@ -49,7 +53,8 @@ class ConcurrentCalls:
     @property
     def has_room(self) -> bool:
         """True if the stop takes more messages."""
-        return self._records < HELD_PER_PLACE * self.concurrency and self._bytes < MAX_HELD_BYTES
+        most = HELD_PER_PLACE * self.concurrency * self._records_per_call
+        return self._records < most and self._bytes < MAX_HELD_BYTES
 
     async def wait_for_room(self, unit: UnitOfWork, *, is_first: bool) -> bool:
         """Wait until the stop takes more messages; return False if time is up for the unit before.
@@ -73,7 +78,8 @@ class ConcurrentCalls:
         self._records += len(run)
         self._bytes += size
         self._waiting.append(Load(envelope, unit, run, len(run), size / len(run)))
-        for _ in range(min(len(run), self.concurrency - len(self._workers))):
+        calls = ceil(len(run) / self._records_per_call)
+        for _ in range(min(calls, self.concurrency - len(self._workers))):
             worker = asyncio.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)

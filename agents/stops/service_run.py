@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 from metroline.agents.delivery.journey_metrics import HandlingTime
 from metroline.agents.services.service import Handler, Service
-from metroline.agents.stops.bounded_calls import BoundedCalls
+from metroline.agents.stops.calls import Calls
 from metroline.agents.stops.containment import LoopBlocked, plain_calls
 from metroline.routing.errors import MalformedRecord
 from metroline.routing.journeys.answers import Answers, StopPolicy
 from metroline.routing.messages.record_ids import Origin, id_text
 from metroline.routing.messages.segment import meta_of
+from metroline.routing.meta import Meta
 from metroline.routing.records.field_sets import NOTHING
 from metroline.routing.records.service_view import Opened
 
@@ -27,7 +28,7 @@ class ServiceRun:
         self,
         service: Service,
         policy: StopPolicy,
-        calls: BoundedCalls | None,
+        calls: Calls | None,
         origin: Origin,
         answers: Answers,
         handling: HandlingTime,
@@ -130,8 +131,17 @@ class ServiceRun:
         self.handling.add(records, time.perf_counter() - began, is_retry)
 
     def _handler(self, place: int) -> Handler:
-        segment, origin = self.answers.segment, self.origin
-        if segment.partitions is not None:
-            origin = Origin(origin.name, segment.partitions[place])
-        meta = meta_of(origin, segment, place, self.source) if self.service.takes_meta else None
-        return self.service.handler_of(id_text(origin, segment.ids[place]), meta)
+        meta = self.meta_of(place) if self.service.takes_meta else None
+        return self.service.handler_of(self.id_of(place), meta)
+
+    def id_of(self, place: int) -> str:
+        """Return the id of the record at index `place`, as services receive it."""
+        return id_text(self._origin_of(place), self.answers.segment.ids[place])
+
+    def meta_of(self, place: int) -> Meta:
+        """Return the metadata of the record at index `place`, as services receive it."""
+        return meta_of(self._origin_of(place), self.answers.segment, place, self.source)
+
+    def _origin_of(self, place: int) -> Origin:
+        partitions = self.answers.segment.partitions
+        return self.origin if partitions is None else Origin(self.origin.name, partitions[place])

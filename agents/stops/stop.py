@@ -13,7 +13,9 @@ from metroline.agents.delivery.pacing import SLICE_SECONDS
 from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.services.service import Service
-from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, MAX_GIVEN_UP_EACH, BoundedCalls
+from metroline.agents.stops.batch_calls import BatchCalls
+from metroline.agents.stops.bounded_calls import BoundedCalls
+from metroline.agents.stops.calls import calls_of
 from metroline.agents.stops.concurrency import ConcurrentCalls
 from metroline.agents.stops.open_resources import OpenResources
 from metroline.agents.stops.ordering import OrderedQueues
@@ -55,10 +57,8 @@ class Stop:
             service.name, service.retry_policy_over(retry_policy), service.no_retry, service.reads, max_age
         )
         self.jitter = jitter
-        self.bounded_calls: BoundedCalls | None = None
-        if not service.is_plain:
-            limit = max(MAX_GIVEN_UP, MAX_GIVEN_UP_EACH * service.concurrency)
-            self.bounded_calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=limit)
+        self._how = calls_of(service)
+        self.bounded_calls = self._how if isinstance(self._how, BoundedCalls) else None
         self._views = ServiceViews(service.reads)
         self._handling = self.bus.metrics.journeys.at_stop(service.name)
         self.queues: OrderedQueues | None = None
@@ -66,6 +66,8 @@ class Stop:
         if service.ordered:
             by = service.ordered if isinstance(service.ordered, str) else None
             self.queues = OrderedQueues(by, self._attempt, self.clock)
+        elif service.batching is not None:
+            self.calls = BatchCalls(self.bus, self.pacer, service, self._depart)
         elif not service.is_plain:
             self.calls = ConcurrentCalls(self.bus, self.pacer, service.name, service.concurrency, self._depart)
 
@@ -178,7 +180,7 @@ class Stop:
                 yield ServiceRun(
                     self.service,
                     self.policy,
-                    self.bounded_calls,
+                    self._how,
                     envelope.origin,
                     answers,
                     self._handling,

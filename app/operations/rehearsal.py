@@ -14,7 +14,8 @@ from metroline.agents.formats.names import JSON, PACKED
 from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
-from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, BoundedCalls
+from metroline.agents.stops.batch_run import run_batch
+from metroline.agents.stops.calls import calls_of
 from metroline.agents.stops.open_resources import OpenResources
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
@@ -210,10 +211,12 @@ class Rehearsal:
         answers = Answers(service.name, segment, ServiceViews(service.reads).of, STRATEGY, self.rule_tables)
         problems: list[Exception] = []
         watched = replace(service, handler=_watching(service, problems))
-        calls = None
-        if not service.is_plain:
-            calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=MAX_GIVEN_UP)
-        await ServiceRun(watched, policy, calls, ORIGIN, answers, HandlingTime(), self.source).run_one(0)
+        run = ServiceRun(watched, policy, calls_of(service), ORIGIN, answers, HandlingTime(), self.source)
+        if service.batching is None:
+            await run.run_one(0)
+        else:
+            answers.taken = 1
+            await run_batch([(run, 0)])
         if problems:
             raise NotCalled(f"the service could not be called: {problems[0]}") from problems[0]
         return answers

@@ -1,1 +1,1 @@
-"""Services in real workers: what they hold."""
+"""Services in real workers: what they hold, and batches."""

@@ -1,4 +1,4 @@
-"""Declarations of a line beside its services: resources, and settings of its own."""
+"""Declarations of a line beside its services: resources, settings of its own, and batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from metroline import resource
+from metroline import resource, service
 from metroline.agents.services.line import Line
 from metroline.agents.services.own_settings import InvalidOwnSettings
 from metroline.routing.errors import InvalidLine
@@ -187,3 +187,26 @@ def test_all_problems_are_named_by_their_variables_and_no_value_is_shown(
 def test_settings_that_are_no_settings_are_refused(load: Loader) -> None:
     with pytest.raises(InvalidLine, match=r"Settings in .* must be a subclass of pydantic_settings.BaseSettings"):
         load("class Settings: ...\n\n@service\ndef price(record): ...")
+
+
+# ------------------------------------------------------------------------------------------------------------ batches
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"batch": 3}, "batch must be True or False, not 3"),
+        ({"max_batch": 3}, "max_batch and max_wait need batch=True"),
+        ({"batch": True, "ordered": True}, "ordered is for services that handle one record after the other"),
+        ({"batch": True, "max_batch": 0}, "max_batch must be an integer from 1 to 10000, not 0"),
+        ({"batch": True, "max_batch": 1.5}, "max_batch must be an integer"),
+        ({"batch": True, "max_wait": -1}, "max_wait must be a number of seconds from 0 to 60, not -1"),
+        ({"batch": True, "concurrency": 2}, "concurrency above 1 needs an async function or blocking=True"),
+    ],
+)
+def test_parameters_of_batches_that_make_no_sense_are_refused(parameters: Any, problem: str) -> None:
+    def price(records: Any) -> Any: ...
+
+    decorate: Any = service
+    with pytest.raises(InvalidLine, match=f"service 'price': {problem}"):
+        decorate(**parameters)(price)

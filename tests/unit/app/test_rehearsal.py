@@ -247,6 +247,20 @@ def test_what_cannot_be_known_is_said() -> None:
     assert explained(rehearsal_of(), {})[-1].verdict == "unknown: the line has no service for this stop"
 
 
+def test_a_batch_service_is_called_with_the_record_alone() -> None:
+    calls: list[int] = []
+
+    @service(batch=True, max_wait=60, attempts=2)
+    def price(records: list[Record]) -> list[Any]:
+        calls.append(len(records))
+        return [ValueError("first")] if len(calls) == 1 else [{"total": 6}]
+
+    step = end_at(price)
+    assert calls == [1, 1]
+    assert step.attempts == ("attempt 1 of 2: service_error: ValueError: first",)
+    assert (step.verdict, step.sets) == ("delivered", {"total": "6"})
+
+
 def test_resources_are_opened_for_the_first_service_that_takes_them() -> None:
     events: list[str] = []
 
