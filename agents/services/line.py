@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings
 
+from metroline.agents.services.declared_types import with_types
 from metroline.agents.services.line_modules import import_module_of, locate, lookups_of, services_of, tables_of
 from metroline.agents.services.line_options import LineOptions
 from metroline.agents.services.lookup_table import LookupTable
@@ -53,7 +54,7 @@ class Line:
         rules_file = folder / "routes.toml"
         if not rules_file.is_file():
             raise InvalidLine(f"line {where!r}: {rules_file} is missing: create it with the rules table of the line")
-        services = services_of(module)
+        services = {stop: with_types(one) for stop, one in services_of(module).items()}
         if not services:
             raise InvalidLine(f"{folder / 'services.py'} has no @service function: put @service above a function")
         resources, settings = resources_in(module), settings_class(module)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from metroline.agents.services.batching import Batching
 from metroline.agents.services.resource import named_parameters
@@ -17,17 +17,30 @@ from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.meta import Meta
 from metroline.routing.outcome import Drop, Retry
 
+if TYPE_CHECKING:  # both take long to import, and few lines have a use for them
+    from msgspec import Struct
+    from pydantic import BaseModel
+
+    from metroline.routing.records.record_types import DeclaredTypes
+
 Record = dict[str, Any]
 Handler = Callable[..., Any]
 """A function that takes a record and, if it has parameters of these names, its `id` and its `meta`."""
 
-Answer = Mapping[str, Any] | Drop | Retry
-"""The answer of a service: a dict, which may be typed as a `TypedDict`, or `Drop` or `Retry`."""
-ServiceFunction = TypeVar("ServiceFunction", bound=Callable[..., Answer | Coroutine[Any, Any, Answer]])
+
+class Dataclass(Protocol):
+    """An instance of a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Answer: TypeAlias = "Mapping[str, Any] | Struct | Dataclass | BaseModel | Drop | Retry"
+"""The answer of a service: a dict or `TypedDict`, an instance of a type that it declares, `Drop` or `Retry`."""
+ServiceFunction = TypeVar("ServiceFunction", bound="Callable[..., Answer | Coroutine[Any, Any, Answer]]")
 """A plain or async function that can be a service; `@service` keeps its type."""
-BatchAnswer = Sequence[Answer | BaseException]
+BatchAnswer: TypeAlias = "Sequence[Answer | BaseException]"
 """The answers of a service with `batch=True`: one for each record, in the order of the records."""
-BatchFunction = TypeVar("BatchFunction", bound=Callable[..., BatchAnswer | Coroutine[Any, Any, BatchAnswer]])
+BatchFunction = TypeVar("BatchFunction", bound="Callable[..., BatchAnswer | Coroutine[Any, Any, BatchAnswer]]")
 """A plain or async function that can be a service with `batch=True`."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -63,6 +76,8 @@ class Service:
     """The top-level fields that the function receives; None for the whole record."""
     batching: Batching | None = None
     """The size of batches, if the function takes a list of records; None if it takes one record."""
+    types: DeclaredTypes | None = None
+    """The types that the function declares for its records; None if it takes and returns dicts."""
     others: Mapping[str, bool] = field(default_factory=dict)
     """The parameters for resources of the line, and others that are not passed; True for those without a default."""
 

@@ -9,7 +9,7 @@ from metroline.agents.delivery.journey_metrics import HandlingTime
 from metroline.agents.services.service import Handler, Service
 from metroline.agents.stops.calls import Calls
 from metroline.agents.stops.containment import LoopBlocked, plain_calls
-from metroline.routing.errors import MalformedRecord
+from metroline.routing.errors import MalformedRecord, SchemaMismatch
 from metroline.routing.journeys.answers import Answers, StopPolicy
 from metroline.routing.messages.record_ids import Origin, id_text
 from metroline.routing.messages.segment import meta_of
@@ -64,8 +64,11 @@ class ServiceRun:
         while answers.taken < len(answers):
             try:
                 opened = answers.open_all(CHUNK)
-            except MalformedRecord:
-                self._run_plain(answers.taken)
+            except (MalformedRecord, SchemaMismatch):
+                for place in range(answers.taken, min(answers.taken + CHUNK, len(answers))):
+                    self._run_plain(place)
+                    if clock() > until:
+                        break
             else:
                 with plain_calls(self.service.name):
                     self.run_on(opened, clock, until)

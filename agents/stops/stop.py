@@ -176,7 +176,7 @@ class Stop:
         strategy, tables = strategy_named(envelope.strategy), self.rules.rule_tables
         for segment in envelope.segments:
             if admit(departures, segment, self.policy, self.clock()):
-                answers = Answers(self.service.name, segment, self._views.of, strategy, tables)
+                answers = Answers(self.service.name, segment, self._views.of, strategy, tables, self.service.types)
                 yield ServiceRun(
                     self.service,
                     self.policy,

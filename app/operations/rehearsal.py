@@ -208,7 +208,8 @@ class Rehearsal:
             service = await self.resources.connect(service)
         except MetrolineError as error:
             raise NotCalled(f"the service could not be called: {error}") from error
-        answers = Answers(service.name, segment, ServiceViews(service.reads).of, STRATEGY, self.rule_tables)
+        views = ServiceViews(service.reads)
+        answers = Answers(service.name, segment, views.of, STRATEGY, self.rule_tables, service.types)
         problems: list[Exception] = []
         watched = replace(service, handler=_watching(service, problems))
         run = ServiceRun(watched, policy, calls_of(service), ORIGIN, answers, HandlingTime(), self.source)

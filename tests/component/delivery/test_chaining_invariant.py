@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 import pytest
@@ -19,6 +19,7 @@ from metroline.agents.services.batching import Batching
 from metroline.agents.services.service import Record
 from metroline.routing.journeys.deciders import ROUTERS
 from metroline.routing.messages.envelope import Envelope, join
+from metroline.routing.records.record_types import DeclaredTypes, record_type
 from metroline.routing.strategies import STRATEGIES
 from tests.support.bench import RULES, Bench, confirmed, envelope
 
@@ -60,13 +61,21 @@ def end(record: Record) -> Any:
     return Drop("seven") if record["size"] == 7 else record
 
 
-def line(bench: Bench, is_chaining: bool, batching: Batching | None) -> dict[str, Handle]:
+class Grown(TypedDict):
+    size: int
+    grows: int
+
+
+TYPES = DeclaredTypes(record_type(Grown, "Grown"), record_type(Grown, "Grown"))
+
+
+def line(bench: Bench, is_chaining: bool, batching: Batching | None, types: DeclaredTypes | None) -> dict[str, Handle]:
     """Return the handlers of a line's stops and routers by their topics."""
     handlers: dict[str, Handle] = {}
     trains = bench.bus.trains
     judging = judge if batching is None else judge_all
     for name, service, more in (
-        ("a", grow, {}),
+        ("a", grow, {"types": types, "reads": None if types is None else types.reads}),
         ("b", judging, {"concurrency": 2, "batching": batching}),
         ("c", end, {"is_blocking": True}),
     ):
@@ -86,11 +95,15 @@ def line(bench: Bench, is_chaining: bool, batching: Batching | None) -> dict[str
 
 
 async def outcomes(
-    records: list[Record], strategy: str, is_chaining: bool, batching: Batching | None = None
+    records: list[Record],
+    strategy: str,
+    is_chaining: bool,
+    batching: Batching | None = None,
+    types: DeclaredTypes | None = None,
 ) -> dict[Any, Any]:
     """Run records of several partitions through the line; return the outcome, the history and the content of each."""
     bench = Bench.make(strategy=strategy, rules=RULES + MORE)
-    handlers = line(bench, is_chaining, batching)
+    handlers = line(bench, is_chaining, batching, types)
     own = {number: records[number :: len(PARTITIONS)] for number in PARTITIONS}
     parts = [envelope(*of_it, strategy=strategy, partition=number) for number, of_it in own.items() if of_it]
     address = FIRST.get(strategy, "service.a")
@@ -133,12 +146,14 @@ async def outcomes(
     st.integers(1, 4),
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_with_and_without_hops_in_memory_and_in_batches_records_have_the_same_stops_and_outcomes(
+def test_with_and_without_hops_in_memory_batches_and_types_records_have_the_same_stops_and_outcomes(
     strategy: str, records: list[Record], size: int
 ) -> None:
     in_memory = asyncio.run(outcomes(records, strategy, True))
     assert in_memory == asyncio.run(outcomes(records, strategy, False))
     assert len(in_memory) == len(records)
+    assert in_memory == asyncio.run(outcomes(records, strategy, True, None, TYPES))
+    assert in_memory == asyncio.run(outcomes(records, strategy, False, None, TYPES))
     batching = Batching(size)
     assert in_memory == asyncio.run(outcomes(records, strategy, True, batching))
     assert in_memory == asyncio.run(outcomes(records, strategy, False, batching))

@@ -186,7 +186,10 @@ async def test_the_time_of_a_service_that_raises_counts(bench: Bench) -> None:
 
 
 async def test_a_service_that_misses_a_field_which_it_was_not_handed_is_told_so(bench: Bench) -> None:
-    for missed, hint in (("b", "KeyError: 'b'; its reads= names a ("), ("a", "KeyError: 'a' (")):
+    for missed, hint in (
+        ("b", "KeyError: 'b'; of the fields of the record, it receives a ("),
+        ("a", "KeyError: 'a' ("),
+    ):
         bench.producer.sent.clear()
         await handled(bench, lambda record, name=missed: record[name], envelope({"b": 1}), reads=frozenset("a"))
         [(ending, reason)] = endings_of(bench.producer.to("test.arrivals")).values()

@@ -1,4 +1,4 @@
-"""Resources, settings and batches in a real worker, on a broker."""
+"""Resources, settings, batches and types of records in a real worker, on a broker."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.support.depot import Depot
 SERVICES = """
 import asyncio
 from pathlib import Path
+from typing import TypedDict
 
 from pydantic_settings import BaseSettings
 
@@ -32,6 +33,10 @@ class Settings(BaseSettings):
     depot_fails: bool = False
 
 
+class Parcel(TypedDict):
+    n: int
+
+
 @resource
 async def scales(settings):
     if settings.depot_fails:
@@ -43,7 +48,7 @@ async def scales(settings):
 
 
 @service(batch=True, max_batch=50)
-async def weigh(parcels, ids, scales):
+async def weigh(parcels: list[Parcel], ids, scales) -> list[Parcel]:
     note(f"call for {len(parcels)}")
     await asyncio.sleep(0.05)
     if any(parcel["n"] == -1 for parcel in parcels):
@@ -68,10 +73,12 @@ async def test_a_worker_opens_what_services_hold_calls_them_in_batches_and_close
     assert events(depot) == ["open in Ulm"]
 
     records = [orjson.dumps({"n": n, "other": "kept"}) for n in range(1_000)]
-    await depot.push(records)
-    await depot.settled(1_000)
-    assert await depot.counts() == {Ending.DELIVERED: 900, Ending.DROPPED: 100}
+    await depot.push([*records, b'{"n": "ten"}'])
+    await depot.settled(1_001)
+    assert await depot.counts() == {Ending.DELIVERED: 900, Ending.DROPPED: 100, Ending.DEAD: 1}
     assert {"n": 4, "other": "kept", "city": "Ulm"} in await depot.delivered()
+    [(_, reason, _)] = await depot.letters()
+    assert reason == "schema: Parcel: n: expected int, got str"
     calls = [int(event.split()[-1]) for event in events(depot)[1:]]
     assert sum(calls) == 1_000
     assert len(calls) < 200
@@ -89,7 +96,7 @@ async def test_a_worker_whose_resource_or_settings_fail_ends_with_one_line_that_
     await depot.create_source()
     assert await depot.refused(DEPOT_CITY="Ulm", DEPOT_FAILS="yes") == (
         "error: the resource 'scales' of the line cannot be opened: ConnectionError: the scales are away "
-        "(services.py:25 in scales)"
+        "(services.py:30 in scales)"
     )
     worker = depot.start()
     await depot.until(lambda: worker.child.exit_code is not None, 60, watch=False)

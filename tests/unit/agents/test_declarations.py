@@ -1,4 +1,4 @@
-"""Declarations of a line beside its services: resources, settings of its own, and batches."""
+"""Declarations of a line beside its services: resources, settings of its own, and types of records."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from metroline.routing.errors import InvalidLine
 BEGIN = """
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import msgspec
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
@@ -187,6 +191,90 @@ def test_all_problems_are_named_by_their_variables_and_no_value_is_shown(
 def test_settings_that_are_no_settings_are_refused(load: Loader) -> None:
     with pytest.raises(InvalidLine, match=r"Settings in .* must be a subclass of pydantic_settings.BaseSettings"):
         load("class Settings: ...\n\n@service\ndef price(record): ...")
+
+
+# -------------------------------------------------------------------------------------------------------------- types
+
+
+@pytest.mark.parametrize(
+    ("signature", "taken", "returned"),
+    [
+        ("record: Order) -> Order", "Order", "Order"),
+        ("record: Order | None) -> Order | Drop | Retry", "Order", "Order"),
+        ('record: "Order") -> dict[str, Any]', "Order", None),
+        ("record: Order) -> Order | dict", "Order", None),
+        ("record: Order) -> Order | Row", "Order", None),
+        ("record: dict) -> Row", None, "Row"),
+        ("record: Web | Shop) -> Record", "Web | Shop", None),
+    ],
+)
+def test_the_types_of_records_are_those_of_the_annotations(
+    load: Loader, signature: str, taken: str | None, returned: str | None
+) -> None:
+    types = load(TYPES + f"@service\ndef price({signature}: ...").services["price"].types
+    assert types is not None
+    assert (types.taken and types.taken.name) == taken
+    assert (types.returned and types.returned.name) == returned
+
+
+TYPES = """
+class Order(TypedDict):
+    amount: int
+
+@dataclass
+class Row:
+    amount: int
+
+class Web(msgspec.Struct, tag=True):
+    url: str
+
+class Shop(msgspec.Struct, tag=True):
+    place: str
+
+"""
+
+
+@pytest.mark.parametrize(
+    "annotation", ["", ": dict", ": dict[str, int]", ": Record", ": Any", ": object", ": 'dict[str, Any]'"]
+)
+def test_dicts_stay_as_they_are(load: Loader, annotation: str) -> None:
+    price = load(f"@service\ndef price(record{annotation}): ...").services["price"]
+    assert price.types is None
+    assert price.reads is None
+
+
+def test_a_service_receives_the_fields_of_its_type_unless_it_says_what_it_reads(load: Loader) -> None:
+    services = load(
+        TYPES
+        + "@service\ndef price(record: Order): ...\n\n"
+        + "@service(reads=['amount', 'id'])\ndef more(record: Order): ...\n\n"
+        + "@service(batch=True)\ndef all_of_them(records: list[Order]) -> list[Order | Exception]: ...\n"
+    ).services
+    assert services["price"].reads == frozenset({"amount"})
+    assert services["more"].reads == frozenset({"amount", "id"})
+    types = services["all_of_them"].types
+    assert types is not None
+    assert types.taken is not None
+    assert (types.taken.name, types.returned and types.returned.name) == ("Order", "Order")
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        (
+            "@service\ndef price(record: int): ...",
+            "service 'price': a record cannot be read as int: declare a TypedDict",
+        ),
+        ("@service\ndef price(record: Order | Row): ...", "a record cannot be read as "),
+        (
+            "if TYPE_CHECKING:\n    from other import Thing\n\n@service\ndef price(record: Thing): ...",
+            "its annotation Thing cannot be evaluated .*: import what it names at the top of the module",
+        ),
+    ],
+)
+def test_a_type_that_cannot_be_read_is_refused_when_the_line_is_loaded(load: Loader, code: str, problem: str) -> None:
+    with pytest.raises(InvalidLine, match=problem):
+        load(TYPES + code)
 
 
 # ------------------------------------------------------------------------------------------------------------ batches

@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 import pytest
 from hypothesis import given
 
 from metroline.agents.lookups.errors import LookupMissing
+from metroline.agents.services.declared_types import with_types
 from metroline.agents.services.resource import resource
 from metroline.agents.services.service import Service, service
 from metroline.agents.stops.open_resources import OpenResources
@@ -300,3 +301,18 @@ def test_a_resource_that_cannot_be_opened_ends_the_explanation() -> None:
         "unknown: the service could not be called: the resource 'pool' of the line cannot be opened: "
         "ConnectionError: no database (test_rehearsal.py:"
     )
+
+
+class Order(TypedDict):
+    amount: int
+
+
+def test_a_record_that_does_not_fit_its_type_is_dead_and_others_keep_their_other_fields() -> None:
+    def price(order: Order) -> Order:
+        return {"amount": order["amount"] + 1}
+
+    typed = with_types(service(price).__metroline__)  # type: ignore[attr-defined]
+    rehearsal = Rehearsal(RulesTable.parse(TABLE), {"price": typed})
+    step = explained(rehearsal, {"amount": 3, "kept": True})[-1]
+    assert (step.verdict, step.sets, step.removes) == ("delivered", {"amount": "4"}, ())
+    assert explained(rehearsal, {"amount": "3"})[-1].verdict == ("dead: schema: Order: amount: expected int, got str")
