@@ -45,6 +45,7 @@ from metroline.agents.services.service import Service
 from metroline.agents.source_watch import SourceWatch
 from metroline.agents.stops.circuit_breaker import CircuitBreaker
 from metroline.agents.stops.loop_guard import LoopGuard
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.agents.stops.stop import Stop
 from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager
@@ -105,6 +106,7 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None) -> Work
     return WorkerParts(
         settings=settings,
         line=line,
+        resources=OpenResources(line.resources),
         role=settings.played(line),
         topics=topics,
         cluster=cluster,
@@ -173,12 +175,13 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         stopped=stopped,
     )
     transport.batch_sizes |= {  # a batch is acknowledged as a whole, so it must not take a slow stop long
-        app.line_topics.at(service_address(service.name)): service.concurrency
+        app.line_topics.at(service_address(service.name)): service.capacity
         for service in app.line.services.values()
         if not service.is_immediate
     }
     stuck_calls, loop_guard = StuckCalls(), LoopGuard(settings.service_timeout)
     breakers: dict[str, CircuitBreaker] = {}
+    stops: list[Stop] = []
 
     def stop(service: Service) -> Stop:
         sharers = partial(app.workers_at, service.name)
@@ -188,6 +191,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         loop_guard.limits[service.name] = made.policy.retries.timeout
         if made.bounded_calls is not None:
             stuck_calls.calls.append(made.bounded_calls)
+        stops.append(made)
         return made
 
     partitions = _partitions(app)
@@ -219,6 +223,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         on_ramp=_on_ramp(app, live_rules, agent_loop, partitions, reading) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
+        stops=stops,
         stuck_calls=stuck_calls,
         breakers=breakers,
         loop_guard=loop_guard,

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -41,6 +41,8 @@ from metroline.agents.services.line import Line
 from metroline.agents.source_watch import SourceWatch
 from metroline.agents.stops.circuit_breaker import CircuitBreaker
 from metroline.agents.stops.loop_guard import LoopGuard
+from metroline.agents.stops.open_resources import OpenResources
+from metroline.agents.stops.stop import Stop
 from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
@@ -59,6 +61,7 @@ class WorkerParts:
 
     settings: Settings
     line: Line
+    resources: OpenResources
     role: Role
     topics: Topics
     cluster: Cluster
@@ -90,6 +93,8 @@ class AppParts:
     waiting_rooms: WaitingRooms | None
     """None unless the role plays the arrivals."""
     stall_watch: StallWatch
+    stops: Sequence[Stop]
+    """The stops that the role plays."""
     stuck_calls: StuckCalls
     breakers: Mapping[str, CircuitBreaker]
     """The circuit breakers of the stops that may pause, by the stops' names."""
@@ -138,6 +143,7 @@ class LineApp(faust.App):
         self._source_watch = parts.source_watch
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
+        self._stops = parts.stops
         self._guards = (parts.stuck_calls, parts.loop_guard)
         self.breakers = parts.breakers
         self.stopped = parts.stopped
@@ -177,6 +183,8 @@ class LineApp(faust.App):
                 self.settings.host,
             )
         await self._worker.provisioning.run()
+        for stop in self._stops:
+            await stop.connect(self._worker.resources)
         watches = (
             self.partitions,
             self._source_watch,
@@ -193,8 +201,9 @@ class LineApp(faust.App):
             await publish_first(self.bus, self.line.rules_text, time.time)
 
     async def on_shutdown(self) -> None:
-        """Close the producer, once everything that sends has stopped, and the connections to the schema registry."""
+        """Close the resources of services and the producer, once everything that uses them has stopped."""
         await super().on_shutdown()
+        await self._worker.resources.close()
         await self._worker.producer.close()
         await self.formats.close()
 

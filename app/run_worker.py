@@ -44,6 +44,7 @@ def run_worker(settings: Settings, standby: Steps | None = None) -> None:
     line = Line.load(settings.line)
     if settings.played(line).stops:
         prepare_lookups(line)
+        line.check_settings()
     limits = asyncio.run(provision(settings, line))
     if sys.platform != "win32":
         import uvloop  # not available on Windows

@@ -32,6 +32,15 @@ class MalformedRecord(MetrolineError):
         self.raw = raw
 
 
+class SchemaMismatch(MetrolineError):
+    """Raised when a record does not fit the type that a service declares; `problem` begins with the field's path."""
+
+    def __init__(self, type_name: str, problem: str) -> None:
+        super().__init__(f"{type_name}: {problem}")
+        self.type_name = type_name
+        self.problem = problem
+
+
 class InvalidRules(MetrolineError):
     """Raised when a rules table is not valid; `problems` lists every problem with its file and line.
 

@@ -46,6 +46,13 @@ def is_of(value: object, kind: type) -> bool:
     return issubclass(type(value), kind)
 
 
+def plain_list(value: object) -> list[Any]:
+    """Return the elements of a list or a tuple; for a subclass, those that it holds, without calling its methods."""
+    if is_of(value, list):
+        return list(list.__iter__(cast("list[Any]", value)))
+    return list(tuple.__iter__(cast("tuple[Any, ...]", value)))
+
+
 def plain_dict(value: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return the entries of a dict; for a subclass, those that it holds, without calling its methods."""
     return dict(dict.items(cast("dict[Any, Any]", value)))

@@ -89,6 +89,8 @@ class Cause(StrEnum):
     """The service raised an exception."""
     BAD_RETURN = "bad_return"
     """The service returned neither a dict nor `Drop`, `Retry` or `Wait`."""
+    SCHEMA = "schema"
+    """The record, or the one that the service returned, does not fit the type that the service declares."""
     NOT_ENCODABLE = "not_encodable"
     """The service returned a record that cannot be encoded as JSON, or it does not fit the format of its end."""
     RETRIES_EXHAUSTED = "retries_exhausted"

@@ -20,6 +20,8 @@ Workers and the command `metroline` read their settings from environment variabl
 not set. Times are in seconds and sizes in bytes. A value that cannot be used stops the program with exit code 2 and a
 message that names the variable.
 
+A line may have [settings of its own](services.md#settings-of-the-line) beside these.
+
 All workers of a line should have the same values, apart from `ROLE`, `ROUTING_STRATEGY`, the web settings, `LOG_LEVEL`
 and `LOG_FORMAT`.
 """

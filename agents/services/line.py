@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic_settings import BaseSettings
+
+from metroline.agents.services.declared_types import with_types
 from metroline.agents.services.line_modules import import_module_of, locate, lookups_of, services_of, tables_of
 from metroline.agents.services.line_options import LineOptions
 from metroline.agents.services.lookup_table import LookupTable
+from metroline.agents.services.own_settings import PARAMETER, read_settings, settings_class, settings_resource
+from metroline.agents.services.parameters import check_parameters, resources_in
+from metroline.agents.services.resource import Resource
 from metroline.agents.services.sample_file import SAMPLES, repeated
 from metroline.agents.services.service import Record, Service
 from metroline.routing.errors import InvalidLine
@@ -40,6 +46,10 @@ class Line:
     """Names of the lookups that the line's modules use, as in `accounts = lookup("accounts")`."""
     options: LineOptions = field(default_factory=LineOptions)
     """The content of `line.toml`: the source and the ends of the line."""
+    resources: Mapping[str, Resource] = field(default_factory=dict)
+    """The resources that services hold while a worker runs, by name; `settings` among them if the line has some."""
+    settings: type[BaseSettings] | None = None
+    """The class of the line's own settings."""
 
     @classmethod
     def load(cls, where: str, *, reuse: bool = False) -> Line:
@@ -53,9 +63,13 @@ class Line:
         rules_file = folder / "routes.toml"
         if not rules_file.is_file():
             raise InvalidLine(f"line {where!r}: {rules_file} is missing: create it with the rules table of the line")
-        services = services_of(module)
+        services = {stop: with_types(one) for stop, one in services_of(module).items()}
         if not services:
             raise InvalidLine(f"{folder / 'services.py'} has no @service function: put @service above a function")
+        resources, settings = resources_in(module), settings_class(module)
+        if settings is not None:
+            resources[PARAMETER] = settings_resource(settings)
+        check_parameters(services.values(), resources)
         maker: Maker | None = None
         if (folder / "records.py").is_file():
             maker = getattr(import_module_of(folder, package, "records", reuse=reuse), "records", None)
@@ -66,7 +80,9 @@ class Line:
             tables = tables_of(import_module_of(folder, package, "lookups", reuse=reuse))
         text = rules_file.read_text("utf-8")
         options = LineOptions.read(folder, frozenset(services))
-        return cls(folder.name, services, rules_file, text, maker, tables, lookups_of(folder), options)
+        return cls(
+            folder.name, services, rules_file, text, maker, tables, lookups_of(folder), options, resources, settings
+        )
 
     @property
     def stops(self) -> frozenset[str]:
@@ -82,6 +98,11 @@ class Line:
     def code(self) -> list[Path]:
         """The Python files of this line, sorted by name."""
         return sorted(self.rules_file.parent.rglob("*.py"))
+
+    def check_settings(self) -> None:
+        """Raise `InvalidOwnSettings` if the environment does not fit the line's own settings."""
+        if self.settings is not None:
+            read_settings(self.settings)
 
     def rules_table(self) -> RulesTable:
         """Return the rules table in the line's file; raise `InvalidRules` if it does not fit the line's services."""

@@ -7,28 +7,50 @@ import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, overload
 
+from metroline.agents.services.batching import Batching
 from metroline.agents.services.known_options import refuses_unknown_options
 from metroline.agents.services.plain_calls import called_as_at_stop
 from metroline.agents.services.rates import calls_per_second
+from metroline.agents.services.resource import named_parameters
 from metroline.routing.addresses import END
 from metroline.routing.errors import InvalidLine
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.meta import Meta
 from metroline.routing.outcome import Drop, Retry, Wait
 
+if TYPE_CHECKING:  # both take long to import, and few lines have a use for them
+    from msgspec import Struct
+    from pydantic import BaseModel
+
+    from metroline.routing.records.record_types import DeclaredTypes
+
 Record = dict[str, Any]
 Handler = Callable[..., Any]
 """A function that takes a record and, if it has parameters of these names, its `id` and its `meta`."""
 
-Answer = Mapping[str, Any] | Drop | Retry | Wait
-"""The answer of a service: a dict, which may be typed as a `TypedDict`, or `Drop`, `Retry` or `Wait`."""
-ServiceFunction = TypeVar("ServiceFunction", bound=Callable[..., Answer | Coroutine[Any, Any, Answer]])
+
+class Dataclass(Protocol):
+    """An instance of a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Answer: TypeAlias = "Mapping[str, Any] | Struct | Dataclass | BaseModel | Drop | Retry | Wait"
+"""The answer of a service: a dict or `TypedDict`, an instance of a type that it declares, `Drop`, `Retry` or `Wait`."""
+ServiceFunction = TypeVar("ServiceFunction", bound="Callable[..., Answer | Coroutine[Any, Any, Answer]]")
 """A plain or async function that can be a service; `@service` keeps its type."""
+BatchAnswer: TypeAlias = "Sequence[Answer | BaseException]"
+"""The answers of a service with `batch=True`: one for each record, in the order of the records."""
+BatchFunction = TypeVar("BatchFunction", bound="Callable[..., BatchAnswer | Coroutine[Any, Any, BatchAnswer]]")
+"""A plain or async function that can be a service with `batch=True`."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 RESERVED = frozenset({"source", "record", "all", END})
+
+TOLD, TOLD_ALL = ("id", "meta"), ("ids", "metas")
+"""Parameters beside the record that receive what is known of it, and of all records of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +83,12 @@ class Service:
     """Maximum number of calls per second of all workers of the line together; None for no limit."""
     pause_after: int | None = None
     """Number of records in a row whose failure makes the stop pause; None if it never pauses."""
+    batching: Batching | None = None
+    """The size of batches, if the function takes a list of records; None if it takes one record."""
+    types: DeclaredTypes | None = None
+    """The types that the function declares for its records; None if it takes and returns dicts."""
+    others: Mapping[str, bool] = field(default_factory=dict)
+    """The parameters for resources of the line, and others that are not passed; True for those without a default."""
 
     @property
     def is_immediate(self) -> bool:
@@ -69,8 +97,13 @@ class Service:
 
     @property
     def is_plain(self) -> bool:
-        """True if the function is called directly in the event loop: it is neither async nor blocking."""
-        return not self.is_async and not self.is_blocking
+        """True if the function is called in the event loop, for each record: not async, not blocking, no batch."""
+        return not self.is_async and not self.is_blocking and self.batching is None
+
+    @property
+    def capacity(self) -> int:
+        """Maximum number of records that are handled at the same time."""
+        return self.concurrency * (1 if self.batching is None else self.batching.size)
 
     @property
     def is_told_source(self) -> bool:
@@ -82,9 +115,24 @@ class Service:
 
         `meta` is needed only if the function has a parameter `meta`.
         """
-        told: dict[str, Any] = {"id": id} if self.takes_id else {}
+        return self._told("id", id, "meta", meta)
+
+    def handler_of_all(self, ids: Sequence[str], metas: Sequence[Meta | None]) -> Callable[[Sequence[Record]], Any]:
+        """Return the function to be called with the list of the records that have these ids and this metadata.
+
+        Both are needed only if the function has parameters `ids` and `metas`.
+        """
+        return self._told("ids", ids, "metas", metas)
+
+    @property
+    def told(self) -> tuple[str, str]:
+        """The names of the parameters for the id and the metadata."""
+        return _told_to(self.batching)
+
+    def _told(self, id_name: str, id: object, meta_name: str, meta: object) -> Callable[[Any], Any]:
+        told = {id_name: id} if self.takes_id else {}
         if self.takes_meta:
-            told["meta"] = meta
+            told[meta_name] = meta
         return partial(self.handler, **told) if told else self.handler
 
     def retry_policy_over(self, default: RetryPolicy) -> RetryPolicy:
@@ -111,7 +159,26 @@ def service(
     deadline: float | None = None,
     rate: str | None = None,
     pause_after: int | None = None,
+    batch: Literal[False] = False,
 ) -> Callable[[ServiceFunction], ServiceFunction]: ...
+@overload
+def service(
+    *,
+    batch: Literal[True],
+    max_batch: int | None = None,
+    max_wait: float | None = None,
+    name: str | None = None,
+    concurrency: int = 1,
+    blocking: bool = False,
+    attempts: int | None = None,
+    backoff: float | None = None,
+    backoff_max: float | None = None,
+    timeout: float | None = None,
+    wait_max: float | None = None,
+    no_retry: tuple[type[BaseException], ...] = (),
+    reads: Iterable[str] | None = None,
+    deadline: float | None = None,
+) -> Callable[[BatchFunction], BatchFunction]: ...
 @refuses_unknown_options
 def service(
     handler: Handler | None = None,
@@ -131,6 +198,9 @@ def service(
     deadline: float | None = None,
     rate: str | None = None,
     pause_after: int | None = None,
+    batch: bool = False,
+    max_batch: int | None = None,
+    max_wait: float | None = None,
 ) -> Handler | Callable[[Handler], Handler]:
     """Make a function the service of a stop.
 
@@ -150,7 +220,12 @@ def service(
 
     If the function has another parameter called `id`, it receives the id of the record. The id is the same each time
     that the record is delivered, so that side effects can be made idempotent with it. A parameter called `meta`
-    receives a `Meta`: key, headers, timestamp, topic, partition and offset of the record's source message.
+    receives a `Meta`: key, headers, timestamp, topic, partition and offset of the record's source message. A parameter
+    named as a `@resource` of the line receives that, and `settings` receives the settings of the line.
+
+    With `batch`, the function takes a list of records and returns a list with an answer for each, in their order: one
+    of those above, or an exception, with which this record alone has failed. If the function raises or exceeds its
+    timeout, all of its records have failed. Its parameters `ids` and `metas` receive lists.
 
     The decorator returns the function itself, so that tests can call it directly. With `reads`, the function that it
     returns is called as at its stop: with these fields of the record. It can be used without parameters.
@@ -180,6 +255,10 @@ def service(
         pause_after: Number of different records that fail in a row until the stop of this worker pauses. It then calls
             the function for one record from time to time, which uses up no attempt, and continues as soon as a call
             succeeds. Not with `ordered`. Default: the stop never pauses.
+        batch: True if the function takes a list of the records that are there at once. Default: False.
+        max_batch: Maximum number of records in a list, up to 10,000; for `batch`. Default: 100.
+        max_wait: Maximum time for which the first record of a list waits for others, in seconds, up to 60; for
+            `batch`. Default: 0.
 
     Raises `InvalidLine` if a parameter has an invalid value.
     """
@@ -205,12 +284,17 @@ def service(
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
-        for problem in _gate_problems(rate, pause_after, ordered):
+        for problem in _gate_problems(rate, pause_after, ordered, is_batch=batch is True):
             raise InvalidLine(f"service {stop!r}: {problem}")
+        try:
+            batching = Batching.of(batch, max_batch, max_wait, ordered)
+        except ValueError as error:
+            raise InvalidLine(f"service {stop!r}: {error}") from None
         parameters = list(inspect.signature(function).parameters.values())
-        for problem in _signature_problems(parameters):
-            raise InvalidLine(f"service {stop!r}: {problem}")
-        told = [parameter.name for parameter in parameters[1:]]
+        if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+            raise InvalidLine(f"service {stop!r}: the function must take the record as its first parameter")
+        others = named_parameters(function, skipped=1)
+        takes_id, takes_meta = (others.pop(told, None) is not None for told in _told_to(batching))
         fields = None if reads is None else frozenset(reads)
         if fields is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in fields)):
             raise InvalidLine(f"service {stop!r}: reads must be a list of names of fields, not {reads!r}")
@@ -223,30 +307,26 @@ def service(
             retries,
             no_retry,
             ordered,
-            takes_id="id" in told,
-            takes_meta="meta" in told,
+            takes_id=takes_id,
+            takes_meta=takes_meta,
             reads=fields,
             deadline=deadline,
             rate=None if rate is None else calls_per_second(rate),
             pause_after=pause_after,
+            batching=batching,
+            others=others,
         )
         function.__metroline__ = marked  # type: ignore[attr-defined]
-        return function if fields is None else called_as_at_stop(function, fields, is_async=is_async)
+        return (
+            function
+            if fields is None or batching is not None
+            else called_as_at_stop(function, fields, is_async=is_async)
+        )
 
     return mark(handler) if handler is not None else mark
 
 
-def _signature_problems(parameters: Sequence[inspect.Parameter]) -> Iterator[str]:
-    """Yield a message for each reason why the function could not be called with a record."""
-    if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
-        yield "the function must take the record as its first parameter"
-    for parameter in parameters[1:]:
-        is_variadic = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        if parameter.name not in ("id", "meta") and parameter.default is parameter.empty and not is_variadic:
-            yield f"it would be called without {parameter.name!r}: beside the record, a function may take id and meta"
-
-
-def _gate_problems(rate: Any, pause_after: Any, ordered: bool | str) -> Iterator[str]:
+def _gate_problems(rate: Any, pause_after: Any, ordered: bool | str, *, is_batch: bool) -> Iterator[str]:
     """Yield a message for each parameter about when calls may begin that is not valid."""
     if rate is not None:
         try:
@@ -257,6 +337,12 @@ def _gate_problems(rate: Any, pause_after: Any, ordered: bool | str) -> Iterator
         yield f"pause_after must be an integer of 2 or more records, not {pause_after!r}"
     if pause_after is not None and ordered:
         yield "pause_after cannot be combined with ordered: records behind a failed one wait for it as it is"
+    if is_batch and (rate is not None or pause_after is not None):
+        yield "rate and pause_after are for services that handle one record after the other: remove them or batch=True"
+
+
+def _told_to(batching: Batching | None) -> tuple[str, str]:
+    return TOLD if batching is None else TOLD_ALL
 
 
 def _problems(

@@ -80,6 +80,11 @@ class BoundedCalls:
         self._keep(call, place)
         return Called(is_late=True)
 
+    async def wait_for_end(self, seconds: float) -> None:
+        """Return once the calls that were given up or cancelled have ended, at the latest after `seconds`."""
+        if self._given_up:
+            await asyncio.wait(list(self._given_up), timeout=seconds)
+
     async def _wait_for_room(self) -> None:
         while len(self._given_up) >= self._max_given_up:
             if self.stuck_since is None:

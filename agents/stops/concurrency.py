@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from math import ceil
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.handling import outcome_of
@@ -34,14 +35,23 @@ class ConcurrentCalls:
     """
 
     def __init__(
-        self, bus: Bus, pacer: Pacer, stop: str, concurrency: int, depart: Depart, gate: Gate | None = None
+        self,
+        bus: Bus,
+        pacer: Pacer,
+        stop: str,
+        concurrency: int,
+        depart: Depart,
+        *,
+        records_per_call: int = 1,
+        gate: Gate | None = None,
     ) -> None:
         """`gate` says when calls may begin; None if they always may."""
         self.stop = stop
         self._gate = gate
         self._turn = asyncio.Lock()
-        """Held by the one that waits until a call may begin."""
+        """Held by the one that waits until a call may begin: records then wait for one call, not for several."""
         self.concurrency = concurrency
+        self._records_per_call = records_per_call
         self._clock = bus.work_time.clock
         self._pacer = pacer
         self._leaving = Leaving(bus, stop, depart, lambda: bool(self._waiting), self._leave_behind)
@@ -59,7 +69,8 @@ class ConcurrentCalls:
         """True if the stop takes more messages. A paused stop takes only one, for a probe."""
         if self._gate is not None and self._gate.is_closed:
             return not self._records and self._gate.wait() <= 0
-        return self._records < HELD_PER_PLACE * self.concurrency and self._bytes < MAX_HELD_BYTES
+        most = HELD_PER_PLACE * self.concurrency * self._records_per_call
+        return self._records < most and self._bytes < MAX_HELD_BYTES
 
     async def wait_for_room(self, unit: UnitOfWork, *, is_first: bool) -> bool:
         """Wait until the stop takes more messages; return False if time is up for the unit before.
@@ -83,7 +94,8 @@ class ConcurrentCalls:
         self._records += len(run)
         self._bytes += size
         self._waiting.append(Load(envelope, unit, run, len(run), size / len(run)))
-        for _ in range(min(len(run), self.concurrency - len(self._workers))):
+        calls = ceil(len(run) / self._records_per_call)
+        for _ in range(min(calls, self.concurrency - len(self._workers))):
             worker = asyncio.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)

@@ -20,6 +20,7 @@ from mode import Service
 
 from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder
 from metroline.agents.stops.bounded_calls import call_captured
+from metroline.agents.stops.calls import call_directly
 from metroline.agents.stops.containment import SERVICE, Contained, LoopBlocked
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.standing import place_of_thread
@@ -34,6 +35,7 @@ CALLERS = frozenset(
     {
         ServiceRun.run_on.__code__,
         call_captured.__code__,
+        call_directly.__code__,
         Contained.send.__code__,
         Contained.throw.__code__,
         OwnDecoder.line_of.__code__,

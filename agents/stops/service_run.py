@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 from metroline.agents.delivery.journey_metrics import HandlingTime
 from metroline.agents.services.service import Handler, Service
-from metroline.agents.stops.bounded_calls import BoundedCalls
+from metroline.agents.stops.calls import Calls
 from metroline.agents.stops.containment import LoopBlocked, plain_calls
-from metroline.routing.errors import MalformedRecord
+from metroline.routing.errors import MalformedRecord, SchemaMismatch
 from metroline.routing.journeys.answers import Answers, StopPolicy
 from metroline.routing.messages.record_ids import Origin, id_text
 from metroline.routing.messages.segment import meta_of
+from metroline.routing.meta import Meta
 from metroline.routing.records.field_sets import NOTHING
 from metroline.routing.records.service_view import Opened
 
@@ -27,7 +28,7 @@ class ServiceRun:
         self,
         service: Service,
         policy: StopPolicy,
-        calls: BoundedCalls | None,
+        calls: Calls | None,
         origin: Origin,
         answers: Answers,
         handling: HandlingTime,
@@ -76,8 +77,11 @@ class ServiceRun:
         while answers.taken < len(answers):
             try:
                 opened = answers.open_all(CHUNK)
-            except MalformedRecord:
-                self._run_plain(answers.taken)
+            except (MalformedRecord, SchemaMismatch):
+                for place in range(answers.taken, min(answers.taken + CHUNK, len(answers))):
+                    self._run_plain(place)
+                    if clock() > until:
+                        break
             else:
                 with plain_calls(self.service.name):
                     self.run_on(opened, clock, until)
@@ -139,15 +143,27 @@ class ServiceRun:
 
     def _handled(self, records: int, began: float) -> None:
         """Count calls that began at a time of `time.perf_counter`."""
-        attempts, waits = self.answers.segment.attempts, self.answers.asked_waits
-        is_retry = attempts is not None and bool(attempts.causes)
-        self.handling.add(records, time.perf_counter() - began, is_retry)
+        self.handling.add(records, time.perf_counter() - began, self.answers.is_retry)
+        self.count_waits()
+
+    def count_waits(self) -> None:
+        """Count the waits that the service has asked for since the last time."""
+        waits = self.answers.asked_waits
         self.handling.waits += waits - self._waits
         self._waits = waits
 
     def _handler(self, place: int) -> Handler:
-        segment, origin = self.answers.segment, self.origin
-        if segment.partitions is not None:
-            origin = Origin(origin.name, segment.partitions[place])
-        meta = meta_of(origin, segment, place, self.source) if self.service.takes_meta else None
-        return self.service.handler_of(id_text(origin, segment.ids[place]), meta)
+        meta = self.meta_of(place) if self.service.takes_meta else None
+        return self.service.handler_of(self.id_of(place), meta)
+
+    def id_of(self, place: int) -> str:
+        """Return the id of the record at index `place`, as services receive it."""
+        return id_text(self._origin_of(place), self.answers.segment.ids[place])
+
+    def meta_of(self, place: int) -> Meta:
+        """Return the metadata of the record at index `place`, as services receive it."""
+        return meta_of(self._origin_of(place), self.answers.segment, place, self.source)
+
+    def _origin_of(self, place: int) -> Origin:
+        partitions = self.answers.segment.partitions
+        return self.origin if partitions is None else Origin(self.origin.name, partitions[place])

@@ -15,7 +15,15 @@ MAX_CALLS = 6
 
 def place_of_task(task: asyncio.Future[Any]) -> str:
     """Return where a task waits; empty if it has ended. May be called by any thread."""
-    return _place(_awaited(task)) if isinstance(task, asyncio.Task) else ""
+    return _place(_awaited(task.get_coro())) if isinstance(task, asyncio.Task) else ""
+
+
+def place_of_context(context: object) -> str:
+    """Return where the generator of an async context manager waits; empty if it has none or has ended.
+
+    A task that enters or leaves the context manager does not show it.
+    """
+    return _place(_awaited(getattr(context, "gen", None)))
 
 
 def place_of_thread(ident: int | None) -> str:
@@ -34,13 +42,18 @@ def _place(calls: Iterable[tuple[CodeType, int]]) -> str:
     return " in ".join(reversed(named[-MAX_CALLS:]))
 
 
-def _awaited(task: asyncio.Task[Any]) -> Iterator[tuple[CodeType, int]]:
-    awaited: Any = task.get_coro()
+def _awaited(awaited: Any) -> Iterator[tuple[CodeType, int]]:
+    """Yield where a coroutine or a generator stands, and what it waits for."""
     while awaited is not None:
-        frame: FrameType | None = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        frame: FrameType | None = _first(awaited, "cr_frame", "gi_frame", "ag_frame")
         if frame is not None:
             yield frame.f_code, frame.f_lineno
-        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+        awaited = _first(awaited, "cr_await", "gi_yieldfrom", "ag_await")
+
+
+def _first(awaited: object, *names: str) -> Any:
+    """Return the first of these attributes that a coroutine or a generator has; None if it has none."""
+    return next((found for name in names if (found := getattr(awaited, name, None)) is not None), None)
 
 
 def _called(frame: FrameType | None) -> list[tuple[CodeType, int]]:

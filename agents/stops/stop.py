@@ -13,9 +13,12 @@ from metroline.agents.delivery.pacing import SLICE_SECONDS
 from metroline.agents.delivery.unit_of_work import UnitOfWork, confirmed_unit
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.services.service import Service
-from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, MAX_GIVEN_UP_EACH, BoundedCalls
+from metroline.agents.stops.batch_calls import BatchCalls
+from metroline.agents.stops.bounded_calls import BoundedCalls
+from metroline.agents.stops.calls import calls_of
 from metroline.agents.stops.concurrency import ConcurrentCalls
 from metroline.agents.stops.gate import Gate
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.agents.stops.ordering import OrderedQueues
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
@@ -62,10 +65,8 @@ class Stop:
             service.deadline,
         )
         self.jitter = jitter
-        self.bounded_calls: BoundedCalls | None = None
-        if not service.is_plain:
-            limit = max(MAX_GIVEN_UP, MAX_GIVEN_UP_EACH * service.concurrency)
-            self.bounded_calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=limit)
+        self._how = calls_of(service)
+        self.bounded_calls = self._how if isinstance(self._how, BoundedCalls) else None
         self._views = ServiceViews(service.reads)
         self._handling = self.bus.metrics.journeys.at_stop(service.name)
         self.gate = Gate.of(service, sharers)
@@ -74,10 +75,18 @@ class Stop:
         if service.ordered:
             by = service.ordered if isinstance(service.ordered, str) else None
             self.queues = OrderedQueues(by, self._attempt, self.clock)
+        elif service.batching is not None:
+            self.calls = BatchCalls(self.bus, self.pacer, service, self._depart)
         elif not service.is_immediate:
             self.calls = ConcurrentCalls(
-                self.bus, self.pacer, service.name, service.concurrency, self._depart, self.gate
+                self.bus, self.pacer, service.name, service.concurrency, self._depart, gate=self.gate
             )
+
+    async def connect(self, resources: OpenResources) -> None:
+        """Open the resources that the service takes, and call it with them; raise a `MetrolineError` if one fails."""
+        self.service = await resources.connect(self.service)
+        if self.bounded_calls is not None:
+            resources.calls.append(self.bounded_calls)
 
     async def handle(self, envelope: Envelope, unit: UnitOfWork) -> None:
         """Run the service on the records of an envelope and send them on, grouped by their next address.
@@ -185,11 +194,11 @@ class Stop:
         strategy, tables = strategy_named(envelope.strategy), self.rules.rule_tables
         for segment in envelope.segments:
             if admit(departures, segment, self.policy, self.clock()):
-                answers = Answers(self.service.name, segment, self._views.of, strategy, tables)
+                answers = Answers(self.service.name, segment, self._views.of, strategy, tables, self.service.types)
                 run = ServiceRun(
                     self.service,
                     self.policy,
-                    self.bounded_calls,
+                    self._how,
                     envelope.origin,
                     answers,
                     self._handling,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from metroline.app.cli.options import RULES_FILE, json_option, read_text, write_
 from metroline.app.cli.terminal import say, say_text
 from metroline.app.line_map.text import text_map
 from metroline.app.markup.numbers import counted
+from metroline.app.operations.declared_fields import field_warnings
 from metroline.routing.errors import UsageError
 from metroline.routing.rules.coverage import warnings_of_change
 from metroline.routing.rules.network import Network
@@ -65,7 +66,7 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
     live = _live_rules(where) if where and inspection is not None and inspection.are_usable else None
     served, ends = _services_and_ends(where, file)
     network = Network.read(read_text(file), served, str(file), ends)
-    warnings = [*network.warnings, *_changes(network.table, where, live)]
+    warnings = [*network.warnings, *_changes(network.table, where, live), *_declared(network.table, where)]
     if where is None:
         warnings.append(_unchecked(file))
     if json_file is not None:
@@ -100,6 +101,11 @@ def _changes(table: RulesTable, line: str | None, live: str | None) -> Sequence[
     if live is None and line is None:
         return ()
     return warnings_of_change(live or Line.load(str(line)).rules_text, table)
+
+
+def _declared(table: RulesTable, line: str | None) -> Iterator[str]:
+    """Yield the warnings of rules that do not fit the types that the services of a line declare."""
+    return iter(()) if line is None else field_warnings(table, Line.load(line).services)
 
 
 def _live_rules(line: str) -> str | None:

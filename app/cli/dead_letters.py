@@ -14,6 +14,7 @@ from rich.progress import MofNCompleteColumn
 
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.services.line import Line
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.app.cli.console import print_rows, safe_console
 from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.options import FILE, json_option, line_option, write_json
@@ -282,9 +283,10 @@ async def _rehearse(settings: Settings, tables: RuleTables, replays: Replays, st
     line = Line.load(settings.line)
     for problem in prepare_possible_lookups(line):
         say(f"warning: {problem}", err=True)
-    for (letter, _), request in zip(replays.lines, replays.requests, strict=True):
-        rehearsal = Rehearsal.of_line(settings, line, table_for(tables, letter))
-        await print_way(rehearsal.follow(restarted(rehearsal, request), is_decided=stop is None), letter.id)
+    async with OpenResources(line.resources) as resources:
+        for (letter, _), request in zip(replays.lines, replays.requests, strict=True):
+            rehearsal = Rehearsal.of_line(settings, line, table_for(tables, letter), resources)
+            await print_way(rehearsal.follow(restarted(rehearsal, request), is_decided=stop is None), letter.id)
 
 
 def _send(desk: Desk, requests: list[Envelope], rate: float, done: str) -> int:

@@ -62,8 +62,9 @@ def explain(
     fields that it set, the rules that were tried with the values that they read, and the rule that held.
 
     It is the code of a worker that runs, with its settings: MAX_HOPS, MAX_AGE, SERVICE_ATTEMPTS, SERVICE_TIMEOUT. There
-    are no waits between attempts. Where the way cannot be known, the output says so and ends. No broker is needed. The
-    exit code is 0 however the way of a record ends.
+    are no waits between attempts. Resources of the line are opened, as by a worker, and closed at the end. Where the
+    way cannot be known, the output says so and ends. No broker is needed. The exit code is 0 however the way of a
+    record ends.
 
     \b
     Example: metroline explain orders/routes.toml one.json --line orders
@@ -107,12 +108,13 @@ async def _explain(
     """Print the way of each record, or write all of them to a file."""
     written: list[dict[str, Any]] = []
     first = list(islice(records, 2))
-    for count, (number, record) in enumerate(chain(first, records)):
-        steps = rehearsal.explain(record, count, metadata)
-        if json_file is not None:
-            written.append({"line": number, "steps": [step.as_json() async for step in steps]})
-        else:
-            await print_way(steps, f"record {count + 1}, line {number}" if len(first) > 1 else None)
+    async with rehearsal.resources:
+        for count, (number, record) in enumerate(chain(first, records)):
+            steps = rehearsal.explain(record, count, metadata)
+            if json_file is not None:
+                written.append({"line": number, "steps": [step.as_json() async for step in steps]})
+            else:
+                await print_way(steps, f"record {count + 1}, line {number}" if len(first) > 1 else None)
     if not first:
         raise UnreadableRecords("there are no records to explain: the file is empty")
     if json_file is not None:

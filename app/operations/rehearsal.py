@@ -14,12 +14,15 @@ from metroline.agents.formats.names import JSON, PACKED
 from metroline.agents.lookups.errors import LookupDamaged, LookupMissing
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
-from metroline.agents.stops.bounded_calls import MAX_GIVEN_UP, BoundedCalls
+from metroline.agents.stops.batch_run import run_batch
+from metroline.agents.stops.calls import calls_of
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.views import ServiceViews
 from metroline.app.markup.times import iso
 from metroline.app.settings import Settings
 from metroline.routing.addresses import SOURCE, is_service, stop_of
+from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.answers import Answers, Failure, StopPolicy, admit, depart
 from metroline.routing.journeys.deciders import ROUTERS, route
 from metroline.routing.journeys.departures import Departures, Limits
@@ -115,10 +118,17 @@ class Rehearsal:
     origin: Origin = ORIGIN
     clock: SkippingClock | None = None
     """The clock of a journey whose waits pass at once; None for that of this machine, by which nobody waits."""
+    resources: OpenResources = field(default_factory=lambda: OpenResources({}))
+    """The resources of the line. Each is opened before the first call of a service that takes it; close them."""
 
     @classmethod
-    def of_line(cls, settings: Settings, line: Line, table: RulesTable) -> Rehearsal:
-        """Return a rehearsal with a rules table and the services of a line, under these settings."""
+    def of_line(
+        cls, settings: Settings, line: Line, table: RulesTable, resources: OpenResources | None = None
+    ) -> Rehearsal:
+        """Return a rehearsal with a rules table and the services of a line, under these settings.
+
+        `resources` are those that the services take. Default: those of the line, which nobody else uses.
+        """
         formats = {end: chosen.name for end, chosen in settings.end_formats(line).items()}
         return cls(
             table,
@@ -129,6 +139,7 @@ class Rehearsal:
             settings.ends(line),
             {end: name for end, name in formats.items() if name not in (JSON, PACKED)},
             settings.topics(line).source,
+            resources=resources or OpenResources(line.resources),
         )
 
     @property
@@ -293,19 +304,26 @@ class Rehearsal:
     ) -> Answers:
         """Call a service once, and add its exceptions to `errors`.
 
-        Raise `NotCalled` if it reads a lookup that cannot be read: no worker would start without it.
+        Raise `NotCalled` if a resource cannot be opened, or it reads a lookup that cannot be read.
         """
-        answers = Answers(service.name, segment, ServiceViews(service.reads).of, self.strategy, self.rule_tables)
+        try:
+            service = await self.resources.connect(service)
+        except MetrolineError as error:
+            raise NotCalled(f"the service could not be called: {error}") from error
+        views = ServiceViews(service.reads)
+        answers = Answers(service.name, segment, views.of, self.strategy, self.rule_tables, service.types)
         raised: list[BaseException] = []
         watched = replace(service, handler=_watching(service, raised))
-        calls = None
-        if not service.is_plain:
-            calls = BoundedCalls(service.name, is_async=service.is_async, max_given_up=MAX_GIVEN_UP)
-        await ServiceRun(watched, policy, calls, self.origin, answers, HandlingTime(), self.source).run_one(0)
+        run = ServiceRun(watched, policy, calls_of(service), self.origin, answers, HandlingTime(), self.source)
+        if service.batching is None or segment.is_handled:
+            await run.run_one(0)
+        else:
+            answers.taken = 1
+            await run_batch([(run, 0)])
         errors += raised
-        for error in raised:
-            if isinstance(error, (LookupMissing, LookupDamaged)):
-                raise NotCalled(f"the service could not be called: {error}") from error
+        for problem in raised:
+            if isinstance(problem, (LookupMissing, LookupDamaged)):
+                raise NotCalled(f"the service could not be called: {problem}") from problem
         return answers
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.app.markup.text import escaped
 from metroline.app.testing.cases import Case, Cases
 from metroline.app.testing.in_memory_line import InMemoryLine
@@ -62,9 +63,10 @@ async def results_of(
     results: list[CaseResult] = []
     with line.looking_up(cases.lookups):
         shared = line.with_stand_ins(cases.services)
-        for case in chosen:
-            own = shared.with_stand_ins(case.services)
-            results += _agreeing([await _result(own, case, strategy) for strategy in strategies])
+        async with line.resources({}) as opened:
+            for case in chosen:
+                own = shared.with_stand_ins(case.services)
+                results += _agreeing([await _result(own, case, strategy, opened) for strategy in strategies])
     return results
 
 
@@ -85,11 +87,11 @@ def _route(journey: Journey | None) -> tuple[object, ...]:
     return () if journey is None else (journey.stops, journey.outcome, journey.cause, journey.end)
 
 
-async def _result(line: InMemoryLine, case: Case, strategy: str) -> CaseResult:
+async def _result(line: InMemoryLine, case: Case, strategy: str, resources: OpenResources) -> CaseResult:
     began = time.perf_counter()
     now = time.time() if case.now is None else case.now
     try:
-        [journey] = await line.journeys(list(messages_of(case.message)), strategy, now)
+        [journey] = await line.journeys(list(messages_of(case.message)), strategy, now, resources)
     except UsageError:
         raise
     except MetrolineError as error:

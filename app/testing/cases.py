@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from metroline.agents.services.service import service
 from metroline.app.operations.exact_json import exact_object
 from metroline.app.testing.messages import Message, seconds
 from metroline.app.testing.toml_statements import Table, tables_of
@@ -299,6 +300,7 @@ def _handlers(stand_ins: Mapping[str, StandIn]) -> dict[str, Handler]:
 def _handler(stand_in: StandIn) -> Handler:
     sets = _object(stand_in.sets)
 
+    @service  # it takes the whole record as a dict, whatever the service in whose place it stands takes
     def handle(record: Record) -> Record | Drop:
         return record | sets if stand_in.drop is None else Drop(stand_in.drop)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from metroline.agents.lookups.in_memory import lookups_in_memory
 from metroline.agents.services.line import Line
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
 from metroline.app.operations.rehearsal import NotCalled, Passage, Rehearsal, SkippingClock
 from metroline.app.settings import Settings
@@ -76,11 +77,25 @@ class InMemoryLine:
                     error.add_note(problem)
                 raise
 
+    def resources(self, given: Mapping[str, Any]) -> OpenResources:
+        """Return the resources of the line, in place of which `given` has some; raise `UsageError` for unknown ones.
+
+        Each is opened when a service that takes it is called first.
+        """
+        for name in given:
+            if name not in self.line.resources:
+                raise UsageError(f"the line has no resource {name!r}{suggestion(name, self.line.resources)}")
+        return OpenResources(self.line.resources, given)
+
     async def journeys(
-        self, messages: Sequence[tuple[bytes | None, Message]], strategy: str, began: float
+        self,
+        messages: Sequence[tuple[bytes | None, Message]],
+        strategy: str,
+        began: float,
+        resources: OpenResources,
     ) -> list[Journey]:
         """Return the journeys of the records in messages, which come in at the time `began`, under a strategy."""
-        rehearsal = replace(self.rehearsal, strategy=strategy_named(strategy))
+        rehearsal = replace(self.rehearsal, strategy=strategy_named(strategy), resources=resources)
         found: list[Journey] = []
         for number, (value, message) in enumerate(messages):
             entered = rehearsal.departures()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_modules import imported_from, locate
+from metroline.agents.services.resource import named_parameters
 from metroline.agents.services.service import Service
 from metroline.routing.errors import UsageError
 from metroline.routing.rules.network import Network
@@ -86,19 +87,22 @@ def _stand_in(service: Service, function: Callable[..., Any] | None) -> Service:
     if isinstance(marked, Service):
         return replace(marked, name=service.name)
     is_async = inspect.iscoroutinefunction(function)
-    told = set(_parameters(function))
+    others = _parameters(function)
+    takes_id, takes_meta = (others.pop(told, None) is not None for told in service.told)
     return replace(
         service,
         handler=function,
         is_async=is_async,
         is_blocking=service.is_blocking and not is_async,
-        takes_id="id" in told,
-        takes_meta="meta" in told,
+        takes_id=takes_id,
+        takes_meta=takes_meta,
+        others=others,
     )
 
 
-def _parameters(function: Callable[..., Any]) -> Iterator[str]:
+def _parameters(function: Callable[..., Any]) -> dict[str, bool]:
+    """Return the names of the parameters beside the record; True for those without a default."""
     try:
-        yield from list(inspect.signature(function).parameters)[1:]
+        return named_parameters(function, skipped=1)
     except (TypeError, ValueError):  # a builtin says nothing about its parameters
-        return
+        return {}

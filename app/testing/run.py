@@ -39,6 +39,7 @@ def run_line(
     *,
     lookups: Mapping[str, Mapping[Any, Any]] | None = None,
     services: Mapping[str, Callable[..., Any]] | None = None,
+    resources: Mapping[str, Any] | None = None,
     rules: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     now: float | datetime | None = None,
@@ -57,6 +58,8 @@ def run_line(
         lookups: Entries of lookups by their names, in place of those on disk. Default: the lookups as they are built,
             and built now if the line builds them itself.
         services: Functions to be called in place of services, by the names of their stops.
+        resources: Values to be used in place of resources of the line, by their names; the others are opened, and
+            closed at the end.
         rules: File with a rules table to be used in place of the line's own.
         settings: Settings by their names in lower case, such as `{"max_hops": 10}`, that override the environment.
         now: Time at which the records come in: a `datetime` with a time zone, or seconds since the epoch. Default: the
@@ -78,6 +81,7 @@ def run_line(
             strategy,
             lookups=lookups,
             services=services,
+            resources=resources,
             rules=rules,
             settings=settings,
             now=now,
@@ -92,6 +96,7 @@ async def run_line_async(
     *,
     lookups: Mapping[str, Mapping[Any, Any]] | None = None,
     services: Mapping[str, Callable[..., Any]] | None = None,
+    resources: Mapping[str, Any] | None = None,
     rules: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     now: float | datetime | None = None,
@@ -102,7 +107,8 @@ async def run_line_async(
     messages = list(messages_of(records))
     names = [FIRST, *(name for name in STRATEGIES if name != FIRST)] if strategy == ALL else [strategy]
     with made.looking_up(lookups or {}):
-        first, *others = [await made.journeys(messages, name, began) for name in names]
+        async with made.resources(resources or {}) as opened:
+            first, *others = [await made.journeys(messages, name, began, opened) for name in names]
     if (seen := seen_journeys.get()) is not None:
         seen += first
     for other in others:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from metroline.routing.errors import MalformedRecord
+from metroline.routing.errors import MalformedRecord, SchemaMismatch
 from metroline.routing.foreign_values import is_of, name_of_type, plain_dict, shown, text_of
 from metroline.routing.journeys.chunks import Clock, at_once, in_chunks
 from metroline.routing.journeys.departures import Departures
@@ -27,6 +27,7 @@ from metroline.routing.messages.segment import Attempts, Segment
 from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, Drop, Outcome, Retry, Wait
 from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, have_changed
+from metroline.routing.records.record_types import DeclaredTypes
 from metroline.routing.records.service_view import Opened, ServiceView
 from metroline.routing.rules.rule_meta import rule_metas
 from metroline.routing.service_errors import describe_error, trace_of
@@ -54,12 +55,12 @@ class StopPolicy:
         return min((age for age in (self.max_age, self.deadline) if age is not None), default=None)
 
     def hint(self, error: BaseException) -> str:
-        """Return an explanation of a KeyError for a field that `reads` does not name, or an empty string."""
+        """Return an explanation of a KeyError for a field that the service does not receive, or an empty string."""
         args = BaseException.__dict__["args"].__get__(error)
         missed = args[0] if is_of(error, KeyError) and args else None
         if self.reads is None or type(missed) is not str or missed in self.reads:
             return ""
-        return f"; its reads= names {', '.join(sorted(self.reads)) or 'no field'}"
+        return f"; of the fields of the record, it receives {', '.join(sorted(self.reads)) or 'none'}"
 
 
 class Failure(Struct, frozen=True):
@@ -92,10 +93,20 @@ class Answers:
     """
 
     def __init__(
-        self, stop: str, segment: Segment, view_of: ViewOf, strategy: Strategy, rule_tables: RuleTables
+        self,
+        stop: str,
+        segment: Segment,
+        view_of: ViewOf,
+        strategy: Strategy,
+        rule_tables: RuleTables,
+        types: DeclaredTypes | None = None,
     ) -> None:
-        """Start without answers. The records will leave by the strategy and the tables passed here."""
+        """Start without answers. The records will leave by the strategy and the tables passed here.
+
+        `types` are those that the service declares; None if it takes and returns dicts.
+        """
         self.segment = segment
+        self.types = types
         self.strategy = strategy
         self.rule_tables = rule_tables
         self.plan_fields = strategy.plan_fields(segment.itinerary)
@@ -126,32 +137,48 @@ class Answers:
         return len(self.lines)
 
     def open_all(self, count: int) -> list[Opened]:
-        """Return the next `count` records as `open` does; raise `MalformedRecord` if any line is not a record."""
-        return self.view.open_all(self.lines[self.taken : self.taken + count])
+        """Return the next `count` records as `open` does; raise `MalformedRecord` if any line is not a record.
+
+        Raise `SchemaMismatch` if any record does not fit the type that the service declares.
+        """
+        opened = self.view.open_all(self.lines[self.taken : self.taken + count])
+        return opened if self.types is None else [(known, self.types.read(handed)) for known, handed in opened]
 
     def open(self, place: int) -> Opened | None:
         """Return the known fields of a record and the record to pass to the service, for this attempt only.
 
-        Return None if the line is not a record; its journey then ends as `malformed_record`.
+        Return None if the line is not a record; its journey then ends as `malformed_record`. A record that does not fit
+        the type that the service declares ends as `schema`.
         """
         try:
-            return self.view.open(self.lines[place])
+            known, handed = self.view.open(self.lines[place])
+            return (known, handed) if self.types is None else (known, self.types.read(handed))
         except MalformedRecord as error:
             self.ends[place] = Outcome.dead(Cause.MALFORMED_RECORD, str(error))
-            return None
+        except SchemaMismatch as error:
+            self.ends[place] = Outcome.dead(Cause.SCHEMA, str(error))
+        return None
+
+    @property
+    def is_retry(self) -> bool:
+        """True if the service failed for these records before, at this stop."""
+        attempts = self.segment.attempts
+        return attempts is not None and bool(attempts.causes)
 
     def note_plan_fields(self, place: int, known: dict[str, Any]) -> None:
         """Copy the plan fields of a record before the service runs, since services change records in place."""
         if self.plan_fields != NOTHING:
             self.before[place] = as_sent(known, self.plan_fields)
 
-    def returned(self, place: int, known: dict[str, Any], result: Any, handed: dict[str, Any] | None = None) -> None:
+    def returned(self, place: int, known: dict[str, Any], result: Any, handed: Any = None) -> None:
         """Store the value that the service returned; `handed` is the record that it received and may have changed.
 
         The value is encoded at once, since a service may keep the record and change it later. Whatever the methods of
         the value do, only this record ends.
         """
         try:
+            if self.types is not None:
+                result = self.types.written(result)
             if type(result) is dict:
                 self._changed(place, known, result)
             elif is_of(result, dict):
@@ -160,6 +187,8 @@ class Answers:
                 self._waits(place, known, result, known if handed is None else handed)
             else:
                 self._asked(place, result)
+        except SchemaMismatch as error:
+            self.ends[place] = Outcome.dead(Cause.SCHEMA, str(error))
         except BaseException as error:  # noqa: BLE001 - the author's types may raise anything
             cause = Cause.NOT_ENCODABLE if is_of(result, dict) else Cause.BAD_RETURN
             detail = f"{name_of_type(error)}: {text_of(error, MAX_DETAIL_CHARACTERS)}"
@@ -179,14 +208,17 @@ class Answers:
         else:
             self.ends[place] = _verdict(result)
 
-    def _waits(self, place: int, known: dict[str, Any], asked: Wait, handed: dict[str, Any]) -> None:
+    def _waits(self, place: int, known: dict[str, Any], asked: Wait, handed: Any) -> None:
         """Store a wait, and the record that waits."""
-        plan = PlannedWait.of(asked)
+        record = asked.record if self.types is None or asked.record is None else self.types.written(asked.record)
+        plan = PlannedWait.of(asked, record)
         if isinstance(plan, str):
             self.ends[place] = Outcome.dead(Cause.BAD_RETURN, plan)
             return
         if plan.is_given:
-            self._changed(place, known, handed if asked.record is None else plain_dict(asked.record))
+            if record is None:
+                record = handed if self.types is None else self.types.written(handed)
+            self._changed(place, known, record if type(record) is dict else plain_dict(record))
         if place not in self.ends:
             self.waits[place] = plan
             self.asked_waits += 1

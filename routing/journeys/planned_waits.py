@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -35,9 +37,9 @@ class PlannedWait(Struct, frozen=True):
     """True if the records wait as the service left them, False if they wait as they came."""
 
     @classmethod
-    def of(cls, asked: Wait) -> PlannedWait | str:
-        """Return the wait that a service asked for, or what is wrong with it."""
-        seconds, until, then, record = asked.seconds, asked.until, asked.then, asked.record
+    def of(cls, asked: Wait, record: Any) -> PlannedWait | str:
+        """Return the wait that a service asked for, with the record that it gave, or what is wrong with it."""
+        seconds, until, then = asked.seconds, asked.until, asked.then
         if (seconds is None) == (until is None):
             return "Wait() needs either until or seconds"
         if seconds is not None and not is_between(seconds, 0.0, MAX_TIME):

@@ -21,8 +21,8 @@ NOT_BEFORE_END = frozenset(b"{ \t\r")
 """Bytes before the closing brace of an object that is empty or has white space there; such a line is rewritten."""
 
 Record = dict[str, Any]
-Opened = tuple[Record, Record]
-"""The known fields of a record, and the record to pass to the service."""
+Opened = tuple[Record, Any]
+"""The known fields of a record, and the record to pass to the service: a dict, or a value of the service's type."""
 
 
 class ServiceView(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from metroline.routing.addresses import ARRIVALS, SOURCE, WAITING_ROOMS, service_address
 from metroline.routing.journeys.answers import Answers, StopPolicy, depart
 from metroline.routing.journeys.arrival import settle
+from metroline.routing.journeys.batch_answers import Handed, returned_together
 from metroline.routing.journeys.deciders import ROUTERS, route
 from metroline.routing.journeys.departures import Departures, Limits
 from metroline.routing.journeys.ends import End
@@ -83,6 +84,8 @@ class Bus:
     limits: Limits = DEFAULT
     chaining: str = "off"
     """`on` if envelopes go on in memory wherever they may, `mixed` if every other one does, `off` if none does."""
+    is_batching: bool = False
+    """True if services are called once for all records that wait at their stop."""
     waiting: dict[str, deque[bytes | Envelope]] = field(default_factory=dict)
     visits: Counter[tuple[RecordId, str]] = field(default_factory=Counter)
     """Number of times that each record came to each address."""
@@ -115,6 +118,7 @@ class Bus:
         if address is None:
             return False
         departures = Departures(self.strategy, ORIGIN, self.limits.max_hops)
+        together: list[Envelope] = []
         while self.waiting[address]:
             arrived = self.waiting[address].popleft()
             envelope = arrived if isinstance(arrived, Envelope) else Envelope.decode(arrived)
@@ -126,22 +130,25 @@ class Bus:
                 route(departures, ROUTERS[address], envelope, self.rule_tables.live)
             elif address in WAITING_ROOMS:
                 self._wait(envelope, departures)
+            elif self.is_batching:
+                together.append(envelope)
             else:
                 self._serve(address.removeprefix("service."), envelope, departures)
+        if together:
+            self._serve_batch(address.removeprefix("service."), together, departures)
         self._dispatch(departures)
         return True
 
     def _serve(self, stop: str, envelope: Envelope, departures: Departures) -> None:
         """Call the service on the records of an envelope."""
         policy = StopPolicy(stop, RetryPolicy())
-        for segment in envelope.segments:
-            answers = Answers(stop, segment, lambda _: WholeRecord(), STRATEGIES[self.strategy], self.rule_tables)
+        for answers in self._answers(stop, envelope):
             for place in range(len(answers)):
                 opened = answers.open(place)
                 assert opened is not None
                 known, handed = opened
                 answers.note_plan_fields(place, known)
-                result = handed if segment.is_handled else self.services[stop](handed)
+                result = handed if answers.segment.is_handled else self.services[stop](handed)
                 answers.returned(place, known, result, handed)
                 answers.taken += 1
             depart(departures, answers, policy, now=1.5, jitter=lambda: 1.0)
@@ -151,6 +158,30 @@ class Bus:
         for segment in envelope.segments:
             assert segment.attempts is not None
             departures.send_back(segment, segment.attempts.stop)
+
+    def _serve_batch(self, stop: str, envelopes: Sequence[Envelope], departures: Departures) -> None:
+        """Call the service once for the records of several envelopes."""
+        policy = StopPolicy(stop, RetryPolicy())
+        batch: list[Handed] = []
+        each = [answers for envelope in envelopes for answers in self._answers(stop, envelope)]
+        for answers in each:
+            for place in range(len(answers)):
+                opened = answers.open(place)
+                assert opened is not None
+                known, handed = opened
+                answers.note_plan_fields(place, known)
+                answers.taken += 1
+                if answers.segment.is_handled:
+                    answers.returned(place, known, handed)
+                else:
+                    batch.append(Handed(answers, place, known, handed))
+        returned_together(batch, [self.services[stop](one.record) for one in batch], policy)
+        for answers in each:
+            depart(departures, answers, policy, now=1.5, jitter=lambda: 1.0)
+
+    def _answers(self, stop: str, envelope: Envelope) -> Iterator[Answers]:
+        for segment in envelope.segments:
+            yield Answers(stop, segment, lambda _: WholeRecord(), STRATEGIES[self.strategy], self.rule_tables)
 
     def _settle(self, envelope: Envelope, departures: Departures) -> None:
         def block_of(key: bytes) -> SettledBlock:
@@ -282,8 +313,9 @@ def run(
     records: Sequence[Record],
     limits: Limits = DEFAULT,
     chaining: str = "off",
+    is_batching: bool = False,
 ) -> Bus:
-    bus = Bus(strategy, RuleTables(book, book), handlers, limits, chaining)
+    bus = Bus(strategy, RuleTables(book, book), handlers, limits, chaining, is_batching)
     bus.run(records)
     return bus
 
@@ -368,6 +400,7 @@ def test_a_record_that_waits_takes_the_same_way_as_one_that_does_not(
         pack_records=st.integers(1, 4),
     ),
     CHAINING,
+    st.booleans(),
 )
 @examples(150)
 def test_records_that_travel_together_go_as_each_would_alone(
@@ -376,11 +409,12 @@ def test_records_that_travel_together_go_as_each_would_alone(
     records: list[Record],
     limits: Limits,
     chaining: str,
+    is_batching: bool,
 ) -> None:
     wanted = [expected(rules, handlers, record, limits.max_hops) for record in records]
     book = parsed(rules)
     for strategy in STRATEGIES:
-        bus = run(strategy, book, handlers, records, limits, chaining)
+        bus = run(strategy, book, handlers, records, limits, chaining, is_batching)
         assert len(bus.journeys) == len(records)
         for place, (journey, replans, by_service) in enumerate(wanted):
             found = bus.journeys[place]

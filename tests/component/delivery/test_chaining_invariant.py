@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 import pytest
@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from metroline import Drop
 from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.routers import RouterAgent
+from metroline.agents.services.batching import Batching
 from metroline.agents.services.service import Record
 from metroline.routing.journeys.deciders import ROUTERS
 from metroline.routing.messages.envelope import Envelope, join
+from metroline.routing.records.record_types import DeclaredTypes, record_type
 from metroline.routing.strategies import STRATEGIES
 from tests.support.bench import RULES, Bench, confirmed, envelope
 
@@ -50,15 +52,33 @@ async def judge(record: Record) -> Any:
     return record
 
 
+async def judge_all(records: list[Record]) -> list[Any]:
+    """Judge several records at once; those that fail are answered with their exceptions."""
+    return list(await asyncio.gather(*map(judge, records), return_exceptions=True))
+
+
 def end(record: Record) -> Any:
     return Drop("seven") if record["size"] == 7 else record
 
 
-def line(bench: Bench, is_chaining: bool) -> dict[str, Handle]:
+class Grown(TypedDict):
+    size: int
+    grows: int
+
+
+TYPES = DeclaredTypes(record_type(Grown, "Grown"), record_type(Grown, "Grown"))
+
+
+def line(bench: Bench, is_chaining: bool, batching: Batching | None, types: DeclaredTypes | None) -> dict[str, Handle]:
     """Return the handlers of a line's stops and routers by their topics."""
     handlers: dict[str, Handle] = {}
     trains = bench.bus.trains
-    for name, service, more in (("a", grow, {}), ("b", judge, {"concurrency": 2}), ("c", end, {"is_blocking": True})):
+    judging = judge if batching is None else judge_all
+    for name, service, more in (
+        ("a", grow, {"types": types, "reads": None if types is None else types.reads}),
+        ("b", judging, {"concurrency": 2, "batching": batching}),
+        ("c", end, {"is_blocking": True}),
+    ):
         stop = bench.stop(service, name=name, **more)
         handlers[f"test.service.{name}"] = stop.handle
         if is_chaining:
@@ -74,10 +94,16 @@ def line(bench: Bench, is_chaining: bool) -> dict[str, Handle]:
     return handlers
 
 
-async def outcomes(records: list[Record], strategy: str, is_chaining: bool) -> dict[Any, Any]:
+async def outcomes(
+    records: list[Record],
+    strategy: str,
+    is_chaining: bool,
+    batching: Batching | None = None,
+    types: DeclaredTypes | None = None,
+) -> dict[Any, Any]:
     """Run records of several partitions through the line; return the outcome, the history and the content of each."""
     bench = Bench.make(strategy=strategy, rules=RULES + MORE)
-    handlers = line(bench, is_chaining)
+    handlers = line(bench, is_chaining, batching, types)
     own = {number: records[number :: len(PARTITIONS)] for number in PARTITIONS}
     parts = [envelope(*of_it, strategy=strategy, partition=number) for number, of_it in own.items() if of_it]
     address = FIRST.get(strategy, "service.a")
@@ -116,12 +142,18 @@ async def outcomes(records: list[Record], strategy: str, is_chaining: bool) -> d
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @given(
-    st.lists(st.fixed_dictionaries({"size": st.integers(0, 25), "grows": st.integers(0, 9)}), min_size=1, max_size=8)
+    st.lists(st.fixed_dictionaries({"size": st.integers(0, 25), "grows": st.integers(0, 9)}), min_size=1, max_size=8),
+    st.integers(1, 4),
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_with_and_without_hops_in_memory_records_have_the_same_stops_and_outcomes(
-    strategy: str, records: list[Record]
+def test_with_and_without_hops_in_memory_batches_and_types_records_have_the_same_stops_and_outcomes(
+    strategy: str, records: list[Record], size: int
 ) -> None:
     in_memory = asyncio.run(outcomes(records, strategy, True))
     assert in_memory == asyncio.run(outcomes(records, strategy, False))
     assert len(in_memory) == len(records)
+    assert in_memory == asyncio.run(outcomes(records, strategy, True, None, TYPES))
+    assert in_memory == asyncio.run(outcomes(records, strategy, False, None, TYPES))
+    batching = Batching(size)
+    assert in_memory == asyncio.run(outcomes(records, strategy, True, batching))
+    assert in_memory == asyncio.run(outcomes(records, strategy, False, batching))

@@ -11,8 +11,9 @@ import pytest
 
 from metroline import Drop, Retry, Wait
 from metroline.agents.services.service import Record
-from metroline.agents.stops import bounded_calls, stop, stuck_calls
+from metroline.agents.stops import bounded_calls, calls, stuck_calls
 from metroline.agents.stops.containment import TaskExited
+from metroline.agents.stops.stop import Stop
 from metroline.agents.stops.stuck_calls import ServiceStuck, StuckCalls
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.outcome import Ending
@@ -75,7 +76,7 @@ class OddRetry(Retry):
 
 
 class OddWait(Wait):
-    seconds = property(fail)
+    seconds = record = property(fail)
 
     def __init__(self) -> None:
         pass
@@ -171,7 +172,7 @@ def as_async(service: Callable[[Record], Any]) -> Callable[[Record], Any]:
     return call
 
 
-def stop_of(bench: Bench, service: Callable[[Record], Any], kind: dict[str, Any]) -> stop.Stop:
+def stop_of(bench: Bench, service: Callable[[Record], Any], kind: dict[str, Any]) -> Stop:
     """Return a stop whose service misbehaves with a record of size 2 and leaves all others as they are."""
 
     def only_two(record: Record) -> Any:
@@ -349,8 +350,8 @@ async def test_a_task_that_is_cancelled_before_it_begins_leaves_no_warning(bench
 async def test_threads_that_never_return_end_the_worker_once_no_call_can_begin(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(stop, "MAX_GIVEN_UP", 2)
-    monkeypatch.setattr(stop, "MAX_GIVEN_UP_EACH", 2)
+    monkeypatch.setattr(calls, "MAX_GIVEN_UP", 2)
+    monkeypatch.setattr(calls, "MAX_GIVEN_UP_EACH", 2)
     gate = threading.Event()
 
     def hang(record: Record) -> Record:

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder
+from metroline.agents.services.batching import Batching
 from metroline.agents.services.service import Record
 from metroline.agents.stops import loop_guard
 from metroline.agents.stops.loop_guard import LoopGuard
@@ -59,6 +60,32 @@ def swallow(record: Record) -> Record:
             if attempt == 2:
                 raise
     return record
+
+
+@pytest.mark.parametrize("takes_id", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_batch_ends_as_a_whole_and_the_next_one_goes_on(
+    bench: Bench, guard: LoopGuard, is_async: bool, takes_id: bool
+) -> None:
+    def spin_all(records: list[Record], ids: Any = None) -> list[Record]:
+        return list(map(spin, records))
+
+    async def never_awaits(records: list[Record], ids: Any = None) -> list[Record]:
+        return spin_all(records)
+
+    stop = bench.stop(
+        never_awaits if is_async else spin_all,
+        batching=Batching(2),
+        takes_id=takes_id,
+        retry_policy=RetryPolicy(attempts=5),
+    )
+    await bench.complete(stop.handle, envelope({"size": 1}, {"size": 2}, {"size": 3}))
+    endings = endings_of(bench.producer.to("test.arrivals"))
+    assert sorted(endings) == [0, 1]
+    for ending, reason in endings.values():
+        assert ending is Ending.DEAD
+        assert (reason or "").startswith("timeout: it blocked the event loop for 0.1 s (test_loop_guard.py:")
+    assert [record for sent in bench.producer.to("test.service.c") for record in sent.records] == [{"size": 3}]
 
 
 @pytest.mark.parametrize("is_async", [False, True])

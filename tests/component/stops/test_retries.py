@@ -19,7 +19,7 @@ from metroline import Retry
 from metroline.agents.kafka.batch_consumer import IDLE_SECONDS
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.services.service import Record
-from metroline.agents.stops import stop as stops
+from metroline.agents.stops import calls as stop_calls
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.routing.addresses import WAITING_ROOMS
 from metroline.routing.journeys import requested_waits
@@ -331,7 +331,7 @@ async def test_a_thread_past_its_timeout_is_given_up_and_only_so_many_may_be(
         gate.wait(10)
         return record
 
-    monkeypatch.setattr(stops, "MAX_GIVEN_UP", 8)
+    monkeypatch.setattr(stop_calls, "MAX_GIVEN_UP", 8)
     stop = bench.stop(hang, is_blocking=True, retry_policy=dataclasses.replace(PATIENCE, timeout=0.01))
     handling = asyncio.create_task(bench.complete(stop.handle, envelope(*({"n": n} for n in range(10)))))
     async with asyncio.timeout(5):

@@ -12,9 +12,14 @@ import pytest
 from tests.support.project import ROOT
 
 BEGIN = """
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
-from metroline import Drop, Record, Retry, Wait, service
+import msgspec
+from pydantic import BaseModel
+
+from metroline import Drop, Record, Retry, Wait, resource, service
 
 
 class Order(TypedDict):
@@ -22,6 +27,32 @@ class Order(TypedDict):
 """
 
 SERVICES = """
+class Row(msgspec.Struct):
+    amount: int
+
+@dataclass
+class Data:
+    amount: int
+
+class Model(BaseModel):
+    amount: int
+
+@resource(timeout=5)
+async def pool() -> AsyncIterator[int]:
+    yield 3
+
+@service
+def struct(row: Row) -> Row | Drop:
+    return row
+
+@service
+async def data(row: Data, pool: int) -> Data | Model:
+    return row
+
+@service(batch=True, max_batch=10, max_wait=0.5)
+async def all_of_them(rows: list[Row], ids: list[str]) -> list[Row | Retry | Exception]:
+    return [ValueError() for _ in rows]
+
 @service
 def price(record: Record) -> Record | Drop | Retry | Wait:
     return record if record else Drop("empty")
@@ -43,6 +74,9 @@ assert_type(typed({"amount": 1}), Order)
 
 async def use() -> None:
     assert_type(await ship({}, "source-0-17"), Record)
+    assert_type(await all_of_them([], []), list[Row | Retry | Exception])
+    async with pool() as number:
+        assert_type(number, int)
 """
 
 
@@ -83,6 +117,10 @@ def test_what_cannot_be_a_service_and_wrong_calls_are_errors(tmp_path: Path, mon
         def some_day(record: Record) -> list[Record]:
             return [record]
 
+        @service(batch=True)
+        def one_for_all(records: list[Record]) -> Record:
+            return records[0]
+
         @service
         def price(record: Record) -> Record:
             return record
@@ -98,6 +136,8 @@ def test_what_cannot_be_a_service_and_wrong_calls_are_errors(tmp_path: Path, mon
         '"Callable[[dict[str, Any]], Coroutine[Any, Any, None]]"',
         'Value of type variable "ServiceFunction" of "service" cannot be '
         '"Callable[[dict[str, Any]], list[dict[str, Any]]]"',
+        'Value of type variable "BatchFunction" of function cannot be '
+        '"Callable[[list[dict[str, Any]]], dict[str, Any]]"',
         'Argument 1 to "price" has incompatible type "int"; expected "dict[str, Any]"',
         '"dict[str, Any]" has no attribute "reason"',
     ]

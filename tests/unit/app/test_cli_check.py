@@ -125,3 +125,58 @@ def test_check_says_where_in_the_lines_code_an_import_failed(folder: Path) -> No
     assert refused.exit_code == 2
     assert "cannot be imported: TypeError: object of type 'int' has no len()" in refused.stderr
     assert refused.stderr.rstrip().endswith("(services.py:4)")
+
+
+TYPED = """
+from typing import Literal, TypedDict
+from metroline import service
+
+class Order(TypedDict):
+    amount: float
+    country: str
+
+class Priced(TypedDict):
+    total: float
+    state: Literal["open", "paid"]
+
+@service
+def price(order: Order) -> Priced: ...
+
+class Shipped(TypedDict):
+    total: str
+
+@service
+def ship(order: Shipped): ...
+"""
+
+
+def test_check_compares_what_rules_read_with_the_types_that_services_declare(folder: Path) -> None:
+    (folder / "services.py").write_text(TYPED)
+    (folder / "routes.toml").write_text("""
+        [[rules]]
+        name = "a number"
+        after = "source"
+        match = { country = 49 }
+        to = "price"
+        [[rules]]
+        name = "as declared"
+        after = "source"
+        match = { country = ["DE", "AT"], amount = 1 }
+        when = "weight > 3 && amount > 2.0"
+        to = "price"
+        [[rules]]
+        name = "misspelt"
+        after = "price"
+        match = { state = true }
+        when = "totl > 3"
+        to = "ship"
+        """)
+    said = metroline("check", folder / "routes.toml")
+    assert said.exit_code == 0
+    assert [line for line in said.output.splitlines() if line.startswith("warning")] == [
+        "warning: rule 'a number' matches 'country' with a number, but the service 'price' takes it as string",
+        "warning: rule 'misspelt' reads 'totl', which no service of the line declares: is 'total' meant?",
+        "warning: rule 'misspelt' matches 'state' with a boolean, but the service 'price' returns it as string",
+        "warning: rule 'misspelt' sends what 'price' returns to 'ship': the first declares 'total' as number, the "
+        "second as string",
+    ]

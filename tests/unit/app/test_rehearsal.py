@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 import pytest
 from hypothesis import given
 
 from metroline.agents.lookups.errors import LookupMissing
+from metroline.agents.services.declared_types import with_types
+from metroline.agents.services.resource import resource
 from metroline.agents.services.service import Service, service
+from metroline.agents.stops.open_resources import OpenResources
 from metroline.app.operations.rehearsal import Rehearsal
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.journeys.ends import End
@@ -264,3 +267,73 @@ def test_what_cannot_be_known_is_said() -> None:
 
     assert end_at(price).verdict == "unknown: the service could not be called: there is no lookup 'names'"
     assert explained(rehearsal_of(), {})[-1].verdict == "unknown: the line has no service for this stop"
+
+
+def test_a_batch_service_is_called_with_the_record_alone() -> None:
+    calls: list[int] = []
+
+    @service(batch=True, max_wait=60, attempts=2)
+    def price(records: list[Record]) -> list[Any]:
+        calls.append(len(records))
+        return [ValueError("first")] if len(calls) == 1 else [{"total": 6}]
+
+    step = end_at(price)
+    assert calls == [1, 1]
+    assert step.attempts == ("attempt 1 of 2: service_error: ValueError: first",)
+    assert (step.verdict, step.sets) == ("delivered", {"total": "6"})
+
+
+def test_resources_are_opened_for_the_first_service_that_takes_them() -> None:
+    events: list[str] = []
+
+    @resource
+    async def pool() -> AsyncIterator[int]:
+        events.append("open")
+        yield 6
+        events.append("close")
+
+    @service
+    def price(record: Record, pool: int) -> Record:
+        return {"total": pool}
+
+    async def run() -> list[Explained]:
+        resources = OpenResources({"pool": pool.__resource__})  # type: ignore[attr-defined]
+        async with resources:
+            steps = rehearsal_of(price, resources=resources).explain(b"{}")
+            assert events == []
+            return [step async for step in steps]
+
+    assert asyncio.run(run())[-1].sets == {"total": "6"}
+    assert events == ["open", "close"]
+
+
+def test_a_resource_that_cannot_be_opened_ends_the_explanation() -> None:
+    @resource
+    async def pool() -> AsyncIterator[int]:
+        raise ConnectionError("no database")
+        yield
+
+    @service
+    def price(record: Record, pool: int) -> Record:
+        return record
+
+    resources = OpenResources({"pool": pool.__resource__})  # type: ignore[attr-defined]
+    assert end_at(price, resources=resources).verdict.startswith(
+        "unknown: the service could not be called: the resource 'pool' of the line cannot be opened: "
+        "ConnectionError: no database (test_rehearsal.py:"
+    )
+
+
+class Order(TypedDict):
+    amount: int
+
+
+def test_a_record_that_does_not_fit_its_type_is_dead_and_others_keep_their_other_fields() -> None:
+    def price(order: Order) -> Order:
+        return {"amount": order["amount"] + 1}
+
+    typed = with_types(service(price).__metroline__)  # type: ignore[attr-defined]
+    rehearsal = Rehearsal(RulesTable.parse(TABLE), {"price": typed})
+    step = explained(rehearsal, {"amount": 3, "kept": True})[-1]
+    assert (step.verdict, step.sets, step.removes) == ("delivered", {"amount": "4"}, ())
+    assert explained(rehearsal, {"amount": "3"})[-1].verdict == ("dead: schema: Order: amount: expected int, got str")

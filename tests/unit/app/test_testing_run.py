@@ -228,6 +228,58 @@ def test_a_stand_in_may_take_the_id_and_may_be_a_service_itself(folder: Path) ->
     assert len(journey.history[-1].attempts) == 1
 
 
+HOLDING = """
+from dataclasses import dataclass
+from metroline import Wait, resource, service
+
+opened = []
+
+@dataclass
+class Order:
+    total: int
+    paid: bool = False
+
+@resource
+async def bank():
+    opened.append("open")
+    yield lambda order: order.total < 100
+    opened.append("closed")
+
+@service(batch=True)
+async def pay(orders: list[Order], ids: list[str], bank) -> list[Order | Wait]:
+    for order in orders:
+        order.paid = bank(order)
+    return [order if order.paid else Wait(seconds=60, then="next", record=order) for order in orders]
+"""
+
+HELD = '[[rules]]\nafter = "source"\nto = "pay"\n[[rules]]\nafter = "pay"\nto = "end"\n'
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "all"])
+def test_resources_batches_types_and_waits_work_in_memory(tmp_path: Path, strategy: str) -> None:
+    folder = tmp_path / "held"
+    folder.mkdir()
+    (folder / "services.py").write_text(HOLDING)
+    (folder / "routes.toml").write_text(HELD)
+    line = Line.load(str(folder))
+    opened = sys.modules[line.services["pay"].handler.__module__].opened
+
+    small, large, odd = run_line(line, [{"total": 5, "x": 1}, {"total": 500}, {"total": "5"}], strategy)
+    assert small.record == {"total": 5, "x": 1, "paid": True}
+    assert large.record == {"total": 500, "paid": False}
+    assert (odd.outcome, odd.cause) == ("dead", "schema")
+    assert opened == ["open", "closed"]
+
+    [refused] = run_line(line, {"total": 5}, strategy, resources={"bank": lambda order: False})
+    assert refused.record == {"total": 5, "paid": False}
+    assert opened == ["open", "closed"]
+    with pytest.raises(UsageError, match="has no resource 'bnk'; did you mean 'bank'"):
+        run_line(line, {"total": 5}, resources={"bnk": None})
+
+    [stood] = run_line(line, {"total": 5}, strategy, services={"pay": lambda orders: orders})
+    assert stood.record == {"total": 5}
+
+
 def test_a_stand_in_for_no_stop_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"no service serves the stop 'chargge' .*did you mean 'charge'\?"):
         run_line(folder, ORDER, services={"chargge": dict})
@@ -450,7 +502,7 @@ def test_every_strategy_takes_a_record_the_same_way(
     messages = list(messages_of(as_json(record)))
 
     async def journeys() -> list[list[Journey]]:
-        return [await line.journeys(messages, name, 0.0) for name in STRATEGIES]
+        return [await line.journeys(messages, name, 0.0, line.resources({})) for name in STRATEGIES]
 
     found = [journey for [journey] in asyncio.run(journeys())]
     ways = {(tuple(one.stops), one.outcome, one.reason, one.end, one.rule, str(one.record)) for one in found}

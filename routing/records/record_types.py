@@ -1,0 +1,267 @@
+"""Types of records that services declare: a record is read as one, and what the service returns is checked against it.
+
+TypedDicts, dataclasses, msgspec's structs and attrs' classes are read by msgspec, pydantic's models by pydantic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
+from typing import Any, Protocol
+
+import msgspec
+import pydantic
+from pydantic.dataclasses import is_pydantic_dataclass
+
+from metroline.routing.errors import SchemaMismatch
+from metroline.routing.foreign_values import is_of, name_of_type, text_of
+from metroline.routing.records.field_sets import FieldSet
+from metroline.routing.records.json_kinds import Kinds, Schema, kinds_in, object_in
+
+MAX_PROBLEMS = 3
+"""Maximum number of fields that a mismatch names."""
+
+MAX_TEXT_CHARACTERS = 500
+"""Maximum number of characters of the text of an exception."""
+
+AT = " - at "
+"""Separates the problem from the path in the messages of msgspec."""
+
+OWN = "metroline.routing."
+"""Beginning of the modules of this project's own classes, such as `Drop`. None of them is a type of records."""
+
+MISSING = "Object missing required field "
+
+
+class UnusableType(Exception):
+    """Raised for a type whose values cannot be read from records; the text says why."""
+
+
+class RecordType(Protocol):
+    """A type of records."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self, record: dict[str, Any]) -> Any:
+        """Return a record as a value of the type; raise `SchemaMismatch`."""
+
+    def fields(self, *, is_returned: bool) -> Mapping[str, Kinds] | None:
+        """Return the kinds of the fields of the type; None if they are not known.
+
+        `is_returned` if values of the type are returned, and not read.
+        """
+
+    def has_checked(self, value: Any) -> bool:
+        """Return whether writing a value has checked it already."""
+
+    @property
+    def is_closed(self) -> bool:
+        """True if the type needs no other fields than its own; False if it takes or refuses others."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MsgspecType:
+    """A type that msgspec reads."""
+
+    name: str
+    type: Any
+
+    def read(self, record: dict[str, Any]) -> Any:
+        try:
+            return msgspec.convert(record, self.type)
+        except msgspec.ValidationError as error:
+            raise SchemaMismatch(self.name, _told(text_of(error, MAX_TEXT_CHARACTERS))) from error
+        except Exception as error:  # the author's `__post_init__` may raise anything
+            raise SchemaMismatch(self.name, _other(error)) from error
+
+    def fields(self, *, is_returned: bool) -> Mapping[str, Kinds] | None:
+        schema, definitions = self._schema()
+        return _fields(schema, definitions)
+
+    def has_checked(self, value: Any) -> bool:
+        return False
+
+    @property
+    def is_closed(self) -> bool:
+        return "additionalProperties" not in self._schema()[0]
+
+    def _schema(self) -> tuple[Schema, Schema]:
+        try:
+            (schema,), definitions = msgspec.json.schema_components([self.type])
+        except Exception as error:
+            raise UnusableType(text_of(error, MAX_TEXT_CHARACTERS)) from error
+        return object_in(schema, definitions), definitions
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PydanticType:
+    """A model or a dataclass of pydantic."""
+
+    name: str
+    type: Any
+    adapter: pydantic.TypeAdapter[Any]
+
+    @classmethod
+    def of(cls, name: str, type: Any) -> PydanticType:
+        """Return the type; raise `UnusableType` if pydantic has no schema for it."""
+        try:
+            return cls(name, type, pydantic.TypeAdapter(type))
+        except Exception as error:
+            raise UnusableType(text_of(error, MAX_TEXT_CHARACTERS)) from error
+
+    def read(self, record: dict[str, Any]) -> Any:
+        try:
+            return self.adapter.validate_python(record)
+        except pydantic.ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            raise SchemaMismatch(self.name, "; ".join(map(_described, found[:MAX_PROBLEMS]))) from error
+        except Exception as error:  # the author's validators may raise anything
+            raise SchemaMismatch(self.name, _other(error)) from error
+
+    def fields(self, *, is_returned: bool) -> Mapping[str, Kinds] | None:
+        try:
+            schema = self.adapter.json_schema(mode="serialization" if is_returned else "validation")
+        except Exception:  # noqa: BLE001 - not every type that can be read has a JSON Schema, whatever pydantic raises
+            return None
+        definitions = schema.get("$defs", {})
+        return _fields(object_in(schema, definitions), definitions)
+
+    def has_checked(self, value: Any) -> bool:
+        return type(value) is self.type  # fields that were set to something else make pydantic warn, which is an error
+
+    @property
+    def is_closed(self) -> bool:
+        config = getattr(self.type, "model_config", None) or getattr(self.type, "__pydantic_config__", None) or {}
+        if (
+            config.get("extra", "ignore") != "ignore"
+            or config.get("populate_by_name")
+            or config.get("validate_by_name")
+        ):
+            return False
+        fields = getattr(self.type, "__pydantic_fields__", {}).values()
+        return all(isinstance(field.validation_alias, (str, type(None))) for field in fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeclaredTypes:
+    """The types that a service declares."""
+
+    taken: RecordType | None = None
+    """The type of its records; None if it takes dicts."""
+    returned: RecordType | None = None
+    """The type of the records that it returns; None if it does not say."""
+
+    @property
+    def reads(self) -> FieldSet:
+        """The fields that the service receives; None for the whole record."""
+        if self.taken is None or not self.taken.is_closed:
+            return None
+        fields = self.taken.fields(is_returned=False)
+        return None if fields is None else frozenset(fields)
+
+    def read(self, record: dict[str, Any]) -> Any:
+        """Return a record as the service receives it; raise `SchemaMismatch`."""
+        return record if self.taken is None else self.taken.read(record)
+
+    def written(self, value: Any) -> Any:
+        """Return a record that the service returned as a dict, and any other value as it is.
+
+        Raise `SchemaMismatch` if the record does not fit the type that the service declares.
+        """
+        kind: Any = type(value)
+        record = _writer_of(kind)(value)
+        if self.returned is not None and is_of(record, dict) and not self.returned.has_checked(value):
+            try:
+                self.returned.read(record)
+            except SchemaMismatch as error:
+                raise SchemaMismatch(error.type_name, f"it returned {error.problem}") from error
+        return record
+
+
+def record_type(declared: Any, name: str) -> RecordType:
+    """Return the type of records that a class, or a union of structs, stands for; raise `UnusableType`."""
+    if _is_pydantic(declared):
+        return PydanticType.of(name, declared)
+    found = MsgspecType(name, declared)
+    if found.fields(is_returned=False) is None and isinstance(declared, type):
+        raise UnusableType(f"a record cannot be read as {name}, which has no named fields")
+    return found
+
+
+def is_record_class(declared: Any) -> bool:
+    """Return whether records can be read as instances of a class. `Drop` and `Retry` are answers, and no records."""
+    if not isinstance(declared, type) or declared.__module__.startswith(OWN):
+        return False
+    is_known = issubclass(declared, (msgspec.Struct, pydantic.BaseModel)) or dataclasses.is_dataclass(declared)
+    return is_known or hasattr(declared, "__attrs_attrs__")
+
+
+def _is_pydantic(kind: Any) -> bool:
+    return isinstance(kind, type) and (issubclass(kind, pydantic.BaseModel) or is_pydantic_dataclass(kind))
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+@lru_cache(maxsize=1_024)
+def _writer_of(kind: Any) -> Callable[[Any], Any]:
+    """Return what makes dicts of the instances of a record class; instances of other classes stay as they are."""
+    if not is_record_class(kind):
+        return _unchanged
+    if not _is_pydantic(kind):
+        return partial(msgspec.to_builtins, str_keys=True)
+    adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind)
+
+    def write(value: Any) -> Any:
+        try:
+            return adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
+        except ValueError as error:  # pydantic's errors of serialization are of this class
+            raise SchemaMismatch(kind.__name__, f"it returned {_last_line(error)}") from error
+
+    return write
+
+
+def _fields(schema: Schema, definitions: Schema) -> Mapping[str, Kinds] | None:
+    properties = schema.get("properties")
+    if properties is None:
+        return None
+    return {name: kinds_in(one, definitions) for name, one in properties.items()}
+
+
+def _told(text: str) -> str:
+    """Return a message of msgspec with the path in front."""
+    problem, at, place = text.rpartition(AT)
+    if not at:
+        problem, place = text, ""
+    path = place.replace("`", "").replace("$.", "").removeprefix("$")
+    if problem.startswith(MISSING):
+        missing = problem.removeprefix(MISSING).strip("`")
+        return f"{path}.{missing}: is missing" if path else f"{missing}: is missing"
+    said = problem.replace("`", "").removesuffix(".")
+    return f"{path}: {said[:1].lower()}{said[1:]}" if path else said
+
+
+def _described(error: Mapping[str, Any]) -> str:
+    """Return a problem that pydantic found, with the path in front."""
+    path = "".join(_steps(error["loc"])).removeprefix(".")
+    if error["type"] == "missing":
+        return f"{path}: is missing"
+    problem = error["msg"].removeprefix("Value error, ")
+    return f"{path}: {problem[:1].lower()}{problem[1:]}" if path else problem
+
+
+def _steps(path: tuple[int | str, ...]) -> Iterator[str]:
+    for step in path:
+        yield f"[{step}]" if isinstance(step, int) else f".{step}"
+
+
+def _other(error: Exception) -> str:
+    return f"{name_of_type(error)}: {text_of(error, MAX_TEXT_CHARACTERS)}"
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in text_of(error, MAX_TEXT_CHARACTERS).splitlines() if line.strip()]
+    return lines[-1] if lines else name_of_type(error)

@@ -1,0 +1,1 @@
+"""Services in real workers: what they hold, batches, and types of records."""

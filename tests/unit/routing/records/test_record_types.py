@@ -1,0 +1,248 @@
+"""Records as the types that services declare: what fits is read, and what does not is told with the field's path."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+import attrs
+import msgspec
+import pydantic
+import pydantic.dataclasses
+import pytest
+
+from metroline.routing.errors import SchemaMismatch
+from metroline.routing.outcome import Drop
+from metroline.routing.records.record_types import DeclaredTypes, UnusableType, record_type
+
+
+class ItemDict(TypedDict):
+    price: float
+
+
+class OrderDict(TypedDict):
+    id: str
+    items: list[ItemDict]
+    note: NotRequired[str]
+
+
+@dataclasses.dataclass
+class Item:
+    price: float
+
+
+@dataclasses.dataclass
+class OrderData:
+    id: str
+    items: list[Item]
+    note: str | None = None
+
+
+class ItemStruct(msgspec.Struct):
+    price: float
+
+
+class OrderStruct(msgspec.Struct):
+    id: str
+    items: list[ItemStruct]
+    note: str | None = None
+
+
+class ItemModel(pydantic.BaseModel):
+    price: float
+
+
+class OrderModel(pydantic.BaseModel):
+    id: str
+    items: list[ItemModel]
+    note: str | None = None
+
+
+@pydantic.dataclasses.dataclass
+class OrderPydantic:
+    id: str
+    items: list[ItemModel]
+    note: str | None = None
+
+
+@attrs.define
+class OrderAttrs:
+    id: str
+    items: list[Item]
+    note: str | None = None
+
+
+KINDS = [OrderDict, OrderData, OrderStruct, OrderModel, OrderPydantic, OrderAttrs]
+GOOD = {"id": "7", "items": [{"price": 1.5}], "note": "soon"}
+
+
+def types_of(taken: Any = None, returned: Any = None) -> DeclaredTypes:
+    return DeclaredTypes(*(None if one is None else record_type(one, one.__name__) for one in (taken, returned)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_record_is_read_as_the_type_and_written_back_as_it_was(kind: Any) -> None:
+    types = types_of(kind, kind)
+    value = types.read(GOOD)
+    assert value == GOOD if kind is OrderDict else type(value) is kind
+    assert types.written(value) == GOOD
+    assert types.reads == frozenset({"id", "items", "note"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("record", "path", "said"),
+    [
+        ({"id": "7", "items": [{"price": 1}, {"price": "x"}]}, "items[1].price", ("expected", "valid number")),
+        ({"id": "7", "items": [{}]}, "items[0].price", ("is missing",)),
+        ({"items": []}, "id", ("is missing",)),
+        ({"id": None, "items": []}, "id", ("expected str, got null", "valid string")),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_path(
+    kind: Any, record: dict[str, Any], path: str, said: tuple[str, ...]
+) -> None:
+    with pytest.raises(SchemaMismatch) as raised:
+        types_of(kind).read(record)
+    assert str(raised.value).startswith(f"{kind.__name__}: {path}: ")
+    assert any(words in str(raised.value) for words in said)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_returned_dict_is_checked_and_stays_as_it_is(kind: Any) -> None:
+    types = types_of(None, kind)
+    record = {"id": "7", "items": [{"price": 1}], "other": {1, 2}}
+    assert types.written(record) is record
+    with pytest.raises(SchemaMismatch, match=f"{kind.__name__}: it returned id: "):
+        types.written({"id": 7, "items": []})
+
+
+@pytest.mark.parametrize("kind", [OrderData, OrderStruct, OrderModel])
+def test_a_returned_instance_is_checked_too_since_its_fields_can_be_set_to_anything(kind: Any) -> None:
+    types = types_of(kind, kind)
+    order = types.read(GOOD)
+    order.id = 7
+    with pytest.raises(SchemaMismatch, match=f"{kind.__name__}: it returned "):
+        types.written(order)
+
+
+def test_an_instance_of_another_model_is_checked() -> None:
+    with pytest.raises(SchemaMismatch, match="OrderModel: it returned id: is missing"):
+        types_of(None, OrderModel).written(ItemModel(price=1))
+
+
+def test_instances_are_written_as_dicts_also_where_the_service_does_not_say_what_it_returns() -> None:
+    types = types_of(OrderStruct)
+    assert types.written(OrderModel(id="7", items=[])) == {"id": "7", "items": [], "note": None}
+    assert types.written(Drop("gone")) == Drop("gone")
+    assert types.written(None) is None
+
+
+class Sale(msgspec.Struct, rename="camel", omit_defaults=True):
+    sold_at: datetime
+    total_price: Decimal
+    kind: Literal["web", "shop"] = "web"
+
+
+def test_values_that_json_lacks_are_read_from_text_and_written_as_text() -> None:
+    types = types_of(Sale, Sale)
+    record = {"soldAt": "2026-01-17T09:30:00Z", "totalPrice": "9.90"}
+    sale = types.read(record)
+    assert sale.total_price == Decimal("9.90")
+    assert types.written(sale) == record
+    assert types.reads == frozenset({"soldAt", "totalPrice", "kind"})
+
+
+class Open(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+    id: str
+
+
+class Closed(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+
+
+class Renamed(pydantic.BaseModel):
+    id: Annotated[str, pydantic.Field(alias="orderId")]
+
+
+def test_a_type_that_takes_or_refuses_other_fields_gets_the_whole_record() -> None:
+    assert types_of(Open).reads is types_of(Closed).reads is None
+    assert types_of(Open, Open).written(types_of(Open).read({"id": "7", "more": 1})) == {"id": "7", "more": 1}
+    with pytest.raises(SchemaMismatch, match=r"Closed: .*unknown field `?more"):
+        types_of(Closed).read({"id": "7", "more": 1})
+
+
+def test_fields_have_the_names_that_records_have() -> None:
+    types = types_of(Renamed, Renamed)
+    assert types.reads == frozenset({"orderId"})
+    assert types.written(types.read({"orderId": "7"})) == {"orderId": "7"}
+
+
+class Web(msgspec.Struct, tag="web"):
+    url: str
+
+
+class Shop(msgspec.Struct, tag="shop"):
+    place: str
+
+
+def test_a_union_of_structs_is_read_by_its_tags() -> None:
+    types = DeclaredTypes(record_type(Web | Shop, "Web | Shop"))
+    assert types.read({"type": "shop", "place": "Ulm"}) == Shop("Ulm")
+    assert types.reads is None
+    with pytest.raises(SchemaMismatch, match="type"):
+        types.read({"type": "fax"})
+
+
+class Own:
+    pass
+
+
+class Unreadable(msgspec.Struct):
+    own: Own
+
+
+@pytest.mark.parametrize("kind", [Unreadable, int])
+def test_a_type_that_no_record_can_be_read_as_is_refused(kind: type) -> None:
+    with pytest.raises(UnusableType):
+        record_type(kind, kind.__name__)
+
+
+class Checked(msgspec.Struct):
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        if self.low < 0:
+            raise KeyError("negative")
+
+
+def test_what_the_authors_own_checks_raise_is_told() -> None:
+    with pytest.raises(SchemaMismatch, match="Checked: low is above high"):
+        types_of(Checked).read({"low": 2, "high": 1})
+    with pytest.raises(SchemaMismatch, match="Checked: KeyError: 'negative'"):
+        types_of(Checked).read({"low": -1, "high": 1})
+
+
+def test_the_kinds_of_fields_are_those_of_the_schema() -> None:
+    class Shape(msgspec.Struct):
+        n: int
+        maybe: float | None
+        one_of: Literal["a", 1]
+        parts: list[int]
+        inner: ItemStruct
+        anything: Any
+
+    assert record_type(Shape, "Shape").fields(is_returned=True) == {
+        "n": {"number"},
+        "maybe": {"number", "null"},
+        "one_of": {"string", "number"},
+        "parts": {"array"},
+        "inner": {"object"},
+        "anything": None,
+    }
