@@ -22,6 +22,7 @@ from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.local.crew import Crew
 from metroline.app.local.ports import HOST, check_free
 from metroline.app.local.stop_signal import stop_signal
+from metroline.app.local.worker_process import own_age
 from metroline.app.settings import Settings, misspelt
 
 
@@ -62,6 +63,7 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     Example: ROUTING_STRATEGY=map_maker metroline up --line metroline.agents.lines.metrobus
              metroline up --line orders --reload
     """
+    age = own_age()
     for warning in misspelt(os.environ):
         say(f"warning: {warning}", err=True)
     settings = Settings.read(line=line)
@@ -77,9 +79,8 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
             own["LOG_LEVEL"] = "warning"
         if rate:
             own["SOURCE_FORMAT"] = JSON  # that of the line's own records
-        is_embedded = target.embedded is not None
-        environment = target.environment | own
-        crew = Crew(environment, folder, workers, port, has_standby=reloads, is_embedded=is_embedded)
+        begin = age if reloads and target.embedded is not None else None
+        crew = Crew(target.environment | own, folder, workers, port, has_standby=reloads, begin_seconds=begin)
         _run(target, settings, loaded, crew, rate, seed, reloads)
 
 

@@ -29,19 +29,19 @@ class Crew:
         port: int,
         *,
         has_standby: bool = False,
-        is_embedded: bool = False,
+        begin_seconds: float | None = None,
     ) -> None:
         """Take the folder for logs, the number of workers, and the port of the first one's pages.
 
-        With `has_standby`, further workers stand by, so that a replacement takes less time. `is_embedded` says that
-        the workers use the embedded broker.
+        With `has_standby`, further workers stand by, so that a replacement takes less time. `begin_seconds` is the time
+        that this process took to begin, if the workers use the embedded broker and are replaced often.
         """
         self._environment = environment
         self._folder = folder
         self._size = size
         self._port = port
         self._has_standby = has_standby
-        self._has_quick_sessions = has_standby and is_embedded
+        self._begin_seconds = begin_seconds
         self._numbers = count(1)
         self._standby: list[StandbyWorker] = []
         self._started: list[StandbyWorker] = []
@@ -104,9 +104,9 @@ class Crew:
     def _begun(self) -> list[StandbyWorker]:
         ports = [self._port, *[None] * (self._size - 1)]
         environment = self._environment
-        if self._has_quick_sessions:
-            seconds = [one.begin_seconds for one in self._started]
-            environment = {**environment, **quick_session(max(filter(None, seconds), default=None))}
+        if self._begin_seconds is not None:
+            seconds = [self._begin_seconds, *(one.begin_seconds or 0.0 for one in self._started)]
+            environment = {**environment, **quick_session(max(seconds))}
         return [
             StandbyWorker.begin(environment, self._folder / f"worker-{next(self._numbers)}", port) for port in ports
         ]

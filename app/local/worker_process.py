@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
+
 from metroline.app.local.child_process import Child
 from metroline.app.local.ports import HOST, free_port
 from metroline.routing.errors import MetrolineError
@@ -36,15 +38,19 @@ session timeout."""
 MIN_SESSION_SECONDS = 1.5
 
 
-def quick_session(begin_seconds: float | None) -> dict[str, str]:
+def quick_session(begin_seconds: float) -> dict[str, str]:
     """Return settings with which a group is formed soon on the embedded broker, for workers that are often replaced.
 
-    `begin_seconds` is the time that a worker took to begin. The longer, the later its heartbeats may be: on a busy
-    machine the settings are those of `LOCAL`, and so they are if it is not known.
+    `begin_seconds` is the time that a process took to begin. The longer, the later heartbeats may be: on a busy machine
+    the settings are those of `LOCAL`.
     """
-    usual = float(LOCAL["BROKER_SESSION_TIMEOUT"])
-    session = usual if begin_seconds is None else min(max(MIN_SESSION_SECONDS, begin_seconds), usual)
+    session = min(max(MIN_SESSION_SECONDS, begin_seconds), float(LOCAL["BROKER_SESSION_TIMEOUT"]))
     return {"BROKER_SESSION_TIMEOUT": f"{session:.1f}", "BROKER_HEARTBEAT_INTERVAL": f"{session / 6:.2f}"}
+
+
+def own_age() -> float:
+    """Return the time since this process began, in seconds."""
+    return max(0.0, time.time() - psutil.Process().create_time())
 
 
 class WorkerDied(MetrolineError):
