@@ -107,7 +107,8 @@ def register(
             help = (service.handler.__doc__ or f"The service {name}.").strip().splitlines()[0]
             one = stop(service)
             agent(service_address(name), looping(one.handle, one.cancel), help)
-            if chaining != "off" and not service.ordered and service.rate is None:
+            waits = service.rate is not None or (service.batching is not None and service.batching.wait > 0)
+            if chaining != "off" and not service.ordered and not waits:  # what waits would hold the source's offset
                 bus.trains.call_at(service_address(name), one.handle_at_once, one.accepts)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)

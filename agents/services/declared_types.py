@@ -14,10 +14,10 @@ import msgspec
 
 from metroline.agents.services.service import Record, Service
 from metroline.routing.errors import InvalidLine
-from metroline.routing.outcome import Drop, Retry
+from metroline.routing.outcome import Drop, Retry, Wait
 from metroline.routing.records.record_types import DeclaredTypes, UnusableType, is_record_class, record_type
 
-NAMES = {"Record": Record, "Drop": Drop, "Retry": Retry, "Any": Any, "Mapping": Mapping}
+NAMES = {"Record": Record, "Drop": Drop, "Retry": Retry, "Wait": Wait, "Any": Any, "Mapping": Mapping}
 """Names in annotations that need not be imported when a program runs."""
 
 

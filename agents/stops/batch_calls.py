@@ -57,7 +57,12 @@ class BatchCalls(ConcurrentCalls):
         async with self._turn:
             clock = asyncio.get_running_loop().time
             until = clock() + self._batching.wait
-            while 0 < self._count() < self._batching.size and not self._time.is_draining and clock() < until:
+            while (
+                0 < self._count() < self._batching.size
+                and self.has_room  # otherwise no more records come
+                and not self._time.is_draining
+                and clock() < until
+            ):
                 self._arrived.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._arrived.wait(), min(SWEEP_SECONDS, until - clock()))

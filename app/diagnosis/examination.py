@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator
 
 from metroline.app.diagnosis.finding import Finding, error, ok, skipped, warning
-from metroline.app.diagnosis.line_checks import load_line
+from metroline.app.diagnosis.line_checks import check_own_settings, load_line
 from metroline.app.diagnosis.machine import examine_machine, examine_python
 from metroline.app.settings import Settings, misspelt
 from metroline.routing.errors import MetrolineError
@@ -33,6 +33,8 @@ async def examine(line: str | None = None, broker: str | None = None) -> AsyncIt
     if loaded is None:
         yield skipped("cluster", "not looked at, since the line cannot be loaded")
         return
+    for finding in check_own_settings(settings, loaded):
+        yield finding
     from metroline.app.diagnosis.cluster_checks import examine_cluster  # imports clients of Kafka
 
     async for finding in examine_cluster(settings, loaded):

@@ -8,6 +8,7 @@ from metroline.agents.lookups import lookup
 from metroline.agents.services.line import Line
 from metroline.app.diagnosis.finding import Finding, error, ok
 from metroline.app.markup.numbers import counted
+from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidLineOptions, InvalidRules, MetrolineError
 from metroline.routing.rules.network import Network
 
@@ -26,6 +27,18 @@ def load_line(where: str) -> tuple[Line | None, list[Finding]]:
         return None, [error("line", str(problem))]
     rules, stops = counted(len(network.table.rules), "rule"), counted(len(line.stops), "service")
     return line, [ok("line", f"{line.name}: {stops}, {rules}"), *_lookups(line)]
+
+
+def check_own_settings(settings: Settings, line: Line) -> Iterator[Finding]:
+    """Yield whether the environment fits the line's own settings, if a worker of this role reads them."""
+    try:
+        if line.settings is None or not settings.played(line).stops:
+            return
+        line.check_settings()
+    except MetrolineError as problem:
+        yield error("line settings", str(problem))
+    else:
+        yield ok("line settings", "the environment fits the settings of the line")
 
 
 def _lookups(line: Line) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from metroline.routing.errors import MalformedRecord, SchemaMismatch
 from metroline.routing.foreign_values import is_of, name_of_type, plain_dict, shown, text_of
 from metroline.routing.journeys.chunks import Clock, at_once, in_chunks
 from metroline.routing.journeys.departures import Departures
-from metroline.routing.journeys.planned_waits import PlannedWait, send_waiting, waits_on
+from metroline.routing.journeys.planned_waits import AGAIN, PlannedWait, send_waiting, waits_on
 from metroline.routing.journeys.requested_waits import (
     MIN_WAIT_SECONDS,
     WaitRequest,
@@ -106,7 +106,7 @@ class Answers:
         `types` are those that the service declares; None if it takes and returns dicts.
         """
         self.segment = segment
-        self.types = types
+        self.types = None if segment.is_handled else types  # a handled record is as its service returned it
         self.strategy = strategy
         self.rule_tables = rule_tables
         self.plan_fields = strategy.plan_fields(segment.itinerary)
@@ -210,7 +210,10 @@ class Answers:
 
     def _waits(self, place: int, known: dict[str, Any], asked: Wait, handed: Any) -> None:
         """Store a wait, and the record that waits."""
-        record = asked.record if self.types is None or asked.record is None else self.types.written(asked.record)
+        record = asked.record
+        if self.types is not None and record is not None:
+            comes_back = type(asked.then) is str and asked.then == AGAIN
+            record = self.types.written(record, comes_back=comes_back)
         plan = PlannedWait.of(asked, record)
         if isinstance(plan, str):
             self.ends[place] = Outcome.dead(Cause.BAD_RETURN, plan)

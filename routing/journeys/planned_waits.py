@@ -89,8 +89,8 @@ def send_waiting(
     wait = plan.granted(retries, max_age, segment.entered, waits.since, now)
     if isinstance(wait, Outcome):
         return wait
-    before = segment.attempts
-    causes = before.causes if before is not None and before.stop == stop and not plan.goes_on else ()
-    waiting = replace(noted, attempts=Attempts(stop, causes, now + wait), is_handled=plan.goes_on)
+    before = None if plan.goes_on else segment.attempts
+    kept = before if before is not None and before.stop == stop else Attempts(stop, (), now)
+    waiting = replace(noted, attempts=kept._replace(due=now + wait), is_handled=plan.goes_on)
     departures.send_back(waiting, stop, wait)
     return None

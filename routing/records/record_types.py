@@ -16,6 +16,7 @@ from pydantic.dataclasses import is_pydantic_dataclass
 
 from metroline.routing.errors import SchemaMismatch
 from metroline.routing.foreign_values import is_of, name_of_type, text_of
+from metroline.routing.outcome import Drop, Retry, Wait
 from metroline.routing.records.field_sets import FieldSet
 from metroline.routing.records.json_kinds import Kinds, Schema, kinds_in, object_in
 
@@ -30,6 +31,9 @@ AT = " - at "
 
 OWN = "metroline.routing."
 """Beginning of the modules of this project's own classes, such as `Drop`. None of them is a type of records."""
+
+NO_RECORDS = (Drop, Retry, Wait, BaseException)
+"""Classes whose instances, and those of their subclasses, are answers and never records."""
 
 MISSING = "Object missing required field "
 
@@ -57,8 +61,8 @@ class RecordType(Protocol):
         """Return whether writing a value has checked it already."""
 
     @property
-    def is_closed(self) -> bool:
-        """True if the type needs no other fields than its own; False if it takes or refuses others."""
+    def names(self) -> FieldSet:
+        """The fields from which values are read; None if the type takes or refuses others, or they are not known."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,15 +88,24 @@ class MsgspecType:
         return False
 
     @property
-    def is_closed(self) -> bool:
-        return "additionalProperties" not in self._schema()[0]
+    def names(self) -> FieldSet:
+        schema, definitions = self._components()
+        objects = list(_objects_in(schema, definitions))
+        are_open = all("additionalProperties" in one for one in objects)
+        if are_open or not all("properties" in one for one in objects):
+            return None
+        return frozenset[str]().union(*(one["properties"] for one in objects))
 
     def _schema(self) -> tuple[Schema, Schema]:
+        schema, definitions = self._components()
+        return object_in(schema, definitions), definitions
+
+    def _components(self) -> tuple[Schema, Schema]:
         try:
             (schema,), definitions = msgspec.json.schema_components([self.type])
         except Exception as error:
             raise UnusableType(text_of(error, MAX_TEXT_CHARACTERS)) from error
-        return object_in(schema, definitions), definitions
+        return schema, definitions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,16 +145,15 @@ class PydanticType:
         return type(value) is self.type  # fields that were set to something else make pydantic warn, which is an error
 
     @property
-    def is_closed(self) -> bool:
+    def names(self) -> FieldSet:
         config = getattr(self.type, "model_config", None) or getattr(self.type, "__pydantic_config__", None) or {}
-        if (
-            config.get("extra", "ignore") != "ignore"
-            or config.get("populate_by_name")
-            or config.get("validate_by_name")
-        ):
-            return False
-        fields = getattr(self.type, "__pydantic_fields__", {}).values()
-        return all(isinstance(field.validation_alias, (str, type(None))) for field in fields)
+        known = self.fields(is_returned=False)
+        if config.get("extra", "ignore") != "ignore" or known is None:
+            return None
+        names, by_name = set(known), config.get("populate_by_name") or config.get("validate_by_name")
+        for name, field in getattr(self.type, "__pydantic_fields__", {}).items():
+            names.update(_top_names(field.validation_alias), [name] if by_name else ())
+        return frozenset(names)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,25 +168,24 @@ class DeclaredTypes:
     @property
     def reads(self) -> FieldSet:
         """The fields that the service receives; None for the whole record."""
-        if self.taken is None or not self.taken.is_closed:
-            return None
-        fields = self.taken.fields(is_returned=False)
-        return None if fields is None else frozenset(fields)
+        return None if self.taken is None else self.taken.names
 
     def read(self, record: dict[str, Any]) -> Any:
         """Return a record as the service receives it; raise `SchemaMismatch`."""
         return record if self.taken is None else self.taken.read(record)
 
-    def written(self, value: Any) -> Any:
+    def written(self, value: Any, *, comes_back: bool = False) -> Any:
         """Return a record that the service returned as a dict, and any other value as it is.
 
-        Raise `SchemaMismatch` if the record does not fit the type that the service declares.
+        Raise `SchemaMismatch` if the record does not fit the type that the service declares: the one that it takes if
+        the record `comes_back` to it, and otherwise the one that it returns.
         """
         kind: Any = type(value)
         record = _writer_of(kind)(value)
-        if self.returned is not None and is_of(record, dict) and not self.returned.has_checked(value):
+        expected = self.taken if comes_back else self.returned
+        if expected is not None and is_of(record, dict) and not expected.has_checked(value):
             try:
-                self.returned.read(record)
+                expected.read(record)
             except SchemaMismatch as error:
                 raise SchemaMismatch(error.type_name, f"it returned {error.problem}") from error
         return record
@@ -192,7 +203,7 @@ def record_type(declared: Any, name: str) -> RecordType:
 
 def is_record_class(declared: Any) -> bool:
     """Return whether records can be read as instances of a class. `Drop` and `Retry` are answers, and no records."""
-    if not isinstance(declared, type) or declared.__module__.startswith(OWN):
+    if not isinstance(declared, type) or declared.__module__.startswith(OWN) or issubclass(declared, NO_RECORDS):
         return False
     is_known = issubclass(declared, (msgspec.Struct, pydantic.BaseModel)) or dataclasses.is_dataclass(declared)
     return is_known or hasattr(declared, "__attrs_attrs__")
@@ -229,6 +240,24 @@ def _fields(schema: Schema, definitions: Schema) -> Mapping[str, Kinds] | None:
     if properties is None:
         return None
     return {name: kinds_in(one, definitions) for name, one in properties.items()}
+
+
+def _objects_in(schema: Schema, definitions: Schema) -> Iterator[Schema]:
+    """Yield the schemas of the objects of a union, or the only one."""
+    found = object_in(schema, definitions)
+    if "anyOf" in found:
+        for one in found["anyOf"]:
+            yield from _objects_in(one, definitions)
+    elif found.get("type") != "null":
+        yield found
+
+
+def _top_names(alias: Any) -> Iterator[str]:
+    """Yield the top-level fields that an alias of pydantic names."""
+    for one in getattr(alias, "choices", [alias]):
+        top = one.path[0] if hasattr(one, "path") else one
+        if isinstance(top, str):
+            yield top
 
 
 def _told(text: str) -> str:

@@ -52,6 +52,13 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> FakeProducer:
     return producer
 
 
+def test_records_that_wait_for_a_list_come_by_the_bus(line: Path, producer: FakeProducer) -> None:
+    code = SERVICES.replace("@service\ndef b(", "@service(batch=True, max_wait=5)\ndef b(")
+    (line / "services.py").write_text(code.replace("@service\ndef c(", "@service(batch=True)\ndef c("))
+    trains = made(line).bus.trains
+    assert [trains.calls_at(f"service.{stop}") for stop in "abc"] == [True, False, True]
+
+
 def made(line: Path, role: str = "all") -> LineApp:
     app = create_app(Settings.read(line=str(line), role=role), Limits())
     publication = {"rules": RULES, "replaces": 0, "by": "a test", "at": 0.0}

@@ -117,6 +117,15 @@ async def test_each_record_ends_as_its_own_answer_says(bench: Bench) -> None:
     assert gone_on(bench) == [{"size": 1}]
 
 
+async def test_a_stop_that_takes_no_more_records_does_not_wait_for_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metroline.agents.stops.concurrency.MAX_HELD_BYTES", 40)
+    stop, began = stop_of(bench, as_they_are, Batching(100, 30.0)), time.monotonic()
+    await bench.complete(stop.handle, envelope(*[{"size": 1}] * 10))
+    assert time.monotonic() - began < 5
+
+
 async def test_records_of_a_batch_wait_each_by_itself_and_a_handled_one_is_not_handed_over_again(bench: Bench) -> None:
     calls: list[list[int]] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Decider, Decision, Itinerary
 from metroline.routing.messages.segment import Attempts, Segment, Visit, Waits
 from metroline.routing.outcome import Ending
+from metroline.routing.records.record_types import DeclaredTypes, record_type
 from tests.support.bench import Bench, Sent, endings_of, envelope, segments_of
 
 PATIENCE = RetryPolicy(attempts=3, backoff=2.0, backoff_max=3.0)
@@ -77,10 +78,39 @@ async def test_it_comes_back_to_its_service_as_it_came_and_keeps_all_of_its_atte
         if len(seen) == 3:
             assert segment.attempts is not None
             assert len(segment.attempts.causes) == 1, "a failure in between is counted, and no wait is"
+            assert len(segment.attempts.traces) == 1, "the calls that led to it are kept"
     assert seen == [{"n": 1}] * 4
     assert (sent.topic, sent.records) == ("test.service.c", [{"n": 1, "seen": 4}])
     assert (segment.attempts, segment.waits, segment.waited) == (None, None, (Waits("a", 1_000.0, 2),))
     assert segment.stops == ("a",)
+
+
+class Asked(TypedDict):
+    total: int
+
+
+class Paid(TypedDict):
+    total: int
+    receipt: str
+
+
+TYPES = DeclaredTypes(record_type(Asked, "Asked"), record_type(Paid, "Paid"))
+
+
+async def test_a_record_that_goes_on_is_not_read_as_its_service_takes_it_again(bench: Bench) -> None:
+    service = stays(Wait(seconds=1, then="next", record={"total": 5, "receipt": "r"}))
+    waiting, _ = await only(bench, service, envelope({"total": 5, "x": 1}), types=TYPES, reads=TYPES.reads)
+    sent, _ = await only(bench, service, waiting.envelope, types=TYPES, reads=TYPES.reads)
+    assert (sent.topic, sent.records) == ("test.service.c", [{"total": 5, "x": 1, "receipt": "r"}])
+
+
+async def test_a_record_that_comes_back_has_the_type_that_its_service_takes(bench: Bench) -> None:
+    more: dict[str, Any] = {"types": TYPES, "reads": TYPES.reads}
+    sent, _ = await only(bench, stays(Wait(seconds=45, record={"total": 6})), envelope({"total": 5, "x": 1}), **more)
+    assert (sent.topic, sent.records) == ("test.waiting.30s", [{"total": 6, "x": 1}])
+    _, dead = await only(bench, stays(Wait(seconds=45, record={"total": "6"})), envelope({"total": 5}), **more)
+    assert dead.outcome is not None
+    assert str(dead.outcome.reason).startswith("schema: Asked: it returned total")
 
 
 @pytest.mark.parametrize("kind", ["plain", "async", "ordered"])

@@ -51,6 +51,21 @@ def test_a_broker_that_does_not_answer_is_an_error_with_a_remedy(line: Path) -> 
     assert lines[-1].startswith("1 error, ")
 
 
+def test_the_settings_of_the_line_are_checked_if_the_worker_reads_them(
+    line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "from pydantic_settings import BaseSettings\n\nclass Settings(BaseSettings):\n    bank_url: str\n\n"
+    (line / "services.py").write_text(own + GOOD["services.py"])
+    status, text = found(line)["line settings"]
+    assert status == "error"
+    assert "BANK_URL" in text
+    monkeypatch.setenv("ROLE", "router")
+    assert "line settings" not in found(line)
+    monkeypatch.delenv("ROLE")
+    monkeypatch.setenv("BANK_URL", "-")
+    assert found(line)["line settings"][0] == "ok"
+
+
 def test_settings_rules_and_lookups_that_are_wrong_are_found_without_a_broker(
     line: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from metroline.routing.errors import SchemaMismatch
 from metroline.routing.outcome import Drop
-from metroline.routing.records.record_types import DeclaredTypes, UnusableType, record_type
+from metroline.routing.records.record_types import DeclaredTypes, UnusableType, is_record_class, record_type
 
 
 class ItemDict(TypedDict):
@@ -192,9 +192,37 @@ class Shop(msgspec.Struct, tag="shop"):
 def test_a_union_of_structs_is_read_by_its_tags() -> None:
     types = DeclaredTypes(record_type(Web | Shop, "Web | Shop"))
     assert types.read({"type": "shop", "place": "Ulm"}) == Shop("Ulm")
-    assert types.reads is None
+    assert types.reads == frozenset({"type", "url", "place"}), "all other fields travel on"
     with pytest.raises(SchemaMismatch, match="type"):
         types.read({"type": "fax"})
+
+
+class Named(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+    id: int = pydantic.Field(alias="orderId")
+    city: str = pydantic.Field(validation_alias=pydantic.AliasChoices("town", pydantic.AliasPath("address", "city")))
+
+
+def test_a_model_reads_all_names_that_a_field_may_have_and_leaves_the_others_alone() -> None:
+    reads = DeclaredTypes(record_type(Named, "Named")).reads
+    assert reads == frozenset({"id", "orderId", "city", "town", "address"})
+
+
+class Gone(Drop):
+    pass
+
+
+@dataclasses.dataclass
+class Refused(Exception):
+    why: str
+
+
+def test_answers_and_exceptions_of_the_authors_own_are_no_records() -> None:
+    types = DeclaredTypes(record_type(Shop, "Shop"))
+    gone = Gone("sold out")
+    assert types.written(gone) is gone
+    assert not is_record_class(Gone)
+    assert not is_record_class(Refused)
 
 
 class Own:
