@@ -28,11 +28,14 @@ class StatusLine:
         self._clock = clock
         self._state = ""
         self._printed, self._printed_at = "", clock()
+        self._is_last = False
+        """True as long as the state that was printed last is the last line."""
         self._lock = Lock()
 
     def say(self, *lines: str) -> None:
         """Print lines above the state."""
         with self._lock:
+            self._is_last = False
             if not self.is_terminal:
                 say(*lines)
                 return
@@ -50,15 +53,15 @@ class StatusLine:
                 self._print()
 
     def end(self) -> None:
-        """Print the latest state as a line that stays."""
+        """Print the latest state as a line that stays, unless it is the last line already."""
         with self._lock:
             if self.is_terminal:
                 overwrite("")
-            if self._state and self._state != self._printed:
+            if self._state and not (self._is_last and self._state == self._printed):
                 self._print()
 
     def _print(self) -> None:
-        self._printed, self._printed_at = self._state, self._clock()
+        self._printed, self._printed_at, self._is_last = self._state, self._clock(), True
         say(self._state)
 
     def _draw(self) -> None:

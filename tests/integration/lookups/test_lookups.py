@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from metroline.agents.lookups.paths import file_of
 from tests.support.depot import Depot
 from tests.support.lookups import built
 from tests.support.waiting import wait_until
+
+PROGRESS = re.compile(r"(reading|writing): [\d,]+( of [\d,]+ \(\d+ %\))?, after \d+ s")
 
 READER = """
 import json, sys, time
@@ -136,7 +139,8 @@ def test_a_file_that_cannot_grow_is_one_line_and_the_old_version_stays(folder: P
 
 def check_refused(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 1
-    [told] = done.stderr.splitlines()
+    *progress, told = done.stderr.splitlines()  # a build that takes more than ten seconds says how far it is
+    assert all(PROGRESS.fullmatch(line) for line in progress)
     assert told.startswith(f"error: lookup accounts was not built: {folder}/kept: ")
     assert told.endswith("; what was there before stays")
     assert leftovers(folder) == []

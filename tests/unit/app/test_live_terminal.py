@@ -36,10 +36,22 @@ def test_a_pipe_gets_the_state_every_ten_seconds_if_it_has_changed(
     for second in range(31):
         clock.now = float(second)
         status.show(f"{min(second, 15)} delivered")
-    status.say("a line")
-    status.end()
     assert PIPE_SECONDS == 10
-    assert capsys.readouterr().out.splitlines() == ["10 delivered", "15 delivered", "a line"]
+    assert capsys.readouterr().out.splitlines() == ["10 delivered", "15 delivered"]
+
+
+@pytest.mark.parametrize(("lines", "last"), [([], []), (["a line"], ["15 delivered"])])
+def test_the_last_line_of_a_pipe_is_the_state(
+    lines: list[str], last: list[str], clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the same state was printed before the last lines."""
+    status = StatusLine(is_terminal=False, clock=clock)
+    clock.now = PIPE_SECONDS
+    status.show("15 delivered")
+    for line in lines:
+        status.say(line)
+    status.end()
+    assert capsys.readouterr().out.splitlines() == ["15 delivered", *lines, *last]
 
 
 def test_a_terminal_keeps_the_state_below_all_lines(capsys: pytest.CaptureFixture[str]) -> None:
