@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from metroline.agents.accounts import Accounts
 from metroline.agents.delivery.admission import Admission
@@ -19,8 +19,9 @@ from metroline.agents.formats.formats import Formats
 from metroline.agents.formats.formatted_ends import FormattedEnds
 from metroline.agents.formats.names import PACKED
 from metroline.agents.formats.source_queue import SourceQueue
+from metroline.agents.kafka.absence_watch import AbsenceWatch, has_coordinator
 from metroline.agents.kafka.cluster import METADATA_SECONDS
-from metroline.agents.kafka.faust_transport import Transport
+from metroline.agents.kafka.faust_transport import Consumer, Transport
 from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.kafka.gaps import Gaps
 from metroline.agents.kafka.loss_watch import LossWatch
@@ -58,6 +59,7 @@ from metroline.app.line_app import AppParts, LineApp, WorkerParts
 from metroline.app.provisioning import Provisioning
 from metroline.app.readiness import is_reading
 from metroline.app.settings import Settings
+from metroline.app.unfinished import joining
 from metroline.app.views import add_views
 from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS, service_address
 from metroline.routing.journeys.departures import Limits
@@ -76,6 +78,9 @@ that it fetched last would be the only ones that find room."""
 
 FULL_SECONDS = 0.01
 """Time after which librdkafka looks again whether it may fetch, if it held `QUEUED_KBYTES`."""
+
+REBALANCES = 2
+"""Number of times that a rebalance may take as long as it may before a worker counts as stuck outside of its group."""
 
 NOT_FOR_FAUST = ("TOPIC_ALLOW_DECLARE", "TOPIC_REPLICATION_FACTOR")
 """Variables that Faust must not read: it does not know a replication factor of -1, and must create no topics, which
@@ -223,6 +228,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         on_ramp=_on_ramp(app, live_rules, agent_loop, partitions, reading) if role.plays(ON_RAMP) else None,
         waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
+        absence_watch=_absence_watch(app),
         stops=stops,
         stuck_calls=stuck_calls,
         breakers=breakers,
@@ -280,6 +286,16 @@ def _partitions(app: LineApp) -> PartitionWatch:
         topics.partitioned(app.line.stops),
         grows=app.role.plays(ON_RAMP),
         on_grown=app.grown,
+    )
+
+
+def _absence_watch(app: LineApp) -> AbsenceWatch:
+    settings = app.settings
+    return AbsenceWatch(
+        REBALANCES * settings.broker_rebalance_timeout + settings.broker_session_timeout,
+        lambda: [reader.membership for reader in app.readers()],
+        partial(has_coordinator, app.cluster),
+        lambda: joining(cast(Consumer, app.consumer)),
     )
 
 

@@ -18,6 +18,8 @@ from metroline.agents.accounts import Accounts
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.work_in_hand import WorkInHand
 from metroline.agents.formats.formats import Formats
+from metroline.agents.kafka.absence_watch import AbsenceWatch
+from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.faust_transport import Consumer
 from metroline.agents.kafka.foreign_messages import ForeignMessages
@@ -25,7 +27,7 @@ from metroline.agents.kafka.loss_watch import LossWatch
 from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import Confirmation, KafkaProducer
 from metroline.agents.kafka.purge import Purge
-from metroline.agents.kafka.stall_watch import Reader, StallWatch
+from metroline.agents.kafka.stall_watch import StallWatch
 from metroline.agents.kafka.stopped_partitions import StoppedPartitions
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import Topics
@@ -93,6 +95,7 @@ class AppParts:
     waiting_rooms: WaitingRooms | None
     """None unless the role plays the arrivals."""
     stall_watch: StallWatch
+    absence_watch: AbsenceWatch
     stops: Sequence[Stop]
     """The stops that the role plays."""
     stuck_calls: StuckCalls
@@ -143,6 +146,7 @@ class LineApp(faust.App):
         self._source_watch = parts.source_watch
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
+        self.absence_watch = parts.absence_watch
         self._stops = parts.stops
         self._guards = (parts.stuck_calls, parts.loop_guard)
         self.breakers = parts.breakers
@@ -189,6 +193,7 @@ class LineApp(faust.App):
             self.partitions,
             self._source_watch,
             self.stall_watch,
+            self.absence_watch,
             self.loss_watch,
             self.accounts,
         )
@@ -225,7 +230,7 @@ class LineApp(faust.App):
         outcomes = self.line_tables.outcomes
         return frozenset() if outcomes is None else frozenset(outcomes.epochs)
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[Consumer | BatchConsumer]:
         """Return everything that reads topics for this worker."""
         readers = (cast(Consumer, self.consumer), self.on_ramp, self.waiting_rooms)
         return [reader for reader in readers if reader is not None]

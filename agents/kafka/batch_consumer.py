@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message
 from mode import Service
 
+from metroline.agents.kafka.absence_watch import Membership
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.gaps import Gaps, gaps_in
@@ -116,6 +117,12 @@ class BatchConsumer(Service):
         """True while the group is joined and the partitions that it assigned are being read."""
         consumer: GroupConsumer | None = getattr(self, "consumer", None)
         return consumer is not None and consumer.is_joined
+
+    @property
+    def membership(self) -> Membership:
+        """The membership in the group."""
+        consumer: GroupConsumer | None = getattr(self, "consumer", None)
+        return Membership(self.group, False, 0) if consumer is None else consumer.membership
 
     async def next_to_read(self) -> dict[TopicPartition, int]:
         """Return the next offset of the partitions that nothing keeps from being read; raise `ClusterError`."""

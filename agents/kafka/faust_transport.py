@@ -21,6 +21,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import ConsumerT
 
+from metroline.agents.kafka.absence_watch import Membership
 from metroline.agents.kafka.cluster import METADATA_SECONDS, Cluster
 from metroline.agents.kafka.consumer import KafkaConsumer
 from metroline.agents.kafka.fetch_buffers import MAX_BATCH_BYTES, FetchBuffers, MessageBatch
@@ -369,6 +370,18 @@ class Consumer(driver.Consumer):
     def is_joined(self) -> bool:
         """True while the coordinator of the group is known and the group has no rebalance under way."""
         return self._line_thread.is_joined
+
+    @property
+    def membership(self) -> Membership:
+        """The membership in the group. It gets on as rebalances begin and as messages of tables are read."""
+        app = self.app
+        progress = app.rebalancing_count, app.consumer_generation_id, self.buffers.reached
+        return Membership(app.conf.id, self.is_joined and not app.rebalancing, progress)
+
+    @property
+    def membership_loop(self) -> AbstractEventLoop:
+        """The event loop of the thread that keeps the membership."""
+        return self._line_thread.thread_loop
 
     @property
     def _line_thread(self) -> MembershipThread:

@@ -49,6 +49,11 @@ class FetchBuffers:
         """The bytes and the time of each batch that was handed over, by the offset of its last message."""
         self._full: set[str] = set()
 
+    @property
+    def reached(self) -> int:
+        """The sum of the offsets up to which partitions were fetched: it changes as messages arrive."""
+        return sum(self._next.values())
+
     def next_offset(self, tp: TP) -> int:
         """Return the offset to fetch from: the one after the last message that was fetched."""
         return self._next.get(tp, OFFSET_BEGINNING)

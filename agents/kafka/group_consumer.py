@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from aiokafka import TopicPartition
 from confluent_kafka import Consumer, KafkaException
 
+from metroline.agents.kafka.absence_watch import Membership
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.consumer import READING, Fetched
 from metroline.agents.kafka.group_owner import Notes, Offsets, Owner
@@ -65,6 +66,11 @@ class GroupConsumer:
     def is_joined(self) -> bool:
         """True while the group is joined and the partitions that it assigned, if any, are being read."""
         return self._thread.is_joined
+
+    @property
+    def membership(self) -> Membership:
+        """The membership in the group. One that still prepares for what it was assigned counts as joined."""
+        return Membership(self.group, self._thread.is_assigned, self._thread.assignments)
 
     @property
     def oldest(self) -> float | None:
@@ -125,7 +131,7 @@ class GroupConsumer:
             if at.offset >= 0
         }
 
-    async def membership(self) -> tuple[str, bytes]:
+    async def identity(self) -> tuple[str, bytes]:
         """Return the member id, which is empty before the group is joined, and librdkafka's group metadata."""
         return await self._answer(lambda client: (client.memberid() or "", bytes(client.consumer_group_metadata())))
 

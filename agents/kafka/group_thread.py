@@ -69,6 +69,10 @@ class GroupThread(Thread):
         self.is_closed = False
         self.is_joined = False
         """True once partitions, possibly none, were assigned and prepared for, until they are revoked."""
+        self.is_assigned = False
+        """True once partitions, possibly none, were assigned, until they are revoked."""
+        self.assignments = 0
+        """Number of times that partitions were assigned."""
         self.sends_leave = True
         """True if the group is told when the member leaves."""
         self._posted: SimpleQueue[Command | None] = SimpleQueue()
@@ -235,6 +239,8 @@ class GroupThread(Thread):
 
     def _on_assign(self, client: Consumer, positions: list[Position]) -> None:
         partitions = partitions_at(positions)
+        self.is_assigned = True
+        self.assignments += 1
         client.assign(positions)
         client.pause(positions)
         self._assigned |= partitions
@@ -260,7 +266,7 @@ class GroupThread(Thread):
 
     def _release(self, client: Consumer, partitions: set[TopicPartition], seconds: float) -> None:
         """Discard fetched messages, let the owner finish its work for `seconds`, and do what it posts meanwhile."""
-        self.is_joined = False
+        self.is_joined = self.is_assigned = False
         self._revoked |= partitions
         self._assigned -= partitions
         self._paused -= partitions

@@ -67,7 +67,7 @@ async def may_leave(cluster: Cluster, consumer: GroupConsumer) -> bool:
 
 async def _is_stable(cluster: Cluster, consumer: GroupConsumer) -> bool:
     """Ask with a heartbeat, whose answer says whether the group is being formed."""
-    member, metadata = await consumer.membership()
+    member, metadata = await consumer.identity()
     start = len(METADATA_PREFIX)
     generation = int.from_bytes(metadata[start : start + 4], "little", signed=True)
     if not member or not metadata.startswith(METADATA_PREFIX) or generation < 0:

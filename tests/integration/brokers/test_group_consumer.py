@@ -257,12 +257,12 @@ async def test_a_question_that_nobody_waits_for_any_more_ends_no_member(
         is_free = threading.Event()
         member.consumer._thread.post(lambda _: is_free.wait(30))
 
-        asked = asyncio.create_task(member.consumer.membership())
+        asked = asyncio.create_task(member.consumer.identity())
         await asyncio.sleep(0.1)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
         is_free.set()
 
-        await member.consumer.membership()
+        await member.consumer.identity()
         assert member.reason is None
