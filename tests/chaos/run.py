@@ -99,8 +99,8 @@ async def run(
         if unconfirmed:
             crew.note(f"{unconfirmed} messages of the pusher were not confirmed")
         crew.say("the last records")
-        await depot.until(partial(goes_by, depot, crew), watch=False)
-        await depot.settled(await count_source(depot.cluster, depot.topics), SETTLE_SECONDS)
+        await depot.until(partial(goes_by, depot, crew), watch=False)  # the crew replaces workers that end
+        await depot.settled(await count_source(depot.cluster, depot.topics), SETTLE_SECONDS, watch=False)
     finally:
         for task in (pushing, watching):
             task.cancel()

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -272,8 +274,8 @@ class Depot:
             await asyncio.sleep(max(0.15, 2 * (time.monotonic() - looked)))  # a check may read a whole topic
 
     async def _told(self) -> str:
-        words = [worker.child.last_words(2) for worker in self.workers]
-        return f"{(await self.counts())!r}; {' / '.join(words)}"
+        states = [await asyncio.to_thread(_state, worker) for worker in self.workers]
+        return "\n".join([f"{(await self.counts())!r}", *states])
 
     async def counts(self) -> dict[Ending, int]:
         """Return the number of records by outcome, as the arrivals counted them."""
@@ -287,15 +289,15 @@ class Depot:
         """Return whether more than `count` records have their outcome."""
         return sum((await self.counts()).values()) > count
 
-    async def settled(self, count: int, timeout: float = UNTIL_SECONDS) -> None:
-        """Wait until `count` records have their outcome; fail at once if more have one."""
+    async def settled(self, count: int, timeout: float = UNTIL_SECONDS, watch: bool = True) -> None:
+        """Wait until `count` records have their outcome; fail at once if more have one, or as `until` does."""
 
         async def holds() -> bool:
             found = sum((await self.counts()).values())
             assert found <= count, f"{found} records have an outcome, of {count}"
             return found == count
 
-        await self.until(holds, timeout)
+        await self.until(holds, timeout, watch)
 
     async def journeys(self) -> dict[tuple[str, int, RecordId], Journey]:
         """Return the first outcome of each record that reached the arrivals, without those of malformed messages."""
@@ -371,3 +373,17 @@ def check_ways(journeys: Iterable[Journey], numbers: Iterable[int]) -> None:
     assert sorted(by_number) == sorted(numbers)
     wrong = {number: one.way for number, one in by_number.items() if one.way != expected(number)}
     assert not wrong, wrong
+
+
+def _state(worker: WorkerProcess) -> str:
+    """Return the last words of a worker, and what it says of itself."""
+    said = [f"worker {worker.child.pid}: {worker.child.last_words(2)}"]
+    for page in ("/health/ready", "/traffic/"):
+        try:
+            with urllib.request.urlopen(f"{worker.url}{page}", timeout=5.0) as answer:
+                said.append(f"{page}: {answer.read().decode()}")
+        except urllib.error.HTTPError as error:  # it is not ready, and says why
+            said.append(f"{page}: {error.read().decode()}")
+        except OSError as error:
+            said.append(f"{page}: {error!r}")
+    return "\n  ".join(said)
