@@ -20,7 +20,7 @@ ANSWER_SECONDS = 10.0
 
 
 class Membership(Struct, frozen=True):
-    """What a worker knows about its membership in a consumer group."""
+    """The state of a membership in a consumer group."""
 
     group: str
     is_joined: bool
