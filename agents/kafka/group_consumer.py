@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from aiokafka import TopicPartition
 from confluent_kafka import Consumer, KafkaException
 
-from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.kafka.cluster import ClusterError, ClusterSilent
+from metroline.agents.kafka.complaints import is_silence
 from metroline.agents.kafka.consumer import READING, Fetched
 from metroline.agents.kafka.group_owner import Notes, Offsets, Owner
 from metroline.agents.kafka.group_thread import GroupThread
@@ -118,7 +119,8 @@ class GroupConsumer:
         try:
             found = await self._answer(lambda client: client.committed(asked, ANSWER_SECONDS))
         except KafkaException as error:
-            raise ClusterError(f"the offsets of {self.group} cannot be read: {error.args[0].str()}") from error
+            kind = ClusterSilent if is_silence(error.args[0]) else ClusterError
+            raise kind(f"the offsets of {self.group} cannot be read: {error.args[0].str()}") from error
         return {
             TopicPartition(at.topic, at.partition): (at.offset, (at.metadata or "").rstrip("\0"))
             for at in found
@@ -154,4 +156,4 @@ class GroupConsumer:
             async with asyncio.timeout(2 * ANSWER_SECONDS):
                 return await asyncio.wrap_future(answer)
         except TimeoutError:
-            raise ClusterError(f"{self.name} got no answer") from None
+            raise ClusterSilent(f"{self.name} got no answer") from None

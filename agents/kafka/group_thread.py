@@ -85,6 +85,8 @@ class GroupThread(Thread):
         """The offset after the last message of each partition that was fetched."""
         self._ends: dict[TopicPartition, int] = {}
         """The ends of partitions that the present poll reached, if there is more than messages before them."""
+        self._assignments = 0
+        """Number of times that partitions were assigned or revoked."""
         self._open_commits = 0
         self._refusal: KafkaError | None = None
         """An error after which nothing is read any more."""
@@ -239,16 +241,17 @@ class GroupThread(Thread):
         client.pause(positions)
         self._assigned |= partitions
         self._paused |= partitions
-        self._start(self._take_over(partitions))
+        self._assignments += 1
+        self._start(self._take_over(partitions, self._assignments))
 
-    async def _take_over(self, partitions: Collection[TopicPartition]) -> None:
+    async def _take_over(self, partitions: Collection[TopicPartition], assignment: int) -> None:
         try:
             await self._owner.assigned(partitions)
         except Exception as error:  # noqa: BLE001 - otherwise nothing would be read, and nobody would know
             if not self.is_closed:
                 await self._owner.crash(error)
         else:
-            self.is_joined = True
+            self.is_joined = self.is_joined or assignment == self._assignments
             self.post(partial(self.resume, partitions))
 
     def _on_revoke(self, client: Consumer, positions: list[Position]) -> None:
@@ -261,6 +264,7 @@ class GroupThread(Thread):
     def _release(self, client: Consumer, partitions: set[TopicPartition], seconds: float) -> None:
         """Discard fetched messages, let the owner finish its work for `seconds`, and do what it posts meanwhile."""
         self.is_joined = False
+        self._assignments += 1
         self._revoked |= partitions
         self._assigned -= partitions
         self._paused -= partitions

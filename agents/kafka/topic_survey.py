@@ -11,8 +11,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
 
-from metroline.agents.kafka.cluster import Cluster, ClusterError
-from metroline.agents.kafka.complaints import Complaints, library_log
+from metroline.agents.kafka.cluster import Cluster, ClusterError, ClusterSilent
+from metroline.agents.kafka.complaints import Complaints, is_silence, library_log
 
 ANSWER_SECONDS = 15.0
 """Time that the brokers have to answer a question."""
@@ -126,7 +126,10 @@ def _answers(futures: Futures, refusal: int) -> tuple[dict[Any, Any], set[Any]]:
             if reason.code() == refusal:
                 refused.add(question)
             elif reason.code() not in MISSING:
-                raise ClusterError(f"the cluster does not describe {question}: {reason.str()}") from error
+                kind = ClusterSilent if is_silence(reason) else ClusterError
+                raise kind(f"the cluster does not describe {question}: {reason.str()}") from error
+        except TimeoutError as error:
+            raise ClusterSilent(f"the cluster does not describe {question} in time") from error
     return answers, refused
 
 
