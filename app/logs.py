@@ -51,7 +51,8 @@ SERVICE = re.compile(r"^\[\^-*[^]]*\]: ")
 """The mark that Faust's services put before their lines, as in `[^--OnRamp]: `."""
 
 ROUTINE = re.compile(
-    r"because it is rebalancing|^(Timer .* is overlapping|Thread keepalive is not responding|No event received for )"
+    r"because it is rebalancing|"
+    r"^(Timer .* is overlapping|Thread keepalive is not responding|No event received for |Missing sensor state for )"
 )
 """Warnings of libraries about what is no fault: each rebalance, a busy event loop, changelogs without new entries."""
 

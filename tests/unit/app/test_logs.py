@@ -87,6 +87,7 @@ def test_what_libraries_warn_of_as_a_matter_of_routine_is_not_logged(log: Log) -
     log.line("Heartbeat failed for group a@all because it is rebalancing", name="aiokafka.consumer.group_coordinator")
     log.line("Timer commit is overlapping (interval=2.8 runtime=3.49)", name="mode.timers")
     log.line("[^---Recovery]: No event received for active tp TP(topic='t', partition=1)", name="faust.tables.recovery")
+    log.line("Missing sensor state for rebalance end #%d", 17, name="faust.sensors.monitor")
     log.line("[^--Thread]: Thread keepalive is not responding...", name="metroline.agents.kafka", level=logging.ERROR)
     assert log.lines == []
 
