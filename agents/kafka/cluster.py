@@ -142,6 +142,7 @@ class Cluster:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self._try(host, port)
+                error = OSError("it accepts connections, and answers no request")
             except NoToken as cause:
                 return ClusterSilent(str(cause))
             except ssl.SSLCertVerificationError as cause:
