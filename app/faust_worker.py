@@ -62,6 +62,7 @@ class FaustWorker(faust.Worker):
         limit = self._limit_stop()
         super().stop_and_shutdown()
         limit.cancel()
+        log.info("the worker has stopped")
 
     def _limit_stop(self) -> threading.Timer:
         timer = threading.Timer(STOP_SECONDS, self._give_up)

@@ -30,22 +30,30 @@ MAX_KINDS = 1_000
 
 MENDED = re.compile(
     r"NotLeaderForPartition|UnknownTopicOrPartition|LeaderNotAvailable|CoordinatorNotAvailable|"
-    r"NotCoordinator|CoordinatorLoadInProgress|GroupLoadInProgress"
+    r"NotCoordinator|CoordinatorLoadInProgress|GroupLoadInProgress|"
+    r"Broker: (Coordinator load in progress|Coordinator not available|Not coordinator)"
 )
 """Errors of a broker whose topics or groups have just been created or are moving."""
 
 LIBRARIES = ("aiokafka", "faust", "mode")
 """Libraries of which only warnings are logged, unless LOG_LEVEL is debug. Faust draws tables of its partitions."""
 
+CLIENTS = (*LIBRARIES, "metroline.agents.kafka.complaints.librdkafka")
+"""Loggers of clients, which mend such errors by themselves. The last one is named, as its import takes a while."""
+
 STEPS = re.compile(
-    r"\[\^-*[^]]*\]: (Starting|Stopping|-Stopped|Flush|Wait for|Shutting down|Gathering|Closing|Signal received)"
+    r"\[\^-*[^]]*\]: (Starting|Stopping|-Stopped|Flush|Wait for|Shutting down|Gathering|Closing|Cleanup|"
+    r"Signal received)"
 )
 """Lines of Faust about each of the services that a worker consists of."""
 
 SERVICE = re.compile(r"^\[\^-*[^]]*\]: ")
 """The mark that Faust's services put before their lines, as in `[^--OnRamp]: `."""
 
-ROUTINE = re.compile(r"because it is rebalancing|^Timer .* is overlapping|^No event received for ")
+ROUTINE = re.compile(
+    r"because it is rebalancing|"
+    r"^(Timer .* is overlapping|Thread keepalive is not responding|No event received for |Missing sensor state for )"
+)
 """Warnings of libraries about what is no fault: each rebalance, a busy event loop, changelogs without new entries."""
 
 QUANTITY = re.compile(r"(?<!\bversion )(?<!\d)\d+")
@@ -123,11 +131,11 @@ class NewsFilter(logging.Filter):
         record.msg, record.args = message, ()  # Faust's formatter would draw a table of an argument with partitions
         if record.levelno <= logging.INFO and (library in LIBRARIES or STEPS.match(marked)):
             return False
-        if library in LIBRARIES and ROUTINE.search(message):
+        if (library in LIBRARIES or message != marked) and ROUTINE.search(message):
             return False
         if record.levelno >= logging.CRITICAL or hasattr(record, "offset"):
             return True  # what is said of an offset is said once
-        is_mended = library in LIBRARIES and MENDED.search(message) is not None
+        is_mended = record.name.startswith(CLIENTS) and MENDED.search(message) is not None
         with self._lock:
             left_out = self._count((record.name, record.levelno, QUANTITY.sub("#", message)), is_mended)
         if left_out:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 
 from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.kafka.tansu import is_embedded
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.kafka.topic_problems import Needs, TopicProblem, find_problems, size_limit
 from metroline.agents.kafka.topic_survey import Survey, survey
@@ -75,7 +76,7 @@ async def inspect(settings: Settings, line: Line, *, is_trial: bool) -> Inspecti
     cluster, topics, replication = settings.cluster(), settings.topics(line), settings.topic_replication_factor
     admin = TopicAdmin(cluster)
     count = await _count(admin, topics.source)  # the first question: its error says why no broker answers
-    can_try = not is_trial or (await survey(cluster, [topics.source])).are_rights_known
+    can_try = not is_trial or not await is_embedded(cluster)  # which takes a trial for an order
     refused: dict[str, str] = {}
     if count is None and can_try:
         missing = TopicPlan(topics.source, settings.source_partitions)

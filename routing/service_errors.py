@@ -95,8 +95,19 @@ def _frames_of(error: BaseException) -> list[_Frame]:
 def _frame(frame: FrameType, line: int) -> _Frame:
     code, module = frame.f_code, frame.f_globals.get("__name__")
     is_ours = type(module) is str and OURS.match(module) is not None
-    is_library = HIDDEN in frame.f_globals or is_ours or _is_library(code.co_filename)
+    is_library = HIDDEN in frame.f_globals or is_ours or _is_library(_path_of(frame))
     return _Frame(code.co_filename, line, code.co_name, not is_library)
+
+
+def _path_of(frame: FrameType) -> str:
+    """Return the path of the code of a call.
+
+    Modules that Cython compiled name their source as it was where they were built, such as `uvloop/loop.pyx`.
+    Their own file is the one that is installed.
+    """
+    path, module_path = frame.f_code.co_filename, frame.f_globals.get("__file__")
+    is_compiled = path.endswith((".pyx", ".pxd", ".pxi"))
+    return module_path if is_compiled and type(module_path) is str else path
 
 
 def _place_of(error: BaseException) -> str:

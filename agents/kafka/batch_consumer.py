@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -19,6 +19,7 @@ from metroline.agents.kafka.gaps import Gaps, gaps_in
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_owner import Notes, Offsets
 from metroline.agents.kafka.group_thread import FINISH_SECONDS
+from metroline.agents.kafka.patience import answered
 from metroline.agents.kafka.positions import names_of
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.progress import Progress
@@ -136,6 +137,10 @@ class BatchConsumer(Service):
     def _rests(self, partition: TopicPartition) -> bool:
         return partition in self._left or self.is_held_back(partition)
 
+    async def _answered(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Ask until the brokers answer, unless the service stops."""
+        await answered(ask, self.client_name, lambda: not self.should_stop)
+
     async def _ask_where_to_begin(self, partitions: Iterable[TopicPartition]) -> None:
         """Find the committed offsets of partitions of which nothing was read so far; raise `ClusterError`."""
         unknown = [partition for partition in partitions if partition not in self._reached]
@@ -181,7 +186,8 @@ class BatchConsumer(Service):
 
     async def _pass_on(self, fetched: Fetched) -> None:
         own = self._readable({tp: messages for tp, messages in fetched.items() if tp in self.progress})
-        await self._ask_where_to_begin(partition for partition, messages in own.items() if messages)
+        filled = [partition for partition, messages in own.items() if messages]
+        await self._answered(lambda: self._ask_where_to_begin(filled))
         for partition, messages in own.items():
             await self.progress[partition].wait_for_room(MAX_OPEN_BATCHES)
             if messages:
@@ -197,7 +203,7 @@ class BatchConsumer(Service):
     async def _pass_ends(self, ends: Offsets) -> None:
         """Have offsets committed behind which there is no message, such as that of the marker of a transaction."""
         own = [tp for tp in ends if tp in self.progress and not self.keeps(tp) and tp not in self._left]
-        await self._ask_where_to_begin(own)
+        await self._answered(lambda: self._ask_where_to_begin(own))
         for partition in own:
             reached, end = self._reached[partition], ends[partition]
             if 0 <= reached < end:
@@ -229,7 +235,7 @@ class BatchConsumer(Service):
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Begin to track partitions that were assigned to this worker."""
         async with self._turn:
-            await self.begin(partitions)
+            await self._answered(lambda: self.begin(partitions))
             for partition in partitions:
                 self.progress[partition] = Progress()
 

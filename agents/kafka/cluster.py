@@ -35,6 +35,10 @@ class ClusterError(MetrolineError):
     """Raised when the cluster does not answer or refuses a request."""
 
 
+class ClusterSilent(ClusterError):
+    """Raised when no broker answers, or none answers in time. The same question may be answered later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """The address of a cluster (`host:port`, separated by commas) and how to log in."""
@@ -130,25 +134,27 @@ class Cluster:
             await client.start()
         except (KafkaError, OSError) as error:
             await (client.close if isinstance(client, AIOKafkaAdminClient) else client.stop)()
-            raise ClusterError(await self._diagnose(error)) from error
+            raise await self._diagnose(error) from error
 
-    async def _diagnose(self, error: Exception) -> str:
+    async def _diagnose(self, error: Exception) -> ClusterError:
         """Return why no broker accepts a client. aiokafka does not say, so each broker is asked once more."""
         for host, port, _ in collect_hosts(self.bootstrap, randomize=False):
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self._try(host, port)
+                error = OSError("it accepts connections, and answers no request")
             except NoToken as cause:
-                return str(cause)
+                return ClusterSilent(str(cause))
             except ssl.SSLCertVerificationError as cause:
-                return (
+                return ClusterError(
                     f"the certificate of the broker at {host}:{port} does not hold ({cause.verify_message}): "
                     "is its signer's in BROKER_CA_FILE, and is BROKER_URL what it was made for?"
                 )
             except SaslAuthenticationFailed as cause:
-                return f"the broker at {host}:{port} refuses the login ({cause.args[0]}): {self._login_advice}"
+                advice = self._login_advice
+                return ClusterError(f"the broker at {host}:{port} refuses the login ({cause.args[0]}): {advice}")
             except UnsupportedSaslMechanismError:
-                return (
+                return ClusterError(
                     f"the broker at {host}:{port} knows no login by {self.access['sasl_mechanism']}: "
                     "is BROKER_SASL_MECHANISM right?"
                 )
@@ -156,7 +162,7 @@ class Cluster:
                 error = cause
         reason = str(error) or type(error).__name__
         more = " If it asks clients for certificates, does it trust the one in BROKER_CERT_FILE?" if self.tls else ""
-        return (
+        return ClusterSilent(
             f"no Kafka broker answers at {self.bootstrap} ({reason}): are BROKER_URL and BROKER_SECURITY right?{more}"
         )
 

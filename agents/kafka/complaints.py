@@ -21,6 +21,20 @@ Errors are reported to the client, too. That a topic gained partitions is said b
 REFUSALS = (KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 """Errors after which a consumer reads nothing more."""
 
+UNANSWERED = (
+    KafkaError._TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._WAIT_COORD,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+)
+"""Errors of a question that may be answered later."""
+
 LACKING = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the user lacks the right Read on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "the user lacks the right Read on the group",
@@ -33,6 +47,11 @@ log = logging.getLogger(__name__)
 def is_refusal(error: KafkaError) -> bool:
     """Return whether a consumer reads nothing more after an error."""
     return bool(error.fatal()) or error.code() in REFUSALS
+
+
+def is_silence(error: KafkaError) -> bool:
+    """Return whether an error says that no broker answered, or that one that will answer later did."""
+    return bool(error.retriable()) or error.code() in UNANSWERED
 
 
 def described(error: KafkaError) -> str:

@@ -13,7 +13,8 @@ from aiokafka import TopicPartition
 from confluent_kafka import Consumer, KafkaException
 
 from metroline.agents.kafka.absence_watch import Membership
-from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.kafka.cluster import ClusterError, ClusterSilent
+from metroline.agents.kafka.complaints import is_silence
 from metroline.agents.kafka.consumer import READING, Fetched
 from metroline.agents.kafka.group_owner import Notes, Offsets, Owner
 from metroline.agents.kafka.group_thread import GroupThread
@@ -70,7 +71,7 @@ class GroupConsumer:
     @property
     def membership(self) -> Membership:
         """The membership in the group. One that still prepares for what it was assigned counts as joined."""
-        return Membership(self.group, self._thread.is_assigned, self._thread.assignments)
+        return Membership(self.group, self._thread.is_assigned, self._thread.changes)
 
     @property
     def oldest(self) -> float | None:
@@ -124,7 +125,8 @@ class GroupConsumer:
         try:
             found = await self._answer(lambda client: client.committed(asked, ANSWER_SECONDS))
         except KafkaException as error:
-            raise ClusterError(f"the offsets of {self.group} cannot be read: {error.args[0].str()}") from error
+            kind = ClusterSilent if is_silence(error.args[0]) else ClusterError
+            raise kind(f"the offsets of {self.group} cannot be read: {error.args[0].str()}") from error
         return {
             TopicPartition(at.topic, at.partition): (at.offset, (at.metadata or "").rstrip("\0"))
             for at in found
@@ -160,4 +162,4 @@ class GroupConsumer:
             async with asyncio.timeout(2 * ANSWER_SECONDS):
                 return await asyncio.wrap_future(answer)
         except TimeoutError:
-            raise ClusterError(f"{self.name} got no answer") from None
+            raise ClusterSilent(f"{self.name} got no answer") from None

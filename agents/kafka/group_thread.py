@@ -71,8 +71,8 @@ class GroupThread(Thread):
         """True once partitions, possibly none, were assigned and prepared for, until they are revoked."""
         self.is_assigned = False
         """True once partitions, possibly none, were assigned, until they are revoked."""
-        self.assignments = 0
-        """Number of times that partitions were assigned."""
+        self.changes = 0
+        """Number of times that partitions were assigned or revoked."""
         self.sends_leave = True
         """True if the group is told when the member leaves."""
         self._posted: SimpleQueue[Command | None] = SimpleQueue()
@@ -240,21 +240,21 @@ class GroupThread(Thread):
     def _on_assign(self, client: Consumer, positions: list[Position]) -> None:
         partitions = partitions_at(positions)
         self.is_assigned = True
-        self.assignments += 1
         client.assign(positions)
         client.pause(positions)
         self._assigned |= partitions
         self._paused |= partitions
-        self._start(self._take_over(partitions))
+        self.changes += 1
+        self._start(self._take_over(partitions, self.changes))
 
-    async def _take_over(self, partitions: Collection[TopicPartition]) -> None:
+    async def _take_over(self, partitions: Collection[TopicPartition], change: int) -> None:
         try:
             await self._owner.assigned(partitions)
         except Exception as error:  # noqa: BLE001 - otherwise nothing would be read, and nobody would know
             if not self.is_closed:
                 await self._owner.crash(error)
         else:
-            self.is_joined = True
+            self.is_joined = self.is_joined or change == self.changes
             self.post(partial(self.resume, partitions))
 
     def _on_revoke(self, client: Consumer, positions: list[Position]) -> None:
@@ -267,6 +267,7 @@ class GroupThread(Thread):
     def _release(self, client: Consumer, partitions: set[TopicPartition], seconds: float) -> None:
         """Discard fetched messages, let the owner finish its work for `seconds`, and do what it posts meanwhile."""
         self.is_joined = self.is_assigned = False
+        self.changes += 1
         self._revoked |= partitions
         self._assigned -= partitions
         self._paused -= partitions

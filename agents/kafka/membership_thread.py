@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from mode.utils.futures import maybe_set_exception
 
 from metroline.agents.kafka.answering_thread import AnsweringThread, ThreadEnded
 from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.patience import answered
 from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.tansu import leave_only_stable_groups
 from metroline.agents.kafka.topic_admin import TopicAdmin
@@ -145,6 +146,18 @@ class MembershipThread(AnsweringThread, driver.AIOKafkaConsumerThread):
 
     async def _refresh_metadata(self) -> None:
         await self._ensure_consumer()._client.force_metadata_update()
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the offset after the last message of each partition, whenever the brokers answer."""
+        return await self._answered(lambda: super(MembershipThread, self).highwaters(*partitions))
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the offset of the first message of each partition, whenever the brokers answer."""
+        return await self._answered(lambda: super(MembershipThread, self).earliest_offsets(*partitions))
+
+    async def _answered(self, ask: Callable[[], Awaitable[Mapping[TP, int]]]) -> Mapping[TP, int]:
+        """Ask until the brokers answer, unless the worker stops. Called in the loop of the worker."""
+        return await answered(ask, "the recovery of the tables", lambda: not self.consumer.app.should_stop)
 
     async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
         found = await TopicAdmin(self._cluster).high_watermarks(partitions)

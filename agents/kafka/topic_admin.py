@@ -20,7 +20,8 @@ from aiokafka.errors import (
     for_code,
 )
 
-from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.cluster import Cluster, ClusterError, ClusterSilent
+from metroline.agents.kafka.positions import names_of
 
 DEFAULT_MESSAGE_BYTES = 1_048_588
 """Kafka's default of `max.message.bytes`."""
@@ -159,14 +160,16 @@ class TopicAdmin:
             try:
                 ends = await probe.end_offsets(wanted)
             except KafkaTimeoutError as error:
-                raise ClusterError(f"{self.cluster.bootstrap} does not say where {wanted} end: {error}") from error
+                names = ", ".join(names_of(wanted))
+                raise ClusterSilent(f"{self.cluster.bootstrap} does not say where {names} end: {error}") from error
             for partition, end in ends.items():
                 probe.seek(partition, end)
             deadline = asyncio.get_running_loop().time() + FETCH_SECONDS
             while any(probe.highwater(partition) is None for partition in wanted):
                 await probe.getmany(timeout_ms=20)
                 if asyncio.get_running_loop().time() > deadline:
-                    raise ClusterError(f"{self.cluster.bootstrap} does not answer a fetch of {wanted}")
+                    names = ", ".join(names_of(wanted))
+                    raise ClusterSilent(f"{self.cluster.bootstrap} does not answer a fetch of {names}")
             return {partition: max(ends[partition], probe.highwater(partition)) for partition in wanted}
 
 

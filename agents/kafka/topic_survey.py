@@ -11,8 +11,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
 
-from metroline.agents.kafka.cluster import Cluster, ClusterError
-from metroline.agents.kafka.complaints import Complaints, library_log
+from metroline.agents.kafka.cluster import Cluster, ClusterError, ClusterSilent
+from metroline.agents.kafka.complaints import Complaints, is_silence, library_log
 
 ANSWER_SECONDS = 15.0
 """Time that the brokers have to answer a question."""
@@ -55,8 +55,6 @@ class Survey:
     """Topics with which the user may do nothing. Whether they exist is not said."""
     closed_groups: frozenset[str] = frozenset()
     """Consumer groups with which the user may do nothing."""
-    are_rights_known: bool = False
-    """True if the brokers say what a user may do. The embedded broker does not."""
 
 
 def admin_client(cluster: Cluster, name: str) -> AdminClient:
@@ -89,7 +87,6 @@ def _topic_id(cluster: Cluster, topic: str) -> str | None:
 def _survey(cluster: Cluster, topics: list[str], groups: list[str]) -> Survey:
     client = admin_client(cluster, "survey")
     asked = {"request_timeout": ANSWER_SECONDS}
-    of_cluster = client.describe_cluster(include_authorized_operations=True, **asked)
     of_topics = client.describe_topics(TopicCollection(topics), include_authorized_operations=True, **asked)
     described, hidden = _answers(of_topics, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     configs = _configs(client, list(described)) if described else {}
@@ -98,10 +95,7 @@ def _survey(cluster: Cluster, topics: list[str], groups: list[str]) -> Survey:
         name: FoundTopic(len(topic.partitions), _rights(topic.authorized_operations), configs.get(name))
         for name, topic in described.items()
     }
-    are_rights_known = bool(hidden) or any(one.rights is not None for one in found.values())
-    return Survey(
-        found, frozenset(hidden), frozenset(_closed(of_groups)), are_rights_known or _are_rights_known(of_cluster)
-    )
+    return Survey(found, frozenset(hidden), frozenset(_closed(of_groups)))
 
 
 def _configs(client: AdminClient, topics: list[str]) -> dict[str, dict[str, str]]:
@@ -126,7 +120,10 @@ def _answers(futures: Futures, refusal: int) -> tuple[dict[Any, Any], set[Any]]:
             if reason.code() == refusal:
                 refused.add(question)
             elif reason.code() not in MISSING:
-                raise ClusterError(f"the cluster does not describe {question}: {reason.str()}") from error
+                kind = ClusterSilent if is_silence(reason) else ClusterError
+                raise kind(f"the cluster does not describe {question}: {reason.str()}") from error
+        except TimeoutError as error:
+            raise ClusterSilent(f"the cluster does not describe {question} in time") from error
     return answers, refused
 
 
@@ -144,10 +141,3 @@ def _closed(futures: Futures) -> set[str]:
 
 def _rights(operations: Collection[AclOperation] | None) -> frozenset[str] | None:
     return None if operations is None else frozenset(RIGHTS[one] for one in operations if one in RIGHTS)
-
-
-def _are_rights_known(of_cluster: Future[Any]) -> bool:
-    try:
-        return of_cluster.result(2 * ANSWER_SECONDS).authorized_operations is not None
-    except KafkaException:
-        return False

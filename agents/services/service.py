@@ -254,7 +254,8 @@ def service(
             that are too many wait on the bus. Default: no limit.
         pause_after: Number of different records that fail in a row until the stop of this worker pauses. It then calls
             the function for one record from time to time, which uses up no attempt, and continues as soon as a call
-            succeeds. Not with `ordered`. Default: the stop never pauses.
+            succeeds. With `batch`, a call that handles any of its records succeeds. Not with `ordered`. Default: the
+            stop never pauses.
         batch: True if the function takes a list of the records that are there at once. Default: False.
         max_batch: Maximum number of records in a list, up to 10,000; for `batch`. Default: 100.
         max_wait: Maximum time for which the first record of a list waits for others, in seconds, up to 60; for
@@ -284,7 +285,7 @@ def service(
             raise InvalidLine(f"service {stop!r}: {problem}")
         if type(ordered) not in (bool, str) or ordered == "" or (ordered and concurrency > 1):
             raise InvalidLine(f"service {stop!r}: ordered must be True or the name of a field, with concurrency=1")
-        for problem in _gate_problems(rate, pause_after, ordered, is_batch=batch is True):
+        for problem in _gate_problems(rate, pause_after, ordered):
             raise InvalidLine(f"service {stop!r}: {problem}")
         try:
             batching = Batching.of(batch, max_batch, max_wait, ordered)
@@ -326,7 +327,7 @@ def service(
     return mark(handler) if handler is not None else mark
 
 
-def _gate_problems(rate: Any, pause_after: Any, ordered: bool | str, *, is_batch: bool) -> Iterator[str]:
+def _gate_problems(rate: Any, pause_after: Any, ordered: bool | str) -> Iterator[str]:
     """Yield a message for each parameter about when calls may begin that is not valid."""
     if rate is not None:
         try:
@@ -337,8 +338,6 @@ def _gate_problems(rate: Any, pause_after: Any, ordered: bool | str, *, is_batch
         yield f"pause_after must be an integer of 2 or more records, not {pause_after!r}"
     if pause_after is not None and ordered:
         yield "pause_after cannot be combined with ordered: records behind a failed one wait for it as it is"
-    if is_batch and (rate is not None or pause_after is not None):
-        yield "rate and pause_after are for services that handle one record after the other: remove them or batch=True"
 
 
 def _told_to(batching: Batching | None) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from metroline.agents.services.service import Service
@@ -56,7 +56,7 @@ class Gate:
         """Note the answer of the call for the record at an index. A failure of a paused stop uses up no attempt."""
         if self.breaker is None:
             return
-        failure, outcome = answers.failures.get(place), answers.ends.get(place)
+        failure = answers.failures.get(place)
         if failure is not None and failure.is_final:
             self.breaker.answered()
         elif failure is not None and failure.request is None:
@@ -67,7 +67,21 @@ class Gate:
             if self.breaker.is_paused:
                 request = WaitRequest(error, self.breaker.remaining(), None)
                 answers.failures[place] = Failure(failure.outcome, request)
-        elif outcome is None or outcome.cause is None:
+        elif _has_succeeded(answers, place):
             self.breaker.succeeded()
         else:
             self.breaker.answered()
+
+    def ended_together(self, members: Sequence[tuple[Origin, Answers, int]]) -> None:
+        """Note the answer of one call for several records, each with its index, as `ended` does.
+
+        If it handled any of them, the call has succeeded, and what failed is the fault of the other records.
+        """
+        succeeded = [member for member in members if _has_succeeded(*member[1:])]
+        for origin, answers, place in succeeded[:1] or members:
+            self.ended(origin, answers, place)
+
+
+def _has_succeeded(answers: Answers, place: int) -> bool:
+    outcome = answers.ends.get(place)
+    return place not in answers.failures and (outcome is None or outcome.cause is None)

@@ -76,7 +76,7 @@ class Stop:
             by = service.ordered if isinstance(service.ordered, str) else None
             self.queues = OrderedQueues(by, self._attempt, self.clock)
         elif service.batching is not None:
-            self.calls = BatchCalls(self.bus, self.pacer, service, self._depart)
+            self.calls = BatchCalls(self.bus, self.pacer, service, self._depart, self.gate)
         elif not service.is_immediate:
             self.calls = ConcurrentCalls(
                 self.bus, self.pacer, service.name, service.concurrency, self._depart, gate=self.gate

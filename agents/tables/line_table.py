@@ -9,7 +9,10 @@ import faust
 import mode
 import orjson
 from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 from faust.types import EventT
+from mode.services import WaitArgT
+from mode.utils.times import Seconds
 
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.kafka.foreign_messages import ForeignMessages
@@ -129,8 +132,29 @@ class LineGlobalTable(LineTable, faust.GlobalTable):
         self.forgotten += len(forgotten)
 
 
+class PatientRecovery(Recovery):
+    """Waits for the answers of brokers for as long as it takes.
+
+    Faust waits for `broker_request_timeout`, and takes the end of this time for the end of the worker: its recovery
+    ends, and the worker runs on without its tables until it is started again.
+    """
+
+    async def _wait(self, coro: WaitArgT, timeout: Seconds | None = None) -> None:
+        await super()._wait(coro)
+
+
+PatientRecovery.logger = Recovery.logger  # the log leaves out the steps and the tables of Faust's
+
+
 class LineTableManager(TableManager):
     """Starts recovery at once. Faust's waits a second for tables that are declared late; a line declares none late."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """The service that recovers the tables."""
+        if self._recovery is None:
+            self._recovery = PatientRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
 
     async def on_start(self) -> None:
         """Start recovery of the tables."""

@@ -47,8 +47,9 @@ def _timeline(letter: Letter, told: dict[str, Any]) -> Iterator[str]:
     hops = counted(told["bus_hops"], "hop")
     for waits in [*told["waited"], *([told["waits"]] if told["waits"] else [])]:
         events.append((waits["since"], f"waited {counted(waits['times'], 'time')}, since the service asked for it"))
-    events.append((dead, f"dead after {hops} on the bus{_decided(letter)}"))
-    for at, event in sorted(events, key=lambda one: one[0]):
+    events.sort(key=lambda one: one[0])
+    events.append((dead, f"dead after {hops} on the bus{_decided(letter)}"))  # its time has whole milliseconds only
+    for at, event in events:
         yield f"{_time(at)}  {at - entered:>+10.3f} s  {event}"
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
 import orjson
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.cluster import Cluster, ClusterError, ClusterSilent
 from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.topic_survey import survey
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import HEARTBEAT_SECONDS, live_workers
 from metroline.agents.membership.worker import WorkerInfo
@@ -40,16 +41,18 @@ async def examine_cluster(settings: Settings, line: Line) -> AsyncIterator[Findi
             await admin.list_topics()
             brokers = admin.broker_count
     except (ClusterError, KafkaError) as problem:
-        yield error("broker", str(problem) or type(problem).__name__, _start_one(settings))
+        remedy = _start_one(settings) if isinstance(problem, ClusterSilent) else ""
+        yield error("broker", str(problem) or type(problem).__name__, remedy)
         return
     yield _answered(settings, brokers, time.monotonic() - began)
-    for examination in (_topics(settings, line), _formats(settings, line), _rules(cluster, topics)):
+    hidden = (await survey(cluster, [topics.rules, topics.workers])).hidden
+    for examination in (_topics(settings, line), _formats(settings, line), _rules(cluster, topics, hidden)):
         try:
             async for finding in examination:
                 yield finding
         except (MetrolineError, KafkaError) as problem:
             yield error("cluster", str(problem) or type(problem).__name__)
-    async for finding in _workers(settings, cluster, topics):
+    async for finding in _workers(settings, cluster, topics, hidden):
         yield finding
 
 
@@ -78,10 +81,13 @@ async def _formats(settings: Settings, line: Line) -> AsyncIterator[Finding]:
     for problem in problems:
         yield (error if problem.is_fatal else warning)("formats", str(problem))
     if not problems:
-        yield ok("formats", "the source can be read, and the ends can be written")
+        yield ok("formats", "those of the source and of the ends can be used")
 
 
-async def _rules(cluster: Cluster, topics: Topics) -> AsyncIterator[Finding]:
+async def _rules(cluster: Cluster, topics: Topics, hidden: Collection[str]) -> AsyncIterator[Finding]:
+    if topics.rules in hidden:
+        yield skipped("rules", f"cannot be examined without a right on the topic {topics.rules}")
+        return
     current = await read_published(cluster, topics)
     if current is None:
         yield ok("rules", "none are published yet: the first worker publishes the line's file")
@@ -89,7 +95,12 @@ async def _rules(cluster: Cluster, topics: Topics) -> AsyncIterator[Finding]:
         yield ok("rules", f"version {current.version}, published by {current.publication.by}")
 
 
-async def _workers(settings: Settings, cluster: Cluster, topics: Topics) -> AsyncIterator[Finding]:
+async def _workers(
+    settings: Settings, cluster: Cluster, topics: Topics, hidden: Collection[str]
+) -> AsyncIterator[Finding]:
+    if topics.workers in hidden:
+        yield skipped("workers", f"cannot be examined without a right on the topic {topics.workers}")
+        return
     if topics.workers not in await TopicAdmin(cluster).partitions([topics.workers]):
         yield ok("workers", "none has run yet")
         return

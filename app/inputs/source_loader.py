@@ -7,10 +7,14 @@ import time
 from array import array
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
+
+from aiokafka.errors import KafkaError
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.app.inputs.source_records import packed
+from metroline.routing.errors import MetrolineError
 from metroline.routing.messages.record_ids import RecordId
 
 MAX_UNCONFIRMED = 2_000
@@ -20,6 +24,10 @@ REPORT_SECONDS = 1.0
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 THROUGHPUT = {"linger_ms": 5, "max_batch_size": 256 * 1024}
 """Producer settings for a load without a rate."""
+
+
+class NotWritten(MetrolineError):
+    """Raised when the brokers do not confirm records that were sent to them."""
 
 
 @dataclass(slots=True)
@@ -63,18 +71,21 @@ async def load(
     settings = {} if rate else THROUGHPUT
     async with cluster.producer(max_request_size=MAX_REQUEST_BYTES, **settings) as producer:
         started = reported = time.monotonic()
-        for number, (message, count) in enumerate(packed(records, pack)):
-            index = sent.records
-            if rate:
-                await _pace(started + index / rate)
-            sent.times.extend([time.time()] * count)
-            waiting.append((index, await producer.send(topic, message, partition=number % partitions)))
-            sent.records += count
-            if len(waiting) >= MAX_UNCONFIRMED or (rate and time.monotonic() - reported > REPORT_SECONDS):
-                await _confirm(sent, waiting)
-                yield sent
-                reported = time.monotonic()
-        await _confirm(sent, waiting)
+        try:
+            for number, (message, count) in enumerate(packed(records, pack)):
+                index = sent.records
+                if rate:
+                    await _pace(started + index / rate)
+                sent.times.extend([time.time()] * count)
+                waiting.append((index, await producer.send(topic, message, partition=number % partitions)))
+                sent.records += count
+                if len(waiting) >= MAX_UNCONFIRMED or (rate and time.monotonic() - reported > REPORT_SECONDS):
+                    await _confirm(sent, waiting)
+                    yield sent
+                    reported = time.monotonic()
+            await _confirm(sent, waiting)
+        except KafkaError as error:
+            raise await _interrupted(sent, topic, waiting, error) from error
     yield sent
 
 
@@ -83,6 +94,16 @@ async def _confirm(sent: Sent, waiting: list[tuple[int, Any]]) -> None:
         message = await confirmation
         sent.note(message.partition, message.offset, index)
     waiting.clear()
+
+
+async def _interrupted(sent: Sent, topic: str, waiting: list[tuple[int, Any]], error: KafkaError) -> NotWritten:
+    """Return the error that says how many records are written, once it is known of each that was sent."""
+    answers = await asyncio.gather(*(confirmation for _, confirmation in waiting), return_exceptions=True)
+    indexes = [*(index for index, _ in waiting), sent.records]
+    counts = [end - begin for begin, end in pairwise(indexes)]
+    unknown = sum(count for count, answer in zip(counts, answers, strict=True) if isinstance(answer, BaseException))
+    written = f"{sent.records - unknown:,} records are written to {topic}, and {unknown:,} more may be"
+    return NotWritten(f"the brokers did not take all records ({error}): {written}")
 
 
 async def _pace(due: float) -> None:

@@ -10,7 +10,9 @@ import pytest
 from aiokafka import TopicPartition
 from confluent_kafka import KafkaError
 
+from metroline.agents.kafka import patience
 from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
+from metroline.agents.kafka.cluster import ClusterSilent
 from metroline.agents.kafka.consumer import Fetched
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_owner import Notes, Offsets
@@ -19,6 +21,7 @@ from metroline.agents.kafka.progress import Progress
 
 PARTITION = TopicPartition("test.source", 0)
 OTHER = TopicPartition("test.source", 1)
+THIRD = TopicPartition("test.source", 2)
 
 
 class FakeConsumer:
@@ -33,6 +36,8 @@ class FakeConsumer:
 
 class Reader(BatchConsumer):
     """A consumer that owns two partitions."""
+
+    client_name = "reader"
 
     def __init__(self) -> None:
         cluster: Any = None
@@ -53,6 +58,21 @@ async def reader() -> Reader:
 
 def confirmation() -> Confirmation:
     return asyncio.get_running_loop().create_future()
+
+
+async def test_partitions_are_taken_over_once_the_brokers_answer(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "RETRY_SECONDS", 0.0)
+    silences = [ClusterSilent("no Kafka broker answers")] * 3
+
+    async def begin(_: object) -> None:
+        if silences:
+            raise silences.pop()
+
+    monkeypatch.setattr(reader, "begin", begin)
+    await reader.assigned([THIRD])
+    assert (silences, THIRD in reader.progress) == ([], True)
 
 
 async def test_only_what_is_confirmed_is_committed_and_once(reader: Reader) -> None:

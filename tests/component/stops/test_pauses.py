@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from metroline import Drop, Retry, service
+from metroline.agents.services.batching import Batching
 from metroline.agents.services.service import Record
 from metroline.agents.stops import circuit_breaker
 from metroline.agents.stops.circuit_breaker import CircuitBreaker
@@ -160,6 +161,63 @@ async def test_what_waits_in_a_stop_that_pauses_goes_back_to_its_topic(
         await soon(lambda: mailbox.acknowledged == {0: [0]})
     back = [record["n"] for one in bench.producer.to("test.service.a") for record in one.records]
     assert (away.calls, back) == ([0, 1, 2], list(range(3, 50)))
+
+
+class AwayFromAll(Away):
+    """The same for a service that takes lists; records below zero fail alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists: list[list[int]] = []
+
+    async def answer_all(self, records: list[Record]) -> list[Any]:
+        self.lists.append([record["n"] for record in records])
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise OSError("away")
+        return [record if record["n"] >= 0 else OSError("below zero") for record in records]
+
+
+async def test_a_batch_service_pauses_after_one_call_and_probes_with_one_record(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(circuit_breaker, "MAX_PAUSE_SECONDS", 0.3)
+    away, mailbox = AwayFromAll(), bench.mailbox("service.a")
+    stop = bench.stop(away.answer_all, batching=Batching(8), pause_after=3, retry_policy=POLICY)
+    assert stop.gate is not None
+    breaker = stop.gate.breaker
+    assert breaker is not None
+    async with carrying(bench, mailbox, stop.handle, stop.cancel):
+        mailbox.put(envelope(*({"n": n} for n in range(20))).encode())
+        await soon(lambda: mailbox.acknowledged == {0: [0]})
+        assert (away.lists, breaker.is_paused) == ([list(range(8))], True)
+        mailbox.put(envelope(*({"n": n} for n in range(20, 40)), first=20).encode())
+        await soon(lambda: len(away.lists) == 2)
+        away.is_away = False
+        await soon(lambda: not breaker.is_paused or mailbox.acknowledged == {0: [0, 1]})
+        mailbox.put(envelope(*({"n": n} for n in range(40, 60)), first=40).encode())
+        await soon(lambda: mailbox.acknowledged == {0: [0, 1, 2]})
+    assert away.lists[1] == [20]
+    assert len(away.lists[2]) == 1, "the next probe, which succeeds"
+    assert len(away.lists[3]) == 8
+    assert not breaker.is_paused
+    failed = [one for one in segments_of(bench.producer.sent) if one.attempts is not None or one.waits is not None]
+    burnt = sorted(id for one in failed if one.attempts is not None and one.attempts.causes for id in one.ids)
+    waiting = sorted(id for one in failed if one.waits is not None for id in one.ids)
+    assert (burnt, waiting) == ([0, 1], [2, 3, 4, 5, 6, 7, 20])
+    back = [record["n"] for one in bench.producer.to("test.service.a") for record in one.records]
+    gone = [record["n"] for one in bench.producer.to("test.service.c") for record in one.records]
+    assert sorted([*burnt, *waiting, *back, *gone]) == list(range(60))
+
+
+async def test_records_that_fail_in_a_batch_beside_others_pause_nothing(bench: Bench) -> None:
+    away = AwayFromAll()
+    away.is_away = False
+    stop = bench.stop(away.answer_all, batching=Batching(100), pause_after=3, retry_policy=POLICY)
+    await bench.complete(stop.handle, envelope(*({"n": n} for n in [*range(-50, 1)])))
+    assert stop.gate is not None
+    assert not stop.gate.is_closed
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from metroline import service
 from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
+from metroline.agents.services.batching import Batching
 from metroline.agents.services.rates import calls_per_second
 from metroline.agents.services.service import Record
 from metroline.agents.stops.rate_limit import CATCH_UP_SECONDS, RateLimit
@@ -111,6 +112,25 @@ async def test_the_calls_of_a_stop_are_spaced_and_other_tasks_run_meanwhile(benc
     assert len(began) == 8
     assert began[-1] - began[0] >= 7 / 50.0 - CATCH_UP_SECONDS
     assert turns > 7, "others have a turn between two calls"
+
+
+async def test_a_batch_service_spaces_its_calls_and_records_gather_meanwhile(bench: Bench) -> None:
+    began: list[tuple[float, int]] = []
+
+    def call(records: list[Record]) -> list[Record]:
+        began.append((time.monotonic(), len(records)))
+        return records
+
+    stop = bench.stop(call, rate=20.0, batching=Batching(10))
+    mailbox = bench.mailbox("service.a")
+    for first in range(25):
+        mailbox.put(envelope({"n": first}, first=first).encode())
+    async with carrying(bench, mailbox, stop.handle, stop.cancel), asyncio.timeout(10):
+        while len(mailbox.acknowledged.get(0, ())) < 25:
+            await asyncio.sleep(0.001)
+    assert sum(size for _, size in began) == 25
+    assert len(began) <= 4, "a list of those that are there, and full ones"
+    assert began[-1][0] - began[0][0] >= (len(began) - 1) / 20.0 - CATCH_UP_SECONDS
 
 
 async def test_records_that_waited_before_they_go_on_need_no_call(bench: Bench) -> None:

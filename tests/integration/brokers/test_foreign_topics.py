@@ -146,6 +146,11 @@ def check(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
     return metroline("check", "routes.toml", "--broker", *words, cwd=depot.folder, **depot.environment())
 
 
+def doctor(depot: Depot) -> subprocess.CompletedProcess[str]:
+    """Run `metroline doctor` with the settings of the line's workers."""
+    return metroline("doctor", cwd=depot.folder, **depot.environment())
+
+
 async def test_topics_that_others_made_are_used_as_they_are(owned: Owned, depot: Depot) -> None:
     grant_use(owned, depot)
     await TopicAdmin(depot.cluster).create(plans(depot).values())
@@ -216,9 +221,15 @@ async def test_a_source_that_is_missing_hides_no_other_problem(owned: Owned, dep
     grant_use(owned, depot)
 
     told = await depot.refused()
+    checked = await asyncio.to_thread(check, depot)
+    examined = await asyncio.to_thread(doctor, depot)
 
     for plan in plans(depot).values():
-        assert f"the topic {plan.name} does not exist and could not be created (TopicAuthorizationFailedError" in told
+        refused = f"the topic {plan.name} does not exist and could not be created (TopicAuthorizationFailedError"
+        assert refused in told
+        assert refused in checked.stdout
+        assert refused in examined.stdout
+    assert (checked.returncode, examined.returncode) == (1, 1)
 
 
 async def test_topics_without_any_right_are_named_one_by_one(owned: Owned, depot: Depot) -> None:
@@ -226,6 +237,14 @@ async def test_topics_without_any_right_are_named_one_by_one(owned: Owned, depot
 
     for plan in plans(depot).values():
         assert f"the user has no right on the topic {plan.name}, or it does not exist: " in told
+
+
+async def test_what_the_user_may_not_see_is_not_said_to_be_missing(depot: Depot) -> None:
+    examined = await asyncio.to_thread(doctor, depot)
+
+    for name in (depot.topics.rules, depot.topics.workers):
+        assert f"cannot be examined without a right on the topic {name}" in examined.stdout
+    assert examined.returncode == 1
 
 
 async def test_a_retention_by_time_that_the_cluster_forces_is_warned_of(owned: Owned, depot: Depot) -> None:

@@ -289,10 +289,8 @@ def test_a_type_that_cannot_be_read_is_refused_when_the_line_is_loaded(load: Loa
         ({"batch": True, "max_batch": 0}, "max_batch must be an integer from 1 to 10000, not 0"),
         ({"batch": True, "max_batch": 1.5}, "max_batch must be an integer"),
         ({"batch": True, "max_wait": -1}, "max_wait must be a number of seconds from 0 to 60, not -1"),
-        (
-            {"batch": True, "rate": "1/s"},
-            "rate and pause_after are for services that handle one record after the other",
-        ),
+        ({"batch": True, "rate": "often"}, "rate must be "),
+        ({"batch": True, "pause_after": 1}, "pause_after must be an integer of 2 or more records, not 1"),
         ({"batch": True, "concurrency": 2}, "concurrency above 1 needs an async function or blocking=True"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from metroline.agents.kafka.complaints import library_log
 from metroline.app import logs
 from metroline.app.logs import GRACE_SECONDS, REPEAT_SECONDS, JsonFormatter, NewsFilter
 
@@ -72,6 +73,7 @@ def test_what_is_said_of_an_offset_is_never_left_out(log: Log) -> None:
 def test_the_steps_and_the_tables_of_faust_are_not_logged_but_its_warnings_are(log: Log) -> None:
     log.line("[^---Recovery]: Highwater:\n+Highwater+\n| topic |", name="faust.tables.recovery", level=logging.INFO)
     log.line("[^--OnRamp]: Starting...", name="metroline.agents.on_ramp", level=logging.INFO)
+    log.line("[^--Server]: Cleanup", name="metroline.app.web_server.server", level=logging.INFO)
     log.line("Heartbeat failed", name="aiokafka.consumer.group_coordinator", level=logging.INFO)
     log.line("the rules table is at version %d", 1, level=logging.INFO)
     log.line("Heartbeat failed: coordinator is either not started or not valid", name="aiokafka.consumer")
@@ -85,6 +87,8 @@ def test_what_libraries_warn_of_as_a_matter_of_routine_is_not_logged(log: Log) -
     log.line("Heartbeat failed for group a@all because it is rebalancing", name="aiokafka.consumer.group_coordinator")
     log.line("Timer commit is overlapping (interval=2.8 runtime=3.49)", name="mode.timers")
     log.line("[^---Recovery]: No event received for active tp TP(topic='t', partition=1)", name="faust.tables.recovery")
+    log.line("Missing sensor state for rebalance end #%d", 17, name="faust.sensors.monitor")
+    log.line("[^--Thread]: Thread keepalive is not responding...", name="metroline.agents.kafka", level=logging.ERROR)
     assert log.lines == []
 
 
@@ -105,6 +109,17 @@ def test_an_error_that_clients_mend_is_logged_as_a_warning_once_it_lasts(log: Lo
     log.now += 2 * REPEAT_SECONDS
     log.line(error, 1, name="aiokafka.consumer.fetcher", level=logging.ERROR)
     assert len(log.lines) == 1, "after a pause its time begins anew"
+
+
+def test_what_librdkafka_mends_while_a_coordinator_starts_is_logged_once_it_lasts(log: Log) -> None:
+    told = "GETPID [rdkafka#producer-2] Failed to acquire idempotence PID from broker 127.0.0.1:%d/1: "
+    told += "Broker: Coordinator load in progress: retrying"
+    for port in (9092, 9093):
+        log.line(told, port, name=library_log.name)
+    assert log.lines == []
+    log.now += GRACE_SECONDS
+    log.line(told, 9092, name=library_log.name)
+    assert log.lines == [told % 9092]
 
 
 def test_lines_that_never_repeat_take_no_memory_for_ever(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

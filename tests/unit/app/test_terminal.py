@@ -113,7 +113,7 @@ def test_a_table_that_fits_is_a_table(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "[red]x" in capsys.readouterr().out
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:
+def shown(monkeypatch: pytest.MonkeyPatch, *options: str, settled: float = 1_700_000_003.0) -> Result:
     died = Outcome.dead(Cause.EXPIRED, EVIL)
     segment = Segment(
         (17,),
@@ -123,7 +123,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:
         outcome=died,
         replays=(Replay(1_700_000_002.0, "me", "why"),),
     )
-    letter = Letter(Envelope("signpost", Origin("source", 3), (segment,)), 1_700_000_003.0, "orders.in")
+    letter = Letter(Envelope("signpost", Origin("source", 3), (segment,)), settled, "orders.in")
     module = importlib.import_module("metroline.app.cli.dead_letters")
     monkeypatch.setattr(module, "_desk", lambda _: None)
     monkeypatch.setattr(module, "_chosen", lambda *_: [letter])
@@ -143,6 +143,14 @@ def test_a_dead_letter_is_shown_with_times_and_topic_for_people(monkeypatch: pyt
     record = output.partition("\nrecord\n")[2].partition("\n\nnext\n")[0]
     assert json.loads(record) == {"note": EVIL}
     assert lines[-1] == "metroline dead-letters discard source-3-17 --reason TEXT"
+
+
+def test_a_timeline_ends_with_the_death_whose_time_has_no_part_of_a_millisecond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = shown(monkeypatch, settled=1_700_000_001.2499).output
+    [*_, last] = output.partition("\ntimeline (UTC)\n")[2].partition("\n\n")[0].splitlines()
+    assert "dead after" in last
 
 
 def test_json_for_programs_has_seconds_since_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

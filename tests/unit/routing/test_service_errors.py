@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from typing import Any
 
 import pydantic
 import pytest
+import uvloop
 
 from metroline.agents.lines.metrobus import services
 from metroline.agents.lookups import Lookup
+from metroline.app.local.ports import free_port
 from metroline.routing.service_errors import MAX_FRAMES, MAX_TRACE_CHARACTERS, describe_error, trace_of
 from tests.support.lookups import built
 
@@ -38,6 +41,14 @@ def test_the_place_is_the_one_that_raised() -> None:
 def test_the_place_is_in_the_own_code_where_a_library_raised(call: Callable[[], Any]) -> None:
     assert raised(call).rstrip().endswith("in <lambda>)")
     assert "(test_service_errors.py:" in raised(call)
+
+
+def test_the_place_is_in_the_own_code_where_a_compiled_library_raised() -> None:
+    async def charge() -> None:
+        await asyncio.open_connection("127.0.0.1", free_port())
+
+    told = raised(lambda: uvloop.run(charge()))
+    assert told.endswith(f"(test_service_errors.py:{line_here() - 3} in charge)")
 
 
 def test_the_place_is_in_the_own_code_where_a_lookup_has_no_such_key(
