@@ -66,7 +66,7 @@ async def serving(bounds: Bounds = SHORT) -> AsyncIterator[Connect]:
 async def answer(streams: Streams) -> bytes:
     """Return what comes until the connection ends."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await streams[0].read()
     except ConnectionResetError:
         return b""

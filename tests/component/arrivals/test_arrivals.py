@@ -272,7 +272,7 @@ async def test_journeys_are_shown_from_time_to_time_and_the_latest_ones_last(
             for number in range(1, 20)
         ]
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(producer.to("test.table.journeys")) < 2:
             await asyncio.sleep(0.01)
 

@@ -258,7 +258,7 @@ async def test_a_subject_without_a_schema_is_waited_for(
 
 async def until_written(encoder: Encoder) -> None:
     """Wait until a record can be written."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             with suppress(SchemaPending):
                 await encoder.encode([b'{"n":1}'], [None])

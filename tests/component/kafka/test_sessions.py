@@ -60,7 +60,7 @@ def test_the_clients_of_aiokafka_open_such_connections() -> None:
 async def test_a_connection_is_closed_before_its_session_ends() -> None:
     async with Broker(lifetime_ms=400).connected() as connection:
         assert connection.connected()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await until(lambda: not connection.connected())
 
 
@@ -74,7 +74,7 @@ async def test_a_connection_that_is_in_use_is_closed_after_the_answer() -> None:
         broker.answers.set()
 
         assert (await asked).error_code == 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await until(lambda: not connection.connected())
 
 

@@ -85,7 +85,7 @@ async def test_a_record_waits_for_others_no_longer_than_max_wait(bench: Bench) -
         sizes.append(len(records))
         return records
 
-    stop = stop_of(bench, note, Batching(3, 0.2), concurrency=4)
+    stop = stop_of(bench, note, Batching(3, 2.0), concurrency=4)
     mailbox = bench.mailbox("service.a")
     began = time.monotonic()
     async with carrying(bench, mailbox, stop.handle, stop.cancel):
@@ -93,10 +93,10 @@ async def test_a_record_waits_for_others_no_longer_than_max_wait(bench: Bench) -
             mailbox.put(envelope({"size": 1}, first=number).encode())
             await asyncio.sleep(0.02)
         await until(lambda: sizes == [3])
-        assert time.monotonic() - began < 0.2, "a full batch waits for nobody"
+        assert time.monotonic() - began < 2.0, "a full batch waits for nobody"
         mailbox.put(envelope({"size": 1}, first=3).encode())
         await until(lambda: sizes == [3, 1])
-        assert time.monotonic() - began >= 0.2
+        assert time.monotonic() - began >= 2.0
 
 
 async def test_each_record_ends_as_its_own_answer_says(bench: Bench) -> None:

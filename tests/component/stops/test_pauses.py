@@ -106,7 +106,7 @@ def fill(mailbox: Mailbox, numbers: Iterable[int]) -> None:
 
 
 async def soon(holds: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0.002)
 

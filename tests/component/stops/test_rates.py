@@ -105,7 +105,7 @@ async def test_the_calls_of_a_stop_are_spaced_and_other_tasks_run_meanwhile(benc
     mailbox = bench.mailbox("service.a")
     for first in (0, 4):
         mailbox.put(envelope(*({"n": n} for n in range(first, first + 4)), first=first).encode())
-    async with carrying(bench, mailbox, stop.handle, stop.cancel), asyncio.timeout(10):
+    async with carrying(bench, mailbox, stop.handle, stop.cancel), asyncio.timeout(30):
         while len(mailbox.acknowledged.get(0, ())) < 2:
             await asyncio.sleep(0.001)
     beside.cancel()
@@ -125,7 +125,7 @@ async def test_a_batch_service_spaces_its_calls_and_records_gather_meanwhile(ben
     mailbox = bench.mailbox("service.a")
     for first in range(25):
         mailbox.put(envelope({"n": first}, first=first).encode())
-    async with carrying(bench, mailbox, stop.handle, stop.cancel), asyncio.timeout(10):
+    async with carrying(bench, mailbox, stop.handle, stop.cancel), asyncio.timeout(30):
         while len(mailbox.acknowledged.get(0, ())) < 25:
             await asyncio.sleep(0.001)
     assert sum(size for _, size in began) == 25

@@ -334,7 +334,7 @@ async def test_a_thread_past_its_timeout_is_given_up_and_only_so_many_may_be(
     monkeypatch.setattr(stop_calls, "MAX_GIVEN_UP", 8)
     stop = bench.stop(hang, is_blocking=True, retry_policy=dataclasses.replace(PATIENCE, timeout=0.01))
     handling = asyncio.create_task(bench.complete(stop.handle, envelope(*({"n": n} for n in range(10)))))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(running) < 8:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
