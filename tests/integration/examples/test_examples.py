@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +47,17 @@ def test_their_own_tests_pass_all_in_one_run() -> None:
 
 def test_reports_of_bird_strikes_come_to_their_ends(embedded_broker: Broker, tmp_path: Path) -> None:
     archive = tmp_path / "reports.sqlite"
-    found = outcomes("birdstrikes", 300, embedded_broker, tmp_path, BIRDSTRIKES_ARCHIVE=str(archive))
-    assert len(found) == 300
-    assert {one["outcome"] for one in found} == {"delivered", "dropped"}
+    found = outcomes("birdstrikes", 10_000, embedded_broker, tmp_path, BIRDSTRIKES_ARCHIVE=str(archive))
+    counts = Counter(one["outcome"] for one in found)
+    assert counts.total() == 10_000
+    assert counts["dropped"] > 0
+    [dead] = [one for one in found if one["outcome"] == "dead"]
+    assert dead["record"]["birds_seen"] == ":-10"
     serious = [one for one in found if "inspect" in one["stops"]]
     assert serious
     assert all(one["record"]["inspection"] for one in serious)
-    assert archive.stat().st_size > 0
+    with closing(sqlite3.connect(archive)) as database:
+        assert database.execute("SELECT count(*) FROM reports").fetchone() == (counts["delivered"],)
 
 
 def test_deliveries_of_webhooks_are_announced_or_not(embedded_broker: Broker, tmp_path: Path) -> None:
