@@ -1,4 +1,4 @@
-"""What is wrong with the records that a line's own code makes is said in one line, with the place."""
+"""Errors in the records that a line's own code makes are said in one line, with the place."""
 
 from __future__ import annotations
 
