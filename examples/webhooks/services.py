@@ -44,7 +44,7 @@ def read_github(delivery):
     return delivery
 
 
-@service(no_retry=(KeyError,))
+@service(no_retry=(KeyError,), reads=["object_kind", "object_attributes", "project", "user", "user_username"])
 def read_gitlab(delivery):
     """Describe a delivery of GitLab in the same fields."""
     about = delivery.get("object_attributes", {})
