@@ -41,7 +41,7 @@ help:  ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 install: $(VENV)/.installed  ## install the command `metroline` into .venv
-install-dev: $(VENV)/.installed-dev  ## also install what tests, lint, docs and the line `flights` need
+install-dev: $(VENV)/.installed-dev  ## also install what tests, lint, docs and the example lines need
 
 # Created once: a second Python in an existing .venv would mix the two. Run `make clean` before you change it.
 $(BIN)/pip:
@@ -55,9 +55,10 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/pip
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-examples.txt
 	@echo "installing what tests, lint and docs need into $(VENV)"
 	@$(PIP) --require-hashes --no-build-isolation --use-pep517 -r requirements-dev.txt
+	@$(PIP) --require-hashes --no-build-isolation --use-pep517 --no-deps -r requirements-examples.txt
 	@touch $@
 
 demo: install  ## run the four strategies side by side on the example line
@@ -141,11 +142,12 @@ docs-tree: install-dev  ## write the tree in docs/ARCHITECTURE.md from the docst
 lock:  ## update requirements*.txt from pyproject.toml
 	@$(PYTHON) -m venv .lock
 	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
-	.lock/bin/$(COMPILE) --group build --extra formats --output-file requirements.txt $(ARGS)
-	.lock/bin/$(COMPILE) --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
-	.lock/bin/$(COMPILE) --group bench --output-file requirements-bench.txt $(ARGS)
+	.lock/bin/$(COMPILE) pyproject.toml --group build --extra formats --output-file requirements.txt $(ARGS)
+	.lock/bin/$(COMPILE) pyproject.toml --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
+	.lock/bin/$(COMPILE) pyproject.toml --group bench --output-file requirements-bench.txt $(ARGS)
+	.lock/bin/$(COMPILE) --group webhooks --no-deps --output-file requirements-examples.txt $(ARGS)
 
-COMPILE = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 image-test:  ## build the image and run it against an Apache Kafka

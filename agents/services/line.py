@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from metroline.agents.services.declared_types import with_types
 from metroline.agents.services.line_modules import import_module_of, locate, lookups_of, services_of, tables_of
 from metroline.agents.services.line_options import LineOptions
 from metroline.agents.services.lookup_table import LookupTable
+from metroline.agents.services.own_records import Maker, own_records
 from metroline.agents.services.own_settings import PARAMETER, read_settings, settings_class, settings_resource
 from metroline.agents.services.parameters import check_parameters, resources_in
 from metroline.agents.services.resource import Resource
@@ -20,9 +21,6 @@ from metroline.agents.services.service import Record, Service
 from metroline.routing.errors import InvalidLine
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
-
-Maker = Callable[[int, int], Iterable[Record | bytes]]
-"""Takes a number of records and a seed, and returns records or source messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +107,13 @@ class Line:
         return Network.read(self.rules_text, self.stops, str(self.rules_file), self.ends).table
 
     def records(self, count: int, seed: int = 1) -> Iterator[Record | bytes]:
-        """Return an iterator over `count` records of the line; raise `InvalidLine` if the line has none of its own."""
+        """Return an iterator over `count` records of the line.
+
+        Raise `InvalidLine` if the line has none of its own, or its function `records` fails.
+        """
         if self.maker is None:
             raise InvalidLine(
                 f"line {self.name!r} has no records of its own: add records.jsonl, or records.py with a function "
                 "records(count, seed), or name a file of records; `metroline up --rate 0` needs none"
             )
-        return iter(self.maker(count, seed))
+        return own_records(self.rules_file.with_name("records.py"), self.maker, count, seed)

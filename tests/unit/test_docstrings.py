@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.project import ROOT
 
-FOLDERS = ("app", "agents", "routing", "metroline", "scripts", "benchmarks", "tests")
+FOLDERS = ("app", "agents", "routing", "metroline", "scripts", "benchmarks", "examples", "tests")
 FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 QUESTION_WORDS = ("What ", "Whether ", "How ", "Where ", "The same")
 

@@ -89,7 +89,8 @@ class Session:
         except Exception as error:  # a user's function may raise anything
             if self._reload is None:
                 raise
-            self._status.say(f"error: no more records of the line come in: {type(error).__name__}: {error}")
+            kind = "" if isinstance(error, MetrolineError) else f"{type(error).__name__}: "
+            self._status.say(f"error: no more records of the line come in: {kind}{error}")
 
     async def _show_output(self) -> None:
         while True:

@@ -333,8 +333,22 @@ def test_new_keys_come_before_the_tables_within_a_case(folder: Path) -> None:
     text = "[[cases]]\n\n# what comes in\n[cases.record]\nquantity = 1 # one\n\n[cases.headers]\na = 'b'\n"
     changed = update(folder, text)
     assert changed == text.replace(
-        "[[cases]]\n", '[[cases]]\nstops = ["price"]\noutcome = "delivered"\nchanges = { total = 2 }\n'
+        "[[cases]]\n", '[[cases]]\nstops = ["price"]\noutcome = "delivered"\nend = "end"\nchanges = { total = 2 }\n'
     )
+
+
+def test_an_update_pins_a_record_that_visits_no_stop_and_the_default_end(folder: Path) -> None:
+    case = "[[cases]]\nrecord = { quantity = 1 }\n"
+    delivered = update(folder, case)
+    (folder / "line.toml").write_text('[ends.other]\ntopic = "t"\n')
+    (folder / "routes.toml").write_text(RULES.replace('to = "end"', 'to = "other"'))
+    assert [list(one.differences) for one in results(folder, delivered)[1]] == [["end: expected end, was other"]] * 4
+    dropped = RULES.replace('to = "price"', 'drop = "no"', 1)
+    (folder / "routes.toml").write_text(dropped[: dropped.index("[[rules]]", 5)])
+    without_stops = update(folder, case)
+    assert without_stops == case + 'stops = []\noutcome = "dropped"\nreason = "no"\n'
+    (folder / "routes.toml").write_text(RULES.replace('to = "end"', 'drop = "no"'))
+    assert [one.differences[0] for one in results(folder, without_stops)[1]] == ["stops: expected none, was price"] * 4
 
 
 def test_an_update_writes_the_cause_of_a_dead_letter_without_the_line_of_the_code(folder: Path) -> None:
@@ -381,7 +395,7 @@ def test_fields_that_vary_are_ignored(folder: Path) -> None:
     (folder / "services.py").write_text(UNSTEADY)
     (folder / "routes.toml").write_text(RULES.replace("total > 2", "number >= 0"))
     text = '[[cases]]\nrecord = {}\nignore = ["number"]\n'
-    assert update(folder, text) == text + 'stops = ["price", "ship"]\noutcome = "delivered"\n'
+    assert update(folder, text) == text + 'stops = ["price", "ship"]\noutcome = "delivered"\nend = "end"\n'
     assert update(folder, "[[cases]]\nrecord = {}\n") == "[[cases]]\nrecord = {}\n"
 
 
