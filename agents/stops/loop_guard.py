@@ -24,6 +24,7 @@ from metroline.agents.stops.calls import call_directly
 from metroline.agents.stops.containment import SERVICE, Contained, LoopBlocked
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.standing import place_of_thread
+from metroline.routing.records.record_types import DeclaredTypes, MsgspecType, PydanticType, dumped
 
 TICK_SECONDS = 1.0
 """Time between two looks at the event loop, in seconds."""
@@ -40,9 +41,13 @@ CALLERS = frozenset(
         Contained.throw.__code__,
         OwnDecoder.line_of.__code__,
         OwnEncoder.message_of.__code__,
+        MsgspecType.read.__code__,
+        PydanticType.read.__code__,
+        DeclaredTypes.written.__code__,
+        dumped.__code__,
     }
 )
-"""The functions that call the code of a line's author: of services, and of formats."""
+"""The functions that call the code of a line's author: of services, of formats, and of types of records."""
 
 OURS = ("metroline.routing.", "metroline.agents.stops.", "metroline.agents.services.", "metroline.agents.formats.")
 """Beginnings of the names of modules whose functions are called by `CALLERS`, too, and must not be interrupted."""
@@ -57,7 +62,7 @@ class LoopGuard(Service):
     """Watches the event loop of the main thread from another thread. Has no effect where there are no signals."""
 
     def __init__(self, limit: float, **kwargs: Any) -> None:
-        """`limit` is the time for which a format of the author's own may block the event loop, in seconds."""
+        """`limit` is the time for which formats and types of the author's own may block the event loop, in seconds."""
         super().__init__(**kwargs)
         self.limits: dict[str | None, float] = {None: limit}
         """This time for each stop whose service runs here; that of formats under None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from metroline.agents.stops import loop_guard
 from metroline.agents.stops.loop_guard import LoopGuard
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.outcome import Ending
+from metroline.routing.records.record_types import DeclaredTypes, record_type
 from tests.support.bench import Bench, endings_of, envelope
 
 
@@ -121,6 +123,27 @@ async def test_a_task_that_a_service_started_is_interrupted_as_well(bench: Bench
     await bench.complete(bench.stop(start).handle, envelope({"size": 1}))
     [error] = await asyncio.gather(*tasks, return_exceptions=True)
     assert type(error).__name__ == "LoopBlocked"
+
+
+@dataclasses.dataclass
+class Slow:
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size == 2:
+            spin({"size": self.size})
+
+
+async def test_a_type_of_the_authors_own_is_interrupted_as_well(bench: Bench, guard: LoopGuard) -> None:
+    def size(record: Slow) -> Slow:
+        return record
+
+    stop = bench.stop(size, types=DeclaredTypes(record_type(Slow, "Slow")))
+    await bench.complete(stop.handle, envelope({"size": 1}, {"size": 2}, {"size": 3}))
+
+    assert endings_of(bench.producer.to("test.arrivals")) == {
+        1: (Ending.DEAD, "schema: Slow: LoopBlocked: the event loop stood still for 0.1 s")
+    }
 
 
 async def test_a_format_of_the_authors_own_is_interrupted_as_well(guard: LoopGuard) -> None:
