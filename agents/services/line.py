@@ -78,7 +78,7 @@ class Line:
         tables: tuple[LookupTable, ...] = ()
         if (folder / "lookups.py").is_file():
             tables = tables_of(import_module_of(folder, package, "lookups", reuse=reuse))
-        text = rules_file.read_text("utf-8")
+        text = rules_file.read_text("utf-8-sig")
         options = LineOptions.read(folder, frozenset(services))
         return cls(
             folder.name, services, rules_file, text, maker, tables, lookups_of(folder), options, resources, settings

@@ -100,7 +100,7 @@ class Reload:
         return ", ".join(done)
 
     def _publish(self, line: Line) -> str:
-        text = line.rules_file.read_text("utf-8")
+        text = line.rules_file.read_text("utf-8-sig")
         table = Network.read(text, line.stops, str(line.rules_file), line.ends).table
         published = asyncio.run(publish_file(self._cluster, self._settings.topics(line), text))
         for warning in warnings_of_change(published.before, table) if published.before else ():
