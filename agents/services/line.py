@@ -9,7 +9,14 @@ from pathlib import Path
 from pydantic_settings import BaseSettings
 
 from metroline.agents.services.declared_types import with_types
-from metroline.agents.services.line_modules import import_module_of, locate, lookups_of, services_of, tables_of
+from metroline.agents.services.line_modules import (
+    import_module_of,
+    locate,
+    lookups_of,
+    services_of,
+    shown_error,
+    tables_of,
+)
 from metroline.agents.services.line_options import LineOptions
 from metroline.agents.services.lookup_table import LookupTable
 from metroline.agents.services.own_settings import PARAMETER, read_settings, settings_class, settings_resource
@@ -17,7 +24,7 @@ from metroline.agents.services.parameters import check_parameters, resources_in
 from metroline.agents.services.resource import Resource
 from metroline.agents.services.sample_file import SAMPLES, repeated
 from metroline.agents.services.service import Record, Service
-from metroline.routing.errors import InvalidLine
+from metroline.routing.errors import InvalidLine, MetrolineError
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 
@@ -115,4 +122,14 @@ class Line:
                 f"line {self.name!r} has no records of its own: add records.jsonl, or records.py with a function "
                 "records(count, seed), or name a file of records; `metroline up --rate 0` needs none"
             )
-        return iter(self.maker(count, seed))
+        return _made(self.maker, count, seed, self.rules_file.parent)
+
+
+def _made(maker: Maker, count: int, seed: int, folder: Path) -> Iterator[Record | bytes]:
+    """Yield the records that the line's code makes; raise `InvalidLine` for whatever it raises."""
+    try:
+        yield from maker(count, seed)
+    except (MetrolineError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # a user's function may raise anything, even SystemExit; the user sees one line
+        raise InvalidLine(f"the records of the line {folder.name!r}: {shown_error(error, folder)}") from error

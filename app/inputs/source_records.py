@@ -26,7 +26,7 @@ from metroline.app.inputs.row_files import (
     opened,
     raw_file,
 )
-from metroline.routing.errors import UsageError
+from metroline.routing.errors import InvalidLine, UsageError
 from metroline.routing.records.source_messages import read_message
 
 SHOWN_CHARACTERS = 60
@@ -140,7 +140,10 @@ def is_number(what: str) -> bool:
 
 def _made(line: Line, count: int, seed: int) -> Iterator[bytes]:
     for record in line.records(count, seed):
-        yield record if isinstance(record, bytes) else orjson.dumps(record)
+        try:
+            yield record if isinstance(record, bytes) else orjson.dumps(record)
+        except orjson.JSONEncodeError as error:
+            raise InvalidLine(f"the records of the line {line.name!r}: JSON cannot hold one: {error}") from error
 
 
 def batched(records: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

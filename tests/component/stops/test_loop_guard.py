@@ -16,9 +16,11 @@ import pytest
 
 from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder
 from metroline.agents.services.batching import Batching
-from metroline.agents.services.service import Record
+from metroline.agents.services.resource import Resource, resource
+from metroline.agents.services.service import Record, Service
 from metroline.agents.stops import loop_guard
 from metroline.agents.stops.loop_guard import LoopGuard
+from metroline.agents.stops.open_resources import OpenResources, ResourceNotOpened
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.outcome import Ending
 from metroline.routing.records.record_types import DeclaredTypes, record_type
@@ -144,6 +146,22 @@ async def test_a_type_of_the_authors_own_is_interrupted_as_well(bench: Bench, gu
     assert endings_of(bench.producer.to("test.arrivals")) == {
         1: (Ending.DEAD, "schema: Slow: LoopBlocked: the event loop stood still for 0.1 s")
     }
+
+
+async def test_a_resource_that_blocks_while_it_is_opened_is_interrupted_by_its_own_timeout(guard: LoopGuard) -> None:
+    @resource(timeout=0.3)
+    async def pool() -> AsyncIterator[str]:
+        time.sleep(60)
+        yield "open"
+
+    declared: Resource = getattr(pool, "__resource__")  # noqa: B009 - not for mypy
+    taker = Service("a", lambda record, pool: record, others={"pool": True})
+    told = r"the resource 'pool' of the line cannot be opened: LoopBlocked: .* 0.3 s \(test_loop"
+    began = time.monotonic()
+    with guard.limited({"pool": declared.timeout}), pytest.raises(ResourceNotOpened, match=told):
+        await OpenResources({"pool": declared}).connect(taker)
+    assert 0.3 <= time.monotonic() - began < 30
+    assert guard.limits == {None: 0.1, "a": 0.1}
 
 
 async def test_a_format_of_the_authors_own_is_interrupted_as_well(guard: LoopGuard) -> None:
