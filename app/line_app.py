@@ -148,7 +148,8 @@ class LineApp(faust.App):
         self.stall_watch = parts.stall_watch
         self.absence_watch = parts.absence_watch
         self._stops = parts.stops
-        self._guards = (parts.stuck_calls, parts.loop_guard)
+        self._stuck_calls = parts.stuck_calls
+        self._loop_guard = parts.loop_guard
         self.breakers = parts.breakers
         self.stopped = parts.stopped
         self.accounts = parts.accounts
@@ -187,8 +188,10 @@ class LineApp(faust.App):
                 self.settings.host,
             )
         await self._worker.provisioning.run()
-        for stop in self._stops:
-            await stop.connect(self._worker.resources)
+        await self.add_runtime_dependency(self._loop_guard)  # what is opened may block the event loop, too
+        with self._loop_guard.limited({name: one.timeout for name, one in self.line.resources.items()}):
+            for stop in self._stops:
+                await stop.connect(self._worker.resources)
         watches = (
             self.partitions,
             self._source_watch,
@@ -197,7 +200,7 @@ class LineApp(faust.App):
             self.loss_watch,
             self.accounts,
         )
-        services = (self.heartbeat, *watches, *self._guards, self.purge, self.on_ramp, self.waiting_rooms)
+        services = (self.heartbeat, *watches, self._stuck_calls, self.purge, self.on_ramp, self.waiting_rooms)
         for service in services:
             if service is not None:
                 await self.add_runtime_dependency(service)

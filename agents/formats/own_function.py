@@ -30,7 +30,7 @@ def function_named(setting: str, name: str) -> Callable[[Any], Any]:
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function)
-    except Exception as error:  # a user's module may raise anything
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         raise UnusableFunction(f"{setting}: {name} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise UnusableFunction(f"{setting}: {name} is not a function")

@@ -76,7 +76,7 @@ class Line:
         tables: tuple[LookupTable, ...] = ()
         if (folder / "lookups.py").is_file():
             tables = tables_of(import_module_of(folder, package, "lookups", reuse=reuse))
-        text = rules_file.read_text("utf-8")
+        text = rules_file.read_text("utf-8-sig")
         options = LineOptions.read(folder, frozenset(services))
         return cls(
             folder.name, services, rules_file, text, maker, tables, lookups_of(folder), options, resources, settings
@@ -116,4 +116,4 @@ class Line:
                 f"line {self.name!r} has no records of its own: add records.jsonl, or records.py with a function "
                 "records(count, seed), or name a file of records; `metroline up --rate 0` needs none"
             )
-        return own_records(self.rules_file.with_name("records.py"), self.maker, count, seed)
+        return own_records(self.rules_file.parent, self.maker, count, seed)

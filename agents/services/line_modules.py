@@ -63,24 +63,25 @@ def import_module_of(folder: Path, package: str | None, module: str, *, reuse: b
             return importlib.import_module(f"{package}.{module}")
         imported = imported_from(file) if reuse else None
         return imported or _import_file(file, f"{PREFIX}{folder.name}_{module}")
-    except InvalidLine:
+    except (InvalidLine, KeyboardInterrupt):
         raise
-    except Exception as error:  # a user's module may raise anything; the user sees one line
+    except BaseException as error:  # a user's module may raise anything, even SystemExit; the user sees one line
         raise InvalidLine(_refusal(file, error)) from error
 
 
-def _refusal(file: Path, error: Exception) -> str:
+def _refusal(file: Path, error: BaseException) -> str:
     if advice := advice_on_import(error):
         return advice
     if str(error) == NO_PARENT:
         return f"{file} has relative imports: name the line by its package (--line PACKAGE.{file.parent.name})"
-    return f"{file} cannot be imported: {type(error).__name__}: {error}{_place(error, file.parent)}"
+    return f"{file} cannot be imported: {shown_error(error, file.parent)}"
 
 
-def _place(error: Exception, folder: Path) -> str:
-    """Return the last line of the line's own code that the error came through, as ` (services.py:3)`."""
+def shown_error(error: BaseException, folder: Path) -> str:
+    """Return an error with the last line of the line's own code that it came through, as `… (services.py:3)`."""
     frames = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
-    return f" ({Path(frames[-1].filename).relative_to(folder)}:{frames[-1].lineno})" if frames else ""
+    place = f" ({Path(frames[-1].filename).relative_to(folder)}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def imported_from(file: Path) -> ModuleType | None:

@@ -112,7 +112,7 @@ class LineOptions(_Table):
         if not file.is_file():
             return cls()
         try:
-            text = file.read_text("utf-8")
+            text = file.read_text("utf-8-sig")
             data = decode_toml(text)
         except InvalidToml as error:
             place = f"{error.line}" if error.column is None else f"{error.line}:{error.column}"

@@ -46,7 +46,7 @@ class LookupTable:
             return []
         try:
             return list(map(Path, self.data()))
-        except Exception as error:  # a user's function may raise anything; the user sees one line
+        except (Exception, SystemExit) as error:  # a user's function may raise anything; the user sees one line
             raise LookupNotBuilt(
                 f"lookup {self.name}: data must be a function without parameters that returns a list of files: "
                 f"{type(error).__name__}: {error}"

@@ -43,7 +43,7 @@ def read_settings(settings: type[BaseSettings]) -> BaseSettings:
         return settings(_env_ignore_empty=True)
     except ValidationError as error:
         problems = [_described(settings, one) for one in error.errors(include_input=False, include_url=False)]
-    except Exception as error:  # noqa: BLE001 - a validator of the author's may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a validator of the author's may raise anything
         problems = [f"{type(error).__name__}: {error}"]
     raise InvalidOwnSettings(f"the settings of the line: {'; '.join(problems)}")
 

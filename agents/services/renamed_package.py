@@ -14,7 +14,7 @@ EXPORTED = frozenset({"Drop", "Retry", "lookup", "lookup_table", "service"})
 """Names that a line imports from `metroline`, and used to import from `agents`."""
 
 
-def advice_on_import(error: Exception) -> str | None:
+def advice_on_import(error: BaseException) -> str | None:
     """Return the file and what to write in it if `error` comes from an import by the old name; otherwise None.
 
     Another package may be named `agents` too: only names that this project has are explained.

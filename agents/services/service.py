@@ -291,14 +291,14 @@ def service(
             batching = Batching.of(batch, max_batch, max_wait, ordered)
         except ValueError as error:
             raise InvalidLine(f"service {stop!r}: {error}") from None
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidLine(f"service {stop!r}: the function must return its answer, and it has a yield")
         parameters = list(inspect.signature(function).parameters.values())
         if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
             raise InvalidLine(f"service {stop!r}: the function must take the record as its first parameter")
         others = named_parameters(function, skipped=1)
         takes_id, takes_meta = (others.pop(told, None) is not None for told in _told_to(batching))
-        fields = None if reads is None else frozenset(reads)
-        if fields is not None and (isinstance(reads, str) or not all(isinstance(name, str) for name in fields)):
-            raise InvalidLine(f"service {stop!r}: reads must be a list of names of fields, not {reads!r}")
+        fields = None if reads is None else _fields(stop, reads)
         marked = Service(
             stop,
             function,
@@ -327,6 +327,14 @@ def service(
     return mark(handler) if handler is not None else mark
 
 
+def _fields(stop: str, reads: Any) -> frozenset[str]:
+    """Return the fields that a service reads; raise `InvalidLine` if these are no names."""
+    names: list[Any] = list(reads) if isinstance(reads, Iterable) and not isinstance(reads, (str, bytes)) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidLine(f"service {stop!r}: reads must be a list of names of fields, not {reads!r}")
+    return frozenset(names)
+
+
 def _gate_problems(rate: Any, pause_after: Any, ordered: bool | str) -> Iterator[str]:
     """Yield a message for each parameter about when calls may begin that is not valid."""
     if rate is not None:
@@ -348,8 +356,11 @@ def _problems(
     concurrency: int, is_async: bool, is_blocking: bool, retries: Mapping[str, float], no_retry: Any
 ) -> Iterator[str]:
     """Yield a message for each parameter of `@service` that is not valid."""
-    if concurrency < 1:
-        yield f"concurrency must be 1 or more, not {concurrency}"
+    if type(concurrency) is not int or concurrency < 1:
+        yield f"concurrency must be an integer of 1 or more, not {concurrency!r}"
+        return
+    if type(is_blocking) is not bool:
+        yield f"blocking must be True or False, not {is_blocking!r}"
     if is_blocking and is_async:
         yield "blocking=True is for plain functions: remove it from an async function"
     if concurrency > 1 and not is_async and not is_blocking:
@@ -359,7 +370,7 @@ def _problems(
         yield f"attempts must be an integer of 1 or more, not {attempts!r}"
     for key in ("backoff", "backoff_max", "timeout", "wait_max", "deadline"):
         value = retries.get(key, 1.0)
-        if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        if type(value) not in (int, float) or not 0 < value < float("inf"):
             yield f"{key} must be a number of seconds above 0, not {value!r}"
     if "timeout" in retries and not is_async and not is_blocking:
         yield "a plain function cannot have a timeout: make it async, or add blocking=True"

@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -22,8 +24,10 @@ from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder
 from metroline.agents.stops.bounded_calls import call_captured
 from metroline.agents.stops.calls import call_directly
 from metroline.agents.stops.containment import SERVICE, Contained, LoopBlocked
+from metroline.agents.stops.open_resources import ResourceKeeper
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.standing import place_of_thread
+from metroline.routing.records.record_types import DeclaredTypes, MsgspecType, PydanticType, dumped
 
 TICK_SECONDS = 1.0
 """Time between two looks at the event loop, in seconds."""
@@ -38,11 +42,16 @@ CALLERS = frozenset(
         call_directly.__code__,
         Contained.send.__code__,
         Contained.throw.__code__,
+        ResourceKeeper.keep.__code__,
         OwnDecoder.line_of.__code__,
         OwnEncoder.message_of.__code__,
+        MsgspecType.read.__code__,
+        PydanticType.read.__code__,
+        DeclaredTypes.written.__code__,
+        dumped.__code__,
     }
 )
-"""The functions that call the code of a line's author: of services, and of formats."""
+"""The functions that call the code of a line's author: services, resources, formats, and types of records."""
 
 OURS = ("metroline.routing.", "metroline.agents.stops.", "metroline.agents.services.", "metroline.agents.formats.")
 """Beginnings of the names of modules whose functions are called by `CALLERS`, too, and must not be interrupted."""
@@ -57,7 +66,7 @@ class LoopGuard(Service):
     """Watches the event loop of the main thread from another thread. Has no effect where there are no signals."""
 
     def __init__(self, limit: float, **kwargs: Any) -> None:
-        """`limit` is the time for which a format of the author's own may block the event loop, in seconds."""
+        """`limit` is the time for which formats and types of the author's own may block the event loop, in seconds."""
         super().__init__(**kwargs)
         self.limits: dict[str | None, float] = {None: limit}
         """This time for each stop whose service runs here; that of formats under None."""
@@ -66,6 +75,16 @@ class LoopGuard(Service):
         """Time for which the event loop has stood still, in seconds."""
         self._is_over = threading.Event()
         self._before: Any = None
+
+    @contextmanager
+    def limited(self, limits: Mapping[str | None, float]) -> Iterator[None]:
+        """Use other limits in this block, in seconds, for what runs under these names."""
+        before = self.limits
+        self.limits = {**before, **limits}  # a whole one: the thread may be looking at it
+        try:
+            yield
+        finally:
+            self.limits = before
 
     async def on_start(self) -> None:
         """Start the thread, if this is the main thread of a system that has the signal."""

@@ -33,7 +33,7 @@ class ResourceNotOpened(MetrolineError):
     """Raised when a resource of the line cannot be opened: no service that takes it can be called."""
 
 
-class _Keeper:
+class ResourceKeeper:
     """Keeps one resource open, in a task of its own: some context managers must be left in the task that entered."""
 
     def __init__(self, resource: Resource, needs: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ class _Keeper:
         self._context = resource.open(**needs)
         self.opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
-        self._task = asyncio.create_task(self._keep())
+        self._task = asyncio.create_task(self.keep())
 
     async def wait(self) -> Any:
         """Return the open resource; raise `ResourceNotOpened` if it could not be opened in time."""
@@ -69,7 +69,8 @@ class _Keeper:
             log.warning("the resource %r was not closed in time: %s", self.resource.name, place)
             self._task.cancel()
 
-    async def _keep(self) -> None:
+    async def keep(self) -> None:
+        """Open the resource, and close it once `close` is called."""
         SERVICE.set(self.resource.name)
         is_open = False
         try:
@@ -102,7 +103,7 @@ class OpenResources:
         self.calls: list[BoundedCalls] = []
         """The calls of services, whose end is waited for before resources are closed."""
         self._values: dict[str, Any] = dict(given or {})
-        self._keepers: list[_Keeper] = []
+        self._keepers: list[ResourceKeeper] = []
         self._failed: dict[str, MetrolineError] = {}
         """The errors of resources that could not be opened. Nobody waits for them a second time."""
 
@@ -144,6 +145,6 @@ class OpenResources:
     async def _opened(self, resource: Resource) -> Any:
         """Open a resource, and those that it takes before it; return it."""
         contain_services(asyncio.get_running_loop())
-        keeper = _Keeper(resource, await self._taken(resource.parameters))
+        keeper = ResourceKeeper(resource, await self._taken(resource.parameters))
         self._keepers.append(keeper)
         return await keeper.wait()

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the work failed, 2 wrong use.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import sys
@@ -84,6 +85,10 @@ class Commands(CommandGroup):
             _end(context, error.exit_code, f"error: {error}")
         except KeyboardInterrupt:
             _end(context, 1, "stopped")
+        except OSError as error:  # above all where the standard output goes to a disk that is full
+            if error.errno == errno.EPIPE:
+                raise  # click ends the command without a word, as others end in a pipe
+            _end(context, 1, f"error: {error}")
         except _kafka_errors() as error:
             _end(context, 1, f"error: Kafka says {type(error).__name__}: {error}")
 

@@ -26,6 +26,7 @@ from metroline.app.cli.options import (
     records_option,
     seed_option,
     write_json,
+    write_text,
 )
 from metroline.app.cli.progress import progress_bars
 from metroline.app.cli.rate import HIGHEST, RateType
@@ -156,7 +157,7 @@ def compare(
     if json_file is not None:
         write_json(comparison.as_json(), json_file)
     if html_file is not None:
-        html_file.write_text(_report(comparison, Line.load(where)), "utf-8")
+        write_text(_report(comparison, Line.load(where)), html_file)
     print_comparison(comparison, console)
     if html_file is not None:
         console.print(f"report: {html_file}", soft_wrap=True)

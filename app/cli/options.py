@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import MetrolineError, UsageError
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -26,8 +29,21 @@ class _RulesFile(click.Path):
         return found
 
 
+class _NewFile(click.Path):
+    """A file that is written when the work is done: that it cannot be is said before the work begins."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Path:
+        found = super().convert(value, param, context)
+        assert isinstance(found, Path)
+        if not found.parent.is_dir():
+            self.fail(f"there is no folder {str(found.parent)!r}", param, context)
+        if not found.exists() and not os.access(found.parent, os.W_OK):
+            self.fail(f"the folder {str(found.parent)!r} is not writable", param, context)
+        return found
+
+
 RULES_FILE = _RulesFile(exists=True, dir_okay=False, path_type=Path)
-NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+NEW_FILE = _NewFile(dir_okay=False, writable=True, path_type=Path)
 
 
 def completes(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
@@ -76,10 +92,14 @@ class UnreadableFile(MetrolineError):
     """Raised when a file named on the command line cannot be read."""
 
 
+class UnwritableFile(UsageError):
+    """Raised when a file named on the command line cannot be written."""
+
+
 def read_text(file: Path) -> str:
-    """Return the UTF-8 text of a file. Raise `UnreadableFile` if it cannot be read."""
+    """Return the UTF-8 text of a file, without its byte order mark. Raise `UnreadableFile` if it cannot be read."""
     try:
-        return file.read_text("utf-8")
+        return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableFile(f"{file} cannot be read: {error}") from error
 
@@ -91,4 +111,29 @@ def write_json(data: Any, file: Path) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()  # a command may go on running
     else:
+        write_text(text, file)
+
+
+def write_text(text: str, file: Path) -> None:
+    """Write a text to a file. Raise `UnwritableFile` if that is not possible."""
+    try:
         file.write_text(text, "utf-8")
+    except OSError as error:
+        raise UnwritableFile(f"{file} cannot be written: {error.strerror}") from error
+
+
+def replace_text(text: str, file: Path) -> None:
+    """Write a text in place of that of a file, as a whole or, with `UnwritableFile`, not at all. Links stay links."""
+    target = file.resolve()
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", dir=target.parent, delete=False) as new:
+            try:
+                new.write(text)
+                new.close()
+                shutil.copymode(target, new.name)
+                os.replace(new.name, target)
+            except BaseException:
+                os.unlink(new.name)
+                raise
+    except OSError as error:
+        raise UnwritableFile(f"{file} cannot be written: {error.strerror}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from metroline.app.cli.console import print_rows
-from metroline.app.cli.options import FILE, NEW_FILE, json_option, write_json
+from metroline.app.cli.options import FILE, NEW_FILE, json_option, replace_text, write_json, write_text
 from metroline.app.cli.terminal import say
 from metroline.app.markup.numbers import counted
 from metroline.app.testing import case_updates
@@ -75,7 +75,7 @@ def test(
         chosen = _chosen(cases, named)
         results = asyncio.run(results_of(made, cases, chosen, names or list(STRATEGIES)))
     if junit is not None:
-        junit.write_text(junit_xml(made.line.name, cases.file, results), "utf-8")
+        write_text(junit_xml(made.line.name, cases.file, results), junit)
     if json_file is not None:
         write_json([result.as_json() for result in results], json_file)
     if str(json_file) != "-":
@@ -102,11 +102,7 @@ def _chosen(cases: Cases, named: Sequence[str]) -> list[Case]:
 def _update(cases: Cases, results: Sequence[CaseResult]) -> Cases:
     text = case_updates.updated(cases, results)
     if text != cases.text:
-        try:
-            with cases.file.open("w", encoding="utf-8", newline="") as target:
-                target.write(text)
-        except OSError as error:
-            raise UsageError(f"{cases.file} cannot be written: {error}") from error
+        replace_text(text, cases.file)
         say(f"{cases.file} is updated", err=True)
     return Cases.parse(text, cases.file)
 

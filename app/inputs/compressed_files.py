@@ -28,6 +28,8 @@ def decompressed(raw: io.BufferedReader, file: Path, name: str) -> Iterator[io.B
     Raise OSError, EOFError or zlib.error for compressed data that is damaged or cut off.
     """
     begin, suffix = raw.peek(len(ZSTD_MAGIC)), file.suffix.lower()
+    if not begin and suffix in COMPRESSED_SUFFIXES:
+        raise EOFError("it is empty, and compressed files never are")
     try:
         if begin.startswith(GZIP_MAGIC) or suffix == ".gz":
             with gzip.GzipFile(fileobj=raw) as content:

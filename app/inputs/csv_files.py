@@ -28,6 +28,9 @@ NAMING = re.compile(r'sep=([^"\r\n])[\r\n]*')
 LOOKED_AT = 20
 """Lines that are looked at if the header can be separated in several ways."""
 
+MAX_FIELD_CHARACTERS = 16 * 1024 * 1024
+"""Characters of the longest field: more than a message takes, and little enough if a quote is never closed."""
+
 Row = tuple[int, list[str]]
 """The line where a row begins, and its fields."""
 
@@ -41,6 +44,7 @@ def csv_rows(content: BinaryIO, name: str, format: Format, delimiter: str | None
     Raise `UnreadableRecords` for a row with more or fewer fields than the header and for a column name that occurs
     twice, and `UnclearFile` if several characters may be the delimiter.
     """
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of all tables in this process; Python's own is 131,072
     with _as_text(content) as text:
         first = _first_line(text)
         if first and (named := NAMING.fullmatch(first[-1])) is not None:
@@ -108,8 +112,10 @@ def _checked_rows(lines: Iterable[str], name: str, delimiter: str) -> Iterator[R
     line, names = next(rows, (0, []))
     if len(names) == 1 and (others := [one for one in DELIMITERS if one in names[0] and one != delimiter]):
         raise UnreadableRecords(f"{name}:{line}: {_one_column(names[0], others[0])}")
-    if twice := next((column for column, times in Counter(names).items() if times > 1), None):
-        raise UnreadableRecords(f"{name}:{line}: there are {names.count(twice)} columns {twice!r}")
+    for column, times in Counter(names).items():
+        if times > 1:
+            which = repr(column) if column else "without a name"
+            raise UnreadableRecords(f"{name}:{line}: there are {times} columns {which}")
     yield line, names
     for line, row in rows:
         if len(row) != len(names):

@@ -70,7 +70,7 @@ def of_table(table: LookupTable, report: Progress) -> Iterator[Entry]:
         raise LookupNotBuilt(f"lookup {table.name}: row {number}: {error}") from error
     except MetrolineError:
         raise
-    except Exception as error:  # a line's own code may raise anything; it becomes one line
+    except (Exception, SystemExit) as error:  # a line's own code may raise anything; it becomes one line
         raise LookupNotBuilt(f"lookup {table.name}: after row {number}: {type(error).__name__}: {error}") from error
 
 

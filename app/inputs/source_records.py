@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from metroline.agents.services.line import Line
-from metroline.agents.services.service import Record
+from metroline.agents.services.own_records import invalid_records
 from metroline.app.inputs.csv_table import csv_table
 from metroline.app.inputs.json_values import json_values
 from metroline.app.inputs.parquet_files import parquet_values
@@ -27,7 +27,7 @@ from metroline.app.inputs.row_files import (
     opened,
     raw_file,
 )
-from metroline.routing.errors import InvalidLine, UsageError
+from metroline.routing.errors import UsageError
 from metroline.routing.records.source_messages import read_message
 
 SHOWN_CHARACTERS = 60
@@ -141,14 +141,10 @@ def is_number(what: str) -> bool:
 
 def _made(line: Line, count: int, seed: int) -> Iterator[bytes]:
     for number, record in enumerate(line.records(count, seed), 1):
-        yield record if isinstance(record, bytes) else _encoded(number, record)
-
-
-def _encoded(number: int, record: Record) -> bytes:
-    try:
-        return orjson.dumps(record)
-    except TypeError as error:
-        raise InvalidLine(f"record {number} of the line's own records does not fit into JSON: {error}") from error
+        try:
+            yield record if isinstance(record, bytes) else orjson.dumps(record)
+        except orjson.JSONEncodeError as error:
+            raise invalid_records(line.name, f"record {number} does not fit into JSON: {error}") from error
 
 
 def batched(records: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

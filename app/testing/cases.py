@@ -141,7 +141,7 @@ class Cases:
         if not file.is_file():
             raise NoCases(f"{file} is missing: create it with a [[cases]] that has a record; --update writes the rest")
         try:
-            with file.open(encoding="utf-8", newline="") as source:  # with the line breaks that it has
+            with file.open(encoding="utf-8-sig", newline="") as source:  # with the line breaks that it has
                 text = source.read()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidCases((f"{file}:1: it cannot be read as text in UTF-8 ({error})",)) from error

@@ -44,7 +44,7 @@ def load_line(where: str | os.PathLike[str] | Line, rules: Path | None = None) -
         return loaded
     line = loaded.line
     try:
-        text = rules.read_text("utf-8")
+        text = rules.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{rules} cannot be read: {error}") from error
     return LoadedLine(line, Network.read(text, line.stops, str(rules), line.ends).table)

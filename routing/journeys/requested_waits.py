@@ -19,7 +19,7 @@ MIN_WAIT_SECONDS = 0.2
 """Shortest wait, since a wait uses up no attempt."""
 
 MAX_TIME = 1e15
-"""Latest time, in seconds since the epoch."""
+"""Latest time, in seconds since the epoch. Its negative is the earliest one."""
 
 
 class WaitRequest(Struct, frozen=True):
@@ -86,12 +86,15 @@ def wait_problem(asked: Retry) -> str | None:
 
 
 def time_of(moment: Any) -> float | None:
-    """Return a time in seconds since the epoch, given as such or as a `datetime`; None if it is neither."""
-    if type(moment) in (int, float):
-        return float(moment) if is_between(moment, 0.0, MAX_TIME) else None
-    if not hasattr(moment, "timestamp") or moment.utcoffset() is None:
-        return None
-    return float(moment.timestamp())
+    """Return a time in seconds since the epoch, given as such or as a `datetime`; None if it is neither.
+
+    Moments of other libraries need not be times either: pandas has `NaT`, whose timestamp is NaN.
+    """
+    if type(moment) not in (int, float):
+        if not hasattr(moment, "timestamp") or moment.utcoffset() is None:
+            return None
+        moment = float(moment.timestamp())
+    return float(moment) if is_between(moment, -MAX_TIME, MAX_TIME) else None
 
 
 def is_between(number: Any, least: float, most: float) -> bool:

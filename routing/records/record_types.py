@@ -6,6 +6,7 @@ TypedDicts, dataclasses, msgspec's structs and attrs' classes are read by msgspe
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, Protocol
@@ -36,6 +37,9 @@ NO_RECORDS = (Drop, Retry, Wait, BaseException)
 """Classes whose instances, and those of their subclasses, are answers and never records."""
 
 MISSING = "Object missing required field "
+
+UNEXPECTED = re.compile(r"Expected `(?P<expected>[^`]+)`.*\[field_name='(?P<field>[^']+)',.* input_type=(?P<got>\w+)\]")
+"""The message of pydantic for a field that was set to a value of another kind."""
 
 
 class UnusableType(Exception):
@@ -77,7 +81,7 @@ class MsgspecType:
             return msgspec.convert(record, self.type)
         except msgspec.ValidationError as error:
             raise SchemaMismatch(self.name, _told(text_of(error, MAX_TEXT_CHARACTERS))) from error
-        except Exception as error:  # the author's `__post_init__` may raise anything
+        except BaseException as error:  # the author's `__post_init__` may raise anything, even SystemExit
             raise SchemaMismatch(self.name, _other(error)) from error
 
     def fields(self, *, is_returned: bool) -> Mapping[str, Kinds] | None:
@@ -103,6 +107,8 @@ class MsgspecType:
     def _components(self) -> tuple[Schema, Schema]:
         try:
             (schema,), definitions = msgspec.json.schema_components([self.type])
+            # Since msgspec 0.18, names that are not ASCII are found only once their UTF-8 is known, which this makes so
+            msgspec.json.encode((schema, definitions))
         except Exception as error:
             raise UnusableType(text_of(error, MAX_TEXT_CHARACTERS)) from error
         return schema, definitions
@@ -120,9 +126,14 @@ class PydanticType:
     def of(cls, name: str, type: Any) -> PydanticType:
         """Return the type; raise `UnusableType` if pydantic has no schema for it."""
         try:
-            return cls(name, type, pydantic.TypeAdapter(type))
+            found = cls(name, type, pydantic.TypeAdapter(type))
         except Exception as error:
             raise UnusableType(text_of(error, MAX_TEXT_CHARACTERS)) from error
+        if hidden := next(found._hidden_fields(), None):
+            raise UnusableType(
+                f"the field {hidden} of {name} is a secret, of which pydantic writes asterisks: declare it as a str"
+            )
+        return found
 
     def read(self, record: dict[str, Any]) -> Any:
         try:
@@ -130,16 +141,28 @@ class PydanticType:
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise SchemaMismatch(self.name, "; ".join(map(_described, found[:MAX_PROBLEMS]))) from error
-        except Exception as error:  # the author's validators may raise anything
+        except BaseException as error:  # the author's validators may raise anything, even SystemExit
             raise SchemaMismatch(self.name, _other(error)) from error
 
     def fields(self, *, is_returned: bool) -> Mapping[str, Kinds] | None:
-        try:
-            schema = self.adapter.json_schema(mode="serialization" if is_returned else "validation")
-        except Exception:  # noqa: BLE001 - not every type that can be read has a JSON Schema, whatever pydantic raises
-            return None
+        schema = self._schema(is_returned=is_returned)
         definitions = schema.get("$defs", {})
         return _fields(object_in(schema, definitions), definitions)
+
+    def _schema(self, *, is_returned: bool) -> Schema:
+        """Return the JSON Schema; an empty one if there is none, as for some types that can be read."""
+        try:
+            return self.adapter.json_schema(mode="serialization" if is_returned else "validation")
+        except Exception:  # noqa: BLE001 - whatever pydantic raises
+            return {}
+
+    def _hidden_fields(self) -> Iterator[str]:
+        """Yield the names of fields, also of nested models, whose values are not written as they were read."""
+        schema = self._schema(is_returned=True)
+        for one in (schema, *schema.get("$defs", {}).values()):
+            for name, field in one.get("properties", {}).items():
+                if any(part.get("writeOnly") for part in (field, *field.get("anyOf", ()))):
+                    yield name
 
     def has_checked(self, value: Any) -> bool:
         return type(value) is self.type  # fields that were set to something else make pydantic warn, which is an error
@@ -224,15 +247,15 @@ def _writer_of(kind: Any) -> Callable[[Any], Any]:
         return _unchanged
     if not _is_pydantic(kind):
         return partial(msgspec.to_builtins, str_keys=True)
-    adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind)
+    return partial(dumped, pydantic.TypeAdapter(kind), kind.__name__)
 
-    def write(value: Any) -> Any:
-        try:
-            return adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
-        except ValueError as error:  # pydantic's errors of serialization are of this class
-            raise SchemaMismatch(kind.__name__, f"it returned {_last_line(error)}") from error
 
-    return write
+def dumped(adapter: pydantic.TypeAdapter[Any], name: str, value: Any) -> Any:
+    """Return an instance of the pydantic model of this name as a dict."""
+    try:
+        return adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
+    except ValueError as error:  # pydantic's errors of serialization are of this class
+        raise SchemaMismatch(name, f"it returned {_unserializable(error)}") from error
 
 
 def _fields(schema: Schema, definitions: Schema) -> Mapping[str, Kinds] | None:
@@ -287,10 +310,13 @@ def _steps(path: tuple[int | str, ...]) -> Iterator[str]:
         yield f"[{step}]" if isinstance(step, int) else f".{step}"
 
 
-def _other(error: Exception) -> str:
+def _other(error: BaseException) -> str:
     return f"{name_of_type(error)}: {text_of(error, MAX_TEXT_CHARACTERS)}"
 
 
-def _last_line(error: Exception) -> str:
+def _unserializable(error: ValueError) -> str:
+    """Return why pydantic could not write a value, with the field in front if it says which one."""
     lines = [line.strip() for line in text_of(error, MAX_TEXT_CHARACTERS).splitlines() if line.strip()]
-    return lines[-1] if lines else name_of_type(error)
+    last = lines[-1] if lines else name_of_type(error)
+    found = UNEXPECTED.search(last)
+    return last if found is None else f"{found['field']}: expected {found['expected']}, got {found['got']}"

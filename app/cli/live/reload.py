@@ -16,6 +16,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_modules import forget_modules
 from metroline.app.cli.live.line_files import Effect, effect_of, files_of
+from metroline.app.cli.options import read_text
 from metroline.app.local.crew import Crew
 from metroline.app.local.file_watch import FileWatch
 from metroline.app.local.standby_worker import LoadAbandoned, NotLoaded
@@ -60,7 +61,7 @@ class Reload:
             self._watch.distrust()
             self._explain(names, (f"error: {error}",), "no worker runs until a file changes again")
             return Effect.NOTHING
-        except (MetrolineError, KafkaError) as error:
+        except (MetrolineError, KafkaError, OSError) as error:  # files may go at any moment
             self._watch.refuse()
             self._explain(names, _problems(error), "what ran before goes on")
             return Effect.NOTHING
@@ -100,7 +101,7 @@ class Reload:
         return ", ".join(done)
 
     def _publish(self, line: Line) -> str:
-        text = line.rules_file.read_text("utf-8")
+        text = read_text(line.rules_file)
         table = Network.read(text, line.stops, str(line.rules_file), line.ends).table
         published = asyncio.run(publish_file(self._cluster, self._settings.topics(line), text))
         for warning in warnings_of_change(published.before, table) if published.before else ():

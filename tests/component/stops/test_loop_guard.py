@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -15,11 +16,14 @@ import pytest
 
 from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder
 from metroline.agents.services.batching import Batching
-from metroline.agents.services.service import Record
+from metroline.agents.services.resource import Resource, resource
+from metroline.agents.services.service import Record, Service
 from metroline.agents.stops import loop_guard
 from metroline.agents.stops.loop_guard import LoopGuard
+from metroline.agents.stops.open_resources import OpenResources, ResourceNotOpened
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.outcome import Ending
+from metroline.routing.records.record_types import DeclaredTypes, record_type
 from tests.support.bench import Bench, endings_of, envelope
 
 
@@ -121,6 +125,43 @@ async def test_a_task_that_a_service_started_is_interrupted_as_well(bench: Bench
     await bench.complete(bench.stop(start).handle, envelope({"size": 1}))
     [error] = await asyncio.gather(*tasks, return_exceptions=True)
     assert type(error).__name__ == "LoopBlocked"
+
+
+@dataclasses.dataclass
+class Slow:
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size == 2:
+            spin({"size": self.size})
+
+
+async def test_a_type_of_the_authors_own_is_interrupted_as_well(bench: Bench, guard: LoopGuard) -> None:
+    def size(record: Slow) -> Slow:
+        return record
+
+    stop = bench.stop(size, types=DeclaredTypes(record_type(Slow, "Slow")))
+    await bench.complete(stop.handle, envelope({"size": 1}, {"size": 2}, {"size": 3}))
+
+    assert endings_of(bench.producer.to("test.arrivals")) == {
+        1: (Ending.DEAD, "schema: Slow: LoopBlocked: the event loop stood still for 0.1 s")
+    }
+
+
+async def test_a_resource_that_blocks_while_it_is_opened_is_interrupted_by_its_own_timeout(guard: LoopGuard) -> None:
+    @resource(timeout=0.3)
+    async def pool() -> AsyncIterator[str]:
+        time.sleep(60)
+        yield "open"
+
+    declared: Resource = getattr(pool, "__resource__")  # noqa: B009 - not for mypy
+    taker = Service("a", lambda record, pool: record, others={"pool": True})
+    told = r"the resource 'pool' of the line cannot be opened: LoopBlocked: .* 0.3 s \(test_loop"
+    began = time.monotonic()
+    with guard.limited({"pool": declared.timeout}), pytest.raises(ResourceNotOpened, match=told):
+        await OpenResources({"pool": declared}).connect(taker)
+    assert 0.3 <= time.monotonic() - began < 30
+    assert guard.limits == {None: 0.1, "a": 0.1}
 
 
 async def test_a_format_of_the_authors_own_is_interrupted_as_well(guard: LoopGuard) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import pytest
 from msgspec.structs import replace
 
-from metroline import Wait
+from metroline import Retry, Wait
 from metroline.agents.services.service import Record
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.envelope import Envelope
@@ -38,7 +38,7 @@ async def only(bench: Bench, handler: Any, incoming: Envelope, **service: Any) -
     return sent, segment
 
 
-def stays(wait: Wait) -> Callable[[Record], Wait]:
+def stays(wait: Wait | Retry) -> Callable[[Record], Wait | Retry]:
     return lambda record: wait
 
 
@@ -195,6 +195,28 @@ class Sub(dict[str, Any]):
     pass
 
 
+@dataclasses.dataclass
+class Never:
+    """A moment that is no time, as `NaT` of pandas: it has a time zone, and its timestamp is no number."""
+
+    seconds: float
+
+    def utcoffset(self) -> Never:
+        return self
+
+    def timestamp(self) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+async def test_a_retry_until_a_moment_that_is_no_time_is_a_dead_letter(bench: Bench, seconds: float) -> None:
+    for retry in (Retry(until=Never(seconds)), Retry(after=1, until=Never(seconds))):
+        [sent] = await handled(bench, stays(retry), envelope({"n": 1}))
+        [(ending, reason)] = endings_of([sent]).values()
+        assert ending is Ending.DEAD
+        assert str(reason).startswith("bad_return: Retry(until=<Never>): until must be")
+
+
 @pytest.mark.parametrize(
     ("wait", "told"),
     [
@@ -206,6 +228,8 @@ class Sub(dict[str, Any]):
         ({"seconds": 10**400}, "Wait(seconds=<int>): "),
         ({"until": "tomorrow"}, "Wait(until='tomorrow'): until must be a datetime with a time zone, or seconds since"),
         ({"until": datetime.datetime(2030, 1, 1)}, "Wait(until=<datetime>): "),  # noqa: DTZ001
+        ({"until": Never(float("nan"))}, "Wait(until=<Never>): "),
+        ({"until": Never(float("inf"))}, "Wait(until=<Never>): "),
         ({"seconds": 1, "then": "later"}, 'Wait(then=\'later\'): then must be "again" or "next"'),
         ({"seconds": 1, "record": [1]}, "Wait(record=<list>): the record must be a dict"),
     ],

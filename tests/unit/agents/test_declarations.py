@@ -300,3 +300,36 @@ def test_parameters_of_batches_that_make_no_sense_are_refused(parameters: Any, p
     decorate: Any = service
     with pytest.raises(InvalidLine, match=f"service 'price': {problem}"):
         decorate(**parameters)(price)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"concurrency": 2.0}, "concurrency must be an integer of 1 or more, not 2.0"),
+        ({"concurrency": True}, "concurrency must be an integer of 1 or more, not True"),
+        ({"concurrency": "8"}, "concurrency must be an integer of 1 or more, not '8'"),
+        ({"blocking": "no"}, "blocking must be True or False, not 'no'"),
+        ({"timeout": True}, "timeout must be a number of seconds above 0, not True"),
+        ({"reads": 3}, "reads must be a list of names of fields, not 3"),
+        ({"reads": b"ab"}, "reads must be a list of names of fields, not b'ab'"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_before_a_record_comes(options: dict[str, Any], problem: str) -> None:
+    async def price(record: dict[str, Any]) -> dict[str, Any]:
+        return record
+
+    decorate: Any = service
+    with pytest.raises(InvalidLine, match=f"service 'price': {problem}"):
+        decorate(**options)(price)
+
+
+def test_a_function_that_yields_is_no_service() -> None:
+    def plain(record: dict[str, Any]) -> Any:
+        yield record
+
+    async def later(record: dict[str, Any]) -> Any:
+        yield record
+
+    for function in (plain, later):
+        with pytest.raises(InvalidLine, match="the function must return its answer, and it has a yield"):
+            service(function)

@@ -127,6 +127,19 @@ def test_check_says_where_in_the_lines_code_an_import_failed(folder: Path) -> No
     assert refused.stderr.rstrip().endswith("(services.py:4)")
 
 
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "GeneratorExit", "__import__('asyncio').CancelledError()"])
+@pytest.mark.parametrize("command", ["check", "test"])
+def test_code_that_exits_while_it_is_imported_is_no_success(folder: Path, command: str, raised: str) -> None:
+    (folder / "services.py").write_text(f"{SERVICES}\nraise {raised}\n")
+    (folder / "cases.toml").write_text("[[cases]]\nrecord = { total = 1 }\n")
+
+    refused = metroline(command, folder)
+
+    assert refused.exit_code == 2
+    assert "services.py cannot be imported: " in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
 TYPED = """
 from typing import Literal, TypedDict
 from metroline import service

@@ -205,3 +205,35 @@ def test_ctrl_c_exits_with_1_and_one_word() -> None:
         check=False,
     )
     assert (stopped.returncode, stopped.stdout, stopped.stderr.strip()) == (1, "", "stopped")
+
+
+WRITES = ["check", "explain", "test", "push", "compare", "lookup list", "rules show", "dead-letters list"]
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_an_output_without_its_folder_is_wrong_use_before_the_work_begins(name: str) -> None:
+    assert_ends(metroline(name, "--json", "nowhere/out.json"), 2, "there is no folder 'nowhere'")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("option", ["--json", "--junit"])
+def test_an_output_that_cannot_be_written_is_one_line(option: str) -> None:
+    assert_ends(
+        metroline("test", option, "/dev/full"), 2, "error: /dev/full cannot be written: No space left on device"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_standard_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "metroline", "check", str(TABLE)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[0] == "error: [Errno 28] No space left on device"
+    assert "Traceback" not in ended.stderr

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from metroline.agents.services.line import Line
 from metroline.app.cli import cli
 from metroline.app.inputs.source_records import UnfitLines, records_of
+from metroline.routing.errors import InvalidLine
 
 LINES = b'{"a": 1}\n\n  \nitem;price\n{"a": 2}\n[1, 2]\n' + b"x" * 100 + b"\n"
 FIRST = "line 4, 'item;price': not valid JSON: unexpected character, expected a JSON value: line 1 column 1 (char 0)"
@@ -68,3 +69,23 @@ def test_strict_sends_nothing_if_a_line_is_no_record(tmp_path: Path) -> None:
     assert refused.exit_code == 1
     assert refused.stderr.startswith(f"error: {file}: 3 of 5 lines are no records")
     assert refused.stderr.rstrip().endswith(f"{FIRST}; nothing was sent")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0 (records.py:2)"),
+        ("yield {'n': 1 / 0}", "ZeroDivisionError: division by zero (records.py:2)"),
+        ("return None", "TypeError: 'NoneType' object is not iterable"),
+        ("yield {'n': {1}}", "record 1 does not fit into JSON: Type is not JSON serializable: set"),
+    ],
+)
+def test_whatever_the_records_of_a_line_raise_is_one_line(tmp_path: Path, body: str, told: str) -> None:
+    (tmp_path / "records.py").write_text(f"def records(count, seed):\n    {body}\n")
+    (tmp_path / "services.py").write_text(
+        "from metroline import service\n\n\n@service\ndef price(record):\n    return record\n"
+    )
+    (tmp_path / "routes.toml").write_text('[[rules]]\nafter = "source"\nto = "price"\n')
+    with pytest.raises(InvalidLine) as caught:
+        list(records_of("3", Line.load(str(tmp_path))))
+    assert str(caught.value) == f"the records of the line {tmp_path.name!r}: {told}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -101,6 +103,44 @@ def test_an_update_writes_what_is_so_that_the_cases_pass(shop: Path) -> None:
     assert metroline_test(shop).exit_code == 0
     (shop / "cases.toml").chmod(0o400)
     assert metroline_test(shop, "--update").exit_code == 0, "nothing is written where nothing failed"
+
+
+def test_an_update_that_cannot_be_written_leaves_the_cases_as_they_are(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: str, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cases = shop / "cases.toml"
+    cases.write_text(cases.read_text().replace("150", "151"))
+    before = sorted(file.name for file in shop.iterdir()), cases.read_text()
+    monkeypatch.setattr(os, "replace", full)
+    ended = metroline_test(shop, "--update")
+    assert ended.exit_code == 2
+    assert "cases.toml cannot be written: No space left on device" in ended.output
+    assert (sorted(file.name for file in shop.iterdir()), cases.read_text()) == before
+
+
+def test_an_update_of_a_link_writes_the_file_that_it_leads_to(shop: Path) -> None:
+    cases, kept = shop / "cases.toml", shop / "kept.toml"
+    kept.write_text(cases.read_text().replace("150", "151"))
+    kept.chmod(0o640)
+    cases.unlink()
+    cases.symlink_to(kept)
+    assert metroline_test(shop, "--update").exit_code == 0
+    assert cases.is_symlink()
+    assert "150" in kept.read_text()
+    assert kept.stat().st_mode & 0o777 == 0o640
+
+
+def test_files_may_begin_with_a_byte_order_mark_as_editors_on_windows_write_them(shop: Path) -> None:
+    (shop / "line.toml").write_text('[source]\ntopic = "orders"\n')
+    for name in ("routes.toml", "line.toml", "cases.toml"):
+        (shop / name).write_text((shop / name).read_text(), "utf-8-sig")
+    (shop / "cases.toml").write_text(CASES.replace("150", "151"), "utf-8-sig")
+    assert metroline_test(shop, "--update").exit_code == 0
+    assert metroline_test(shop, "--rules", shop / "routes.toml").exit_code == 0
+    assert CliRunner().invoke(cli, ["check", str(shop)]).exit_code == 0
 
 
 def test_junit_and_json_have_each_case_under_each_strategy(shop: Path) -> None:

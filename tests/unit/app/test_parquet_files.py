@@ -76,6 +76,38 @@ def test_times_decimals_and_bytes_become_what_json_has(tmp_path: Path) -> None:
     ]
 
 
+def test_values_inside_others_are_read_as_those_of_columns(tmp_path: Path) -> None:
+    fine, price = pa.timestamp("ns", "UTC"), pa.decimal128(9, 2)
+    inner = pa.struct([("at", fine), ("price", price), ("of_day", pa.time64("ns"))])
+    parts = [{"at": 1_700_000_000_123_456_789, "price": Decimal("1.10"), "of_day": 1_234_567}]
+    whole = {"at": "2023-11-14T22:13:20.123456+00:00", "price": 1.1, "of_day": "00:00:00.001234"}
+    file = written(
+        tmp_path / "orders.parquet",
+        parts=pa.array([parts, None], pa.list_(inner)),
+        large=pa.array([[parts[0]["at"]], []], pa.large_list(fine)),
+        two=pa.array([[Decimal("1.10"), None], None], pa.list_(price, 2)),
+        by_name=pa.array([[("a", Decimal("1.10"))], None], pa.map_(pa.string(), price)),
+        took=pa.array([1_234_567, None], pa.duration("ns")),
+    )
+    assert read(file) == [
+        {"parts": [whole], "large": [whole["at"]], "two": [1.1, None], "by_name": [["a", 1.1]], "took": 0.001234},
+        {"parts": None, "large": [], "two": None, "by_name": None, "took": None},
+    ]
+
+
+def test_a_time_that_no_date_holds_is_refused_with_its_row(tmp_path: Path) -> None:
+    file = written(tmp_path / "orders.parquet", at=pa.array([0] * 1_000 + [10**12], pa.timestamp("s")))
+    with pytest.raises(UnreadableRecords, match=r"orders\.parquet:1001: a time in this row or in one of the next"):
+        read(file)
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "orders.parquet"
+    pq.write_table(pa.table([pa.array([1]), pa.array([2])], names=["n", "n"]), file)
+    with pytest.raises(UnreadableRecords, match=r"orders\.parquet: there are 2 columns 'n'"):
+        read(file)
+
+
 def test_many_rows_are_numbered_and_in_order_also_out_of_a_compressed_file_of_any_name(tmp_path: Path) -> None:
     file = written(tmp_path / "orders.parquet", n=list(range(2_500)))
     packed = tmp_path / "orders"

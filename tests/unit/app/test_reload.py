@@ -126,6 +126,22 @@ def test_changed_rules_are_published_without_a_restart(live: Live) -> None:
     assert live.said == ["routes.toml changed: the rules are at version 2"]
 
 
+@pytest.mark.parametrize("change", ["deleted", "latin-1"])
+def test_a_table_that_cannot_be_read_does_not_end_the_line(live: Live, change: str) -> None:
+    routes = live.folder / "routes.toml"
+    text = routes.read_text()
+    if change == "deleted":
+        routes.unlink()
+    else:
+        routes.write_bytes(b"# caf\xe9\n" + text.encode())
+    assert live.look() == Effect.NOTHING
+    assert live.said[0].startswith(f"error: {routes} cannot be read: ")
+    assert live.said[1:] == ["routes.toml changed, but cannot be used: what ran before goes on"]
+    routes.write_text(text.replace("total >= 1000", "total >= 100"))
+    live.look()
+    assert live.said[-1] == "routes.toml changed: the rules are at version 2"
+
+
 @pytest.mark.parametrize("live", ["hard_wired"], indirect=True)
 def test_hard_wired_journeys_get_changed_rules_by_a_restart(live: Live) -> None:
     live.edit("routes.toml", "total >= 1000", "total >= 100")

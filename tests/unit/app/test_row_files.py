@@ -217,6 +217,7 @@ def test_a_table_may_come_out_of_a_pipe(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("n,note,n\n1,a,2\n", ":1: there are 2 columns 'n'"),
+        ("n,,\n1,a,2\n", ":1: there are 2 columns without a name"),
         ("n,note\n1,a\n2\n", ":3: 1 field, but the header names 2 columns"),
         ("n,note\n1,a,b\n", ":2: 3 fields, but the header names 2 columns"),
         ("n\n1\n2,5\n", ":3: 2 fields, but the header names 1 column"),
@@ -227,6 +228,19 @@ def test_a_row_of_another_length_than_the_header_is_refused_by_its_line(
     tmp_path: Path, name: str, text: str, told: str
 ) -> None:
     assert refused(written(tmp_path, text, name)) == told
+
+
+def test_a_field_may_be_as_long_as_a_message_and_longer(tmp_path: Path) -> None:
+    page = "x" * 1_000_000
+    assert read(written(tmp_path, f"n,page\n1,{page}\n", "pages.csv")) == [{"n": 1, "page": page}]
+    assert read(written(tmp_path, f"n;page,{page}\n1;a\n", "pages.csv")) == [{"n": 1, f"page,{page}": "a"}]
+
+
+@pytest.mark.parametrize("name", ["orders.jsonl.gz", "orders.csv.zst"])
+def test_a_compressed_file_without_content_is_refused_since_it_is_cut_off(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(UnreadableRecords, match="it is empty, and compressed files never are"):
+        read(tmp_path / name)
 
 
 def test_lines_of_json_travel_as_they_are(tmp_path: Path) -> None:

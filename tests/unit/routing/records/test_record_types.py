@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -248,6 +249,8 @@ class Checked(msgspec.Struct):
             raise ValueError("low is above high")
         if self.low < 0:
             raise KeyError("negative")
+        if self.low > 100:
+            raise SystemExit(3)
 
 
 def test_what_the_authors_own_checks_raise_is_told() -> None:
@@ -255,6 +258,69 @@ def test_what_the_authors_own_checks_raise_is_told() -> None:
         types_of(Checked).read({"low": 2, "high": 1})
     with pytest.raises(SchemaMismatch, match="Checked: KeyError: 'negative'"):
         types_of(Checked).read({"low": -1, "high": 1})
+    with pytest.raises(SchemaMismatch, match="Checked: SystemExit: 3"):
+        types_of(Checked).read({"low": 101, "high": 101})
+
+
+class CheckedModel(pydantic.BaseModel):
+    low: int
+
+    @pydantic.field_validator("low")
+    @classmethod
+    def give_up(cls, low: int) -> int:
+        raise KeyboardInterrupt(low)
+
+
+def test_a_check_of_a_model_cannot_end_the_worker_either() -> None:
+    with pytest.raises(SchemaMismatch, match="CheckedModel: KeyboardInterrupt: 1"):
+        types_of(CheckedModel).read({"low": 1})
+
+
+def unknown_utf8() -> str:
+    """Return a name as a module that was compiled before has it: CPython makes its UTF-8 when it is asked for it."""
+    return "".join(["gr", "\u00f6", "\u00df", "e"])
+
+
+SizedDict: Any = getattr(typing, "TypedDict")("SizedDict", {unknown_utf8(): int})  # noqa: B009 - not for mypy
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        SizedDict,
+        dataclasses.make_dataclass("Sized", [(unknown_utf8(), int)]),
+        attrs.make_class("SizedAttrs", {unknown_utf8(): attrs.field(type=int)}),
+        msgspec.defstruct("SizedStruct", [("size", int)], rename={"size": unknown_utf8()}),
+        pydantic.create_model("SizedModel", **{unknown_utf8(): (int, ...)}),  # type: ignore[call-overload]
+    ],
+)
+def test_fields_whose_names_are_not_ascii_are_read(kind: Any) -> None:
+    nested = dataclasses.make_dataclass("Nested", [("parts", list[kind])])
+    assert types_of(kind).written(types_of(kind).read({unknown_utf8(): 3})) == {"gr\u00f6\u00dfe": 3}
+    if not issubclass(kind, pydantic.BaseModel):
+        types_of(nested).read({"parts": [{unknown_utf8(): 3}]})
+
+
+class Login(pydantic.BaseModel):
+    user: str
+    password: pydantic.SecretStr | None = None
+
+
+class Visit(pydantic.BaseModel):
+    logins: list[Login]
+
+
+@pytest.mark.parametrize("kind", [Login, Visit])
+def test_a_type_whose_secrets_would_become_asterisks_is_refused(kind: type) -> None:
+    with pytest.raises(UnusableType, match=r"the field password of .* is a secret, of which pydantic writes asterisks"):
+        record_type(kind, kind.__name__)
+
+
+def test_a_field_of_a_model_that_was_set_to_another_kind_is_named() -> None:
+    model = OrderModel.model_validate(GOOD)
+    model.items[0].price = "high"  # type: ignore[assignment]
+    with pytest.raises(SchemaMismatch, match=r"OrderModel: it returned price: expected float, got str"):
+        types_of(OrderModel, OrderModel).written(model)
 
 
 def test_the_kinds_of_fields_are_those_of_the_schema() -> None:
