@@ -21,6 +21,7 @@ from metroline.agents.formats.formats import Formats
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.faust_transport import Consumer
 from metroline.agents.kafka.foreign_messages import ForeignMessages
+from metroline.agents.kafka.join_watch import JoinWatch
 from metroline.agents.kafka.loss_watch import LossWatch
 from metroline.agents.kafka.partition_watch import PartitionWatch
 from metroline.agents.kafka.producer import Confirmation, KafkaProducer
@@ -144,6 +145,7 @@ class LineApp(faust.App):
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
         self._stops = parts.stops
+        self._join_watch = JoinWatch(self.cluster, self._groups)
         self._stuck_calls = parts.stuck_calls
         self._loop_guard = parts.loop_guard
         self.breakers = parts.breakers
@@ -192,6 +194,7 @@ class LineApp(faust.App):
             self.partitions,
             self._source_watch,
             self.stall_watch,
+            self._join_watch,
             self.loss_watch,
             self.accounts,
         )
@@ -227,6 +230,11 @@ class LineApp(faust.App):
         """The partitions whose outcomes this worker counts."""
         outcomes = self.line_tables.outcomes
         return frozenset() if outcomes is None else frozenset(outcomes.epochs)
+
+    def _groups(self) -> dict[str, bool]:
+        """Return whether this worker is a member of its groups, by their names."""
+        others = {one.group: one.is_joined for one in (self.on_ramp, self.waiting_rooms) if one is not None}
+        return {self.conf.id: self.is_joined} | others
 
     def readers(self) -> list[Reader]:
         """Return everything that reads topics for this worker."""
