@@ -8,7 +8,7 @@ from types import ModuleType
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsError
 
 from metroline.agents.services.resource import Resource
 from metroline.routing.errors import InvalidLine, UsageError
@@ -43,6 +43,8 @@ def read_settings(settings: type[BaseSettings]) -> BaseSettings:
         return settings(_env_ignore_empty=True)
     except ValidationError as error:
         problems = [_described(settings, one) for one in error.errors(include_input=False, include_url=False)]
+    except SettingsError as error:  # it names the field, and not what its variable holds
+        problems = [f"{error}: a list or an object is written as JSON"]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a validator of the author's may raise anything
         problems = [f"{type(error).__name__}: {error}"]
     raise InvalidOwnSettings(f"the settings of the line: {'; '.join(problems)}")

@@ -75,7 +75,7 @@ def push(
         unfit = 0 if looked is None else looked.unfit
         write_json({"records": sent.records, "topic": topic, "no_records": unfit}, json_file)
     else:
-        say(f"{sent.records} records were written to {topic}")
+        say(f"{sent.records} {'record was' if sent.records == 1 else 'records were'} written to {topic}")
     if looked is not None and looked.unfit:
         say(f"warning: {records}: {looked.describe()}; expect dead letters, malformed_record", err=True)
 

@@ -193,6 +193,16 @@ def test_settings_that_are_no_settings_are_refused(load: Loader) -> None:
         load("class Settings: ...\n\n@service\ndef price(record): ...")
 
 
+def test_a_list_that_is_no_json_names_its_field_and_not_what_its_variable_holds(
+    load: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOSTS", "secret.example")
+    line = load("class Settings(BaseSettings):\n    hosts: list[str]\n\n@service\ndef price(order): ...\n")
+    with pytest.raises(InvalidOwnSettings, match=r'"hosts" .*: a list or an object is written as JSON') as raised:
+        line.check_settings()
+    assert "secret" not in str(raised.value)
+
+
 # -------------------------------------------------------------------------------------------------------------- types
 
 
