@@ -54,13 +54,27 @@ seed_option = click.option(
 )
 
 
-def records_option(default: str) -> Callable[[Any], Any]:
+class RecordsCommand(click.Command):
+    """A command that takes `--records`: a file without the option is answered with how to write it."""
+
+    allow_extra_args = True
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments, and refuse one that belongs to no option."""
+        rest = super().parse_args(context, args)
+        if context.args and not context.resilient_parsing:
+            context.fail(f"Got unexpected argument {context.args[0]!r}; a file of records is named by --records FILE")
+        return rest
+
+
+def records_option(default: str | None) -> Callable[[Any], Any]:
+    """Return the option `--records`; without a default, the command has to ask for it."""
     return click.option(
         "--records",
         metavar="N|FILE",
         shell_complete=completes("file"),
         default=default,
-        show_default=True,
+        show_default=default is not None,
         help="Number of the line's own records, or a file: JSON (lines, an array, or objects over several lines), "
         "CSV or TSV with a header, or Parquet. It can be compressed (.gz, .zst); - is the standard input.",
     )
