@@ -170,8 +170,8 @@ def _different_fields(expected: Record, found: Record, given: Record) -> Iterato
             yield f"changes: {name}: expected {_json(value)}, was {_json(found[name])}"
     for name in found:
         if name not in expected:
-            before = f" (was {_json(given[name])})" if name in given else ""
-            yield f"changes: {name}: is not expected to change, is {_json(found[name])}{before}"
+            before = f" (came in as {_json(given[name])})" if name in given else ""
+            yield f"changes: {name}: expected no change, was {_json(found[name])}{before}"
 
 
 def _way(stops: Sequence[str]) -> str:

@@ -135,6 +135,6 @@ async def _journey(rehearsal: Rehearsal, departures: Departures, began: float) -
             passages.append(passage)
     except NotCalled as error:
         stop = stop_of(passages[-1].address)
-        raise UnfinishedJourney(f"the stop {stop!r}: {error}") from error
+        raise UnfinishedJourney(f"the stop {stop!r}: {error}") from None  # the text has the cause
     assert rehearsal.clock is not None
     return journey_of(rehearsal.strategy.name, rehearsal.origin, passages, rehearsal.clock.now - began)
