@@ -67,7 +67,7 @@ def _described(settings: type[BaseSettings], error: ErrorDetails) -> str:
     is_field = name in settings.model_fields and settings.model_fields[name].validation_alias is None
     variable = f"{settings.model_config.get('env_prefix', '') if is_field else ''}{name}".upper()
     return (
-        f"{'.'.join((variable, *inner))} is missing"
+        f"{'.'.join((variable, *inner))} is missing from the environment"
         if error["type"] == "missing"
         else (f"{'.'.join((variable, *inner))}: {problem}")
     )

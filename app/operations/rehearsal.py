@@ -33,7 +33,7 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
-from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.outcome import Cause, Ending, Outcome
 from metroline.routing.rules.explain import NO_CHANGES, Changes, Explained, changes, trials
 from metroline.routing.rules.rule_meta import NO_META, rule_metas
 from metroline.routing.rules.table import RulesTable
@@ -224,7 +224,8 @@ class Rehearsal:
 
     def _verdict(self, outcome: Outcome) -> str:
         reason = outcome.reason
-        verdict = f"{outcome.ending}: {reason}" if reason else str(outcome.ending)
+        between = " at " if outcome.ending is Ending.DELIVERED else ": "
+        verdict = f"{outcome.ending}{between}{reason}" if reason else str(outcome.ending)
         if (format := self.formats.get(outcome.end or "")) is not None:
             verdict += f" (if it fits the format {format} of its end, which was not checked)"
         return verdict

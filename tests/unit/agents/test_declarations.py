@@ -183,7 +183,7 @@ def test_all_problems_are_named_by_their_variables_and_no_value_is_shown(
     with pytest.raises(InvalidOwnSettings) as raised:
         line.check_settings()
     assert str(raised.value) == (
-        "the settings of the line: SHOP_URL is missing; SHOP_LIMIT: Input should be greater than 0"
+        "the settings of the line: SHOP_URL is missing from the environment; SHOP_LIMIT: Input should be greater than 0"
     )
     assert raised.value.exit_code == 2
 
