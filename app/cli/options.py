@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,24 @@ def records_option(default: str | None) -> Callable[[Any], Any]:
 
 def json_option(what: str) -> Callable[[Any], Any]:
     return click.option(
-        "--json", "json_file", type=NEW_FILE, help=f"Write {what} to this file as JSON; - is the standard output."
+        "--json",
+        "json_file",
+        type=NEW_FILE,
+        callback=_json_alone,
+        help=f"Write {what} to this file as JSON; - is the standard output.",
     )
+
+
+JSON_OUTPUT = "metroline.json_output"
+"""The key under which a command keeps its standard output for JSON."""
+
+
+def _json_alone(context: click.Context, _: click.Parameter, file: Path | None) -> Path | None:
+    """Keep the standard output for JSON if that goes there: what services print goes to the standard error."""
+    if str(file) == "-" and JSON_OUTPUT not in context.meta:
+        context.meta[JSON_OUTPUT] = sys.stdout
+        context.with_resource(redirect_stdout(sys.stderr))
+    return file
 
 
 class UnreadableFile(MetrolineError):
@@ -102,7 +119,10 @@ def write_json(data: Any, file: Path) -> None:
     """Write JSON for a program to read; `-` is the standard output."""
     text = json.dumps(data, indent=2) + "\n"
     if str(file) == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()  # a command may go on running
+        context = click.get_current_context(silent=True)
+        kept = {} if context is None else context.meta
+        output = kept[JSON_OUTPUT] if JSON_OUTPUT in kept else sys.stdout
+        output.write(text)
+        output.flush()  # a command may go on running
     else:
         file.write_text(text, "utf-8")

@@ -25,6 +25,7 @@ from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.itinerary import Decision, NextStep
 from metroline.routing.messages.segment import Attempts, Segment
 from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, Drop, Outcome, Retry, Wait
+from metroline.routing.records import unencodable
 from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, have_changed
 from metroline.routing.records.record_types import DeclaredTypes
@@ -235,7 +236,7 @@ class Answers:
         try:
             line = self.view.close(self.lines[place], known, result)
         except TypeError as error:  # orjson.JSONEncodeError is one
-            self.ends[place] = Outcome.dead(Cause.NOT_ENCODABLE, str(error))
+            self.ends[place] = Outcome.dead(Cause.NOT_ENCODABLE, unencodable.named(result, str(error)))
             return
         except MalformedRecord as error:
             self.ends[place] = Outcome.dead(Cause.MALFORMED_RECORD, str(error))

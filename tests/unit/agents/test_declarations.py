@@ -266,6 +266,11 @@ def test_a_service_receives_the_fields_of_its_type_unless_it_says_what_it_reads(
             "service 'price': a record cannot be read as int: declare a TypedDict",
         ),
         ("@service\ndef price(record: Order | Row): ...", "a record cannot be read as "),
+        ("@service(batch=True)\ndef price(records: Order): ...", "a batch is a list of records: write list\\[Order]"),
+        (
+            "@service(batch=True)\ndef price(records: list[Order]) -> Order: ...",
+            "it returns a list with an answer for each record: write -> list\\[Order]",
+        ),
         (
             "if TYPE_CHECKING:\n    from other import Thing\n\n@service\ndef price(record: Thing): ...",
             "its annotation Thing cannot be evaluated .*: import what it names at the top of the module",

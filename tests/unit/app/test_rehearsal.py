@@ -72,10 +72,10 @@ def test_a_record_takes_the_way_that_the_rules_and_services_lead_it(
     steps = explained(rehearsal, record)
     first = judge(rules, "source", record)
     assert steps[0].after == "source"
-    assert steps[0].verdict.partition(":")[0] == (first.stop or first.ending)
+    assert steps[0].verdict.partition(":")[0].partition(" at ")[0] == (first.stop or first.ending)
     for before, behind in pairwise(steps):
         assert before.verdict == behind.after
-    assert steps[-1].verdict.partition(":")[0] in ("delivered", "dropped", "dead")
+    assert steps[-1].verdict.partition(":")[0].partition(" at ")[0] in ("delivered", "dropped", "dead")
     assert len(steps) <= 9
 
 
