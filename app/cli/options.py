@@ -121,7 +121,7 @@ def write_json(data: Any, file: Path) -> None:
     if str(file) == "-":
         context = click.get_current_context(silent=True)
         kept = {} if context is None else context.meta
-        output = kept[JSON_OUTPUT] if JSON_OUTPUT in kept else sys.stdout
+        output = kept.get(JSON_OUTPUT, sys.stdout)
         output.write(text)
         output.flush()  # a command may go on running
     else:
