@@ -120,8 +120,8 @@ def write_json(data: Any, file: Path) -> None:
     text = json.dumps(data, indent=2) + "\n"
     if str(file) == "-":
         context = click.get_current_context(silent=True)
-        kept = {} if context is None else context.meta
-        output = kept.get(JSON_OUTPUT, sys.stdout)
+        kept = None if context is None else context.meta.get(JSON_OUTPUT)
+        output = kept or sys.stdout
         output.write(text)
         output.flush()  # a command may go on running
     else:
