@@ -283,10 +283,11 @@ def admit(departures: Departures, segment: Segment, policy: StopPolicy, now: flo
     Records that the service has handled already may be older than its deadline.
     """
     age = now - segment.entered
+    shown = f"{age:.1f}".removesuffix(".0")  # of 8.2 s, as 8 s would not be more than a deadline of 8 s
     if policy.max_age is not None and age > policy.max_age:
-        detail = f"the journey is {age:.0f} s old; at most {policy.max_age:g} s are allowed"
+        detail = f"the journey is {shown} s old; at most {policy.max_age:g} s are allowed"
     elif policy.deadline is not None and age > policy.deadline and not segment.is_handled:
-        detail = f"the journey is {age:.0f} s old; the deadline of {policy.stop} is {policy.deadline:g} s"
+        detail = f"the journey is {shown} s old; the deadline of {policy.stop} is {policy.deadline:g} s"
     else:
         return True
     outcome = Outcome.dead(Cause.EXPIRED, detail)
