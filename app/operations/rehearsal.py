@@ -284,10 +284,10 @@ class Rehearsal:
         if self.clock is not None and segment.attempts is not None:
             self.clock.skip_to(segment.attempts.due)
         elif failure is not None and failure.request is not None:
-            wait = f"the service asks to wait for {failure.request.after:g} s, and nobody waits for it here"
+            wait = f"the service asks to wait for {failure.request.after:g} s, and this command does not wait"
             raise NotCalled(f"{wait}: {failure.outcome.detail}")
         elif failure is None and waits and not segment.is_handled:
-            raise NotCalled(f"{waits[-1]}, comes back to the stop, and nobody waits for it here")
+            raise NotCalled(f"{waits[-1]}, and comes back to the stop then; this command does not wait")
 
     def _passed(self, stop: str, segment: Segment) -> _Handled:
         """Return a record after a stop that left it as it is."""

@@ -128,7 +128,7 @@ def _told(before: Record, after: Record) -> Iterator[str]:
     if sets := changed(before, after):
         yield "sets " + ", ".join(f"{escaped(name)}={escaped(shown(value))}" for name, value in sets.items())
     if removed := [name for name in before if name not in after]:
-        yield f"takes out {', '.join(map(escaped, removed))}"
+        yield f"removes {', '.join(map(escaped, removed))}"
 
 
 def _brief(record: Record) -> str:
