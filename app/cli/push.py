@@ -64,7 +64,7 @@ def push(
     strict: bool,
     json_file: Path | None,
 ) -> None:
-    """Write the records of --records to the source topic of a line.
+    """Write records to the source topic of a line.
 
     The topic is in the Kafka cluster at BROKER_URL. It is created if it does not exist. Each record is one message.
     Blank lines of a file are left out. A line that is not a JSON object is sent as it is and becomes a dead letter,
