@@ -41,7 +41,7 @@ class Retry:
     after an exception.
     """
 
-    reason: str = "asked for"
+    reason: str = "no reason given"
     after: float = 0.0
     """Least time before the next attempt, in seconds; 0 for the backoff of the retry policy."""
     until: float | Moment | None = None

@@ -50,6 +50,8 @@ def with_types(service: Service) -> Service:
 def _taken(annotation: Any, *, is_batch: bool) -> Any:
     """Return the type of the records that a function takes; None if it takes dicts."""
     if is_batch:
+        if _is_record(annotation):
+            raise UnusableType(f"a batch is a list of records: write list[{_name(annotation)}]")
         annotation = _element(annotation)
     members = [one for one in _members(annotation) if one is not type(None)]
     if not members or any(map(_is_plain, members)):
@@ -65,6 +67,8 @@ def _taken(annotation: Any, *, is_batch: bool) -> Any:
 def _returned(annotation: Any, service: Service) -> Any:
     """Return the type of the records that a function returns; None if it names none, or several."""
     if service.batching is not None:
+        if _is_record(annotation):
+            raise UnusableType(f"it returns a list with an answer for each record: write -> list[{_name(annotation)}]")
         annotation = _element(annotation)
     records = [one for one in _members(annotation) if _is_record(one)]
     is_open = any(map(_is_plain, _members(annotation)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import ModuleType
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -34,13 +35,15 @@ def settings_class(module: ModuleType) -> type[BaseSettings] | None:
     return found
 
 
-def read_settings(settings: type[BaseSettings]) -> BaseSettings:
-    """Return the settings of a line, from the environment. An empty variable counts as not set.
+def read_settings(settings: type[BaseSettings], given: Mapping[str, Any] | None = None) -> BaseSettings:
+    """Return the settings of a line: those that are given, and the others from the environment.
+
+    A variable that is empty counts as not set. Values are given by the names of the fields of the class.
 
     Raise `InvalidOwnSettings` with every problem. No value is shown, since it may be a password.
     """
     try:
-        return settings(_env_ignore_empty=True)
+        return settings(_env_ignore_empty=True, **(given or {}))
     except ValidationError as error:
         problems = [_described(settings, one) for one in error.errors(include_input=False, include_url=False)]
     except SettingsError as error:  # it names the field, and not what its variable holds
@@ -69,7 +72,7 @@ def _described(settings: type[BaseSettings], error: ErrorDetails) -> str:
     is_field = name in settings.model_fields and settings.model_fields[name].validation_alias is None
     variable = f"{settings.model_config.get('env_prefix', '') if is_field else ''}{name}".upper()
     return (
-        f"{'.'.join((variable, *inner))} is missing"
+        f"{'.'.join((variable, *inner))} is missing from the environment"
         if error["type"] == "missing"
         else (f"{'.'.join((variable, *inner))}: {problem}")
     )

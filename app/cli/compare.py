@@ -20,6 +20,7 @@ from metroline.app.cli.comparison_table import print_comparison
 from metroline.app.cli.console import safe_console
 from metroline.app.cli.options import (
     NEW_FILE,
+    RecordsCommand,
     broker_option,
     json_option,
     line_option,
@@ -47,7 +48,7 @@ WIDTH = 140
 """Characters in a line of output that does not go to a terminal."""
 
 
-@click.command()
+@click.command(cls=RecordsCommand)
 @line_option
 @records_option("10000")
 @click.option(
@@ -158,7 +159,7 @@ def compare(
         write_json(comparison.as_json(), json_file)
     if html_file is not None:
         write_text(_report(comparison, Line.load(where)), html_file)
-    print_comparison(comparison, console)
+    print_comparison(comparison, console, results)
     if html_file is not None:
         console.print(f"report: {html_file}", soft_wrap=True)
     if not comparison.same_outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -25,8 +26,11 @@ HEADS = (
 AT_RATE = ("p50\nms", "p99\nms")
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print the figures of each strategy, the strategies that did not keep up, and records with different outcomes."""
+def print_comparison(comparison: Comparison, console: Console, results: Path | None = None) -> None:
+    """Print the figures of each strategy, the strategies that did not keep up, and records with different outcomes.
+
+    `results` is the folder to which the outcome of every record was written, if there is one.
+    """
     console.print(_table(comparison))
     for finding in comparison.findings():
         console.print(finding, style="yellow", soft_wrap=True)
@@ -36,8 +40,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(f"not compared: {service}", style="yellow", soft_wrap=True)
     if comparison.same_outcome:
         apart = ", apart from what is not compared" if comparison.unsteady else ""
-        console.print(f"same outcome: {_agreement(comparison)}{apart}, every sum adds up", soft_wrap=True)
-    if any(run.dead for run in comparison.runs):
+        console.print(f"{_agreement(comparison)}{apart}, every sum adds up", soft_wrap=True)
+    if results is not None:
+        console.print(f"results: the outcome of every record is in {results}", soft_wrap=True)
+    elif any(run.dead for run in comparison.runs):
         console.print(
             "dead: --results DIR writes the outcome of every record, with the reason of each dead letter",
             soft_wrap=True,
@@ -48,8 +54,8 @@ def _agreement(comparison: Comparison) -> str:
     strategies = comparison.strategies
     ways = ", with chaining and without" if len(comparison.runs) > strategies else ""
     if strategies == 1:
-        return f"every record went the same way{ways}" if ways else "one strategy was run"
-    return f"every record went the same way under {strategies} strategies{ways}"
+        return f"same outcome: every record went the same way{ways}" if ways else "one strategy was run"
+    return f"same outcome: every record went the same way under {strategies} strategies{ways}"
 
 
 def _table(comparison: Comparison) -> Table:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,27 @@ seed_option = click.option(
 )
 
 
-def records_option(default: str) -> Callable[[Any], Any]:
+class RecordsCommand(click.Command):
+    """A command that takes `--records`: a file without the option is answered with how to write it."""
+
+    allow_extra_args = True
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments, and refuse one that belongs to no option."""
+        rest = super().parse_args(context, args)
+        if context.args and not context.resilient_parsing:
+            context.fail(f"Got unexpected argument {context.args[0]!r}; a file of records is named by --records FILE")
+        return rest
+
+
+def records_option(default: str | None) -> Callable[[Any], Any]:
+    """Return the option `--records`; without a default, the command has to ask for it."""
     return click.option(
         "--records",
         metavar="N|FILE",
         shell_complete=completes("file"),
         default=default,
-        show_default=True,
+        show_default=default is not None,
         help="Number of the line's own records, or a file: JSON (lines, an array, or objects over several lines), "
         "CSV or TSV with a header, or Parquet. It can be compressed (.gz, .zst); - is the standard input.",
     )
@@ -84,8 +99,24 @@ def records_option(default: str) -> Callable[[Any], Any]:
 
 def json_option(what: str) -> Callable[[Any], Any]:
     return click.option(
-        "--json", "json_file", type=NEW_FILE, help=f"Write {what} to this file as JSON; - is the standard output."
+        "--json",
+        "json_file",
+        type=NEW_FILE,
+        callback=_json_alone,
+        help=f"Write {what} to this file as JSON; - is the standard output.",
     )
+
+
+JSON_OUTPUT = "metroline.json_output"
+"""The key under which a command keeps its standard output for JSON."""
+
+
+def _json_alone(context: click.Context, _: click.Parameter, file: Path | None) -> Path | None:
+    """Keep the standard output for JSON if that goes there: what services print goes to the standard error."""
+    if str(file) == "-" and JSON_OUTPUT not in context.meta:
+        context.meta[JSON_OUTPUT] = sys.stdout
+        context.with_resource(redirect_stdout(sys.stderr))
+    return file
 
 
 class UnreadableFile(MetrolineError):
@@ -108,8 +139,11 @@ def write_json(data: Any, file: Path) -> None:
     """Write JSON for a program to read; `-` is the standard output."""
     text = json.dumps(data, indent=2) + "\n"
     if str(file) == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()  # a command may go on running
+        context = click.get_current_context(silent=True)
+        kept = None if context is None else context.meta.get(JSON_OUTPUT)
+        output = kept or sys.stdout
+        output.write(text)
+        output.flush()  # a command may go on running
     else:
         write_text(text, file)
 

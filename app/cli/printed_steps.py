@@ -27,7 +27,7 @@ def _print(step: Explained) -> None:
     if step.sets:
         say(f"  sets {', '.join(f'{name}={value}' for name, value in step.sets.items())}")
     if step.removes:
-        say(f"  takes out {', '.join(step.removes)}")
+        say(f"  removes {', '.join(step.removes)}")
     for wait in step.waits:
         say(f"  {wait}")
     for trial in step.trials:

@@ -15,13 +15,28 @@ from metroline.agents.formats.names import JSON
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.app.cli.console import safe_console
-from metroline.app.cli.options import json_option, line_option, records_option, seed_option, write_json
+from metroline.app.cli.options import (
+    RecordsCommand,
+    json_option,
+    line_option,
+    records_option,
+    seed_option,
+    write_json,
+)
 from metroline.app.cli.progress import progress_bars
 from metroline.app.cli.reading_options import reading_options
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.row_files import Reading
 from metroline.app.inputs.source_loader import Sent, load
-from metroline.app.inputs.source_records import UnfitLines, check_records, is_number, readable_again, records_of
+from metroline.app.inputs.source_records import (
+    NoRecords,
+    UnfitLines,
+    check_records,
+    is_number,
+    readable_again,
+    records_of,
+)
+from metroline.app.markup.numbers import counted
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 
@@ -30,9 +45,9 @@ class NotRecords(MetrolineError):
     """Raised with `--strict` when a file has lines that are no records."""
 
 
-@click.command()
+@click.command(cls=RecordsCommand)
 @line_option
-@records_option("100")
+@records_option(None)
 @click.option("--rate", type=click.FloatRange(min=0.1), help="Records per second. Default: as fast as possible.")
 @seed_option
 @reading_options
@@ -42,7 +57,7 @@ class NotRecords(MetrolineError):
 @json_option("the number of records and their topic")
 def push(
     line: str | None,
-    records: str,
+    records: str | None,
     rate: float | None,
     seed: int,
     reading: Reading,
@@ -59,6 +74,8 @@ def push(
     Example: metroline push --records orders.jsonl.gz --rate 100
     """
     settings = Settings.read(line=line)
+    if records is None:
+        raise NoRecords("nothing to send: write --records FILE, or - for the standard input, or 10 for sample records")
     loaded = Line.load(settings.line)
     looked = UnfitLines() if settings.format_of_source(loaded)[0] == JSON else None
     reading = replace(reading, takes_any_line=looked is None)
@@ -75,7 +92,7 @@ def push(
         unfit = 0 if looked is None else looked.unfit
         write_json({"records": sent.records, "topic": topic, "no_records": unfit}, json_file)
     else:
-        say(f"{sent.records} {'record was' if sent.records == 1 else 'records were'} written to {topic}")
+        say(f"{counted(sent.records, 'record')} {'was' if sent.records == 1 else 'were'} written to {topic}")
     if looked is not None and looked.unfit:
         say(f"warning: {records}: {looked.describe()}; expect dead letters, malformed_record", err=True)
 

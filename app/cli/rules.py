@@ -140,11 +140,11 @@ def rollback(version: int, line: str | None, json_file: Path | None) -> None:
     Example: metroline rules rollback 3
     """
     live = _Live.of(line)
-    _tell(live.publish(live.version(version).text, f"version {version}"), json_file)
+    _tell(live.publish(live.version(version).text, f"version {version}"), json_file, f" with the table of {version}")
 
 
-def _tell(published: Published, json_file: Path | None) -> None:
-    """Print the result of publishing, and its warnings, also beside JSON, as errors."""
+def _tell(published: Published, json_file: Path | None, table: str = "") -> None:
+    """Print the result of publishing a table, and its warnings, also beside JSON, as errors."""
     for warning in published.warnings:
         say(warning, err=True)
     if json_file is not None:
@@ -152,7 +152,7 @@ def _tell(published: Published, json_file: Path | None) -> None:
     elif published.replaces is None:
         say(f"version {published.version} is this table already: nothing was published")
     else:
-        say(f"version {published.version} is published; it replaces {published.replaces}")
+        say(f"version {published.version} is published{table}; it replaces {published.replaces}")
 
 
 @rules.command("show")

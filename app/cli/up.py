@@ -69,6 +69,7 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     settings = Settings.read(line=line)
     loaded = Line.load(settings.line)
     loaded.rules_table()
+    loaded.check_settings()
     prepare_lookups(loaded)
     if rate:
         next(loaded.records(1), None)  # a line without records of its own needs --rate 0

@@ -58,6 +58,7 @@ class ComparisonRun:
         Records with different outcomes are listed in the comparison; a run that fails is raised as `RunFailed`.
         """
         self.line.rules_table()
+        self.line.check_settings()
         prepare_lookups(self.line)
         source = f"{self.prefix}.source"
         try:

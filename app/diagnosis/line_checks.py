@@ -36,7 +36,7 @@ def check_own_settings(settings: Settings, line: Line) -> Iterator[Finding]:
             return
         line.check_settings()
     except MetrolineError as problem:
-        yield error("line settings", str(problem))
+        yield error("line settings", str(problem), "set them as for the worker: its services take them")
     else:
         yield ok("line settings", "the environment fits the settings of the line")
 

@@ -51,7 +51,7 @@ def examine_machine(settings: Settings) -> Iterator[Finding]:
     try:
         with tempfile.TemporaryDirectory(prefix="metroline-") as below:
             find_binary(Path(below))
-        yield ok("embedded broker", "there is one for this machine")
+        yield ok("embedded broker", "it is available for this machine")
     except BrokerMissing as problem:
         yield warning("embedded broker", str(problem))
     if time() < EARLIEST:

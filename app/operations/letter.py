@@ -17,7 +17,7 @@ from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import RecordId, id_text
 from metroline.routing.outcome import Cause, Ending, Outcome
 
-VARIOUS = (Cause.MALFORMED_RECORD, Cause.UNROUTABLE, Cause.NOT_ENCODABLE)
+VARIOUS = (Cause.MALFORMED_RECORD, Cause.UNROUTABLE, Cause.NOT_ENCODABLE, Cause.SCHEMA)
 """Causes that have several reasons, each with a remedy of its own."""
 
 DETAIL = re.compile(r"(?<![\w-])\d+|'[^']*'|\"[^\"]*\"")

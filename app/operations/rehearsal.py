@@ -33,7 +33,7 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
-from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.outcome import Cause, Ending, Outcome
 from metroline.routing.rules.explain import NO_CHANGES, Changes, Explained, changes, trials
 from metroline.routing.rules.rule_meta import NO_META, rule_metas
 from metroline.routing.rules.table import RulesTable
@@ -224,7 +224,8 @@ class Rehearsal:
 
     def _verdict(self, outcome: Outcome) -> str:
         reason = outcome.reason
-        verdict = f"{outcome.ending}: {reason}" if reason else str(outcome.ending)
+        between = " at " if outcome.ending is Ending.DELIVERED else ": "
+        verdict = f"{outcome.ending}{between}{reason}" if reason else str(outcome.ending)
         if (format := self.formats.get(outcome.end or "")) is not None:
             verdict += f" (if it fits the format {format} of its end, which was not checked)"
         return verdict
@@ -283,10 +284,10 @@ class Rehearsal:
         if self.clock is not None and segment.attempts is not None:
             self.clock.skip_to(segment.attempts.due)
         elif failure is not None and failure.request is not None:
-            wait = f"the service asks to wait for {failure.request.after:g} s, and nobody waits for it here"
+            wait = f"the service asks to wait for {failure.request.after:g} s, and this command does not wait"
             raise NotCalled(f"{wait}: {failure.outcome.detail}")
         elif failure is None and waits and not segment.is_handled:
-            raise NotCalled(f"{waits[-1]}, comes back to the stop, and nobody waits for it here")
+            raise NotCalled(f"{waits[-1]}, and comes back to the stop then; this command does not wait")
 
     def _passed(self, stop: str, segment: Segment) -> _Handled:
         """Return a record after a stop that left it as it is."""

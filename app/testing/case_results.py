@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
+from pydantic_settings import BaseSettings
 
+from metroline.agents.services.own_settings import PARAMETER, read_settings
 from metroline.agents.stops.open_resources import OpenResources
 from metroline.app.markup.text import escaped
 from metroline.app.testing.cases import Case, Cases
@@ -18,6 +20,7 @@ from metroline.app.testing.messages import messages_of
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.outcome import Ending
 from metroline.routing.records.fingerprints import fingerprint
+from metroline.routing.spelling import suggestion
 
 NOTHING_EXPECTED = "it expects nothing: write an outcome, or run the command with --update"
 
@@ -58,16 +61,34 @@ async def results_of(
 ) -> list[CaseResult]:
     """Return the result of each chosen case under each strategy.
 
-    Raise `UsageError` if a case has a stand-in for a stop that the line does not have.
+    Raise `UsageError` if a case has a stand-in for a stop that the line does not have, or if the settings in the file
+    are none of the line.
     """
+    settings = _settings(line, cases)
     results: list[CaseResult] = []
     with line.looking_up(cases.lookups):
         shared = line.with_stand_ins(cases.services)
-        async with line.resources({}) as opened:
+        async with line.resources(settings) as opened:
             for case in chosen:
                 own = shared.with_stand_ins(case.services)
                 results += _agreeing([await _result(own, case, strategy, opened) for strategy in strategies])
     return results
+
+
+def _settings(line: InMemoryLine, cases: Cases) -> dict[str, BaseSettings]:
+    """Return the settings of the line as a resource, with the values in the file; nothing if it has none."""
+    if not cases.settings:
+        return {}
+    declared = line.line.settings
+    if declared is None:
+        raise UsageError(f"{cases.file}: [settings]: the line has no class Settings")
+    aliases = (field.validation_alias for field in declared.model_fields.values())
+    known = {*declared.model_fields, *(alias for alias in aliases if isinstance(alias, str))}
+    for name in cases.settings:
+        if name not in known:
+            hint = suggestion(name, known) or f"; there are {', '.join(sorted(known))}"
+            raise UsageError(f"{cases.file}: [settings]: the line has no setting {name!r}{hint}")
+    return {PARAMETER: read_settings(declared, cases.settings)}
 
 
 def _agreeing(results: Sequence[CaseResult]) -> Iterator[CaseResult]:
@@ -170,8 +191,8 @@ def _different_fields(expected: Record, found: Record, given: Record) -> Iterato
             yield f"changes: {name}: expected {_json(value)}, was {_json(found[name])}"
     for name in found:
         if name not in expected:
-            before = f" (was {_json(given[name])})" if name in given else ""
-            yield f"changes: {name}: is not expected to change, is {_json(found[name])}{before}"
+            before = f" (came in as {_json(given[name])})" if name in given else ""
+            yield f"changes: {name}: expected no change, was {_json(found[name])}{before}"
 
 
 def _way(stops: Sequence[str]) -> str:

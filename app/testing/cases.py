@@ -92,6 +92,8 @@ class CasesTable(_Keys):
     """Entries of lookups, in place of those on disk."""
     services: dict[str, StandIn] = Field(default_factory=dict)
     """Stand-ins for services, by their stops."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Values of settings of the line, in place of those in the environment, by the fields of its class `Settings`."""
 
 
 Handler = Callable[[Record], Record | Drop]
@@ -131,6 +133,7 @@ class Cases:
     cases: tuple[Case, ...]
     lookups: Mapping[str, Mapping[str, Any]]
     services: Mapping[str, Handler]
+    settings: Mapping[str, Any]
 
     @classmethod
     def read(cls, file: Path) -> Cases:
@@ -166,7 +169,7 @@ class Cases:
             found = sorted({(places.line_of(path), what) for path, what in problems})
             raise InvalidCases(tuple(f"{file}:{line}: {what}" for line, what in found))
         made = tuple(_case(number, one, places) for number, one in enumerate(table.cases))
-        return cls(file, text, made, table.lookups, _handlers(table.services))
+        return cls(file, text, made, table.lookups, _handlers(table.services), table.settings)
 
 
 KeyPath = tuple[str | int, ...]

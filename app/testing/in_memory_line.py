@@ -44,8 +44,14 @@ def in_memory_line(
 ) -> InMemoryLine:
     """Return a line that takes records in memory. The arguments are those of `run_line`."""
     loaded = load_line(line, None if rules is None else Path(rules))
+    own = loaded.line.settings
     for name in settings or {}:
         if name not in Settings.model_fields:
+            if own is not None and name in own.model_fields:
+                raise UsageError(
+                    f"{name!r} is a setting of the line, not of Metroline: give them all as a resource, "
+                    'resources={"settings": Settings(...)}'
+                )
             raise UsageError(f"there is no setting {name!r}{suggestion(name, Settings.model_fields)}")
     read = Settings.read(**{**(settings or {}), "line": str(loaded.line.rules_file.parent)})
     rehearsal = replace(Rehearsal.of_line(read, loaded.line, loaded.table), origin=ORIGIN)
@@ -135,6 +141,6 @@ async def _journey(rehearsal: Rehearsal, departures: Departures, began: float) -
             passages.append(passage)
     except NotCalled as error:
         stop = stop_of(passages[-1].address)
-        raise UnfinishedJourney(f"the stop {stop!r}: {error}") from error
+        raise UnfinishedJourney(f"the stop {stop!r}: {error}") from None  # the text has the cause
     assert rehearsal.clock is not None
     return journey_of(rehearsal.strategy.name, rehearsal.origin, passages, rehearsal.clock.now - began)

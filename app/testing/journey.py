@@ -19,6 +19,9 @@ from metroline.routing.rules.explain import shown
 SHOWN_CHARACTERS = 200
 """Maximum number of characters of a record or a reason that are shown in a line."""
 
+SHOWN_WAITS = 3
+"""Maximum number of waits at a stop that are shown."""
+
 Record = dict[str, Any]
 
 
@@ -35,6 +38,8 @@ class Visited:
     """Time at which the service had handled the record, in seconds since the epoch."""
     attempts: tuple[str, ...]
     """The failed attempts at the stop, each with its number and its cause."""
+    waits: tuple[str, ...]
+    """The waits that the service asked for with `Wait`, each with its length and its end."""
     record: Record
     """The record as it left the stop."""
 
@@ -101,6 +106,9 @@ class Journey:
             yield f"{after:<{width}} → {visit.stop}  ({visit.rule})"
             yield from (f"{'':<{width}}   {escaped(attempt)}" for attempt in visit.attempts)
             yield from (f"{'':<{width}}   {change}" for change in _told(before, visit.record))
+            yield from (f"{'':<{width}}   {wait}" for wait in visit.waits[:SHOWN_WAITS])
+            if (more := len(visit.waits) - SHOWN_WAITS) > 0:
+                yield f"{'':<{width}}   waits {more} more times"
             after, before = visit.stop, visit.record
         decided = f"  ({self.rule})" if self.rule else ""
         yield f"{after:<{width}} → {escaped(self.ending)}{decided}"
@@ -120,7 +128,7 @@ def _told(before: Record, after: Record) -> Iterator[str]:
     if sets := changed(before, after):
         yield "sets " + ", ".join(f"{escaped(name)}={escaped(shown(value))}" for name, value in sets.items())
     if removed := [name for name in before if name not in after]:
-        yield f"takes out {', '.join(map(escaped, removed))}"
+        yield f"removes {', '.join(map(escaped, removed))}"
 
 
 def _brief(record: Record) -> str:
@@ -136,7 +144,15 @@ def journey_of(strategy: str, origin: Origin, passages: Sequence[Passage], waite
     outcome = end.outcome
     assert outcome is not None
     history = [
-        Visited(visit.stop, visit.rule, visit.by, visit.at, passage.attempts, record_in(passage.segment.lines[0]))
+        Visited(
+            visit.stop,
+            visit.rule,
+            visit.by,
+            visit.at,
+            passage.attempts,
+            passage.waits,
+            record_in(passage.segment.lines[0]),
+        )
         for visit, passage in zip(end.history, passages[1:], strict=False)
     ]
     is_delivered = outcome.ending is Ending.DELIVERED

@@ -14,7 +14,7 @@ from metroline.agents.services.line import Line
 from metroline.app.testing.in_memory_line import in_memory_line
 from metroline.app.testing.journey import Journey
 from metroline.app.testing.messages import Records, messages_of, seconds
-from metroline.routing.errors import UsageError
+from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.records.fingerprints import canonical
 from metroline.routing.strategies import STRATEGIES
 
@@ -68,25 +68,29 @@ def run_line(
     Raises `StrategiesDiffer` if a journey differs between strategies, `UnfinishedJourney` if a lookup is missing, and
     `InvalidLine`, `InvalidRules` or `UsageError` if the line or an argument cannot be used.
     """
+    __tracebackhide__ = True
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         pass
     else:
         raise UsageError("run_line() cannot be called in a running event loop: write `await run_line_async(...)`")
-    return asyncio.run(
-        run_line_async(
-            line,
-            records,
-            strategy,
-            lookups=lookups,
-            services=services,
-            resources=resources,
-            rules=rules,
-            settings=settings,
-            now=now,
+    try:
+        return asyncio.run(
+            run_line_async(
+                line,
+                records,
+                strategy,
+                lookups=lookups,
+                services=services,
+                resources=resources,
+                rules=rules,
+                settings=settings,
+                now=now,
+            )
         )
-    )
+    except (MetrolineError, StrategiesDiffer) as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error, without the calls in this package
 
 
 async def run_line_async(
@@ -102,6 +106,28 @@ async def run_line_async(
     now: float | datetime | None = None,
 ) -> list[Journey]:
     """Take records through a line as `run_line` does, in the running event loop: for tests that are async."""
+    __tracebackhide__ = True
+    try:
+        first, others = await _journeys(line, records, strategy, lookups, services, resources, rules, settings, now)
+        for other in others:
+            _compare(first, other)
+    except (MetrolineError, StrategiesDiffer) as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error, without the calls in this package
+    return first
+
+
+async def _journeys(
+    line: str | os.PathLike[str] | Line,
+    records: Records,
+    strategy: str,
+    lookups: Mapping[str, Mapping[Any, Any]] | None,
+    services: Mapping[str, Callable[..., Any]] | None,
+    resources: Mapping[str, Any] | None,
+    rules: str | os.PathLike[str] | None,
+    settings: Mapping[str, Any] | None,
+    now: float | datetime | None,
+) -> tuple[list[Journey], list[list[Journey]]]:
+    """Return the journeys under the first strategy, which are kept for the test's report, and under the others."""
     made = in_memory_line(line, services=services, rules=rules, settings=settings)
     began = time.time() if now is None else seconds(now, "now")
     messages = list(messages_of(records))
@@ -111,9 +137,7 @@ async def run_line_async(
             first, *others = [await made.journeys(messages, name, began, opened) for name in names]
     if (seen := seen_journeys.get()) is not None:
         seen += first
-    for other in others:
-        _compare(first, other)
-    return first
+    return first, others
 
 
 def _compare(journeys: list[Journey], others: list[Journey]) -> None:

@@ -25,6 +25,7 @@ from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.itinerary import Decision, NextStep
 from metroline.routing.messages.segment import Attempts, Segment
 from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, Drop, Outcome, Retry, Wait
+from metroline.routing.records import unencodable
 from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, have_changed
 from metroline.routing.records.record_types import DeclaredTypes
@@ -235,7 +236,7 @@ class Answers:
         try:
             line = self.view.close(self.lines[place], known, result)
         except TypeError as error:  # orjson.JSONEncodeError is one
-            self.ends[place] = Outcome.dead(Cause.NOT_ENCODABLE, str(error))
+            self.ends[place] = Outcome.dead(Cause.NOT_ENCODABLE, unencodable.named(result, str(error)))
             return
         except MalformedRecord as error:
             self.ends[place] = Outcome.dead(Cause.MALFORMED_RECORD, str(error))
@@ -282,10 +283,11 @@ def admit(departures: Departures, segment: Segment, policy: StopPolicy, now: flo
     Records that the service has handled already may be older than its deadline.
     """
     age = now - segment.entered
+    shown = f"{age:.1f}".removesuffix(".0")  # of 8.2 s, as 8 s would not be more than a deadline of 8 s
     if policy.max_age is not None and age > policy.max_age:
-        detail = f"the journey is {age:.0f} s old; at most {policy.max_age:g} s are allowed"
+        detail = f"the journey is {shown} s old; at most {policy.max_age:g} s are allowed"
     elif policy.deadline is not None and age > policy.deadline and not segment.is_handled:
-        detail = f"the journey is {age:.0f} s old; the deadline of {policy.stop} is {policy.deadline:g} s"
+        detail = f"the journey is {shown} s old; the deadline of {policy.stop} is {policy.deadline:g} s"
     else:
         return True
     outcome = Outcome.dead(Cause.EXPIRED, detail)

@@ -89,6 +89,7 @@ def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_
 
     back = live.rules("rollback", "1")
     assert (back.returncode, back.stderr) == (0, "")
+    assert "is published with the table of 1; it replaces 2" in back.stdout
     wait_until(lambda: live.page("rules")["current"]["text"] == ROUTES, timeout=60)
     stale = live.rules("publish", "routes.toml", "--replaces", "1")
     assert stale.returncode == 1

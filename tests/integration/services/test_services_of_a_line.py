@@ -101,4 +101,6 @@ async def test_a_worker_whose_resource_or_settings_fail_ends_with_one_line_that_
     worker = depot.start()
     await depot.until(lambda: worker.child.exit_code is not None, 60, watch=False)
     assert await depot.stop(worker) == 2
-    assert worker.child.last_words(1).endswith("error: the settings of the line: DEPOT_CITY is missing")
+    assert worker.child.last_words(1).endswith(
+        "error: the settings of the line: DEPOT_CITY is missing from the environment"
+    )

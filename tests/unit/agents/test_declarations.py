@@ -183,7 +183,7 @@ def test_all_problems_are_named_by_their_variables_and_no_value_is_shown(
     with pytest.raises(InvalidOwnSettings) as raised:
         line.check_settings()
     assert str(raised.value) == (
-        "the settings of the line: SHOP_URL is missing; SHOP_LIMIT: Input should be greater than 0"
+        "the settings of the line: SHOP_URL is missing from the environment; SHOP_LIMIT: Input should be greater than 0"
     )
     assert raised.value.exit_code == 2
 
@@ -276,6 +276,11 @@ def test_a_service_receives_the_fields_of_its_type_unless_it_says_what_it_reads(
             "service 'price': a record cannot be read as int: declare a TypedDict",
         ),
         ("@service\ndef price(record: Order | Row): ...", "a record cannot be read as "),
+        ("@service(batch=True)\ndef price(records: Order): ...", "a batch is a list of records: write list\\[Order]"),
+        (
+            "@service(batch=True)\ndef price(records: list[Order]) -> Order: ...",
+            "it returns a list with an answer for each record: write -> list\\[Order]",
+        ),
         (
             "if TYPE_CHECKING:\n    from other import Thing\n\n@service\ndef price(record: Thing): ...",
             "its annotation Thing cannot be evaluated .*: import what it names at the top of the module",

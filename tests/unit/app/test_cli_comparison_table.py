@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import click
 import pytest
@@ -16,16 +17,25 @@ from metroline.app.compare.comparison import Comparison, Pace
 from tests.support.comparisons import comparison, run
 
 
-def printed(found: Comparison) -> str:
+def printed(found: Comparison, results: Path | None = None) -> str:
     output = io.StringIO()
-    print_comparison(found, Console(file=output, width=140))
+    print_comparison(found, Console(file=output, width=140), results)
     return output.getvalue()
 
 
 def test_one_strategy_claims_no_agreement() -> None:
     text = printed(comparison(run("signpost")))
-    assert "same outcome: one strategy was run, every sum adds up" in text
+    assert "one strategy was run, every sum adds up" in text
+    assert "same outcome" not in text
     assert "strategies" not in text
+
+
+def test_results_are_offered_where_records_are_dead_and_named_where_they_were_written() -> None:
+    found = comparison(replace(run("signpost"), dead=1))
+    assert "dead: --results DIR writes the outcome of every record" in printed(found)
+    written = printed(found, Path("results"))
+    assert "results: the outcome of every record is in results" in written
+    assert "--results" not in written
 
 
 def test_several_strategies_are_counted() -> None:

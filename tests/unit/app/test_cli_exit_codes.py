@@ -147,6 +147,20 @@ def test_an_address_that_is_no_kafka_is_wrong_use_wherever_it_is_named(
     assert_ends(metroline("rules show"), 2, "error: BROKER_URL: write kafka://host:port")
 
 
+@pytest.mark.parametrize("name", ["compare", "up"])
+def test_missing_settings_of_a_line_are_found_before_a_worker_starts(name: str, tmp_path: Path) -> None:
+    (tmp_path / "services.py").write_text(
+        "from metroline import service\nfrom pydantic_settings import BaseSettings\n\n"
+        "class Settings(BaseSettings):\n    shop_url: str\n\n"
+        "@service\ndef price(order):\n    return order\n"
+    )
+    (tmp_path / "routes.toml").write_text('[[rules]]\nafter = "source"\nto = "price"\n')
+    (tmp_path / "records.jsonl").write_text("{}\n")
+    more = ["--port", str(free_port())] if name == "up" else []
+    said = metroline(name, "--line", str(tmp_path), *more)
+    assert_ends(said, 2, "error: the settings of the line: SHOP_URL is missing from the environment")
+
+
 @pytest.mark.parametrize("name", ["dead-letters show", "dead-letters replay", "dead-letters discard"])
 def test_letters_that_are_named_twice_are_wrong_use(name: str) -> None:
     assert_ends(metroline(name, "--group", "4be3b2"), 2, "error: name dead letters by their ids, or all of a group")

@@ -112,7 +112,7 @@ def test_explain_calls_async_services_in_one_event_loop(folder: Path) -> None:
 
     assert said.stdout.splitlines() == [
         *("after source", "  ✔ rule 1: holds", "  → price"),
-        *("after price", "  sets total=10", "  takes out amount", "  ✔ rule 2: holds", "  → ship"),
+        *("after price", "  sets total=10", "  removes amount", "  ✔ rule 2: holds", "  → ship"),
         *("after ship", "  sets same_loop=true", "  → delivered"),
     ]
 

@@ -60,6 +60,21 @@ def test_the_standard_input_can_be_read_twice_and_keeps_its_name() -> None:
     assert unclear.stderr.startswith("error: the standard input: its first line is not JSON: 'n,note'; write --format")
 
 
+def test_records_have_to_be_named_so_that_a_pipe_is_not_answered_with_sample_records() -> None:
+    refused = CliRunner().invoke(cli, ["push"], input=LINES)
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        "error: nothing to send: write --records FILE, or - for the standard input, or 10 for sample records\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["push", "compare"])
+def test_a_file_without_the_option_is_answered_with_it(command: str) -> None:
+    refused = CliRunner().invoke(cli, [command, "orders.csv"])
+    assert refused.exit_code == 2
+    assert "unexpected argument 'orders.csv'; a file of records is named by --records FILE" in refused.stderr
+
+
 def test_strict_sends_nothing_if_a_line_is_no_record(tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
     file.write_bytes(LINES)

@@ -152,6 +152,22 @@ def test_junit_and_json_have_each_case_under_each_strategy(shop: Path) -> None:
     assert root.attrib["tests"] == "4"
 
 
+@pytest.mark.parametrize("command", ["test", "explain"])
+def test_what_services_print_is_not_among_the_json(shop: Path, command: str) -> None:
+    services = (shop / "services.py").read_text()
+    (shop / "services.py").write_text(
+        'print("loaded")\n' + services.replace("    return order", '    print("works")\n    return order', 1)
+    )
+    (shop / "record.json").write_text('{"quantity": 3, "address": "1 Main St"}')
+    more = [str(shop)] if command == "test" else [str(shop), str(shop / "record.json"), "--line", str(shop)]
+
+    said = CliRunner().invoke(cli, [command, *more, "--json", "-"])
+
+    assert said.exit_code == 0
+    assert isinstance(json.loads(said.stdout), list)
+    assert {"loaded", "works"} <= set(said.stderr.splitlines())
+
+
 def test_cases_are_chosen_by_their_names(shop: Path) -> None:
     said = metroline_test(shop, "--case", "small")
     assert said.output.splitlines()[-1] == "1 case under 4 strategies: all passed"

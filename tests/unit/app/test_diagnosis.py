@@ -58,7 +58,7 @@ def test_the_settings_of_the_line_are_checked_if_the_worker_reads_them(
     (line / "services.py").write_text(own + GOOD["services.py"])
     status, text = found(line)["line settings"]
     assert status == "error"
-    assert "BANK_URL" in text
+    assert "BANK_URL is missing from the environment" in text
     monkeypatch.setenv("ROLE", "router")
     assert "line settings" not in found(line)
     monkeypatch.delenv("ROLE")

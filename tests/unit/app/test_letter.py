@@ -41,6 +41,20 @@ def test_messages_that_are_malformed_in_different_ways_are_groups_of_their_own()
     ]
 
 
+def test_records_that_do_not_fit_a_type_are_grouped_by_the_field() -> None:
+    found = grouped(
+        Cause.SCHEMA,
+        "Order: items[17].price: expected float, got str",
+        "Order: items[1].price: expected float, got str",
+        "Order: note: expected str, got null",
+    )
+
+    assert sorted((group.count, group.as_json()["where"]) for group in found) == [
+        (1, "Order: note: expected str, got null"),
+        (2, "Order: items[…].price: expected float, got str"),
+    ]
+
+
 @pytest.mark.parametrize("cause", [Cause.UNROUTABLE, Cause.NOT_ENCODABLE])
 def test_values_in_a_reason_make_no_groups(cause: Cause) -> None:
     [group] = grouped(cause, "items[2]: not a decimal but 'abc'", "items[17]: not a decimal but 'x'")

@@ -54,7 +54,7 @@ def test_each_way_through_the_line_is_taken_by_a_record_of_its_own(folder: Path)
     verdicts = [line for line in explained.output.splitlines() if line.startswith("  → d")]
     assert verdicts == [
         "  → delivered",
-        "  → delivered: reviewed",
+        "  → delivered at reviewed",
         "  → dropped: not delivered there",
         "  → dropped: no address",
         "  → delivered",

@@ -72,10 +72,10 @@ def test_a_record_takes_the_way_that_the_rules_and_services_lead_it(
     steps = explained(rehearsal, record)
     first = judge(rules, "source", record)
     assert steps[0].after == "source"
-    assert steps[0].verdict.partition(":")[0] == (first.stop or first.ending)
+    assert steps[0].verdict.partition(":")[0].partition(" at ")[0] == (first.stop or first.ending)
     for before, behind in pairwise(steps):
         assert before.verdict == behind.after
-    assert steps[-1].verdict.partition(":")[0] in ("delivered", "dropped", "dead")
+    assert steps[-1].verdict.partition(":")[0].partition(" at ")[0] in ("delivered", "dropped", "dead")
     assert len(steps) <= 9
 
 
@@ -158,7 +158,7 @@ def test_a_wait_that_a_service_asks_for_is_not_waited_for() -> None:
         return Retry("not yet", after=30)
 
     assert end_at(price).verdict == (
-        "unknown: the service asks to wait for 30 s, and nobody waits for it here: not yet"
+        "unknown: the service asks to wait for 30 s, and this command does not wait: not yet"
     )
 
 
@@ -180,7 +180,7 @@ def test_a_record_that_comes_back_after_a_wait_is_not_waited_for() -> None:
 
     verdict = end_at(price).verdict
     assert verdict.startswith("unknown: waits for 60 s, until 20")
-    assert verdict.endswith("Z, comes back to the stop, and nobody waits for it here")
+    assert verdict.endswith("Z, and comes back to the stop then; this command does not wait")
 
 
 def test_async_and_blocking_services_end_at_their_timeout() -> None:

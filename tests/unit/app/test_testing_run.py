@@ -310,6 +310,54 @@ def test_waits_pass_at_once_and_count(tmp_path: Path) -> None:
     assert expired.cause == "expired"
 
 
+def test_a_journey_shows_what_a_record_waits_for(tmp_path: Path) -> None:
+    folder = one_stop(
+        tmp_path,
+        """
+        from metroline import Wait, service
+
+        @service
+        def work(record):
+            return Wait(seconds=3600, then="next", record=record | {"seen": True})
+        """,
+    )
+    [journey] = run_line(folder, {}, now=datetime(2025, 1, 17, tzinfo=UTC))
+    [wait] = journey.history[0].waits
+    assert wait == "waits for 3,600 s, until 2025-01-17T01:00:00.000Z"
+    sets, waits = str(journey).splitlines()[2:4]
+    assert (sets.strip(), waits.strip()) == ("sets seen=true", wait)
+
+
+@pytest.mark.parametrize("waits", [3, 7])
+def test_a_journey_shows_few_of_many_waits(tmp_path: Path, waits: int) -> None:
+    folder = one_stop(
+        tmp_path,
+        f"""
+        from metroline import Wait, service
+
+        answers = [Wait(seconds=60)] * {waits} + [{{}}]
+
+        @service
+        def work(record):
+            return answers.pop(0)
+        """,
+    )
+    [journey] = run_line(folder, {})
+    shown = [line.strip() for line in str(journey).splitlines() if line.strip().startswith("waits")]
+    assert [line.startswith("waits for 60 s, until") for line in shown[:3]] == [True] * 3
+    assert shown[3:] == (["waits 4 more times"] if waits == 7 else [])
+
+
+def test_an_error_has_no_calls_in_this_package_in_its_traceback(folder: Path) -> None:
+    with pytest.raises(UnfinishedJourney) as raised:
+        run_line(folder, ORDER)
+    assert [entry.name for entry in raised.traceback] == [
+        "test_an_error_has_no_calls_in_this_package_in_its_traceback",
+        "run_line",
+    ]
+    assert raised.value.__suppress_context__
+
+
 def test_a_service_that_waits_without_end_is_not_called_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
