@@ -139,7 +139,8 @@ class NewsFilter(logging.Filter):
         with self._lock:
             left_out = self._count((record.name, record.levelno, QUANTITY.sub("#", message)), is_mended)
         if left_out:
-            record.msg, record.args = f"{message} ({left_out} more like this were left out)", ()
+            were = "was" if left_out == 1 else "were"
+            record.msg, record.args = f"{message} ({left_out} more like this {were} left out)", ()
         if is_mended:
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return left_out is not None

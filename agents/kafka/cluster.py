@@ -166,6 +166,20 @@ class Cluster:
             f"no Kafka broker answers at {self.bootstrap} ({reason}): are BROKER_URL and BROKER_SECURITY right?{more}"
         )
 
+    async def silent(self) -> dict[str, str]:
+        """Return those addresses at which no broker accepts a client, with the reason. Others may answer for them."""
+        hosts = [(host, port) for host, port, _ in collect_hosts(self.bootstrap, randomize=False)]
+        reasons = await asyncio.gather(*(self._refusal(host, port) for host, port in hosts))
+        return {f"{host}:{port}": reason for (host, port), reason in zip(hosts, reasons, strict=True) if reason}
+
+    async def _refusal(self, host: str, port: int) -> str | None:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._try(host, port)
+        except (KafkaError, OSError) as error:
+            return str(error) or type(error).__name__
+        return None
+
     async def _try(self, host: str, port: int) -> None:
         """Open a connection to a broker and close it again. Raise the error that keeps a client out."""
         connection = await create_conn(host, port, **self.access)

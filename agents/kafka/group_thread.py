@@ -254,8 +254,9 @@ class GroupThread(Thread):
             if not self.is_closed:
                 await self._owner.crash(error)
         else:
-            self.is_joined = self.is_joined or change == self.changes
-            self.post(partial(self.resume, partitions))
+            if change == self.changes:  # otherwise they were revoked meanwhile
+                self.is_joined = True
+                self.post(partial(self.resume, partitions))
 
     def _on_revoke(self, client: Consumer, positions: list[Position]) -> None:
         self._release(client, partitions_at(positions), FINISH_SECONDS)

@@ -28,6 +28,8 @@ from metroline.routing.errors import MetrolineError
 SLOW_SECONDS = 1.0
 """Time for an answer of the brokers from which on it is called slow."""
 
+AWAY = "is it down, or not in the cluster any more? the others of BROKER_URL answer"
+
 CLOCK_SECONDS = 1.0
 """Difference of two clocks from which on ages, waits and latencies are visibly wrong."""
 
@@ -45,6 +47,8 @@ async def examine_cluster(settings: Settings, line: Line) -> AsyncIterator[Findi
         yield error("broker", str(problem) or type(problem).__name__, remedy)
         return
     yield _answered(settings, brokers, time.monotonic() - began)
+    for address, reason in (await cluster.silent()).items():
+        yield warning("broker", f"no broker answers at {address} ({reason})", AWAY)
     hidden = (await survey(cluster, [topics.rules, topics.workers])).hidden
     for examination in (_topics(settings, line), _formats(settings, line), _rules(cluster, topics, hidden)):
         try:

@@ -102,8 +102,11 @@ async def _interrupted(sent: Sent, topic: str, waiting: list[tuple[int, Any]], e
     indexes = [*(index for index, _ in waiting), sent.records]
     counts = [end - begin for begin, end in pairwise(indexes)]
     unknown = sum(count for count, answer in zip(counts, answers, strict=True) if isinstance(answer, BaseException))
-    written = f"{sent.records - unknown:,} records are written to {topic}, and {unknown:,} more may be"
-    return NotWritten(f"the brokers did not take all records ({error}): {written}")
+    written = sent.records - unknown
+    return NotWritten(
+        f"the brokers did not take all records ({error}): {written:,} records are written to {topic}, and "
+        f"{unknown:,} more may be"
+    )
 
 
 async def _pace(due: float) -> None:

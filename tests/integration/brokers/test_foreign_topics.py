@@ -146,9 +146,9 @@ def check(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
     return metroline("check", "routes.toml", "--broker", *words, cwd=depot.folder, **depot.environment())
 
 
-def doctor(depot: Depot) -> subprocess.CompletedProcess[str]:
-    """Run `metroline doctor` with the settings of the line's workers."""
-    return metroline("doctor", cwd=depot.folder, **depot.environment())
+def doctor(depot: Depot, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `metroline doctor` with the settings of the line's workers, and these."""
+    return metroline("doctor", cwd=depot.folder, **depot.environment(**variables))
 
 
 async def test_topics_that_others_made_are_used_as_they_are(owned: Owned, depot: Depot) -> None:
@@ -245,6 +245,17 @@ async def test_what_the_user_may_not_see_is_not_said_to_be_missing(depot: Depot)
     for name in (depot.topics.rules, depot.topics.workers):
         assert f"cannot be examined without a right on the topic {name}" in examined.stdout
     assert examined.returncode == 1
+
+
+async def test_an_address_at_which_no_broker_answers_is_warned_of_though_others_answer(
+    owned: Owned, depot: Depot
+) -> None:
+    away = f"{HOST}:{free_port()}"
+
+    examined = await asyncio.to_thread(doctor, depot, BROKER_URL=f"{owned.login['BROKER_URL']};kafka://{away}")
+
+    assert examined.stdout.count("no broker answers at ") == 1
+    assert f"no broker answers at {away} (" in examined.stdout
 
 
 async def test_a_retention_by_time_that_the_cluster_forces_is_warned_of(owned: Owned, depot: Depot) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -35,8 +35,14 @@ class Member:
     revocations: int = 0
     answers: list[KafkaError | None] = field(default_factory=list)
     reason: BaseException | None = None
+    gates: list[asyncio.Event] = field(default_factory=list)
+    """What the member waits for before it takes over its first assignments, one after the other."""
+    assignments: int = 0
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        self.assignments += 1
+        for gate in self.gates[self.assignments - 1 : self.assignments]:
+            await gate.wait()
         self.owned |= set(partitions)
 
     async def revoked(self, partitions: Collection[TopicPartition], deadline: float) -> None:
@@ -84,8 +90,8 @@ class Group:
         await TopicAdmin(self.cluster).create([TopicPlan(self.topic, 2)])
         self._members.push_async_callback(TopicAdmin(self.cluster).delete, [self.topic])
 
-    def join(self, instance: str | None = None) -> Member:
-        member = Member()
+    def join(self, instance: str | None = None, gates: Iterable[asyncio.Event] = ()) -> Member:
+        member = Member(gates=list(gates))
         config = self._config | ({"group.instance.id": instance} if instance else {})
         member.consumer = GroupConsumer(config, self.name, "member", [self.topic], member)
         self._members.push_async_callback(self.leave, member)
@@ -112,6 +118,11 @@ class Group:
 @pytest.fixture
 async def members() -> AsyncExitStack:
     return AsyncExitStack()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        await asyncio.sleep(0.01)
 
 
 async def owning(count: int, *members: Member) -> None:
@@ -157,6 +168,27 @@ async def test_partitions_change_hands_and_nothing_is_lost_or_repeated(
         await owning(2, first)
         await group.push(range(30, 35))
         assert await taken(70, first, second) == [number for number in range(35) for _ in range(2)]
+
+
+async def test_a_member_that_prepares_when_its_group_rebalances_has_joined_with_its_new_partitions(
+    broker: Broker, prefix: str, members: AsyncExitStack
+) -> None:
+    first_gate, second_gate = asyncio.Event(), asyncio.Event()
+    async with members, asyncio.timeout(60):
+        group = Group(broker, prefix, members)
+        await group.create()
+        first = group.join(gates=[first_gate, second_gate])
+        await until(lambda: first.assignments == 1)
+        second = group.join()
+        await until(lambda: first.assignments == 2)
+        first_gate.set()
+        await until(lambda: bool(first.owned))
+        await asyncio.sleep(0)
+        assert not first.consumer.is_joined, "what it prepared for is not its own any more"
+        second_gate.set()
+        await until(lambda: first.consumer.is_joined and second.consumer.is_joined)
+        await group.push(range(5))
+        assert await taken(10, first, second) == [number for number in range(5) for _ in range(2)]
 
 
 async def test_a_busy_event_loop_costs_no_membership(broker: Broker, prefix: str, members: AsyncExitStack) -> None:
