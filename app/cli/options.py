@@ -66,14 +66,18 @@ def records_option(default: str) -> Callable[[Any], Any]:
     )
 
 
-def json_option(what: str) -> Callable[[Any], Any]:
+def json_option(what: str, form: str = "JSON") -> Callable[[Any], Any]:
     return click.option(
-        "--json", "json_file", type=NEW_FILE, help=f"Write {what} to this file as JSON; - is the standard output."
+        "--json", "json_file", type=NEW_FILE, help=f"Write {what} to this file as {form}; - is the standard output."
     )
 
 
 class UnreadableFile(MetrolineError):
     """Raised when a file named on the command line cannot be read."""
+
+
+class UnwritableFile(MetrolineError):
+    """Raised when a file named on the command line cannot be written."""
 
 
 def read_text(file: Path) -> str:
@@ -85,10 +89,13 @@ def read_text(file: Path) -> str:
 
 
 def write_json(data: Any, file: Path) -> None:
-    """Write JSON for a program to read; `-` is the standard output."""
+    """Write JSON for a program to read; `-` is the standard output. Raise `UnwritableFile` if that fails."""
     text = json.dumps(data, indent=2) + "\n"
     if str(file) == "-":
         sys.stdout.write(text)
         sys.stdout.flush()  # a command may go on running
     else:
-        file.write_text(text, "utf-8")
+        try:
+            file.write_text(text, "utf-8")
+        except OSError as error:
+            raise UnwritableFile(f"--json: {file} cannot be written: {error.strerror}") from error

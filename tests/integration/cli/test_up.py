@@ -171,6 +171,27 @@ def test_a_new_line_runs_and_what_up_prints_runs_as_printed(tmp_path: Path) -> N
     assert counts["dead"] == "0"
 
 
+def test_programs_get_each_event_as_json(tmp_path: Path) -> None:
+    line, command = made(tmp_path)
+    edit(line / "services.py", '    order["total"] =', '    print("pricing")\n    order["total"] =')
+    with up(f"{command} --json -", tmp_path) as live:
+        live.wait_for('"event": "started"')
+        live.wait_for('"event": "output", "stop": "price", "text": "pricing"')
+        edit(line / "routes.toml", "total >= 1000", "total >= 100")
+        live.wait_for('"event": "changed", "files": ["routes.toml"]')
+        live.wait_for('"event": "counts"')
+        live.process.send_signal(signal.SIGINT)
+        assert live.process.wait(60) == 0, live.text
+        wait_until(lambda: '"event": "ended"' in live.lines[-1], 10)
+    events = [json.loads(event) for event in live.lines]
+    [started] = [event for event in events if event["event"] == "started"]
+    assert started["push"].endswith("--records 10")
+    [changed] = [event for event in events if event["event"] == "changed"]
+    assert (changed["rules_version"], changed["workers"]) == (2, None)
+    assert events[-1]["delivered"] > 0
+    assert events[-1]["error"] is None
+
+
 PUSHED, BATCHES = 1_500, 3
 
 

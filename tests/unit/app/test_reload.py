@@ -14,11 +14,12 @@ import pytest
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.services.line import Line
 from metroline.app.cli.live import reload as module
+from metroline.app.cli.live.events import Changed, Event, Refused
 from metroline.app.cli.live.line_files import Effect, files_of
 from metroline.app.cli.live.reload import Reload
 from metroline.app.local.crew import Crew
 from metroline.app.local.standby_worker import LoadAbandoned, NotLoaded
-from metroline.app.local.worker_process import WorkerDied
+from metroline.app.local.worker_process import WorkerDied, WorkerProcess
 from metroline.app.operations.rules_file import PublishedFile
 from metroline.app.scaffold.new_line import make_line
 from metroline.app.settings import Settings
@@ -31,6 +32,7 @@ class FakeCrew:
     refuses: Exception | None = None
     dies: Exception | None = None
     replaced: int = 0
+    running: tuple[WorkerProcess, ...] = ()
 
     def replace(self, between: Callable[[], None], is_abandoned: Callable[[], bool]) -> None:
         if self.refuses is not None:
@@ -51,6 +53,7 @@ class Live:
     reload: Reload
     crew: FakeCrew
     said: list[str]
+    told: list[Event]
     published: list[str] = field(default_factory=list)
 
     def edit(self, name: str, old: str, new: str) -> None:
@@ -71,13 +74,14 @@ def live(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     folder = tmp_path / "orders"
     make_line(folder)
     settings = Settings.read(line=str(folder), routing_strategy=request.param)
-    crew, said = FakeCrew(), list[str]()
+    crew, said, told = FakeCrew(), list[str](), list[Event]()
 
-    def say(line: str) -> None:
-        said.append(re.sub(r" after \d+\.\d s$", "", line))
+    def tell(event: Event) -> None:
+        told.append(event)
+        said.extend(re.sub(r" after \d+\.\d s$", "", line) for line in event.lines())
 
-    reload = Reload(settings, Cluster.at("kafka://127.0.0.1:1"), Line.load(str(folder)), cast(Crew, crew), say)
-    made = Live(folder, reload, crew, said)
+    reload = Reload(settings, Cluster.at("kafka://127.0.0.1:1"), Line.load(str(folder)), cast(Crew, crew), tell)
+    made = Live(folder, reload, crew, said, told)
 
     async def publish(_cluster: Any, _topics: Any, text: str) -> PublishedFile:
         made.published.append(text)
@@ -142,6 +146,8 @@ def test_rules_and_services_that_change_together_take_effect_together(live: Live
     warning, done = live.said
     assert warning == "warning: no service serves 'review' any more: records that wait for it stay there"
     assert done == "routes.toml, services.py changed: new workers run, the rules are at version 2"
+    [changed] = [event for event in live.told if isinstance(event, Changed)]
+    assert (changed.files, changed.workers, changed.rules_version) == (("routes.toml", "services.py"), (), 2)
 
 
 def test_rules_with_an_error_have_no_effect_and_the_error_has_its_place(live: Live) -> None:
@@ -152,6 +158,9 @@ def test_rules_with_an_error_have_no_effect_and_the_error_has_its_place(live: Li
     assert problem.startswith(f"{live.folder / 'routes.toml'}:17: ")
     assert "did you mean 'review'?" in problem
     assert verdict == "routes.toml changed, but cannot be used: what ran before goes on"
+    [refused] = live.told
+    assert isinstance(refused, Refused)
+    assert (refused.files, refused.runs_on) == (("routes.toml",), True)
     live.said.clear()
     live.edit("routes.toml", "reviw", "review")
     assert live.look() == Effect.NOTHING

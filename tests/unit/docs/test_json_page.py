@@ -15,6 +15,7 @@ from msgspec.structs import fields
 
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
+from metroline.app.cli.live.events import Changed, Counts, Ended, Event, LiveWorker, Output, Problem, Refused, Started
 from metroline.app.cli.publishing import Published
 from metroline.app.cli.rules import history_of
 from metroline.app.compare.comparison import Comparison, Run
@@ -83,6 +84,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("lookup get", ["lookup", "get", "a", "a"]),
         ("lookup list", ["lookup", "list"]),
         ("doctor", ["doctor", "--line", "no.such.line"]),
+        ("new", ["new", "orders"]),
     ],
 )
 def test_the_fields_that_a_command_writes_are_described(section: str, arguments: list[str]) -> None:
@@ -125,6 +127,29 @@ def test_the_fields_of_rules_are_described() -> None:
     assert undescribed("rules show", {"version": 1} | publication.as_json()) == set()
     assert undescribed("rules history", history_of([PublishedRules(1, publication)])) == set()
     assert undescribed("rules publish", Published(2, 1, []).as_json()) == set()
+
+
+EVENTS: list[Event] = [
+    Started(
+        "orders", "signpost", "kafka://a:1", "orders.source", (LiveWorker(1, "http://a", "log"),), "push", "publish"
+    ),
+    Output("price", "a line", "log"),
+    Counts(),
+    Changed(("a.py",), (LiveWorker(2, "http://a", "log"),), 2, True, 1.0),
+    Refused(("a.py",), ("a problem",), True),
+    Problem("note", "a note"),
+    Ended(Counts(), None),
+]
+
+
+def test_every_event_of_up_is_described_with_its_fields() -> None:
+    assert {event.name for event in EVENTS} == {kind.name for kind in Event.__subclasses__()}
+    paragraphs = dict(re.findall(r"^`(\w+)`: (.*?)(?=^`\w+`: |\Z)", SECTIONS["up"], re.M | re.S))
+    assert list(paragraphs) == [event.name for event in EVENTS]
+    for event in EVENTS:
+        fields_of_one = {name for name in event.as_json() if name != "event"}
+        assert {name for name in fields_of_one if f"`{name}`" not in paragraphs[event.name]} == set()
+    assert undescribed("up", [event.as_json() for event in EVENTS]) == set()
 
 
 def test_the_fields_of_a_comparison_are_described() -> None:
