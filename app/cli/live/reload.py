@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from operator import or_
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from aiokafka.errors import KafkaError
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_modules import forget_modules
+from metroline.agents.services.outside_modules import forget
 from metroline.app.cli.live.display import Tell
 from metroline.app.cli.live.events import Changed, LiveWorker, Problem, Refused
 from metroline.app.cli.live.line_files import Effect, effect_of, files_of
@@ -49,7 +51,9 @@ class Reload:
         self._cluster = cluster
         self._crew = crew
         self._tell = tell
-        self._watch = FileWatch(lambda: files_of(self.line))
+        self._suspects: frozenset[Path] = frozenset()
+        """Files outside of the line's folder in which the cause may be that a change cannot be used."""
+        self._watch = FileWatch(lambda: chain(files_of(self.line), self._suspects))
 
     def look(self, is_stopped: Callable[[], bool]) -> Effect:
         """Let what has changed take effect, and return what was done. Give up once `is_stopped` returns True.
@@ -70,9 +74,11 @@ class Reload:
             self._tell(Refused(names, (f"error: {error}",), runs_on=False))
             return Effect.NOTHING
         except (MetrolineError, KafkaError) as error:
+            self._suspects = error.files if isinstance(error, NotLoaded) else frozenset()
             self._watch.refuse()
             self._tell(Refused(names, _problems(error), runs_on=True))
             return Effect.NOTHING
+        self._suspects = frozenset()
         self._watch.accept()
         workers = LiveWorker.of(self._crew.running) if done.has_new_workers else None
         self._tell(Changed(names, workers, done.rules_version, Effect.SAMPLES in effect, time.monotonic() - began))
@@ -92,6 +98,7 @@ class Reload:
         versions = []
 
         def between() -> None:
+            forget(self.line.outside)
             forget_modules(self.line.rules_file.parent)
             self.line = Line.load(self._settings.line)
             if Effect.RULES in effect:

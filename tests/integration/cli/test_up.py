@@ -280,14 +280,22 @@ def test_an_error_keeps_what_runs_and_says_where_and_the_last_one_keeps_the_logs
             assert problem in "\n".join(live.lines[seen:])
             (line / name).write_text(text)
         seen = len(live.lines)
-        edit(line / "services.py", "return order", "print('still here')\n    return order")
-        live.wait_for("services.py changed: new workers run after", seen)
-        live.wait_for("review | still here", seen)
+        beside = tmp_path / "beside.py"
+        beside.write_text("def")
+        imported = f"import sys\nsys.path.append({str(tmp_path)!r})\nimport beside\n\nfrom metroline"
+        edit(line / "services.py", "from metroline", imported)
+        edit(line / "services.py", "return order", "print(beside.WORDS)\n    return order")
+        live.wait_for("services.py changed, but cannot be used: what ran before goes on", seen)
+        for words in ("still here", "and there"):
+            seen = len(live.lines)
+            beside.write_text(f"WORDS = {words!r}")
+            live.wait_for("changed: new workers run after", seen)
+            live.wait_for(f"review | {words}", seen)
         workers = [child for child in psutil.Process(live.process.pid).children() if "worker" in child.cmdline()]
         for worker in workers:
             worker.kill()
         wait_until(lambda: "error: a worker ended: SIGKILL" in live.text, 60)
         assert live.process.wait(60) == 1
     folder = Path(next(one for one in live.lines if one.startswith("the logs are kept in ")).split()[-1])
-    assert any("review | still here" in log.read_text() for log in folder.rglob("log"))
+    assert any("review | and there" in log.read_text() for log in folder.rglob("log"))
     shutil.rmtree(folder)

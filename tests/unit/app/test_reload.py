@@ -89,7 +89,7 @@ def live(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(module, "publish_file", publish)
     yield made
-    for name in [name for name in sys.modules if name.startswith("_line_orders")]:
+    for name in [name for name in sys.modules if name.startswith("_line_orders") or "_of_orders" in name]:
         del sys.modules[name]
 
 
@@ -230,3 +230,45 @@ def test_options_and_the_data_of_lookups_replace_the_workers(live: Live) -> None
     data.write_text("customer,plan\nAnn,gold\n")
     assert Effect.WORKERS in live.look()
     assert live.said[0].startswith("plans.csv changed: new workers run")
+
+
+def test_a_module_outside_of_the_folder_that_the_line_imports_replaces_the_workers(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = live.folder.parent / "beside"
+    installed = live.folder.parent / "site-packages"
+    for where, name in ((beside, "prices_of_orders"), (installed, "installed_of_orders")):
+        (where / name).mkdir(parents=True)
+        (where / name / "__init__.py").write_text("")
+        (where / name / "inner.py").write_text("FACTOR = 1\n")
+        monkeypatch.syspath_prepend(str(where))
+    text = (live.folder / "services.py").read_text()
+    imports = "from installed_of_orders import inner as other\nfrom prices_of_orders import inner\n\n"
+    (live.folder / "services.py").write_text(text.replace("from metroline", f"{imports}from metroline", 1))
+    live.edit("services.py", 'order["quantity"] *', 'inner.FACTOR * order["quantity"] *')
+    live.look()
+    watched = set(files_of(live.reload.line))
+    assert {beside / "prices_of_orders" / "__init__.py", beside / "prices_of_orders" / "inner.py"} <= watched
+    assert not any(installed in file.parents for file in watched)
+    for factor in (2, 3):
+        (beside / "prices_of_orders" / "inner.py").write_text(f"FACTOR = {factor}\n")
+        assert Effect.WORKERS in live.look()
+        price = live.reload.line.services["price"].handler
+        assert price({"quantity": 1, "unit_price": 5})["total"] == 5 * factor
+    assert live.crew.replaced == 3
+    assert live.said[-1] == f"{beside / 'prices_of_orders' / 'inner.py'} changed: new workers run"
+
+
+def test_an_error_in_a_module_outside_of_the_folder_is_watched_until_it_is_mended(live: Live) -> None:
+    broken = live.folder.parent / "broken.py"
+    broken.write_text("def")
+    live.crew.refuses = NotLoaded(("error: invalid syntax (broken.py, line 1)",), frozenset({broken}))
+    live.edit("services.py", '"shipped"', '"sent"')
+    for _ in range(4):
+        live.look()
+    assert len(live.said) == 2, "it is tried once"
+    live.crew.refuses = None
+    broken.write_text("")
+    live.look()
+    assert live.crew.replaced == 1
+    assert live.said[2] == f"{broken}, services.py changed: new workers run"
