@@ -111,7 +111,7 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None) -> Work
     return WorkerParts(
         settings=settings,
         line=line,
-        resources=OpenResources(line.resources),
+        resources=OpenResources(line.resources, reopens=True),
         role=settings.played(line),
         topics=topics,
         cluster=cluster,

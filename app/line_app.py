@@ -290,6 +290,16 @@ class LineApp(faust.App):
         reasons = {stop: breaker.reason for stop, breaker in sorted(self.breakers.items())}
         return {stop: reason for stop, reason in reasons.items() if reason is not None}
 
+    @property
+    def broken_resources(self) -> dict[str, str]:
+        """The reason of each resource of this worker that is broken, by the resources' names."""
+        return self._worker.resources.broken
+
+    @property
+    def resource_breaks(self) -> dict[str, int]:
+        """The number of times that each resource of this worker has broken, by the resources' names."""
+        return self._worker.resources.breaks
+
     async def announce(self, key: bytes, value: bytes) -> Confirmation:
         """Send an announcement to the other workers."""
         return await self.bus.produce(self.line_topics.workers, 0, value, key=key)

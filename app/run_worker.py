@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 
 from metroline.agents.services.line import Line
+from metroline.agents.services.outside_modules import files_in
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.local.ports import check_free
 from metroline.app.local.steps import LOAD, LOADED, START, STOPPED, WAITING, Steps
@@ -18,7 +19,7 @@ from metroline.app.logs import log_as_json, log_as_text
 from metroline.app.provisioning import provision
 from metroline.app.service_output import name_services_in_output
 from metroline.app.settings import Settings
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import InvalidLine, MetrolineError
 
 COLLECT_AFTER = (50_000, 20, 50)
 """Thresholds of the garbage collector. Records have no cycles and are freed at once, so it need not look often."""
@@ -41,7 +42,7 @@ def run_worker(settings: Settings, standby: Steps | None = None) -> None:
         _check_port(settings)
     else:
         _stand_by(standby)
-    line = Line.load(settings.line)
+    line = _load(settings.line, standby)
     if settings.played(line).stops:
         prepare_lookups(line)
         line.check_settings()
@@ -77,6 +78,19 @@ def run_worker(settings: Settings, standby: Steps | None = None) -> None:
         if isinstance(crash, MetrolineError):
             raise crash from None
         raise SystemExit(1 if crash is not None else end.code) from None
+
+
+def _load(where: str, standby: Steps | None) -> Line:
+    """Load the line. A worker on standby says which files it has come through, so that their changes are noticed."""
+    try:
+        line = Line.load(where)
+    except InvalidLine as error:
+        if standby is not None:
+            standby.note_files(files_in(error))
+        raise
+    if standby is not None:
+        standby.note_files(line.outside.values())
+    return line
 
 
 def _check_port(settings: Settings) -> None:

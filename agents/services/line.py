@@ -12,6 +12,7 @@ from metroline.agents.services.declared_types import with_types
 from metroline.agents.services.line_modules import import_module_of, locate, lookups_of, services_of, tables_of
 from metroline.agents.services.line_options import LineOptions
 from metroline.agents.services.lookup_table import LookupTable
+from metroline.agents.services.outside_modules import loaded_modules, modules_outside
 from metroline.agents.services.own_records import Maker, own_records
 from metroline.agents.services.own_settings import PARAMETER, read_settings, settings_class, settings_resource
 from metroline.agents.services.parameters import check_parameters, resources_in
@@ -48,6 +49,9 @@ class Line:
     """The resources that services hold while a worker runs, by name; `settings` among them if the line has some."""
     settings: type[BaseSettings] | None = None
     """The class of the line's own settings."""
+    outside: Mapping[str, Path] = field(default_factory=dict)
+    """The files of the modules outside of the line's folder that its code has imported, by the modules' names. Those of
+    the standard library and of installed packages are not among them."""
 
     @classmethod
     def load(cls, where: str, *, reuse: bool = False) -> Line:
@@ -56,6 +60,7 @@ class Line:
         With `reuse`, files of a folder that others have imported already are not imported once more: what a test
         replaces in its modules is replaced for the line.
         """
+        before = loaded_modules()
         folder, package = locate(where)
         module = import_module_of(folder, package, "services", reuse=reuse)
         rules_file = folder / "routes.toml"
@@ -79,7 +84,17 @@ class Line:
         text = rules_file.read_text("utf-8-sig")
         options = LineOptions.read(folder, frozenset(services))
         return cls(
-            folder.name, services, rules_file, text, maker, tables, lookups_of(folder), options, resources, settings
+            folder.name,
+            services,
+            rules_file,
+            text,
+            maker,
+            tables,
+            lookups_of(folder),
+            options,
+            resources,
+            settings,
+            modules_outside(folder, before),
         )
 
     @property

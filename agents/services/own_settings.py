@@ -60,7 +60,7 @@ def settings_resource(settings: type[BaseSettings]) -> Resource:
     async def read() -> AsyncIterator[BaseSettings]:
         yield read_settings(settings)
 
-    return Resource(PARAMETER, read)
+    return Resource(PARAMETER, read, is_constant=True)
 
 
 def _described(settings: type[BaseSettings], error: ErrorDetails) -> str:

@@ -24,7 +24,7 @@ from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder
 from metroline.agents.stops.bounded_calls import call_captured
 from metroline.agents.stops.calls import call_directly
 from metroline.agents.stops.containment import SERVICE, Contained, LoopBlocked
-from metroline.agents.stops.open_resources import ResourceKeeper
+from metroline.agents.stops.resource_keeper import ResourceKeeper
 from metroline.agents.stops.service_run import ServiceRun
 from metroline.agents.stops.standing import place_of_thread
 from metroline.routing.records.record_types import DeclaredTypes, MsgspecType, PydanticType, dumped

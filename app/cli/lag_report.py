@@ -21,11 +21,16 @@ class LagReport:
 
     def look(self, traffic: Iterable[Mapping[str, Any]]) -> str | None:
         """Take what the workers say at `/traffic/`; return a line for the terminal, or None if the line keeps up."""
-        behind = max((max(one["behind"], one["behind_bus"]) for one in traffic), default=0.0)
+        behind = seconds_behind(traffic)
         before, self._before = self._before, behind if behind >= BEHIND_SECONDS else None
         if self._before is None:
             return None if before is None else "the line has caught up"
         return f"behind by {behind:.0f} s{_trend(before, behind)}"
+
+
+def seconds_behind(traffic: Iterable[Mapping[str, Any]]) -> float:
+    """Return the age of the oldest record that waits, in seconds, by what the workers say at `/traffic/`."""
+    return max((max(one["behind"], one["behind_bus"]) for one in traffic), default=0.0)
 
 
 def _trend(before: float | None, now: float) -> str:

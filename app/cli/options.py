@@ -97,13 +97,13 @@ def records_option(default: str | None) -> Callable[[Any], Any]:
     )
 
 
-def json_option(what: str) -> Callable[[Any], Any]:
+def json_option(what: str, form: str = "JSON") -> Callable[[Any], Any]:
     return click.option(
         "--json",
         "json_file",
         type=NEW_FILE,
         callback=_json_alone,
-        help=f"Write {what} to this file as JSON; - is the standard output.",
+        help=f"Write {what} to this file as {form}; - is the standard output.",
     )
 
 
@@ -136,7 +136,7 @@ def read_text(file: Path) -> str:
 
 
 def write_json(data: Any, file: Path) -> None:
-    """Write JSON for a program to read; `-` is the standard output."""
+    """Write JSON for a program to read; `-` is the standard output. Raise `UnwritableFile` if that fails."""
     text = json.dumps(data, indent=2) + "\n"
     if str(file) == "-":
         context = click.get_current_context(silent=True)

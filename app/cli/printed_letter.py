@@ -45,8 +45,9 @@ def _timeline(letter: Letter, told: dict[str, Any]) -> Iterator[str]:
         rule = "" if stop["rule"] is None else f", by {_rule(stop['rule'])} of version {stop['version']}"
         events.append((stop["at"], f"{stop['stop']}{rule}"))
     hops = counted(told["bus_hops"], "hop")
-    for waits in [*told["waited"], *([told["waits"]] if told["waits"] else [])]:
-        events.append((waits["since"], f"waited {counted(waits['times'], 'time')}, since the service asked for it"))
+    segment = letter.envelope.segments[0]
+    for waits in [*segment.waited, *([segment.waits] if segment.waits else [])]:
+        events.append((waits.since, f"began to wait at {waits.stop}, {counted(waits.times, 'time')} in all"))
     events.sort(key=lambda one: one[0])
     events.append((dead, f"dead after {hops} on the bus{_decided(letter)}"))  # its time has whole milliseconds only
     for at, event in events:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from functools import partial
+from pathlib import Path
 
 import click
 
 from metroline.agents.formats.names import JSON
 from metroline.agents.services.line import Line
+from metroline.app.cli.live.display import Display, displays
+from metroline.app.cli.live.events import Ended
 from metroline.app.cli.live.introduction import introduction
 from metroline.app.cli.live.kept_logs import kept_logs
 from metroline.app.cli.live.reload import Reload
 from metroline.app.cli.live.session import Session, push_forever
-from metroline.app.cli.live.status_line import StatusLine
-from metroline.app.cli.options import broker_option, line_option, seed_option
+from metroline.app.cli.options import broker_option, json_option, line_option, seed_option
 from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.lookup_builds import prepare_lookups
@@ -24,6 +26,7 @@ from metroline.app.local.ports import HOST, check_free
 from metroline.app.local.stop_signal import stop_signal
 from metroline.app.local.worker_process import own_age
 from metroline.app.settings import Settings, misspelt
+from metroline.routing.errors import MetrolineError
 
 
 @click.command()
@@ -52,7 +55,17 @@ from metroline.app.settings import Settings, misspelt
     help="Let changed files of the line take effect: code and line.toml by other workers, routes.toml by publishing "
     "it. A file with an error has no effect, and a line says what is wrong.",
 )
-def up(line: str | None, broker: str | None, rate: float, workers: int, port: int, seed: int, reloads: bool) -> None:
+@json_option("each event of the line, as it happens,", "JSON Lines")
+def up(
+    line: str | None,
+    broker: str | None,
+    rate: float,
+    workers: int,
+    port: int,
+    seed: int,
+    reloads: bool,
+    json_file: Path | None,
+) -> None:
     """Run a live line on this machine until Ctrl-C.
 
     It starts the embedded broker, unless a Kafka cluster is named, and workers with their web pages. Records of the
@@ -62,6 +75,7 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     \b
     Example: ROUTING_STRATEGY=map_maker metroline up --line metroline.agents.lines.metrobus
              metroline up --line orders --reload
+             metroline up --line orders --json - | jq 'select(.event == "output")'
     """
     age = own_age()
     for warning in misspelt(os.environ):
@@ -74,7 +88,11 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
     if rate:
         next(loaded.records(1), None)  # a line without records of its own needs --rate 0
     check_free(HOST, port, "--port: the port")
-    with kept_logs() as folder, target_broker(broker, folder / "broker.log") as target:
+    with (
+        displays(json_file) as display,
+        kept_logs() as folder,
+        target_broker(broker, folder / "broker.log") as target,
+    ):
         own = {"BROKER_URL": target.url, "LINE": settings.line}
         if "log_level" not in settings.model_fields_set:
             own["LOG_LEVEL"] = "warning"
@@ -82,21 +100,32 @@ def up(line: str | None, broker: str | None, rate: float, workers: int, port: in
             own["SOURCE_FORMAT"] = JSON  # that of the line's own records
         begin = age if reloads and target.embedded is not None else None
         crew = Crew(target.environment | own, folder, workers, port, has_standby=reloads, begin_seconds=begin)
-        _run(target, settings, loaded, crew, rate, seed, reloads)
+        _run(target, settings, loaded, crew, rate, seed, reloads, display)
 
 
 def _run(
-    target: TargetBroker, settings: Settings, line: Line, crew: Crew, rate: float, seed: int, reloads: bool
+    target: TargetBroker,
+    settings: Settings,
+    line: Line,
+    crew: Crew,
+    rate: float,
+    seed: int,
+    reloads: bool,
+    display: Display,
 ) -> None:
     """Start the workers, and run until Ctrl-C or an error."""
-    status = StatusLine()
-    reload = Reload(settings, target.cluster, line, crew, status.say) if reloads else None
+    reload = Reload(settings, target.cluster, line, crew, display.tell) if reloads else None
     push = partial(push_forever, target.cluster, settings, rate, seed) if rate else None
-    session = Session(target, crew, push, reload, status)
+    session = Session(target, crew, push, reload, line, display.tell)
+    failure: str | None = None
     try:
         crew.replace()
-        status.say(*introduction(settings, target.url, line, crew.running))
-        asyncio.run(session.run(line, stop_signal()))
+        display.tell(introduction(settings, target.url, line, crew.running))
+        asyncio.run(session.run(stop_signal()))
+    except Exception as error:
+        failure = str(error) if isinstance(error, MetrolineError) else f"{type(error).__name__}: {error}"
+        raise
     finally:
         crew.stop()
         session.finish()
+        display.tell(Ended(session.counts, failure))

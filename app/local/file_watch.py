@@ -66,8 +66,11 @@ class FileWatch:
         self._refused = None
 
     def refuse(self) -> None:
-        """Keep the accepted files, and report no change until those that `changed` saw last change again."""
-        self._refused = self._seen
+        """Keep the accepted files, and report no change until those that `changed` saw last change again.
+
+        Those that are watched only since then count as seen.
+        """
+        self._refused = self._seen = {**self._look(self._seen), **self._seen}
 
     def distrust(self) -> None:
         """Accept no files: after a further change, all of them are returned."""

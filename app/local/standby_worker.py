@@ -14,11 +14,15 @@ from metroline.routing.errors import MetrolineError
 
 
 class NotLoaded(MetrolineError):
-    """Raised when a worker on standby cannot load its line; `problems` are the lines that it wrote."""
+    """Raised when a worker on standby cannot load its line; `problems` are the lines that it wrote.
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
+    `files` are those outside of the line's folder in which the cause may be.
+    """
+
+    def __init__(self, problems: tuple[str, ...], files: frozenset[Path] = frozenset()) -> None:
         super().__init__("; ".join(problem.removeprefix("error: ") for problem in problems))
         self.problems = problems
+        self.files = files
 
 
 class LoadAbandoned(MetrolineError):
@@ -60,7 +64,7 @@ class StandbyWorker:
         """Return when the line is loaded. Raise `NotLoaded` if it cannot be, and `LoadAbandoned` if it need not be."""
         while not self.steps.is_taken(LOADED):
             if self.worker.child.exit_code is not None:
-                raise NotLoaded(self._problems())
+                raise NotLoaded(self._problems(), self.steps.noted_files)
             if is_abandoned():
                 raise LoadAbandoned("the files have changed again")
             time.sleep(POLL_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ POLL_SECONDS = 0.02
 WAITING, LOAD, LOADED, START, STOPPED = "waiting", "load", "loaded", "start", "stopped"
 """The steps of a worker that replaces another one and is replaced: it waits, it may load its line, it has loaded it, it
 may start, and it has left its consumer groups and its port."""
+
+
+FILES = "files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,19 @@ class Steps:
     def take(self, step: str) -> None:
         """Take a step, for which another process may wait."""
         (self.folder / step).touch()
+
+    def note_files(self, files: Iterable[Path]) -> None:
+        """Note the files outside of the line's folder that loading the line has come through."""
+        with (self.folder / FILES).open("a", encoding="utf-8", errors="surrogateescape") as noted:
+            noted.writelines(f"{file}\n" for file in files)
+
+    @property
+    def noted_files(self) -> frozenset[Path]:
+        """The files that were noted."""
+        noted = self.folder / FILES
+        if not noted.exists():
+            return frozenset()
+        return frozenset(map(Path, noted.read_text("utf-8", "surrogateescape").splitlines()))
 
     def is_taken(self, step: str) -> bool:
         return (self.folder / step).exists()

@@ -119,7 +119,7 @@ class Letter:
             "stops": [visit._asdict() for visit in segment.history],
             "attempts": list(segment.attempts.causes) if segment.attempts else [],
             "tracebacks": [trace.splitlines() for trace in segment.attempts.traces] if segment.attempts else [],
-            "waits": segment.waits and {"since": segment.waits.since, "times": segment.waits.times},
+            "waits": segment.waits and segment.waits._asdict(),
             "waited": [waits._asdict() for waits in segment.waited],
             "replays": [replay._asdict() for replay in segment.replays],
             "record": orjson.loads(self.line),

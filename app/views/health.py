@@ -33,7 +33,8 @@ class ReadyView(LineView):
 def answer_health(view: LineView, found: Mapping[str, str | None]) -> web.Response:
     """Return each condition as `ok` or the reason why it fails; the status is 503 if one of them fails.
 
-    Stops that are paused are named, too. That is no failure of the worker: a restart would not help.
+    Stops that are paused and resources that are broken are named, too. That is no failure of the worker: a restart
+    would not help.
     """
     is_failing = any(found.values())
     body = {
@@ -42,6 +43,8 @@ def answer_health(view: LineView, found: Mapping[str, str | None]) -> web.Respon
     }
     if paused := view.worker.paused_stops:
         body["paused"] = paused
+    if broken := view.worker.broken_resources:
+        body["broken"] = broken
     return view.bytes(
         orjson.dumps(body, option=orjson.OPT_INDENT_2),
         content_type="application/json",

@@ -98,6 +98,7 @@ class WorkerCollector(Collector):
         waits = one_label({stop: handled.waits for stop, handled in journeys.handling.items()})
         yield counters("metroline_waits", "Waits that services asked for", ["stop"], waits)
         yield from self._pauses()
+        yield from self._breaks()
         yield summaries("metroline_stop_handling_seconds", "Time of service calls", "stop", journeys.handling)
 
     def _pauses(self) -> Iterator[Metric]:
@@ -106,6 +107,13 @@ class WorkerCollector(Collector):
         yield gauges("metroline_stop_paused", "1 while a stop is paused", ["stop"], one_label(paused))
         pauses = never | {stop: breaker.pauses for stop, breaker in breakers.items()}
         yield counters("metroline_stop_pauses", "Pauses of a stop whose calls failed", ["stop"], one_label(pauses))
+
+    def _breaks(self) -> Iterator[Metric]:
+        breaks, broken = self.app.resource_breaks, self.app.broken_resources
+        states = one_label({resource: int(resource in broken) for resource in breaks})
+        yield gauges("metroline_resource_broken", "1 while a resource is broken", ["resource"], states)
+        times = one_label(breaks)
+        yield counters("metroline_resource_breaks", "Times that a resource broke", ["resource"], times)
 
     def _outcomes(self) -> Iterator[Metric]:
         journeys, table = self.app.bus.metrics.journeys, self.app.line_tables.outcomes

@@ -1,16 +1,15 @@
-"""Puts the state of a running line into one line: how many records have which outcome, how fast, and how far behind."""
+"""Counts what a running line does: how many records have which outcome, how fast, and how far behind it is."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from metroline.app.cli.lag_report import LagReport
-from metroline.app.markup.numbers import count
+from metroline.app.cli.lag_report import LagReport, seconds_behind
+from metroline.app.cli.live.events import Counts
 
 OUTCOMES = ("delivered", "dropped", "dead")
-"""The outcomes in the order in which they are shown."""
 
 
 class LiveCounts:
@@ -18,6 +17,8 @@ class LiveCounts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` returns seconds since any moment."""
+        self.latest = Counts()
+        """What the last look found."""
         self._clock = clock
         self._lag = LagReport()
         self._totals: dict[str, int] = {}
@@ -26,12 +27,19 @@ class LiveCounts:
         self._retries: dict[str, int] = {}
         """Retries by worker; those of workers that have ended count on."""
 
-    def look(self, outcomes: Mapping[str, Any] | None, traffic: Mapping[str, Mapping[str, Any]]) -> str:
-        """Take the page `/table/outcomes/`, None if it did not come, and `/traffic/` by worker; return the line."""
+    def look(self, outcomes: Mapping[str, Any] | None, traffic: Mapping[str, Mapping[str, Any]]) -> Counts:
+        """Take the page `/table/outcomes/`, None if it did not come, and `/traffic/` by worker; return the counts."""
         if outcomes is not None and "totals" in outcomes:  # a worker whose table is not recovered has none
             self._count(outcomes["totals"])
         self._retries |= {worker: answer["retries"] for worker, answer in traffic.items()}
-        return "; ".join([self._outcomes(), *self._rest(traffic.values())])
+        self.latest = Counts(
+            **{name: self._totals.get(name, 0) for name in OUTCOMES},
+            retries=sum(self._retries.values()),
+            records_per_second=self._rate,
+            behind=seconds_behind(traffic.values()),
+            lag=self._lag.look(traffic.values()),
+        )
+        return self.latest
 
     def _count(self, totals: Mapping[str, int]) -> None:
         """Take the outcomes so far, unless some are missing: workers that start have yet to recover their tables."""
@@ -41,13 +49,3 @@ class LiveCounts:
         if self._looked_at is not None and now > self._looked_at:
             self._rate = (total - before) / (now - self._looked_at)
         self._totals, self._looked_at = dict(totals), now
-
-    def _outcomes(self) -> str:
-        return ", ".join(f"{count(self._totals.get(name, 0))} {name}" for name in OUTCOMES)
-
-    def _rest(self, traffic: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-        if retries := sum(self._retries.values()):
-            yield f"{count(retries)} {'retry' if retries == 1 else 'retries'}"
-        yield f"{self._rate:.0f} records/s"
-        if lag := self._lag.look(traffic):
-            yield lag

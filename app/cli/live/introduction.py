@@ -1,4 +1,4 @@
-"""The first lines of `metroline up`: where the line runs, and the commands by which it is used."""
+"""The beginning of `metroline up`: where the line runs, and the commands by which it is used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metroline.agents.services.line import Line
+from metroline.app.cli.live.events import LiveWorker, Started
 from metroline.app.cli.own_commands import metroline_command, typed
 from metroline.app.local.worker_process import WorkerProcess
 from metroline.app.settings import SECRETS, Settings
@@ -17,22 +18,23 @@ FOR_ACCESS = ("broker_oauth_", "broker_ca_", "broker_cert_", "broker_key_", "bro
 """Beginnings of the names of further ones."""
 
 
-def introduction(settings: Settings, url: str, line: Line, workers: list[WorkerProcess]) -> Iterator[str]:
-    """Yield lines about a line that runs on the broker at `url`. The commands in them run in any shell and folder."""
-    topics = settings.topics(line)
-    yield f"line {line.name} runs by {settings.routing_strategy} on {url}; source topic: {topics.source}"
-    for one in workers:
-        yield f"worker {one.child.pid}: {one.url}/table/ (its log, until it ends: {one.child.log})"
+def introduction(settings: Settings, url: str, line: Line, workers: list[WorkerProcess]) -> Started:
+    """Describe a line that runs on the broker at `url`. The commands in it run in any shell and folder."""
     folder = Path(settings.line).expanduser()
     where = str(folder.resolve()) if folder.is_dir() else settings.line
     variables = {"BROKER_URL": url} | dict(_access(settings))
     push = ("push", "--line", where, "--records", "FILE" if line.maker is None else "10")
     publish = ("rules", "publish", "--line", where, str(line.rules_file))
-    yield f"to send records: {typed(*metroline_command(), *push, variables=variables)}"
-    yield f"to publish other rules: {typed(*metroline_command(), *publish, variables=variables)}"
-    if secrets := _secrets(settings):
-        yield f"both commands also need {', '.join(secrets)}, as set here"
-    yield "Ctrl-C ends it"
+    return Started(
+        line=line.name,
+        strategy=settings.routing_strategy,
+        broker=url,
+        source=settings.topics(line).source,
+        workers=LiveWorker.of(workers),
+        push=typed(*metroline_command(), *push, variables=variables),
+        publish=typed(*metroline_command(), *publish, variables=variables),
+        secrets=tuple(_secrets(settings)),
+    )
 
 
 def _access(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -43,11 +45,9 @@ def _access(settings: Settings) -> Iterator[tuple[str, str]]:
             yield name.upper(), str(value.resolve() if isinstance(value, Path) else value)
 
 
-def _secrets(settings: Settings) -> list[str]:
-    """Return the variables that hold secrets by which commands log in, unless files hold them."""
+def _secrets(settings: Settings) -> Iterator[str]:
+    """Yield the variables that hold secrets by which commands log in, unless files hold them."""
     given = settings.model_fields_set
-    return [
-        name.upper()
-        for name in SECRETS
-        if name in given and f"{name}_file" not in given and name.startswith(("broker_", "cluster_"))
-    ]
+    for name in SECRETS:
+        if name in given and f"{name}_file" not in given and name.startswith(("broker_", "cluster_")):
+            yield name.upper()

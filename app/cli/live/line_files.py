@@ -28,12 +28,16 @@ class Effect(Flag):
 
 
 def files_of(line: Line) -> Iterator[Path]:
-    """Yield the files that exist, or may appear, for a line that was loaded: its own, and those of its lookups."""
+    """Yield the files that exist, or may appear, for a line that was loaded.
+
+    They are its own, those of its lookups, and those of modules elsewhere that its code has imported.
+    """
     here = line.rules_file.parent
     yield line.rules_file
     yield here / OPTIONS
     yield here / SAMPLES
     yield from _code_below(here)
+    yield from line.outside.values()
     yield from _data_of(line)
     yield from _read_lookups(line)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from itertools import chain, count
 from threading import Event
@@ -14,10 +14,11 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.services.line import Line
 from metroline.app.cli.live.counts import LiveCounts
+from metroline.app.cli.live.display import Tell
+from metroline.app.cli.live.events import Counts, Problem
 from metroline.app.cli.live.line_files import Effect
 from metroline.app.cli.live.output import WorkerOutput
 from metroline.app.cli.live.reload import Reload
-from metroline.app.cli.live.status_line import StatusLine
 from metroline.app.cli.target_broker import TargetBroker
 from metroline.app.inputs.source_loader import load
 from metroline.app.inputs.source_records import records_of
@@ -38,21 +39,35 @@ class Session:
     """Runs until it is stopped, or a process ends that must not."""
 
     def __init__(
-        self, target: TargetBroker, crew: Crew, push: Push | None, reload: Reload | None, status: StatusLine
+        self, target: TargetBroker, crew: Crew, push: Push | None, reload: Reload | None, line: Line, tell: Tell
     ) -> None:
-        """Take `push`, which sends records of a line into it without end, and `reload`; None to do without."""
+        """Take `push`, which sends records of a line into it without end, and `reload`; None to do without.
+
+        `line` is as the workers have loaded it first; `tell` is called with everything that happens.
+        """
         self._target = target
         self._crew = crew
         self._push = push
         self._reload = reload
-        self._status = status
-        self._output = WorkerOutput(status.say)
+        self._first = line
+        self._tell = tell
+        self._output = WorkerOutput(tell)
         self._counts = LiveCounts()
 
-    async def run(self, line: Line, stopped: Event) -> None:
+    @property
+    def line(self) -> Line:
+        """The line as it runs now."""
+        return self._first if self._reload is None else self._reload.line
+
+    @property
+    def counts(self) -> Counts:
+        """The counts that were told last."""
+        return self._counts.latest
+
+    async def run(self, stopped: Event) -> None:
         """Run until `stopped` is set. Raise a `MetrolineError` or `KafkaError` if a process or the broker ends."""
         shown = [asyncio.create_task(self._show_output()), asyncio.create_task(self._show_counts())]
-        pushing = self._begin_pushing(line)
+        pushing = self._begin_pushing()
         try:
             while not stopped.is_set():
                 self._crew.check()
@@ -64,7 +79,7 @@ class Session:
                     done = await asyncio.to_thread(self._reload.look, stopped.is_set)
                     if Effect.SAMPLES in done:
                         await _end(pushing)
-                        pushing = self._begin_pushing(self._reload.line)
+                        pushing = self._begin_pushing()
                 await asyncio.sleep(POLL_SECONDS)
             await self._count()
         finally:
@@ -72,29 +87,32 @@ class Session:
                 await _end(task)
 
     def finish(self) -> None:
-        """Print what the workers wrote last, once they have ended, and how many records had which outcome."""
-        self._output.look(self._crew.logs, is_last=True)
-        self._status.end()
+        """Tell what the workers wrote last, once they have ended."""
+        self._output.look(self._crew.logs, self._names(), is_last=True)
 
-    def _begin_pushing(self, line: Line) -> asyncio.Task[None] | None:
-        return None if self._push is None else asyncio.create_task(self._pushing(line))
+    def _names(self) -> Collection[str]:
+        """Return the names with which lines of services and resources begin."""
+        return {*self.line.stops, *self.line.resources}
 
-    async def _pushing(self, line: Line) -> None:
+    def _begin_pushing(self) -> asyncio.Task[None] | None:
+        return None if self._push is None else asyncio.create_task(self._pushing())
+
+    async def _pushing(self) -> None:
         """Send records. With `reload`, an error of the line's own records ends these alone, until they change."""
         assert self._push is not None
         try:
-            await self._push(line)
+            await self._push(self.line)
         except KafkaError:
             raise
         except Exception as error:  # a user's function may raise anything
             if self._reload is None:
                 raise
             kind = "" if isinstance(error, MetrolineError) else f"{type(error).__name__}: "
-            self._status.say(f"error: no more records of the line come in: {kind}{error}")
+            self._tell(Problem("error", f"no more records of the line come in: {kind}{error}"))
 
     async def _show_output(self) -> None:
         while True:
-            self._output.look(self._crew.logs)
+            self._output.look(self._crew.logs, self._names())
             await asyncio.sleep(POLL_SECONDS)
 
     async def _show_counts(self) -> None:
@@ -113,7 +131,7 @@ class Session:
         )
         pids = [str(one.child.pid) for one in running]
         answers = {pid: answer for pid, answer in zip(pids, traffic, strict=True) if answer is not None}
-        self._status.show(self._counts.look(outcomes, answers))
+        self._tell(self._counts.look(outcomes, answers))
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:

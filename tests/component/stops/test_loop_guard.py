@@ -20,7 +20,8 @@ from metroline.agents.services.resource import Resource, resource
 from metroline.agents.services.service import Record, Service
 from metroline.agents.stops import loop_guard
 from metroline.agents.stops.loop_guard import LoopGuard
-from metroline.agents.stops.open_resources import OpenResources, ResourceNotOpened
+from metroline.agents.stops.open_resources import OpenResources
+from metroline.agents.stops.resource_keeper import ResourceNotOpened
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.outcome import Ending
 from metroline.routing.records.record_types import DeclaredTypes, record_type

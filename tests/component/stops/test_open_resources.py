@@ -15,7 +15,8 @@ from metroline import resource
 from metroline.agents.services.resource import Resource
 from metroline.agents.services.service import Record, Service, service
 from metroline.agents.stops import open_resources
-from metroline.agents.stops.open_resources import OpenResources, ResourceNotOpened
+from metroline.agents.stops.open_resources import OpenResources
+from metroline.agents.stops.resource_keeper import ResourceNotOpened
 from metroline.routing.errors import MetrolineError, UsageError
 from tests.support.bench import Bench, envelope
 

@@ -127,6 +127,22 @@ async def test_a_stop_that_is_paused_is_named_and_makes_nothing_fail(
     assert 'metroline_stop_pauses_total{stop="log"} 1.0' in metrics
 
 
+async def test_a_resource_that_is_broken_is_named_and_makes_nothing_fail(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await ready_worker(start, monkeypatch)
+    assert "broken" not in await (await one.get("/health/ready")).json()
+    monkeypatch.setattr(type(one.app), "broken_resources", {"pool": "broken for 2 s: away"})
+    monkeypatch.setattr(type(one.app), "resource_breaks", {"pool": 3, "log": 0})
+    assert await failing(one) == {}
+    for path in ("/health/ready", "/health/live"):
+        assert (await (await one.get(path)).json())["broken"] == {"pool": "broken for 2 s: away"}
+    metrics = await (await one.get("/metrics")).text()
+    assert 'metroline_resource_broken{resource="pool"} 1.0' in metrics
+    assert 'metroline_resource_broken{resource="log"} 0.0' in metrics
+    assert 'metroline_resource_breaks_total{resource="pool"} 3.0' in metrics
+
+
 async def ready_worker(start: Start, monkeypatch: pytest.MonkeyPatch) -> WebWorker:
     """Return a worker that has all that it needs, without a broker."""
     one = await start()

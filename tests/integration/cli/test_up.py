@@ -171,6 +171,27 @@ def test_a_new_line_runs_and_what_up_prints_runs_as_printed(tmp_path: Path) -> N
     assert counts["dead"] == "0"
 
 
+def test_programs_get_each_event_as_json(tmp_path: Path) -> None:
+    line, command = made(tmp_path)
+    edit(line / "services.py", '    order["total"] =', '    print("pricing")\n    order["total"] =')
+    with up(f"{command} --json -", tmp_path) as live:
+        live.wait_for('"event": "started"')
+        live.wait_for('"event": "output", "stop": "price", "text": "pricing"')
+        edit(line / "routes.toml", "total >= 1000", "total >= 100")
+        live.wait_for('"event": "changed", "files": ["routes.toml"]')
+        live.wait_for('"event": "counts"')
+        live.process.send_signal(signal.SIGINT)
+        assert live.process.wait(60) == 0, live.text
+        wait_until(lambda: '"event": "ended"' in live.lines[-1], 10)
+    events = [json.loads(event) for event in live.lines]
+    [started] = [event for event in events if event["event"] == "started"]
+    assert started["push"].endswith("--records 10")
+    [changed] = [event for event in events if event["event"] == "changed"]
+    assert (changed["rules_version"], changed["workers"]) == (2, None)
+    assert events[-1]["delivered"] > 0
+    assert events[-1]["error"] is None
+
+
 PUSHED, BATCHES = 1_500, 3
 
 
@@ -259,14 +280,22 @@ def test_an_error_keeps_what_runs_and_says_where_and_the_last_one_keeps_the_logs
             assert problem in "\n".join(live.lines[seen:])
             (line / name).write_text(text)
         seen = len(live.lines)
-        edit(line / "services.py", "return order", "print('still here')\n    return order")
-        live.wait_for("services.py changed: new workers run after", seen)
-        live.wait_for("review | still here", seen)
+        beside = tmp_path / "beside.py"
+        beside.write_text("def")
+        imported = f"import sys\nsys.path.append({str(tmp_path)!r})\nimport beside\n\nfrom metroline"
+        edit(line / "services.py", "from metroline", imported)
+        edit(line / "services.py", "return order", "print(beside.WORDS)\n    return order")
+        live.wait_for("services.py changed, but cannot be used: what ran before goes on", seen)
+        for words in ("still here", "and there"):
+            seen = len(live.lines)
+            beside.write_text(f"WORDS = {words!r}")
+            live.wait_for("changed: new workers run after", seen)
+            live.wait_for(f"review | {words}", seen)
         workers = [child for child in psutil.Process(live.process.pid).children() if "worker" in child.cmdline()]
         for worker in workers:
             worker.kill()
         wait_until(lambda: "error: a worker ended: SIGKILL" in live.text, 60)
         assert live.process.wait(60) == 1
     folder = Path(next(one for one in live.lines if one.startswith("the logs are kept in ")).split()[-1])
-    assert any("review | still here" in log.read_text() for log in folder.rglob("log"))
+    assert any("review | and there" in log.read_text() for log in folder.rglob("log"))
     shutil.rmtree(folder)

@@ -104,3 +104,61 @@ async def test_a_worker_whose_resource_or_settings_fail_ends_with_one_line_that_
     assert worker.child.last_words(1).endswith(
         "error: the settings of the line: DEPOT_CITY is missing from the environment"
     )
+
+
+BREAKS = """
+import asyncio
+
+from metroline import resource, service
+
+
+class Scales:
+    def __init__(self):
+        self.calls = 0
+        self.wears_out = asyncio.Event()
+
+    async def wear_out(self):
+        await self.wears_out.wait()
+        raise ConnectionError("the scales are worn out")
+
+
+opened = 0
+
+
+@resource
+async def scales():
+    global opened
+    opened += 1
+    if opened == 2:
+        raise ConnectionError("no other scales yet")
+    async with asyncio.TaskGroup() as group:
+        made = Scales()
+        wearing = group.create_task(made.wear_out())
+        yield made
+        wearing.cancel()
+
+
+@service(attempts=2, concurrency=4)
+async def weigh(parcel, scales):
+    scales.calls += 1
+    if opened == 1 and scales.calls == 20:
+        scales.wears_out.set()
+    await asyncio.sleep(0)
+    if scales.wears_out.is_set():
+        raise RuntimeError("the scales show nothing")
+    return parcel | {"opened": opened}
+"""
+
+
+async def test_records_wait_without_failing_while_a_resource_is_opened_again(depot: Depot) -> None:
+    depot.write(BREAKS, RULES)
+    worker = depot.start()
+    await depot.ready(worker)
+    await depot.push([orjson.dumps({"n": n}) for n in range(100)])
+    await depot.settled(100)
+    assert await depot.counts() == {Ending.DELIVERED: 100}
+    assert {record["opened"] for record in await depot.delivered()} == {1, 3}
+    log = worker.child.log.read_text()
+    assert "the resource 'scales' is broken, and is opened again: ConnectionError: the scales are worn out" in log
+    assert "the resource 'scales' is still broken: " in log
+    assert "the resource 'scales' is open again, after 1." in log

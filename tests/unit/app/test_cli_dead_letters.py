@@ -10,10 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from metroline.app.cli import cli
+from metroline.app.cli.printed_letter import print_letter
 from metroline.app.operations.edits import parse_field
-from metroline.app.operations.letter import Group
+from metroline.app.operations.letter import Group, Letter
 from metroline.app.operations.replays import edited
 from metroline.routing.errors import UsageError
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Segment, Visit, Waits
+from metroline.routing.outcome import Cause, Outcome
 
 ID = "source-11-12345678"
 KIND = "malformed_envelope"
@@ -144,3 +149,24 @@ def test_an_integer_beyond_64_bits_is_refused_and_not_changed(number: int) -> No
 def test_a_field_needs_a_name_and_a_value(text: str) -> None:
     with pytest.raises(UsageError, match="write FIELD=VALUE"):
         parse_field(text)
+
+
+def test_the_timeline_names_the_stops_at_which_a_record_waited(capsys: pytest.CaptureFixture[str]) -> None:
+    segment = Segment(
+        (7,),
+        (b"{}",),
+        1.0,
+        (Visit("remind", 50.0, None, "signpost", 1),),
+        outcome=Outcome.dead(Cause.EXPIRED),
+        waits=Waits("ship", 60.0, 1),
+        waited=(Waits("remind", 2.0, 3),),
+    )
+    print_letter(Letter(Envelope("signpost", Origin("source", 0), (segment,)), 90.0))
+    lines = [line.split(" s  ")[-1] for line in capsys.readouterr().out.splitlines() if " s  " in line]
+    assert lines == [
+        "entered, by signpost",
+        "began to wait at remind, 3 times in all",
+        "remind",
+        "began to wait at ship, 1 time in all",
+        "dead after 0 hops on the bus",
+    ]

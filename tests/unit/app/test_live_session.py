@@ -10,16 +10,15 @@ from typing import Any, cast
 import pytest
 
 from metroline.agents.services.line import Line
+from metroline.app.cli.live.events import Event as Told
 from metroline.app.cli.live.line_files import Effect
 from metroline.app.cli.live.session import Session
-from metroline.app.cli.live.status_line import StatusLine
 
-LINE = cast(Line, SimpleNamespace(name="before"))
+LINE = cast(Line, SimpleNamespace(name="before", stops=(), resources={}))
 
 
-def session(pushed: list[Line], stopped: Event, *, reloads: bool) -> Session:
+def session(pushed: list[Line], stopped: Event, told: list[str], *, reloads: bool) -> Session:
     """Return a session whose first records raise an error, and whose second ones end it."""
-    changed = cast(Line, SimpleNamespace(name="after"))
 
     async def push(line: Line) -> None:
         pushed.append(line)
@@ -29,23 +28,30 @@ def session(pushed: list[Line], stopped: Event, *, reloads: bool) -> Session:
         await asyncio.sleep(60)
 
     def look(_is_stopped: object) -> Effect:
-        return Effect.SAMPLES if pushed == [LINE] else Effect.NOTHING
+        if pushed != [LINE]:
+            return Effect.NOTHING
+        reload.line = SimpleNamespace(name="after", stops=(), resources={})
+        return Effect.SAMPLES
+
+    def tell(event: Told) -> None:
+        told.extend(event.lines())
 
     idle: Any = SimpleNamespace(check=lambda: None, running=[], logs=[])
-    reload: Any = SimpleNamespace(look=look, line=changed) if reloads else None
-    return Session(idle, idle, push, reload, StatusLine(is_terminal=False))
+    reload: Any = SimpleNamespace(look=look, line=LINE)
+    return Session(idle, idle, push, reload if reloads else None, LINE, tell)
 
 
-async def test_changed_samples_come_in_after_an_error_of_the_old_ones(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_changed_samples_come_in_after_an_error_of_the_old_ones() -> None:
     pushed: list[Line] = []
+    told: list[str] = []
     stopped = Event()
     async with asyncio.timeout(30):
-        await session(pushed, stopped, reloads=True).run(LINE, stopped)
+        await session(pushed, stopped, told, reloads=True).run(stopped)
     assert [line.name for line in pushed] == ["before", "after"]
-    assert capsys.readouterr().out == "error: no more records of the line come in: ValueError: no such column\n"
+    assert told == ["error: no more records of the line come in: ValueError: no such column"]
 
 
 async def test_without_reload_the_error_ends_the_line() -> None:
     stopped = Event()
     with pytest.raises(ValueError, match="no such column"):
-        await session([], stopped, reloads=False).run(LINE, stopped)
+        await session([], stopped, [], reloads=False).run(stopped)

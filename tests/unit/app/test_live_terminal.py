@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from metroline.app.cli.live.counts import LiveCounts
+from metroline.app.cli.live.events import Event, Output
 from metroline.app.cli.live.kept_logs import kept_logs
 from metroline.app.cli.live.output import MAX_LINES, WorkerOutput
 from metroline.app.cli.live.status_line import PIPE_SECONDS, StatusLine
@@ -76,10 +77,10 @@ def test_the_state_takes_one_row_of_a_narrow_terminal(
 def test_counts_say_what_became_of_records_and_how_fast(clock: Clock) -> None:
     counts = LiveCounts(clock)
     first = counts.look({"totals": {"delivered": 0, "dropped": 0, "dead": 0}}, {"1": traffic()})
-    assert first == "0 delivered, 0 dropped, 0 dead; 0 records/s"
+    assert first.text == "0 delivered, 0 dropped, 0 dead; 0 records/s"
     clock.now = 2.0
     totals = {"delivered": 1_200, "dropped": 30, "dead": 10}
-    assert counts.look({"totals": totals}, {"1": traffic(retries=1), "2": traffic(behind=3.0)}) == (
+    assert counts.look({"totals": totals}, {"1": traffic(retries=1), "2": traffic(behind=3.0)}).text == (
         "1,200 delivered, 30 dropped, 10 dead; 1 retry; 620 records/s; behind by 3 s"
     )
 
@@ -89,33 +90,56 @@ def test_counts_go_on_over_a_change_of_workers(clock: Clock) -> None:
     counts.look({"totals": {"delivered": 50, "dropped": 0, "dead": 2}}, {"1": traffic(retries=3)})
     clock.now = 1.0
     while_it_recovers = counts.look({"totals": {"delivered": 0, "dropped": 0, "dead": 0}}, {"2": traffic(retries=4)})
-    assert while_it_recovers.startswith("50 delivered, 0 dropped, 2 dead; 7 retries")
-    assert counts.look(None, {}).startswith("50 delivered, 0 dropped, 2 dead; 7 retries")
+    assert while_it_recovers.text.startswith("50 delivered, 0 dropped, 2 dead; 7 retries")
+    assert counts.look(None, {}).text.startswith("50 delivered, 0 dropped, 2 dead; 7 retries")
     discarded = counts.look({"totals": {"delivered": 50, "dropped": 2, "dead": 0}}, {})
-    assert discarded.startswith("50 delivered, 2 dropped, 0 dead")
+    assert discarded.text.startswith("50 delivered, 2 dropped, 0 dead")
 
 
-def test_output_is_printed_as_lines_are_completed(tmp_path: Path) -> None:
-    said: list[str] = []
-    output, log = WorkerOutput(said.append), tmp_path / "log"
+class Told:
+    """Notes the events that it is told, and their lines."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.lines: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self.lines.extend(event.lines())
+
+
+def test_output_is_told_as_lines_are_completed(tmp_path: Path) -> None:
+    told = Told()
+    output, log = WorkerOutput(told), tmp_path / "log"
     log.write_bytes(b"price | one\npri")
-    output.look([log])
-    assert said == ["price | one"]
+    output.look([log], ["price"])
+    assert told.lines == ["price | one"]
     with log.open("ab") as more:
         more.write(b"ce | two\nrest \xff")
-    output.look([log])
-    assert said == ["price | one", "price | two"]
-    output.look([log], is_last=True)
-    assert said[2:] == ["rest \ufffd"]
+    output.look([log], ["price"])
+    assert told.lines == ["price | one", "price | two"]
+    output.look([log], ["price"], is_last=True)
+    assert told.lines[2:] == ["rest \ufffd"]
+
+
+def test_a_line_of_output_has_the_stop_whose_service_wrote_it(tmp_path: Path) -> None:
+    told, log = Told(), tmp_path / "log"
+    log.write_text("price | a | b\nother | c\n[WARNING] d\n")
+    WorkerOutput(told).look([log], ["price"])
+    assert told.events == [
+        Output("price", "a | b", str(log)),
+        Output(None, "other | c", str(log)),
+        Output(None, "[WARNING] d", str(log)),
+    ]
 
 
 def test_a_flood_of_output_is_left_to_the_log(tmp_path: Path) -> None:
-    said: list[str] = []
+    told = Told()
     log = tmp_path / "log"
     log.write_text("".join(f"{number}\n" for number in range(MAX_LINES + 5)))
-    WorkerOutput(said.append).look([log])
-    assert said[:2] == [f"5 lines more are in {log}", "5"]
-    assert len(said) == MAX_LINES + 1
+    WorkerOutput(told).look([log], [])
+    assert told.lines[:2] == [f"5 lines more are in {log}", "5"]
+    assert len(told.lines) == MAX_LINES + 1
 
 
 def test_logs_are_kept_only_after_an_error_and_it_is_said_where(capsys: pytest.CaptureFixture[str]) -> None:

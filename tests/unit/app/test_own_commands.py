@@ -42,7 +42,7 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def introduced(**given: str) -> dict[str, str]:
     """Return the lines of `metroline up`, the text after the first colon by that before it."""
     settings = Settings.read(line="orders", **given)
-    lines = introduction(settings, "kafka://127.0.0.1:9", Line.load("orders"), [])
+    lines = introduction(settings, "kafka://127.0.0.1:9", Line.load("orders"), []).lines()
     return dict(one.partition(": ")[::2] for one in lines)
 
 

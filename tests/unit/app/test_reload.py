@@ -14,11 +14,12 @@ import pytest
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.services.line import Line
 from metroline.app.cli.live import reload as module
+from metroline.app.cli.live.events import Changed, Event, Refused
 from metroline.app.cli.live.line_files import Effect, files_of
 from metroline.app.cli.live.reload import Reload
 from metroline.app.local.crew import Crew
 from metroline.app.local.standby_worker import LoadAbandoned, NotLoaded
-from metroline.app.local.worker_process import WorkerDied
+from metroline.app.local.worker_process import WorkerDied, WorkerProcess
 from metroline.app.operations.rules_file import PublishedFile
 from metroline.app.scaffold.new_line import make_line
 from metroline.app.settings import Settings
@@ -31,6 +32,7 @@ class FakeCrew:
     refuses: Exception | None = None
     dies: Exception | None = None
     replaced: int = 0
+    running: tuple[WorkerProcess, ...] = ()
 
     def replace(self, between: Callable[[], None], is_abandoned: Callable[[], bool]) -> None:
         if self.refuses is not None:
@@ -51,6 +53,7 @@ class Live:
     reload: Reload
     crew: FakeCrew
     said: list[str]
+    told: list[Event]
     published: list[str] = field(default_factory=list)
 
     def edit(self, name: str, old: str, new: str) -> None:
@@ -71,13 +74,14 @@ def live(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     folder = tmp_path / "orders"
     make_line(folder)
     settings = Settings.read(line=str(folder), routing_strategy=request.param)
-    crew, said = FakeCrew(), list[str]()
+    crew, said, told = FakeCrew(), list[str](), list[Event]()
 
-    def say(line: str) -> None:
-        said.append(re.sub(r" after \d+\.\d s$", "", line))
+    def tell(event: Event) -> None:
+        told.append(event)
+        said.extend(re.sub(r" after \d+\.\d s$", "", line) for line in event.lines())
 
-    reload = Reload(settings, Cluster.at("kafka://127.0.0.1:1"), Line.load(str(folder)), cast(Crew, crew), say)
-    made = Live(folder, reload, crew, said)
+    reload = Reload(settings, Cluster.at("kafka://127.0.0.1:1"), Line.load(str(folder)), cast(Crew, crew), tell)
+    made = Live(folder, reload, crew, said, told)
 
     async def publish(_cluster: Any, _topics: Any, text: str) -> PublishedFile:
         made.published.append(text)
@@ -85,7 +89,7 @@ def live(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(module, "publish_file", publish)
     yield made
-    for name in [name for name in sys.modules if name.startswith("_line_orders")]:
+    for name in [name for name in sys.modules if name.startswith("_line_orders") or "_of_orders" in name]:
         del sys.modules[name]
 
 
@@ -158,6 +162,8 @@ def test_rules_and_services_that_change_together_take_effect_together(live: Live
     warning, done = live.said
     assert warning == "warning: no service serves 'review' any more: records that wait for it stay there"
     assert done == "routes.toml, services.py changed: new workers run, the rules are at version 2"
+    [changed] = [event for event in live.told if isinstance(event, Changed)]
+    assert (changed.files, changed.workers, changed.rules_version) == (("routes.toml", "services.py"), (), 2)
 
 
 def test_rules_with_an_error_have_no_effect_and_the_error_has_its_place(live: Live) -> None:
@@ -168,6 +174,9 @@ def test_rules_with_an_error_have_no_effect_and_the_error_has_its_place(live: Li
     assert problem.startswith(f"{live.folder / 'routes.toml'}:17: ")
     assert "did you mean 'review'?" in problem
     assert verdict == "routes.toml changed, but cannot be used: what ran before goes on"
+    [refused] = live.told
+    assert isinstance(refused, Refused)
+    assert (refused.files, refused.runs_on) == (("routes.toml",), True)
     live.said.clear()
     live.edit("routes.toml", "reviw", "review")
     assert live.look() == Effect.NOTHING
@@ -237,3 +246,45 @@ def test_options_and_the_data_of_lookups_replace_the_workers(live: Live) -> None
     data.write_text("customer,plan\nAnn,gold\n")
     assert Effect.WORKERS in live.look()
     assert live.said[0].startswith("plans.csv changed: new workers run")
+
+
+def test_a_module_outside_of_the_folder_that_the_line_imports_replaces_the_workers(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = live.folder.parent / "beside"
+    installed = live.folder.parent / "site-packages"
+    for where, name in ((beside, "prices_of_orders"), (installed, "installed_of_orders")):
+        (where / name).mkdir(parents=True)
+        (where / name / "__init__.py").write_text("")
+        (where / name / "inner.py").write_text("FACTOR = 1\n")
+        monkeypatch.syspath_prepend(str(where))
+    text = (live.folder / "services.py").read_text()
+    imports = "from installed_of_orders import inner as other\nfrom prices_of_orders import inner\n\n"
+    (live.folder / "services.py").write_text(text.replace("from metroline", f"{imports}from metroline", 1))
+    live.edit("services.py", 'order["quantity"] *', 'inner.FACTOR * order["quantity"] *')
+    live.look()
+    watched = set(files_of(live.reload.line))
+    assert {beside / "prices_of_orders" / "__init__.py", beside / "prices_of_orders" / "inner.py"} <= watched
+    assert not any(installed in file.parents for file in watched)
+    for factor in (2, 3):
+        (beside / "prices_of_orders" / "inner.py").write_text(f"FACTOR = {factor}\n")
+        assert Effect.WORKERS in live.look()
+        price = live.reload.line.services["price"].handler
+        assert price({"quantity": 1, "unit_price": 5})["total"] == 5 * factor
+    assert live.crew.replaced == 3
+    assert live.said[-1] == f"{beside / 'prices_of_orders' / 'inner.py'} changed: new workers run"
+
+
+def test_an_error_in_a_module_outside_of_the_folder_is_watched_until_it_is_mended(live: Live) -> None:
+    broken = live.folder.parent / "broken.py"
+    broken.write_text("def")
+    live.crew.refuses = NotLoaded(("error: invalid syntax (broken.py, line 1)",), frozenset({broken}))
+    live.edit("services.py", '"shipped"', '"sent"')
+    for _ in range(4):
+        live.look()
+    assert len(live.said) == 2, "it is tried once"
+    live.crew.refuses = None
+    broken.write_text("")
+    live.look()
+    assert live.crew.replaced == 1
+    assert live.said[2] == f"{broken}, services.py changed: new workers run"

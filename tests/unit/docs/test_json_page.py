@@ -10,20 +10,24 @@ from typing import Any
 
 import click
 import pytest
+from aiokafka import TopicPartition
 from click.testing import CliRunner
-from msgspec.structs import fields
 
+from metroline.agents.formats.format_check import FormatProblem
+from metroline.agents.kafka.topic_problems import TopicProblem
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
+from metroline.app.cli.live.events import Changed, Counts, Ended, Event, LiveWorker, Output, Problem, Refused, Started
 from metroline.app.cli.publishing import Published
 from metroline.app.cli.rules import history_of
-from metroline.app.compare.comparison import Comparison, Run
+from metroline.app.compare.comparison import Comparison, Latency, Pace, Run
 from metroline.app.operations.letter import Group, Letter
 from metroline.app.operations.rules_topic import PublishedRules
+from metroline.app.provisioning import Inspection
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit, Waits
-from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.pages import page
 from tests.support.project import ROOT
 
@@ -45,13 +49,21 @@ def has_json(command: click.Command) -> bool:
     return any("--json" in option.opts for option in command.params)
 
 
-def undescribed(section: str, found: Any) -> set[str]:
-    """Return the names of fields, at any depth, that a section of the page does not have."""
-    if isinstance(found, list):
-        return {name for one in found for name in undescribed(section, one)}
+def undescribed(section: str, found: Any, free: frozenset[str] = frozenset()) -> set[str]:
+    """Return the names of fields, at any depth, that a section of the page does not have.
+
+    `free` are fields whose values have names that users choose, such as those of a record.
+    """
+    if isinstance(found, (list, tuple)):
+        return {name for one in found for name in undescribed(section, one, free)}
     if not isinstance(found, dict):
         return set()
-    return {name for name in found if f"`{name}`" not in SECTIONS[section]}
+    below = {name for key, one in found.items() if key not in free for name in undescribed(section, one, free)}
+    return below | {name for name in found if f"`{name}`" not in SECTIONS[section]}
+
+
+CHOSEN_BY_USERS = frozenset({"match", "record", "sets", "read", "value", "routes", "ends", "still_dead", "would_go"})
+"""Fields that hold objects whose names are fields of records, routes, ends or ids."""
 
 
 def test_every_command_with_json_has_a_section_and_no_other() -> None:
@@ -83,6 +95,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("lookup get", ["lookup", "get", "a", "a"]),
         ("lookup list", ["lookup", "list"]),
         ("doctor", ["doctor", "--line", "no.such.line"]),
+        ("new", ["new", "orders"]),
     ],
 )
 def test_the_fields_that_a_command_writes_are_described(section: str, arguments: list[str]) -> None:
@@ -90,16 +103,37 @@ def test_the_fields_that_a_command_writes_are_described(section: str, arguments:
         CliRunner().invoke(cli, ["lookup", "build", "a", "a.csv", "--key", "key"])
     written = json.loads(CliRunner().invoke(cli, [*arguments, "--json", "-"]).stdout)
     assert written
-    internal = {"maker", "digest", "checksum"} if section.startswith("lookup") else set()
-    assert undescribed(section, written) <= internal
+    assert undescribed(section, written, CHOSEN_BY_USERS) == set()
 
 
 @pytest.mark.usefixtures("folder")
 def test_the_fields_of_test_results_are_described() -> None:
     results = json.loads(CliRunner().invoke(cli, ["test", str(METROBUS), "--json", "-"]).stdout)
-    records = [result["journey"].pop("record") for result in results]
-    assert len(records) > 4
-    assert undescribed("test", [*results, {"record": None}]) == set()
+    assert len(results) > 4
+    assert undescribed("test", results, CHOSEN_BY_USERS) == set()
+
+
+def test_the_fields_of_a_check_of_topics_and_formats_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def inspected(*_: Any, **__: Any) -> Inspection:
+        return Inspection(1, 1, [TopicProblem("a", "a is odd", "mend it")], ["b"])
+
+    async def checked(*_: Any) -> list[FormatProblem]:
+        return [FormatProblem(None, "SOURCE_FORMAT", "no schema")]
+
+    monkeypatch.setattr("metroline.app.provisioning.inspect", inspected)
+    monkeypatch.setattr("metroline.app.operations.format_checks.check_line", checked)
+    written = json.loads(CliRunner().invoke(cli, ["check", str(METROBUS), "--broker", "--json", "-"]).stdout)
+    assert (written["topics"]["problems"][0]["topic"], written["formats"]["usable"]) == ("a", False)
+    assert undescribed("check", written, CHOSEN_BY_USERS) == set()
+
+
+def test_the_fields_of_a_hand_over_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handed_over(*_: Any) -> dict[str, Any]:
+        return {"line@all": {TopicPartition("line.arrivals", 0): 7}}
+
+    monkeypatch.setattr("metroline.app.cli.worker.hand_over_offsets", handed_over)
+    written = json.loads(CliRunner().invoke(cli, ["hand-over", "--to", "all", "--json", "-"]).stdout)
+    assert undescribed("hand-over", list(written.values())) == set()
 
 
 def test_the_fields_of_dead_letters_are_described() -> None:
@@ -114,8 +148,8 @@ def test_the_fields_of_dead_letters_are_described() -> None:
         replays=(Replay(1.0, "me", "why"),),
     )
     told = Letter(Envelope("signpost", Origin("source", 0), (segment,)), 3.0).as_json()
-    below = [told, told["waits"], *told["stops"], *told["replays"]]
-    assert {name for one in below for name in undescribed("dead-letters show", one)} == set()
+    assert told["waits"]
+    assert undescribed("dead-letters show", told, CHOSEN_BY_USERS) == set()
     group = Group("4be3b2", ("ship", "expired"), "x", 1, 0.0, 0.0, "source-0-7").as_json()
     assert undescribed("dead-letters list", group) == set()
 
@@ -127,6 +161,33 @@ def test_the_fields_of_rules_are_described() -> None:
     assert undescribed("rules publish", Published(2, 1, []).as_json()) == set()
 
 
+EVENTS: list[Event] = [
+    Started(
+        "orders", "signpost", "kafka://a:1", "orders.source", (LiveWorker(1, "http://a", "log"),), "push", "publish"
+    ),
+    Output("price", "a line", "log"),
+    Counts(),
+    Changed(("a.py",), (LiveWorker(2, "http://a", "log"),), 2, True, 1.0),
+    Refused(("a.py",), ("a problem",), True),
+    Problem("note", "a note"),
+    Ended(Counts(), None),
+]
+
+
+def test_every_event_of_up_is_described_with_its_fields() -> None:
+    assert {event.name for event in EVENTS} == {kind.name for kind in Event.__subclasses__()}
+    paragraphs = dict(re.findall(r"^`(\w+)`: (.*?)(?=^`\w+`: |\Z)", SECTIONS["up"], re.M | re.S))
+    assert list(paragraphs) == [event.name for event in EVENTS]
+    for event in EVENTS:
+        fields_of_one = {name for name in event.as_json() if name != "event"}
+        assert {name for name in fields_of_one if f"`{name}`" not in paragraphs[event.name]} == set()
+    assert undescribed("up", [event.as_json() for event in EVENTS]) == set()
+
+
 def test_the_fields_of_a_comparison_are_described() -> None:
-    names = {field.encode_name: None for one in (Comparison, Run) for field in fields(one)}
-    assert undescribed("compare", names) == set()
+    routes = {"price>ship": {Ending.DELIVERED: 3, Ending.DROPPED: 1, Ending.DEAD: 1}}
+    latency, pace = Latency(1.0, 2.0), Pace(20.0, 1.0, 0.0, False)
+    run = Run("signpost", True, 5, 3, 1, 1, 0, 9.0, latency, pace, 20.0, 2.0, 1.0, 900.0, 0.1, routes, {"paid": 1})
+    written = Comparison("orders", 5, "embedded", [run], True, []).as_json()
+    assert undescribed("compare", written, CHOSEN_BY_USERS) == set()
+    assert undescribed("compare", list(routes.values())) == set()
