@@ -19,7 +19,7 @@ MIN_WAIT_SECONDS = 0.2
 """Shortest wait, since a wait uses up no attempt."""
 
 MAX_TIME = 1e15
-"""Latest time, in seconds since the epoch. Its negative is the earliest one."""
+"""Latest time, in seconds since the epoch."""
 
 
 class WaitRequest(Struct, frozen=True):
@@ -90,11 +90,12 @@ def time_of(moment: Any) -> float | None:
 
     Moments of other libraries need not be times either: pandas has `NaT`, whose timestamp is NaN.
     """
-    if type(moment) not in (int, float):
-        if not hasattr(moment, "timestamp") or moment.utcoffset() is None:
-            return None
-        moment = float(moment.timestamp())
-    return float(moment) if is_between(moment, -MAX_TIME, MAX_TIME) else None
+    if type(moment) in (int, float):
+        return float(moment) if is_between(moment, 0.0, MAX_TIME) else None
+    if not hasattr(moment, "timestamp") or moment.utcoffset() is None:
+        return None
+    seconds = float(moment.timestamp())
+    return seconds if abs(seconds) <= MAX_TIME else None
 
 
 def is_between(number: Any, least: float, most: float) -> bool:
