@@ -18,7 +18,7 @@ class LiveCounts:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` returns seconds since any moment."""
         self.latest = Counts()
-        """What the last look found."""
+        """The findings of the last look."""
         self._clock = clock
         self._lag = LagReport()
         self._totals: dict[str, int] = {}

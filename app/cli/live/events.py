@@ -85,7 +85,7 @@ class Output(Event):
 
 @dataclass(frozen=True, slots=True)
 class Counts(Event):
-    """How many records have which outcome."""
+    """The number of records by outcome."""
 
     name = "counts"
     delivered: int = 0
@@ -96,7 +96,7 @@ class Counts(Event):
     behind: float = 0.0
     """Age of the oldest record that waits, in seconds."""
     lag: str | None = field(default=None, compare=False)
-    """How far the line is behind, in words; None if it keeps up."""
+    """The delay of the line, in words; None if it keeps up."""
 
     @property
     def text(self) -> str:
@@ -156,7 +156,7 @@ class Refused(Event):
     name = "refused"
     files: tuple[str, ...]
     problems: tuple[str, ...]
-    """What is wrong and where. A problem may have several lines."""
+    """A text that says what is wrong and where. It may have several lines."""
     runs_on: bool
     """True if what ran before goes on; False if no worker runs until a file changes again."""
 

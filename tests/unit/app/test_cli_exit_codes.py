@@ -199,13 +199,6 @@ def test_a_file_without_records_is_work_that_failed(folder: Path) -> None:
     assert_ends(metroline("explain"), 1, "error: there are no records to explain")
 
 
-@pytest.mark.parametrize("name", ["check", "up", "new"])
-def test_a_file_for_json_that_cannot_be_written_is_work_that_failed(name: str) -> None:
-    port = ["--port", str(free_port())] if name == "up" else []
-    ended = metroline(name, "--json", "no/such/file", *port)
-    assert_ends(ended, 1, "error: --json: no/such/file cannot be written: No such file")
-
-
 def test_every_error_has_an_exit_code_of_its_base() -> None:
     assert MetrolineError.exit_code == 1
     assert UsageError.exit_code == 2
@@ -228,7 +221,7 @@ def test_ctrl_c_exits_with_1_and_one_word() -> None:
     assert (stopped.returncode, stopped.stdout, stopped.stderr.strip()) == (1, "", "stopped")
 
 
-WRITES = ["check", "explain", "test", "push", "compare", "lookup list", "rules show", "dead-letters list"]
+WRITES = ["check", "explain", "test", "push", "compare", "lookup list", "rules show", "dead-letters list", "up", "new"]
 
 
 @pytest.mark.parametrize("name", WRITES)
