@@ -90,24 +90,33 @@ BUFFERED_MESSAGES = 1_000_000
 """Messages that Faust may buffer for each agent. Their bytes are bounded by our consumer."""
 
 
-def create_app(settings: Settings, limits: Limits | None = None) -> LineApp:
+def create_app(settings: Settings, limits: Limits | None = None, producer: KafkaProducer | None = None) -> LineApp:
     """Assemble a worker; raise a `MetrolineError` if the line, its rules or the settings cannot be used.
 
-    `limits` is what provisioning returned; None if the topics are yet to be provisioned, when the app starts.
+    `limits` is what provisioning returned; None if the topics are yet to be provisioned, when the app starts. A
+    `producer` that has connected before is used instead of a new one.
     """
     line = Line.load(settings.line)
     from_file = line.rules_table()
-    app = LineApp(_worker_parts(settings, line, limits), partial(_declare, from_file), **_faust_settings(settings))
+    app = LineApp(
+        _worker_parts(settings, line, limits, producer or producer_of(settings)),
+        partial(_declare, from_file),
+        **_faust_settings(settings),
+    )
     add_views(app)
     return app
 
 
-def _worker_parts(settings: Settings, line: Line, limits: Limits | None) -> WorkerParts:
+def producer_of(settings: Settings) -> KafkaProducer:
+    """Return a producer for the topics of any line."""
+    return KafkaProducer(settings.cluster().librdkafka | {"compression.type": settings.bus_compression}, TABLE_BYTES)
+
+
+def _worker_parts(settings: Settings, line: Line, limits: Limits | None, producer: KafkaProducer) -> WorkerParts:
     topics, cluster = settings.topics(line), settings.cluster()
     provisioning = Provisioning(settings, line, limits)
     tables = map(topics.changelog, ("rules", *TABLES))
     foreign = ForeignMessages((topics.rules, topics.workers, *tables))
-    producer = KafkaProducer(cluster.librdkafka | {"compression.type": settings.bus_compression}, TABLE_BYTES)
     return WorkerParts(
         settings=settings,
         line=line,

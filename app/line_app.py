@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import faust
 from aiokafka import TopicPartition
+from mode import Service
 
 from metroline.agents.accounts import Accounts
 from metroline.agents.delivery.bus import Bus
@@ -77,6 +78,16 @@ class WorkerParts:
     """Seconds since the epoch."""
 
 
+class Turn(Protocol):
+    """The turns of workers that replace each other, of which only one reads records and holds resources and a port."""
+
+    async def begin(self) -> None:
+        """Return when it is this worker's turn; raise a `MetrolineError` if it cannot begin."""
+
+    def end(self) -> None:
+        """Leave the turn to another worker."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppParts:
     """The parts of a worker that are declared on its Faust app."""
@@ -135,6 +146,8 @@ class LineApp(faust.App):
         self.workers = worker.workers
         self.foreign = worker.foreign
         self._worker = worker
+        self.turn: Turn | None = None
+        """The turns of this worker and the one that it replaces; None if it replaces none."""
         parts = declare(self)
         self.live_rules = parts.live_rules
         self.work = parts.work
@@ -189,29 +202,40 @@ class LineApp(faust.App):
             )
         await self._worker.provisioning.run()
         await self.add_runtime_dependency(self._loop_guard)  # what is opened may block the event loop, too
-        with self._loop_guard.limited({name: one.timeout for name, one in self.line.resources.items()}):
-            for stop in self._stops:
-                await stop.connect(self._worker.resources)
+        if self.turn is None:
+            await self._open_resources()
         watches = (
             self.partitions,
             self._source_watch,
             self.stall_watch,
-            self.absence_watch,
             self.loss_watch,
             self.accounts,
         )
-        services = (self.heartbeat, *watches, self._stuck_calls, self.purge, self.on_ramp, self.waiting_rooms)
-        for service in services:
-            if service is not None:
-                await self.add_runtime_dependency(service)
+        await self._begin(self.heartbeat, *watches, self._stuck_calls)
+        if self.turn is not None:
+            await self.turn.begin()
+            await self._open_resources()
+        await self._begin(self.absence_watch, self.purge, self.on_ramp, self.waiting_rooms)
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await TopicAdmin(self.cluster).high_watermarks([rules]))[rules]:
             await publish_first(self.bus, self.line.rules_text, time.time)
+
+    async def _begin(self, *services: Service | None) -> None:
+        for service in services:
+            if service is not None:
+                await self.add_runtime_dependency(service)
+
+    async def _open_resources(self) -> None:
+        with self._loop_guard.limited({name: one.timeout for name, one in self.line.resources.items()}):
+            for stop in self._stops:
+                await stop.connect(self._worker.resources)
 
     async def on_shutdown(self) -> None:
         """Close the resources of services and the producer, once everything that uses them has stopped."""
         await super().on_shutdown()
         await self._worker.resources.close()
+        if self.turn is not None:
+            self.turn.end()
         await self._worker.producer.close()
         await self.formats.close()
 

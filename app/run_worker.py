@@ -9,17 +9,22 @@ import importlib
 import logging
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from metroline.agents.services.line import Line
 from metroline.agents.services.outside_modules import files_in
 from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.local.ports import check_free
-from metroline.app.local.steps import LOAD, LOADED, START, STOPPED, WAITING, Steps
+from metroline.app.local.steps import LOAD, LOADED, POLL_SECONDS, START, STOPPED, WAITING, Steps
 from metroline.app.logs import log_as_json, log_as_text
 from metroline.app.provisioning import provision
 from metroline.app.service_output import name_services_in_output
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidLine, MetrolineError
+
+if TYPE_CHECKING:
+    from metroline.agents.kafka.producer import KafkaProducer
 
 COLLECT_AFTER = (50_000, 20, 50)
 """Thresholds of the garbage collector. Records have no cycles and are freed at once, so it need not look often."""
@@ -38,10 +43,11 @@ def run_worker(settings: Settings, standby: Steps | None = None) -> None:
         log_as_json(logging.getLevelNamesMapping()[settings.log_level.upper()])
     else:
         log_as_text()
+    producer: KafkaProducer | None = None
     if standby is None:
         _check_port(settings)
     else:
-        _stand_by(standby)
+        producer = _stand_by(standby, settings)
     line = _load(settings.line, standby)
     if settings.played(line).stops:
         prepare_lookups(line)
@@ -54,13 +60,12 @@ def run_worker(settings: Settings, standby: Steps | None = None) -> None:
     from metroline.app.factory import create_app  # Faust takes long to import: only after all that can fail at once
     from metroline.app.faust_worker import FaustWorker
 
-    app = create_app(settings, limits)
+    app = create_app(settings, limits, producer)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     _calm_garbage_collection()
     if standby is not None:
+        app.turn = _StandbyTurn(standby, settings)
         standby.take(LOADED)
-        standby.wait_for(START)
-        _check_port(settings)
     worker = FaustWorker(
         app,
         loglevel=settings.log_level.upper(),
@@ -78,6 +83,23 @@ def run_worker(settings: Settings, standby: Steps | None = None) -> None:
         if isinstance(crash, MetrolineError):
             raise crash from None
         raise SystemExit(1 if crash is not None else end.code) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _StandbyTurn:
+    """The turn of a worker on standby. It prepares itself while the worker that it replaces stops."""
+
+    steps: Steps
+    settings: Settings
+
+    async def begin(self) -> None:
+        """Return when the worker may start; raise `PortInUse` if another program listens on its port."""
+        while not self.steps.is_taken(START):  # noqa: ASYNC110 - another process takes the step
+            await asyncio.sleep(POLL_SECONDS)
+        _check_port(self.settings)
+
+    def end(self) -> None:
+        self.steps.take(STOPPED)
 
 
 def _load(where: str, standby: Steps | None) -> Line:
@@ -98,13 +120,17 @@ def _check_port(settings: Settings) -> None:
     check_free(settings.web_bind, settings.web_port, "WEB_PORT: the port")
 
 
-def _stand_by(steps: Steps) -> None:
-    """Import what takes long, and wait until the line may be loaded."""
+def _stand_by(steps: Steps, settings: Settings) -> KafkaProducer:
+    """Do what takes long, and wait until the line may be loaded. Return a producer that has connected."""
     name_services_in_output()
-    importlib.import_module("metroline.app.factory")
+    from metroline.app.factory import producer_of
+
+    producer = producer_of(settings)
+    producer.begin()
     steps.take(WAITING)
     steps.wait_for(LOAD)
     importlib.invalidate_caches()  # the files of the line may have changed since this process began
+    return producer
 
 
 def _calm_garbage_collection() -> None:

@@ -197,6 +197,11 @@ class KafkaProducer:
         self._is_awake = False
         """True from when the event loop is woken until it takes the answers."""
 
+    def begin(self) -> None:
+        """Connect now, so that the first message need not wait for it: for half a second, with librdkafka."""
+        if self._client is None:
+            self._open()
+
     async def send(self, topic: str, key: bytes | None, value: bytes, partition: int) -> Confirmation:
         """Send a message. Wait before while too many bytes are unconfirmed.
 
@@ -286,12 +291,16 @@ class KafkaProducer:
 
         It is replaced here alone, in the event loop, so that no client gets a message after its thread has ended.
         """
-        if self._client is None or self._client is self._broken:
-            self._loop = loop
-            self._client = Producer(self._config, logger=library_log)
-            self._thread = Thread(target=self._poll, args=(self._client,), name="producer", daemon=True)
-            self._thread.start()
-        return self._client
+        self._loop = loop
+        client = self._client
+        return self._open() if client is None or client is self._broken else client
+
+    def _open(self) -> Producer:
+        """Create a client, and a thread that receives its answers."""
+        client = self._client = Producer(self._config, logger=library_log)
+        self._thread = Thread(target=self._poll, args=(client,), name="producer", daemon=True)
+        self._thread.start()
+        return client
 
     def _poll(self, client: Producer) -> None:
         """Receive the brokers' answers. Runs in a thread of its own."""

@@ -11,7 +11,7 @@ POLL_SECONDS = 0.02
 
 WAITING, LOAD, LOADED, START, STOPPED = "waiting", "load", "loaded", "start", "stopped"
 """The steps of a worker that replaces another one and is replaced: it waits, it may load its line, it has loaded it, it
-may start, and it has left its consumer groups and its port."""
+may start, and it has left its consumer groups and its port, and closed the resources of its services."""
 
 
 FILES = "files"

@@ -21,7 +21,7 @@ from metroline.routing.errors import MetrolineError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 
 AT_LOAD = "0.1"
 """FETCH_WAIT for the embedded broker under load, in seconds: a fetch every few ms costs an eighth of a core."""

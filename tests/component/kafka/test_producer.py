@@ -1,4 +1,4 @@
-"""The producer replaces its client after a fatal error of librdkafka, and when the brokers refuse it."""
+"""The producer connects early, and replaces its client after a fatal error and when the brokers refuse it."""
 
 from __future__ import annotations
 
@@ -106,3 +106,20 @@ async def test_after_a_fatal_error_what_was_under_way_is_not_sent_and_the_next_m
         await producer.close()
     with pytest.raises(NotSent, match="closed"):
         await (await producer.send("topic", None, b"too late", 0))
+
+
+def test_a_producer_can_connect_before_an_event_loop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    RefusedClient.made = [RefusedClient.__new__(RefusedClient)]  # the next one is not broken
+    monkeypatch.setattr(producing, "Producer", RefusedClient)
+    producer = KafkaProducer({}, 1_000_000)
+    producer.begin()
+    producer.begin()
+    assert len(RefusedClient.made) == 2
+
+    async def use() -> None:
+        for send in (one_message, messages_together):
+            await asyncio.wait_for(send(producer), 10)
+        await producer.close()
+
+    asyncio.run(use())
+    assert len(RefusedClient.made) == 2, "the client that has connected is used"

@@ -299,3 +299,37 @@ def test_an_error_keeps_what_runs_and_says_where_and_the_last_one_keeps_the_logs
     folder = Path(next(one for one in live.lines if one.startswith("the logs are kept in ")).split()[-1])
     assert any("review | and there" in log.read_text() for log in folder.rglob("log"))
     shutil.rmtree(folder)
+
+
+RESOURCE = """
+from metroline import resource
+
+
+def note(event):
+    with open({book!r}, "a") as book:
+        book.write(event + "\\n")
+
+
+@resource
+async def scales():
+    note("open")
+    yield None
+    note("close")
+
+
+@service(no_retry"""
+
+
+def test_what_services_hold_is_closed_before_other_workers_open_it(tmp_path: Path) -> None:
+    line, command = made(tmp_path)
+    book = tmp_path / "book"
+    edit(line / "services.py", "@service(no_retry", RESOURCE.format(book=str(book)))
+    edit(line / "services.py", "def price(order):", "def price(order, scales):")
+    with up(command, tmp_path) as live:
+        live.wait_for("Ctrl-C ends it")
+        for number in range(2):
+            seen = len(live.lines)
+            change_services(line, number)
+            live.wait_for("services.py changed: new workers run after", seen)
+        live.end()
+    assert book.read_text().split() == ["open", "close"] * 3
