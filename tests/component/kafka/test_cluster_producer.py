@@ -1,4 +1,4 @@
-"""What a command wrote and the brokers confirmed is not lost when another broker becomes the leader."""
+"""A message that the brokers confirmed to a command is not lost when another broker becomes the leader."""
 
 from __future__ import annotations
 
