@@ -82,6 +82,9 @@ FULL_SECONDS = 0.01
 REBALANCES = 2
 """Number of times that a rebalance may take as long as it may before a worker counts as stuck outside of its group."""
 
+ABSENT_SECONDS = 60.0
+"""Time after which it does so at the earliest: on a busy machine a rebalance takes longer than it may."""
+
 NOT_FOR_FAUST = ("TOPIC_ALLOW_DECLARE", "TOPIC_REPLICATION_FACTOR")
 """Variables that Faust must not read: it does not know a replication factor of -1, and must create no topics, which
 it would do at each start, whether they exist or not."""
@@ -301,7 +304,7 @@ def _partitions(app: LineApp) -> PartitionWatch:
 def _absence_watch(app: LineApp) -> AbsenceWatch:
     settings = app.settings
     return AbsenceWatch(
-        REBALANCES * settings.broker_rebalance_timeout + settings.broker_session_timeout,
+        max(ABSENT_SECONDS, REBALANCES * settings.broker_rebalance_timeout + settings.broker_session_timeout),
         lambda: [reader.membership for reader in app.readers()],
         partial(has_coordinator, app.cluster),
         lambda: joining(cast(Consumer, app.consumer)),

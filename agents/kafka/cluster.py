@@ -109,8 +109,13 @@ class Cluster:
 
     @asynccontextmanager
     async def producer(self, **settings: Any) -> AsyncIterator[AIOKafkaProducer]:
-        """Run a producer, and flush and stop it at the end; raise `ClusterError`."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, **self.access, **settings)
+        """Run a producer, and flush and stop it at the end; raise `ClusterError`.
+
+        What is confirmed has all copies that the cluster asks for (`min.insync.replicas`). By aiokafka's default, only
+        the leader has it, and it is lost if another broker becomes the leader before it was copied.
+        """
+        defaults: dict[str, Any] = {"acks": "all"}
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, **self.access, **(defaults | settings))
         await self._start(producer)
         try:
             yield producer

@@ -164,7 +164,7 @@ async def test_what_waits_in_a_stop_that_pauses_goes_back_to_its_topic(
 
 
 class AwayFromAll(Away):
-    """Such a service that takes lists; records below zero fail alone."""
+    """A service that takes lists, and fails while it is away; records below zero fail alone."""
 
     def __init__(self) -> None:
         super().__init__()

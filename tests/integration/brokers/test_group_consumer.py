@@ -36,7 +36,7 @@ class Member:
     answers: list[KafkaError | None] = field(default_factory=list)
     reason: BaseException | None = None
     gates: list[asyncio.Event] = field(default_factory=list)
-    """The events for which the member waits before it takes over its first assignments, one after the other."""
+    """Events for which the member waits before it takes over its first assignments, one after the other."""
     assignments: int = 0
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
