@@ -30,6 +30,7 @@ from metroline.agents.kafka.producer import KafkaProducer
 from metroline.agents.kafka.purge import Purge
 from metroline.agents.kafka.stall_watch import StallWatch
 from metroline.agents.kafka.stopped_partitions import StoppedPartitions
+from metroline.agents.kafka.tansu import free_group
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topic_survey import topic_id
 from metroline.agents.kafka.topics import ROUTERS, TABLE_BYTES, TABLES
@@ -307,6 +308,7 @@ def _absence_watch(app: LineApp) -> AbsenceWatch:
         max(ABSENT_SECONDS, REBALANCES * settings.broker_rebalance_timeout + settings.broker_session_timeout),
         lambda: [reader.membership for reader in app.readers()],
         partial(has_coordinator, app.cluster),
+        partial(free_group, app.cluster),
         lambda: joining(cast(Consumer, app.consumer)),
     )
 

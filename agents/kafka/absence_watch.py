@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from mode import Service
@@ -18,6 +18,12 @@ CHECK_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 """Time that the brokers have to answer before they count as away."""
 
+HELP_SECONDS, HELP_AGAIN_SECONDS = 10.0, 20.0
+"""Time outside of a group after which it gets help, and between two times."""
+
+Protocols = Sequence[tuple[str, bytes]]
+"""The names of the ways in which a group can divide its partitions, each with what a member tells the others."""
+
 
 class Membership(Struct, frozen=True):
     """The state of a membership in a consumer group."""
@@ -27,6 +33,8 @@ class Membership(Struct, frozen=True):
     """True while the worker reads what the group assigned to it."""
     progress: Hashable
     """A value that changes as often as anything happens on the way into the group."""
+    protocols: Callable[[], Protocols] = list
+    """Returns what a member of the group names when it joins."""
 
 
 class AbsenceWatch(Service):
@@ -43,17 +51,20 @@ class AbsenceWatch(Service):
         limit: float,
         memberships: Callable[[], Iterable[Membership]],
         answers: Callable[[str], Awaitable[bool]],
+        help_group: Callable[[str, Protocols], Awaitable[None]],
         place: Callable[[], str],
         **kwargs: Any,
     ) -> None:
         """`limit` is in seconds. `answers` returns whether the brokers tell the coordinator of a group.
 
-        `place` returns where in the code the worker stands, for the log.
+        `help_group` is called from time to time for a group that is not joined, with what its members name. `place`
+        returns where in the code the worker stands, for the log.
         """
         super().__init__(**kwargs)
         self._limit = limit
         self._memberships = memberships
         self._answers = answers
+        self._help_group = help_group
         self._place = place
         self._absent: dict[str, tuple[Hashable, float]] = {}
         """The progress and the time without any, in seconds, of each group that is not joined."""
@@ -66,6 +77,9 @@ class AbsenceWatch(Service):
     async def check(self) -> None:
         """Look at all memberships once; raise `ClusterError` if one does not come back."""
         self._absent = {one.group: self._absence(one) for one in self._memberships() if not one.is_joined}
+        for one in self._memberships():
+            if one.group in self._absent and self._absent[one.group][1] % HELP_AGAIN_SECONDS == HELP_SECONDS:
+                await self._help(one)
         for group in [group for group, (_, seconds) in self._absent.items() if seconds >= self._limit]:
             if not await self._answers(group):
                 del self._absent[group]
@@ -75,6 +89,13 @@ class AbsenceWatch(Service):
                     f"the worker has been outside of the consumer group {group} for {self._absent[group][1]:.0f} s, "
                     "although the brokers answer"
                 )
+
+    async def _help(self, membership: Membership) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._help_group(membership.group, membership.protocols())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the group is no worse off
+            self.log.info("no help for the consumer group %s: %r", membership.group, error)
 
     def _absence(self, membership: Membership) -> tuple[Hashable, float]:
         progress, seconds = self._absent.get(membership.group, (None, 0.0))

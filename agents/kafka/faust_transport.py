@@ -376,7 +376,7 @@ class Consumer(driver.Consumer):
         """The membership in the group. It gets on as rebalances begin and as messages of tables are read."""
         app = self.app
         progress = app.rebalancing_count, app.consumer_generation_id, self.buffers.reached
-        return Membership(app.conf.id, self.is_joined and not app.rebalancing, progress)
+        return Membership(app.conf.id, self.is_joined and not app.rebalancing, progress, self._line_thread.protocols)
 
     @property
     def membership_loop(self) -> AbstractEventLoop:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from confluent_kafka import Consumer, KafkaException
 
 from metroline.agents.kafka.absence_watch import Membership
@@ -30,6 +31,9 @@ ASSIGNOR = "roundrobin"
 """Divides the partitions of a group evenly over all topics. A rebalance stops every member until all have rejoined,
 which takes as long as a heartbeat interval. (The cooperative assignor needs two rebalances to move a partition, and the
 embedded broker takes 20 s for them.)"""
+
+PROTOCOLS = [(ASSIGNOR, ConsumerProtocolMemberMetadata(0, [], b"").encode())]
+"""The names of a member that takes no partitions."""
 
 DEFAULTS: Mapping[str, Any] = {
     **READING,
@@ -71,7 +75,7 @@ class GroupConsumer:
     @property
     def membership(self) -> Membership:
         """The membership in the group. One that still prepares for what it was assigned counts as joined."""
-        return Membership(self.group, self._thread.is_assigned, self._thread.changes)
+        return Membership(self.group, self._thread.is_assigned, self._thread.changes, lambda: PROTOCOLS)
 
     @property
     def oldest(self) -> float | None:

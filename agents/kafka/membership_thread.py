@@ -107,6 +107,12 @@ class MembershipThread(AnsweringThread, driver.AIOKafkaConsumerThread):
         is_assigned = subscription is not None and not coordinator.need_rejoin(subscription)
         return is_assigned and coordinator.coordinator_id is not None and coordinator.generation >= 0
 
+    def protocols(self) -> list[tuple[str, bytes]]:
+        """Return the names of Faust's assignors, each with what this member tells the others."""
+        coordinator = self._ensure_consumer()._coordinator
+        topics = coordinator._subscription.topics
+        return [(assignor.name, assignor.metadata(topics).encode()) for assignor in coordinator._assignors]
+
     async def is_member(self) -> bool:
         """Ask the group's coordinator whether this worker is a member with its present generation."""
         try:

@@ -8,6 +8,9 @@ Seen with Tansu 0.6.0: if the leader of a group leaves while the group is being 
 it, elects no other leader, and the group never forms again. A member that disappears without a LeaveGroup request is
 removed after its session timeout, whether it is the leader or not, unless that happens while the group is being formed:
 then the group sometimes never forms again, either. So a member that is asked to stop first lets its group be formed.
+
+A member may all the same leave in the moment in which another joins. Tansu forgets a leader only when its session
+expires, so the leader that left has to be a member once more, and then be silent: `free_group`.
 The first generation of a group has the number 0, of which aiokafka 0.14 sends no LeaveGroup: we send it.
 Apache Kafka elects another leader, so there every member sends LeaveGroup at once.
 """
@@ -15,6 +18,7 @@ Apache Kafka elects another leader, so there every member sends LeaveGroup at on
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -23,8 +27,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
-from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest
 
+from metroline.agents.kafka.absence_watch import Protocols
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.group_consumer import GroupConsumer
 
@@ -37,8 +42,13 @@ FORM_SECONDS = 2.5
 FORM_POLL_SECONDS = 0.1
 """Time between two looks whether it is."""
 
+FREE_MS = 6_000
+"""Session timeout with which members join that free a group, in milliseconds, unless the group has one already."""
+
 METADATA_PREFIX = b"CGMDv2:"
 """Beginning of librdkafka's group metadata. The generation follows, as a 32-bit integer."""
+
+log = logging.getLogger(__name__)
 
 
 async def is_embedded(cluster: Cluster) -> bool:
@@ -76,6 +86,29 @@ async def _is_stable(cluster: Cluster, consumer: GroupConsumer) -> bool:
         client = admin._client  # the admin client has no such request
         answer = await client.send(client.get_random_node(), HeartbeatRequest(consumer.group, generation, member))
     return bool(answer.error_code == 0)
+
+
+async def free_group(cluster: Cluster, group: str, protocols: Protocols) -> None:
+    """Have an embedded broker forget the leader of a group that is not being formed, if the leader has left the group.
+
+    A new member, which joins with `protocols`, is told who the leader is; then the leader joins. Both are silent from
+    then on: the broker removes them after the group's session timeout, and the next member that joins becomes the
+    leader. A leader that is still there only has to join once more.
+    """
+    if not await is_embedded(cluster):
+        return
+    async with cluster.admin() as admin:
+        client = admin._client  # the admin client has no such request
+
+        async def joined(member: str) -> Any:
+            request = JoinGroupRequest(group, FREE_MS, FREE_MS, member, None, "consumer", list(protocols))
+            return await client.send(client.get_random_node(), request)
+
+        member = (await joined("")).member_id
+        leader = (await joined(member)).leader_id
+        if leader and leader != member:
+            log.warning("the consumer group %s is not formed by its leader, which joins again: %s", group, leader)
+            await joined(leader)
 
 
 async def leave_only_stable_groups(consumer: AIOKafkaConsumer, cluster: Cluster) -> None:

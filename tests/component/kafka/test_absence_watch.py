@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from metroline.agents.kafka.absence_watch import CHECK_SECONDS, AbsenceWatch, Membership, has_coordinator
+from metroline.agents.kafka.absence_watch import CHECK_SECONDS, AbsenceWatch, Membership, Protocols, has_coordinator
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.app.local.ports import free_port
 from tests.support.brokers import Broker
 
 LIMIT = 60.0
 CHECKS = int(LIMIT / CHECK_SECONDS)
+PROTOCOLS = [("roundrobin", b"nothing")]
 
 
 @dataclass
@@ -23,16 +24,24 @@ class Watched:
     progress: int = 0
     has_coordinator: bool = True
     asked: list[str] = field(default_factory=list)
+    helped: list[tuple[str, object]] = field(default_factory=list)
 
     def memberships(self) -> list[Membership]:
-        return [Membership(group, is_joined, self.progress) for group, is_joined in self.is_joined.items()]
+        return [
+            Membership(group, is_joined, self.progress, lambda: PROTOCOLS)
+            for group, is_joined in self.is_joined.items()
+        ]
+
+    async def help_group(self, group: str, protocols: Protocols) -> None:
+        self.helped.append((group, protocols))
+        raise ClusterError("no broker answers")
 
     async def answers(self, group: str) -> bool:
         self.asked.append(group)
         return self.has_coordinator
 
     def watch(self) -> AbsenceWatch:
-        return AbsenceWatch(LIMIT, self.memberships, self.answers, lambda: "commit (consumer.py:1)")
+        return AbsenceWatch(LIMIT, self.memberships, self.answers, self.help_group, lambda: "commit (consumer.py:1)")
 
 
 @pytest.fixture
@@ -85,6 +94,16 @@ async def test_time_without_a_coordinator_does_not_count(watched: Watched, watch
     await checked(watch, CHECKS)
     with pytest.raises(ClusterError):
         await watch.check()
+
+
+async def test_a_group_gets_help_after_ten_seconds_and_then_every_twenty(watched: Watched, watch: AbsenceWatch) -> None:
+    watched.is_joined["line.on-ramp"] = False
+    counts = []
+    for _ in range(CHECKS):
+        await watch.check()
+        counts.append(len(watched.helped))
+    assert counts == [0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3]
+    assert watched.helped == [("line.on-ramp", PROTOCOLS)] * 3
 
 
 async def test_the_coordinator_is_asked_for(embedded_broker: Broker) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest
 
 from metroline.agents.kafka.cluster import Cluster
-from metroline.agents.kafka.tansu import leave_only_stable_groups
+from metroline.agents.kafka.tansu import free_group, leave_only_stable_groups
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from tests.support.brokers import Broker
 
 PARTITIONS = 2
+PROTOCOLS = [("roundrobin", ConsumerProtocolMemberMetadata(0, [], b"").encode())]
 
 
 class Group:
@@ -81,3 +84,34 @@ async def test_the_only_member_of_a_first_generation_leaves_at_once(broker: Brok
         assert await group.answer_to_heartbeat(member, generation) == 0
         await first.stop()
         assert await group.answer_to_heartbeat(member, generation) != 0
+
+
+async def left_by_its_leader(group: Group) -> None:
+    """Have a member become the leader of a group and leave before it has formed it."""
+    async with group.cluster.admin() as admin:
+        node = await admin.find_coordinator(group.name)
+
+        async def answer(member: str) -> Any:
+            return await admin._client.send(
+                node, JoinGroupRequest(group.name, 2_000, 2_000, member, None, "consumer", PROTOCOLS)
+            )
+
+        leader = (await answer("")).member_id
+        assert (await answer(leader)).leader_id == leader
+        await admin._client.send(node, LeaveGroupRequest(group.name, leader))
+
+
+async def test_a_group_whose_leader_is_gone_is_formed_once_it_is_freed(embedded_broker: Broker, prefix: str) -> None:
+    async with AsyncExitStack() as members:
+        group = Group(embedded_broker, prefix, members)
+        await TopicAdmin(group.cluster).create([TopicPlan(group.topic, PARTITIONS)])
+        members.push_async_callback(TopicAdmin(group.cluster).delete, [group.topic])
+        await left_by_its_leader(group)
+        member = await group.joined()
+        await asyncio.sleep(5)
+        assert not member.assignment(), "it forms by itself: `free_group` is needed no more"
+        await free_group(group.cluster, group.name, PROTOCOLS)
+        await holds(PARTITIONS, member)
+        await free_group(group.cluster, group.name, PROTOCOLS)  # a group that needs none of it
+        await asyncio.sleep(5)
+        await holds(PARTITIONS, member)
