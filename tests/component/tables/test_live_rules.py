@@ -214,7 +214,7 @@ async def test_workers_that_start_together_and_publish_the_same_file_are_no_warn
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.rules.data.clear()
-    caplog.set_level(logging.INFO, logger="metroline.agents.rules_agent")
+    caplog.set_level(logging.INFO)
 
     await applied(bench, publication(RULES, 0), publication(RULES, 0), publication(TO_B, 0))
 

@@ -60,8 +60,7 @@ def test_lines_that_are_written_bit_by_bit_do_not_mix(stream: io.StringIO) -> No
 @pytest.fixture
 def root(stream: io.StringIO) -> Iterator[logging.Logger]:
     """Yield a root logger that writes warnings, and then lines of services at every level."""
-    logger = logging.getLogger("test_service_output")
-    logger.propagate = False
+    logger = logging.Logger("test_service_output")  # one that nobody else adds handlers to
     handler = logging.StreamHandler(stream)
     handler.addFilter(lambda record: "routine" not in record.getMessage())
     logger.addHandler(handler)
