@@ -7,6 +7,7 @@ closed while nothing is under way on it is opened anew with the next request, an
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Awaitable
 from typing import Any
@@ -25,6 +26,14 @@ BUSY_SECONDS = 0.02
 class SessionConnection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
     """A connection that is closed before its session ends, as one that is idle."""
 
+    async def _do_version_lookup(self) -> None:
+        """Ask what the broker understands: the first thing that is done with an open connection.
+
+        Nobody waits for the end of its stream. Python would log the reason of a broken one, which others are told.
+        """
+        self._protocol._closed.add_done_callback(_take_note)
+        await super()._do_version_lookup()
+
     def send(self, request: Any, expect_response: bool = True) -> Awaitable[Any]:
         """Send a request; of the answer to a login, note for how long it holds."""
         answer: Awaitable[Any] = super().send(request, expect_response)
@@ -36,6 +45,11 @@ class SessionConnection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka h
         if milliseconds > 0:
             self._loop.call_later(USED_SHARE * milliseconds / 1_000, _close_when_idle, weakref.ref(self))
         return response
+
+
+def _take_note(end: asyncio.Future[None]) -> None:
+    if not end.cancelled():
+        end.exception()
 
 
 def _close_when_idle(reference: weakref.ref[SessionConnection]) -> None:

@@ -6,6 +6,9 @@ from tests.support.depot import RULES, SERVICES, Depot
 
 STUCK = """
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from metroline.app import factory
+
+factory.ABSENT_SECONDS = 1.0
 
 
 async def stand_still(self, subscription, previous):
@@ -18,7 +21,7 @@ GroupCoordinator.ensure_active_group = stand_still
 
 async def test_a_worker_that_never_joins_its_group_ends(depot: Depot) -> None:
     depot.write(SERVICES + STUCK, RULES)
-    told = await depot.refused(BROKER_REBALANCE_TIMEOUT="1", BROKER_SESSION_TIMEOUT="2")
+    told = await depot.refused(BROKER_REBALANCE_TIMEOUT="1", BROKER_SESSION_TIMEOUT="6")
     group = f"{depot.prefix}@all"
     assert told.startswith(f"error: the worker has been outside of the consumer group {group} for ")
     [log] = [worker.read_text() for worker in depot.logs.glob("worker-*.log")]
