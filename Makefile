@@ -6,7 +6,7 @@ PIP     = $(BIN)/pip --disable-pip-version-check install --quiet
 # Additional arguments of the command behind a verb: make test ARGS="-k broker", make lock ARGS=--upgrade
 ARGS   ?=
 # make test: by file, in the order of tests/conftest.py, in more processes than cores, since many tests wait.
-ALL     := --numprocesses 5 --dist loadfile --no-loadscope-reorder
+ALL     := --numprocesses 6 --dist loadfile --no-loadscope-reorder
 # make test-long: tests that inject faults or measure, which take several minutes
 LONG    := tests/chaos tests/integration/benchmarks
 # make test-properties: factor for the number of examples

@@ -134,6 +134,13 @@ class BatchConsumer(Service):
             if partition in self._reached and not progress.batches and not self._rests(partition)
         }
 
+    async def read_again(self, offsets: Offsets) -> None:
+        """Go to these offsets, if they are still those to be read next; raise `ClusterError`."""
+        async with self._turn:  # nothing is taken meanwhile
+            still = await self.next_to_read()
+            if again := {tp: offset for tp, offset in offsets.items() if still.get(tp) == offset}:
+                await self.consumer.read_again(again)
+
     def _rests(self, partition: TopicPartition) -> bool:
         return partition in self._left or self.is_held_back(partition)
 

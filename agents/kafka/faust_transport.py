@@ -267,6 +267,13 @@ class Consumer(driver.Consumer):
         agents = [tp for tp in self.assignment() if self._is_acknowledged(tp) and tp not in self._left]
         return {tp: offset for tp in agents if (offset := self.buffers.next_to_hand_over(tp)) is not None}
 
+    async def read_again(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Go to these offsets, if they are still those to be read next."""
+        still = await self.next_to_read()
+        if again := {TP(*tp): offset for tp, offset in offsets.items() if still.get(tp) == offset}:
+            await self._seek_all(again)
+            self._wake()
+
     async def perform_seek(self) -> None:
         """Stop the flow of messages before the seek; Faust resumes it right afterwards."""
         self.stop_flow()

@@ -86,6 +86,10 @@ class GroupConsumer:
         """Return the messages that are there, without those of partitions that were revoked meanwhile."""
         return by_partition(self._thread.take())
 
+    async def read_again(self, offsets: Offsets) -> None:
+        """Go to these offsets, and discard what was fetched of their partitions; raise `ClusterError`."""
+        await self._answer(partial(self._thread.read_again, offsets))
+
     def want(self) -> None:
         """Have messages fetched while those that were taken are being handled."""
         self._thread.is_wanted = True

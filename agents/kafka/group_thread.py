@@ -136,6 +136,17 @@ class GroupThread(Thread):
         self._held.difference_update(partitions)
         self.resume(partitions, client)
 
+    def read_again(self, offsets: Offsets, client: Consumer) -> None:
+        own = {tp: offset for tp, offset in offsets.items() if tp in self._assigned and tp not in self._held}
+        with self._lock:
+            self._fetched = [message for message in self._fetched if partition_of(message) not in own]
+        self.resume(own, client)
+        for tp, offset in own.items():
+            try:
+                client.seek(Position(tp.topic, tp.partition, offset))
+            except KafkaException as error:
+                log.warning("%s cannot go to offset %d of %s: %s", self.name, offset, tp, error.args[0].str())
+
     def commit(self, offsets: Offsets, notes: Notes, client: Consumer) -> None:
         positions = [Position(tp.topic, tp.partition, offset, notes.get(tp, "")) for tp, offset in offsets.items()]
         try:

@@ -38,6 +38,9 @@ class Reader(Protocol):
         A partition whose messages are being handled is left out, and so is one that is held back on purpose.
         """
 
+    async def read_again(self, offsets: Positions) -> None:
+        """Go to these offsets, if they are still those to be read next: the client may have lost its place."""
+
 
 class _Waiting(Struct, frozen=True):
     """A partition that has something to read, or seems to."""
@@ -54,7 +57,8 @@ class StallWatch(Service):
     """Compares, from time to time, what is read with what there is to read.
 
     An end beyond the next offset does not prove that there is a message: it may belong to a transaction that was
-    aborted. So another consumer has to get a message before a partition counts as standing still.
+    aborted. So another consumer has to get a message before a partition counts as standing still. Its reader then goes
+    to the offset once more.
     """
 
     def __init__(
@@ -100,7 +104,8 @@ class StallWatch(Service):
         if self._is_excused():
             self._forget()
             return
-        positions = {tp: offset for reader in self._readers() for tp, offset in (await reader.next_to_read()).items()}
+        by_reader = [(reader, await reader.next_to_read()) for reader in self._readers()]
+        positions = {tp: offset for _, found in by_reader for tp, offset in found.items()}
         resting = {tp: offset for tp, offset in positions.items() if self._before.get(tp) == offset}
         self._before = positions
         ends = await TopicAdmin(self._cluster).high_watermarks(resting)
@@ -112,6 +117,9 @@ class StallWatch(Service):
         }
         overdue = {tp: one for tp, one in self._waiting.items() if now - one.since >= STALL_SECONDS}
         self._note(await self._readable(overdue))
+        for reader, found in by_reader:
+            if again := {tp: offset for tp, offset in found.items() if tp in self._stalled}:
+                await reader.read_again(again)
         for tp in overdue.keys() - self._stalled:
             del self._waiting[tp]  # nothing but the ends of transactions: what comes later has its own time
 
@@ -141,6 +149,8 @@ class StallWatch(Service):
     def _note(self, stalled: frozenset[TopicPartition]) -> None:
         if stalled - self._stalled:
             self.log.error("there are messages that this worker does not read: %s", ", ".join(names_of(stalled)))
+        if self._stalled - stalled:
+            self.log.info("what stood still is read again: %s", ", ".join(names_of(self._stalled - stalled)))
         self._stalled = stalled
 
     def _forget(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -45,6 +45,9 @@ class Watched:
     async def report(self, partition: TopicPartition, first: int, end: int) -> None:
         assert partition == PARTITION
         self.lost.append((first, end))
+
+    async def read_again(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Do nothing: another watch asks for it."""
 
     async def next_to_read(self) -> dict[TopicPartition, int]:
         return {PARTITION: self.position}

@@ -65,6 +65,10 @@ class Watched:
     next_offset: int | None = 5
     now: float = 1_000.0
     is_excused: bool = False
+    again: list[dict[TopicPartition, int]] = field(default_factory=list)
+
+    async def read_again(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.again.append(dict(offsets))
 
     async def next_to_read(self) -> dict[TopicPartition, int]:
         return {} if self.next_offset is None else {PARTITION: self.next_offset}
@@ -92,10 +96,13 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
 async def test_messages_that_stay_unread_for_long_are_a_standstill(watched: Watched) -> None:
     watched.cluster.end, watched.cluster.offsets = 7, [5, 6]
     assert await watched.pass_by(STALL_SECONDS - 1) == []
+    assert watched.again == []
     assert await watched.pass_by(2) == ["orders.source[2]"]
+    assert watched.again == [{PARTITION: 5}], "its reader may have lost its place"
     watched.next_offset = 6
     await watched.watch.check()
     assert watched.watch.stalled == []
+    assert len(watched.again) == 1
 
 
 async def test_a_partition_that_was_never_read_may_stand_still_as_well(watched: Watched) -> None:

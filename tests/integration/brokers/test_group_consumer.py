@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiokafka import TopicPartition
 from confluent_kafka import KafkaError
+from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.group_consumer import GroupConsumer
@@ -168,6 +169,25 @@ async def test_partitions_change_hands_and_nothing_is_lost_or_repeated(
         await owning(2, first)
         await group.push(range(30, 35))
         assert await taken(70, first, second) == [number for number in range(35) for _ in range(2)]
+
+
+async def test_a_partition_that_the_client_reads_no_more_is_read_again_from_where_it_was(
+    broker: Broker, prefix: str, members: AsyncExitStack
+) -> None:
+    async with members:
+        group = Group(broker, prefix, members)
+        member = await group.only_member()
+        await group.push(range(5))
+        await taken(10, member)
+        both = [Position(group.topic, number) for number in range(2)]
+        member.consumer._thread.post(lambda client: client.pause(both))
+        await group.push(range(5, 10))
+        for _ in range(20):
+            await member.take()
+        assert await taken(10, member) == [number for number in range(5) for _ in range(2)]
+
+        await member.consumer.read_again(dict.fromkeys(member.owned, 5))
+        assert await taken(20, member) == [number for number in range(10) for _ in range(2)]
 
 
 async def test_a_member_that_prepares_when_its_group_rebalances_has_joined_with_its_new_partitions(
