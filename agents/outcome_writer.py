@@ -21,8 +21,8 @@ from metroline.routing.messages.record_ids import Origin, RecordId
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Ending
 
-WRITE_SECONDS = 0.02
-"""Time between two writes while much is settled."""
+WRITE_SECONDS = 0.005
+"""Time between two writes while much is settled. Longer ones spare next to no CPU."""
 
 MAX_TOGETHER = 500
 """Maximum number of messages that are handed to the producer before other work may go on."""

@@ -331,7 +331,7 @@ def _on_ramp(
         settings.strategy,
         app.cluster,
         time.time,
-        admission=Admission(agent_loop.work, lambda: app.workers.behind(time.time())),
+        admission=Admission(agent_loop.work, app.behind),
         epoch=settings.source_epoch,
         tombstones=settings.tombstones(app.line),
         settings=_consumer_settings(settings, SOURCE_FETCH_BYTES, "on-ramp"),

@@ -273,6 +273,13 @@ class LineApp(faust.App):
         """The id of this worker in its announcements."""
         return f"{self.conf.id}/{self.conf.canonical_url}/{os.getpid()}"
 
+    def behind(self) -> float:
+        """Return the longest time for which messages of the bus wait for any worker of the line, in seconds.
+
+        Other workers announce theirs. What this worker knows of itself is newer than its own announcement.
+        """
+        return max(self.work.behind, self.workers.others_behind(self.worker_id, time.time()))
+
     def describe(self, at: float, gone: bool) -> WorkerInfo:
         """Return this worker's announcement at a time, in seconds since the epoch; `gone` if it is the last one."""
         url = str(self.conf.canonical_url)

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from metroline.agents.delivery.work_in_hand import WorkInHand
 
-REST = 3.0
+REST = 2.0
 """Seconds of rest after a look that emptied the source, for each second of CPU that the line spent on it.
 
 Each pack costs the same, whatever it holds, so a line that looks less often packs more and costs less. It may spend a
-quarter of a core on small packs.
+third of a core on small packs.
 """
 
 MAX_REST_SECONDS = 0.04

@@ -9,6 +9,9 @@ from contextlib import suppress
 RECENT_SECONDS = 1.0
 """Time for which a wait counts as the present one."""
 
+EMPTY_SECONDS = 0.05
+"""Time without any batch after which a wait no longer counts: whatever had waited is handled."""
+
 STRETCH_SECONDS = 60.0
 """Stretch of time of which the shortest wait is remembered; that of the stretch before it counts as well."""
 
@@ -33,6 +36,7 @@ class WorkInHand:
         self._stretch_began = 0.0
         self._wait = 0.0
         self._noted_at = 0.0
+        self._empty_since = 0.0
 
     def watch(self, topic: str) -> None:
         """Count the batches of a topic from now on."""
@@ -53,12 +57,16 @@ class WorkInHand:
         if topic in self._topics:
             self._count = max(0, self._count - 1)
             if not self._count:
-                self._idle.set()
+                self._rest()
 
     def reset(self) -> None:
         """Forget all batches: their partitions were revoked."""
         self._count = 0
+        self._rest()
+
+    def _rest(self) -> None:
         self._idle.set()
+        self._empty_since = self._clock()
 
     @property
     def count(self) -> int:
@@ -93,5 +101,10 @@ class WorkInHand:
 
     @property
     def behind(self) -> float:
-        """Return by how many seconds messages of the bus waited longer than usual in the last second."""
-        return self._wait if 0 <= self._clock() - self._noted_at <= RECENT_SECONDS else 0.0
+        """Return by how many seconds messages of the bus waited longer than usual in the last second.
+
+        0 once it has had nothing in hand for `EMPTY_SECONDS`: no on-ramp needs to wait for it any longer.
+        """
+        now = self._clock()
+        is_empty = not self._count and not 0 <= now - self._empty_since <= EMPTY_SECONDS
+        return self._wait if not is_empty and 0 <= now - self._noted_at <= RECENT_SECONDS else 0.0

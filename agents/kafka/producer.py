@@ -29,8 +29,9 @@ GIVE_UP_SECONDS = 30.0
 POLL_SECONDS = 0.5
 """Time that the producer's thread waits for answers of the brokers."""
 
-LINGER_MS = 1
-"""Time that a message waits for others to share a request: a look at the source makes several within this time."""
+LINGER_MS = 0
+"""Time that a message waits for others to share a request. Those that a look makes share one anyway: they are produced
+while the thread that sends them wakes up. With 1 ms, each hop took 1.7 ms longer, and no CPU was spared."""
 
 ASK_SECONDS = 10.0
 """Time that the brokers have to tell the partitions of a topic."""

@@ -164,9 +164,13 @@ class LiveWorkers:
         """Return the addresses of the live workers that do not know the end with this name, sorted."""
         return sorted(worker.url for worker in self.alive(now) if end not in worker.ends)
 
-    def behind(self, now: float) -> float:
-        """Return the longest time for which messages wait for some worker, in seconds; 0 if all workers keep up."""
-        return max((worker.behind for worker in self.alive(now) if abs(now - worker.at) < BEHIND_SECONDS), default=0.0)
+    def others_behind(self, me: str, now: float) -> float:
+        """Return the longest time for which messages wait for a worker whose id is not `me`, in seconds.
+
+        0 if all of them keep up.
+        """
+        others = [worker for worker in self.alive(now) if worker.id != me and abs(now - worker.at) < BEHIND_SECONDS]
+        return max((worker.behind for worker in others), default=0.0)
 
     def conflicts(self, me: WorkerInfo, now: float) -> Iterator[ConflictingRoles]:
         """Yield an error for each live worker that started before `me` and has a conflicting role."""

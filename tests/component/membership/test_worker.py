@@ -112,3 +112,9 @@ def test_an_end_that_a_live_worker_does_not_know_is_told_with_the_workers_addres
     assert workers(knows, OLD).without_end("shipped", 100.0) == ["http://there"]
     of_before = {name: value for name, value in ME.as_json().items() if name != "ends"}
     assert WorkerInfo.of_json(of_before).ends == ()
+
+
+def test_how_far_others_are_behind_leaves_out_this_worker_and_old_announcements() -> None:
+    slow, old = replace(OLD, id="slow", at=100.0, behind=2.0), replace(OLD, id="old", at=95.0, behind=9.0)
+    assert workers(slow, old, replace(ME, at=100.0, behind=5.0)).others_behind(ME.id, 100.0) == 2.0
+    assert workers(replace(ME, at=100.0, behind=5.0)).others_behind(ME.id, 100.0) == 0.0

@@ -10,7 +10,7 @@ import pytest
 
 from metroline.agents.delivery import admission as module
 from metroline.agents.delivery.admission import MAX_REST_SECONDS, REST, Admission
-from metroline.agents.delivery.work_in_hand import RECENT_SECONDS, STRETCH_SECONDS, WorkInHand
+from metroline.agents.delivery.work_in_hand import EMPTY_SECONDS, RECENT_SECONDS, STRETCH_SECONDS, WorkInHand
 
 
 @dataclass(slots=True)
@@ -136,6 +136,7 @@ async def test_nothing_is_taken_while_a_worker_is_behind() -> None:
 def test_how_far_a_worker_is_behind_is_told_against_the_shortest_wait_so_that_clocks_may_differ() -> None:
     world = World()
     work = world.work()
+    work.add("plain")
     work.waited("plain", world.now - 100.0)  # the clock of the sender is 100 s late
     assert work.behind == 0.0
     work.waited("plain", world.now - 100.7)
@@ -147,9 +148,25 @@ def test_how_far_a_worker_is_behind_is_told_against_the_shortest_wait_so_that_cl
     assert work.behind == pytest.approx(0.3)
 
 
+def test_a_worker_that_has_handled_all_it_had_is_not_behind_any_longer() -> None:
+    world = World()
+    work = world.work()
+    work.add("plain")
+    work.waited("plain", world.now)
+    work.done("plain")
+    work.add("plain")
+    work.waited("plain", world.now - 3.0)
+    assert work.behind == pytest.approx(3.0)
+    work.done("plain")
+    assert work.behind == pytest.approx(3.0)  # more may be on its way from the brokers
+    world.now += EMPTY_SECONDS + 0.01
+    assert work.behind == 0.0
+
+
 def test_a_clock_that_is_put_right_does_not_leave_a_worker_behind_for_ever() -> None:
     world = World()
     work = world.work()
+    work.add("plain")
     work.waited("plain", world.now - 0.01)
     for _ in range(3):
         world.now += STRETCH_SECONDS + 1
