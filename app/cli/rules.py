@@ -1,4 +1,4 @@
-"""`metroline rules show | history | diff | publish | rollback`: the live rules table."""
+"""`metroline rules show | history | diff | preview | publish | rollback`: the live rules table."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import to_builtins
 
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.line import Line
 from metroline.app.cli.console import print_rows
 from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.options import RULES_FILE, json_option, line_option, read_text, write_json
+from metroline.app.cli.printed_preview import print_preview
 from metroline.app.cli.publishing import NotPublished, Published, publish_table
 from metroline.app.cli.terminal import say, write_out
 from metroline.app.markup.times import iso
 from metroline.app.operations.rules_topic import PublishedRules, published_versions, read_published
+from metroline.app.preview.preview import Preview
+from metroline.app.preview.reading import MAX_JOURNEYS, preview_of, read_remembered
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidRules, UsageError
 from metroline.routing.rules.coverage import warnings_of_change
+from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
+from metroline.routing.spelling import suggestion
 
 SHOWN = re.compile(r"# version \d+, published by .*\n")
 """The line that `rules show` prints before a table."""
@@ -50,6 +56,7 @@ def rules() -> None:
     \b
     Example: metroline rules show > routes.toml       # edit it
              metroline rules diff routes.toml
+             metroline rules preview routes.toml
              metroline rules publish routes.toml
              metroline rules rollback 3               # back to version 3
     """
@@ -278,6 +285,65 @@ def diff(tables: tuple[str, ...], exit_code: bool, line: str | None, json_file: 
     else:
         say(*(lines or [f"{after.name} is the same as {before.name}"]))
     if exit_code and lines:
+        click.get_current_context().exit(1)
+
+
+FAIL_ON = ("changed", "dropped", "unroutable", "failing", "looping", "not_decided", "starved")
+"""The kinds that `--fail-on` of a preview can name."""
+
+
+def _kinds(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Return the kinds that an option names, separated by commas."""
+    kinds = tuple(kind.strip() for kind in (value or "").split(",")) if value is not None else ()
+    for kind in kinds:
+        if kind not in FAIL_ON:
+            raise click.BadParameter(f"{kind!r} is none of {', '.join(FAIL_ON)}{suggestion(kind, FAIL_ON)}")
+    return kinds
+
+
+@rules.command("preview")
+@click.argument("file", type=RULES_FILE)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_JOURNEYS),
+    default=MAX_JOURNEYS,
+    show_default=True,
+    help="Number of the latest journeys, and of the dead letters, to decide about.",
+)
+@click.option(
+    "--fail-on",
+    "fail_on",
+    metavar="KIND,...",
+    callback=_kinds,
+    help=f"Exit with 1 if there is any record of these kinds: {', '.join(FAIL_ON)}.",
+)
+@line_option
+@json_option("the preview")
+def preview(file: Path, limit: int, fail_on: tuple[str, ...], line: str | None, json_file: Path | None) -> None:
+    """Show what publishing the table in FILE would change.
+
+    The latest journeys that the line remembers and its dead letters are decided about again. The output has those that
+    would go another way, with examples, the records that would newly be dropped or become dead letters, the dead
+    letters that would go through, and the load of each stop. No service is called, and nothing is written. Where a way
+    depends on what services do, the output says that it is supposed. It names what was not seen.
+
+    \b
+    Example: metroline rules preview routes.toml --fail-on unroutable,looping
+    """
+    live = _Live.of(line)
+    table = Network.read(read_table(file), frozenset(live.line.services), str(file), live.line.ends).table
+
+    async def read() -> Preview:
+        remembered = await read_remembered(live.settings, live.line, live.topics, limit)
+        return await preview_of(live.settings, live.line, live.topics, table, remembered)
+
+    found = asyncio.run(read())
+    if json_file is not None:
+        write_json(to_builtins(found), json_file)
+    else:
+        print_preview(found)
+    numbers = to_builtins(found.journeys) | {"starved": len(found.starved)}
+    if any(numbers[kind] for kind in fail_on):
         click.get_current_context().exit(1)
 
 
