@@ -19,6 +19,7 @@ from metroline.agents.services.line import Line
 from metroline.app.cli.console import print_rows
 from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.options import RULES_FILE, json_option, line_option, read_text, write_json
+from metroline.app.cli.printed_meaning import told_meaning
 from metroline.app.cli.printed_preview import print_preview
 from metroline.app.cli.publishing import NotPublished, Published, publish_table
 from metroline.app.cli.terminal import say, write_out
@@ -29,6 +30,7 @@ from metroline.app.preview.reading import MAX_JOURNEYS, preview_of, read_remembe
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidRules, UsageError
 from metroline.routing.rules.coverage import warnings_of_change
+from metroline.routing.rules.meaning.difference import Meaning, difference
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.spelling import suggestion
@@ -252,6 +254,9 @@ def _row(told: dict[str, Any]) -> dict[str, str]:
     }
 
 
+UNREADABLE = "what they decide is not compared, since one of them has problems: see `metroline check`"
+
+
 @rules.command("diff")
 @click.argument("tables", nargs=-1, required=True, metavar="FROM [TO]")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if the tables differ. Default: with 0 in both cases.")
@@ -261,8 +266,9 @@ def diff(tables: tuple[str, ...], exit_code: bool, line: str | None, json_file: 
     """Show the changes from one table to another.
 
     Each is a version, as in `metroline rules history`, or a FILE. With one of them, the output has the changes that
-    publishing it would make to the current version. A warning says after which stops records that had somewhere to go
-    would become dead letters.
+    publishing it would make to the current version. What the two decide differently follows, each time with the
+    smallest record that was found to show it, and the stops at which it is not proven that they decide alike. A warning
+    says after which stops records that had somewhere to go would become dead letters.
 
     \b
     Example: metroline rules diff routes.toml
@@ -275,15 +281,20 @@ def diff(tables: tuple[str, ...], exit_code: bool, line: str | None, json_file: 
     before = _named(live, tables[0]) if len(tables) == 2 else _Named.of(live.current())
     lines = _difference(before.text, after.text, before.name, after.name)
     warnings: list[str] = []
+    meaning: Meaning | None = None
     with suppress(InvalidRules):  # a draft may have problems: `check` and `publish` tell them
-        warnings = list(warnings_of_change(before.text, RulesTable.parse(after.text, ends=live.line.ends)))
+        table = RulesTable.parse(after.text, ends=live.line.ends)
+        warnings = list(warnings_of_change(before.text, table))
+        meaning = difference(RulesTable.parse(before.text, ends=live.line.ends), table)
     for warning in warnings:
         say(f"warning: {warning}", err=True)
     if json_file is not None:
         told = {"from": before.name, "to": after.name, "same": not lines, "lines": lines, "warnings": warnings}
-        write_json(told, json_file)
+        write_json(told | {"meaning": to_builtins(meaning)}, json_file)
+    elif not lines:
+        say(f"{after.name} is the same as {before.name}")
     else:
-        say(*(lines or [f"{after.name} is the same as {before.name}"]))
+        say(*lines, "", *(told_meaning(meaning, before.name, after.name) if meaning is not None else [UNREADABLE]))
     if exit_code and lines:
         click.get_current_context().exit(1)
 

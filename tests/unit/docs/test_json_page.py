@@ -32,6 +32,7 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit, Waits
 from metroline.routing.outcome import Cause, Ending, Outcome
+from metroline.routing.rules.meaning.difference import difference
 from metroline.routing.rules.table import RulesTable
 from tests.support.pages import page
 from tests.support.project import ROOT
@@ -168,6 +169,8 @@ def test_the_fields_of_rules_are_described() -> None:
     unknown = NewWay((), "delivered", is_supposed=True, unknown=Unknown.CUT, unknown_after="source")
     ways = [NewWay(("a",), "delivered", Turn("source", "delivered", None, "a", "b")), unknown]
     told = preview(NewTable(table, {}), 1, [(seen, way) for way in ways], [], ["this"])
+    told_meaning = to_builtins(difference(table, RulesTable.parse('[[rules]]\nafter = "source"\nto = "a"\n')))
+    assert undescribed("rules diff", {"meaning": told_meaning}, CHOSEN_BY_USERS) == set()
     assert undescribed("rules preview", to_builtins(told)) == set()
     assert undescribed("rules publish", Published(2, 1, []).as_json()) == set()
 
