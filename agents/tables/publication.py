@@ -13,6 +13,9 @@ from metroline.routing.messages.header_checks import natural, seconds, text
 MAX_BY = 200
 """Maximum number of characters of the name of whoever published a table."""
 
+MAX_REASON = 1_000
+"""Maximum number of characters of the reason for a publication."""
+
 
 class NotAPublication(MetrolineError):
     """Raised for bytes that are not a published rules table."""
@@ -28,18 +31,22 @@ class Publication:
     by: str
     at: float
     """Seconds since the epoch."""
+    reason: str = ""
+    """The reason that was given for it; empty if none was."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the publication as a dict that `of_json` reads."""
-        return {"rules": self.text, "replaces": self.replaces, "by": self.by, "at": self.at}
+        known: dict[str, Any] = {"rules": self.text, "replaces": self.replaces, "by": self.by, "at": self.at}
+        return known | {"reason": self.reason} if self.reason else known
 
     @classmethod
     def of_json(cls, data: Any) -> Publication:
         """Read a publication; raise `NotAPublication` if it is not one."""
         try:
             by = text(data["by"])[:MAX_BY]
-            return cls(text(data["rules"]), natural(data["replaces"]), by, seconds(data["at"]))
-        except (LookupError, TypeError, MetrolineError) as error:
+            reason = text(data.get("reason", ""))[:MAX_REASON]
+            return cls(text(data["rules"]), natural(data["replaces"]), by, seconds(data["at"]), reason)
+        except (AttributeError, LookupError, TypeError, MetrolineError) as error:
             raise NotAPublication(f"not a publication: {type(error).__name__}: {error}") from error
 
     @classmethod

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import getpass
 import re
+import sys
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,14 +18,15 @@ from msgspec import to_builtins
 
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.line import Line
+from metroline.agents.tables.publication import MAX_REASON
 from metroline.app.cli.console import print_rows
 from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.options import RULES_FILE, json_option, line_option, read_text, write_json
 from metroline.app.cli.printed_meaning import told_meaning
 from metroline.app.cli.printed_preview import print_preview
-from metroline.app.cli.publishing import NotPublished, Published, publish_table
 from metroline.app.cli.terminal import say, write_out
 from metroline.app.markup.times import iso
+from metroline.app.operations.publishing import Author, NotPublished, Published, publish_table
 from metroline.app.operations.rules_topic import PublishedRules, published_versions, read_published
 from metroline.app.preview.preview import Preview
 from metroline.app.preview.reading import MAX_JOURNEYS, preview_of, read_remembered
@@ -38,8 +41,23 @@ from metroline.routing.spelling import suggestion
 SHOWN = re.compile(r"# version \d+, published by .*\n")
 """The line that `rules show` prints before a table."""
 
-HEADS = ("version", "published at", "by", "rules", "changes", "")
+HEADS = ("version", "published at", "by", "rules", "changes", "reason", "")
 """The columns of the history."""
+
+
+def _reason(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return a reason; refuse one that is too long to be kept whole."""
+    if value is not None and len(value) > MAX_REASON:
+        raise click.BadParameter(f"it has {len(value):,} characters, the maximum is {MAX_REASON:,}")
+    return None if value is None else value.strip()
+
+
+reason_option = click.option(
+    "--reason",
+    metavar="TEXT",
+    callback=_reason,
+    help="The reason, which is kept with the version. Default: on a terminal, `publish` asks for it.",
+)
 
 
 def read_table(file: Path) -> str:
@@ -104,9 +122,10 @@ class _Live:
             )
         return found[number]
 
-    def publish(self, text: str, file: str, replaces: int | None = None) -> Published:
+    def publish(self, text: str, file: str, reason: str, replaces: int | None = None) -> Published:
         table = RulesTable.parse(text, file=file, ends=self.line.ends)
-        return asyncio.run(publish_table(self.settings, self.topics, table, file, replaces))
+        author = Author(getpass.getuser(), reason)
+        return asyncio.run(publish_table(self.settings, self.topics, table, file, author, replaces))
 
     def _nothing(self) -> NotPublished:
         return NotPublished(f"the line {self.topics.prefix!r} has no published table at {self.settings.broker_url}")
@@ -121,8 +140,9 @@ class _Live:
     type=int,
     help="Version that the table was made from. Default: the current version, whichever it is.",
 )
+@reason_option
 @json_option("the version and the warnings")
-def publish(file: Path, line: str | None, replaces: int | None, json_file: Path | None) -> None:
+def publish(file: Path, line: str | None, replaces: int | None, reason: str | None, json_file: Path | None) -> None:
     """Publish the table in FILE for the records that follow.
 
     No restart is needed. A table is refused if it is not valid, if it names a stop that no live worker serves or an end
@@ -130,26 +150,38 @@ def publish(file: Path, line: str | None, replaces: int | None, json_file: Path 
     current already is not published again.
 
     \b
-    Example: metroline rules publish routes.toml --replaces 3
+    Example: metroline rules publish routes.toml --replaces 3 --reason "large orders are reviewed from 100 on"
     """
-    _tell(_Live.of(line).publish(read_table(file), str(file), replaces), json_file)
+    live = _Live.of(line)
+    text = read_table(file)
+    _tell(live.publish(text, str(file), reason if reason is not None else _asked(), replaces), json_file)
+
+
+def _asked() -> str:
+    """Ask for the reason, if somebody is there to answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return ""
+    return str(click.prompt("reason (may be empty)", default="", show_default=False, err=True)).strip()
 
 
 @rules.command("rollback")
 @click.argument("version", type=click.IntRange(min=1))
 @line_option
+@reason_option
 @json_option("the version and the warnings")
-def rollback(version: int, line: str | None, json_file: Path | None) -> None:
+def rollback(version: int, line: str | None, reason: str | None, json_file: Path | None) -> None:
     """Publish an earlier VERSION again, as a new version.
 
     It is refused for the same reasons as a table that is published: the services of today must serve its stops.
     `metroline rules history` lists the versions, and `metroline rules diff VERSION` shows what would change.
 
     \b
-    Example: metroline rules rollback 3
+    Example: metroline rules rollback 3 --reason "orders were lost"
     """
     live = _Live.of(line)
-    _tell(live.publish(live.version(version).text, f"version {version}"), json_file, f" with the table of {version}")
+    why = f"back to version {version}" if reason is None else reason
+    published = live.publish(live.version(version).text, f"version {version}", why)
+    _tell(published, json_file, f" with the table of {version}")
 
 
 def _tell(published: Published, json_file: Path | None, table: str = "") -> None:
@@ -180,7 +212,7 @@ def show(version: int | None, line: str | None, json_file: Path | None) -> None:
     shown = live.current() if version is None else live.version(version)
     publication = shown.publication
     if json_file is not None:
-        write_json({"version": shown.version} | publication.as_json(), json_file)
+        write_json({"version": shown.version, "reason": ""} | publication.as_json(), json_file)
         return
     say(f"# version {shown.version}, published by {publication.by} at {_seconds(publication.at)}")
     write_out(publication.text)
@@ -220,6 +252,7 @@ def history_of(versions: list[PublishedRules]) -> list[dict[str, Any]]:
                 "replaces": one.publication.replaces,
                 "by": one.publication.by,
                 "at": one.publication.at,
+                "reason": one.publication.reason,
                 "rules": _count(one.text),
                 "added": lines.count("+"),
                 "removed": lines.count("-"),
@@ -250,6 +283,7 @@ def _row(told: dict[str, Any]) -> dict[str, str]:
         "by": told["by"],
         "rules": "?" if told["rules"] is None else str(told["rules"]),
         "changes": f"+{told['added']} -{told['removed']}",
+        "reason": " ".join(told["reason"].split()),
         "": ", ".join(remarks),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import orjson
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
+from metroline.app.operations.publishing import Author, Published
 from metroline.app.operations.rules_topic import PublishedRules
 from metroline.app.preview.reading import Remembered
 from metroline.app.preview.seen import Chosen, Seen, Shape
@@ -140,3 +142,46 @@ def test_a_stop_that_no_service_serves_is_named_with_its_line() -> None:
     ended = rules("preview", "far.toml")
     assert ended.exit_code == 1
     assert "no service serves the stop 'moon'" in ended.stderr
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[Author]:
+    """Publish nothing, and return the authors of the tables that would have been published."""
+    authors: list[Author] = []
+
+    async def publish(*arguments: object) -> Published:
+        authors.extend(one for one in arguments if isinstance(one, Author))
+        return Published(5, 4, [])
+
+    async def versions(*_: object) -> AsyncIterator[PublishedRules]:
+        yield PublishedRules(1, Publication(OLD, 0, "me", 5.0, "it\nbegins"))
+
+    monkeypatch.setattr("metroline.app.cli.rules.publish_table", publish)
+    monkeypatch.setattr("metroline.app.cli.rules.published_versions", versions)
+    return authors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["publish", "new.toml", "--reason", " days were too few "], "days were too few"),
+        (["publish", "new.toml"], ""),
+        (["rollback", "1"], "back to version 1"),
+        (["rollback", "1", "--reason", "orders were lost"], "orders were lost"),
+    ],
+)
+def test_the_reason_is_published(published: list[Author], arguments: list[str], reason: str) -> None:
+    assert rules(*arguments).exit_code == 0
+    assert [one.reason for one in published] == [reason]
+
+
+def test_a_reason_that_is_too_long_is_wrong_use(published: list[Author]) -> None:
+    ended = rules("publish", "new.toml", "--reason", 1_001 * "a")
+    assert (ended.exit_code, published) == (2, [])
+    assert "it has 1,001 characters, the maximum is 1,000" in ended.stderr
+
+
+@pytest.mark.usefixtures("published")
+def test_the_history_shows_the_reason_in_one_line() -> None:
+    assert "it begins" in rules("history").stdout
+    assert json.loads(rules("history", "--json", "-").stdout)[0]["reason"] == "it\nbegins"

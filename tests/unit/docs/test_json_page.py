@@ -19,10 +19,10 @@ from metroline.agents.kafka.topic_problems import TopicProblem
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
 from metroline.app.cli.live.events import Changed, Counts, Ended, Event, LiveWorker, Output, Problem, Refused, Started
-from metroline.app.cli.publishing import Published
 from metroline.app.cli.rules import history_of
 from metroline.app.compare.comparison import Comparison, Latency, Pace, Run
 from metroline.app.operations.letter import Group, Letter
+from metroline.app.operations.publishing import Published
 from metroline.app.operations.rules_topic import PublishedRules
 from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
