@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import getpass
 import re
 import sys
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 from msgspec import to_builtins
@@ -27,6 +24,7 @@ from metroline.app.cli.printed_preview import print_preview
 from metroline.app.cli.terminal import say, write_out
 from metroline.app.markup.times import iso
 from metroline.app.operations.publishing import Author, NotPublished, Published, publish_table
+from metroline.app.operations.rules_history import PastVersion, history_of, text_difference
 from metroline.app.operations.rules_topic import PublishedRules, published_versions, read_published
 from metroline.app.preview.preview import Preview
 from metroline.app.preview.reading import MAX_JOURNEYS, preview_of, read_remembered
@@ -231,59 +229,25 @@ def history(line: str | None, json_file: Path | None) -> None:
     Example: metroline rules history
     """
     live = _Live.of(line)
-    listed = history_of(live.versions())
+    listed = history_of((one.version, one.publication) for one in live.versions())
     if json_file is not None:
-        write_json(listed, json_file)
+        write_json(to_builtins(listed), json_file)
     else:
         print_rows(f"rules of the line {live.line.name}", HEADS, list(map(_row, listed)), numbers=("version", "rules"))
 
 
-def history_of(versions: list[PublishedRules]) -> list[dict[str, Any]]:
-    """Return what the history tells of each version, newest first."""
-    first_with: dict[str, int] = {}
-    listed: list[dict[str, Any]] = []
-    before = ""
-    for one in versions:
-        first = first_with.setdefault(one.text, one.version)
-        lines = [line[:1] for line in _difference(before, one.text, "before", "after")[2:]]
-        listed.append(
-            {
-                "version": one.version,
-                "replaces": one.publication.replaces,
-                "by": one.publication.by,
-                "at": one.publication.at,
-                "reason": one.publication.reason,
-                "rules": _count(one.text),
-                "added": lines.count("+"),
-                "removed": lines.count("-"),
-                "same_as": None if first == one.version else first,
-                "current": one is versions[-1],
-            }
-        )
-        before = one.text
-    return listed[::-1]
-
-
-def _count(text: str) -> int | None:
-    """Return the number of rules in a table; None if it is not TOML."""
-    try:
-        return len(tomllib.loads(text).get("rules", []))
-    except tomllib.TOMLDecodeError:
-        return None
-
-
-def _row(told: dict[str, Any]) -> dict[str, str]:
+def _row(told: PastVersion) -> dict[str, str]:
     """Return a version as the history shows it."""
-    remarks = ["current"] if told["current"] else []
-    if told["same_as"] is not None:
-        remarks.append(f"same as {told['same_as']}")
+    remarks = ["current"] if told.current else []
+    if told.same_as is not None:
+        remarks.append(f"same as {told.same_as}")
     return {
-        "version": str(told["version"]),
-        "published at": _seconds(told["at"]),
-        "by": told["by"],
-        "rules": "?" if told["rules"] is None else str(told["rules"]),
-        "changes": f"+{told['added']} -{told['removed']}",
-        "reason": " ".join(told["reason"].split()),
+        "version": str(told.version),
+        "published at": _seconds(told.at),
+        "by": told.by,
+        "rules": "?" if told.rules is None else str(told.rules),
+        "changes": f"+{told.added} -{told.removed}",
+        "reason": " ".join(told.reason.split()),
         "": ", ".join(remarks),
     }
 
@@ -313,7 +277,7 @@ def diff(tables: tuple[str, ...], exit_code: bool, line: str | None, json_file: 
     live = _Live.of(line)
     after = _named(live, tables[-1])
     before = _named(live, tables[0]) if len(tables) == 2 else _Named.of(live.current())
-    lines = _difference(before.text, after.text, before.name, after.name)
+    lines = text_difference(before.text, after.text, before.name, after.name)
     warnings: list[str] = []
     meaning: Meaning | None = None
     with suppress(InvalidRules):  # a draft may have problems: `check` and `publish` tell them
@@ -410,11 +374,6 @@ def _named(live: _Live, table: str) -> _Named:
         return _Named.of(live.version(int(table)))
     file = RULES_FILE.convert(table, None, click.get_current_context())
     return _Named(str(file), read_table(file))
-
-
-def _difference(before: str, after: str, name: str, other: str) -> list[str]:
-    """Return the lines of a unified diff; none if the tables are the same."""
-    return list(difflib.unified_diff(before.splitlines(), after.splitlines(), name, other, lineterm=""))
 
 
 def _seconds(at: float) -> str:

@@ -19,11 +19,10 @@ from metroline.agents.kafka.topic_problems import TopicProblem
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
 from metroline.app.cli.live.events import Changed, Counts, Ended, Event, LiveWorker, Output, Problem, Refused, Started
-from metroline.app.cli.rules import history_of
 from metroline.app.compare.comparison import Comparison, Latency, Pace, Run
 from metroline.app.operations.letter import Group, Letter
 from metroline.app.operations.publishing import Published
-from metroline.app.operations.rules_topic import PublishedRules
+from metroline.app.operations.rules_history import history_of
 from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable, NewWay, Turn, Unknown
@@ -163,7 +162,7 @@ def test_the_fields_of_dead_letters_are_described() -> None:
 def test_the_fields_of_rules_are_described() -> None:
     publication = Publication('[[rules]]\nafter = "source"\nto = "end"\n', 0, "me", 1.0)
     assert undescribed("rules show", {"version": 1} | publication.as_json()) == set()
-    assert undescribed("rules history", history_of([PublishedRules(1, publication)])) == set()
+    assert undescribed("rules history", to_builtins(history_of([(1, publication)]))) == set()
     table = RulesTable.parse('[[rules]]\nafter = "source"\ndrop = "all"\n')
     seen = Seen("source-0-1", Shape((), Ending.DELIVERED, "", None), b"{}", 1.0, 2.0)
     unknown = NewWay((), "delivered", is_supposed=True, unknown=Unknown.CUT, unknown_after="source")
