@@ -21,6 +21,7 @@ def print_preview(preview: Preview) -> None:
     say(*_sentences(preview))
     _print_moves("journeys that go another way", preview.moves)
     _print_moves("dead letters that go another way", preview.letter_moves)
+    _print_moves("records under way that go another way", preview.under_way_moves)
     if any(one.before != one.after for one in preview.load):
         say("")
         rows = [
@@ -46,6 +47,10 @@ def _sentences(preview: Preview) -> Iterator[str]:
     letters = preview.letters
     if letters.seen:
         yield f"{counted(letters.seen, 'dead letter')}: {letters.delivered:,} would go through now"
+    waiting = preview.under_way
+    if waiting.seen:
+        yield f"{counted(waiting.seen, 'record')} under way: {waiting.changed:,} would go another way, as they are now"
+        yield from _kinds(waiting)
     if preview.starved:
         yield f"stops that no journey visits any more: {', '.join(preview.starved)}"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from metroline.app.preview.seen import Seen
-from metroline.app.preview.ways import LOOPS, NewTable, NewWay, Turn
+from metroline.app.preview.ways import LOOPS, Ahead, NewTable, NewWay, Turn, UnderWay
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.network import Network
 
@@ -90,8 +90,11 @@ class Preview(Struct, frozen=True):
     journeys: Sums
     letters: Sums
     """The dead letters; `delivered` are those that would go through now."""
+    under_way: Sums
+    """The records that are under way, as far as they are on the bus."""
     moves: list[Move]
     letter_moves: list[Move]
+    under_way_moves: list[Move]
     load: list[Load]
     starved: list[str]
     """The stops that journeys visited, and that none visits by the new table."""
@@ -114,25 +117,25 @@ class _Tally:
     before: Counter[tuple[str, ...]] = field(default_factory=Counter)
     after: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
-    def add(self, seen: Seen, way: NewWay) -> None:
-        """Count a journey with its way by the new table."""
+    def add(self, name: str, stops: tuple[str, ...], outcome: str, way: NewWay) -> None:
+        """Count a record, given its id, its stops and its outcome until now, with its way by the new table."""
         self.counts["seen"] += 1
-        self.before[seen.shape.stops] += 1
+        self.before[stops] += 1
         self.after[way.stops] += 1
         if way.unknown is not None:
             key = (way.unknown_after, str(way.unknown))
             self.counts["not_decided"] += 1
             self.unknown[key] += 1
-            self.unknown_examples.setdefault(key, seen.id)
+            self.unknown_examples.setdefault(key, name)
         elif way.turn is None:
             self.counts["unchanged"] += 1
         else:
-            self._change(seen, way, way.turn)
+            self._change(name, outcome, way, way.turn)
 
-    def _change(self, seen: Seen, way: NewWay, turn: Turn) -> None:
+    def _change(self, name: str, outcome: str, way: NewWay, turn: Turn) -> None:
         self.counts["changed"] += 1
         self.counts["supposed"] += way.is_supposed
-        kind = _kind(seen.shape.outcome, way.outcome)
+        kind = _kind(outcome, way.outcome)
         if kind is not None:
             self.counts[kind] += 1
         self.numbers[turn] += 1
@@ -140,7 +143,7 @@ class _Tally:
         self.outcomes.setdefault(turn, Counter())[way.outcome] += 1
         examples = self.examples.setdefault(turn, [])
         if len(examples) < EXAMPLES:
-            examples.append(seen.id)
+            examples.append(name)
 
     def sums(self) -> Sums:
         return Sums(**{name: self.counts[name] for name in Sums.__struct_fields__})
@@ -191,18 +194,21 @@ def preview(
     journeys: Iterable[Followed],
     letters: Iterable[Followed] = (),
     unseen: Iterable[str] = (),
+    under_way: Iterable[tuple[UnderWay, Ahead, NewWay]] = (),
 ) -> Preview:
     """Return the sums over journeys and dead letters that were followed by a new table.
 
     `replaces` is the version that is current, and `unseen` what the preview does not know of.
     """
-    about, dead = _Tally(), _Tally()
+    about, dead, open_ = _Tally(), _Tally(), _Tally()
     since, until = float("inf"), float("-inf")
     for seen, way in journeys:
-        about.add(seen, way)
+        about.add(seen.id, seen.shape.stops, seen.shape.outcome, way)
         since, until = min(since, seen.settled), max(until, seen.settled)
     for seen, way in letters:
-        dead.add(seen, way)
+        dead.add(seen.id, seen.shape.stops, seen.shape.outcome, way)
+    for one, old, way in under_way:
+        open_.add(one.id, old.stops, old.outcome, way)
     load = _load(about, new)
     has_any = bool(about.counts["seen"])
     return Preview(
@@ -211,8 +217,10 @@ def preview(
         until if has_any else None,
         about.sums(),
         dead.sums(),
+        open_.sums(),
         about.listed(),
         dead.listed(),
+        open_.listed(),
         load,
         [one.stop for one in load if one.before and not one.after],
         sorted(about.undecided() + dead.undecided(), key=lambda one: -one.count),

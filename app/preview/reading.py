@@ -24,7 +24,8 @@ from metroline.app.operations.desk import Desk
 from metroline.app.operations.rules_topic import PublishedRules, published_versions
 from metroline.app.preview.preview import Followed, Preview, preview
 from metroline.app.preview.seen import Seen
-from metroline.app.preview.ways import NewTable, Unknown
+from metroline.app.preview.under_way import read_under_way
+from metroline.app.preview.ways import NewTable, UnderWay, Unknown, turned
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidRules, MetrolineError
 from metroline.routing.journeys.summary import StoredJourney
@@ -64,6 +65,7 @@ class Remembered:
     versions: Mapping[int, RulesTable]
     journeys: list[Seen]
     letters: list[Seen]
+    under_way: list[UnderWay]
     unseen: list[str]
 
 
@@ -78,9 +80,10 @@ async def read_remembered(settings: Settings, line: Line, topics: Topics, limit:
         raise NothingPublished(f"the line {topics.prefix!r} has no published table at {settings.broker_url}")
     journeys, earlier = await _journeys(cluster, topics, limit)
     letters, more = await _letters(Desk(cluster, topics), limit)
-    return Remembered(
-        published[-1], dict(_tables(published, line)), journeys, letters, list(_unseen(journeys, earlier, more))
-    )
+    under_way, is_cut = await read_under_way(cluster, topics, tuple(sorted(line.stops)), limit)
+    tables = dict(_tables(published, line))
+    unseen = list(_unseen(journeys, earlier, more, is_cut=is_cut))
+    return Remembered(published[-1], tables, journeys, letters, under_way, unseen)
 
 
 async def preview_of(
@@ -92,7 +95,10 @@ async def preview_of(
     problem = await _with_sources(settings, line, topics, new, followed)
     letters = [(seen, new.follow(seen)) for seen in remembered.letters]
     unseen = [*remembered.unseen, *([problem] if problem else [])]
-    return preview(new, remembered.current.version, followed, letters, unseen)
+    current = remembered.versions.get(remembered.current.version)
+    waiting = remembered.under_way if current is not None else []
+    ahead = [(one, *turned(current or table, table, one, settings.max_hops)) for one in waiting]
+    return preview(new, remembered.current.version, followed, letters, unseen, ahead)
 
 
 def _tables(published: list[PublishedRules], line: Line) -> Iterator[tuple[int, RulesTable]]:
@@ -141,8 +147,10 @@ async def _letters(desk: Desk, limit: int) -> tuple[list[Seen], int]:
     return found[:limit], left + max(0, len(found) - limit)
 
 
-def _unseen(journeys: list[Seen], earlier: int, more_letters: int) -> Iterator[str]:
-    yield "records that are under way: journeys and dead letters are seen once they have their outcome"
+def _unseen(journeys: list[Seen], earlier: int, more_letters: int, *, is_cut: bool) -> Iterator[str]:
+    yield "what services will do with the records that are under way, and records that wait in the source"
+    if is_cut:
+        yield "more records that are under way"
     if journeys:
         yield "most journeys of a busy line: it remembers 3 a second of each partition, which stand for the others"
     else:

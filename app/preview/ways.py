@@ -22,7 +22,7 @@ from metroline.routing.messages.metadata import Metadata
 from metroline.routing.outcome import Cause, Ending
 from metroline.routing.records.fingerprints import fingerprint
 from metroline.routing.rules.rule import Rule
-from metroline.routing.rules.rule_meta import NO_META, RuleMeta, rule_metas
+from metroline.routing.rules.rule_meta import NO_META, RuleMeta, RuleMetas, rule_metas
 from metroline.routing.rules.table import RulesTable
 
 NEW = -1
@@ -65,6 +65,76 @@ class NewWay:
     unknown: Unknown | None = None
     """The reason for which the way cannot be followed to its end; `stops` and `outcome` are those of before then."""
     unknown_after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A record that is under way: it waits at a stop, or for the decision after one."""
+
+    id: str
+    stop: str
+    """The stop at which it waits, or after which it waits for a decision."""
+    is_handled: bool
+    """True if it waits for the decision after the stop, so that its record is the one that left it."""
+    line: bytes
+    entered: float
+    visited: int
+    """Number of stops that it has visited, with that at which it waits."""
+    metadata: Metadata | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The way that is ahead of a record if no service changes it, and the first decision."""
+
+    stops: tuple[str, ...]
+    outcome: str
+    first: Decision
+
+
+def ahead(table: RulesTable, one: UnderWay, max_hops: int) -> Ahead:
+    """Return the way of a record that is under way, by a rules table."""
+    record = _object(one.line) or {}
+    metas = rule_metas(one.metadata or Metadata(), one.entered, 1, table.reader.meta)
+    first = decision = _decided(table, one.stop, record, metas)
+    stops: list[str] = []
+    met = {one.stop}
+    while decision.stop is not None:
+        stops.append(decision.stop)
+        if decision.stop in met or one.visited + len(stops) >= max_hops:
+            return Ahead((*stops,), LOOPS, first)
+        met.add(decision.stop)
+        decision = _decided(table, decision.stop, record, metas)
+    return Ahead((*stops,), _ended(decision), first)
+
+
+def _decided(table: RulesTable, after: str, record: dict[str, Any], metas: RuleMetas) -> Decision:
+    return table.stop_rules(after).decide([record], metas)[0]
+
+
+def turned(before: RulesTable, after: RulesTable, one: UnderWay, max_hops: int) -> tuple[Ahead, NewWay]:
+    """Return the ways of a record that is under way, by the current table and by a new one."""
+    old, new = (ahead(table, one, max_hops) for table in (before, after))
+    if (old.stops, old.outcome) == (new.stops, new.outcome):
+        return old, NewWay(new.stops, new.outcome)
+    turn = _first_turn(before, after, one, old, new)
+    is_supposed = not one.is_handled or turn.after != one.stop or new.first.stop is not None
+    return old, NewWay(new.stops, new.outcome, turn, is_supposed)
+
+
+def _first_turn(before: RulesTable, after: RulesTable, one: UnderWay, old: Ahead, new: Ahead) -> Turn:
+    """Return the first decision by which two ways ahead of a record differ."""
+    place = 0
+    while old.stops[place : place + 1] == new.stops[place : place + 1] != ():
+        place += 1
+    at = (one.stop, *new.stops)[place]
+    record = _object(one.line) or {}
+    decisions = []
+    for table in (before, after):
+        metas = rule_metas(one.metadata or Metadata(), one.entered, 1, table.reader.meta)
+        decisions.append(_decided(table, at, record, metas))
+    first, second = decisions
+    return Turn(at, first.stop or _ended(first), first.rule, second.stop or _ended(second), second.rule)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             Seen(f"source-0-{days}", delivered if days > 3 else dropped, orjson.dumps({"days": days}), 1.0, 2.0)
             for days in range(8)
         ]
-        return Remembered(current, {4: RulesTable.parse(OLD, 4)}, journeys, [], ["records that are under way"])
+        return Remembered(current, {4: RulesTable.parse(OLD, 4)}, journeys, [], [], ["records that wait in the source"])
 
     monkeypatch.setattr("metroline.app.cli.rules.read_remembered", remembered)
 
@@ -110,7 +110,7 @@ def test_a_preview_tells_what_would_change() -> None:
     assert "  2 (25.0 %) newly dropped\n" in ended.stdout
     assert "contact_point (customers who wait)" in ended.stdout
     assert "source-0-4 source-0-5" in ended.stdout
-    assert ended.stdout.endswith("not seen:\n  records that are under way\n")
+    assert ended.stdout.endswith("not seen:\n  records that wait in the source\n")
 
 
 def test_a_preview_is_written_as_json() -> None:
