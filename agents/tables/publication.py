@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import to_builtins
 
+from metroline.agents.tables.forecast import Forecast
 from metroline.routing.errors import MetrolineError
 from metroline.routing.messages.header_checks import natural, seconds, text
 
@@ -33,11 +35,17 @@ class Publication:
     """Seconds since the epoch."""
     reason: str = ""
     """The reason that was given for it; empty if none was."""
+    forecast: Forecast | None = None
+    """The forecast of what it will do, if one was made."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the publication as a dict that `of_json` reads."""
         known: dict[str, Any] = {"rules": self.text, "replaces": self.replaces, "by": self.by, "at": self.at}
-        return known | {"reason": self.reason} if self.reason else known
+        if self.reason:
+            known["reason"] = self.reason
+        if self.forecast is not None:
+            known["forecast"] = to_builtins(self.forecast)
+        return known
 
     @classmethod
     def of_json(cls, data: Any) -> Publication:
@@ -45,7 +53,8 @@ class Publication:
         try:
             by = text(data["by"])[:MAX_BY]
             reason = text(data.get("reason", ""))[:MAX_REASON]
-            return cls(text(data["rules"]), natural(data["replaces"]), by, seconds(data["at"]), reason)
+            forecast = Forecast.of_json(data.get("forecast"))
+            return cls(text(data["rules"]), natural(data["replaces"]), by, seconds(data["at"]), reason, forecast)
         except (AttributeError, LookupError, TypeError, MetrolineError) as error:
             raise NotAPublication(f"not a publication: {type(error).__name__}: {error}") from error
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from aiokafka.errors import KafkaError
 from msgspec import to_builtins
 
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.line import Line
+from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import MAX_REASON
 from metroline.app.cli.console import print_rows
 from metroline.app.cli.groups import CommandGroup
@@ -26,10 +28,11 @@ from metroline.app.markup.times import iso
 from metroline.app.operations.publishing import Author, NotPublished, Published, publish_table
 from metroline.app.operations.rules_history import PastVersion, history_of, text_difference
 from metroline.app.operations.rules_topic import PublishedRules, published_versions, read_published
+from metroline.app.preview.forecasts import forecast_of
 from metroline.app.preview.preview import Preview
-from metroline.app.preview.reading import MAX_JOURNEYS, preview_of, read_remembered
+from metroline.app.preview.reading import MAX_JOURNEYS, NothingPublished, preview_of, read_remembered
 from metroline.app.settings import Settings
-from metroline.routing.errors import InvalidRules, UsageError
+from metroline.routing.errors import InvalidRules, MetrolineError, UsageError
 from metroline.routing.rules.coverage import warnings_of_change
 from metroline.routing.rules.meaning.difference import Meaning, difference
 from metroline.routing.rules.network import Network
@@ -38,6 +41,12 @@ from metroline.routing.spelling import suggestion
 
 SHOWN = re.compile(r"# version \d+, published by .*\n")
 """The line that `rules show` prints before a table."""
+
+FORECAST_SECONDS = 20.0
+"""Time that the forecast of a table may take before it is published without one."""
+
+FORECAST_JOURNEYS = 20_000
+"""Number of the latest journeys from which a forecast is made."""
 
 HEADS = ("version", "published at", "by", "rules", "changes", "reason", "")
 """The columns of the history."""
@@ -55,6 +64,14 @@ reason_option = click.option(
     metavar="TEXT",
     callback=_reason,
     help="The reason, which is kept with the version. Default: on a terminal, `publish` asks for it.",
+)
+
+
+forecast_option = click.option(
+    "--forecast/--no-forecast",
+    "has_forecast",
+    default=True,
+    help="Keep a forecast with the table: what it would have done with the latest journeys. Default: with one.",
 )
 
 
@@ -120,10 +137,31 @@ class _Live:
             )
         return found[number]
 
-    def publish(self, text: str, file: str, reason: str, replaces: int | None = None) -> Published:
+    def publish(
+        self, text: str, file: str, reason: str, replaces: int | None = None, *, has_forecast: bool = True
+    ) -> Published:
         table = RulesTable.parse(text, file=file, ends=self.line.ends)
-        author = Author(getpass.getuser(), reason)
+        author = Author(getpass.getuser(), reason, self._forecast(table) if has_forecast else None)
         return asyncio.run(publish_table(self.settings, self.topics, table, file, author, replaces))
+
+    def _forecast(self, table: RulesTable) -> Forecast | None:
+        """Return the forecast of a table. Without one, which a note says, it is published all the same."""
+        try:
+            return asyncio.run(asyncio.wait_for(self._forecast_of(table), FORECAST_SECONDS))
+        except NothingPublished:
+            return None
+        except TimeoutError:
+            problem: object = f"it took longer than {FORECAST_SECONDS:g} s"
+        except (MetrolineError, KafkaError) as error:
+            problem = error
+        say(f"no forecast is kept with the table: {problem}", err=True)
+        return None
+
+    async def _forecast_of(self, table: RulesTable) -> Forecast | None:
+        remembered = await read_remembered(self.settings, self.line, self.topics, FORECAST_JOURNEYS)
+        if table.text == remembered.current.text:
+            return None
+        return forecast_of(await preview_of(self.settings, self.line, self.topics, table, remembered))
 
     def _nothing(self) -> NotPublished:
         return NotPublished(f"the line {self.topics.prefix!r} has no published table at {self.settings.broker_url}")
@@ -139,8 +177,11 @@ class _Live:
     help="Version that the table was made from. Default: the current version, whichever it is.",
 )
 @reason_option
+@forecast_option
 @json_option("the version and the warnings")
-def publish(file: Path, line: str | None, replaces: int | None, reason: str | None, json_file: Path | None) -> None:
+def publish(
+    file: Path, line: str | None, replaces: int | None, reason: str | None, has_forecast: bool, json_file: Path | None
+) -> None:
     """Publish the table in FILE for the records that follow.
 
     No restart is needed. A table is refused if it is not valid, if it names a stop that no live worker serves or an end
@@ -152,7 +193,8 @@ def publish(file: Path, line: str | None, replaces: int | None, reason: str | No
     """
     live = _Live.of(line)
     text = read_table(file)
-    _tell(live.publish(text, str(file), reason if reason is not None else _asked(), replaces), json_file)
+    why = _asked() if reason is None else reason
+    _tell(live.publish(text, str(file), why, replaces, has_forecast=has_forecast), json_file)
 
 
 def _asked() -> str:
@@ -166,8 +208,9 @@ def _asked() -> str:
 @click.argument("version", type=click.IntRange(min=1))
 @line_option
 @reason_option
+@forecast_option
 @json_option("the version and the warnings")
-def rollback(version: int, line: str | None, reason: str | None, json_file: Path | None) -> None:
+def rollback(version: int, line: str | None, reason: str | None, has_forecast: bool, json_file: Path | None) -> None:
     """Publish an earlier VERSION again, as a new version.
 
     It is refused for the same reasons as a table that is published: the services of today must serve its stops.
@@ -178,7 +221,7 @@ def rollback(version: int, line: str | None, reason: str | None, json_file: Path
     """
     live = _Live.of(line)
     why = f"back to version {version}" if reason is None else reason
-    published = live.publish(live.version(version).text, f"version {version}", why)
+    published = live.publish(live.version(version).text, f"version {version}", why, has_forecast=has_forecast)
     _tell(published, json_file, f" with the table of {version}")
 
 
@@ -210,7 +253,7 @@ def show(version: int | None, line: str | None, json_file: Path | None) -> None:
     shown = live.current() if version is None else live.version(version)
     publication = shown.publication
     if json_file is not None:
-        write_json({"version": shown.version, "reason": ""} | publication.as_json(), json_file)
+        write_json({"version": shown.version, "reason": "", "forecast": None} | publication.as_json(), json_file)
         return
     say(f"# version {shown.version}, published by {publication.by} at {_seconds(publication.at)}")
     write_out(publication.text)

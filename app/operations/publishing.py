@@ -9,6 +9,7 @@ from typing import Any
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.worker import LiveWorkers
+from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.operations.rules_topic import read_published
@@ -43,10 +44,12 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """The person or program that publishes a table, and the reason."""
+    """The person or program that publishes a table, the reason, and what the table is expected to do."""
 
     by: str
     reason: str = ""
+    forecast: Forecast | None = None
+    """The forecast of what the table will do, which is kept beside it."""
 
 
 async def publish_table(
@@ -74,7 +77,7 @@ async def publish_table(
             f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
             "`metroline rules diff`, then publish again"
         )
-    publication = Publication(table.text, current.version, author.by, time.time(), author.reason)
+    publication = Publication(table.text, current.version, author.by, time.time(), author.reason, author.forecast)
     version = await publish_rules(cluster, topics, publication)
     won = await read_published(cluster, topics)
     if won is None or won.version != version:

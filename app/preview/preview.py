@@ -55,6 +55,14 @@ class Load(Struct, frozen=True):
     after: int
 
 
+class Outcomes(Struct, frozen=True):
+    """Journeys with the same outcome, until now and by the new table."""
+
+    outcome: str
+    before: int
+    after: int
+
+
 class Sums(Struct, frozen=True):
     """Sums over journeys, or over dead letters."""
 
@@ -95,6 +103,8 @@ class Preview(Struct, frozen=True):
     moves: list[Move]
     letter_moves: list[Move]
     under_way_moves: list[Move]
+    outcomes: list[Outcomes]
+    """The outcomes of the journeys. Those that are not decided count as they were."""
     load: list[Load]
     starved: list[str]
     """The stops that journeys visited, and that none visits by the new table."""
@@ -114,12 +124,16 @@ class _Tally:
     examples: dict[Turn, list[str]] = field(default_factory=dict)
     unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
     unknown_examples: dict[tuple[str, str], str] = field(default_factory=dict)
+    ended_before: Counter[str] = field(default_factory=Counter)
+    ended_after: Counter[str] = field(default_factory=Counter)
     before: Counter[tuple[str, ...]] = field(default_factory=Counter)
     after: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def add(self, name: str, stops: tuple[str, ...], outcome: str, way: NewWay) -> None:
         """Count a record, given its id, its stops and its outcome until now, with its way by the new table."""
         self.counts["seen"] += 1
+        self.ended_before[outcome] += 1
+        self.ended_after[way.outcome] += 1
         self.before[stops] += 1
         self.after[way.stops] += 1
         if way.unknown is not None:
@@ -164,6 +178,11 @@ class _Tally:
             )
             for turn, count in self.numbers.most_common(MAX_MOVES)
         ]
+
+    def ends(self) -> list[Outcomes]:
+        """Return the outcomes, the most frequent ones first."""
+        names = dict.fromkeys([name for name, _ in (self.ended_before + self.ended_after).most_common()])
+        return [Outcomes(name, self.ended_before[name], self.ended_after[name]) for name in names]
 
     def undecided(self) -> list[NotDecided]:
         return [NotDecided(*key, count, self.unknown_examples[key]) for key, count in self.unknown.most_common()]
@@ -221,6 +240,7 @@ def preview(
         about.listed(),
         dead.listed(),
         open_.listed(),
+        about.ends(),
         load,
         [one.stop for one in load if one.before and not one.after],
         sorted(about.undecided() + dead.undecided(), key=lambda one: -one.count),

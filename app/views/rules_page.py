@@ -20,14 +20,21 @@ from aiohttp.web import Request as AiohttpRequest
 from faust import web
 from msgspec import Struct
 
+from metroline.agents.tables.publication import Publication
 from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.rehearsal import Rehearsal
 from metroline.app.operations.rules_history import PastVersion, history_of, text_difference
 from metroline.app.operations.rules_process import NoAnswer, RulesBusy, RulesProcess
+from metroline.app.preview.forecasts import Check, check
 from metroline.app.preview.preview import Preview
+from metroline.app.preview.seen import Seen
 from metroline.app.views import rules_parts as parts
 from metroline.app.views.page import document
 from metroline.app.views.rules_parts import Answer, Draft, Problem, RulesDesk, RuleUse, ShownVersion
+from metroline.app.views.tables.catalog import TABLES
+from metroline.app.views.tables.cooperative import entries_of
+from metroline.app.views.tables.journeys import StoredEntry
+from metroline.app.views.tables.table_list import SCATTER_GATHER
 from metroline.app.views.view import NOT_STORED, STYLED, LineView, wants_html
 from metroline.routing.errors import InvalidRules, UsageError
 from metroline.routing.journeys.departures import Limits
@@ -91,7 +98,7 @@ class RulesView(LineView):
         shown = document(title, worker.line.name, str(worker.conf.canonical_url), str(request.url.path), body())
         return self.html(shown, status=status, headers={**NOT_STORED, **WITH_FORMS})
 
-    async def desk(self) -> RulesDesk:
+    async def desk(self, request: web.Request) -> RulesDesk:
         """Return what the page shows of the rules, as this worker knows them."""
         live = self.worker.live_rules
         current, version = live.current, live.version
@@ -104,7 +111,19 @@ class RulesView(LineView):
             "" if current is None else current.live.text,
             [_version(one, version, refused) for one in history],
             [] if current is None else [RuleUse(rule.name, rule.after, hits[rule.name]) for rule in current.live.rules],
+            await self._checked(request, publications.get(version)),
         )
+
+    async def _checked(self, request: web.Request, publication: Publication | None) -> Check | None:
+        """Return the forecast of the current version beside the journeys that this worker holds; None without one."""
+        journeys = self.worker.line_tables.journeys
+        if publication is None or publication.forecast is None or journeys is None:
+            return None
+        here = cast(AiohttpRequest, request).app[SCATTER_GATHER].partitions_here(TABLES["journeys"])
+        found: list[Seen] = []
+        async for _, entry in entries_of(journeys.table, here, StoredEntry):
+            found += [seen for one in entry.entries if (seen := Seen.of_journey(one)) is not None]
+        return check(publication.forecast, publication.at, found)
 
 
 @blueprint.route("/", name="desk")
@@ -112,11 +131,11 @@ class RulesDeskView(RulesView):
     """The versions and the form; posted, the answer about a table or a record, which changes nothing."""
 
     async def get(self, request: web.Request) -> web.Response:
-        desk = await self.desk()
+        desk = await self.desk(request)
         return self.page(request, "Rules", desk, lambda: parts.show(desk, Draft(desk.text, ""), None))
 
     async def post(self, request: web.Request) -> web.Response:
-        desk = await self.desk()
+        desk = await self.desk(request)
         draft, status = Draft(desk.text, ""), HTTPStatus.OK
         try:
             draft = await _draft(cast(AiohttpRequest, request), desk)

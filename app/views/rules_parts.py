@@ -11,6 +11,7 @@ from metroline.app.markup.html import Markup, grid, markup, moment, number, tag
 from metroline.app.markup.numbers import count, counted, percent
 from metroline.app.markup.times import iso
 from metroline.app.operations.rules_history import PastVersion
+from metroline.app.preview.forecasts import Check
 from metroline.app.preview.preview import Load, Move, Preview, Sums
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.meaning.difference import Difference, Meaning
@@ -58,6 +59,8 @@ class RulesDesk(Struct, frozen=True):
     text: str
     versions: list[ShownVersion]
     rules: list[RuleUse]
+    forecast: Check | None
+    """The forecast of the current version beside what was seen since, by the journeys that this worker holds."""
 
 
 class Draft(Struct, frozen=True):
@@ -148,6 +151,8 @@ def show(desk: RulesDesk, draft: Draft, answer: Answer | None) -> Markup:
     parts = [] if answer is None else [tag("section", _answer(answer), aria_label="Answer", role="status")]
     if not desk.version:
         parts.append(warning("No version yet. This worker routes nothing until there is one."))
+    if desk.forecast is not None:
+        parts.append(_forecast(desk.forecast, desk.versions))
     parts += [_form(draft, desk.version), _unused(desk.rules), _versions(desk.versions)]
     return markup(parts)
 
@@ -169,6 +174,28 @@ def show_version(page: VersionPage) -> Markup:
             tag("details", tag("summary", "as TOML"), tag("pre", page.text)),
         ]
     )
+
+
+def _forecast(check: Check, versions: list[ShownVersion]) -> Markup:
+    """Return the forecast of the current version beside what happened."""
+    before = next((one.replaces for one in versions if one.current), 0)
+    told = [f"Made from {counted(check.forecast.journeys, 'journey')}; {counted(check.seen, 'journey')} seen since. "]
+    parts = [tag("h2", "Forecast of the current version")]
+    if not check.is_enough:
+        return markup([*parts, tag("p", told, "Too few to compare.")])
+    if not check.differences:
+        return markup([*parts, tag("p", told, "All is as forecast.")])
+    rows = [
+        [one.what, number(_share(one.forecast)), number(_share(one.seen))] for one in check.differences[:SHOWN_MOVES]
+    ]
+    worst = check.differences[0]
+    question = f" Roll back with metroline rules rollback {before}?" if before else ""
+    said = f"{worst.what}: forecast {_share(worst.forecast)}, seen {_share(worst.seen)}.{question}"
+    return markup([*parts, warning(said), tag("p", told), grid(["", "Forecast#", "Seen#"], rows)])
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _form(draft: Draft, version: int) -> Markup:

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientResponse
 from msgspec import to_builtins
 
+from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.rules_process import NoAnswer, RulesBusy, RulesProcess
 from metroline.app.preview.preview import preview
@@ -21,7 +22,8 @@ from metroline.routing.outcome import Ending
 from metroline.routing.rules.meaning.difference import difference
 from metroline.routing.rules.table import RulesTable
 from tests.support.html_reader import HtmlReader
-from tests.support.web_worker import HTML, Start, WebWorker
+from tests.support.table_entries import journey
+from tests.support.web_worker import HTML, Start, WebWorker, share
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -191,7 +193,7 @@ async def test_a_wrong_request_is_refused_with_the_reason(
 
 async def test_a_worker_without_a_table_says_so(start: Start) -> None:
     empty = await start()
-    assert (await empty.json("/rules/")) == {"version": 0, "text": "", "versions": [], "rules": []}
+    assert (await empty.json("/rules/")) == {"version": 0, "text": "", "versions": [], "rules": [], "forecast": None}
     assert "No version yet." in await (await empty.get("/rules/", HTML)).text()
 
 
@@ -208,3 +210,24 @@ async def test_one_table_is_looked_at_at_a_time() -> None:
 async def test_a_command_that_takes_too_long_is_ended() -> None:
     with pytest.raises(NoAnswer, match=r"longer than 0\.01 s"):
         await RulesProcess("no.such.line", 0.01).ask("diff", "")
+
+
+@pytest.mark.parametrize(
+    ("dead", "words"), [(0, "All is as forecast."), (10, "dead: unroutable: forecast 0.0 %, seen")]
+)
+async def test_the_forecast_is_held_against_what_happens(one: WebWorker, dead: int, words: str) -> None:
+    text = one.app.line.rules_text + "# 3"
+    forecast = Forecast(100, 3, 0, {"delivered": 100}, {})
+    publication = Publication(text, 2, "ann", 5.0, "", forecast)
+    one.put(one.app.line_tables.rules, {"3": publication.as_json()})
+    await share({one: {0}})
+    recent = one.app.line_tables.journeys
+    assert recent is not None
+    good = journey() | {"stops": [], "outcome": "delivered", "reason": None, "rule": None, "entered": 6.0}
+    bad = good | {"outcome": "dead", "reason": "unroutable: no rule after source holds"}
+    one.put(recent.table, {"0/0": {"number": 0, "entries": [good] * 40 + [bad] * dead}})
+    page = await one.json("/rules/")
+    assert (page["forecast"]["seen"], page["forecast"]["is_enough"]) == (40 + dead, True)
+    shown = HtmlReader(await (await one.get("/rules/", HTML)).text()).words
+    assert words in shown
+    assert ("Roll back with metroline rules rollback 2?" in shown) == bool(dead)

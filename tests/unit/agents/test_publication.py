@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import MAX_REASON, NotAPublication, Publication
 
 WRITTEN = {"rules": "[[rules]]", "replaces": 3, "by": "me", "at": 5.0}
@@ -19,6 +20,17 @@ def decoded(**more: Any) -> Publication:
 def test_the_reason_is_kept() -> None:
     one = Publication("[[rules]]", 3, "me", 5.0, "large orders are reviewed")
     assert Publication.of_json(one.as_json()) == one
+
+
+def test_the_forecast_is_kept() -> None:
+    forecast = Forecast(10, 3, 1, {"delivered": 9, "dropped: no": 1}, {"price": 10})
+    one = Publication("[[rules]]", 3, "me", 5.0, forecast=forecast)
+    assert Publication.of_json(one.as_json()) == one
+
+
+@pytest.mark.parametrize("forecast", [3, {}, {"journeys": -1}, {"journeys": 1, "outcomes": {"a": "b"}}])
+def test_what_is_no_forecast_is_left_out(forecast: Any) -> None:
+    assert decoded(forecast=forecast).forecast is None
 
 
 def test_a_publication_without_a_reason_is_written_as_it_always_was() -> None:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
+from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
 from metroline.app.operations.publishing import Author, Published
@@ -185,3 +186,24 @@ def test_a_reason_that_is_too_long_is_wrong_use(published: list[Author]) -> None
 def test_the_history_shows_the_reason_in_one_line() -> None:
     assert "it begins" in rules("history").stdout
     assert json.loads(rules("history", "--json", "-").stdout)[0]["reason"] == "it\nbegins"
+
+
+def test_a_forecast_is_published_with_the_table(published: list[Author]) -> None:
+    assert rules("publish", "new.toml").stderr == ""
+    assert rules("publish", "new.toml", "--no-forecast").stderr == ""
+    [first, second] = [one.forecast for one in published]
+    assert first is not None
+    assert (first.journeys, first.changed, first.outcomes) == (8, 2, {"dropped: not yet": 6, "delivered": 2})
+    assert second is None
+
+
+def test_a_table_is_published_without_a_forecast_that_cannot_be_made(
+    published: list[Author], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object) -> Remembered:
+        raise ClusterError("the topic may not be read")
+
+    monkeypatch.setattr("metroline.app.cli.rules.read_remembered", refused)
+    ended = rules("publish", "new.toml")
+    assert (ended.exit_code, ended.stderr) == (0, "no forecast is kept with the table: the topic may not be read\n")
+    assert [one.forecast for one in published] == [None]

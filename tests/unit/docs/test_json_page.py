@@ -16,6 +16,7 @@ from msgspec import to_builtins
 
 from metroline.agents.formats.format_check import FormatProblem
 from metroline.agents.kafka.topic_problems import TopicProblem
+from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
 from metroline.app.cli.live.events import Changed, Counts, Ended, Event, LiveWorker, Output, Problem, Refused, Started
@@ -169,6 +170,9 @@ def test_the_fields_of_rules_are_described() -> None:
     ways = [NewWay(("a",), "delivered", Turn("source", "delivered", None, "a", "b")), unknown]
     told = preview(NewTable(table, {}), 1, [(seen, way) for way in ways], [], ["this"])
     told_meaning = to_builtins(difference(table, RulesTable.parse('[[rules]]\nafter = "source"\nto = "a"\n')))
+    forecast = to_builtins(Forecast(1, 1, 0, {"delivered": 1}, {"a": 1}))
+    free = frozenset({"outcomes", "visits"})
+    assert undescribed("rules show", {"forecast": forecast, "reason": ""}, free) == set()
     assert undescribed("rules diff", {"meaning": told_meaning}, CHOSEN_BY_USERS) == set()
     assert undescribed("rules preview", to_builtins(told)) == set()
     assert undescribed("rules publish", Published(2, 1, []).as_json()) == set()
