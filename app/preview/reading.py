@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import orjson
@@ -67,6 +67,8 @@ class Remembered:
     letters: list[Seen]
     under_way: list[UnderWay]
     unseen: list[str]
+    times: Mapping[int, float] = field(default_factory=dict)
+    """The time at which each version was published, in seconds since the epoch."""
 
 
 async def read_remembered(settings: Settings, line: Line, topics: Topics, limit: int = MAX_JOURNEYS) -> Remembered:
@@ -83,14 +85,15 @@ async def read_remembered(settings: Settings, line: Line, topics: Topics, limit:
     under_way, is_cut = await read_under_way(cluster, topics, tuple(sorted(line.stops)), limit)
     tables = dict(_tables(published, line))
     unseen = list(_unseen(journeys, earlier, more, is_cut=is_cut))
-    return Remembered(published[-1], tables, journeys, letters, under_way, unseen)
+    times = {one.version: one.publication.at for one in published}
+    return Remembered(published[-1], tables, journeys, letters, under_way, unseen, times)
 
 
 async def preview_of(
     settings: Settings, line: Line, topics: Topics, table: RulesTable, remembered: Remembered
 ) -> Preview:
     """Return the preview of a table, with the source messages that its decisions need."""
-    new = NewTable(table, remembered.versions, settings.max_hops)
+    new = NewTable(table, remembered.versions, settings.max_hops, remembered.times)
     followed = [(seen, new.follow(seen)) for seen in remembered.journeys]
     problem = await _with_sources(settings, line, topics, new, followed)
     letters = [(seen, new.follow(seen)) for seen in remembered.letters]

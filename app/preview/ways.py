@@ -8,6 +8,7 @@ the end, under the table of that time, leads to the decision that was made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -154,6 +155,8 @@ class NewTable:
     table: RulesTable
     versions: Mapping[int, RulesTable]
     max_hops: int = 64
+    times: Mapping[int, float] = field(default_factory=dict)
+    """The time at which each version was published, in seconds since the epoch."""
     _plans: dict[tuple[Shape, int], _Plan] = field(default_factory=dict)
     _rules: dict[tuple[int, str], list[Rule]] = field(default_factory=dict)
 
@@ -171,10 +174,14 @@ class NewTable:
         return self.versions.get(way[place].version if place < len(way) else self._last_version(seen))
 
     def _last_version(self, seen: Seen) -> int:
-        """Return the version that decided the outcome: a journey does not say so, so that of its last stop counts."""
+        """Return the version that decided the outcome, which a journey does not name.
+
+        It is that of its last stop or, for a journey without one, the version that was current when it ended.
+        """
         if seen.shape.way:
             return seen.shape.way[-1].version
-        return max(self.versions, default=0)
+        known = (version for version in self.versions if self.times.get(version, -math.inf) <= seen.settled)
+        return max(known, default=min(self.versions, default=0))
 
     def _plan(self, shape: Shape, last: int) -> _Plan:
         plan = self._plans.get((shape, last))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,16 @@ def test_metadata_that_is_not_kept_is_not_guessed() -> None:
 def test_a_version_that_is_not_known_is_not_guessed() -> None:
     seen = one({"kind": "order", "n": 1}, Chosen("price", "orders", 7), Chosen("ship", "small", 7))
     assert follow(OLD, seen).unknown is Unknown.VERSION
+
+
+def test_a_journey_that_ended_at_the_source_was_decided_by_the_version_of_that_time() -> None:
+    first = '[[rules]]\nname = "notes"\nafter = "source"\nwhen = "kind == \'note\'"\ndrop = "no order"\n'
+    before = '[[rules]]\nname = "urgent"\nafter = "source"\nwhen = "n > 5"\nto = "ship"\n'
+    versions = {1: RulesTable.parse(first, 1), 2: RulesTable.parse(before + first, 2)}
+    new = NewTable(RulesTable.parse(before + first), versions, 8, {1: 100.0, 2: 1_000.0})
+    dropped = one({"kind": "note", "n": 9}, ending=Ending.DROPPED, detail="no order", rule="notes")
+    assert new.follow(dropped).outcome == "delivered"  # it ended at 950 s, before version 2
+    assert new.follow(replace(dropped, settled=1_050.0)).turn is None
 
 
 def test_a_record_that_was_replayed_is_followed_from_where_it_began_again() -> None:
