@@ -223,6 +223,17 @@ def test_a_field_that_a_service_may_have_set_since_is_not_taken_for_that_of_the_
     assert (follow(text, known).unknown, follow(text, known).turn) == (None, None)
 
 
+def test_a_decision_counts_if_what_it_reads_did_not_change_on_the_way() -> None:
+    way = TO_PRICE, Chosen("screen", "large", 1), Chosen("ship", "safe", 1)
+    seen = one({"kind": "order", "n": 9, "total": 0, "risk": 0}, *way)  # a service has set `total` back since
+    text = changed(("total >= 50", "n >= 8"))
+    assert follow(text, seen).unknown is Unknown.RECORD
+    known = replace(seen, source=b'{"kind":"order","n":9}')
+    assert (follow(text, known).unknown, follow(text, known).turn) == (None, None)
+    other = replace(seen, source=b'{"kind":"order","n":1}')
+    assert follow(text, other).unknown is Unknown.RECORD
+
+
 def test_a_source_message_that_was_edited_before_it_was_decided_about_is_not_believed() -> None:
     text = changed(("kind == 'order'", "kind == 'order' && n > 5"))
     edited = one({"kind": "order", "n": 1}, TO_PRICE, TO_SHIP, source=b'{"kind":"note","n":9}')
