@@ -74,7 +74,7 @@ class Sums(Struct, frozen=True):
     not_decided: int
     """Those of which it is not known."""
     supposed: int
-    """Those among the changed ones whose further way depends on what services do."""
+    """Those among the others whose way depends on what services do, or on a record as it may have been in between."""
     delivered: int
     """Those that are delivered by the new table, and were not."""
     dropped: int
@@ -141,14 +141,15 @@ class _Tally:
             self.counts["not_decided"] += 1
             self.unknown[key] += 1
             self.unknown_examples.setdefault(key, name)
-        elif way.turn is None:
+            return
+        self.counts["supposed"] += way.is_supposed
+        if way.turn is None:
             self.counts["unchanged"] += 1
         else:
             self._change(name, outcome, way, way.turn)
 
     def _change(self, name: str, outcome: str, way: NewWay, turn: Turn) -> None:
         self.counts["changed"] += 1
-        self.counts["supposed"] += way.is_supposed
         kind = _kind(outcome, way.outcome)
         if kind is not None:
             self.counts[kind] += 1

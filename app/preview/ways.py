@@ -62,7 +62,7 @@ class NewWay:
     turn: Turn | None = None
     """The first decision that differs; None if none does."""
     is_supposed: bool = False
-    """True if it depends on what services do, or on a record that is taken to have been the one at the end."""
+    """True if it depends on what services do, or on a record that is taken to be known as it was in between."""
     unknown: Unknown | None = None
     """The reason for which the way cannot be followed to its end; `stops` and `outcome` are those of before then."""
     unknown_after: str = ""
@@ -282,6 +282,7 @@ class _Walk:
             step = self._step(place, after)
             if step.unknown is not None:
                 return NewWay(shape.stops, shape.outcome, self.turn, True, step.unknown, after)
+            self.is_supposed |= step.is_supposed
             if step.decision is None or self._is_same(place, step.decision):
                 if place == len(self.chosen):
                     return NewWay((*self.stops,), shape.outcome, self.turn, self.is_supposed)
@@ -289,7 +290,6 @@ class _Walk:
                 self.stops.append(after)
                 place += 1
                 continue
-            self.is_supposed |= step.is_supposed
             self._note(place, after, step.decision)
             found = self._elsewhere(place, step.decision)
             if isinstance(found, NewWay):
@@ -313,7 +313,7 @@ class _Walk:
         if not isinstance(decision, Decision):
             return _Step(unknown=decision)
         if self._first is not None and _is_unchanged(self._first, self._last, decision):
-            return _Step(decision)
+            return _Step(decision, is_supposed=True)  # a service might have changed a field and another one set it back
         old = self.new.version_of(self.seen, place)
         if old is None:
             return _Step(unknown=Unknown.VERSION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,20 +11,31 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from msgspec import convert
 
+from metroline.agents.services.service import Service
 from metroline.app.operations.letter import Letter
+from metroline.app.operations.rehearsal import ORIGIN, Passage, Rehearsal
 from metroline.app.preview.preview import Preview, preview
 from metroline.app.preview.seen import Chosen, Seen, Shape
 from metroline.app.preview.ways import LOOPS, NewTable, NewWay, Unknown
 from metroline.app.testing.journey import Journey
 from metroline.app.testing.run import run_line
-from metroline.routing.journeys.summary import StoredJourney, StoredVisit, StoredWaits
+from metroline.routing.errors import InvalidRules
+from metroline.routing.journeys.departures import Limits
+from metroline.routing.journeys.ends import End
+from metroline.routing.journeys.entry import enter
+from metroline.routing.journeys.retry_policy import RetryPolicy
+from metroline.routing.journeys.summary import StoredJourney, StoredVisit, StoredWaits, summary
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import Cause, Ending, Outcome
 from metroline.routing.rules.table import RulesTable
+from tests.support.worlds import ENDS, Handler, Record, examples, records, services, table, tables
 
 SERVICES = """
 from metroline import service
@@ -191,6 +203,56 @@ def test_a_record_that_comes_back_to_a_stop_loops(line: Path) -> None:
     found = preview_of(text, seen_in(run(line, OLD)))
     assert found.journeys.looping == sum(one.outcome == "delivered" and one.record["n"] > 0 for one in run(line, OLD))
     assert {move.outcome for move in found.moves} == {LOOPS, "dead: unroutable"}
+
+
+def journeys_of(text: str, handlers: dict[str, Handler], record: Record, version: int) -> Seen:
+    """Return the journey of a record through services, as the line remembers it."""
+    rehearsal = Rehearsal(
+        RulesTable.parse(text, version, ends=ENDS),
+        {name: Service(name, handler) for name, handler in handlers.items()},
+        Limits(max_hops=8),
+        RetryPolicy(attempts=1),
+        ends={end: End() for end in ENDS},
+    )
+
+    async def last() -> Passage:
+        departures = rehearsal.departures()
+        enter(departures, [7], [orjson.dumps(record)], rehearsal.strategy, rehearsal.rule_tables, 900.0)
+        return [passage async for passage in rehearsal.walk(departures)][-1]
+
+    stored = summary(ORIGIN, asyncio.run(last()).segment, 0, 950.0)
+    seen = Seen.of_journey(convert(orjson.loads(orjson.dumps(stored)), StoredJourney))
+    assert seen is not None
+    return seen
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[str, str]:
+    """Draw a table, and the same one with one rule removed, replaced or added."""
+    before, others = draw(tables().filter(bool)), draw(tables().filter(bool))
+    place, length = draw(st.integers(0, len(before) - 1)), draw(st.integers(0, 1))
+    added = draw(st.sampled_from([(), *((other,) for other in others)]))
+    texts = table(before), table((*before[:place], *added, *before[place + length :]))
+    for text in texts:
+        try:
+            RulesTable.parse(text, ends=ENDS)
+        except InvalidRules:
+            assume(False)
+    return texts
+
+
+@given(changes(), services, records)
+@examples(150)
+def test_what_is_said_for_certain_is_what_then_happens(
+    texts: tuple[str, str], handlers: dict[str, Handler], record: Record
+) -> None:
+    old, new = (journeys_of(text, handlers, record, version) for version, text in enumerate(texts, 1))
+    known = replace(old, source=orjson.dumps(record), metadata=Metadata())
+    tables_now = [RulesTable.parse(text, version, ends=ENDS) for version, text in enumerate(texts, 1)]
+    for seen in (known, old):
+        way = NewTable(tables_now[1], {1: tables_now[0]}, 8).follow(seen)
+        if way.unknown is None and not way.is_supposed:
+            assert (way.stops, way.outcome) == (new.shape.stops, new.shape.outcome)
 
 
 def one(record: dict[str, Any] | None, *way: Chosen, ending: Ending = Ending.DELIVERED, **more: Any) -> Seen:
