@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from metroline.routing.records.fingerprints import MAX_INTEGER, MIN_INTEGER, fingerprint
@@ -46,26 +47,35 @@ Candidates = dict[Path, list[Any]]
 """The values worth trying, by place. `ABSENT` is the first of each."""
 
 
-def candidates(rules: Iterable[tuple[Rule, Node | None]]) -> Candidates:
-    """Return the values worth trying for rules with the syntax trees of their conditions.
+Compiled = tuple[Rule, Node | None]
+"""A rule with the syntax tree of its condition."""
 
-    Those that the fewest rules name come first: of two long lists, the members in which they differ.
+
+def candidates(differing: Iterable[Compiled], others: Iterable[Compiled]) -> Candidates:
+    """Return the values worth trying for the rules that differ between two tables, and for the other ones.
+
+    Those of the first come first, and among them those that the fewest rules name: of two long lists, the members in
+    which they differ.
     """
     found: dict[Path, dict[Any, Any]] = {}
     named: Counter[tuple[Path, Any]] = Counter()
-    for rule, root in rules:
-        own = {(place, _key(value)): value for place, value in _in_rule(rule, root)}
-        named.update(own.keys())
-        for (place, key), value in own.items():
-            found.setdefault(place, {}).setdefault(key, value)
+    first: set[tuple[Path, Any]] = set()
+    for rules in (differing, others):
+        for rule, root in rules:
+            own = {(place, _key(value)): value for place, value in _in_rule(rule, root)}
+            named.update(own.keys())
+            for (place, key), value in own.items():
+                found.setdefault(place, {}).setdefault(key, value)
+        first = first or set(named)
+
+    def order(place: Path, key: Any) -> tuple[bool, bool, int]:
+        return key is not ABSENT, (place, key) not in first, named[place, key]
+
     for values in found.values():
         if all(value is ABSENT or value is None for value in values.values()):
             values |= {_key(value): value for value in EVERY_KIND}
     return {
-        place: [
-            values[key]
-            for key in sorted(values, key=lambda key: (values[key] is not ABSENT, named[place, key]))[:MAX_VALUES]
-        ]
+        place: [values[key] for key in sorted(values, key=partial(order, place))[:MAX_VALUES]]
         for place, values in found.items()
     }
 

@@ -120,9 +120,11 @@ class _Search:
 
     def differences(self) -> list[Difference]:
         """Return the differences that were found, each with its smallest record."""
-        rules = [*self._differing(), *self.old, *self.new]
-        self._roots = {id(rule): None if rule.when is None else parse(rule.when) for rule in rules}
-        self._try_all(Solver(candidates((rule, self._roots[id(rule)]) for rule in rules)))
+        self._roots = {id(rule): None if rule.when is None else parse(rule.when) for rule in (*self.old, *self.new)}
+        several = [
+            [(rule, self._roots[id(rule)]) for rule in rules] for rules in (self._differing(), [*self.old, *self.new])
+        ]
+        self._try_all(Solver(candidates(*several)))
         known = list(self._found.values())
         certain = [one for one in known if not any(map(_is_error, one.decisions))]
         return [self._told(one) for one in sorted(certain or known, key=lambda one: one.size)][:MAX_DIFFERENCES]

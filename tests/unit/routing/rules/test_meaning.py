@@ -164,3 +164,11 @@ def _is_reached(rules: tuple[Sketch, ...], stop: str) -> bool:
         seen |= {to for to in following if to is not None}
         waiting += [to for to in following if to is not None]
     return stop in seen
+
+
+def test_a_change_is_found_among_many_rules() -> None:
+    def many(limit: int) -> str:
+        limits = [limit if number == 150 else number for number in range(300)]
+        return "".join(rule(f"a == {number} && b > {least}") for number, least in enumerate(limits)) + REST
+
+    assert only(many(150), many(151)).record == {"a": 150, "b": 151}
