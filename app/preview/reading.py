@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import msgspec
 import orjson
@@ -208,7 +209,7 @@ def _fetched(tail: TopicTail, places: Collection[Place]) -> dict[Place, tuple[by
     deadline = time.monotonic() + SOURCE_SECONDS
     for message in tail.fetch(places):
         value, key = message.value(), message.key()
-        headers = [(name, own) for name, own in message.headers() or []]
+        headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
         metadata = Metadata.of([key], [headers], [message.timestamp()[1]])
         if value is not None:
             found[message.partition() or 0, message.offset() or 0] = value, metadata

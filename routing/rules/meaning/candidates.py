@@ -40,7 +40,7 @@ TIMES = ("1970-01-01T00:00:00Z", "2999-12-31T23:59:59Z")
 PATTERN_SIGNS = "^$.*+?()[]{}\\"
 """The characters with a meaning in regular expressions, apart from `|`."""
 
-EVERY_KIND = (True, False, 1, "a", [], {})
+EVERY_KIND: tuple[Any, ...] = (True, False, 1, "a", [], {})
 """Values for a place at which a condition compares nothing with a constant."""
 
 Candidates = dict[Path, list[Any]]
@@ -144,10 +144,9 @@ def _in_call(node: Call, scope: Scope) -> Iterator[tuple[Path, Any]]:
                 yield from ((place, value) for value in _texts(node.function, text))
     elif node.function in ("_&&_", "_||_", "!_", "_?_:_"):
         for part in node.arguments[: 1 if node.function == "_?_:_" else None]:
-            place = place_of(part, scope)
-            if place:
-                yield place, True
-                yield place, False
+            if own := place_of(part, scope):
+                yield own, True
+                yield own, False
 
 
 def _membership(node: Call, scope: Scope, constants: list[Any]) -> Iterator[tuple[Path, Any]]:

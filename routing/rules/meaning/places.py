@@ -166,7 +166,7 @@ def _put(root: dict[str, Any], place: Path, value: Any) -> bool:
     if type(at) is dict and type(place[-1]) is str:
         at[place[-1]] = value
         return True
-    index = 0 if place[-1] is ANY else place[-1]
+    index: Any = 0 if place[-1] is ANY else place[-1]
     if type(at) is not list or type(index) is not int or not 0 <= index <= MAX_INDEX:
         return False
     at += [None] * (index + 1 - len(at))
@@ -179,7 +179,7 @@ def _below(at: Any, step: Any, empty: Any) -> Any:
     if type(at) is dict and type(step) is str:
         found = at.setdefault(step, empty)
     elif type(at) is list and (step is ANY or (type(step) is int and 0 <= step <= MAX_INDEX)):
-        index = 0 if step is ANY else step
+        index: Any = 0 if step is ANY else step
         at += [None] * (index + 1 - len(at))
         at[index] = empty if at[index] is None else at[index]
         found = at[index]
