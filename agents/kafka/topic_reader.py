@@ -1,8 +1,8 @@
-"""Reads a topic from its beginning to its present end."""
+"""Reads topics from their beginning to their present end."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
@@ -16,11 +16,20 @@ async def read_topic(cluster: Cluster, topic: str) -> AsyncIterator[ConsumerReco
 
     A topic that does not exist has no messages.
     """
-    count = (await TopicAdmin(cluster).partitions([topic])).get(topic, 0)
-    partitions = [TopicPartition(topic, number) for number in range(count)]
+    async for message in read_topics(cluster, [topic]):
+        yield message
+
+
+async def read_topics(cluster: Cluster, topics: Collection[str]) -> AsyncIterator[ConsumerRecord]:
+    """Yield every message of some topics, one topic after another, as `read_topic` does."""
+    counts = await TopicAdmin(cluster).partitions(list(topics))
+    partitions = [TopicPartition(topic, number) for topic in topics for number in range(counts.get(topic, 0))]
     if not partitions:
         return
     ends = await TopicAdmin(cluster).high_watermarks(partitions)
+    partitions = [partition for partition in partitions if ends[partition]]
+    if not partitions:
+        return
     async with cluster.consumer(fetch_max_wait_ms=10, max_partition_fetch_bytes=8 * 1024 * 1024) as consumer:
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)

@@ -16,6 +16,10 @@ ATTEMPTS = 3
 """Number of attempts to publish, if somebody else publishes at the same moment."""
 
 
+REASON = "the file was changed"
+"""The reason that such a publication has."""
+
+
 class NotPublishedYet(MetrolineError):
     """Raised when others kept publishing at the same moment."""
 
@@ -39,7 +43,7 @@ async def publish_file(cluster: Cluster, topics: Topics, text: str) -> Published
         if current is not None and current.publication.text == text:
             return PublishedFile(current.version, text)
         replaced = 0 if current is None else current.version
-        version = await publish(cluster, topics, Publication(text, replaced, getpass.getuser(), time.time()))
+        version = await publish(cluster, topics, Publication(text, replaced, getpass.getuser(), time.time(), REASON))
         won = await read_published(cluster, topics)
         if won is not None and won.version == version:
             return PublishedFile(version, "" if current is None else current.publication.text)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 from faust.web.drivers.aiohttp import Web
 
 from metroline.app.operations.desk import Desk
-from metroline.app.views import dead_letters
+from metroline.app.operations.rules_process import RulesProcess
+from metroline.app.views import dead_letters, rules_page
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
@@ -28,6 +29,7 @@ def add_views(app: LineApp) -> None:
     cast(Web, app.web).web_app[REGISTRY] = registry_of(app)
     desk = cast(Web, app.web).web_app[dead_letters.DESK] = Desk(app.cluster, app.line_topics)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: desk.close())
+    cast(Web, app.web).web_app[rules_page.RULES_PROCESS] = RulesProcess(app.settings.line)
     app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
     app.page("/health/live")(LiveView)
     app.page("/health/ready")(ReadyView)
@@ -36,3 +38,4 @@ def add_views(app: LineApp) -> None:
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)
+    app.web.blueprints.add("/rules", rules_page.blueprint)

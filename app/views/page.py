@@ -12,7 +12,7 @@ SEPARATOR = " · "
 LINKS = {
     "/": "Worker",
     "/table/": "Tables",
-    "/table/rules/": "Rules",
+    "/rules/": "Rules",
     "/table/outcomes/": "Outcomes",
     "/table/journeys/": "Journeys",
     "/table/dead_letters/": "Dead letters",

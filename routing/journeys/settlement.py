@@ -140,6 +140,14 @@ class SettledBlock:
             return 0
         return next((generation for generation, marks in self.generations.items() if mark in marks), 0)
 
+    def is_settled(self, record: RecordId) -> bool:
+        """Return whether a record has its outcome."""
+        if type(record) is int:
+            return record % BLOCK_OFFSETS in self.whole
+        offset, index, _ = cast("tuple[int, int, int]", record)
+        place = offset % BLOCK_OFFSETS
+        return place in self.whole or (place in self.partial and index in self.partial[place][1])
+
     def is_dead(self, record: RecordId, generation: int) -> bool:
         """Return whether a record is a dead letter of this generation that was not replayed or discarded since."""
         mark = mark_of(record)

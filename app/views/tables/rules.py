@@ -35,6 +35,8 @@ class Version(Struct, frozen=True):
     at: str | None
     replaces: int
     text: str
+    why: str
+    """The reason that was given for it; empty if none was."""
 
 
 class JudgedVersion(Version, frozen=True):
@@ -123,16 +125,21 @@ def entry(rule_tables: LiveRules, key: str) -> JudgedVersion | None:
 
 
 def _version(version: int, publication: Publication) -> Version:
-    return Version(version, publication.by, iso(publication.at), publication.replaces, publication.text)
+    return Version(version, *_facts(publication))
 
 
 def _judged(version: int, publication: Publication, reason: str | None) -> JudgedVersion:
-    return JudgedVersion(version, publication.by, iso(publication.at), publication.replaces, publication.text, reason)
+    return JudgedVersion(version, *_facts(publication), reason)
 
 
 def _current(version: int, publication: Publication, rules: Sequence[Rule]) -> CurrentVersion:
     rows = [RuleRow(rule.name, rule.after, rule.match, rule.when, rule.to, rule.drop) for rule in rules]
-    return CurrentVersion(version, publication.by, iso(publication.at), publication.replaces, publication.text, rows)
+    return CurrentVersion(version, *_facts(publication), rows)
+
+
+def _facts(publication: Publication) -> tuple[str, str | None, int, str, str]:
+    """Return the fields that all versions have, after the number."""
+    return publication.by, iso(publication.at), publication.replaces, publication.text, publication.reason
 
 
 def show(content: RulesContent) -> Markup:
@@ -164,7 +171,8 @@ def _show_version(version: Version) -> Markup:
 
 
 def _title(version: Version) -> Markup:
-    return markup([f"version {version.version}, published by {version.by}, ", moment(version.at)])
+    why = f": {version.why}" if version.why else None
+    return markup([f"version {version.version}, published by {version.by}, ", moment(version.at), why])
 
 
 def _rules(rules: list[RuleRow]) -> Markup:

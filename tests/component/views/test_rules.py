@@ -34,14 +34,15 @@ def test_programs_read_the_documented_fields_in_order(bench: Bench) -> None:
     bench.publish(RULES + "# second\n", 1)
     page = to_builtins(rules.read(bench.rule_tables, SIGNPOST))
     assert list(page) == ["version", "current", "earlier", "refused", "note"]
-    assert list(page["current"]) == ["version", "by", "at", "replaces", "text", "rules"]
-    assert list(page["earlier"][0]) == ["version", "by", "at", "replaces", "text"]
+    assert list(page["current"]) == ["version", "by", "at", "replaces", "text", "why", "rules"]
+    assert list(page["earlier"][0]) == ["version", "by", "at", "replaces", "text", "why"]
     assert list(to_builtins(rules.entry(bench.rule_tables, "1"))) == [
         "version",
         "by",
         "at",
         "replaces",
         "text",
+        "why",
         "reason",
     ]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from metroline.app.views.page import LINKS
 from tests.support.table_entries import journey
 from tests.support.web_worker import HTML, Start, two_workers
 
 EVIL = "<script>alert(1)</script>"
-PAGES = ["/", "/table/", "/table/rules/", "/table/outcomes/", "/table/journeys/", "/table/dead_letters/"]
+READ = ["/", "/table/", "/table/rules/", "/table/outcomes/", "/table/journeys/", "/table/dead_letters/"]
+PAGES = [*READ, "/rules/"]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -27,12 +29,12 @@ async def test_browsers_get_a_page_that_can_load_and_run_nothing(start: Start, p
         text = await response.text()
         assert EVIL not in text
         assert "<script" not in text
-        assert all(f'href="{page}"' in text for page in PAGES)
+        assert all(f'href="{page}"' in text for page in LINKS)
     as_json = await one.get(f"{path}?format=json", HTML)
     assert as_json.content_type == "application/json"
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/table/outcomes/0/source/0/"])
+@pytest.mark.parametrize("path", [*READ, "/table/outcomes/0/source/0/", "/rules/1/"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_pages_are_only_read(start: Start, path: str, method: str) -> None:
     assert (await (await start()).get(path, method=method)).status == 405

@@ -39,6 +39,19 @@ class Live:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/table/{name}/", timeout=60) as answer:
             return json.load(answer)
 
+    def desk(self, asked: dict[str, str] | None = None) -> Any:
+        """Return the page `/rules/`, or its answer about a table."""
+        body = None if asked is None else json.dumps(asked).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/rules/", body)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)
+
+    def preview(self, file: str) -> Any:
+        found = self.rules("preview", file, "--json", "-")
+        assert found.returncode == 0, found.stderr
+        return json.loads(found.stdout)
+
     def rules(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return metroline("rules", *arguments, cwd=self.folder, BROKER_URL=self.broker)
 
@@ -78,11 +91,25 @@ def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_
     assert shown.stdout.endswith(ROUTES)
     assert '+when = "account_number > 0"' in live.rules("diff", "routes.toml").stdout
 
-    published = live.rules("publish", "routes.toml")
+    assert "decided differently:" in live.rules("diff", "routes.toml").stdout
+    preview = live.preview("routes.toml")
+    [move] = preview["moves"]
+    assert (move["after"], move["before"], move["to"]) == ("allow_list", "log", "dropped: not on the allow list")
+    assert preview["journeys"]["dropped"] == preview["journeys"]["changed"] == move["count"] > 0
+    assert preview["journeys"]["not_decided"] == 0
+    assert preview["starved"] == ["log"]
+    desk = live.desk({"table": EVERYBODY_OUT})
+    assert desk["meaning"]["differences"][0]["after"] == "allow_list"
+    assert desk["preview"]["moves"][0]["to"] == "dropped: not on the allow list"
+
+    published = live.rules("publish", "routes.toml", "--reason", "nobody is written to")
     assert (published.returncode, published.stderr) == (0, "")
     assert "is published; it replaces 1" in published.stdout
     wait_until(lambda: latest_outcomes(live, time.time() - 2) == {"dropped"}, timeout=120)
     assert live.page("rules")["current"]["text"] == EVERYBODY_OUT
+    version = live.desk()["versions"][0]
+    assert (version["current"], version["why"]) == (True, "nobody is written to")
+    wait_until(lambda: live.desk()["forecast"]["is_enough"], timeout=60)
 
     again = live.rules("publish", "routes.toml")
     assert "is this table already: nothing was published" in again.stdout

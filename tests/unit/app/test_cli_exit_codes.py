@@ -31,6 +31,7 @@ COMPLETE: dict[str, list[str]] = {
     "rules show": [],
     "rules diff": [str(TABLE)],
     "rules history": [],
+    "rules preview": [str(TABLE)],
     "rules publish": [str(TABLE)],
     "rules rollback": ["1"],
     "dead-letters list": [],
@@ -221,7 +222,19 @@ def test_ctrl_c_exits_with_1_and_one_word() -> None:
     assert (stopped.returncode, stopped.stdout, stopped.stderr.strip()) == (1, "", "stopped")
 
 
-WRITES = ["check", "explain", "test", "push", "compare", "lookup list", "rules show", "dead-letters list", "up", "new"]
+WRITES = [
+    "check",
+    "explain",
+    "test",
+    "push",
+    "compare",
+    "lookup list",
+    "rules show",
+    "rules preview",
+    "dead-letters list",
+    "up",
+    "new",
+]
 
 
 @pytest.mark.parametrize("name", WRITES)

@@ -12,22 +12,28 @@ import click
 import pytest
 from aiokafka import TopicPartition
 from click.testing import CliRunner
+from msgspec import to_builtins
 
 from metroline.agents.formats.format_check import FormatProblem
 from metroline.agents.kafka.topic_problems import TopicProblem
+from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
 from metroline.app.cli.live.events import Changed, Counts, Ended, Event, LiveWorker, Output, Problem, Refused, Started
-from metroline.app.cli.publishing import Published
-from metroline.app.cli.rules import history_of
 from metroline.app.compare.comparison import Comparison, Latency, Pace, Run
 from metroline.app.operations.letter import Group, Letter
-from metroline.app.operations.rules_topic import PublishedRules
+from metroline.app.operations.publishing import Published
+from metroline.app.operations.rules_history import history_of
+from metroline.app.preview.preview import preview
+from metroline.app.preview.seen import Seen, Shape
+from metroline.app.preview.ways import NewTable, NewWay, Turn, Unknown
 from metroline.app.provisioning import Inspection
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit, Waits
 from metroline.routing.outcome import Cause, Ending, Outcome
+from metroline.routing.rules.meaning.difference import difference
+from metroline.routing.rules.table import RulesTable
 from tests.support.pages import page
 from tests.support.project import ROOT
 
@@ -157,7 +163,18 @@ def test_the_fields_of_dead_letters_are_described() -> None:
 def test_the_fields_of_rules_are_described() -> None:
     publication = Publication('[[rules]]\nafter = "source"\nto = "end"\n', 0, "me", 1.0)
     assert undescribed("rules show", {"version": 1} | publication.as_json()) == set()
-    assert undescribed("rules history", history_of([PublishedRules(1, publication)])) == set()
+    assert undescribed("rules history", to_builtins(history_of([(1, publication)]))) == set()
+    table = RulesTable.parse('[[rules]]\nafter = "source"\ndrop = "all"\n')
+    seen = Seen("source-0-1", Shape((), Ending.DELIVERED, "", None), b"{}", 1.0, 2.0)
+    unknown = NewWay((), "delivered", is_supposed=True, unknown=Unknown.CUT, unknown_after="source")
+    ways = [NewWay(("a",), "delivered", Turn("source", "delivered", None, "a", "b")), unknown]
+    told = preview(NewTable(table, {}), 1, [(seen, way) for way in ways], [], ["this"])
+    told_meaning = to_builtins(difference(table, RulesTable.parse('[[rules]]\nafter = "source"\nto = "a"\n')))
+    forecast = to_builtins(Forecast(1, 1, 0, {"delivered": 1}, {"a": 1}))
+    free = frozenset({"outcomes", "visits"})
+    assert undescribed("rules show", {"forecast": forecast, "reason": ""}, free) == set()
+    assert undescribed("rules diff", {"meaning": told_meaning}, CHOSEN_BY_USERS) == set()
+    assert undescribed("rules preview", to_builtins(told)) == set()
     assert undescribed("rules publish", Published(2, 1, []).as_json()) == set()
 
 

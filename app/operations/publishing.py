@@ -1,8 +1,7 @@
-"""Publishes a rules table, for `metroline rules publish` and `rollback`: what would harm the line is refused."""
+"""Publishes a rules table, for whoever changes the rules of a live line: a table that would harm it is refused."""
 
 from __future__ import annotations
 
-import getpass
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.worker import LiveWorkers
+from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.operations.rules_topic import read_published
@@ -42,13 +42,24 @@ class Published:
         return {"published": self.replaces is not None} | asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Author:
+    """The person or program that publishes a table, the reason, and what the table is expected to do."""
+
+    by: str
+    reason: str = ""
+    forecast: Forecast | None = None
+    """The forecast of what the table will do, which is kept beside it."""
+
+
 async def publish_table(
-    settings: Settings, topics: Topics, table: RulesTable, file: str, replaces: int | None = None
+    settings: Settings, topics: Topics, table: RulesTable, file: str, author: Author, replaces: int | None = None
 ) -> Published:
     """Publish a table that was read from `file`, unless it is current already.
 
-    Raise `NotPublished` if no worker is alive or `replaces` is not the current version, and `InvalidRules` if the table
-    leads to a stop that no live worker serves or to an end that some live worker does not know.
+    `replaces` is the version that it was made from; None to replace the current one, whichever it is. Raise
+    `NotPublished` if no worker is alive or `replaces` is not the current version, and `InvalidRules` if the table leads
+    to a stop that no live worker serves or to an end that some live worker does not know.
     """
     cluster = settings.cluster()
     current = await read_published(cluster, topics)
@@ -66,7 +77,7 @@ async def publish_table(
             f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
             "`metroline rules diff`, then publish again"
         )
-    publication = Publication(table.text, current.version, getpass.getuser(), time.time())
+    publication = Publication(table.text, current.version, author.by, time.time(), author.reason, author.forecast)
     version = await publish_rules(cluster, topics, publication)
     won = await read_published(cluster, topics)
     if won is None or won.version != version:

@@ -1,0 +1,72 @@
+"""Runs commands about a rules table in a process of its own: they take a processor, which the worker's loop needs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from metroline.routing.errors import MetrolineError
+
+SECONDS = 60.0
+"""Time after which a command is ended."""
+
+FILE = "table.toml"
+"""The name of the file that holds the table."""
+
+
+class RulesBusy(MetrolineError):
+    """Raised when another command about a table is running already."""
+
+
+class NoAnswer(MetrolineError):
+    """Raised when a command could not do its work; the text says why."""
+
+
+class RulesProcess:
+    """Runs `metroline rules` for one request at a time, with the settings of this process."""
+
+    def __init__(self, line: str, seconds: float = SECONDS) -> None:
+        """Take the name of the line, and the time that a command has."""
+        self._line = line
+        self._seconds = seconds
+        self._is_busy = False
+
+    async def ask(self, command: str, text: str, *options: str) -> bytes:
+        """Return the JSON that `metroline rules COMMAND` writes about a table.
+
+        Raise `RulesBusy` if another one is being asked, and `NoAnswer` if the command fails or takes too long.
+        """
+        if self._is_busy:
+            raise RulesBusy("another table is being looked at: try again in a moment")
+        self._is_busy = True
+        try:
+            with tempfile.TemporaryDirectory(prefix="metroline-") as folder:
+                (Path(folder) / FILE).write_text(text, "utf-8")
+                return await self._run(command, str(Path(folder) / FILE), *options)
+        finally:
+            self._is_busy = False
+
+    async def _run(self, command: str, file: str, *options: str) -> bytes:
+        words = ("-m", "metroline", "rules", command, file, "--line", self._line, "--json", "-", *options)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            answer, complaint = await asyncio.wait_for(process.communicate(), self._seconds)
+        except TimeoutError:
+            raise NoAnswer(f"it took longer than {self._seconds:g} s") from None
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if process.returncode != 0 or not answer:
+            lines = complaint.decode(errors="replace").strip().splitlines() or ["the command said nothing"]
+            raise NoAnswer(lines[-1].removeprefix("error: "))
+        return answer

@@ -1,0 +1,233 @@
+"""The page of the rules: versions and reasons, problems by line, previews of a table, and the way of a record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import ClientResponse
+from msgspec import to_builtins
+
+from metroline.agents.tables.forecast import Forecast
+from metroline.agents.tables.publication import Publication
+from metroline.app.operations.rules_process import NoAnswer, RulesBusy, RulesProcess
+from metroline.app.preview.preview import preview
+from metroline.app.preview.seen import Seen, Shape
+from metroline.app.preview.ways import NewTable
+from metroline.app.views.rules_page import MAX_TABLE_CHARACTERS
+from metroline.routing.outcome import Ending
+from metroline.routing.rules.meaning.difference import difference
+from metroline.routing.rules.table import RulesTable
+from tests.support.html_reader import HtmlReader
+from tests.support.table_entries import journey
+from tests.support.web_worker import HTML, Start, WebWorker, share
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+Answering = Callable[..., None]
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Answering:
+    """Return a function that gives the answers of commands, or what goes wrong with them, without a process."""
+
+    def answer(answers: Mapping[str, Any], problem: Exception | None = None) -> None:
+        async def ask(_: RulesProcess, command: str, text: str, *options: str) -> bytes:
+            if problem is not None:
+                raise problem
+            return orjson.dumps(answers[command])
+
+        monkeypatch.setattr(RulesProcess, "ask", ask)
+
+    return answer
+
+
+def given_versions(one: WebWorker, *texts: str) -> None:
+    for number, text in enumerate(texts, 1):
+        publication = Publication(text, number - 1, "ann", 5.0, f"because of <{number}>")
+        one.put(one.app.line_tables.rules, {str(number): publication.as_json()})
+
+
+@pytest.fixture
+async def one(start: Start, monkeypatch: pytest.MonkeyPatch) -> WebWorker:
+    """Return a worker with two versions of its rules."""
+    worker = await start()
+    text = worker.app.line.rules_text
+    given_versions(worker, text, text.replace('drop = "no contact point"', 'drop = "no address"'))
+    monkeypatch.setattr(worker.app.live_rules, "_recovered", lambda: True)
+    return worker
+
+
+async def post(
+    one: WebWorker, data: object, headers: Mapping[str, str] = FORM, accept: Mapping[str, str] | None = None
+) -> ClientResponse:
+    body = orjson.dumps(data) if "json" in headers["Content-Type"] else data
+    answer = await one.client.post(f"{one.url}/rules/", data=body, headers={**headers, **(accept or {})})
+    await answer.read()
+    return answer
+
+
+async def test_versions_are_listed_with_who_when_and_why(one: WebWorker) -> None:
+    page = await one.json("/rules/")
+    assert [(row["version"], row["by"], row["why"], row["current"]) for row in page["versions"]] == [
+        (2, "ann", "because of <2>", True),
+        (1, "ann", "because of <1>", False),
+    ]
+    assert (page["versions"][0]["added"], page["versions"][0]["removed"]) == (1, 1)
+    words = HtmlReader(await (await one.get("/rules/", HTML)).text()).words
+    assert "version 2 1970-01-01 00:00:05.000 UTC ann because of <2> +1 -1 current" in words
+
+
+async def test_rules_that_never_held_are_named(one: WebWorker) -> None:
+    one.app.bus.metrics.journeys.rule_hits["the others are logged"] += 3
+    page = await one.json("/rules/")
+    held = {row["rule"]: row["held"] for row in page["rules"]}
+    assert (held["the others are logged"], held["nobody to write to"]) == (3, 0)
+    words = HtmlReader(await (await one.get("/rules/", HTML)).text()).words
+    assert f"Rules that never held: {len(held) - 1} of {len(held)}" in words
+    assert "nobody to write to (after contact_point)" in words
+
+
+async def test_a_version_is_shown_with_the_lines_that_changed(one: WebWorker) -> None:
+    page = await one.json("/rules/2/")
+    assert [line for line in page["lines"] if line[:1] in "+-"][2:] == [
+        '-drop = "no contact point"',
+        '+drop = "no address"',
+    ]
+    assert (await one.get("/rules/7/")).status == 404
+    assert "the rules have no version 7" in await (await one.get("/rules/7/", HTML)).text()
+    shown = HtmlReader(await (await one.get("/rules/2/", HTML)).text()).words
+    assert "Changes to version 1" in shown
+
+
+async def test_the_form_holds_the_current_table_and_may_be_sent_to_this_page_alone(one: WebWorker) -> None:
+    page = await one.get("/rules/", HTML)
+    assert "form-action 'self'" in page.headers["Content-Security-Policy"]
+    assert "script-src" not in page.headers["Content-Security-Policy"]
+    assert 'drop = "no address"' in HtmlReader(await page.text()).text
+
+
+async def test_problems_stand_at_their_lines(one: WebWorker) -> None:
+    table = '[[rules]]\nafter = "source"\nto = "log"\n[[rules]]\nafter = "log"\nwhen = "a >"\nto = "<b>"\n'
+    answer = await (await post(one, {"table": table}, {"Content-Type": "application/json"})).json()
+    assert [(found["line"], found["text"]) for found in answer["problems"]] == [
+        (6, 'when = "a >"'),
+        (7, 'to = "<b>"'),
+    ]
+    page = await post(one, {"table": table}, FORM, HTML)
+    text = HtmlReader(await page.text())
+    assert "The table has 2 problems." in text.words
+    assert "<b>" in text.text
+    assert table in text.text
+
+
+async def test_a_table_is_compared_and_previewed(one: WebWorker, answering: Answering) -> None:
+    before = RulesTable.parse(one.app.line.rules_text)
+    text = one.app.line.rules_text.replace('when = "hold != null"', 'when = "account_number > 0"')
+    table = RulesTable.parse(text)
+    seen = Seen("source-0-1", Shape((), Ending.DELIVERED, "", None), b"{}", 1.0, 2.0)
+    new = NewTable(table, {2: before})
+    found = preview(new, 2, [(seen, new.follow(seen))], [], ["records that are under way"])
+    lines = ["--- version 2", "+++ table", "+changed"]
+    answers = {
+        "diff": {"lines": lines, "warnings": ["mind"], "meaning": to_builtins(difference(before, table))},
+        "preview": to_builtins(found),
+    }
+    answering(answers)
+    answer = await (await post(one, {"table": text}, {"Content-Type": "application/json"})).json()
+    assert answer["lines"] == lines
+    assert answer["preview"]["journeys"]["seen"] == 1
+    words = HtmlReader(await (await post(one, {"table": text}, FORM, HTML)).text()).words
+    assert "Decided differently After The smallest record Current version This table" in words
+    assert '{"account_number":1}' in words
+    assert "For 1 journey of this line" in words
+    assert "records that are under way" in words
+
+
+async def test_the_current_table_is_recognized(one: WebWorker, answering: Answering) -> None:
+    answering({"diff": {"lines": [], "warnings": [], "meaning": None}})
+    words = HtmlReader(await (await post(one, {}, FORM, HTML)).text()).words
+    assert "This is the current table." in words
+
+
+@pytest.mark.parametrize("problem", [RulesBusy("another table is being looked at"), NoAnswer("no broker")])
+async def test_what_cannot_be_looked_at_now_is_said(one: WebWorker, answering: Answering, problem: Exception) -> None:
+    answering({}, problem)
+    answer = await post(one, {}, FORM)
+    assert (answer.status, await answer.json()) == (503, {"error": str(problem)})
+
+
+async def test_the_way_of_a_record_is_shown_without_calling_a_service(one: WebWorker) -> None:
+    record = {"message_type_code": "ALTBAL", "account_number": 1, "hold": "<b>"}
+    answer = await (await post(one, {"record": record}, {"Content-Type": "application/json"})).json()
+    assert [step["after"] for step in answer["steps"]] == ["source", "contact_point", "allow_list"]
+    assert answer["steps"][-1]["verdict"].startswith("dropped: not on the allow list")
+    text = await (await post(one, {"record": orjson.dumps(record).decode()}, FORM, HTML)).text()
+    assert "<b>" in HtmlReader(text).text
+    assert "those on hold leave the line" in text
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "words"),
+    [
+        ({"record": "[1]"}, FORM, "not a JSON object but a list"),
+        ({"tabel": "x"}, FORM, "unknown field 'tabel'; there are table and record"),
+        ({"table": 3}, {"Content-Type": "application/json"}, "table is a text"),
+        ([1], {"Content-Type": "application/json"}, "not a JSON object but a list"),
+        ({"table": "#" * (MAX_TABLE_CHARACTERS + 1)}, FORM, "the maximum here is 262,144"),
+        (b"x", {"Content-Type": "text/plain"}, "the body is text/plain, not a form or JSON"),
+        (b"&".join([b"a=1"] * 20), FORM, "the body is no form"),
+    ],
+)
+async def test_a_wrong_request_is_refused_with_the_reason(
+    one: WebWorker, data: object, headers: Mapping[str, str], words: str
+) -> None:
+    answer = await post(one, data, headers)
+    assert answer.status == 400
+    assert words in (await answer.json())["error"]
+
+
+async def test_a_worker_without_a_table_says_so(start: Start) -> None:
+    empty = await start()
+    assert (await empty.json("/rules/")) == {"version": 0, "text": "", "versions": [], "rules": [], "forecast": None}
+    assert "No version yet." in await (await empty.get("/rules/", HTML)).text()
+
+
+async def test_one_table_is_looked_at_at_a_time() -> None:
+    process = RulesProcess("no.such.line")
+    first = asyncio.create_task(process.ask("diff", ""))
+    await asyncio.sleep(0)
+    with pytest.raises(RulesBusy):
+        await process.ask("diff", "")
+    with pytest.raises(NoAnswer, match=r"there is no line 'no\.such\.line'"):
+        await first
+
+
+async def test_a_command_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(NoAnswer, match=r"longer than 0\.01 s"):
+        await RulesProcess("no.such.line", 0.01).ask("diff", "")
+
+
+@pytest.mark.parametrize(
+    ("dead", "words"), [(0, "All is as forecast."), (10, "dead: unroutable: forecast 0.0 %, seen")]
+)
+async def test_the_forecast_is_held_against_what_happens(one: WebWorker, dead: int, words: str) -> None:
+    text = one.app.line.rules_text + "# 3"
+    forecast = Forecast(100, 3, 0, {"delivered": 100}, {})
+    publication = Publication(text, 2, "ann", 5.0, "", forecast)
+    one.put(one.app.line_tables.rules, {"3": publication.as_json()})
+    await share({one: {0}})
+    recent = one.app.line_tables.journeys
+    assert recent is not None
+    good = journey() | {"stops": [], "outcome": "delivered", "reason": None, "rule": None, "entered": 6.0}
+    bad = good | {"outcome": "dead", "reason": "unroutable: no rule after source holds"}
+    one.put(recent.table, {"0/0": {"number": 0, "entries": [good] * 40 + [bad] * dead}})
+    page = await one.json("/rules/")
+    assert (page["forecast"]["seen"], page["forecast"]["is_enough"]) == (40 + dead, True)
+    shown = HtmlReader(await (await one.get("/rules/", HTML)).text()).words
+    assert words in shown
+    assert ("Roll back with metroline rules rollback 2?" in shown) == bool(dead)
