@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from metroline.routing.addresses import END
+from metroline.routing.addresses import END, SOURCE
 from metroline.routing.messages.segment import Segment
 
 MAX_SERIES = 1_000
@@ -18,6 +18,12 @@ OTHER = "other"
 
 JOURNEY_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0)
 """Upper bounds of the buckets in which the durations of journeys are counted, in seconds."""
+
+STOP_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0)
+"""Upper bounds of the buckets in which the times at a stop are counted, in seconds."""
+
+Track = tuple[str, str, bool]
+"""Two stations that follow each other in a journey, and whether the second one is an ending and not a stop."""
 
 OutcomeLabels = tuple[str, str, str, str]
 """Ending, last stop, cause and end of an outcome.
@@ -39,6 +45,11 @@ class Histogram:
         """Count a value that this number of records share."""
         self._counts[bisect_left(self.bounds, value)] += count
         self.sum += value * count
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The number of values in each bucket."""
+        return tuple(self._counts)
 
     def cumulative(self) -> Iterator[tuple[float, int]]:
         """Yield each upper bound, the last one infinite, with the number of values up to it."""
@@ -77,6 +88,10 @@ class JourneyMetrics:
     """Time from the source to the outcome."""
     rule_hits: Counter[str] = field(default_factory=Counter)
     """Number of decisions of each rule, counted when a journey is settled."""
+    tracks: Counter[Track] = field(default_factory=Counter)
+    """Number of records that went from one station to the next, counted when a journey is settled."""
+    stop_times: dict[str, Histogram] = field(default_factory=dict)
+    """Time from when a stop was chosen until the record was handled there, by stop, counted as well at the end."""
     decided: Counter[str] = field(default_factory=Counter)
     """Number of records by the router that decided about them."""
     handling: dict[str, HandlingTime] = field(default_factory=dict)
@@ -94,15 +109,32 @@ class JourneyMetrics:
             labels = (labels[0], OTHER, cause, end)
         self.outcomes[labels] += count
         self.durations.add(max(0.0, now - segment.entered), count)
+        before, since = SOURCE, segment.entered
         for visit in segment.history:
             if visit.rule is not None:
                 self._hit(visit.rule, count)
+            self._went((before, visit.stop, False), count)
+            self._stayed(visit.stop, max(0.0, visit.at - since), count)
+            before, since = visit.stop, visit.at
+        self._went((before, outcome.ending.value, True), count)
         if segment.chosen is not None and segment.chosen.rule is not None:
             self._hit(segment.chosen.rule, count)  # the rule that ended the journey
 
     def at_stop(self, stop: str) -> HandlingTime:
         """Return the handling time of a stop, for it to count."""
         return self.handling.setdefault(stop, HandlingTime())
+
+    def _went(self, track: Track, count: int) -> None:
+        if track in self.tracks or len(self.tracks) < MAX_SERIES:
+            self.tracks[track] += count
+
+    def _stayed(self, stop: str, seconds: float, count: int) -> None:
+        times = self.stop_times.get(stop)
+        if times is None:
+            if len(self.stop_times) >= MAX_SERIES:
+                return
+            times = self.stop_times[stop] = Histogram(STOP_BOUNDS)
+        times.add(seconds, count)
 
     def _hit(self, rule: str, count: int) -> None:
         known = rule in self.rule_hits or len(self.rule_hits) < MAX_SERIES

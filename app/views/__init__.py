@@ -10,6 +10,7 @@ from metroline.app.operations.desk import Desk
 from metroline.app.views import dead_letters
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
+from metroline.app.views.live import LiveFiguresView
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
@@ -33,6 +34,7 @@ def add_views(app: LineApp) -> None:
     app.page("/health/ready")(ReadyView)
     app.page("/metrics")(MetricsView)
     app.page("/traffic/")(TrafficView)
+    app.page("/api/live")(LiveFiguresView)
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)
