@@ -10,8 +10,9 @@ from metroline.app.operations.desk import Desk
 from metroline.app.views import dead_letters
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
-from metroline.app.views.live import LiveFiguresView
+from metroline.app.views.live import LiveFiguresView, add_stream
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
+from metroline.app.views.static_files import add_static_files
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.tables.table_list import SCATTER_GATHER, TableList, blueprint
@@ -35,6 +36,8 @@ def add_views(app: LineApp) -> None:
     app.page("/metrics")(MetricsView)
     app.page("/traffic/")(TrafficView)
     app.page("/api/live")(LiveFiguresView)
+    add_stream(app)
+    add_static_files(cast(Web, app.web).web_app)
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)

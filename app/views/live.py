@@ -1,11 +1,22 @@
-"""The live figures of the line for programs, as JSON."""
+"""The live figures of the line for programs and for scripts of pages: as JSON, and as a stream of events."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import msgspec
 from faust import web
+from faust.web.drivers.aiohttp import Web
+from msgspec.structs import replace
 
 from metroline.app.views.view import NOT_STORED, LineView
+from metroline.app.web_server.event_streams import Data, EventStreams
+
+if TYPE_CHECKING:
+    from metroline.app.line_app import LineApp
+
+STREAM = "/api/live/stream"
+"""The path of the stream, which takes no turn of the gate."""
 
 
 class LiveFiguresView(LineView):
@@ -14,3 +25,16 @@ class LiveFiguresView(LineView):
     async def get(self, request: web.Request) -> web.Response:
         state = await self.worker.pulses.state()
         return self.bytes(msgspec.json.encode(state), content_type="application/json", headers=dict(NOT_STORED))
+
+
+def add_stream(app: LineApp) -> None:
+    """Serve the stream: the whole state first, and then each second the state with its latest point alone."""
+
+    async def read() -> Data:
+        state = await app.pulses.state()
+        return Data(msgspec.json.encode(state), msgspec.json.encode(replace(state, points=state.points[-1:])))
+
+    streams = EventStreams(read)
+    web_app = cast(Web, app.web).web_app
+    web_app.router.add_get(STREAM, streams.answer)
+    web_app.on_shutdown.append(lambda _: streams.end())

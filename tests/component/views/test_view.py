@@ -1,4 +1,4 @@
-"""Every page: JSON for programs; for browsers, HTML that loads and runs nothing."""
+"""Every page: JSON for programs; for browsers, HTML that loads nothing from others and runs nothing of its own."""
 
 from __future__ import annotations
 
