@@ -104,9 +104,11 @@ class PulseReader:
                 await self._read()
             except MetrolineError as error:
                 log.info("the pulses of the line are read again: %s", error)
+                self._caught_up.set()
                 await asyncio.sleep(AGAIN_SECONDS)
             except Exception:  # whatever it is, the page shows figures as out of date and they are read again
                 log.exception("the pulses of the line could not be read")
+                self._caught_up.set()
                 await asyncio.sleep(AGAIN_SECONDS)
 
     async def _read(self) -> None:

@@ -8,7 +8,7 @@ from math import inf
 from metroline.app.line_map.graph import DEAD, DROPPED, Section
 from metroline.app.line_map.isotonic import fit_positions
 from metroline.app.line_map.ordering import LayeredGraph, Link, Vertex
-from metroline.app.line_map.shapes import Shape, Sizes
+from metroline.app.line_map.shapes import Room, Shape, Sizes
 
 TERMINAL_GAP, ARC_GAP = 38.0, 8.0
 STRAIGHTEN_BELOW = 22.0
@@ -19,9 +19,9 @@ SWEEPS, PASSES = 9, 2
 class Coordinates:
     """The heights of all vertices, of the sections that leave them, and of the arcs of loops, in pixels."""
 
-    def __init__(self, graph: LayeredGraph) -> None:
+    def __init__(self, graph: LayeredGraph, room: Room | None = None) -> None:
         self.graph = graph
-        self.sizes = Sizes(graph)
+        self.sizes = Sizes(graph, room or Room())
         self.shapes: dict[Vertex, Shape] = {vertex: self.sizes.shape(vertex) for vertex in graph.vertices}
         self._stack()
         self._settle()

@@ -16,6 +16,18 @@ STATION_GAP, DUMMY_GAP = 12.0, 14.0
 THINNEST, THICKEST, UNUSED = 2.5, 13.0, 1.5
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Room that a map leaves for what stands on it, whatever it says at the moment."""
+
+    name_height: float = NAME_HEIGHT
+    """Height above a station, in pixels."""
+    half_name: float = 0.0
+    """Least width on either side of the middle of a station, in pixels."""
+    number_letters: int = 0
+    """Least number of letters on a section."""
+
+
 @dataclass(slots=True)
 class Shape:
     """The height of a vertex: `y` on the map and, relative to it, where sections leave and where it begins and ends."""
@@ -39,8 +51,9 @@ class Shape:
 class Sizes:
     """Derives sizes from the number of records, in proportion to the busiest section of the map."""
 
-    def __init__(self, graph: LayeredGraph) -> None:
+    def __init__(self, graph: LayeredGraph, room: Room) -> None:
         self.graph = graph
+        self.room = room
         self.peak = max([1, *map(graph.load, graph.vertices), *(loop.records for loop in graph.loops)])
 
     def thickness(self, records: int) -> float:
@@ -66,7 +79,7 @@ class Sizes:
     def around(self, vertex: Vertex, exits: Sequence[float], y: float) -> Shape:
         """Return the shape of a station at height `y` that reaches around these exits."""
         half = max(map(self.thickness, [self.graph.load(vertex), *self.loads(vertex)])) / 2 + 9
-        return Shape(list(exits), min([0.0, *exits]) - half, max([0.0, *exits]) + half, NAME_HEIGHT, y)
+        return Shape(list(exits), min([0.0, *exits]) - half, max([0.0, *exits]) + half, self.room.name_height, y)
 
     def loads(self, vertex: Vertex) -> list[int]:
         """Return the records of what leaves a vertex, from top to bottom: loops first, then links."""

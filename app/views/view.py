@@ -37,9 +37,18 @@ class LineView(web.View):
         return cast("LineApp", self.app)
 
     def answer(
-        self, request: web.Request, title: str, data: object, body: Callable[[], Markup], status: int = 200
+        self,
+        request: web.Request,
+        title: str,
+        data: object,
+        body: Callable[[], Markup],
+        status: int = 200,
+        extra: Markup | None = None,
     ) -> web.Response:
-        """Return the data of a page, a struct or a dict, as JSON; a browser gets what `body` makes of it."""
+        """Return the data of a page, a struct or a dict, as JSON; a browser gets what `body` makes of it.
+
+        `extra` are the scripts and styles that the page loads from this worker.
+        """
         if not wants_html(request):
             return self.bytes(
                 orjson.dumps(to_builtins(data), option=orjson.OPT_INDENT_2),
@@ -48,5 +57,6 @@ class LineView(web.View):
                 headers=dict(NOT_STORED),
             )
         worker = self.worker
-        page = document(title, worker.line.name, str(worker.conf.canonical_url), str(request.url.path), body())
+        where = str(worker.conf.canonical_url), str(request.url.path)
+        page = document(title, worker.line.name, *where, body(), extra)
         return self.html(page, status=status, headers={**NOT_STORED, **STYLED})
