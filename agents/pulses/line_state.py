@@ -136,6 +136,10 @@ class LineState:
         """Return the records that come to a place, per second."""
         return sum(worker.rate(partial(_came, address)) for worker in alive)
 
+    def _chained(self, address: str, alive: Iterable[WorkerHistory]) -> float:
+        """Return the records that come to a place in memory, per second."""
+        return sum(worker.rate(lambda pulse: _figures(address, pulse).chained) for worker in alive)
+
     def _trend(self, address: str, arriving: float) -> tuple[Trend, float | None]:
         """Return what becomes of what waits at a place, and in how many seconds nothing waits, if it drains."""
         if not self._waited:
@@ -226,6 +230,7 @@ class LineState:
             waiting_messages=sum(one.waiting for one in figures),
             oldest=max((one.oldest for one in figures), default=0.0),
             trend=trend,
+            chained_share=round(self._chained(address, alive) / arriving, 3) if arriving else 0.0,
             caught_up_in=caught_up_in,
             since=self._piling.get(address),
             arriving_per_second=round(arriving, 2),

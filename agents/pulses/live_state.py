@@ -68,6 +68,8 @@ class PlaceState(Struct, frozen=True):
     oldest: float
     """Age of the oldest message that was fetched and is not done."""
     trend: Trend
+    chained_share: float
+    """Share of the records that come in memory, as through trains, and not by the bus; 0 if none come."""
     caught_up_in: float | None
     """Seconds until nothing waits, if what waits goes on draining; None if it does not drain."""
     since: float | None
@@ -143,7 +145,7 @@ class LiveEvent(Struct, frozen=True):
     at: float
     """Seconds since the epoch."""
     kind: str
-    """`rules`, `joined`, `left` or `silent`."""
+    """`published`, `rules` (they took effect), `joined`, `left` or `silent`."""
     text: str
 
 

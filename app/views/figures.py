@@ -19,6 +19,9 @@ from metroline.app.markup.times import iso
 NONE = "\N{EN DASH}"
 """Stands for a figure that nobody has told."""
 
+THROUGH = 0.5
+"""Share of records that come in memory from which a stop is marked as one of a train."""
+
 SIGNS = {"growing": "▲", "draining": "▼"}
 
 
@@ -56,6 +59,8 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "sign": _sign,
     "age": _age,
     "dead": _dead,
+    "share": lambda share: f"{100 * share:.0f} %",
+    "train": lambda share: " ⇉" if share >= THROUGH else "",
     "text": str,
 }
 """The forms of figures. Trends, signs and ages are made of all figures of a place or a worker."""

@@ -42,6 +42,7 @@ STOP_COLUMNS = (
     ("Trend", "", "trend"),
     ("Oldest#", "oldest", "seconds"),
     ("In#", "arriving_per_second", "rate"),
+    ("In memory#", "chained_share", "share"),
     ("Handled#", "handled_per_second", "rate"),
     ("p50#", "p50", "seconds"),
     ("p99#", "p99", "seconds"),
@@ -70,7 +71,7 @@ SCRIPTS = Markup(
     tag("link", rel="stylesheet", href="/static/first_page.css")
     + tag("script", type="module", src="/static/first_page.js")
 )
-"""What the page loads from this worker."""
+"""The style and the script that the page loads from this worker."""
 
 
 def first_page(
@@ -138,7 +139,8 @@ def _map(figures: Figures, table: RulesTable | None, version: int) -> Markup:
             "p",
             "Rules of version ",
             tag("span", str(version), id="version", data_version=str(version)),
-            f", strategy {figures.state.strategy or NONE}. Choose a station for its rules and failures.",
+            f", strategy {figures.state.strategy or NONE}. Choose a station for its rules and failures. "
+            "⇉ marks stops to which most records come in memory, in one train with the stop before.",
             class_="note",
         )
         + tag("div", drawn, class_="map", tabindex="0", role="region", aria_label="Map of the line")
@@ -190,7 +192,16 @@ def _station(figures: Figures, station: Station, line: str) -> str:
         return figures.mark("tspan", f"{station.name}_per_second", "rate")
     mark = partial(figures.mark, "tspan", group="places", of=_address(station.name))
     if line == "waiting":
-        return "".join([mark("waiting", "count"), " wait · ", mark("oldest", "seconds"), " ", mark("", "sign")])
+        return "".join(
+            [
+                mark("waiting", "count"),
+                " wait · ",
+                mark("oldest", "seconds"),
+                " ",
+                mark("", "sign"),
+                mark("chained_share", "train"),
+            ]
+        )
     if station.name == SOURCE:
         return ""
     return "".join(["p50 ", mark("p50", "seconds"), " · p99 ", mark("p99", "seconds"), mark("dead", "dead")])

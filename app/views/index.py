@@ -9,6 +9,7 @@ from faust import web
 from metroline.app.readiness import conditions
 from metroline.app.views.first_page import SCRIPTS, first_page
 from metroline.app.views.health import answer_health
+from metroline.app.views.live import line_state
 from metroline.app.views.view import LineView, wants_html
 
 
@@ -19,7 +20,7 @@ class IndexView(LineView):
         if not wants_html(request):
             return answer_health(self, conditions(self.worker))
         worker, now = self.worker, time.time()
-        state = await worker.pulses.state()
+        state = await line_state(worker)
         current = worker.live_rules.current
         announced = sorted(worker.workers.alive(now), key=lambda one: (one.group, one.url))
         table = None

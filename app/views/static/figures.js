@@ -1,6 +1,7 @@
 // Writes live figures in the same forms as the server (views/figures.py).
 
 export const NONE = "–";
+const THROUGH = 0.5; // share of records that come in memory from which a stop is marked as one of a train
 const SIGNS = { growing: "▲", draining: "▼" };
 
 export function count(number) {
@@ -39,6 +40,8 @@ const FORMS = {
     return `${duration(age)} ago${told.is_stale || age > 3 ? ", out of date" : ""}`;
   },
   dead: (dead) => (dead ? ` · ✕ ${count(dead)} dead` : ""),
+  share: (share) => `${Math.round(100 * share)} %`,
+  train: (share) => (share >= THROUGH ? " ⇉" : ""),
   text: String,
 };
 
