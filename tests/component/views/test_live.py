@@ -18,7 +18,7 @@ from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import DELIVERED, Cause, Outcome
 from tests.support.table_entries import block
-from tests.support.web_worker import Start, WebWorker
+from tests.support.web_worker import HTML, Start, WebWorker
 
 NOW = 1_000_000.0
 
@@ -150,3 +150,29 @@ async def test_sums_over_a_large_table_are_renewed_less_often(start: Start) -> N
     assert settled(sums.latest()) == 5
     clock.now += 20.0
     assert settled(sums.latest()) == 8
+
+
+async def test_published_versions_are_among_what_changed(start: Start) -> None:
+    one = await start()
+    one.app.pulses = cast(Any, Told(told(one)))
+    published = {"rules": one.app.line.rules_text, "replaces": 0, "by": "alice", "at": NOW - 5}
+    one.put(one.app.line_tables.rules, {"1": published})
+    events = (await one.json("/api/live"))["events"]
+    assert {"at": NOW - 5, "kind": "published", "text": "version 1 of the rules was published by alice"} in events
+    assert [event["at"] for event in events] == sorted((event["at"] for event in events), reverse=True)
+
+
+async def test_the_page_has_its_map_once_there_are_rules(start: Start) -> None:
+    one = await start()
+    one.app.pulses = cast(Any, Told(told(one)))
+    assert '<svg class="linemap' not in await (await one.get("/", HTML)).text()
+    published = {"rules": one.app.line.rules_text, "replaces": 0, "by": "alice", "at": NOW - 5}
+    one.put(one.app.line_tables.rules, {"1": published})
+    cast(Any, one.app.tables).actives_ready = True
+    response = await one.get("/", HTML)
+    text = await response.text()
+    assert '<svg class="linemap live"' in text
+    assert 'href="#stop-contact_point"' in text
+    assert 'id="stop-contact_point"' in text
+    assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+    assert "unsafe" not in response.headers["Content-Security-Policy"].replace("style-src 'self' 'unsafe-inline'", "")
