@@ -57,4 +57,6 @@ class Columns:
         stations = [station for station, own in self._graph.layer_of.items() if own == layer]
         names = [shorten(each.name, NAME_MOST) for each in stations if not each.is_terminal]
         least = self._room.half_name if names else 0.0
+        if self._room.is_beside:
+            return max(HALF_STATION, least)
         return max([HALF_STATION, least, *(NAME_LETTER * display_width(name) / 2 for name in names)])

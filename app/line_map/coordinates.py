@@ -10,7 +10,7 @@ from metroline.app.line_map.isotonic import fit_positions
 from metroline.app.line_map.ordering import LayeredGraph, Link, Vertex
 from metroline.app.line_map.shapes import Room, Shape, Sizes
 
-TERMINAL_GAP, ARC_GAP = 38.0, 8.0
+ARC_GAP = 8.0
 STRAIGHTEN_BELOW = 22.0
 """A section that would bend by less becomes straight, where there is room."""
 SWEEPS, PASSES = 9, 2
@@ -123,7 +123,7 @@ class Coordinates:
         y = max(self.shapes[vertex].below for layer in self.graph.layers for vertex in layer)
         for terminal in (DROPPED, DEAD):
             vertices = [vertex for vertex in self.graph.vertices if vertex[0] == terminal]
-            y += TERMINAL_GAP if vertices else 0
+            y += self.sizes.room.terminal_gap if vertices else 0
             for vertex in vertices:
                 self.shapes[vertex].y = y
 

@@ -13,6 +13,8 @@ NAME_HEIGHT = 24.0
 NUMBER_HEIGHT = 17.0
 """Room for the number on a section, above it."""
 STATION_GAP, DUMMY_GAP = 12.0, 14.0
+TERMINAL_GAP = 38.0
+"""Room between terminals that stand below each other, with the figures under their names."""
 THINNEST, THICKEST, UNUSED = 2.5, 13.0, 1.5
 
 
@@ -26,6 +28,12 @@ class Room:
     """Least width on either side of the middle of a station, in pixels."""
     number_letters: int = 0
     """Least number of letters on a section."""
+    number_height: float = NUMBER_HEIGHT
+    """Height of the number on a section, above it."""
+    terminal_gap: float = TERMINAL_GAP
+    """Height between the terminals that stand below everything else."""
+    is_beside: bool = False
+    """True if names stand beside their stations, so that long ones make no layer wider."""
 
 
 @dataclass(slots=True)
@@ -89,7 +97,7 @@ class Sizes:
     def exit_gaps(self, vertex: Vertex) -> list[float]:
         """Return the distance from each exit of a station to the next, with room for the number of the lower one."""
         return [
-            self.thickness(upper) / 2 + NUMBER_HEIGHT + self.thickness(lower) / 2
+            self.thickness(upper) / 2 + self.room.number_height + self.thickness(lower) / 2
             for upper, lower in pairwise(self.loads(vertex))
         ]
 

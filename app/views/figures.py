@@ -48,7 +48,7 @@ def _age(told: Any) -> str:
 
 
 def _dead(dead: Any) -> str:
-    return f" · ✕ {count(dead)} dead" if dead else ""
+    return f"✕ {count(dead)} dead" if dead else ""
 
 
 FORMS: dict[str, Callable[[Any], str]] = {

@@ -6,6 +6,7 @@ All of it is there without a script; `static/first_page.js` keeps it up to date.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -15,7 +16,7 @@ from metroline.agents.membership.worker import WorkerInfo
 from metroline.agents.pulses.live_state import Level, LiveEvent, LiveState, Point, Verdict, WorkerState
 from metroline.agents.pulses.verdict import duration, rate
 from metroline.app.line_map.graph import Section, Station
-from metroline.app.line_map.live_map import live_map
+from metroline.app.line_map.live_map import LiveMap
 from metroline.app.markup.html import Markup, grid, moment, number, tag
 from metroline.app.markup.numbers import count
 from metroline.app.markup.times import iso
@@ -63,6 +64,11 @@ LISTED_EVENTS, LISTED_RULES = 20, 200
 
 CHART_WIDTH, CHART_HEIGHT = 720, 120
 """Size of the chart of the last minutes, in its own units."""
+
+WIDEST = 2_400.0
+"""Width of a map from left to right above which the one from top to bottom takes its place on every screen."""
+
+VIEW_BOX = re.compile(r'viewBox="\S+ \S+ (\S+) ')
 
 GAP = "\0"
 """Stands for figures in a map that is drawn without them. No name has this character once it is escaped."""
@@ -132,7 +138,8 @@ def _tile(figures: Figures, name: str, figure: str, form: str) -> Markup:
 def _map(figures: Figures, table: RulesTable | None, version: int) -> Markup:
     if table is None:
         return tag("p", "There is no rules table yet, so there is no map.")
-    drawn = _picture(table).with_figures(figures)
+    pictures = _pictures_of(table)
+    forms = {"wide-map": pictures.wide, "turned-map": pictures.turned}
     return Markup(
         tag("h2", "The line")
         + tag(
@@ -143,7 +150,15 @@ def _map(figures: Figures, table: RulesTable | None, version: int) -> Markup:
             "⇉ marks stops to which most records come in memory, in one train with the stop before.",
             class_="note",
         )
-        + tag("div", drawn, class_="map", tabindex="0", role="region", aria_label="Map of the line")
+        + tag(
+            "div",
+            [tag("div", one.with_figures(figures), class_=form) for form, one in forms.items() if one is not None],
+            id="map",
+            class_="map" if pictures.wide is not None else "map long",
+            tabindex="0",
+            role="region",
+            aria_label="Map of the line",
+        )
     )
 
 
@@ -158,32 +173,42 @@ class _Picture(Struct, frozen=True):
         return Markup("".join(part + one for part, one in zip(self.parts, [*told, ""], strict=True)))
 
 
-_pictures: dict[str, _Picture] = {}
-"""The map that was drawn last, by the text of its table."""
+class _Pictures(Struct, frozen=True):
+    """The two forms of a map. A line that is too long for any screen has only the one from top to bottom."""
+
+    wide: _Picture | None
+    turned: _Picture
 
 
-def _picture(table: RulesTable) -> _Picture:
-    """Return the map of a table. It is drawn once, and not for each look at the page."""
+_pictures: dict[str, _Pictures] = {}
+"""The maps that were drawn last, by the text of their table."""
+
+
+def _pictures_of(table: RulesTable) -> _Pictures:
+    """Return the maps of a table. They are drawn once, and not for each look at the page."""
     if table.text not in _pictures:
+        network = Network.of(table)
+        wide = _draw(network, LiveMap.wide)
+        is_long = float(VIEW_BOX.search(wide.parts[0])[1]) > WIDEST  # type: ignore[index]
         _pictures.clear()
-        _pictures[table.text] = _draw(Network.of(table))
+        _pictures[table.text] = _Pictures(None if is_long else wide, _draw(network, LiveMap.turned))
     return _pictures[table.text]
 
 
-def _draw(network: Network) -> _Picture:
+def _draw(network: Network, form: Callable[[LiveMap], str]) -> _Picture:
     found: list[Callable[[Figures], str]] = []
 
     def note(figure: Callable[[Figures], str]) -> str:
         found.append(figure)
         return GAP
 
-    drawn = live_map(
+    drawn = LiveMap(
         network,
         lambda station, line: note(lambda figures: _station(figures, station, line)),
         lambda section: note(lambda figures: _section(figures, section)),
         lambda stop: f"#{_id(stop)}",
     )
-    return _Picture(drawn.split(GAP), found)
+    return _Picture(form(drawn).split(GAP), found)
 
 
 def _station(figures: Figures, station: Station, line: str) -> str:
@@ -202,9 +227,11 @@ def _station(figures: Figures, station: Station, line: str) -> str:
                 mark("chained_share", "train"),
             ]
         )
+    if line == "dead":
+        return mark("dead", "dead")
     if station.name == SOURCE:
         return ""
-    return "".join(["p50 ", mark("p50", "seconds"), " · p99 ", mark("p99", "seconds"), mark("dead", "dead")])
+    return "".join(["p50 ", mark("p50", "seconds"), " · p99 ", mark("p99", "seconds")])
 
 
 def _section(figures: Figures, section: Section) -> str:
@@ -252,7 +279,7 @@ def _panel(figures: Figures, network: Network, stop: str) -> Markup:
         else tag("p", "It has no rules: records are delivered after it."),
         tag("p", f"… and {count(len(rules) - LISTED_RULES)} more rules") if len(rules) > LISTED_RULES else None,
         tag("ul", _failures(figures.state, stop), class_="failures", data_stop=stop),
-        tag("p", tag("a", "back to the map", href="#map-title")),
+        tag("p", tag("a", "back to the map", href="#map")),
         id=_id(stop),
         class_="panel",
     )

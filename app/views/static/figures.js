@@ -39,7 +39,7 @@ const FORMS = {
     const age = told.age + elapsed;
     return `${duration(age)} ago${told.is_stale || age > 3 ? ", out of date" : ""}`;
   },
-  dead: (dead) => (dead ? ` · ✕ ${count(dead)} dead` : ""),
+  dead: (dead) => (dead ? `✕ ${count(dead)} dead` : ""),
   share: (share) => `${Math.round(100 * share)} %`,
   train: (share) => (share >= THROUGH ? " ⇉" : ""),
   text: String,

@@ -11,7 +11,7 @@ from itertools import combinations, pairwise
 import pytest
 
 from metroline.app.line_map.graph import Section, Station
-from metroline.app.line_map.live_map import live_map
+from metroline.app.line_map.live_map import LiveMap
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 from tests.support.project import ROOT
@@ -21,7 +21,12 @@ SVG = "{http://www.w3.org/2000/svg}"
 FLIGHTS = ROOT / "agents" / "lines" / "flights" / "routes.toml"
 METROBUS = ROOT / "agents" / "lines" / "metrobus" / "routes.toml"
 
-WIDEST = {"waiting": "12,345 wait · 12.5 s ▲", "times": "p50 12.5 s · p99 99.9 s", "ended": "12,345/s"}
+WIDEST = {
+    "waiting": "12,345 wait · 12.5 s ▲",
+    "times": "p50 12.5 s · p99 99.9 s",
+    "dead": "✕ 12 dead",
+    "ended": "12,345/s",
+}
 """Figures as wide as they are in a busy line."""
 
 
@@ -49,7 +54,7 @@ def network(text: str) -> Network:
     return Network.of(RulesTable.parse(text))
 
 
-def drawn(text: str, waiting: str = "", rate: str = "") -> str:
+def drawn(text: str, waiting: str = "", rate: str = "", *, turned: bool = False) -> str:
     """Return the map with these figures."""
 
     def of_station(station: Station, line: str) -> str:
@@ -58,16 +63,21 @@ def drawn(text: str, waiting: str = "", rate: str = "") -> str:
     def of_section(section: Section) -> str:
         return rate or "12,345/s"
 
-    return live_map(network(text), of_station, of_section, lambda stop: f"#stop-{stop}")
+    drawn = LiveMap(network(text), of_station, of_section, lambda stop: f"#stop-{stop}")
+    return drawn.turned() if turned else drawn.wide()
 
 
 def without_figures(svg: str) -> str:
     return re.sub(r'(<text class="number"[^>]*>)[^<]*', r"\1", svg)
 
 
+FORMS = pytest.mark.parametrize("turned", [False, True], ids=["wide", "turned"])
+
+
+@FORMS
 @pytest.mark.parametrize("name", TABLES)
-def test_figures_change_nothing_but_themselves(name: str) -> None:
-    idle, busy = drawn(TABLES[name], "0 wait", "0/s"), drawn(TABLES[name])
+def test_figures_change_nothing_but_themselves(name: str, turned: bool) -> None:
+    idle, busy = drawn(TABLES[name], "0 wait", "0/s", turned=turned), drawn(TABLES[name], turned=turned)
     assert idle != busy
     assert without_figures(idle) == without_figures(busy)
 
@@ -97,21 +107,44 @@ def test_every_stop_is_a_link_to_its_panel(name: str) -> None:
     assert links == {f"#stop-{stop}" for stop in ("source", *network(TABLES[name]).stops)}
 
 
+@FORMS
 @pytest.mark.parametrize("name", TABLES)
-def test_names_and_figures_of_stations_do_not_overlap(name: str) -> None:
+def test_names_and_figures_do_not_overlap_and_stand_on_the_map(name: str, turned: bool) -> None:
+    root = ET.fromstring(drawn(TABLES[name], turned=turned))
     boxes = []
-    for each in ET.fromstring(drawn(TABLES[name])).iter(f"{SVG}text"):
-        if each.get("text-anchor") != "middle":
-            continue
-        letter, size = (5.9, 11) if each.get("class") == "number" else (7.4, 13)
+    for each in root.iter(f"{SVG}text"):
+        letter, size = (5.6, 11) if each.get("class") == "number" else (7.4, 13)
         text, x, y = each.text or "", float(each.get("x", "")), float(each.get("y", ""))
-        boxes.append((text, x - letter * len(text) / 2, y - 0.8 * size, x + letter * len(text) / 2, y + 0.1 * size))
+        width = letter * len(text)
+        x -= {"start": 0.0, "middle": width / 2, "end": width}[each.get("text-anchor", "start")]
+        boxes.append((text, x, y - 0.8 * size, x + width, y + 0.1 * size))
     overlaps = [
         (one[0], other[0])
         for one, other in combinations(boxes, 2)
         if one[1] < other[3] and other[1] < one[3] and one[2] < other[4] and other[2] < one[4]
     ]
     assert not overlaps
+    left, top, width, height = map(float, root.get("viewBox", "").split())
+    assert not [box for box in boxes if box[1] < left or box[3] > left + width]
+    assert not [box for box in boxes if box[2] < top or box[4] > top + height]
+
+
+@FORMS
+@pytest.mark.parametrize("name", TABLES)
+def test_every_line_ends_at_a_station(name: str, turned: bool) -> None:
+    root = ET.fromstring(drawn(TABLES[name], turned=turned))
+    stations = [
+        [float(each.get(key, "")) for key in ("x", "y", "width", "height")]
+        for each in root.iter(f"{SVG}rect")
+        if "station" in each.get("class", "")
+    ]
+    begins = [
+        tuple(map(float, re.findall(r"-?[0-9.]+", group[1].get("d", ""))[:2]))
+        for group in (list(each) for each in root.iter(f"{SVG}g") if each.get("class") == "section")
+    ]
+    assert begins
+    for x, y in begins:
+        assert any(left <= x <= left + width and top <= y <= top + height for left, top, width, height in stations)
 
 
 def test_markup_in_a_name_stays_text() -> None:
