@@ -23,6 +23,12 @@ TYPES = {
 """The content type of each kind of file. A file of another kind is not served."""
 
 
+POLICY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'"
+}
+"""A worker of a browser, such as the one that keeps the stream for all tabs, is bound by the policy of its own file."""
+
+
 class StaticFile(Struct, frozen=True):
     """The content of a file, and the tag by which a browser asks whether it has it already."""
 
@@ -53,7 +59,7 @@ async def _answer(request: Request) -> Response:
     file = static_files().get(request.match_info["name"])
     if file is None:
         raise HTTPNotFound
-    headers = {"ETag": file.tag, "Cache-Control": "no-cache"}  # a browser asks each time whether it is still the same
+    headers = {"ETag": file.tag, "Cache-Control": "no-cache", **POLICY}  # it asks each time whether it is the same
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
     if file.tag in known or known == ["*"]:
         return Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)

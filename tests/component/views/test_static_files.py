@@ -24,6 +24,8 @@ async def test_every_file_is_served_with_its_type(start: Start, file: object) ->
     assert (response.status, response.content_type) == (200, kinds[name.rpartition(".")[2]])
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Cache-Control"] == "no-cache"
+    policy = response.headers["Content-Security-Policy"]
+    assert all(rule in policy for rule in ("default-src 'none'", "script-src 'self'", "connect-src 'self'"))
     assert await response.read() == (ROOT / "app" / "views" / FOLDER / name).read_bytes()
     again = await one.get(f"/static/{name}", {"If-None-Match": response.headers["ETag"]})
     assert (again.status, await again.read()) == (304, b"")
