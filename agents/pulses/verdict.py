@@ -10,6 +10,9 @@ from metroline.routing.addresses import SOURCE, service_address
 LONG_SECONDS = 60.0
 """Age of the oldest waiting message from which a place is named."""
 
+SILENT_NAMED_SECONDS = 120.0
+"""Time for which a worker that fell silent is named. Later, it stands only among what changed."""
+
 NAMED = 3
 """Things of one kind that are named."""
 
@@ -37,7 +40,7 @@ def _unknown(state: LiveState) -> Iterator[Finding]:
     if not state.workers:
         yield Level.BAD, "No worker has told its figures: it is not known how the line is."
         return
-    silent = [worker.url for worker in state.workers if worker.is_silent]
+    silent = [worker.url for worker in state.workers if worker.is_silent and worker.age < SILENT_NAMED_SECONDS]
     stale = [worker for worker in state.workers if worker.is_stale and not worker.is_silent]
     if state.age is None:
         yield Level.BAD, f"No worker has told its figures for {duration(min(one.age for one in state.workers))}."

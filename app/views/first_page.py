@@ -339,7 +339,7 @@ def _workers(state: LiveState, announced: Iterable[WorkerInfo], now: float) -> M
 def _worker(worker: WorkerState) -> list[object]:
     age = f"{duration(worker.age)} ago"
     problems = "; ".join(worker.problems)
-    state = "silent since " if worker.is_silent else "out of date, " if worker.is_stale else ""
+    state = "silent, " if worker.is_silent else "out of date, " if worker.is_stale else ""
     return [
         tag("a", worker.url, href=worker.url),
         worker.group,

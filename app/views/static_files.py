@@ -26,7 +26,7 @@ TYPES = {
 POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'"
 }
-"""A worker of a browser, such as the one that keeps the stream for all tabs, is bound by the policy of its own file."""
+"""A shared worker, such as the one that keeps the stream for all tabs, is bound by the policy of its own file."""
 
 
 class StaticFile(Struct, frozen=True):

@@ -50,7 +50,7 @@ function workerRow(worker, elapsed) {
   const seconds = Math.max(worker.behind, worker.source_behind);
   const told = worker.age + elapsed;
   const isStale = worker.is_stale || told > STALE_SECONDS;
-  const state = worker.is_silent ? "silent since " : isStale ? "out of date, " : "";
+  const state = worker.is_silent ? "silent, " : isStale ? "out of date, " : "";
   const problems = worker.problems.length ? `; not ready: ${worker.problems.join("; ")}` : "";
   const address = element("td", null);
   const link = element("a", worker.url);
