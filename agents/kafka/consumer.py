@@ -42,9 +42,9 @@ def ends_of(client: Consumer) -> dict[TopicPartition, int]:
     ends = {}
     for position in client.assignment():
         with suppress(KafkaException):  # it was unassigned meanwhile
-            _, end = client.get_watermark_offsets(position, cached=True)
-            if end >= 0:
-                ends[TopicPartition(position.topic, position.partition)] = end
+            found = client.get_watermark_offsets(position, cached=True)
+            if found is not None and found[1] >= 0:  # otherwise nothing was fetched of it so far
+                ends[TopicPartition(position.topic, position.partition)] = found[1]
     return ends
 
 

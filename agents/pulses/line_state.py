@@ -120,10 +120,18 @@ class LineState:
         alive = self._alive(at)
         waiting = _waiting_records(alive)
         oldest = max((_oldest(worker) for worker in alive), default=0.0)
-        rates = [sum(worker.rate(partial(_ended, ending)) for worker in alive) for ending in Ending]
         entered = sum(worker.rate(lambda pulse: pulse.entered) for worker in alive)
+        ended = {ending: sum(worker.rate(partial(_ended, ending)) for worker in alive) for ending in Ending}
         self._points.append(
-            Point(round(at, 2), round(entered, 2), *(round(rate, 2) for rate in rates), sum(waiting.values()), oldest)
+            Point(
+                at=round(at, 2),
+                entered_per_second=round(entered, 2),
+                delivered_per_second=round(ended[Ending.DELIVERED], 2),
+                dropped_per_second=round(ended[Ending.DROPPED], 2),
+                dead_per_second=round(ended[Ending.DEAD], 2),
+                waiting=sum(waiting.values()),
+                oldest=oldest,
+            )
         )
         self._waited.append((at, waiting))
         for address in {*waiting, *self._piling}:
