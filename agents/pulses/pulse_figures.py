@@ -124,4 +124,10 @@ class EndedSums:
                 sums[block.partition].update(block.by_ending)
                 sums[block.partition]["lost"] += block.lost
         for partition, by_ending in sums.items():
-            yield EndedSum(partition, *(by_ending[ending] for ending in Ending), by_ending["lost"])
+            yield EndedSum(
+                partition,
+                by_ending[Ending.DELIVERED],
+                by_ending[Ending.DROPPED],
+                by_ending[Ending.DEAD],
+                by_ending["lost"],
+            )

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
-from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp import ClientSession, ClientTimeout, StreamReader, web
 
 from metroline.app.web_server.answers import protect
 from metroline.app.web_server.connections import Bounds, Runner
@@ -63,7 +63,7 @@ async def client() -> AsyncIterator[ClientSession]:
         yield session
 
 
-async def events(content: asyncio.StreamReader, count: int) -> list[tuple[bytes, bytes]]:
+async def events(content: StreamReader, count: int) -> list[tuple[bytes, bytes]]:
     """Return the kind and the data of the next events."""
     found: list[tuple[bytes, bytes]] = []
     kind = b""

@@ -16,6 +16,11 @@ async def live(worker: WorkerProcess) -> dict[str, Any]:
     return await asyncio.to_thread(worker.get, "/api/live") or {}
 
 
+def waiting_at(found: dict[str, Any], address: str) -> int:
+    """Return the records that wait at a place; 0 while no worker has told of it."""
+    return int(found.get("places", {}).get(address, {}).get("waiting", 0))
+
+
 async def test_every_worker_tells_the_figures_of_all(depot: Depot) -> None:
     services = ",".join(f"service:{stop}" for stop in ("crane", "shelf", "weigh"))
     one = depot.start(role="on-ramp,router,arrivals", CLUSTER_KEY="a key of these workers")
@@ -34,7 +39,7 @@ async def test_every_worker_tells_the_figures_of_all(depot: Depot) -> None:
             if not found or len(found["workers"]) < 2:
                 return False
             settled = sum(found["sums"][ending] for ending in ("delivered", "dropped", "dead"))
-            return settled == sum(track["records"] for track in found["tracks"] if track["is_end"]) == 41
+            return bool(settled == sum(track["records"] for track in found["tracks"] if track["is_end"]) == 41)
 
         await depot.until(is_told)
         return found
@@ -72,7 +77,7 @@ async def test_what_waits_is_seen_and_a_worker_that_stands_still_makes_figures_s
 
     async def waits() -> bool:
         found = await live(one)
-        return bool(found) and found["places"]["service.weigh"]["waiting"] > 0
+        return waiting_at(found, "service.weigh") > 0
 
     await depot.until(waits)
     os.kill(other.child.pid, signal.SIGSTOP)
