@@ -39,6 +39,9 @@ HISTORY_SECONDS = 180
 TREND_SECONDS = 20
 """Seconds over which the trend of what waits is taken."""
 
+BURST_SECONDS = 2.0
+"""What arrives within so many seconds may wait at any moment: less of it neither grows nor drains."""
+
 TREND_SHARE = 0.02
 """Change of what waits, per second and as a share of what arrives, from which it grows or drains."""
 
@@ -135,9 +138,10 @@ class LineState:
         )
         self._waited.append((at, waiting))
         for address in {*waiting, *self._piling}:
-            if self._trend(address, self._arriving(address, alive))[0] is Trend.GROWING:
+            trend, _ = self._trend(address, self._arriving(address, alive))
+            if trend is Trend.GROWING:
                 self._piling.setdefault(address, max(at - TREND_SECONDS, self._waited[0][0]))
-            elif not waiting.get(address):
+            elif trend is Trend.NOTHING or waiting.get(address, 0) <= BURST_SECONDS * self._arriving(address, alive):
                 self._piling.pop(address, None)
 
     def _arriving(self, address: str, alive: Iterable[WorkerHistory]) -> float:
@@ -158,7 +162,7 @@ class LineState:
         if not any(count for _, count in seen):
             return Trend.NOTHING, None
         slope = _slope(seen)
-        if abs(slope) < max(1.0, TREND_SHARE * arriving):
+        if abs(slope) < max(1.0, TREND_SHARE * arriving) or left <= BURST_SECONDS * arriving:
             return (Trend.STEADY if left else Trend.NOTHING), None
         if slope > 0:
             return Trend.GROWING, None

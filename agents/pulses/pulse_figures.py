@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from metroline.agents.delivery.entry_counts import EntryCount
 from metroline.agents.delivery.journey_metrics import OTHER, JourneyMetrics
 from metroline.agents.delivery.metrics import WorkerMetrics
+from metroline.agents.kafka.topics import ROUTERS
 from metroline.agents.pulses.pulse import (
     MAX_SERIES,
     EndedSum,
@@ -19,8 +20,10 @@ from metroline.agents.pulses.pulse import (
     TrackSum,
 )
 from metroline.agents.tables.outcome_counts import OutcomeCounts
-from metroline.routing.addresses import SOURCE, service_address
+from metroline.routing.addresses import ARRIVALS, SOURCE, service_address
 from metroline.routing.outcome import Ending
+
+PLACES = frozenset({*ROUTERS, ARRIVALS})
 
 PATIENCE = 200.0
 """Sums over the table of outcomes are renewed after this many times the time that they took, so that they take at most
@@ -41,7 +44,7 @@ def places_of(
     journeys = metrics.journeys
     stops = {service_address(stop): stop for stop in {*journeys.handling, *journeys.stop_times, *paused}}
     places = {}
-    for address in {*stops, *waiting, *oldest, *metrics.traffic, *metrics.chained}:
+    for address in {*stops, *waiting, *oldest, *filter(_is_place, metrics.traffic), *metrics.chained}:
         stop = stops.get(address, "")
         sent, chained = metrics.traffic.get(address), metrics.chained.get(address)
         handled, times = journeys.handling.get(stop), journeys.stop_times.get(stop)
@@ -59,6 +62,11 @@ def places_of(
             times=times.counts if times is not None else (),
         )
     return places
+
+
+def _is_place(address: str) -> bool:
+    """Return whether records are handled at an address; ends and waiting rooms are no places in that sense."""
+    return address in PLACES or address.startswith(service_address(""))
 
 
 def outcomes_of(journeys: JourneyMetrics) -> tuple[OutcomeSum, ...]:

@@ -127,6 +127,8 @@ def rate(per_second: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a length of time as people read it."""
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:

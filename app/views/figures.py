@@ -19,6 +19,9 @@ from metroline.app.markup.times import iso
 NONE = "\N{EN DASH}"
 """Stands for a figure that nobody has told."""
 
+COUNTED = ("tracks", "rules")
+"""Groups in which something that no worker tells of did not happen."""
+
 THROUGH = 0.5
 """Share of records that come in memory from which a stop is marked as one of a train."""
 
@@ -94,6 +97,8 @@ class Figures:
         or the line.
         """
         owner = self._found[group].get(of) if group and of else self._found[group] if group else self._found
+        if owner is None and group in COUNTED and self.state.workers:
+            return FORMS[form](0)
         value = owner if owner is None or not figure else owner[figure]
         return NONE if value is None else FORMS[form](value)
 

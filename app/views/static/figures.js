@@ -1,6 +1,7 @@
 // Writes live figures in the same forms as the server (views/figures.py).
 
 export const NONE = "–";
+const COUNTED = ["tracks", "rules"]; // what nobody tells of these did not happen
 const THROUGH = 0.5; // share of records that come in memory from which a stop is marked as one of a train
 const SIGNS = { growing: "▲", draining: "▼" };
 
@@ -14,6 +15,7 @@ export function rate(perSecond) {
 }
 
 export function duration(seconds) {
+  if (seconds > 0 && seconds < 0.1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 120) return `${Math.round(seconds)} s`;
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
@@ -62,7 +64,8 @@ export function write(root, found, elapsed) {
   for (const element of root.querySelectorAll("[data-form]")) {
     const { figure, form, group, of } = element.dataset;
     const owner = group && of ? found[group].get(of) : group ? found[group] : found;
-    const value = owner === undefined || !figure ? owner : owner[figure];
+    const isNone = owner === undefined && COUNTED.includes(group) && found.workers.size;
+    const value = isNone ? 0 : owner === undefined || !figure ? owner : owner[figure];
     const text = value === undefined || value === null ? NONE : FORMS[form](value, elapsed);
     if (element.textContent !== text) element.textContent = text;
     const row = group === "places" ? element.closest("tr") : null;

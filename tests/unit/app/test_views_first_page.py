@@ -101,7 +101,7 @@ def test_a_line_that_runs_is_told_in_words() -> None:
         "records in 2,000/s delivered 1,500/s dropped 400/s dead letters 0/s longest wait 0.8 s",
         "Rules of version 3 , strategy signpost",
         "25 wait · 0.8 s",
-        "all are weighed always → to weigh; held \N{EN DASH} times",
+        "all are weighed always → to weigh; held 0 times",
         "heavy ones heavy = true → to end; held 9,000 times, 1,500/s",
         "others are not kept always → dropped: too light",
         "7 dead letters: service_error, 0/s",

@@ -150,6 +150,24 @@ def test_what_waits_grows_drains_or_stays() -> None:
     assert trend(*[0] * TREND_SECONDS)[1:] == (Trend.NOTHING, None)
 
 
+def test_what_arrives_within_a_moment_does_not_pile_up() -> None:
+    def busy(step: int, waiting: int) -> Pulse:
+        return pulse(NOW + step, places=place(waiting=waiting, messages=1_000 * step, records=1_000 * step))
+
+    bursts = [busy(step, 80 * step) for step in range(1, 20)]
+    assert seen(*bursts).places["service.rate"].trend is Trend.STEADY
+    assert seen(*bursts).verdict.level is Level.GOOD
+    piling = seen(*(busy(step, 800 * step) for step in range(1, 20)))
+    assert piling.places["service.rate"].trend is Trend.GROWING
+    since = piling.places["service.rate"].since
+    assert since is not None
+    caught_up = seen(
+        *(busy(step, 800 * step) for step in range(1, 20)),
+        *(busy(step, 100) for step in range(20, 60)),
+    )
+    assert caught_up.places["service.rate"].since is None
+
+
 def test_times_at_a_stop_are_those_of_the_last_seconds() -> None:
     old = (0,) * 10 + (500,) + (0,) * 7
     new = (0,) * 6 + (100,) + (0,) * 3 + (500,) + (0,) * 7
