@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from metroline.agents.delivery.admission import Admission
 from metroline.agents.delivery.bus import Bus
-from metroline.agents.delivery.entry_counts import EntryCounts
+from metroline.agents.delivery.entry_counts import EntryCount, EntryCounts
 from metroline.agents.delivery.unit_of_work import confirmed_unit
 from metroline.agents.formats.source_queue import Entering, SourceQueue, joined
 from metroline.agents.kafka.batch_consumer import BatchConsumer, Handled
@@ -267,6 +267,11 @@ class OnRamp(BatchConsumer):
             count = counts[partition.partition] if several else len(departures)
             ids = partial(_ids_in, segments, partition.partition)
             self._counts.add(partition, of_each[-1] + 1, ids, count)
+
+    @property
+    def entered(self) -> dict[int, EntryCount]:
+        """The number of records that entered in each partition of this worker."""
+        return self._counts.entered()
 
     def open_partitions(self) -> None:
         """Begin to read the partitions that were held and that the line's topics have by now."""

@@ -41,6 +41,9 @@ from metroline.agents.membership.roles import ON_RAMP, SERVICE
 from metroline.agents.membership.signatures import Signatures
 from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.on_ramp import OnRamp, source_origin
+from metroline.agents.pulses.pulse_figures import EndedSums
+from metroline.agents.pulses.pulse_reader import PulseReader
+from metroline.agents.pulses.pulse_sender import PulseSender
 from metroline.agents.registration import Tables, register
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
@@ -52,11 +55,13 @@ from metroline.agents.stops.stop import Stop
 from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.line_table import LineGlobalTable, LineTable, LineTableManager
 from metroline.agents.tables.live_rules import LiveRules
+from metroline.agents.tables.outcome_counts import OutcomeCounts
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.agents.tables.plausible_offsets import PlausibleOffsets
 from metroline.agents.tables.published_versions import PublishedVersions
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.line_app import AppParts, LineApp, WorkerParts
+from metroline.app.own_pulse import OwnPulse
 from metroline.app.provisioning import Provisioning
 from metroline.app.readiness import is_reading
 from metroline.app.settings import Settings
@@ -120,7 +125,7 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None, produce
     topics, cluster = settings.topics(line), settings.cluster()
     provisioning = Provisioning(settings, line, limits)
     tables = map(topics.changelog, ("rules", *TABLES))
-    foreign = ForeignMessages((topics.rules, topics.workers, *tables))
+    foreign = ForeignMessages((topics.rules, topics.workers, topics.pulses, *tables))
     return WorkerParts(
         settings=settings,
         line=line,
@@ -228,6 +233,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         app.foreign,
         _plausible_offsets(app),
     )
+    signatures = Signatures(app.line_topics.pulses, settings.cluster_key)
     losses = LossReporter(app.bus, settings.source_epoch)
     reading: dict[str, Any] = {"gaps": gaps, "stopped": stopped}
     return AppParts(
@@ -250,6 +256,27 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         accounts=_accounts(app, tables),
         losses=losses,
         loss_watch=LossWatch(cluster, gaps, app.readers, lambda: not is_reading(app), losses.report),
+        pulse_sender=PulseSender(signatures, OwnPulse(app, _ended_sums(app, tables)), app.send_pulse),
+        pulses=_pulse_reader(app, signatures),
+    )
+
+
+def _ended_sums(app: LineApp, tables: Tables) -> EndedSums | None:
+    if tables.outcomes is None:
+        return None
+    origin = source_origin(app.settings.source_epoch)
+    return EndedSums(OutcomeCounts(tables.outcomes), lambda: app.owned_partitions, origin)
+
+
+def _pulse_reader(app: LineApp, signatures: Signatures) -> PulseReader:
+    return PulseReader(
+        app.cluster,
+        app.line_topics.pulses,
+        app.role.group(app.line_topics.prefix),
+        app.line.name,
+        signatures,
+        app.foreign,
+        lambda: len(app.workers.alive(time.time())),
     )
 
 

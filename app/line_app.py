@@ -38,6 +38,8 @@ from metroline.agents.membership.needs import purged_by
 from metroline.agents.membership.roles import Role
 from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
 from metroline.agents.on_ramp import OnRamp
+from metroline.agents.pulses.pulse_reader import PulseReader
+from metroline.agents.pulses.pulse_sender import PulseSender
 from metroline.agents.registration import Tables
 from metroline.agents.rules_agent import publish_first
 from metroline.agents.services.line import Line
@@ -118,6 +120,8 @@ class AppParts:
     """None unless the role plays the arrivals."""
     losses: LossReporter
     loss_watch: LossWatch
+    pulse_sender: PulseSender
+    pulses: PulseReader
 
 
 class LineApp(faust.App):
@@ -168,6 +172,8 @@ class LineApp(faust.App):
         self.accounts = parts.accounts
         self.losses = parts.losses
         self.loss_watch = parts.loss_watch
+        self._pulse_sender = parts.pulse_sender
+        self.pulses = parts.pulses
 
     def _create_directories(self) -> None:
         """Create none of Faust's folders for data: tables are held in memory."""
@@ -215,7 +221,7 @@ class LineApp(faust.App):
         if self.turn is not None:
             await self.turn.begin()
             await self._open_resources()
-        await self._begin(self.absence_watch, self.purge, self.on_ramp, self.waiting_rooms)
+        await self._begin(self.absence_watch, self.purge, self.on_ramp, self.waiting_rooms, self._pulse_sender)
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await TopicAdmin(self.cluster).high_watermarks([rules]))[rules]:
             await publish_first(self.bus, self.line.rules_text, time.time)
@@ -233,6 +239,7 @@ class LineApp(faust.App):
     async def on_shutdown(self) -> None:
         """Close the resources of services and the producer, once everything that uses them has stopped."""
         await super().on_shutdown()
+        await self.pulses.close()
         await self._worker.resources.close()
         if self.turn is not None:
             self.turn.end()
@@ -334,3 +341,12 @@ class LineApp(faust.App):
     async def announce(self, key: bytes, value: bytes) -> Confirmation:
         """Send an announcement to the other workers."""
         return await self.bus.produce(self.line_topics.workers, 0, value, key=key)
+
+    async def send_pulse(self, key: bytes, value: bytes) -> Confirmation:
+        """Send a pulse once. Unlike an announcement, it is not sent again: the next one says more."""
+        return await self._worker.producer.send(self.line_topics.pulses, key, value, 0)
+
+    @property
+    def started_at(self) -> float:
+        """Time at which this worker started, in seconds since the epoch."""
+        return self._worker.started_at

@@ -62,6 +62,10 @@ class EntryCounts:
             count = sum(offset_of(record) >= latest.since for record in ids())
         ahead.append((next_offset, EntryCount(latest.records + count, latest.since)))
 
+    def entered(self) -> dict[int, EntryCount]:
+        """Return the count of each partition as of its last batch."""
+        return {tp.partition: ahead[-1][1] if ahead else self._counts[tp] for tp, ahead in list(self._ahead.items())}
+
     def note(self, partition: TopicPartition, offset: int) -> str | None:
         """Return the note to commit together with this offset; None if the partition is not counted."""
         ahead = self._ahead.get(partition)

@@ -125,6 +125,13 @@ class BatchConsumer(Service):
         consumer: GroupConsumer | None = getattr(self, "consumer", None)
         return Membership(self.group, False, 0) if consumer is None else consumer.membership
 
+    @property
+    def ahead(self) -> int:
+        """The number of messages that have not been taken from this worker's partitions, as far as it is known."""
+        consumer: GroupConsumer | None = getattr(self, "consumer", None)
+        ends = consumer.ends if consumer is not None else {}
+        return sum(max(0, ends.get(tp, 0) - reached) for tp, reached in self._reached.items() if reached >= 0)
+
     async def next_to_read(self) -> dict[TopicPartition, int]:
         """Return the next offset of the partitions that nothing keeps from being read; raise `ClusterError`."""
         await self._ask_where_to_begin(self.progress)

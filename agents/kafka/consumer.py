@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from threading import Condition, Thread
@@ -22,6 +23,9 @@ POLL_SECONDS = 0.1
 MAX_MESSAGES = 10_000
 """Maximum number of messages that are taken at once."""
 
+ENDS_SECONDS = 1.0
+"""Time between two looks at where partitions end. The client knows it from what it fetched; no broker is asked."""
+
 READING: Mapping[str, Any] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -31,6 +35,17 @@ READING: Mapping[str, Any] = {
 
 Fetched = dict[TopicPartition, list[Message]]
 """Messages by partition, in the order of their offsets."""
+
+
+def ends_of(client: Consumer) -> dict[TopicPartition, int]:
+    """Return the offset after the last message of each assigned partition, as far as the client has fetched."""
+    ends = {}
+    for position in client.assignment():
+        with suppress(KafkaException):  # it was unassigned meanwhile
+            found = client.get_watermark_offsets(position, cached=True)
+            if found is not None and found[1] >= 0:  # otherwise nothing was fetched of it so far
+                ends[TopicPartition(position.topic, position.partition)] = found[1]
+    return ends
 
 
 class KafkaConsumer:
@@ -55,6 +70,9 @@ class KafkaConsumer:
         self._is_closed = False
         self._fetched: list[Message] = []
         self._arrived = asyncio.Event()
+        self.ends: Mapping[TopicPartition, int] = {}
+        """The offset after the last message of each partition, as the brokers told lately."""
+        self._looked_at = 0.0
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -149,6 +167,9 @@ class KafkaConsumer:
     def _poll(self) -> Sequence[Message]:
         try:
             first = self.client.poll(POLL_SECONDS)
+            if time.monotonic() - self._looked_at >= ENDS_SECONDS:
+                self._looked_at = time.monotonic()
+                self.ends = {**self.ends, **ends_of(self.client)}
             if first is None:
                 return ()
             return [first, *self.client.consume(MAX_MESSAGES - 1, 0)]

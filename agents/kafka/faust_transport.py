@@ -363,6 +363,10 @@ class Consumer(driver.Consumer):
             if self._reader is not None:
                 await self._reader.close()
 
+    def waiting(self) -> dict[str, int]:
+        """Return the number of messages that are not acknowledged, by topic, as far as it is known."""
+        return self.buffers.waiting({} if self._reader is None else self._reader.ends)
+
     async def is_member(self) -> bool:
         """Ask the group's coordinator whether this worker still owns its partitions."""
         return await self._line_thread.is_member()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from aiokafka import TopicPartition
 from confluent_kafka import OFFSET_BEGINNING, Message
 from faust.types import TP
 from msgspec import Struct
@@ -45,8 +46,8 @@ class FetchBuffers:
         self._ready: dict[TP, deque[Message]] = {}
         self._next: dict[TP, int] = {}
         self._held: Counter[str] = Counter()
-        self._delivered: dict[TP, dict[int, tuple[int, float]]] = {}
-        """The bytes and the time of each batch that was handed over, by the offset of its last message."""
+        self._delivered: dict[TP, dict[int, tuple[int, float, int]]] = {}
+        """The bytes, the time and the number of messages of each batch that was handed over, by its last offset."""
         self._full: set[str] = set()
 
     @property
@@ -109,12 +110,12 @@ class FetchBuffers:
             size += _size(ready[0])
             taken.append(ready.popleft())
         offsets = tuple(message.offset() or 0 for message in taken)
-        self._delivered.setdefault(tp, {})[offsets[-1]] = (size, timestamp)
+        self._delivered.setdefault(tp, {})[offsets[-1]] = (size, timestamp, len(offsets))
         return MessageBatch(tp.partition, offsets, tuple(message.value() or b"" for message in taken), timestamp, size)
 
     def acknowledge(self, tp: TP, last_offset: int) -> bool:
         """Stop counting a batch; return whether its topic is open again because of that."""
-        size, _ = self._delivered.get(tp, {}).pop(last_offset, (0, 0.0))
+        size, *_ = self._delivered.get(tp, {}).pop(last_offset, (0, 0.0, 0))
         return self._give_back(tp.topic, size)
 
     def oldest(self) -> dict[str, float]:
@@ -124,12 +125,24 @@ class FetchBuffers:
         """
         times: dict[str, float] = {}
         for tp in self._ready.keys() | self._delivered.keys():
-            of_partition = [timestamp for _, timestamp in self._delivered.get(tp, {}).values()]
+            of_partition = [timestamp for _, timestamp, _ in self._delivered.get(tp, {}).values()]
             if ready := self._ready.get(tp):
                 of_partition.append(ready[0].timestamp()[1] / 1_000)
             if of_partition:
                 times[tp.topic] = min(*of_partition, times.get(tp.topic, float("inf")))
         return times
+
+    def waiting(self, ends: Mapping[TopicPartition, int]) -> dict[str, int]:
+        """Return the number of messages that are not acknowledged, fetched or not, by topic.
+
+        `ends` are the offsets after the last message of each partition, as far as they are known.
+        """
+        counts: dict[str, int] = {}
+        for tp, next_offset in self._next.items():
+            held = len(self._ready.get(tp, ())) + sum(count for *_, count in self._delivered.get(tp, {}).values())
+            ahead = max(0, ends.get(TopicPartition(*tp), 0) - next_offset) if next_offset >= 0 else 0
+            counts[tp.topic] = counts.get(tp.topic, 0) + held + ahead
+        return counts
 
     def held_bytes(self) -> dict[str, int]:
         """Return the bytes of the messages that are not acknowledged, by topic."""
@@ -144,7 +157,7 @@ class FetchBuffers:
         for tp in partitions:
             self._discard(tp)
             self._next.pop(tp, None)
-            for size, _ in self._delivered.pop(tp, {}).values():
+            for size, *_ in self._delivered.pop(tp, {}).values():
                 self._give_back(tp.topic, size)
 
     def _discard(self, tp: TP) -> None:

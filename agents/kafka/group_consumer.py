@@ -82,6 +82,11 @@ class GroupConsumer:
         """Timestamp of the oldest message that was fetched and not taken, in seconds since the epoch; None if none."""
         return self._thread.oldest
 
+    @property
+    def ends(self) -> Offsets:
+        """The offset after the last message of each assigned partition, as the brokers told lately."""
+        return self._thread.ends
+
     def take(self) -> Fetched:
         """Return the messages that are there, without those of partitions that were revoked meanwhile."""
         return by_partition(self._thread.take())

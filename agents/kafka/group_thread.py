@@ -24,6 +24,7 @@ from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.complaints import Complaints, described, is_refusal, library_log
+from metroline.agents.kafka.consumer import ENDS_SECONDS, ends_of
 from metroline.agents.kafka.group_owner import Notes, Offsets, Owner
 from metroline.agents.kafka.positions import oldest_of, partition_of, partitions_at, positions_of
 
@@ -89,6 +90,9 @@ class GroupThread(Thread):
         """The offset after the last message of each partition that was fetched."""
         self._ends: dict[TopicPartition, int] = {}
         """The ends of partitions that the present poll reached, if there is more than messages before them."""
+        self.ends: Mapping[TopicPartition, int] = {}
+        """The offset after the last message of each assigned partition, as the brokers told lately."""
+        self._looked_at = 0.0
         self._open_commits = 0
         self._refusal: KafkaError | None = None
         """An error after which nothing is read any more."""
@@ -195,6 +199,9 @@ class GroupThread(Thread):
         self._revoked.clear()
         self._ends.clear()
         first = client.poll(POLL_SECONDS)
+        if time.monotonic() - self._looked_at >= ENDS_SECONDS:
+            self._looked_at = time.monotonic()
+            self.ends = ends_of(client)
         polled = [] if first is None else [first, *client.consume(MAX_MESSAGES - 1, 0)]
         messages = [message for message in polled if self._is_good(message)]
         if self._refusal is not None:

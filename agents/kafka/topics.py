@@ -28,6 +28,9 @@ TABLE_BYTES = 16 * 1024 * 1024
 
 HOUR_MS = str(60 * 60 * 1000)
 
+PULSES_MS = str(10 * 60 * 1000)
+"""Time for which pulses are kept: pages show a few minutes of them."""
+
 SEGMENT_BYTES = 32 * 1024 * 1024
 """Size of the files in which brokers keep a topic of the line, in bytes.
 
@@ -88,6 +91,11 @@ class Topics:
         """The topic of the workers' heartbeats."""
         return self.at("workers")
 
+    @property
+    def pulses(self) -> str:
+        """The topic of the workers' live figures."""
+        return self.at("pulses")
+
     def on_ramp_group(self, epoch: int) -> str:
         """Return the on-ramp's consumer group: one for each epoch of the source, whatever the roles."""
         return f"{self.prefix}.on-ramp" + (f".{epoch}" if epoch else "")
@@ -128,3 +136,4 @@ class Topics:
         for topic in (self.rules, self.changelog("rules")):
             yield TopicPlan(topic, 1, compacted)
         yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS, "segment.ms": HOUR_MS})
+        yield TopicPlan(self.pulses, 1, {"retention.ms": PULSES_MS, "segment.ms": PULSES_MS})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic_settings import BaseSettings
@@ -111,6 +113,16 @@ class Line:
     def code(self) -> list[Path]:
         """The Python files of this line, sorted by name."""
         return sorted(self.rules_file.parent.rglob("*.py"))
+
+    def identity(self) -> str:
+        """Return what tells this line's code from other code: a digest of its Python files as they are now."""
+        digest = sha256()
+        folder = self.rules_file.parent
+        files = {file.relative_to(folder).as_posix(): file for file in self.code} | dict(self.outside)
+        for name, file in sorted(files.items()):
+            with suppress(OSError):  # it was deleted since
+                digest.update(f"{name}\n{len(content := file.read_bytes())}\n".encode() + content)
+        return digest.hexdigest()[:12]
 
     def check_settings(self) -> None:
         """Raise `InvalidOwnSettings` if the environment does not fit the line's own settings."""

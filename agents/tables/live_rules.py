@@ -97,6 +97,11 @@ class LiveRules:
         found = {int(key): Publication.of_json(value) for key, value in self._table.entries()}
         return dict(sorted(found.items(), reverse=True))
 
+    def latest_publications(self, most: int) -> dict[int, Publication]:
+        """Return up to `most` versions, newest first."""
+        versions = sorted(map(int, self._table.data), reverse=True)[:most]
+        return {version: Publication.of_json(self._table.read(str(version).encode())) for version in versions}
+
     def _reload(self) -> None:
         """Switch to the newest valid version. Versions are never removed, so their number shows a new one.
 

@@ -14,6 +14,8 @@ class _Counts(Struct, frozen=True):
 
     counts: list[tuple[str, str, str, int]]
     """Last stop, ending, reason, and the number of records."""
+    lost: list[tuple[int, int]] = []
+    """The first and the last offset within the block of messages that were deleted before they were read."""
 
 
 class BlockCount(Struct, frozen=True):
@@ -23,6 +25,8 @@ class BlockCount(Struct, frozen=True):
     origin: str
     number: int
     by_ending: dict[str, int]
+    lost: int = 0
+    """Messages that were deleted before they were read."""
 
 
 class OutcomeCounts:
@@ -44,8 +48,11 @@ class OutcomeCounts:
         if known is not None and known[0] is encoded:
             return known
         by_ending: dict[str, int] = {}
-        for _, ending, _, count in json.decode(encoded, type=_Counts).counts:
+        stored = json.decode(encoded, type=_Counts)
+        for _, ending, _, count in stored.counts:
             by_ending[ending] = by_ending.get(ending, 0) + count
         partition, _, rest = key.decode().partition("/")
         origin, _, number = rest.rpartition("/")
-        return encoded, BlockCount(int(partition), origin, int(number), by_ending)
+        return encoded, BlockCount(
+            int(partition), origin, int(number), by_ending, sum(last - first + 1 for first, last in stored.lost)
+        )

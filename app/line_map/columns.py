@@ -22,6 +22,7 @@ class Columns:
     def __init__(self, sections: list[Section], coordinates: Coordinates) -> None:
         self._sections = sections
         self._graph = coordinates.graph
+        self._room = coordinates.sizes.room
         layers = range(self._graph.layer_count)
         self.channels = [Channel(coordinates, layer) for layer in layers]
         self.middles = [MARGIN + self._left_of(0)]
@@ -46,10 +47,16 @@ class Columns:
     def _edge(self, layer: int) -> float:
         """Return where the channel after a layer begins: behind its names and the numbers on what begins there."""
         begun = [each for each in self._sections if self._graph.layer_of[each.start] == layer]
-        numbers = [HALF_STATION + 14 + NUMBER_LETTER * len(count(each.records)) for each in begun]
+        numbers = [HALF_STATION + 14 + NUMBER_LETTER * self._letters(each) for each in begun]
         return self.middles[layer] + max([self._half_name(layer), *numbers])
+
+    def _letters(self, section: Section) -> int:
+        return max(self._room.number_letters, len(count(section.records)))
 
     def _half_name(self, layer: int) -> float:
         stations = [station for station, own in self._graph.layer_of.items() if own == layer]
         names = [shorten(each.name, NAME_MOST) for each in stations if not each.is_terminal]
-        return max([HALF_STATION, *(NAME_LETTER * display_width(name) / 2 for name in names)])
+        least = self._room.half_name if names else 0.0
+        if self._room.is_beside:
+            return max(HALF_STATION, least)
+        return max([HALF_STATION, least, *(NAME_LETTER * display_width(name) / 2 for name in names)])

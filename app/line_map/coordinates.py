@@ -8,9 +8,9 @@ from math import inf
 from metroline.app.line_map.graph import DEAD, DROPPED, Section
 from metroline.app.line_map.isotonic import fit_positions
 from metroline.app.line_map.ordering import LayeredGraph, Link, Vertex
-from metroline.app.line_map.shapes import Shape, Sizes
+from metroline.app.line_map.shapes import Room, Shape, Sizes
 
-TERMINAL_GAP, ARC_GAP = 38.0, 8.0
+ARC_GAP = 8.0
 STRAIGHTEN_BELOW = 22.0
 """A section that would bend by less becomes straight, where there is room."""
 SWEEPS, PASSES = 9, 2
@@ -19,9 +19,9 @@ SWEEPS, PASSES = 9, 2
 class Coordinates:
     """The heights of all vertices, of the sections that leave them, and of the arcs of loops, in pixels."""
 
-    def __init__(self, graph: LayeredGraph) -> None:
+    def __init__(self, graph: LayeredGraph, room: Room | None = None) -> None:
         self.graph = graph
-        self.sizes = Sizes(graph)
+        self.sizes = Sizes(graph, room or Room())
         self.shapes: dict[Vertex, Shape] = {vertex: self.sizes.shape(vertex) for vertex in graph.vertices}
         self._stack()
         self._settle()
@@ -123,7 +123,7 @@ class Coordinates:
         y = max(self.shapes[vertex].below for layer in self.graph.layers for vertex in layer)
         for terminal in (DROPPED, DEAD):
             vertices = [vertex for vertex in self.graph.vertices if vertex[0] == terminal]
-            y += TERMINAL_GAP if vertices else 0
+            y += self.sizes.room.terminal_gap if vertices else 0
             for vertex in vertices:
                 self.shapes[vertex].y = y
 

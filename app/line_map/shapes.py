@@ -13,7 +13,27 @@ NAME_HEIGHT = 24.0
 NUMBER_HEIGHT = 17.0
 """Room for the number on a section, above it."""
 STATION_GAP, DUMMY_GAP = 12.0, 14.0
+TERMINAL_GAP = 38.0
+"""Room between terminals that stand below each other, with the figures under their names."""
 THINNEST, THICKEST, UNUSED = 2.5, 13.0, 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Room that a map leaves for what stands on it, whatever it says at the moment."""
+
+    name_height: float = NAME_HEIGHT
+    """Height above a station, in pixels."""
+    half_name: float = 0.0
+    """Least width on either side of the middle of a station, in pixels."""
+    number_letters: int = 0
+    """Least number of letters on a section."""
+    number_height: float = NUMBER_HEIGHT
+    """Height of the number on a section, above it."""
+    terminal_gap: float = TERMINAL_GAP
+    """Height between the terminals that stand below everything else."""
+    is_beside: bool = False
+    """True if names stand beside their stations, so that long ones make no layer wider."""
 
 
 @dataclass(slots=True)
@@ -39,8 +59,9 @@ class Shape:
 class Sizes:
     """Derives sizes from the number of records, in proportion to the busiest section of the map."""
 
-    def __init__(self, graph: LayeredGraph) -> None:
+    def __init__(self, graph: LayeredGraph, room: Room) -> None:
         self.graph = graph
+        self.room = room
         self.peak = max([1, *map(graph.load, graph.vertices), *(loop.records for loop in graph.loops)])
 
     def thickness(self, records: int) -> float:
@@ -66,7 +87,7 @@ class Sizes:
     def around(self, vertex: Vertex, exits: Sequence[float], y: float) -> Shape:
         """Return the shape of a station at height `y` that reaches around these exits."""
         half = max(map(self.thickness, [self.graph.load(vertex), *self.loads(vertex)])) / 2 + 9
-        return Shape(list(exits), min([0.0, *exits]) - half, max([0.0, *exits]) + half, NAME_HEIGHT, y)
+        return Shape(list(exits), min([0.0, *exits]) - half, max([0.0, *exits]) + half, self.room.name_height, y)
 
     def loads(self, vertex: Vertex) -> list[int]:
         """Return the records of what leaves a vertex, from top to bottom: loops first, then links."""
@@ -76,7 +97,7 @@ class Sizes:
     def exit_gaps(self, vertex: Vertex) -> list[float]:
         """Return the distance from each exit of a station to the next, with room for the number of the lower one."""
         return [
-            self.thickness(upper) / 2 + NUMBER_HEIGHT + self.thickness(lower) / 2
+            self.thickness(upper) / 2 + self.room.number_height + self.thickness(lower) / 2
             for upper, lower in pairwise(self.loads(vertex))
         ]
 

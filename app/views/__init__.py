@@ -11,7 +11,9 @@ from metroline.app.operations.rules_process import RulesProcess
 from metroline.app.views import dead_letters, rules_page
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
+from metroline.app.views.live import LiveFiguresView, add_stream
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
+from metroline.app.views.static_files import add_static_files
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.tables.table_list import SCATTER_GATHER, TableList, blueprint
@@ -35,6 +37,9 @@ def add_views(app: LineApp) -> None:
     app.page("/health/ready")(ReadyView)
     app.page("/metrics")(MetricsView)
     app.page("/traffic/")(TrafficView)
+    app.page("/api/live")(LiveFiguresView)
+    add_stream(app)
+    add_static_files(cast(Web, app.web).web_app)
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)

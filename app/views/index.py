@@ -1,4 +1,4 @@
-"""The first page: this worker, and the live workers of its line."""
+"""The address of the first page: a page about the line for people, and the readiness of this worker for programs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import time
 
 from faust import web
 
-from metroline.agents.membership.worker import WorkerInfo
-from metroline.app.markup.html import Markup, grid, moment, number, tag
-from metroline.app.markup.times import iso
 from metroline.app.readiness import conditions
+from metroline.app.views.first_page import SCRIPTS, first_page
 from metroline.app.views.health import answer_health
+from metroline.app.views.live import line_state
 from metroline.app.views.view import LineView, wants_html
 
 
@@ -20,38 +19,26 @@ class IndexView(LineView):
     async def get(self, request: web.Request) -> web.Response:
         if not wants_html(request):
             return answer_health(self, conditions(self.worker))
-        return self.answer(request, "Worker", {}, self._show)
-
-    def _show(self) -> Markup:
         worker, now = self.worker, time.time()
-        facts = {
+        state = await line_state(worker)
+        current = worker.live_rules.current
+        announced = sorted(worker.workers.alive(now), key=lambda one: (one.group, one.url))
+        table = None
+        if current is not None:  # which the strategy of this worker follows
+            table = current.live if worker.settings.strategy.needs_live else current.from_file
+        return self.answer(
+            request,
+            "The line",
+            {},
+            lambda: first_page(state, table, worker.live_rules.version, announced, self._facts(), now),
+            extra=SCRIPTS,
+        )
+
+    def _facts(self) -> dict[str, str]:
+        worker = self.worker
+        return {
             "role": worker.role.name,
             "strategy for new journeys": worker.settings.routing_strategy,
             "rules": f"version {worker.live_rules.version}" if worker.live_rules.current else "none yet",
             "ready": "; ".join(filter(None, conditions(worker).values())) or "yes",
         }
-        alive = sorted(worker.workers.alive(now), key=lambda one: (one.group, one.url))
-        rows = [_row(one, now) for one in alive]
-        return Markup(
-            tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()])
-            + tag("h2", "Workers of this line")
-            + grid(["Worker", "Group", "Roles", "Strategy", "Rules#", "Behind#", "Up since", "Last seen"], rows)
-        )
-
-
-def _row(worker: WorkerInfo, now: float) -> list[object]:
-    identity = [tag("a", worker.url, href=worker.url), worker.group, ", ".join(worker.parts)]
-    last_seen = f"{max(0.0, now - worker.at):.0f} s ago"
-    return [
-        *identity,
-        worker.strategy,
-        number(worker.version),
-        _behind(max(worker.behind, worker.source_behind)),
-        moment(iso(worker.started)),
-        last_seen,
-    ]
-
-
-def _behind(seconds: float) -> str:
-    """Return how far a worker is behind as text. Less than a second is the time that records take anyway."""
-    return f"{seconds:.0f} s" if seconds >= 1 else "no"

@@ -10,7 +10,7 @@ from metroline.app.markup.html import Markup, head, tag
 SEPARATOR = " · "
 
 LINKS = {
-    "/": "Worker",
+    "/": "The line",
     "/table/": "Tables",
     "/rules/": "Rules",
     "/table/outcomes/": "Outcomes",
@@ -20,13 +20,17 @@ LINKS = {
 }
 
 
-def document(title: str, line: str, worker: str, path: str, body: Markup) -> str:
-    """Return a whole HTML document. `worker` is the address of the worker that answers, `path` that of the page."""
+def document(title: str, line: str, worker: str, path: str, body: Markup, extra: Markup | None = None) -> str:
+    """Return a whole HTML document. `worker` is the address of the worker that answers, `path` that of the page.
+
+    `extra` are the scripts and styles that the page loads.
+    """
     return "<!DOCTYPE html>\n" + tag(
         "html",
         head(f"{title}{SEPARATOR}{line}", _style()),
         tag(
             "body",
+            extra,
             tag("header", tag("a", line, class_="line", href="/"), tag("nav", _links(path))),
             tag("main", tag("h1", title), body),
             tag(

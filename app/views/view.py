@@ -1,4 +1,4 @@
-"""Answers requests alike on every page: JSON for programs, and HTML for browsers that loads and runs nothing."""
+"""Answers requests alike on every page: JSON for programs, and HTML for browsers that runs our own scripts alone."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from msgspec import to_builtins
 
 from metroline.app.markup.html import Markup
 from metroline.app.views.page import document
-from metroline.app.web_server.answers import SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
 
 NOT_STORED = {"Cache-Control": "no-store", "Vary": "Accept"}
 STYLED = {
-    "Content-Security-Policy": SECURITY_HEADERS["Content-Security-Policy"]
-    + "; style-src 'unsafe-inline'; img-src data:"
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'; "
+    "script-src 'self'; worker-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:"
 }
-"""A page for browsers has its own style. It still loads nothing and runs nothing."""
+"""A page for browsers runs our own scripts, which are files of this worker, and nothing that stands in the page."""
 
 
 def wants_html(request: web.Request) -> bool:
@@ -38,9 +37,18 @@ class LineView(web.View):
         return cast("LineApp", self.app)
 
     def answer(
-        self, request: web.Request, title: str, data: object, body: Callable[[], Markup], status: int = 200
+        self,
+        request: web.Request,
+        title: str,
+        data: object,
+        body: Callable[[], Markup],
+        status: int = 200,
+        extra: Markup | None = None,
     ) -> web.Response:
-        """Return the data of a page, a struct or a dict, as JSON; a browser gets what `body` makes of it."""
+        """Return the data of a page, a struct or a dict, as JSON; a browser gets what `body` makes of it.
+
+        `extra` are the scripts and styles that the page loads from this worker.
+        """
         if not wants_html(request):
             return self.bytes(
                 orjson.dumps(to_builtins(data), option=orjson.OPT_INDENT_2),
@@ -49,5 +57,6 @@ class LineView(web.View):
                 headers=dict(NOT_STORED),
             )
         worker = self.worker
-        page = document(title, worker.line.name, str(worker.conf.canonical_url), str(request.url.path), body())
+        where = str(worker.conf.canonical_url), str(request.url.path)
+        page = document(title, worker.line.name, *where, body(), extra)
         return self.html(page, status=status, headers={**NOT_STORED, **STYLED})

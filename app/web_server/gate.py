@@ -23,6 +23,9 @@ MAX_AT_WORK = 16
 URGENT = "/health/"
 """Beginning of the paths that do not wait: an orchestrator restarts a worker that does not answer them in time."""
 
+STREAMS = frozenset({"/api/live/stream"})
+"""Paths of answers that do not end. They take no turn, since they bound their own number."""
+
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +40,7 @@ def gate(hosts: Callable[[], HostNames], max_at_work: int = MAX_AT_WORK) -> Midd
             return refusal(
                 HTTPStatus.MISDIRECTED_REQUEST, "the header Host names another host: set WEB_ALLOWED_HOSTS to allow it"
             )
-        if request.path.startswith(URGENT):
+        if request.path.startswith(URGENT) or request.path in STREAMS:
             return await _answered(request, handler)
         async with turns:
             if request.transport is None:

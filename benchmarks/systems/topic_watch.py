@@ -13,6 +13,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from benchmarks.systems.source_producer import PARTITIONS
 
+PULSES = ".pulses"
+"""Ending of the name of the topic of live figures."""
+
 SILENCE_SECONDS = 1.0
 """Time without a message after which a topic counts as read to its end."""
 METADATA_SECONDS = 10
@@ -134,9 +137,10 @@ def read_from_beginning(consumer: Consumer, topics: Iterable[str], partitions: i
 
 
 class WrittenMessages:
-    """Counts the messages in all topics whose names start with a prefix.
+    """Counts the messages in all topics whose names start with a prefix, without the workers' live figures.
 
-    It reads them: the embedded broker's ListOffsets does not answer the end of a topic.
+    These come every second, whether there are records or not. The messages are read, since the embedded broker's
+    ListOffsets does not answer the end of a topic.
     """
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
@@ -167,6 +171,6 @@ class WrittenMessages:
         return [
             TopicPartition(name, number, self._next.get((name, number), OFFSET_BEGINNING))
             for name, topic in consumer.list_topics(timeout=METADATA_SECONDS).topics.items()
-            if name.startswith(self._prefix)
+            if name.startswith(self._prefix) and not name.endswith(PULSES)
             for number in topic.partitions
         ]

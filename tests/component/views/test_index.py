@@ -18,8 +18,8 @@ async def test_browsers_see_the_worker_and_the_live_workers_of_its_line(start: S
     one.hear("http://other:6066", "arrivals", "on-ramp")
     text = HtmlReader(await (await one.get("/", HTML)).text()).words
     assert "strategy for new journeys signpost" in text
-    assert "Worker Group Roles Strategy Rules Behind Up since Last seen" in text
-    assert "http://other:6066 metrobus@arrivals arrivals, on-ramp signpost 1 no" in text
+    assert "Worker Group Roles Strategy Rules Code Behind In Settled Up since Told" in text
+    assert "http://other:6066 metrobus@arrivals arrivals, on-ramp signpost 1 \N{EN DASH} no" in text
 
 
 async def test_traffic_is_what_the_meter_says(start: Start) -> None:
@@ -32,7 +32,7 @@ async def test_how_far_a_worker_is_behind_is_told_on_the_first_page_and_to_progr
     one = await start()
     one.hear("http://other:6066", "arrivals", "on-ramp", behind=0.2, source_behind=4.4)
     text = HtmlReader(await (await one.get("/", HTML)).text()).words
-    assert "arrivals, on-ramp signpost 1 4 s" in text
+    assert "arrivals, on-ramp signpost 1 \N{EN DASH} 4 s" in text
     one.app.bus.metrics.entering(7, 12.5)
     traffic = await one.json("/traffic/")
     assert (traffic["entered"], traffic["behind"], traffic["behind_bus"], traffic["work_in_hand"]) == (7, 12.5, 0.0, 0)

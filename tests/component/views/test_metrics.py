@@ -48,6 +48,34 @@ def value(found: Samples, name: str, **labels: str) -> float:
     return found[name, tuple(sorted(labels.items()))]
 
 
+def test_times_at_stops_are_counted_of_some_journeys_where_there_are_many() -> None:
+    journeys = JourneyMetrics()
+    for second in range(4):
+        for _ in range(4 * journey_metrics.TIMED_MOST):
+            journeys.settled(settled(DELIVERED, 1, "weigh"), 100.0 + second)
+    timed = sum(journeys.stop_times["weigh"].counts)
+    assert timed < 4 * journey_metrics.TIMED_MOST + 4 * journey_metrics.TIMED_MOST
+    assert journeys.tracks["source", "weigh", False] == 16 * journey_metrics.TIMED_MOST
+    journeys.settled(settled(DELIVERED, 1, "weigh"), 1_000.0)
+    journeys.settled(settled(DELIVERED, 1, "weigh"), 1_002.0)
+    before = sum(journeys.stop_times["weigh"].counts)
+    journeys.settled(settled(DELIVERED, 1, "weigh"), 1_004.0)
+    assert sum(journeys.stop_times["weigh"].counts) == before + 1, "of few, each is counted"
+
+
+def test_the_records_on_tracks_are_counted_whatever_the_number_of_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journey_metrics, "MAX_SERIES", 3)
+    journeys = JourneyMetrics()
+    for loops in range(1, 6):
+        journeys.settled(settled(DELIVERED, 2, *["weigh"] * loops), 101.0)
+    assert journeys.tracks == {
+        ("source", "weigh", False): 10,
+        ("weigh", "weigh", False): 2 * (0 + 1 + 2 + 3 + 4),
+        ("weigh", "delivered", True): 10,
+    }
+    assert len(journeys.routes) == 3
+
+
 async def test_records_are_counted_by_outcome_with_the_time_that_they_took(start: Start) -> None:
     one = await start()
     journeys = one.app.bus.metrics.journeys

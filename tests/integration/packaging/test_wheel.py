@@ -9,7 +9,7 @@ from tests.support.environments import Environment
 from tests.support.project import ROOT
 
 ROOMS = ("app", "agents", "routing")
-RESOURCES = ("*.py", "routes.toml", "cases.toml", "*.css", "*.template")
+RESOURCES = ("*.py", "routes.toml", "cases.toml", "*.css", "*.js", "*.template")
 
 
 def test_everything_is_below_metroline(wheel: Path) -> None:
@@ -25,6 +25,7 @@ def test_every_module_and_resource_is_there(wheel: Path) -> None:
     wanted = {f"metroline/{file.relative_to(ROOT).as_posix()}" for file in sources}
 
     assert any(name.endswith(".css") for name in wanted)
+    assert any(name.endswith("static/live_source.js") for name in wanted)
     assert any(name.endswith("services.py.template") for name in wanted)
     assert any(name.endswith("routes.toml") for name in wanted)
     assert wanted - installed == set()

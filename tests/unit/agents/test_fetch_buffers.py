@@ -120,3 +120,20 @@ def test_what_is_open_follows_from_what_is_held(steps: list[tuple[TP, str]]) -> 
             is_open = bool(set(buffers.open_among([TP(topic, 0)])))
             assert is_open or held > limit // 2
             assert not is_open or held < limit
+
+
+def test_messages_wait_until_they_are_acknowledged_fetched_or_not() -> None:
+    buffers = FetchBuffers(100 * MIN_MESSAGE_BYTES)
+    one, other = SLOW[:2]
+    buffers.seek(one, 5)
+    assert buffers.waiting({}) == {"slow": 0}
+    assert buffers.waiting({one: 9}) == {"slow": 4}, "four are not fetched yet"
+    buffers.add(one, messages(one, 5, 3))
+    buffers.add(other, messages(other, 0, 2))
+    assert buffers.waiting({one: 9, other: 2}) == {"slow": 1 + 3 + 2}
+    batch = buffers.take_batch(one)
+    assert batch is not None
+    assert buffers.waiting({one: 9, other: 2}) == {"slow": 6}, "what is in work is not done"
+    buffers.acknowledge(one, batch.offsets[-1])
+    assert buffers.waiting({one: 9, other: 2}) == {"slow": 3}
+    assert buffers.waiting({one: 4}) == {"slow": 2}, "an end that is known from before is no end"

@@ -1,0 +1,157 @@
+"""A worker's pulse: what it has counted since it started, and what waits for it now."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
+
+from metroline.agents.membership.signatures import Signatures
+from metroline.routing.errors import MetrolineError
+
+MAX_BYTES = 256 * 1024
+"""Size of a pulse, in bytes. Anybody may write to the topic."""
+
+MAX_SERIES = 300
+"""Number of rules, tracks or outcomes in a pulse, the largest ones: one with 1,000 rules must not grow without end."""
+
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+Text = Annotated[str, Meta(max_length=300)]
+
+
+class NotAPulse(MetrolineError):
+    """Raised for a message that is not a pulse of a worker of this line."""
+
+
+class PlaceFigures(Struct, frozen=True, omit_defaults=True):
+    """One place of the line: the source, a router, a stop or the arrivals, as one worker knows it."""
+
+    waiting: Count = 0
+    """Messages in this worker's partitions that are not done, those in work included."""
+    oldest: Seconds = 0.0
+    """Age of the oldest of them that was fetched."""
+    messages: Count = 0
+    """Messages that this worker wrote to the place; for the source, that it took from there."""
+    records: Count = 0
+    """Records in these messages."""
+    chained: Count = 0
+    """Records that this worker handed to the place in memory."""
+    handled: Count = 0
+    """Records for which the service was called, each attempt counted."""
+    seconds: Seconds = 0.0
+    """Time that the calls took together."""
+    retries: Count = 0
+    waits: Count = 0
+    paused: Text = ""
+    """The reason why the stop is paused; empty if it is not."""
+    times: tuple[Count, ...] = ()
+    """Records by the time that they spent at the stop, in the buckets of `STOP_BOUNDS`."""
+
+
+class PartitionSum(Struct, frozen=True, array_like=True):
+    """The records of one partition of the source that entered the line."""
+
+    partition: Count
+    records: Count
+    since: Count
+    """The offset from which they are counted: 0 if all of them are."""
+
+
+class EndedSum(Struct, frozen=True, array_like=True):
+    """The records of one partition of the source that have an outcome."""
+
+    partition: Count
+    delivered: Count
+    dropped: Count
+    dead: Count
+    lost: Count
+    """Messages that were deleted before they were read."""
+
+
+class OutcomeSum(Struct, frozen=True, array_like=True):
+    """Records that this worker settled."""
+
+    ending: Text
+    stop: Text
+    """The last stop."""
+    cause: Text
+    """The cause of a dead letter; empty for others."""
+    count: Count
+
+
+class TrackSum(Struct, frozen=True, array_like=True):
+    """Records that went from one station to the next, counted by the worker that settled them."""
+
+    start: Text
+    end: Text
+    is_end: bool
+    """True if the end is an ending, such as `delivered`, and not a stop."""
+    count: Count
+
+
+class RuleSum(Struct, frozen=True, array_like=True):
+    """Decisions of a rule, counted by the worker that settled the records."""
+
+    rule: Text
+    count: Count
+
+
+class Pulse(Struct, frozen=True, omit_defaults=True):
+    """The message that a worker sends once a second. All counts grow from the start of its process."""
+
+    worker: Text
+    """The id of the worker in its announcements."""
+    url: Text
+    group: Text
+    parts: tuple[Text, ...]
+    strategy: Text
+    version: Count
+    """Version of the rules table in use."""
+    started: Seconds
+    """Seconds since the epoch."""
+    at: Seconds
+    """Seconds since the epoch, by the worker's clock."""
+    code: Text = ""
+    """Identity of the line's code: workers with other code have another one."""
+    is_last: bool = False
+    """The worker stops."""
+    problems: tuple[Text, ...] = ()
+    """The conditions of readiness that fail, each with its reason."""
+    behind: Seconds = 0.0
+    """Seconds for which messages of the bus wait for this worker longer than usual."""
+    source_behind: Seconds = 0.0
+    """Seconds for which records of the source wait for this worker."""
+    entered: Count = 0
+    """Records taken from the source."""
+    unaccounted: Count = 0
+    """Records that entered, have no outcome, and are not under way."""
+    durations: tuple[Count, ...] = ()
+    """Records by the time from the source to the outcome, in the buckets of `JOURNEY_BOUNDS`."""
+    places: dict[Text, PlaceFigures] = {}
+    """By address."""
+    outcomes: tuple[OutcomeSum, ...] = ()
+    tracks: tuple[TrackSum, ...] = ()
+    rules: tuple[RuleSum, ...] = ()
+    sent: tuple[PartitionSum, ...] = ()
+    ended: tuple[EndedSum, ...] = ()
+
+    def encode(self, signatures: Signatures) -> bytes:
+        """Return the pulse as the value of a message."""
+        builtins: dict[str, Any] = to_builtins(self)
+        return orjson.dumps(signatures.signed(builtins))
+
+    @classmethod
+    def decode(cls, value: bytes | None, signatures: Signatures) -> Pulse:
+        """Read the value of a message; raise `NotAPulse` if it is not one of this line."""
+        if len(value or b"") > MAX_BYTES:
+            raise NotAPulse(f"a pulse of {len(value or b'')} bytes")
+        try:
+            data = orjson.loads(value or b"")
+            pulse = convert(data, cls)
+        except (ValidationError, ValueError) as error:
+            raise NotAPulse(f"not a pulse: {error}") from error
+        if not signatures.verify(data):
+            raise NotAPulse(f"a pulse of {pulse.url} that is not signed with CLUSTER_KEY")
+        return pulse

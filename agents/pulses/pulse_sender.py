@@ -1,0 +1,67 @@
+"""Sends this worker's pulse once a second. A pulse that cannot be sent is left out: the next one says all it said."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mode import Service
+
+from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.kafka.regularly import regularly
+from metroline.agents.membership.signatures import Signatures
+from metroline.agents.pulses.pulse import MAX_BYTES, Pulse
+from metroline.routing.errors import MetrolineError
+
+PULSE_SECONDS = 1.0
+"""Time between two pulses."""
+
+
+class PulseSender(Service):
+    """Sends the pulse of this worker."""
+
+    def __init__(
+        self,
+        signatures: Signatures,
+        pulse: Callable[[bool], Pulse],
+        send: Callable[[bytes, bytes], Awaitable[Confirmation]],
+        **kwargs: Any,
+    ) -> None:
+        """`pulse` returns the present pulse, and takes whether it is the last one; `send` takes a key and a value."""
+        super().__init__(**kwargs)
+        self._signatures = signatures
+        self._pulse = pulse
+        self._send = send
+        self._open: Confirmation | None = None
+
+    async def on_stop(self) -> None:
+        """Send the last pulse."""
+        await self.beat(is_last=True)
+
+    async def beat(self, *, is_last: bool = False) -> None:
+        """Send a pulse, unless the one before is still on its way: none pile up while the brokers are away."""
+        if self._open is not None and not self._open.done():
+            return
+        try:
+            await self._send_now(self._pulse(is_last))
+        except MetrolineError as error:
+            self.log.debug("a pulse was not sent: %s", error)
+        except Exception:  # whatever it is, live figures must not end a worker
+            self.log.exception("the figures of this worker could not be read")
+
+    async def _send_now(self, pulse: Pulse) -> None:
+        value = pulse.encode(self._signatures)
+        if len(value) > MAX_BYTES:
+            self.log.warning("the pulse of this worker is left out, since it has %d bytes", len(value))
+            return
+        self._open = await self._send(pulse.worker.encode(), value)
+        self._open.add_done_callback(self._note)
+
+    def _note(self, confirmation: Confirmation) -> None:
+        if not confirmation.cancelled() and (error := confirmation.exception()) is not None:
+            self.log.debug("a pulse was not sent: %s", error)
+
+    @Service.task
+    async def _send_regularly(self) -> None:
+        async for _ in regularly(self, PULSE_SECONDS):
+            await self.beat()

@@ -1,0 +1,136 @@
+"""Says in one sentence whether all is well, the worst thing first. No I/O and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from metroline.agents.pulses.live_state import Level, LiveState, PlaceState, Trend, Verdict
+from metroline.routing.addresses import SOURCE, service_address
+
+LONG_SECONDS = 60.0
+"""Age of the oldest waiting message from which a place is named."""
+
+SILENT_NAMED_SECONDS = 120.0
+"""Time for which a worker that fell silent is named. Later, it stands only among what changed."""
+
+NAMED = 3
+"""Things of one kind that are named."""
+
+Finding = tuple[Level, str]
+
+
+def verdict_of(state: LiveState) -> Verdict:
+    """Return the verdict on a state. Its own verdict is not read."""
+    found = [*_unknown(state), *_standing(state), *_lost(state), *_piling(state), *_failing(state), *_differing(state)]
+    found.sort(key=lambda finding: finding[0] is not Level.BAD)  # which keeps the order otherwise
+    if not found:
+        return Verdict(Level.GOOD, _fine(state))
+    return Verdict(found[0][0], found[0][1], tuple(text for _, text in found[1:]))
+
+
+def _fine(state: LiveState) -> str:
+    out = state.delivered_per_second + state.dropped_per_second + state.dead_per_second
+    if not (state.entered_per_second or out or any(place.waiting for place in state.places.values())):
+        return "All trains run. Nothing comes in, and nothing waits."
+    flow = f"{rate(state.entered_per_second)} records/s in, {rate(out)}/s out"
+    return f"All trains run. {flow}, nothing waits longer than {duration(state.oldest)}."
+
+
+def _unknown(state: LiveState) -> Iterator[Finding]:
+    if not state.workers:
+        yield Level.BAD, "No worker has told its figures: it is not known how the line is."
+        return
+    silent = [worker.url for worker in state.workers if worker.is_silent and worker.age < SILENT_NAMED_SECONDS]
+    stale = [worker for worker in state.workers if worker.is_stale and not worker.is_silent]
+    if state.age is None:
+        yield Level.BAD, f"No worker has told its figures for {duration(min(one.age for one in state.workers))}."
+    elif silent:
+        yield Level.NOTICE, f"{_some(silent)} fell silent; others take over what it did."
+    if stale:
+        age = duration(max(worker.age for worker in stale))
+        yield Level.BAD, f"{_some([one.url for one in stale])} has told nothing for {age}: figures are out of date."
+
+
+def _standing(state: LiveState) -> Iterator[Finding]:
+    for address, place in state.places.items():
+        if place.paused:
+            yield Level.BAD, f"The stop {_name(address)} is paused: {place.paused}."
+    played = {part for worker in state.workers if not worker.is_silent for part in worker.parts}
+    for address, place in state.places.items():
+        part = "on-ramp" if address == SOURCE else address.replace(".", ":", 1)
+        if part not in played and place.waiting and (address == SOURCE or address.startswith(service_address(""))):
+            yield Level.BAD, f"No worker serves {_name(address)}, where {_records(place.waiting)} wait."
+    for worker in state.workers:
+        if worker.problems and not worker.is_silent:
+            yield Level.BAD, f"{worker.url} is not ready: {'; '.join(worker.problems)}."
+
+
+def _lost(state: LiveState) -> Iterator[Finding]:
+    if state.sums.unaccounted:
+        yield Level.BAD, f"{_records(state.sums.unaccounted)} have no outcome and are nowhere under way."
+    if state.sums.lost:
+        yield Level.NOTICE, f"{state.sums.lost:,} messages of the source were deleted before they were read."
+
+
+def _piling(state: LiveState) -> Iterator[Finding]:
+    growing = [(address, place) for address, place in state.places.items() if place.trend is Trend.GROWING]
+    for address, place in sorted(growing, key=_most)[:NAMED]:
+        since = f" for {duration(state.at - place.since)}" if place.since is not None else ""
+        yield Level.NOTICE, f"{_records(place.waiting)} wait at {_name(address)}, and their number has grown{since}."
+    others = [(address, place) for address, place in state.places.items() if place.trend is not Trend.GROWING]
+    for address, place in sorted(others, key=_most)[:NAMED]:
+        if place.oldest >= LONG_SECONDS:
+            done = f"; caught up in about {duration(place.caught_up_in)}" if place.caught_up_in is not None else ""
+            yield (
+                Level.NOTICE,
+                f"{_name(address).capitalize()} has records that wait for {duration(place.oldest)}{done}.",
+            )
+
+
+def _failing(state: LiveState) -> Iterator[Finding]:
+    failing = [one for one in state.failures if one.per_second > 0]
+    if failing:
+        causes = _some([f"{one.cause} at {_name(service_address(one.stop))}" for one in failing])
+        yield Level.NOTICE, f"Records fail, {rate(sum(one.per_second for one in failing))}/s: {causes}."
+
+
+def _differing(state: LiveState) -> Iterator[Finding]:
+    alive = [worker for worker in state.workers if not worker.is_silent]
+    versions = sorted({worker.version for worker in alive})
+    if len(versions) > 1:
+        yield Level.NOTICE, f"Workers decide by different rules: versions {', '.join(map(str, versions))}."
+    if len({worker.code for worker in alive}) > 1:
+        yield Level.NOTICE, "Workers run different code of the line."
+
+
+def _name(address: str) -> str:
+    return "the source" if address == SOURCE else address.removeprefix(service_address(""))
+
+
+def _most(item: tuple[str, PlaceState]) -> float:
+    return -item[1].oldest
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"
+
+
+def rate(per_second: float) -> str:
+    """Return a rate as people read it."""
+    return f"{per_second:,.0f}" if per_second >= 10 or per_second == 0 else f"{per_second:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people read it."""
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,79 @@
+"""The pulse of this worker: the counts of its metrics, what waits for it, and the conditions that fail."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+from metroline.agents.kafka.faust_transport import Consumer
+from metroline.agents.pulses.pulse import Pulse
+from metroline.agents.pulses.pulse_figures import (
+    EndedSums,
+    outcomes_of,
+    places_of,
+    rules_of,
+    sent_of,
+    tracks_of,
+)
+from metroline.app.readiness import conditions
+from metroline.routing.addresses import SOURCE
+
+if TYPE_CHECKING:
+    from metroline.app.line_app import LineApp
+
+REASON_MOST = 300
+"""Characters of the reason of a condition that fails."""
+
+
+class OwnPulse:
+    """Reads the figures of a worker when it is asked for them."""
+
+    def __init__(self, app: LineApp, ended: EndedSums | None) -> None:
+        """`ended` are the sums of records with an outcome; None unless the worker plays the arrivals."""
+        self._app = app
+        self._ended = ended
+        self._code = app.line.identity()
+
+    def __call__(self, is_last: bool) -> Pulse:
+        """Return the pulse; `is_last` if the worker stops."""
+        app, metrics = self._app, self._app.bus.metrics
+        entered = app.on_ramp.entered if app.on_ramp is not None else {}
+        return Pulse(
+            worker=app.worker_id,
+            url=str(app.conf.canonical_url),
+            group=app.conf.id,
+            parts=tuple(sorted(app.role.parts)),
+            strategy=app.settings.routing_strategy,
+            version=app.live_rules.version,
+            started=app.started_at,
+            at=time.time(),
+            code=self._code,
+            is_last=is_last,
+            problems=tuple(f"{name}: {reason}"[:REASON_MOST] for name, reason in conditions(app).items() if reason),
+            behind=round(app.work.behind, 2),
+            source_behind=round(metrics.behind_now, 2),
+            entered=metrics.journeys.entered,
+            unaccounted=app.accounts.unaccounted if app.accounts is not None else 0,
+            durations=metrics.journeys.durations.counts,
+            places=places_of(metrics, self._waiting(), self._oldest(), app.paused_stops),
+            outcomes=outcomes_of(metrics.journeys),
+            tracks=tracks_of(metrics.journeys),
+            rules=rules_of(metrics.journeys),
+            sent=sent_of(entered),
+            ended=self._ended.latest() if self._ended is not None else (),
+        )
+
+    def _waiting(self) -> dict[str, int]:
+        """Return the number of messages that are not done, by address."""
+        app = self._app
+        counts = cast(Consumer, app.consumer).waiting()
+        waiting = {address: counts.get(app.line_topics.at(address), 0) for address in app.agents if address != "rules"}
+        return waiting | ({SOURCE: app.on_ramp.ahead} if app.on_ramp is not None else {})
+
+    def _oldest(self) -> dict[str, float]:
+        """Return the age of the oldest message that was fetched and is not done, by address."""
+        app, now = self._app, time.time()
+        written = cast(Consumer, app.consumer).buffers.oldest()
+        topics = {address: app.line_topics.at(address) for address in app.agents if address != "rules"}
+        oldest = {address: max(0.0, now - written[topic]) for address, topic in topics.items() if topic in written}
+        return oldest | ({SOURCE: app.bus.metrics.behind_now} if app.on_ramp is not None else {})

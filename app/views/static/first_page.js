@@ -1,0 +1,173 @@
+// Keeps the first page up to date. Without it, the page is that of the moment in which it was loaded.
+
+import { count, duration, indexed, moment, rate, write, NONE } from "./figures.js";
+import { listen } from "./live_tabs.js";
+
+const STALE_SECONDS = 3;
+const LISTED_EVENTS = 20;
+const SIGNS = { good: "✓", notice: "!", bad: "✕" };
+const WIDTH = 720;
+const HEIGHT = 120;
+const SVG = "http://www.w3.org/2000/svg";
+
+const verdict = document.getElementById("verdict");
+const age = document.getElementById("age");
+const freshness = document.getElementById("freshness");
+let latest = null;
+let found = null;
+let heardAt = 0;
+
+function element(name, text, attributes = {}) {
+  const made = document.createElement(name);
+  if (text !== null) made.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function drawn(name, attributes, ...children) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function setText(node, text) {
+  if (node && node.textContent !== text) node.textContent = text; // a status is read out when it changes
+}
+
+function showVerdict(level, text, more) {
+  verdict.className = `verdict ${level}`;
+  const [sign, words] = verdict.querySelectorAll("h2 span");
+  setText(sign, `${SIGNS[level]} `);
+  setText(words, text);
+  const list = verdict.querySelector("ul");
+  if ([...list.children].map((one) => one.textContent).join("\n") === more.join("\n")) return;
+  list.replaceChildren(...more.map((one) => element("li", one)));
+}
+
+function workerRow(worker, elapsed) {
+  const row = element("tr", null);
+  const seconds = Math.max(worker.behind, worker.source_behind);
+  const told = worker.age + elapsed;
+  const isStale = worker.is_stale || told > STALE_SECONDS;
+  const state = worker.is_silent ? "silent, " : isStale ? "out of date, " : "";
+  const problems = worker.problems.length ? `; not ready: ${worker.problems.join("; ")}` : "";
+  const address = element("td", null);
+  const link = element("a", worker.url);
+  if (/^https?:\/\//.test(worker.url)) link.href = worker.url;
+  address.append(link);
+  const code = element("td", null);
+  code.append(element("code", worker.code));
+  row.append(
+    address,
+    element("td", worker.group),
+    element("td", worker.parts.join(", ")),
+    element("td", worker.strategy),
+    element("td", count(worker.version), { class: "number" }),
+    code,
+    element("td", seconds >= 1 ? `${Math.round(seconds)} s` : "no", { class: "number" }),
+    element("td", `${rate(worker.entered_per_second)}/s`, { class: "number" }),
+    element("td", `${rate(worker.settled_per_second)}/s`, { class: "number" }),
+    element("td", moment(worker.started)),
+    element("td", `${state}${duration(told)} ago${problems}`),
+  );
+  row.toggleAttribute("data-stale", isStale);
+  return row;
+}
+
+function showWorkers(elapsed) {
+  const body = document.querySelector("#workers tbody");
+  if (!body || body.contains(document.activeElement)) return; // a link that has the focus keeps it
+  const told = new Set(latest.workers.map((one) => one.url));
+  const announced = [...body.rows].filter((row) => row.cells[5].textContent === NONE && !told.has(row.cells[0].textContent));
+  body.replaceChildren(...latest.workers.map((worker) => workerRow(worker, elapsed)), ...announced);
+}
+
+function showFailures() {
+  for (const list of document.querySelectorAll(".failures")) {
+    const failures = latest.failures.filter((one) => one.stop === list.dataset.stop);
+    const texts = failures.map((one) => `${count(one.count)} dead letters: ${one.cause}, ${rate(one.per_second)}/s`);
+    if (texts.join("\n") === [...list.children].map((one) => one.textContent).join("\n")) continue;
+    list.replaceChildren(...texts.map((text) => element("li", text)));
+  }
+}
+
+function showEvents() {
+  const list = document.getElementById("events");
+  const texts = latest.events.slice(0, LISTED_EVENTS).map((one) => `${moment(one.at)} ${one.text}`);
+  if (texts.join("\n") === [...list.children].map((one) => one.textContent).join("\n")) return;
+  list.replaceChildren(...texts.map((text) => element("li", text)));
+}
+
+function showChart() {
+  const points = latest.points;
+  if (points.length < 2) return;
+  const first = points[0].at;
+  const last = points[points.length - 1].at;
+  const ended = points.map((one) => one.delivered_per_second + one.dropped_per_second + one.dead_per_second);
+  const entered = points.map((one) => one.entered_per_second);
+  const peak = Math.max(1, ...ended, ...entered);
+  const x = (at) => ((WIDTH * (at - first)) / (last - first)).toFixed(1);
+  const line = (values, kind) => {
+    const ways = values.map((value, place) => `${x(points[place].at)},${(HEIGHT * (1 - value / peak)).toFixed(1)}`);
+    return drawn("polyline", { points: ways.join(" "), class: kind });
+  };
+  const marks = latest.events
+    .filter((one) => one.at >= first && one.at <= last)
+    .map((one) => drawn("line", { x1: x(one.at), x2: x(one.at), y1: 0, y2: HEIGHT, class: "mark" }, drawn("title", {}, one.text)));
+  const told = `Records per second in the last ${duration(last - first)}`;
+  const picture = drawn(
+    "svg",
+    { viewBox: `0 -4 ${WIDTH} ${HEIGHT + 8}`, class: "chart", role: "img" },
+    drawn("title", {}, `${told}: up to ${rate(peak)}/s`),
+    ...marks,
+    line(entered, "entered"),
+    line(ended, "ended"),
+  );
+  const note =
+    `${told}, up to ${rate(peak)}/s: the solid line is what came in, the dashed one what got an outcome, ` +
+    "and an upright line is a change.";
+  document.getElementById("chart").replaceChildren(picture, element("p", note, { class: "note" }));
+}
+
+function showVersion() {
+  const shown = document.getElementById("version");
+  if (!shown || Number(shown.dataset.version) >= latest.version) return;
+  shown.replaceChildren(element("a", `${shown.dataset.version}; version ${latest.version} is in use: show it`, { href: "/" }));
+}
+
+function showAll() {
+  found = indexed(latest);
+  showVerdict(latest.verdict.level, latest.verdict.text, latest.verdict.more);
+  verdict.querySelector("time").replaceWith(element("time", moment(latest.at), { datetime: new Date(latest.at * 1000).toISOString() }));
+  showWorkers(0);
+  showFailures();
+  showEvents();
+  showChart();
+  showVersion();
+  tick();
+}
+
+function tick() {
+  if (!latest) return;
+  const elapsed = (Date.now() - heardAt) / 1000;
+  write(document, found, elapsed);
+  setText(age, latest.age === null ? NONE : `${duration(latest.age + elapsed)} ago`);
+  const isStale = latest.is_stale || elapsed > STALE_SECONDS;
+  document.body.toggleAttribute("data-stale", isStale);
+  if (elapsed > STALE_SECONDS) {
+    showVerdict("bad", `This worker does not answer: the figures are out of date since ${moment(heardAt / 1000)}.`, []);
+    showWorkers(elapsed);
+  }
+  setText(freshness, isStale ? "Some of them are out of date." : "They are kept up to date.");
+}
+
+listen(
+  (state) => {
+    latest = state;
+    heardAt = Date.now();
+    showAll();
+  },
+  () => tick(),
+);
+setInterval(tick, 1000);

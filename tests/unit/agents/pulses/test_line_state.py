@@ -1,0 +1,278 @@
+"""The state of a line is the sum of its workers' pulses, and says of each figure how old it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metroline.agents.pulses.line_state import TREND_SECONDS, LineState
+from metroline.agents.pulses.live_state import Level, LiveState, Trend
+from metroline.agents.pulses.pulse import (
+    EndedSum,
+    OutcomeSum,
+    PartitionSum,
+    PlaceFigures,
+    Pulse,
+    RuleSum,
+    TrackSum,
+)
+from metroline.agents.pulses.worker_history import SILENT_SECONDS, STALE_SECONDS, percentile
+
+NOW = 1_000_000.0
+PARTS = ("arrivals", "on-ramp", "router", "service:rate")
+
+
+def pulse(at: float, worker: str = "one", **figures: Any) -> Pulse:
+    known: dict[str, Any] = {
+        "worker": worker,
+        "url": f"http://{worker}:6066",
+        "group": "line@all",
+        "parts": PARTS,
+        "strategy": "signpost",
+        "version": 1,
+        "started": NOW - 100,
+        "at": at,
+    }
+    return Pulse(**known | figures)
+
+
+def seen(*pulses: Pulse, until: float | None = None) -> LiveState:
+    """Return the state after pulses that arrive when they are sent."""
+    state = LineState("line")
+    for one in sorted(pulses, key=lambda one: one.at):
+        state.observe(one, one.at)
+    return state.snapshot(until if until is not None else max(one.at for one in pulses))
+
+
+def steps(count: int, worker: str = "one", **rates: Any) -> list[Pulse]:
+    """Return a pulse each second, of which the count of entered records grows by `entered` each time."""
+    return [pulse(NOW + step, worker, entered=100 + step * rates.get("entered", 0)) for step in range(count)]
+
+
+def test_rates_are_those_of_all_workers_together() -> None:
+    state = seen(*steps(8, "one", entered=30), *steps(8, "two", entered=12))
+    assert state.entered_per_second == 42
+    assert [worker.entered_per_second for worker in state.workers] == [30, 12]
+    assert not state.is_stale
+
+
+def test_a_worker_that_tells_nothing_makes_figures_stale_and_later_leaves_them() -> None:
+    pulses = [*steps(8, "one", entered=30), *steps(8 + 20, "two", entered=12)]
+    last = NOW + 7
+    fresh, stale, without = (
+        seen(*(one for one in pulses if one.at <= last + later), until=last + later)
+        for later in (STALE_SECONDS - 1, STALE_SECONDS + 1, SILENT_SECONDS + 1)
+    )
+    assert (fresh.is_stale, stale.is_stale, without.is_stale) == (False, True, False)
+    assert stale.age == STALE_SECONDS + 1
+    assert stale.verdict.level is Level.BAD
+    assert "http://one:6066 has told nothing for 4.0 s" in stale.verdict.text
+    assert without.entered_per_second == 12
+    assert without.verdict.text.startswith("http://one:6066 fell silent")
+    assert [(event.kind, event.at) for event in without.events if event.kind == "silent"] == [("silent", last)]
+
+
+def test_nobody_who_tells_anything_is_said_and_nothing_is_made_up() -> None:
+    assert "No worker has told its figures" in LineState("line").snapshot(NOW).verdict.text
+    state = seen(*steps(3, entered=5), until=NOW + 60)
+    assert state.is_stale
+    assert state.age is None
+    assert state.entered_per_second == 0
+    assert state.verdict.level is Level.BAD
+
+
+def test_the_counts_of_a_worker_that_is_started_again_begin_anew() -> None:
+    before = steps(6, entered=50)
+    after = [pulse(NOW + 6 + step, entered=10 * step, started=NOW + 6) for step in range(6)]
+    state = seen(*before, *after)
+    assert state.entered_per_second == 10
+    assert len(state.workers) == 1
+    assert [event.kind for event in state.events] == ["joined", "joined"]
+    repeated = LineState("line")
+    for one in [*before, *after, before[-1]]:
+        repeated.observe(one, max(one.at, NOW + 11))
+    assert repeated.snapshot(NOW + 11).workers[0].started == NOW + 6
+
+
+def test_a_worker_that_stops_leaves_at_once() -> None:
+    state = seen(*steps(4, "one", entered=5), *steps(3, "two"), pulse(NOW + 3, "two", is_last=True))
+    assert [worker.id for worker in state.workers] == ["one"]
+    assert state.events[0].kind == "left"
+    assert state.verdict.level is Level.GOOD
+
+
+def test_clocks_that_differ_change_neither_ages_nor_rates() -> None:
+    state = LineState("line")
+    for step in range(8):
+        state.observe(pulse(NOW - 3_600 + step, "slow", entered=7 * step), NOW + step + 0.2)
+        state.observe(pulse(NOW + 3_600 + step, "fast", entered=5 * step), NOW + step + 0.4)
+    found = state.snapshot(NOW + 7.5)
+    assert found.entered_per_second == 12
+    assert [round(worker.age, 1) for worker in found.workers] == [0.1, 0.3]
+    assert found.workers[0].started == found.workers[1].started + 7_200.2 - 0.4 or not found.is_stale
+
+
+def test_what_was_told_before_somebody_looked_is_as_old_as_it_is() -> None:
+    state = LineState("line")
+    for step in range(5):
+        state.observe(pulse(NOW + step, entered=step), NOW + 60, is_live=False)
+    assert state.snapshot(NOW + 60).age is None, "it is silent, though its pulses were read just now"
+
+
+def place(**figures: Any) -> dict[str, PlaceFigures]:
+    return {"service.rate": PlaceFigures(**figures)}
+
+
+def test_what_waits_is_counted_in_records_over_all_workers() -> None:
+    state = seen(
+        pulse(NOW, "one", places=place(waiting=3, messages=10, records=200, oldest=0.5)),
+        pulse(NOW, "two", places=place(waiting=1, messages=10, records=0, oldest=1.5)),
+    )
+    found = state.places["service.rate"]
+    assert (found.waiting_messages, found.waiting, found.oldest, found.workers) == (4, 40, 1.5, 2)
+
+
+def trend(*waiting: int) -> tuple[LiveState, Trend, float | None]:
+    pulses = [
+        pulse(NOW + step, places=place(waiting=count, messages=1, records=1)) for step, count in enumerate(waiting)
+    ]
+    state = seen(*pulses)
+    return state, state.places["service.rate"].trend, state.places["service.rate"].caught_up_in
+
+
+def test_what_waits_grows_drains_or_stays() -> None:
+    growing, kind, _ = trend(*range(0, 1_000, 50))
+    assert kind is Trend.GROWING
+    assert "950 records wait at rate, and their number has grown for 19 s." in growing.verdict.text
+    _, kind, seconds = trend(*range(1_000, 400, -30))
+    assert kind is Trend.DRAINING
+    assert seconds == round((1_000 - 19 * 30) / 30, 1)
+    assert trend(*[40] * TREND_SECONDS)[1:] == (Trend.STEADY, None)
+    assert trend(*[0] * TREND_SECONDS)[1:] == (Trend.NOTHING, None)
+
+
+def test_what_arrives_within_a_moment_does_not_pile_up() -> None:
+    def busy(step: int, waiting: int) -> Pulse:
+        return pulse(NOW + step, places=place(waiting=waiting, messages=1_000 * step, records=1_000 * step))
+
+    bursts = [busy(step, 80 * step) for step in range(1, 20)]
+    assert seen(*bursts).places["service.rate"].trend is Trend.STEADY
+    assert seen(*bursts).verdict.level is Level.GOOD
+    piling = seen(*(busy(step, 800 * step) for step in range(1, 20)))
+    assert piling.places["service.rate"].trend is Trend.GROWING
+    since = piling.places["service.rate"].since
+    assert since is not None
+    caught_up = seen(
+        *(busy(step, 800 * step) for step in range(1, 20)),
+        *(busy(step, 100) for step in range(20, 60)),
+    )
+    assert caught_up.places["service.rate"].since is None
+
+
+def test_times_at_a_stop_are_those_of_the_last_seconds() -> None:
+    old = (0,) * 10 + (500,) + (0,) * 7
+    new = (0,) * 6 + (100,) + (0,) * 3 + (500,) + (0,) * 7
+    state = seen(*(pulse(NOW + step, places=place(times=old if step < 9 else new)) for step in range(12)))
+    found = state.places["service.rate"]
+    assert found.p50 is not None
+    assert 0.05 <= found.p50 <= 0.1, "the 500 slow ones came before"
+
+
+def test_percentiles_lie_within_their_bucket() -> None:
+    assert percentile(0.5, (1.0, 2.0), [0, 0, 0]) is None
+    assert percentile(0.5, (1.0, 2.0), [10, 0, 0]) == 0.5
+    assert percentile(0.99, (1.0, 2.0), [0, 100, 0]) == 1.99
+    assert percentile(0.99, (1.0, 2.0), [0, 0, 5]) == 2.0
+
+
+def test_the_sum_holds() -> None:
+    arrivals = pulse(NOW, "two", ended=(EndedSum(0, 60, 20, 5, 2), EndedSum(1, 10, 0, 0, 0)))
+    state = seen(pulse(NOW, "one", sent=(PartitionSum(0, 100, 0), PartitionSum(1, 10, 0))), arrivals)
+    sums = state.sums
+    assert (sums.delivered, sums.dropped, sums.dead, sums.lost, sums.under_way) == (70, 20, 5, 2, 15)
+    assert sums.sent == 70 + 20 + 5 + 2 + 15
+
+
+def test_two_workers_that_tell_of_one_partition_while_it_changes_hands_count_once() -> None:
+    state = seen(
+        pulse(NOW, "one", sent=(PartitionSum(0, 100, 0),), ended=(EndedSum(0, 60, 0, 0, 0),)),
+        pulse(NOW, "two", sent=(PartitionSum(0, 120, 0),), ended=(EndedSum(0, 80, 0, 0, 0),)),
+    )
+    assert (state.sums.sent, state.sums.delivered) == (120, 80)
+
+
+def test_a_sum_that_cannot_be_known_is_none_and_says_why() -> None:
+    ended = (EndedSum(0, 60, 0, 0, 0), EndedSum(1, 1, 0, 0, 0))
+    unread = seen(pulse(NOW, sent=(PartitionSum(0, 100, 0),), ended=ended)).sums
+    later = seen(pulse(NOW, sent=(PartitionSum(0, 1, 16_384), PartitionSum(1, 1, 0)), ended=ended)).sums
+    for sums in (unread, later):
+        assert (sums.sent, sums.under_way, sums.delivered) == (None, None, 61)
+        assert sums.why_unknown
+    assert unread.why_unknown != later.why_unknown
+
+
+def test_tracks_failures_and_rules_are_added_up() -> None:
+    def told(at: float, count: int) -> Pulse:
+        return pulse(
+            at,
+            tracks=(TrackSum("source", "rate", False, count), TrackSum("rate", "delivered", True, count)),
+            outcomes=(OutcomeSum("dead", "rate", "service_error", count), OutcomeSum("dropped", "rate", "", 3)),
+            rules=(RuleSum("all", count),),
+        )
+
+    state = seen(*(told(NOW + step, 10 * step) for step in range(6)))
+    assert [(one.start, one.end, one.is_end, one.per_second) for one in state.tracks] == [
+        ("rate", "delivered", True, 10),
+        ("source", "rate", False, 10),
+    ]
+    assert [(one.stop, one.cause, one.count) for one in state.failures] == [("rate", "service_error", 50)]
+    assert state.rules[0].count == 50
+    assert "Records fail, 10/s: service_error at rate." in (state.verdict.text, *state.verdict.more)
+    assert state.dead_per_second == 10
+
+
+def test_a_line_that_is_well_says_so_with_its_figures() -> None:
+    pulses = [
+        pulse(
+            NOW + step,
+            entered=2_041 * step,
+            outcomes=(OutcomeSum("delivered", "rate", "", 2_040 * step),),
+            places=place(waiting=1, oldest=0.8),
+        )
+        for step in range(8)
+    ]
+    verdict = seen(*pulses).verdict
+    assert verdict.level is Level.GOOD
+    assert verdict.text == "All trains run. 2,041 records/s in, 2,040/s out, nothing waits longer than 0.8 s."
+
+
+def test_the_worst_is_said_first() -> None:
+    state = seen(
+        pulse(NOW, "one", version=1, code="a", unaccounted=3),
+        pulse(NOW, "two", version=2, code="b", places=place(waiting=4, paused="all calls failed")),
+    )
+    told = (state.verdict.text, *state.verdict.more)
+    assert state.verdict.level is Level.BAD
+    assert told[0] == "The stop rate is paused: all calls failed."
+    assert told[1] == "3 records have no outcome and are nowhere under way."
+    assert told[2:] == (
+        "Workers decide by different rules: versions 1, 2.",
+        "Workers run different code of the line.",
+    )
+
+
+def test_a_stop_that_nobody_serves_is_named() -> None:
+    on_ramp = ("arrivals", "on-ramp", "router")
+    state = seen(pulse(NOW, parts=on_ramp, places=place(waiting=4, messages=1, records=1)))
+    assert state.verdict.text == "No worker serves rate, where 4 records wait."
+
+
+def test_a_new_version_of_the_rules_is_an_event() -> None:
+    state = seen(pulse(NOW, version=3), pulse(NOW + 1, version=4), pulse(NOW + 2, "two", version=4))
+    rules = [event for event in state.events if event.kind == "rules"]
+    assert [event.text for event in rules] == ["version 4 of the rules took effect at http://one:6066"]
+
+
+def test_a_few_minutes_are_kept_a_point_a_second() -> None:
+    state = seen(*steps(500, entered=5))
+    assert len(state.points) == 180
+    assert {point.entered_per_second for point in state.points} == {5}

@@ -1,0 +1,153 @@
+"""The live map: a table gives one picture, whatever its figures say, and there is room for them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from itertools import combinations, pairwise
+
+import pytest
+
+from metroline.app.line_map.graph import Section, Station
+from metroline.app.line_map.live_map import LiveMap
+from metroline.routing.rules.network import Network
+from metroline.routing.rules.table import RulesTable
+from tests.support.project import ROOT
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+FLIGHTS = ROOT / "agents" / "lines" / "flights" / "routes.toml"
+METROBUS = ROOT / "agents" / "lines" / "metrobus" / "routes.toml"
+
+WIDEST = {
+    "waiting": "12,345 wait · 12.5 s ▲",
+    "times": "p50 12.5 s · p99 99.9 s",
+    "dead": "✕ 12 dead",
+    "ended": "12,345/s",
+}
+"""Figures as wide as they are in a busy line."""
+
+
+def chain(stops: int) -> str:
+    """Return a table of many stops in a row, each of which drops some records, with a loop at each fourth."""
+    names = ["source", *(f"stop_number_{number}" for number in range(stops))]
+    rules = []
+    for number, (after, to) in enumerate(pairwise(names)):
+        rules.append(f'[[rules]]\nafter = "{after}"\nwhen = "n == {number}"\ndrop = "no"')
+        if number % 4 == 3:
+            rules.append(f'[[rules]]\nafter = "{after}"\nwhen = "n > {number}"\nto = "{names[number - 2]}"')
+        rules.append(f'[[rules]]\nafter = "{after}"\nto = "{to}"')
+    return "\n\n".join(rules)
+
+
+TABLES = {
+    "flights": FLIGHTS.read_text("utf-8"),
+    "metrobus": METROBUS.read_text("utf-8"),
+    "three": chain(3),
+    "forty": chain(40),
+}
+
+
+def network(text: str) -> Network:
+    return Network.of(RulesTable.parse(text))
+
+
+def drawn(text: str, waiting: str = "", rate: str = "", *, turned: bool = False) -> str:
+    """Return the map with these figures."""
+
+    def of_station(station: Station, line: str) -> str:
+        return waiting or WIDEST[line]
+
+    def of_section(section: Section) -> str:
+        return rate or "12,345/s"
+
+    drawn = LiveMap(network(text), of_station, of_section, lambda stop: f"#stop-{stop}")
+    return drawn.turned() if turned else drawn.wide()
+
+
+def without_figures(svg: str) -> str:
+    return re.sub(r'(<text class="number"[^>]*>)[^<]*', r"\1", svg)
+
+
+FORMS = pytest.mark.parametrize("turned", [False, True], ids=["wide", "turned"])
+
+
+@FORMS
+@pytest.mark.parametrize("name", TABLES)
+def test_figures_change_nothing_but_themselves(name: str, turned: bool) -> None:
+    idle, busy = drawn(TABLES[name], "0 wait", "0/s", turned=turned), drawn(TABLES[name], turned=turned)
+    assert idle != busy
+    assert without_figures(idle) == without_figures(busy)
+
+
+def test_the_same_table_gives_the_same_picture_in_every_process() -> None:
+    program = (
+        "import sys; from tests.unit.app.test_line_map_live import TABLES, drawn; "
+        "sys.stdout.buffer.write(''.join(map(drawn, TABLES.values())).encode())"
+    )
+    pictures = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert pictures == {"".join(map(drawn, TABLES.values())).encode()}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_stop_is_a_link_to_its_panel(name: str) -> None:
+    root = ET.fromstring(drawn(TABLES[name]))
+    links = {each.get("href") for each in root.iter(f"{SVG}a")}
+    assert links == {f"#stop-{stop}" for stop in ("source", *network(TABLES[name]).stops)}
+
+
+@FORMS
+@pytest.mark.parametrize("name", TABLES)
+def test_names_and_figures_do_not_overlap_and_stand_on_the_map(name: str, turned: bool) -> None:
+    root = ET.fromstring(drawn(TABLES[name], turned=turned))
+    boxes = []
+    for each in root.iter(f"{SVG}text"):
+        letter, size = (5.6, 11) if each.get("class") == "number" else (7.4, 13)
+        text, x, y = each.text or "", float(each.get("x", "")), float(each.get("y", ""))
+        width = letter * len(text)
+        x -= {"start": 0.0, "middle": width / 2, "end": width}[each.get("text-anchor", "start")]
+        boxes.append((text, x, y - 0.8 * size, x + width, y + 0.1 * size))
+    overlaps = [
+        (one[0], other[0])
+        for one, other in combinations(boxes, 2)
+        if one[1] < other[3] and other[1] < one[3] and one[2] < other[4] and other[2] < one[4]
+    ]
+    assert not overlaps
+    left, top, width, height = map(float, root.get("viewBox", "").split())
+    assert not [box for box in boxes if box[1] < left or box[3] > left + width]
+    assert not [box for box in boxes if box[2] < top or box[4] > top + height]
+
+
+@FORMS
+@pytest.mark.parametrize("name", TABLES)
+def test_every_line_ends_at_a_station(name: str, turned: bool) -> None:
+    root = ET.fromstring(drawn(TABLES[name], turned=turned))
+    stations = [
+        [float(each.get(key, "")) for key in ("x", "y", "width", "height")]
+        for each in root.iter(f"{SVG}rect")
+        if "station" in each.get("class", "")
+    ]
+    begins = [
+        tuple(map(float, re.findall(r"-?[0-9.]+", group[1].get("d", ""))[:2]))
+        for group in (list(each) for each in root.iter(f"{SVG}g") if each.get("class") == "section")
+    ]
+    assert begins
+    for x, y in begins:
+        assert any(left <= x <= left + width and top <= y <= top + height for left, top, width, height in stations)
+
+
+def test_markup_in_a_name_stays_text() -> None:
+    text = '[[rules]]\nname = "<b>&"\nafter = "source"\nto = "x"'
+    assert "&lt;b&gt;&amp;" in drawn(text)
+    assert "<b>" not in drawn(text)
