@@ -31,7 +31,7 @@ async def test_browsers_get_a_page_that_can_load_and_run_nothing(start: Start, p
         text = await response.text()
         assert EVIL not in text
         assert set(re.findall("<script[^>]*>[^<]*", text)) <= {'<script type="module" src="/static/first_page.js">'}
-        assert all(f\'href="{page}"\' in text for page in LINKS)
+        assert all(f'href="{page}"' in text for page in LINKS)
     as_json = await one.get(f"{path}?format=json", HTML)
     assert as_json.content_type == "application/json"
 
