@@ -26,7 +26,7 @@ from metroline.app.operations.rules_topic import PublishedRules
 from metroline.app.provisioning import Inspection
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
-from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit, Waits
+from metroline.routing.messages.segment import Attempts, Replan, Replay, Segment, Visit, Waits
 from metroline.routing.outcome import Cause, Ending, Outcome
 from tests.support.pages import page
 from tests.support.project import ROOT
@@ -144,6 +144,8 @@ def test_the_fields_of_dead_letters_are_described() -> None:
         (Visit("ship", 2.0, None, "signpost", 1),),
         outcome=Outcome.dead(Cause.EXPIRED),
         attempts=Attempts("ship", ("x",), 1.0),
+        retried=(Attempts("pack", ("y",), 1.0, (), (1.0,)),),
+        replans=(Replan("pack", ("n",)),),
         waits=Waits("ship", 1.0, 1),
         replays=(Replay(1.0, "me", "why"),),
     )
