@@ -227,6 +227,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         _formatted_ends(app) if role.plays(ARRIVALS) else None,
         app.foreign,
         _plausible_offsets(app),
+        settings.journeys_per_second,
     )
     losses = LossReporter(app.bus, settings.source_epoch)
     reading: dict[str, Any] = {"gaps": gaps, "stopped": stopped}
