@@ -66,7 +66,7 @@ class Tried(Struct, frozen=True):
 
 
 class Decided(Struct, frozen=True):
-    """What became of a record behind a place: who decided, by which rule and version, and what the rules read."""
+    """The decision behind a place: who made it, by which rule and version, and the values that rules read."""
 
     to: str
     """The next stop, or the outcome."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 import pytest
-from msgspec.structs import replace
 
 from metroline.routing.journeys.timeline import Certainty, Decided, Timeline, timeline
 from metroline.routing.messages.envelope import Envelope
@@ -156,7 +155,6 @@ def test_a_rule_that_cannot_be_evaluated_is_told_with_what_it_read() -> None:
 
 
 def test_a_drop_is_told_by_its_rule_or_by_its_service() -> None:
-    by_rule = told({"ok": False}, history=HISTORY[:2], outcome=Outcome.dropped("refused", "refused ones"))
     by_rule = told(
         {"ok": False},
         history=HISTORY[:2],
@@ -206,7 +204,7 @@ def test_what_is_no_record_is_shown_and_decides_nothing(line: bytes) -> None:
     segment = Segment(
         (7,), (line,), 1.0, (), Provenance(None, "", 0), outcome=Outcome.dead(Cause.MALFORMED_RECORD, "x")
     )
-    found = timeline(Envelope("", Origin("source", 0), (replace(segment),)), 2.0, lambda _: TABLE, line)
+    found = timeline(Envelope("", Origin("source", 0), (segment,)), 2.0, lambda _: TABLE, line)
     assert found.outcome == Ending.DEAD
     assert found.places[0].decided.certainty is Certainty.NONE
     assert found.is_cut is not (line == b"[1]")
