@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, cast
 from faust.web.drivers.aiohttp import Web
 
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.journeys.archive import JourneyArchive
 from metroline.app.views import dead_letters
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
+from metroline.app.views.journeys import pages as journeys
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
@@ -28,6 +30,9 @@ def add_views(app: LineApp) -> None:
     cast(Web, app.web).web_app[REGISTRY] = registry_of(app)
     desk = cast(Web, app.web).web_app[dead_letters.DESK] = Desk(app.cluster, app.line_topics)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: desk.close())
+    archive = JourneyArchive(app.cluster, app.line_topics)
+    cast(Web, app.web).web_app[journeys.JOURNEYS] = journeys.Journeys(app, archive)
+    cast(Web, app.web).web_app.on_cleanup.append(lambda _: archive.aclose())
     app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
     app.page("/health/live")(LiveView)
     app.page("/health/ready")(ReadyView)
@@ -35,4 +40,6 @@ def add_views(app: LineApp) -> None:
     app.page("/traffic/")(TrafficView)
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)
+    app.page("/journeys")(journeys.JourneyList)
+    app.web.blueprints.add("/journeys", journeys.blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import orjson
 from faust import web
@@ -24,6 +24,12 @@ STYLED = {
 """A page for browsers has its own style. It still loads nothing and runs nothing."""
 
 
+SENDS_FORMS = {
+    "Content-Security-Policy": STYLED["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'")
+}
+"""A page with a form, which only this worker receives."""
+
+
 def wants_html(request: web.Request) -> bool:
     """Return whether a browser asks. `?format=json` shows a browser what programs get."""
     asked = request.query.get("format")
@@ -32,6 +38,9 @@ def wants_html(request: web.Request) -> bool:
 
 class LineView(web.View):
     """A page of a worker."""
+
+    has_form: ClassVar[bool] = False
+    """True if the page has a form."""
 
     @property
     def worker(self) -> LineApp:
@@ -50,4 +59,4 @@ class LineView(web.View):
             )
         worker = self.worker
         page = document(title, worker.line.name, str(worker.conf.canonical_url), str(request.url.path), body())
-        return self.html(page, status=status, headers={**NOT_STORED, **STYLED})
+        return self.html(page, status=status, headers={**NOT_STORED, **(SENDS_FORMS if self.has_form else STYLED)})

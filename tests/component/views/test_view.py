@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from metroline.app.views.page import LINKS
 from tests.support.table_entries import journey
 from tests.support.web_worker import HTML, Start, two_workers
 
@@ -27,7 +28,7 @@ async def test_browsers_get_a_page_that_can_load_and_run_nothing(start: Start, p
         text = await response.text()
         assert EVIL not in text
         assert "<script" not in text
-        assert all(f'href="{page}"' in text for page in PAGES)
+        assert all(f'href="{page}"' in text for page in LINKS)
     as_json = await one.get(f"{path}?format=json", HTML)
     assert as_json.content_type == "application/json"
 
