@@ -66,7 +66,7 @@ async def _trace(settings: Settings, line: Line, wanted: Wanted) -> tuple[list[T
     """Return the journeys of a record or, if there are none, where it is."""
     cluster, topics = settings.cluster(), settings.topics(line)
     async with aclosing(JourneyArchive(cluster, topics)) as archive:
-        found = await archive.find(wanted.text)
+        found = await archive.find_on_topics(wanted.text)
     if not found:
         return [], await whereabouts(cluster, topics, line.stops, wanted, settings.source_epoch)
     versions = {one.version: one.text async for one in published_versions(cluster, topics)}

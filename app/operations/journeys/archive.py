@@ -33,6 +33,9 @@ READ_SECONDS = 3.0
 SEARCH_SECONDS = 1.5
 """Time for which an answer searches. The next page goes on where it stopped."""
 
+FIND_SECONDS = 10.0
+"""Time for which a page looks for an id on the topics, if the memory does not have it."""
+
 MAX_WAITING = 8
 """Number of readers that wait for each other. Another one is refused at once."""
 
@@ -127,10 +130,16 @@ class JourneyArchive:
     async def find(self, name: str) -> list[EndedJourney]:
         """Return the journeys of the record with this id, the newest first: a replay begins another one.
 
-        The id of a message with several records stands for all of them. Raise `UsageError` for what is not an id.
+        The id of a message with several records stands for all of them. Raise `UsageError` for what is not an id, and
+        `ArchiveBusy` if the topics are too large to be searched now.
         """
         wanted = Wanted.of(name)
         return await self._run(lambda: self._find(wanted))
+
+    async def find_on_topics(self, name: str) -> list[EndedJourney]:
+        """Return what `find` returns, from the topics alone, however long it takes."""
+        wanted = Wanted.of(name)
+        return await self._run(lambda: self._find_on_topics(wanted, float("inf")))
 
     async def aclose(self) -> None:
         """End what is being read."""
@@ -180,10 +189,13 @@ class JourneyArchive:
         self._read_on()
         found = [one for one in self.memory.of_partition(wanted.partition, wanted.marks) if wanted.is_of(one)]
         if not found and (not self._is_read or any(self.memory.forgotten.values())):
-            found = [one for shelf in Shelf for one in self._on_topic(shelf, wanted)]
+            return self._find_on_topics(wanted, time.monotonic() + FIND_SECONDS)
         return newest_of_each(found)
 
-    def _on_topic(self, shelf: Shelf, wanted: Wanted) -> Iterator[EndedJourney]:
+    def _find_on_topics(self, wanted: Wanted, until: float) -> list[EndedJourney]:
+        return newest_of_each([one for shelf in Shelf for one in self._on_topic(shelf, wanted, until)])
+
+    def _on_topic(self, shelf: Shelf, wanted: Wanted, until: float) -> Iterator[EndedJourney]:
         """Yield the journeys of a record on a topic, which is read whole but not remembered."""
         partitions = {wanted.partition} if shelf is Shelf.KEPT else None
         for messages in TopicTail(self.cluster, self._names[shelf]).read(partitions):
@@ -192,6 +204,9 @@ class JourneyArchive:
                 if may_hold(raw, wanted.marks):
                     found = journeys_of(shelf, message.partition() or 0, raw)
                     yield from (journey for journey in found if wanted.is_of(journey))
+            if time.monotonic() > until:
+                raise ArchiveBusy(f"the topics hold too much to be searched now: try `metroline trace {wanted.text}`")
+            time.sleep(PAUSE_SECONDS)
 
     def _read_on(self) -> None:
         """Add what was written since, as far as there is time."""

@@ -147,7 +147,9 @@ async def test_a_record_is_found_by_its_id_on_either_topic(archive: JourneyArchi
         [found] = await archive.find(name)
         assert found.id == name
         assert len(found.envelope) == 1
-    assert await archive.find("source-0-4") == []
+        [on_topic] = await archive.find_on_topics(name)
+        assert on_topic.id == name
+    assert await archive.find("source-0-4") == await archive.find_on_topics("source-0-4") == []
     with pytest.raises(UsageError, match="is not the id of a record"):
         await archive.find("nonsense")
 
@@ -183,6 +185,16 @@ async def test_what_is_forgotten_is_found_by_its_id_alone(monkeypatch: pytest.Mo
     assert [journey.id for journey in found.journeys][:2] == ["source-0-49", "source-0-48"]
     assert [journey.id for journey in await archive.find("source-0-0")] == ["source-0-0"]
     await archive.aclose()
+
+
+async def test_a_page_does_not_look_for_an_id_for_long(
+    archive: JourneyArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "READ_SECONDS", -1.0)
+    monkeypatch.setattr(archive_module, "FIND_SECONDS", -1.0)
+    with pytest.raises(ArchiveBusy, match="try `metroline trace source-0-4`"):
+        await archive.find("source-0-4")
+    assert await archive.find_on_topics("source-0-4") == []
 
 
 async def test_a_topic_is_read_on_where_it_was_left_and_each_message_counts_once(
