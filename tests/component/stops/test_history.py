@@ -125,3 +125,51 @@ async def test_a_plan_that_becomes_stale_before_a_wait_names_the_fields_too() ->
 
     [segment] = segments_of(bench.producer.sent)
     assert (segment.itinerary, segment.replans) == (None, (Replan("a", ("size",)),))
+
+
+async def test_an_async_service_is_timed_for_each_record(bench: Bench) -> None:
+    async def slow(record: dict[str, Any]) -> dict[str, Any]:
+        bench.now += 0.25
+        return record
+
+    stop = bench.stop(slow, concurrency=1)
+    bench.now += 10  # the time before the call is no work
+    await bench.complete(stop.handle, envelope({"size": 1}, {"size": 2}, chosen=BEGINNING))
+
+    worked = [visit.worked for segment in segments_of(bench.producer.sent) for visit in segment.history]
+    assert set(worked) <= {0.25, 0.5}
+    assert len(worked) in (1, 2), "records that finish together leave together"
+
+
+async def test_a_service_that_keeps_the_order_is_timed_for_each_record(bench: Bench) -> None:
+    def slow(record: dict[str, Any]) -> dict[str, Any]:
+        bench.now += 0.25
+        return record
+
+    await bench.complete(bench.stop(slow, ordered=True).handle, envelope({"size": 1}, chosen=BEGINNING))
+
+    [segment] = segments_of(bench.producer.sent)
+    assert [visit.worked for visit in segment.history] == [0.25]
+
+
+async def test_a_record_that_only_waited_was_not_worked_on_when_it_leaves(bench: Bench) -> None:
+    handled = envelope({"size": 1}, chosen=BEGINNING, is_handled=True)
+    await bench.complete(bench.stop(lambda record: record).handle, handled)
+
+    [segment] = segments_of(bench.producer.sent)
+    assert [visit.worked for visit in segment.history] == [None]
+
+
+async def test_a_dead_letter_keeps_the_times_of_all_of_its_attempts(bench: Bench) -> None:
+    def fails(record: dict[str, Any]) -> dict[str, Any]:
+        bench.now += 0.25
+        raise OSError("no")
+
+    earlier = Attempts("a", ("x", "y"), 900.0, (), (890.0,))  # an earlier version kept no time of the first one
+    tried = envelope({"size": 1}, chosen=BEGINNING, attempts=earlier)
+    await bench.complete(bench.stop(fails, retry_policy=RetryPolicy(attempts=3)).handle, tried)
+
+    [segment] = segments_of(bench.producer.to("test.arrivals"))
+    assert segment.attempts is not None
+    assert segment.attempts.times == (0.0, 890.0, bench.now)
+    assert [visit.worked for visit in segment.history] == [0.25]
