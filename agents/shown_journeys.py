@@ -122,4 +122,4 @@ class ShownJourneys:
             if origin.partition in self.outcomes.epochs:
                 count = self._counts.pop((strategy, origin), 0)
                 for message in messages(strategy, origin, ended, count):
-                    await self.bus.produce(self.bus.topics.journeys, origin.partition, message.encode())
+                    await self.bus.offer(self.bus.topics.journeys, origin.partition, message.encode())

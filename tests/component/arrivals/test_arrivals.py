@@ -318,6 +318,20 @@ async def test_of_more_journeys_than_are_kept_in_a_second_a_sample_is_kept_and_a
 
 
 @pytest.mark.usefixtures("shown_at_once")
+async def test_journeys_that_the_brokers_do_not_take_are_left_out_and_hold_nothing_up(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    producer = desk.bench.producer
+    producer.refuse = lambda sent: TooLarge("no") if sent.topic == "test.journeys" else None
+    await desk.settle(numbered(3, outcome=DELIVERED))
+    await asyncio.sleep(0)
+
+    assert len(producer.to("test.journeys")) == 1
+    assert desk.counts() == {("source", "delivered", ""): 3}
+    assert "a message for test.journeys is left out (no)" in caplog.text
+
+
+@pytest.mark.usefixtures("shown_at_once")
 async def test_no_journeys_are_kept_if_none_are_wanted(bench: Bench) -> None:
     await Desk.on(bench, kept_per_second=0).settle(numbered(3, outcome=DELIVERED))
     assert bench.producer.to("test.journeys") == []
