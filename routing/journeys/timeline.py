@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from msgspec import Struct, field
 
-from metroline.routing.addresses import MAP_MAKER, SOURCE
+from metroline.routing.addresses import MAP_MAKER, SOURCE, SWITCH
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.metadata import NO_TIMESTAMP, Metadata
 from metroline.routing.messages.record_ids import id_text
-from metroline.routing.messages.segment import Attempts, Segment
+from metroline.routing.messages.segment import Attempts, Replan, Segment, Waits
 from metroline.routing.outcome import Cause, Ending, Outcome
 from metroline.routing.rules.explain import Trial, trials
 from metroline.routing.rules.rule_meta import NO_META, rule_metas
@@ -34,6 +34,10 @@ MAX_RULES = 20_000
 
 DECIDED_BY_RULES = (Cause.RULE_ERROR, Cause.UNROUTABLE)
 """Causes of dead letters that rules decide."""
+
+NOBODY = Provenance(None, "", 0)
+
+Entry = TypeVar("Entry", Attempts, Waits)
 
 TableOf = Callable[[int], RulesTable | None]
 """Returns the rules table of a version, and for 0 that of the line's file; None if it is not known."""
@@ -186,7 +190,8 @@ class _Passages:
         self.visits = segment.history
         self.last_known = len(self.visits) if self._is_ruled else len(self.visits) - 1
         """The place, from 0 for the source, behind which the record was as it is at its end."""
-        self.attempts = _by_stop([*segment.retried, *([segment.attempts] if segment.attempts else [])])
+        attempts = [*segment.retried, *([segment.attempts] if segment.attempts else [])]
+        self.attempts = _by_stop([one for one in attempts if one.causes])
         self.waits = _by_stop([*segment.waited, *([segment.waits] if segment.waits else [])])
         self.replans = _by_stop(segment.replans)
 
@@ -203,11 +208,12 @@ class _Passages:
         sent = (segment.metadata or Metadata()).timestamp_of(0)
         came = None if sent == NO_TIMESTAMP or segment.generation else sent / 1_000
         waited = None if came is None else round(max(0.0, segment.entered - came), 6)
-        yield Passage(SOURCE, came, segment.entered, waited, None, self._decided(0), replanned=self._replanned(SOURCE))
+        yield Passage(SOURCE, came, segment.entered, waited, None, self._decided(0))
         before = segment.entered
         for place, visit in enumerate(self.visits, 1):
             waited = None if visit.worked is None else round(max(0.0, visit.at - visit.worked - before), 6)
-            attempts, waits = self._next(self.attempts, visit.stop), self._next(self.waits, visit.stop)
+            attempts = self._until(visit.at, self.attempts.get(visit.stop), lambda one: max(one.times, default=0.0))
+            waits = self._until(visit.at, self.waits.get(visit.stop), lambda one: one.since)
             yield Passage(
                 visit.stop,
                 before,
@@ -217,21 +223,19 @@ class _Passages:
                 self._decided(place),
                 [] if attempts is None else _failed(attempts),
                 None if waits is None else Waited(waits.since, waits.times),
-                self._replanned(visit.stop),
+                self._replanned(place),
             )
             before = visit.at
 
-    def _replanned(self, stop: str) -> list[str] | None:
-        replan = self._next(self.replans, stop)
-        return None if replan is None else list(replan.fields)
+    def _until(self, left: float, entries: list[Entry] | None, time_of: Callable[[Entry], float]) -> Entry | None:
+        """Return the next entry of a stop if it is of a time before the record left it; the stop may come again."""
+        return entries.pop(0) if entries and time_of(entries[0]) <= left else None
 
-    def _next(self, by_stop: dict[str, list[Any]], stop: str) -> Any:
-        """Return the next entry of a stop, which a record may visit several times; None if it has no further one.
-
-        A stop that is visited several times and has an entry for some visits only has them at the first ones.
-        """
-        found = by_stop.get(stop)
-        return found.pop(0) if found else None
+    def _replanned(self, place: int) -> list[str] | None:
+        """Return the fields that a stop changed so that the switch planned anew; None if it did not."""
+        decider = self.visits[place].by if place < len(self.visits) else (self.segment.chosen or NOBODY).by
+        replans = self.replans.get(self.visits[place - 1].stop)
+        return list(replans.pop(0).fields) if replans and decider == SWITCH else None
 
     def _decided(self, place: int) -> Decided:
         """Return what was decided behind a place, from 0 for the source."""
@@ -240,7 +244,7 @@ class _Passages:
             chosen, to = Provenance(visit.rule, visit.by, visit.version), visit.stop
             is_ruled = visit.rule is not None  # a replay may name the stop
         else:
-            own = self.segment.chosen or Provenance(None, "", 0)
+            own = self.segment.chosen or NOBODY
             chosen = Provenance(self.outcome.rule, own.by, own.version)
             to, is_ruled = _told(self.outcome), self._is_ruled
         if not is_ruled:
@@ -305,11 +309,13 @@ def _failed(attempts: Attempts) -> list[FailedAttempt]:
     ]
 
 
-def _by_stop(entries: Sequence[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+AtStop = TypeVar("AtStop", Attempts, Waits, Replan)
+
+
+def _by_stop(entries: Sequence[AtStop]) -> dict[str, list[AtStop]]:
+    found: dict[str, list[AtStop]] = {}
     for entry in entries:
-        if not isinstance(entry, Attempts) or entry.causes:
-            found.setdefault(entry.stop, []).append(entry)
+        found.setdefault(entry.stop, []).append(entry)
     return found
 
 

@@ -44,7 +44,7 @@ SEGMENT = Segment(
     AT,
     (
         Visit("price", AT + 2, "all", "on-ramp", 1, 1.5),
-        Visit("ship", AT + 60.5, "priced ones", "price", 1, 0.25),
+        Visit("ship", AT + 60.5, "priced ones", "switch", 1, 0.25),
     ),
     Provenance(None, "ship", 1),
     outcome=DELIVERED,
@@ -102,7 +102,7 @@ def test_a_journey_is_told_place_by_place() -> None:
         "  made its plan stale: it changed amount",
         "  ✔ priced ones: holds",
         "  (the values did not change between the source and the end)",
-        "  → ship by the rule 'priced ones' of version 1, decided by price",
+        "  → ship by the rule 'priced ones' of version 1, decided by switch",
         "",
         "ship: came +2.000 s, waited 58.250 s, worked 0.250 s, left +60.500 s",
         "  asked to wait, 2 times, first at +3.000 s",

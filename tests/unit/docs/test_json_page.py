@@ -161,7 +161,7 @@ def test_the_fields_of_dead_letters_are_described() -> None:
 
 
 def test_the_fields_of_journeys_are_described() -> None:
-    visits = (Visit("price", 2.0, "all", "on-ramp", 1, 0.5), Visit("ship", 3.0, "all", "price", 1))
+    visits = (Visit("price", 2.0, "all", "on-ramp", 1, 0.5), Visit("ship", 3.0, "all", "switch", 1))
     segment = Segment(
         (7,),
         (b"{}",),

@@ -173,11 +173,31 @@ def test_attempts_waits_and_replans_stand_at_their_stops() -> None:
         retried=(Attempts("price", ("x",), 101.0, (), (100.5,)),),
         waited=(Waits("check", 104.0, 2),),
         replans=(Replan("price", ("amount",)),),
+        history=(HISTORY[0], HISTORY[1]._replace(by="switch"), HISTORY[2]),
     )
     _, price, check, ship = found.places
     assert ([one.cause for one in price.attempts], price.replanned) == (["x"], ["amount"])
     assert (check.waits and (check.waits.since, check.waits.times), check.replanned) == ((104.0, 2), None)
     assert (ship.attempts, ship.waits) == ([], None)
+
+
+def test_a_stop_that_is_visited_twice_has_what_happened_at_each_visit() -> None:
+    first, second = Visit("a", 110.0, "all", "on-ramp", 3, 1.0), Visit("a", 120.0, "all", "switch", 3, 1.0)
+    found = told(
+        END,
+        history=(first, second),
+        retried=(Attempts("a", ("x",), 115.0, (), (114.0,)),),
+        waited=(Waits("a", 105.0, 1), Waits("a", 115.0, 2)),
+        replans=(Replan("a", ("amount",)), Replan("a", ("ok",))),
+        chosen=Provenance(None, "switch", 3),
+    )
+    _, one, two = found.places
+    assert ([len(place.attempts) for place in (one, two)], one.replanned, two.replanned) == (
+        *([0, 1], ["amount"], ["ok"]),
+    )
+    assert [place.waits and place.waits.times for place in (one, two)] == [1, 2]
+    only_second = told(END, history=(first, second._replace(by="map-maker")), replans=(Replan("a", ("ok",)),))
+    assert [place.replanned for place in only_second.places] == [None, None, None]
 
 
 def test_a_replay_to_a_stop_was_decided_by_no_rule_and_the_record_that_entered_is_another_one() -> None:
