@@ -288,7 +288,9 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             None if itinerary is None else Itinerary.decode(itinerary),
             None if outcome is None else _outcome(outcome),
             natural(encoded["hops"]),
-            None if attempts is None else _attempts(*attempts, encoded.get("tried", ()), encoded.get("traces", ())),
+            None
+            if attempts is None
+            else _attempts(*attempts, times=encoded.get("tried", ()), traces=encoded.get("traces", ())),
             natural(encoded.get("generation", 0)),
             tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
             _request(encoded),
@@ -309,7 +311,7 @@ def _history(visits: Any, worked: Any) -> tuple[Visit, ...]:
         return tuple([_visit(*visit) for visit in visits])
     if len(worked) != len(visits):
         raise MetrolineError(f"a history of {len(visits)} stops has {len(worked)} durations")
-    return tuple([_visit(*visit, spent) for visit, spent in zip(visits, worked, strict=True)])
+    return tuple([_visit(*visit, worked=spent) for visit, spent in zip(visits, worked, strict=True)])
 
 
 def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any, worked: Any = None) -> Visit:
@@ -317,7 +319,7 @@ def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any, worked: Any = N
     return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version), spent)
 
 
-def _attempts(stop: Any, causes: Any, due: Any, times: Any, traces: Any = ()) -> Attempts:
+def _attempts(stop: Any, causes: Any, due: Any, times: Any = (), traces: Any = ()) -> Attempts:
     of_each = tuple(map(text, traces)), tuple(map(seconds, times))
     return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due), *of_each)
 

@@ -34,17 +34,17 @@ class RawMessage(NamedTuple):
 
 
 class EndedJourney(NamedTuple):
-    """The journey of the record at an index of a segment, and when it ended, in seconds since the epoch."""
+    """The journey of the record at a place in a segment, and when it ended, in seconds since the epoch."""
 
     strategy: str
     origin: Origin
     segment: Segment
-    index: int
+    place: int
     ended: float
 
     @property
     def record_id(self) -> RecordId:
-        return self.segment.ids[self.index]
+        return self.segment.ids[self.place]
 
     @property
     def id(self) -> str:
@@ -53,7 +53,7 @@ class EndedJourney(NamedTuple):
     @property
     def envelope(self) -> Envelope:
         """The journey alone."""
-        return Envelope(self.strategy, self.origin, (self.segment.part([self.index]),))
+        return Envelope(self.strategy, self.origin, (self.segment.part([self.place]),))
 
 
 class ReadMessage(NamedTuple):
@@ -62,15 +62,15 @@ class ReadMessage(NamedTuple):
     envelope: Envelope
     ended: Sequence[float]
     """Seconds since the epoch."""
-    count: int
+    total: int
     """Number of journeys that ended, of which these were kept."""
 
     def journeys(self) -> Iterator[EndedJourney]:
         """Yield the journeys."""
         envelope = self.envelope
         for segment, at in zip(envelope.segments, self.ended, strict=True):
-            for index in range(len(segment.ids)):
-                yield EndedJourney(envelope.strategy, envelope.origin, segment, index, at)
+            for place in range(len(segment.ids)):
+                yield EndedJourney(envelope.strategy, envelope.origin, segment, place, at)
 
 
 def read_message(shelf: Shelf, partition: int, message: RawMessage) -> ReadMessage:

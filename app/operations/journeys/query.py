@@ -70,12 +70,12 @@ class Query:
     def _holds(self, condition: Condition, journey: EndedJourney) -> bool:
         segment = journey.segment
         try:
-            record = orjson.loads(segment.lines[journey.index]) if self._needs_record else {}
+            record = orjson.loads(segment.lines[journey.place]) if self._needs_record else {}
         except ValueError:
             record = {}
         known = (record if isinstance(record, dict) else {}) | {JOURNEY: properties(journey)}
         metas = rule_metas(segment.metadata, segment.entered, len(segment.ids), condition.meta)
-        meta = NO_META if metas is None else metas[journey.index]
+        meta = NO_META if metas is None else metas[journey.place]
         try:
             return condition.holds(known, meta, Budget(MAX_OPERATIONS))
         except ConditionError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,6 +15,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import ROUTERS, Topics
+from metroline.agents.membership.hand_over import Offsets, highest_committed
 from metroline.agents.membership.roles import group_prefix
 from metroline.agents.on_ramp import source_origin
 from metroline.agents.tables.entries import epoch_of, owned_entry
@@ -29,8 +30,6 @@ from metroline.routing.messages.segment import Segment
 
 LOOK_SECONDS = 10.0
 """Time for which the topics of stops and waiting rooms are searched."""
-
-Offsets = dict[TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ async def whereabouts(
     block = await asyncio.to_thread(_block, cluster, topics, wanted)
     if (ended := _ended(block, wanted)) is not None:
         return ended
-    committed = await _committed(cluster, topics, epoch)
+    committed = await _committed(cluster, topics, stops, wanted.partition, epoch)
     found = await asyncio.to_thread(_under_way, cluster, topics, stops, wanted, committed)
     if found is not None:
         return found
@@ -117,26 +116,28 @@ def _block(cluster: Cluster, topics: Topics, wanted: Wanted) -> SettledBlock | N
     return None if latest is None else SettledBlock.decode(orjson.loads(latest))
 
 
-async def _committed(cluster: Cluster, topics: Topics, epoch: int) -> Offsets:
-    """Return the highest offsets that the groups of the line have committed."""
-    found: Offsets = {}
-    own = {topics.on_ramp_group(epoch), topics.waiting_group}
+async def _committed(cluster: Cluster, topics: Topics, stops: Collection[str], partition: int, epoch: int) -> Offsets:
+    """Return the highest offset that the groups of the line have committed, for a partition of each topic."""
     async with cluster.admin() as admin:
         names = {name for name, *_ in await admin.list_consumer_groups()}
-        for group in (name for name in names if name in own or name.startswith(group_prefix(topics.prefix))):
-            for partition, at in (await admin.list_consumer_group_offsets(group)).items():
-                found[partition] = max(at.offset, found.get(partition, 0))
-    return found
+    own = {topics.on_ramp_group(epoch), topics.waiting_group}
+    groups = sorted(name for name in names if name in own or name.startswith(group_prefix(topics.prefix)))
+    read = [topics.source, *map(topics.at, _addresses(stops))]
+    return await highest_committed(cluster, groups, [TopicPartition(topic, partition) for topic in read])
+
+
+def _addresses(stops: Collection[str]) -> Sequence[str]:
+    """Return the addresses at which a record under way may be."""
+    return (*map(service_address, sorted(stops)), *ROUTERS, *WAITING_ROOMS, ARRIVALS)
 
 
 def _under_way(
     cluster: Cluster, topics: Topics, stops: Collection[str], wanted: Wanted, committed: Offsets
 ) -> Whereabouts | None:
     """Return where the record is on an inner topic, from what is acknowledged on; None if it is on none of them."""
-    addresses = (*map(service_address, sorted(stops)), *ROUTERS, *WAITING_ROOMS, ARRIVALS)
     until = time.monotonic() + LOOK_SECONDS
     latest: tuple[float, str, Segment] | None = None
-    for address in addresses:
+    for address in _addresses(stops):
         begin = committed.get(TopicPartition(topics.at(address), wanted.partition), 0)
         for at, segment in _on_topic(cluster, topics.at(address), wanted, begin, until):
             if latest is None or (segment.hops, at) >= (latest[2].hops, latest[0]):

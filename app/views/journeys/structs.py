@@ -9,6 +9,7 @@ from metroline.app.operations.journeys.ended_journey import EndedJourney
 from metroline.app.operations.journeys.memory import Held
 from metroline.app.operations.journeys.whereabouts import Whereabouts
 from metroline.routing.journeys.timeline import Timeline
+from metroline.routing.outcome import Ending, Outcome
 
 
 class ListedJourney(Struct, frozen=True):
@@ -30,12 +31,12 @@ class ListedJourney(Struct, frozen=True):
     @classmethod
     def of(cls, journey: EndedJourney) -> ListedJourney:
         segment = journey.segment
-        outcome = segment.outcome
+        outcome = segment.outcome or Outcome(Ending.DEAD)
         return cls(
             journey.id,
-            "dead" if outcome is None else outcome.ending.value,
-            outcome and outcome.reason,
-            outcome and outcome.rule,
+            outcome.ending.value,
+            outcome.reason,
+            outcome.rule,
             segment.entered,
             journey.ended,
             round(max(0.0, journey.ended - segment.entered), 6),

@@ -170,6 +170,6 @@ def _dead_letter(journey: Timeline) -> Markup | None:
 
 
 def _source_message(journey: Timeline) -> Markup | None:
-    rows = [["key", journey.key]] if journey.key is not None else []
+    rows: list[list[object]] = [["key", journey.key]] if journey.key is not None else []
     rows += [[f"header {name}", value] for name, value in journey.headers]
     return Markup(tag("h2", "Source message") + grid(["", "Value"], rows)) if rows else None

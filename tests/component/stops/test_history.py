@@ -88,7 +88,7 @@ async def test_a_stale_plan_names_the_fields_that_the_stop_changed() -> None:
     bench = Bench.make(strategy="map_maker", rules=PLAN)
 
     def change(record: dict[str, Any]) -> dict[str, Any]:
-        return record | record["sets"]
+        return {**record, **record["sets"]}
 
     changes: list[dict[str, Any]] = [{"size": 5}, {}, {"size": 6, "other": 1}, {"tall": False, "size": 7}]
     records = [{"size": 1, "sets": sets} for sets in changes]

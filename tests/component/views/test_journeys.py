@@ -37,7 +37,7 @@ EVIL = "<script>alert(1)</script>\"'&"
 def ended(number: int, **fields: Any) -> Segment:
     line = orjson.dumps({"n": number, "text": EVIL})
     visits = (Visit("price", AT + 2, "all", "on-ramp", 1, 1.5),)
-    end = {"outcome": DELIVERED, "chosen": Provenance(None, "switch", 1), "hops": 2} | fields
+    end: dict[str, Any] = {"outcome": DELIVERED, "chosen": Provenance(None, "switch", 1), "hops": 2} | fields
     return Segment((number,), (line,), AT, visits, **end)
 
 

@@ -83,8 +83,8 @@ async def test_every_record_is_told_as_it_went_under_each_strategy(depot: Depot,
             assert (letter.segment.last_stop, len(heavy)) == ("weigh", RECORDS // 2)
             for journey in journeys[:: RECORDS // 8]:
                 assert [one.id for one in await archive.find(journey.id)] == [journey.id]
-        for journey in await told_by(line, depot, [letter, *journeys[:: RECORDS // 8]]):
-            check(journey, strategy)
+        for one in await told_by(line, depot, [letter, *journeys[:: RECORDS // 8]]):
+            check(one, strategy)
 
 
 async def told_by(line: Depot, depot: Depot, journeys: list[EndedJourney]) -> list[Timeline]:

@@ -61,7 +61,12 @@ HISTORY = (
 
 def told(record: dict[str, Any], entered_as: dict[str, Any] | None = None, **segment: Any) -> Timeline:
     line = orjson.dumps(record)
-    defaults = {"history": HISTORY, "outcome": DELIVERED, "chosen": Provenance(None, "ship", 3), "hops": 4}
+    defaults: dict[str, Any] = {
+        "history": HISTORY,
+        "outcome": DELIVERED,
+        "chosen": Provenance(None, "ship", 3),
+        "hops": 4,
+    }
     one = Segment((7,), (line,), 100.0, **defaults | segment)
     first = None if entered_as is None else orjson.dumps(entered_as)
     return timeline(Envelope("signpost", Origin("source", 0), (one,)), 111.5, {3: TABLE}.get, first)
