@@ -288,9 +288,7 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             None if itinerary is None else Itinerary.decode(itinerary),
             None if outcome is None else _outcome(outcome),
             natural(encoded["hops"]),
-            None
-            if attempts is None
-            else _attempts(*attempts, times=encoded.get("tried", ()), traces=encoded.get("traces", ())),
+            None if attempts is None else _attempts(attempts, encoded.get("tried", ()), encoded.get("traces", ())),
             natural(encoded.get("generation", 0)),
             tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
             _request(encoded),
@@ -298,7 +296,7 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             metadata=decode_metadata(encoded, len(ids)),
             is_handled=encoded.get("handled") is True,
             waited=tuple([_waits(*waits) for waits in encoded.get("waited", ())]),
-            retried=tuple([_attempts(*attempts) for attempts in encoded.get("retried", ())]),
+            retried=tuple([_attempts(tries, times) for *tries, times in encoded.get("retried", ())]),
             replans=tuple([_replan(*replan) for replan in encoded.get("replans", ())]),
         )
         start = end
@@ -311,7 +309,8 @@ def _history(visits: Any, worked: Any) -> tuple[Visit, ...]:
         return tuple([_visit(*visit) for visit in visits])
     if len(worked) != len(visits):
         raise MetrolineError(f"a history of {len(visits)} stops has {len(worked)} durations")
-    return tuple([_visit(*visit, worked=spent) for visit, spent in zip(visits, worked, strict=True)])
+    told = zip(visits, worked, strict=True)
+    return tuple([_visit(stop, at, rule, by, version, spent) for (stop, at, rule, by, version), spent in told])
 
 
 def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any, worked: Any = None) -> Visit:
@@ -319,7 +318,8 @@ def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any, worked: Any = N
     return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version), spent)
 
 
-def _attempts(stop: Any, causes: Any, due: Any, times: Any = (), traces: Any = ()) -> Attempts:
+def _attempts(tries: Any, times: Any, traces: Any = ()) -> Attempts:
+    stop, causes, due = tries
     of_each = tuple(map(text, traces)), tuple(map(seconds, times))
     return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due), *of_each)
 
