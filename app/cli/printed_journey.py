@@ -69,6 +69,8 @@ def _place(place: Passage, entered: float) -> Iterator[str]:
 def _decision(decided: Decided) -> Iterator[str]:
     rule = "" if decided.rule is None else f" by the rule {decided.rule!r}"
     version = "" if not decided.version else f" of version {decided.version}"
+    if decided.rule is None and decided.version:
+        version = f", by version {decided.version} of the rules"
     by = f", decided by {decided.by}" if decided.by else ""
     if decided.more_tried:
         yield f"  · {counted(decided.more_tried, 'rule')} before these did not hold"

@@ -58,7 +58,7 @@ def form(asked: Asked, stops: Collection[str]) -> Markup:
         " as rules do, and the properties of the ",
         tag("code", "journey"),
         ": ",
-        [Markup(", ") + tag("code", one) if number else tag("code", one) for number, one in enumerate(EXAMPLES)],
+        [[", " if number else "", tag("code", one)] for number, one in enumerate(EXAMPLES)],
         ".",
         class_="note",
     )

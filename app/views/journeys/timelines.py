@@ -50,7 +50,7 @@ def _journey(journey: Timeline, number: int, count: int) -> Markup:
     scale = Scale.of(journey)
     parts = [
         None if title is None else tag("h2", title),
-        tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()], class_="facts"),
+        tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()]),
         tag("p", journey.reason, class_="warning") if journey.reason and journey.outcome == "dead" else None,
         tag("p", f"Reason: {journey.reason}") if journey.reason and journey.outcome != "dead" else None,
         [_replay(replay.at, replay.by, replay.reason, replay.was_edited) for replay in journey.replays],
@@ -133,7 +133,8 @@ def _decision(decided: Decided) -> Markup:
     if decided.rule is not None:
         parts += [" by the rule ", tag("q", decided.rule)]
     if decided.version:
-        parts += [" of ", tag("a", f"version {decided.version}", href=f"/table/rules/{decided.version}/")]
+        link = tag("a", f"version {decided.version}", href=f"/table/rules/{decided.version}/")
+        parts += [" of ", link] if decided.rule is not None else [", by ", link, " of the rules"]
     if decided.by:
         parts.append(f", decided by {decided.by}")
     return Markup(tag("p", parts, class_="decision") + markup(_read(decided)))

@@ -143,6 +143,8 @@ async def test_people_get_a_form_that_this_page_may_send_and_a_list(worker: WebW
     page = await read(worker, "/journeys/?outcome=dead")
     assert page.attributes("form", "action") == ["/journeys/", "/journeys/"]
     assert page.names.count("label") == 4
+    assert "journey.seconds > 5.0, journey.cause" in page.text
+    assert "<code>" not in page.text
     assert "5 of the 90 journeys that were delivered or dropped since" in page.text
     assert "Dead letters: all 1 since" in page.text
     assert "/journeys/source-0-40" in page.attributes("a", "href")

@@ -106,7 +106,7 @@ def test_a_journey_is_told_place_by_place() -> None:
         "",
         "ship: came +2.000 s, waited 58.250 s, worked 0.250 s, left +60.500 s",
         "  asked to wait, 2 times, first at +3.000 s",
-        "  → delivered of version 1, decided by ship",
+        "  → delivered, by version 1 of the rules, decided by ship",
         "",
         "record",
         "  {",
