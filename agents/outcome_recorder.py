@@ -11,11 +11,12 @@ from msgspec import Struct
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.unit_of_work import UnitOfWork
 from metroline.agents.kafka.producer import Confirmation, all_of
-from metroline.agents.shown_journeys import MAX_SHOWN, ShownJourneys
+from metroline.agents.shown_journeys import MAX_SHOWN, Ended, ShownJourneys
 from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.arrival import Settlement
+from metroline.routing.journeys.kept_journeys import KEPT_PER_SECOND
 from metroline.routing.journeys.summary import summary
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.plain import Written as WrittenValues
@@ -86,8 +87,12 @@ class OutcomeRecorder:
         letters: RecentEntries,
         clock: Callable[[], float],
         is_member: Callable[[], Awaitable[bool]],
+        kept_per_second: int = KEPT_PER_SECOND,
     ) -> None:
-        """`is_member` asks the group's coordinator whether this worker owns its partitions."""
+        """`is_member` asks the group's coordinator whether this worker owns its partitions.
+
+        `kept_per_second` is the number of journeys that are written to the topic `journeys` in a second, at most.
+        """
         self.bus = bus
         self.outcomes = outcomes
         self.letters = letters
@@ -95,7 +100,7 @@ class OutcomeRecorder:
         self.held = 0
         """Bytes of the records that were settled and are not concluded."""
         self._is_member = is_member
-        self._shown = ShownJourneys(bus, outcomes, journeys, clock)
+        self._shown = ShownJourneys(bus, outcomes, journeys, clock, kept_per_second)
         self._written: list[Written] = []
         self._recorded: list[Settled] = []
         """Settlements whose table entries are written."""
@@ -161,8 +166,11 @@ class OutcomeRecorder:
             if self.is_current(one)
         ]
         fresh: dict[Origin, list[Segment]] = {}
+        ended: list[Ended] = []
         for one in filter(self.is_current, written.settled):
             fresh.setdefault(one.origin, []).extend(one.settlement.fresh)
+            ended += [Ended(one.envelope.strategy, one.origin, segment, one.at) for segment in one.settlement.fresh]
+        self._shown.keep(ended)
         for origin, segments in fresh.items():
             confirmations += await self._show(origin, segments)
         await all_of(confirmations)

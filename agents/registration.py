@@ -69,13 +69,15 @@ def register(
     formats: FormattedEnds | None,
     foreign: ForeignMessages,
     plausible: PlausibleOffsets,
+    kept_per_second: int,
 ) -> Tables:
     """Register the agents and tables of a role with Faust.
 
     `stop` creates the stop of a service. `chaining` names the agents of this worker to which packs go on in memory.
     `is_member` asks the group's coordinator whether this worker owns its partitions. `ends` are those at which records
     are delivered, and `formats` writes them in formats other than JSON. `foreign` counts messages that are not of the
-    line, and `plausible` refuses outcomes of records that cannot be. The agent of the rules belongs to every role.
+    line, and `plausible` refuses outcomes of records that cannot be. `kept_per_second` is the number of journeys that
+    the arrivals write to the topic `journeys` in a second, at most. The agent of the rules belongs to every role.
     """
     bus = agent_loop.bus
 
@@ -112,7 +114,19 @@ def register(
                 bus.trains.call_at(service_address(name), one.handle_at_once, one.accepts)
     if not role.plays(ARRIVALS):
         return Tables(rules_table)
-    return _arrivals(app, agent_loop, rules, rules_table, agent, chaining == "on", is_member, ends, formats, plausible)
+    return _arrivals(
+        app,
+        agent_loop,
+        rules,
+        rules_table,
+        agent,
+        chaining == "on",
+        is_member,
+        ends,
+        formats,
+        plausible,
+        kept_per_second,
+    )
 
 
 def _watched(role: Role, line: Line) -> Iterator[str]:
@@ -137,6 +151,7 @@ def _arrivals(
     ends: EndTopics,
     formats: FormattedEnds | None,
     plausible: PlausibleOffsets,
+    kept_per_second: int,
 ) -> Tables:
     def table(name: str, help: str, check: Check) -> OwnedTable:
         created = app.Table(name, key_type=bytes, value_type=bytes, help=help)
@@ -151,7 +166,8 @@ def _arrivals(
         table("dead_letters", "the latest dead letters", check_journeys),
     )
     journeys, letters = map(RecentEntries, shown)
-    recorder = OutcomeRecorder(agent_loop.bus, outcomes, journeys, letters, agent_loop.clock, is_member)
+    bus, clock = agent_loop.bus, agent_loop.clock
+    recorder = OutcomeRecorder(bus, outcomes, journeys, letters, clock, is_member, kept_per_second)
     writer = OutcomeWriter(recorder, ends)
     arrivals = Arrivals(agent_loop, rules, outcomes, writer, formats, plausible)
     agent_loop.finishing.append(writer.finish)

@@ -232,6 +232,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         _formatted_ends(app) if role.plays(ARRIVALS) else None,
         app.foreign,
         _plausible_offsets(app),
+        settings.journeys_per_second,
     )
     signatures = Signatures(app.line_topics.pulses, settings.cluster_key)
     losses = LossReporter(app.bus, settings.source_epoch)

@@ -26,6 +26,7 @@ from metroline.agents.services.line import Line
 from metroline.app.line_settings import InvalidSettings, LineSettings
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Limits
+from metroline.routing.journeys.kept_journeys import KEPT_PER_SECOND
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.spelling import nearest
 from metroline.routing.strategies import Strategy, strategy_named
@@ -87,6 +88,10 @@ class Settings(LineSettings):
     max_age: PositiveFloat | None = None
     """Maximum age of a journey, in seconds. An older record becomes a dead letter at its next stop. Default: no
     limit."""
+
+    journeys_per_second: int = Field(KEPT_PER_SECOND, ge=0, le=10_000)
+    """Number of [journeys](monitoring.md#journeys) that a worker keeps in a second, for the pages and for
+    `metroline trace`. Where more end, it keeps a sample. Dead letters are always kept; with 0, they alone are."""
 
     service_attempts: PositiveInt = RETRY_POLICY.attempts
     """Number of attempts per record, the first included. A service can override it."""

@@ -50,6 +50,7 @@ TOPICS = {
         "chaining",
         "max_hops",
         "max_age",
+        "journeys_per_second",
         "delivered_format",
         "delivered_schema",
         "delivered_message",

@@ -137,6 +137,10 @@ class Bus:
         unit.release()
         return confirmation
 
+    async def offer(self, topic: str, partition: int, value: bytes) -> None:
+        """Send a message that nobody needs, once: it is left out if the brokers do not take it."""
+        await self._shipping.offer(topic, partition, value)
+
     async def produce_all(self, topic: str, messages: Sequence[KeyedMessage]) -> Confirmation:
         """Send messages repeatedly until the brokers confirm all of them; return the confirmation."""
         unit, confirmation = confirmed_unit(self.work_time)

@@ -117,6 +117,16 @@ class Shipping:
         shipment.unit.hold()
         await self._attempt(shipment)
 
+    async def offer(self, topic: str, partition: int, value: bytes) -> None:
+        """Send a message that nobody needs. It is left out, with a line in the log, if the brokers do not take it."""
+
+        def answered(answer: Confirmation) -> None:
+            error = None if answer.cancelled() else answer.exception()
+            if error is not None and not isinstance(error, ProducerClosed):
+                log.warning("a message for %s is left out (%s)", topic, error)
+
+        (await self._producer.send(topic, None, value, partition)).add_done_callback(answered)
+
     async def _attempt(self, shipment: Shipment | JointShipment) -> None:
         sent = await shipment.send(self._producer)
         sent.add_done_callback(partial(self._answered, shipment))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -52,16 +52,22 @@ class TopicTail:
         """Begin again at the beginning of the topic."""
         self._next.clear()
 
-    def read(self) -> Iterator[list[Message]]:
+    def begin_at(self, offsets: Mapping[int, int]) -> None:
+        """Begin at these offsets of partitions."""
+        self._next |= offsets
+
+    def read(self, partitions: Collection[int] | None = None) -> Generator[list[Message], None, None]:
         """Yield the messages that were written since the last call, up to the end that each partition has by now.
+
+        With `partitions`, only those of these. The messages of the last list count as read when the next one is taken.
 
         A topic that does not exist has no messages. Yield an empty list, before any message, if the topic has fewer
         messages than were read: it was deleted and created again, and is read from its beginning.
         """
         with self._consumer() as consumer:
-            partitions = self._partitions(consumer)
-            for partition in partitions:
-                yield from self._read(consumer, partition)
+            for partition in self._partitions(consumer):
+                if partitions is None or partition in partitions:
+                    yield from self._read(consumer, partition)
 
     def fetch(self, places: Collection[Place]) -> Iterator[Message]:
         """Yield the messages at these places, in the order of the topic; those that were deleted are left out."""

@@ -38,6 +38,12 @@ A broker neither deletes nor compacts the file that it writes to. Its default si
 acknowledged messages on disk, and have workers read a week's entries of a changelog when they start.
 """
 
+JOURNEYS = {"retention.bytes": str(16 * 1024 * 1024), "retention.ms": str(7 * 24 * 3600 * 1000)}
+"""Bounds of the kept journeys of a partition, which are compressed: a few ten thousand of them, for a week."""
+
+JOURNEYS_SEGMENT_BYTES = 4 * 1024 * 1024
+"""Size of the files in which brokers keep them. They delete whole files."""
+
 COMPACTION_LAG = {"min.compaction.lag.ms": HOUR_MS}
 """Keeps every entry of a changelog for an hour: one that was written late must not displace the one that counts.
 
@@ -80,6 +86,11 @@ class Topics:
     def dead_letters(self) -> str:
         """The topic of dead letters."""
         return self.at(DEAD_LETTERS)
+
+    @property
+    def journeys(self) -> str:
+        """The topic of some of the journeys that ended without a failure."""
+        return self.at("journeys")
 
     @property
     def rules(self) -> str:
@@ -130,6 +141,7 @@ class Topics:
         for address in (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *WAITING_ROOMS):
             yield TopicPlan(self.at(address), partitions, size | segments | {"retention.ms": "-1"})
         yield TopicPlan(self.dead_letters, partitions, size | {"retention.ms": "-1"})
+        yield TopicPlan(self.journeys, partitions, JOURNEYS | {"segment.bytes": str(JOURNEYS_SEGMENT_BYTES)})
         compacted = {"cleanup.policy": "compact", "max.message.bytes": str(TABLE_BYTES)}
         for table in TABLES:
             yield TopicPlan(self.changelog(table), partitions, compacted | segments | COMPACTION_LAG)

@@ -47,7 +47,7 @@ async def hand_over(
     async with cluster.admin() as admin:
         prefix = group_prefix(topics.prefix)
         groups = [group for group, *_ in await admin.list_consumer_groups() if group.startswith(prefix)]
-    reached = await _committed(cluster, groups, await _partitions(cluster, topics, stops))
+    reached = await highest_committed(cluster, groups, await _partitions(cluster, topics, stops))
     handed_over: dict[str, Offsets] = {}
     for role in roles:
         wanted = {topic for part in role.shared for topic in topics.read_by(part)}
@@ -76,7 +76,7 @@ async def _partitions(cluster: Cluster, topics: Topics, stops: Iterable[str]) ->
     return [TopicPartition(name, number) for name, count in counts.items() for number in range(count)]
 
 
-async def _committed(cluster: Cluster, groups: Iterable[str], partitions: Sequence[TopicPartition]) -> Offsets:
+async def highest_committed(cluster: Cluster, groups: Iterable[str], partitions: Sequence[TopicPartition]) -> Offsets:
     """Return the highest offset that one of the groups committed, by partition."""
     highest: Offsets = {}
     for group in groups:

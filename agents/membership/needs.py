@@ -55,4 +55,5 @@ def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str
     yield from (topics.workers, topics.pulses, topics.changelog("rules"))
     yield from map(topics.at, (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *WAITING_ROOMS))
     if role.plays(ARRIVALS):
-        yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, *map(topics.changelog, TABLES))
+        yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, topics.journeys)
+        yield from map(topics.changelog, TABLES)

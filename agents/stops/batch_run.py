@@ -49,6 +49,7 @@ def _opened(members: Sequence[Member]) -> tuple[list[Handed], list[Member], list
         opened = run.answers.open(place)
         if opened is not None:
             known, record = opened
+            run.answers.begin(run.clock(), place)
             run.answers.note_plan_fields(place, known)
             batch.append(Handed(run.answers, place, known, record))
             told.append((run, place))

@@ -33,8 +33,12 @@ class ServiceRun:
         answers: Answers,
         handling: HandlingTime,
         source: str,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take the records in `answers`, which came from the topic `source`. `calls` is None for a plain function."""
+        """Take the records in `answers`, which came from the topic `source`. `calls` is None for a plain function.
+
+        `clock` returns the time in seconds since the epoch.
+        """
         self.service = service
         self.policy = policy
         self.calls = calls
@@ -42,6 +46,7 @@ class ServiceRun:
         self.answers = answers
         self.handling = handling
         self.source = source
+        self.clock = clock
         self._waits = 0
 
     def __len__(self) -> int:
@@ -51,7 +56,9 @@ class ServiceRun:
         """Call the service on the record at index `place`."""
         if self.answers.segment.is_handled:
             self.pass_on(place)
-        elif self.service.is_plain:
+            return
+        self.answers.begin(self.clock(), place)
+        if self.service.is_plain:
             began = time.perf_counter()
             self._run_plain(place)
             self._handled(1, began)
@@ -73,7 +80,9 @@ class ServiceRun:
         """Call a plain service on the remaining records, for about this many seconds."""
         answers = self.answers
         first, began = answers.taken, time.perf_counter()
-        until = clock() + seconds
+        now = clock()
+        answers.begin(now)
+        until = now + seconds
         while answers.taken < len(answers):
             try:
                 opened = answers.open_all(CHUNK)

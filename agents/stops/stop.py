@@ -203,6 +203,7 @@ class Stop:
                     answers,
                     self._handling,
                     self.bus.topics.source,
+                    self.clock,
                 )
                 if not segment.is_handled:
                     yield run

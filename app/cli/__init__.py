@@ -41,6 +41,7 @@ COMMANDS = {
     "check": Entry("check", "Validate the rules table in FILE and draw its network."),
     "explain": Entry("explain", "Explain the way of each record, rule by rule."),
     "test": Entry("test", "Test the cases of a line, in memory, under every strategy."),
+    "trace": Entry("trace", "Tell the journey of a record, place by place."),
     "rules": Entry("rules", "Show, compare, publish and roll back the live rules table."),
     "dead-letters": Entry("dead_letters", "List, show, replay and discard dead letters."),
     "lookup": Entry("lookup", "Build and read the tables that services look things up in."),

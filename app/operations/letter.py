@@ -121,6 +121,11 @@ class Letter:
             "tracebacks": [trace.splitlines() for trace in segment.attempts.traces] if segment.attempts else [],
             "waits": segment.waits and segment.waits._asdict(),
             "waited": [waits._asdict() for waits in segment.waited],
+            "tried_at": list(segment.attempts.times) if segment.attempts else [],
+            "retried": [
+                {"stop": one.stop, "attempts": list(one.causes), "tried_at": list(one.times)} for one in segment.retried
+            ],
+            "replans": [{"stop": replan.stop, "fields": list(replan.fields)} for replan in segment.replans],
             "replays": [replay._asdict() for replay in segment.replays],
             "record": orjson.loads(self.line),
             "key": _shown(metadata.key_of(0)),

@@ -315,7 +315,8 @@ class Rehearsal:
         answers = Answers(service.name, segment, views.of, self.strategy, self.rule_tables, service.types)
         raised: list[BaseException] = []
         watched = replace(service, handler=_watching(service, raised))
-        run = ServiceRun(watched, policy, calls_of(service), self.origin, answers, HandlingTime(), self.source)
+        calls = calls_of(service)
+        run = ServiceRun(watched, policy, calls, self.origin, answers, HandlingTime(), self.source, self._now)
         if service.batching is None or segment.is_handled:
             await run.run_one(0)
         else:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, cast
 from faust.web.drivers.aiohttp import Web
 
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.journeys.archive import JourneyArchive
 from metroline.app.operations.rules_process import RulesProcess
 from metroline.app.views import dead_letters, rules_page
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
+from metroline.app.views.journeys import pages as journeys
 from metroline.app.views.live import LiveFiguresView, add_stream
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
 from metroline.app.views.static_files import add_static_files
@@ -32,6 +34,9 @@ def add_views(app: LineApp) -> None:
     desk = cast(Web, app.web).web_app[dead_letters.DESK] = Desk(app.cluster, app.line_topics)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: desk.close())
     cast(Web, app.web).web_app[rules_page.RULES_PROCESS] = RulesProcess(app.settings.line)
+    archive = JourneyArchive(app.cluster, app.line_topics)
+    cast(Web, app.web).web_app[journeys.JOURNEYS] = journeys.Journeys(app, archive)
+    cast(Web, app.web).web_app.on_cleanup.append(lambda _: archive.aclose())
     app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
     app.page("/health/live")(LiveView)
     app.page("/health/ready")(ReadyView)
@@ -42,5 +47,7 @@ def add_views(app: LineApp) -> None:
     add_static_files(cast(Web, app.web).web_app)
     app.page("/table")(TableList)
     app.web.blueprints.add("/table", blueprint)
+    app.page("/journeys")(journeys.JourneyList)
+    app.web.blueprints.add("/journeys", journeys.blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)
     app.web.blueprints.add("/rules", rules_page.blueprint)

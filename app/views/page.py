@@ -14,7 +14,7 @@ LINKS = {
     "/table/": "Tables",
     "/rules/": "Rules",
     "/table/outcomes/": "Outcomes",
-    "/table/journeys/": "Journeys",
+    "/journeys/": "Journeys",
     "/table/dead_letters/": "Dead letters",
     "/traffic/": "Traffic",
 }

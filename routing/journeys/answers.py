@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from msgspec import Struct
@@ -22,12 +23,12 @@ from metroline.routing.journeys.requested_waits import (
     with_wait,
 )
 from metroline.routing.journeys.retry_policy import RetryPolicy
-from metroline.routing.messages.itinerary import Decision, NextStep
-from metroline.routing.messages.segment import Attempts, Segment
+from metroline.routing.messages.itinerary import Decider, Decision, NextStep
+from metroline.routing.messages.segment import Attempts, Replan, Segment
 from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, Drop, Outcome, Retry, Wait
 from metroline.routing.records import unencodable
 from metroline.routing.records.field_sets import NOTHING, FieldSet, union
-from metroline.routing.records.fingerprints import as_sent, have_changed
+from metroline.routing.records.fingerprints import as_sent, changed_fields, have_changed
 from metroline.routing.records.record_types import DeclaredTypes
 from metroline.routing.records.service_view import Opened, ServiceView
 from metroline.routing.rules.rule_meta import rule_metas
@@ -82,6 +83,9 @@ MAX_CAUSES_CHARACTERS = 8_000
 MAX_TRACES_CHARACTERS = 4_000
 """Maximum number of characters that the traces of a record's attempts take together."""
 
+MAX_REPLANS = 8
+"""Number of segments into which records with stale plans are divided by the fields that the stop changed."""
+
 ViewOf = Callable[[FieldSet], ServiceView]
 """Returns the service's view of records for which the values of the given fields must stay available."""
 
@@ -106,6 +110,7 @@ class Answers:
 
         `types` are those that the service declares; None if it takes and returns dicts.
         """
+        self.stop = stop
         self.segment = segment
         self.types = None if segment.is_handled else types  # a handled record is as its service returned it
         self.strategy = strategy
@@ -133,6 +138,10 @@ class Answers:
         """The needed fields of each record as the service left it."""
         self.taken = 0
         """Number of records, from the start of the segment, that were handled before the time was up."""
+        self._began: float | None = None
+        """Time at which the service was called for the first of the records, in seconds since the epoch."""
+        self._began_at: dict[int, float] = {}
+        """The time at which the service was called for each record that is handled by itself."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -226,6 +235,27 @@ class Answers:
         if place not in self.ends:
             self.waits[place] = plan
             self.asked_waits += 1
+
+    def begin(self, now: float, place: int | None = None) -> None:
+        """Note that the service is called now for the record at an index, by default for all one after the other."""
+        if place is not None:
+            self._began_at[place] = now
+        elif self._began is None:
+            self._began = now
+
+    def worked(self, places: Sequence[int], now: float) -> float | None:
+        """Return the seconds since the first call for the records at these indexes; None if there was none."""
+        began = self._began
+        if self._began_at:
+            began = min((self._began_at[place] for place in places if place in self._began_at), default=began)
+        return None if began is None else round(max(0.0, now - began), 6)
+
+    def replan(self, places: Iterable[int]) -> Replan:
+        """Return what made the plan of the records at these indexes stale."""
+        fields = {
+            name for place in places for name in changed_fields(self.before[place], self.after[place], self.plan_fields)
+        }
+        return Replan(self.stop, tuple(sorted(fields)))
 
     def is_stale(self, place: int) -> bool:
         """Return whether the service changed a plan field of a record that it left with other content."""
@@ -321,7 +351,8 @@ def depart_in_chunks(
             departures.send_back(segment.part(range(answers.taken, every)), stop)
     if answers.failures:
         for failure, failed in _alike(answers.failures, places):
-            _depart_failed(departures, failure, segment.part(failed), policy, now, jitter)
+            worked = answers.worked(failed, now)
+            _depart_failed(departures, failure, segment.part(failed), policy, now, jitter, worked)
         places = [place for place in places if place not in answers.failures]
     if answers.waits:
         waiting = [place for place in places if waits_on(answers.waits.get(place), now)]
@@ -329,14 +360,35 @@ def depart_in_chunks(
         places = [place for place in places if place not in set(waiting)]
     if places:
         lines = tuple(answers.lines if len(places) == every else [answers.lines[place] for place in places])
-        handled = segment.part(places).visited(stop, now, lines)
+        handled = segment.part(places).visited(stop, now, lines, answers.worked(places, now))
         steps: list[NextStep] = []
         yield from _decide_in_chunks(answers, places, stop, steps, clock)
-        departures.add_each(handled, steps, stop)
+        if segment.itinerary is None or Decider.SWITCH not in steps:
+            departures.add_each(handled, steps, stop)
+        else:
+            _depart_replanned(departures, answers, places, handled, steps)
 
 
 depart = at_once(depart_in_chunks)
 """Does all that `depart_in_chunks` does, at once."""
+
+
+def _depart_replanned(
+    departures: Departures, answers: Answers, places: Sequence[int], handled: Segment, steps: Sequence[NextStep]
+) -> None:
+    """Add records of which some carry a plan that the stop has made stale. These note the fields that it changed.
+
+    Records of one fate stay in order, so those with the same fields are together only where they follow one another.
+    """
+    stale = [index for index, step in enumerate(steps) if step is Decider.SWITCH]
+    others = [index for index, step in enumerate(steps) if step is not Decider.SWITCH]
+    if others:
+        departures.add_each(handled.part(others), [steps[index] for index in others], answers.stop)
+    runs = [list(run) for _, run in groupby(stale, lambda index: answers.replan([places[index]]))]
+    for run in runs if len(runs) <= MAX_REPLANS else [stale]:
+        part = handled.part(run)
+        replans = (*part.replans, answers.replan([places[index] for index in run]))
+        departures.add(replace(part, replans=replans), Decider.SWITCH.hop(answers.stop))
 
 
 def _depart_waiting(
@@ -350,8 +402,8 @@ def _depart_waiting(
     for (plan, is_stale), together in groups.items():
         came = answers.segment.part(together)
         left = replace(came, lines=tuple([answers.lines[place] for place in together]))
-        if is_stale:
-            left = replace(left, itinerary=None)  # the switch plans anew when the records continue
+        if is_stale:  # the switch plans anew when the records continue
+            left = replace(left, itinerary=None, replans=(*left.replans, answers.replan(together)))
         max_age = policy.max_age if plan.goes_on else policy.max_age_here
         refused = send_waiting(departures, plan, left, policy.stop, policy.retries, max_age, now)
         if refused is not None:
@@ -366,11 +418,13 @@ def _depart_failed(
     policy: StopPolicy,
     now: float,
     jitter: Callable[[], float],
+    worked: float | None,
 ) -> None:
     """Send records with the same failure to their next attempt or, after the last one, to the dead letters."""
     tried, wait, outcome = _next_attempt(failure, segment, policy, now, jitter)
     if wait is None:
-        departures.add(tried.visited(policy.stop, now), _end(outcome).hop(policy.stop))
+        tried = tried.visited(policy.stop, now, worked=worked)
+        departures.add(tried, _end(outcome).hop(policy.stop))
     else:
         departures.send_back(tried, policy.stop, wait)
 
@@ -386,22 +440,24 @@ def _next_attempt(
     at_stop = before if before is not None and before.stop == stop else Attempts(stop, (), now)
     earlier, traces = at_stop.causes, at_stop.traces
     causes = bounded_causes((*earlier, failure.outcome.reason or ""))
+    times = (*[0.0] * (len(earlier) - len(at_stop.times)), *at_stop.times, now)
     if failure.request is None:
         is_last = failure.is_final or len(causes) >= policy.retries.attempts
         wait = None if is_last else policy.retries.wait(len(causes), jitter())
         unknown = [""] * (len(earlier) - len(traces))
         kept = bounded_traces((*traces, *unknown, failure.trace))
-        return replace(segment, attempts=Attempts(stop, causes, now + (wait or 0.0), kept)), wait, failure.outcome
+        tried = Attempts(stop, causes, now + (wait or 0.0), kept, times)
+        return replace(segment, attempts=tried), wait, failure.outcome
     noted, waits = with_wait(segment, stop, now)
     answer = failure.request.granted(policy.retries, policy.max_age_here, segment.entered, waits.since, now)
     if isinstance(answer, Outcome):
-        return replace(noted, attempts=Attempts(stop, causes, now, traces)), None, answer
+        return replace(noted, attempts=Attempts(stop, causes, now, traces, times)), None, answer
     wait = (
         answer
         if failure.request.after
         else min(answer, max(MIN_WAIT_SECONDS, policy.retries.wait(waits.times, jitter())))
     )
-    return replace(noted, attempts=Attempts(stop, earlier, now + wait, traces)), wait, failure.outcome
+    return replace(noted, attempts=at_stop._replace(due=now + wait)), wait, failure.outcome
 
 
 def bounded_traces(traces: tuple[str, ...]) -> tuple[str, ...]:

@@ -88,6 +88,8 @@ def restart(departures: Departures, rule_tables: RuleTables, segment: Segment, n
         attempts=None,
         waits=None,
         waited=(),
+        retried=(),
+        replans=(),
         generation=segment.generation + 1,
         request=None,
     )

@@ -25,6 +25,8 @@ class StoredVisit(Struct, frozen=True):
     rule: str | None
     by: str
     version: Annotated[int, NATURAL]
+    worked: float | None = None
+    """As in `Visit`."""
 
 
 class StoredWaits(Struct, frozen=True):

@@ -29,6 +29,11 @@ class Visit(NamedTuple):
     rule: str | None
     by: str
     version: int
+    worked: float | None = None
+    """Seconds from the call of the service to the time at which the record left, with the records that left with it.
+
+    After failed attempts, those of the last one. None if an earlier version handled the record, or nobody did.
+    """
 
 
 class Attempts(NamedTuple):
@@ -40,6 +45,25 @@ class Attempts(NamedTuple):
     """Earliest time of the next attempt, in seconds since the epoch."""
     traces: tuple[str, ...] = ()
     """For each cause, the calls that led to the exception, one per line; fewer if earlier workers kept none."""
+    times: tuple[float, ...] = ()
+    """For each cause, the time of the failure in seconds since the epoch; 0 where earlier workers kept none."""
+
+    def survived(self) -> Attempts:
+        """Return the attempts as the history keeps them once one has succeeded: with the beginnings of the causes."""
+        causes = tuple([cause[:MAX_SURVIVED_CHARACTERS] for cause in self.causes[-MAX_SURVIVED:]])
+        return Attempts(self.stop, causes, self.due, (), self.times[-MAX_SURVIVED:])
+
+
+MAX_SURVIVED, MAX_SURVIVED_CHARACTERS = 8, 200
+"""Number of attempts at a stop that the history keeps after the record has left it, and characters of each cause."""
+
+
+class Replan(NamedTuple):
+    """A stop at which the plan of a record became stale, with the fields of the plan that the stop changed."""
+
+    stop: str
+    fields: tuple[str, ...]
+    """Their names, sorted. Where records left the stop together, and in too many ways, the fields of all of them."""
 
 
 class Waits(NamedTuple):
@@ -121,6 +145,10 @@ class Segment(Struct, frozen=True):
     """True if the service of the current stop has handled the records, and they only wait before they continue."""
     waited: tuple[Waits, ...] = ()
     """Waits at the stops that were visited, in order, of those at which the records waited."""
+    retried: tuple[Attempts, ...] = ()
+    """Failed attempts at the stops that were visited, in order, of those at which there were some."""
+    replans: tuple[Replan, ...] = ()
+    """The stops that made the plan stale, in order."""
 
     @property
     def last_stop(self) -> str:
@@ -152,13 +180,15 @@ class Segment(Struct, frozen=True):
         for partition, own in indexes.items():
             yield partition, replace(self.part(own), partitions=None)
 
-    def visited(self, stop: str, at: float, lines: tuple[bytes, ...] | None = None) -> Segment:
+    def visited(
+        self, stop: str, at: float, lines: tuple[bytes, ...] | None = None, worked: float | None = None
+    ) -> Segment:
         """Return the segment with a visit to this stop added; `at` is in seconds since the epoch.
 
-        `lines` are the records as the stop left them. Default: unchanged.
+        `lines` are the records as the stop left them. Default: unchanged. `worked` is as in `Visit`.
         """
         chosen = self.chosen or Provenance(None, "unknown", 0)
-        history = (*self.history, Visit(stop, at, chosen.rule, chosen.by, chosen.version))
+        history = (*self.history, Visit(stop, at, chosen.rule, chosen.by, chosen.version, worked))
         return replace(self, history=history, lines=self.lines if lines is None else lines)
 
     def size(self) -> int:
@@ -191,7 +221,10 @@ def encode_segment(segment: Segment) -> dict[str, Any]:
     """Return a segment as JSON data for the header, without the lines of its records."""
     encoded: dict[str, Any] = {"ids": segment.ids, "entered": segment.entered, "hops": segment.hops}
     if segment.history:
-        encoded["history"] = [tuple(visit) for visit in segment.history]
+        encoded["history"] = [visit[:5] for visit in segment.history]  # earlier versions read no more
+        worked = [visit.worked for visit in segment.history]
+        if any(seconds is not None for seconds in worked):
+            encoded["worked"] = worked
     if segment.chosen is not None:
         chosen = segment.chosen
         encoded["chosen"] = (chosen.rule, chosen.by, chosen.version)
@@ -200,16 +233,22 @@ def encode_segment(segment: Segment) -> dict[str, Any]:
     if segment.outcome is not None:
         encoded["outcome"] = _encode_outcome(segment.outcome)
     if segment.attempts is not None:
-        *tries, traces = segment.attempts
-        encoded["tries"] = tries
+        stop, causes, due, traces, times = segment.attempts
+        encoded["tries"] = (stop, causes, due)
         if any(traces):
             encoded["traces"] = traces
+        if any(times):
+            encoded["tried"] = times
     if segment.waits is not None:
         encoded["waits"] = tuple(segment.waits)
     if segment.is_handled:
         encoded["handled"] = True
     if segment.waited:
         encoded["waited"] = [tuple(waits) for waits in segment.waited]
+    if segment.retried:
+        encoded["retried"] = [(one.stop, one.causes, one.due, one.times) for one in segment.retried]
+    if segment.replans:
+        encoded["replans"] = [tuple(replan) for replan in segment.replans]
     if segment.generation:
         encoded["generation"] = segment.generation
     if segment.replays:
@@ -244,12 +283,12 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             ids,
             tuple(lines[start:end]),
             seconds(encoded["entered"]),
-            tuple([_visit(*visit) for visit in encoded.get("history", ())]),
+            _history(encoded.get("history", ()), encoded.get("worked")),
             None if chosen is None else Provenance(text_or_none(chosen[0]), text(chosen[1]), natural(chosen[2])),
             None if itinerary is None else Itinerary.decode(itinerary),
             None if outcome is None else _outcome(outcome),
             natural(encoded["hops"]),
-            None if attempts is None else _attempts(attempts, encoded.get("traces", ())),
+            None if attempts is None else _attempts(attempts, encoded.get("tried", ()), encoded.get("traces", ())),
             natural(encoded.get("generation", 0)),
             tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
             _request(encoded),
@@ -257,19 +296,36 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             metadata=decode_metadata(encoded, len(ids)),
             is_handled=encoded.get("handled") is True,
             waited=tuple([_waits(*waits) for waits in encoded.get("waited", ())]),
+            retried=tuple([_attempts(tries, times) for *tries, times in encoded.get("retried", ())]),
+            replans=tuple([_replan(*replan) for replan in encoded.get("replans", ())]),
         )
         start = end
     if start != len(lines) or not data:
         raise MetrolineError(f"its header names {start} records, but {len(lines)} follow")
 
 
-def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any) -> Visit:
-    return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version))
+def _history(visits: Any, worked: Any) -> tuple[Visit, ...]:
+    if not worked:
+        return tuple([_visit(*visit) for visit in visits])
+    if len(worked) != len(visits):
+        raise MetrolineError(f"a history of {len(visits)} stops has {len(worked)} durations")
+    told = zip(visits, worked, strict=True)
+    return tuple([_visit(stop, at, rule, by, version, spent) for (stop, at, rule, by, version), spent in told])
 
 
-def _attempts(tries: Any, traces: Any) -> Attempts:
+def _visit(stop: Any, at: Any, rule: Any, by: Any, version: Any, worked: Any = None) -> Visit:
+    spent = None if worked is None else seconds(worked)
+    return Visit(text(stop), seconds(at), text_or_none(rule), text(by), natural(version), spent)
+
+
+def _attempts(tries: Any, times: Any, traces: Any = ()) -> Attempts:
     stop, causes, due = tries
-    return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due), tuple(map(text, traces)))
+    of_each = tuple(map(text, traces)), tuple(map(seconds, times))
+    return Attempts(stop_name(stop), tuple(map(text, causes)), seconds(due), *of_each)
+
+
+def _replan(stop: Any, fields: Any) -> Replan:
+    return Replan(stop_name(stop), tuple(map(text, fields)))
 
 
 def _waits(stop: Any, since: Any, times: Any) -> Waits:

@@ -136,3 +136,10 @@ def have_changed(
         if was != is_now:
             changed = [known or old != new for known, old, new in zip(changed, was, is_now, strict=True)]
     return changed
+
+
+def changed_fields(before: dict[str, Any], after: dict[str, Any], plan_fields: FieldSet) -> tuple[str, ...]:
+    """Return the sorted names of the plan fields that have changed; `before` is as in `have_changed`."""
+    names = before.keys() | after.keys() if plan_fields is None else plan_fields
+    found = [name for name in names if fingerprint(plain(before.get(name))) != fingerprint(plain(after.get(name)))]
+    return tuple(sorted(found))

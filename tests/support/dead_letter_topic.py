@@ -81,7 +81,7 @@ def serve_dead_letters(
     def on(tail: TopicTail) -> list[TopicMessage]:
         return letters if tail.topic.endswith("dead-letters") else blocks
 
-    def read(tail: TopicTail) -> Iterator[list[TopicMessage]]:
+    def read(tail: TopicTail, _: Collection[int] | None = None) -> Iterator[list[TopicMessage]]:
         yield on(tail)
 
     def fetch(tail: TopicTail, places: Collection[tuple[int, int]]) -> Iterator[TopicMessage]:

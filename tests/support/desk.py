@@ -17,6 +17,7 @@ from metroline.agents.tables.latest import RecentEntries
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.addresses import END
 from metroline.routing.journeys.ends import End, Ends
+from metroline.routing.journeys.kept_journeys import KEPT_PER_SECOND
 from metroline.routing.journeys.settlement import SettledBlock
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import Visit
@@ -48,11 +49,17 @@ class Desk:
     """The coordinator's answer to the question whether the worker owns its partitions."""
 
     @classmethod
-    def on(cls, bench: Bench, ends: Ends | None = None, formats: FormattedEnds | None = None) -> Desk:
+    def on(
+        cls,
+        bench: Bench,
+        ends: Ends | None = None,
+        formats: FormattedEnds | None = None,
+        kept_per_second: int = KEPT_PER_SECOND,
+    ) -> Desk:
         """Return arrivals that deliver at these ends; by default at one that is packed."""
         outcomes, journeys, letters = (bench.table(name) for name in ("outcomes", "journeys", "dead_letters"))
         shown = RecentEntries(journeys), RecentEntries(letters)
-        return cls._of(bench, outcomes, *shown, ends or PACKED_END, formats)
+        return cls._of(bench, outcomes, *shown, ends or PACKED_END, formats, kept_per_second)
 
     def restarted(self) -> Desk:
         """Return new arrivals with the same tables and an empty memory."""
@@ -68,6 +75,7 @@ class Desk:
         letters: RecentEntries,
         ends: Ends,
         formats: FormattedEnds | None = None,
+        kept_per_second: int = KEPT_PER_SECOND,
     ) -> Desk:
         loop = bench.agent_loop
         desk = cls(bench, outcomes, journeys, letters)
@@ -75,7 +83,7 @@ class Desk:
         async def is_member() -> bool:
             return desk.is_member
 
-        recorder = OutcomeRecorder(loop.bus, outcomes, journeys, letters, loop.clock, is_member)
+        recorder = OutcomeRecorder(loop.bus, outcomes, journeys, letters, loop.clock, is_member, kept_per_second)
         writer = OutcomeWriter(recorder, EndTopics(ends, bench.topics, desk.count))
         desk.arrivals = Arrivals(loop, bench.rule_tables, outcomes, writer, formats)
         return desk

@@ -88,8 +88,9 @@ TABLES: dict[str, AnyTable] = {
         OUTCOMES,
         _journeys(
             "journeys",
-            "The latest journeys, stop by stop. This is a sample: a few from each message that arrived. A hop on the "
-            "bus is a message within the line; a worker that runs the next stop itself needs none.",
+            "The latest journeys, stop by stop. This is a sample: a few from each message that arrived. The page "
+            "/journeys/ searches many more. A hop on the bus is a message within the line; a worker that runs the next "
+            "stop itself needs none.",
             lambda tables: None if tables.journeys is None else tables.journeys.table,
         ),
         _journeys(

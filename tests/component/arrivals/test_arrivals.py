@@ -19,6 +19,7 @@ from metroline.agents.outcome_recorder import MAX_SHOWN_DEAD
 from metroline.agents.tables.latest import SLOTS
 from metroline.agents.tables.plausible_offsets import ImplausibleOffset, PlausibleOffsets
 from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.kept_journeys import KeptJourneys
 from metroline.routing.journeys.losses import loss_notices, lost_origin
 from metroline.routing.journeys.replay import replay_request
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock
@@ -156,7 +157,7 @@ async def test_a_table_says_that_a_record_is_settled_only_after_the_record_was_w
     producer.sent[0].confirm()
     await until(lambda: len(producer.to("test.table.outcomes")) == 1)
     assert not done.done()
-    await until(lambda: len(producer.sent) == 3)
+    await until(lambda: len(producer.sent) == 4)
     for sent in producer.sent[1:]:
         sent.confirm()
     await until(done.done)
@@ -219,7 +220,8 @@ async def test_envelopes_that_come_while_an_entry_is_written_share_the_next_one(
 async def test_dropped_records_are_only_counted(desk: Desk) -> None:
     await desk.settle(numbered(2, outcome=DROPPED))
 
-    assert {sent.topic for sent in desk.bench.producer.sent} == {"test.table.outcomes", "test.table.journeys"}
+    shown = {"test.table.journeys", "test.journeys"}
+    assert {sent.topic for sent in desk.bench.producer.sent} == {"test.table.outcomes", *shown}
 
 
 async def test_an_envelope_without_an_outcome_is_a_stray_dead_letter(desk: Desk) -> None:
@@ -253,7 +255,8 @@ async def test_the_latest_journeys_and_letters_are_shown_and_bounded(desk: Desk)
     shown = list(desk.letters.latest(frozenset({0})))
     assert len(shown) == SLOTS
     newest = next(entry for entry in shown if entry["id"] == f"source-0-{SLOTS + 4}")
-    assert newest["stops"] == [{"stop": "a", "at": 950.0, "rule": "all begin at a", "by": "on-ramp", "version": 1}]
+    visit = {"stop": "a", "at": 950.0, "rule": "all begin at a", "by": "on-ramp", "version": 1, "worked": None}
+    assert newest["stops"] == [visit]
     assert (newest["outcome"], newest["reason"]) == ("dead", DEAD.reason)
     assert (newest["entered"], newest["settled"], newest["hops"]) == (900.0, 1_234.0, 3)
     assert orjson.loads(newest["record"]) == {"n": 0}
@@ -278,6 +281,60 @@ async def test_journeys_are_shown_from_time_to_time_and_the_latest_ones_last(
 
     ids = [entry["id"] for entry in desk.journeys.latest(frozenset({0}))]
     assert ids == ["source-0-0", "source-0-17", "source-0-18", "source-0-19"]
+
+
+@pytest.mark.usefixtures("shown_at_once")
+async def test_journeys_that_did_not_fail_are_kept_on_their_topic_with_their_number(desk: Desk) -> None:
+    await desk.settle(
+        numbered(3, outcome=DELIVERED, history=BEHIND_A),
+        numbered(2, first=10, outcome=DROPPED, partition=1),
+        numbered(1, first=20, outcome=DEAD),
+    )
+    await desk.settle(numbered(3, outcome=DELIVERED, history=BEHIND_A))  # they are settled already
+
+    kept = [KeptJourneys.decode(sent.value, sent.partition) for sent in desk.bench.producer.to("test.journeys")]
+    assert [(one.envelope.origin.partition, one.count, one.ended) for one in kept] == [
+        (0, 3, (desk.bench.now,)),
+        (1, 2, (desk.bench.now,)),
+    ]
+    [segment] = kept[0].envelope.segments
+    assert (segment.ids, segment.history, segment.outcome) == ((0, 1, 2), BEHIND_A, DELIVERED)
+    assert segment.lines[1] == b'{"n":1}'
+
+
+@pytest.mark.usefixtures("shown_at_once")
+async def test_of_more_journeys_than_are_kept_in_a_second_a_sample_is_kept_and_all_are_counted(bench: Bench) -> None:
+    desk = Desk.on(bench, kept_per_second=5)
+    await desk.settle(numbered(100, outcome=DELIVERED, history=BEHIND_A))
+    await desk.settle(numbered(100, first=100, outcome=DELIVERED, history=BEHIND_A))
+    bench.now += 60
+    await desk.settle(numbered(2, first=300, outcome=DELIVERED), numbered(100, first=200, outcome=DELIVERED))
+
+    kept = [KeptJourneys.decode(sent.value) for sent in bench.producer.to("test.journeys")]
+    ids = [id for one in kept for segment in one.envelope.segments for id in segment.ids]
+    assert ids[:5] == [0, 20, 40, 60, 80]
+    assert len(ids) == 10, "they do not add up while nothing ends"
+    assert sum(one.count for one in kept) == 302
+
+
+@pytest.mark.usefixtures("shown_at_once")
+async def test_journeys_that_the_brokers_do_not_take_are_left_out_and_hold_nothing_up(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    producer = desk.bench.producer
+    producer.refuse = lambda sent: TooLarge("no") if sent.topic == "test.journeys" else None
+    await desk.settle(numbered(3, outcome=DELIVERED))
+    await asyncio.sleep(0)
+
+    assert len(producer.to("test.journeys")) == 1
+    assert desk.counts() == {("source", "delivered", ""): 3}
+    assert "a message for test.journeys is left out (no)" in caplog.text
+
+
+@pytest.mark.usefixtures("shown_at_once")
+async def test_no_journeys_are_kept_if_none_are_wanted(bench: Bench) -> None:
+    await Desk.on(bench, kept_per_second=0).settle(numbered(3, outcome=DELIVERED))
+    assert bench.producer.to("test.journeys") == []
 
 
 async def test_what_is_settled_while_much_is_settled_is_written_together(desk: Desk) -> None:

@@ -53,7 +53,7 @@ async def test_history_names_the_stop_and_who_chose_it(bench: Bench) -> None:
     await handled(bench, as_it_is, envelope({"size": 1}, chosen=Provenance("all begin at a", "on-ramp", 1)))
 
     [segment] = segments_of(bench.producer.sent)
-    assert segment.history == (Visit("a", bench.now, "all begin at a", "on-ramp", 1),)
+    assert segment.history == (Visit("a", bench.now, "all begin at a", "on-ramp", 1, worked=0.0),)
     assert segment.chosen == Provenance("the others to c", "a", 1)
     assert segment.hops == 2
 

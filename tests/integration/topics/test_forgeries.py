@@ -29,7 +29,16 @@ ROUNDS, RECORDS = (4, 200) if FORGERIES else (2, 60)
 MAX_RESIDENT_BYTES = 400 * 1024 * 1024
 """Memory that a worker may take; one that rests takes a third of it."""
 
-PAGES = ("/", "/table/", "/table/outcomes/", "/table/journeys/", "/table/dead_letters/", "/table/rules/", "/metrics")
+PAGES = (
+    "/",
+    "/journeys/",
+    "/table/",
+    "/table/outcomes/",
+    "/table/journeys/",
+    "/table/dead_letters/",
+    "/table/rules/",
+    "/metrics",
+)
 
 
 @pytest.fixture

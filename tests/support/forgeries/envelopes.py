@@ -100,6 +100,10 @@ ATTACKS: Sequence[Callable[[Random, int], bytes]] = (
     lambda random, partition: envelope(random, partition, lines=[b"[" * 100_000, b"\xff"], **DELIVERED),
     lambda random, partition: envelope(random, partition, lines=[b"", b"null"], **DEAD),
     lambda random, partition: envelope(random, partition, history=None, outcome=None, tries=None),
+    lambda random, partition: envelope(random, partition, worked=[random.choice(HUGE)], **DELIVERED),
+    lambda random, partition: envelope(random, partition, tried=[random.choice(HUGE)] * 9, **DELIVERED),
+    lambda random, partition: envelope(random, partition, retried=[["x", ["y" * 9_000], 1, [1.0] * 9]], **DELIVERED),
+    lambda random, partition: envelope(random, partition, replans=[["weigh", ["x" * 9_000] * 9]], **DELIVERED),
 )
 
 
@@ -125,3 +129,12 @@ def forged_letter(random: Random, partition: int) -> Forgery:
         return forged
     head, _, line = forged.value.partition(b"\n")
     return Forgery(line, forged.key, (*forged.headers, (LETTER_HEADER, head), ("metroline-dead-at", b"9" * 30)))
+
+
+def forged_kept(random: Random, partition: int) -> Forgery:
+    """Return a message for the kept journeys, whose readers are the pages and the commands."""
+    forged = forged_envelope(random, partition)
+    if random.random() < 0.3 or forged.value is None:
+        return forged
+    head = orjson.dumps({"count": random.choice((*HUGE, 7)), "ended": [random.choice((*HUGE[4:], time.time()))]})
+    return Forgery(head + b"\n" + forged.value, forged.key, forged.headers)

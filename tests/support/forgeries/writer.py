@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Producer
 from metroline.agents.kafka.topic_admin import DEFAULT_MESSAGE_BYTES
 from metroline.agents.kafka.topics import Topics
 from tests.support.forgeries.announcements import forged_announcement
-from tests.support.forgeries.envelopes import forged_envelope, forged_letter
+from tests.support.forgeries.envelopes import forged_envelope, forged_kept, forged_letter
 from tests.support.forgeries.forgery import Forgery
 from tests.support.forgeries.tables import forged_block, forged_journeys, forged_publication
 
@@ -29,6 +29,7 @@ def forgers(topics: Topics, partitions: int, stops: tuple[str, ...]) -> dict[str
         topics.rules: forged_publication,
         topics.workers: lambda random, _: forged_announcement(random, topics.prefix),
         topics.dead_letters: forged_letter,
+        topics.journeys: forged_kept,
         topics.delivered: forged_letter,
     }
     plans = topics.plans(partitions, stops, DEFAULT_MESSAGE_BYTES)

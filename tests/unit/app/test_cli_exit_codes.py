@@ -38,6 +38,7 @@ COMPLETE: dict[str, list[str]] = {
     "dead-letters show": ["source-0-1"],
     "dead-letters replay": ["source-0-1"],
     "dead-letters discard": ["source-0-1", "--reason", "a test"],
+    "trace": ["source-0-1"],
     "lookup build": ["--line", LINE],
     "lookup get": ["metrobus.addresses", "1"],
     "lookup list": [],
@@ -53,7 +54,7 @@ NOT_OF_A_LINE = {"demo", "new", "worker", "broker", "test", "lookup get", "looku
 READS_SETTINGS = [name for name in COMPLETE if name not in {"check", "broker", "completion", "doctor", "new"}]
 HAS_LINE = [name for name in COMPLETE if name not in {*NOT_OF_A_LINE, "doctor"}]
 TALKS_TO_KAFKA = [
-    *("compare", "demo", "worker", "push", "hand-over"),
+    *("compare", "demo", "worker", "push", "trace", "hand-over"),
     *(name for name in COMPLETE if name.startswith(("rules", "dead-letters"))),
 ]
 

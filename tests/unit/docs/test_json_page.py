@@ -21,6 +21,7 @@ from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
 from metroline.app.cli.live.events import Changed, Counts, Ended, Event, LiveWorker, Output, Problem, Refused, Started
 from metroline.app.compare.comparison import Comparison, Latency, Pace, Run
+from metroline.app.operations.journeys.whereabouts import Whereabouts
 from metroline.app.operations.letter import Group, Letter
 from metroline.app.operations.publishing import Published
 from metroline.app.operations.rules_history import history_of
@@ -28,9 +29,10 @@ from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable, NewWay, Turn, Unknown
 from metroline.app.provisioning import Inspection
+from metroline.routing.journeys.timeline import timeline
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
-from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit, Waits
+from metroline.routing.messages.segment import Attempts, Replan, Replay, Segment, Visit, Waits
 from metroline.routing.outcome import Cause, Ending, Outcome
 from metroline.routing.rules.meaning.difference import difference
 from metroline.routing.rules.table import RulesTable
@@ -150,6 +152,8 @@ def test_the_fields_of_dead_letters_are_described() -> None:
         (Visit("ship", 2.0, None, "signpost", 1),),
         outcome=Outcome.dead(Cause.EXPIRED),
         attempts=Attempts("ship", ("x",), 1.0),
+        retried=(Attempts("pack", ("y",), 1.0, (), (1.0,)),),
+        replans=(Replan("pack", ("n",)),),
         waits=Waits("ship", 1.0, 1),
         replays=(Replay(1.0, "me", "why"),),
     )
@@ -158,6 +162,27 @@ def test_the_fields_of_dead_letters_are_described() -> None:
     assert undescribed("dead-letters show", told, CHOSEN_BY_USERS) == set()
     group = Group("4be3b2", ("ship", "expired"), "x", 1, 0.0, 0.0, "source-0-7").as_json()
     assert undescribed("dead-letters list", group) == set()
+
+
+def test_the_fields_of_journeys_are_described() -> None:
+    visits = (Visit("price", 2.0, "all", "on-ramp", 1, 0.5), Visit("ship", 3.0, "all", "switch", 1))
+    segment = Segment(
+        (7,),
+        (b"{}",),
+        1.0,
+        visits,
+        outcome=Outcome.dead(Cause.EXPIRED),
+        attempts=Attempts("ship", ("x",), 1.0),
+        waited=(Waits("price", 1.0, 1),),
+        replans=(Replan("price", ("n",)),),
+        replays=(Replay(1.0, "me", "why"),),
+    )
+    table = RulesTable.parse('[[rules]]\nname = "all"\nafter = "source"\nto = "price"\n', 1)
+    told = to_builtins(timeline(Envelope("signpost", Origin("source", 0), (segment,)), 3.0, lambda _: table, b"{}"))
+    assert told["places"][0]["decided"]["tried"]
+    assert undescribed("trace", told, CHOSEN_BY_USERS) == set()
+    where = to_builtins(Whereabouts("source", "it waits"))
+    assert undescribed("trace", {"id": "", "journeys": [], "whereabouts": where}) == set()
 
 
 def test_the_fields_of_rules_are_described() -> None:

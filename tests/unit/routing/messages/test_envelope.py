@@ -14,7 +14,7 @@ from metroline.routing.messages.envelope import FORMAT, READABLE, Envelope, is_n
 from metroline.routing.messages.itinerary import Decider, Decision, Itinerary, Provenance
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import MAX_RECORDS_IN_MESSAGE, Origin, id_text
-from metroline.routing.messages.segment import Attempts, DiscardRequest, Replay, ReplayRequest, Segment, Visit
+from metroline.routing.messages.segment import Attempts, DiscardRequest, Replan, Replay, ReplayRequest, Segment, Visit
 from metroline.routing.outcome import DELIVERED, Cause, Ending, Outcome, ServiceError
 from tests.support.worlds import examples
 
@@ -26,7 +26,7 @@ names = st.from_regex(r"[A-Za-z0-9_.-]{1,8}", fullmatch=True)
 indexes = st.integers(0, MAX_RECORDS_IN_MESSAGE - 2)
 ids = naturals | st.builds(lambda offset, index: (offset, index, index + 2), naturals, indexes)
 lines = st.dictionaries(texts, st.none() | st.integers(0, 9) | texts, max_size=2).map(orjson.dumps)
-visits = st.builds(Visit, texts, times, maybe_texts, texts, naturals)
+visits = st.builds(Visit, texts, times, maybe_texts, texts, naturals, st.none() | times)
 outcomes = st.one_of(
     st.just(DELIVERED),
     st.builds(Outcome.dropped, texts, maybe_texts),
@@ -34,6 +34,10 @@ outcomes = st.one_of(
     st.builds(Outcome.raised, st.builds(ServiceError, texts, texts, texts)),
 )
 traces = st.just(()) | st.lists(texts.filter(bool), min_size=1, max_size=2).map(tuple)
+moments = st.just(()) | st.lists(st.floats(1, 4e9), min_size=1, max_size=2).map(tuple)
+causes = st.lists(texts, max_size=2).map(tuple)
+retried = st.builds(Attempts, names, causes, times, st.just(()), moments)
+replans = st.builds(Replan, names, causes)
 requests = st.builds(ReplayRequest, st.none() | names) | st.builds(DiscardRequest, texts)
 fields = st.none() | st.frozensets(texts, max_size=3)
 
@@ -80,11 +84,13 @@ def segments(draw: st.DrawFn) -> Segment:
         draw(st.none() | itineraries()),
         draw(st.none() | outcomes),
         draw(st.integers(0, 200)),
-        draw(st.none() | st.builds(Attempts, names, st.lists(texts, max_size=2).map(tuple), times, traces)),
+        draw(st.none() | st.builds(Attempts, names, causes, times, traces, moments)),
         draw(st.integers(0, 3)),
         tuple(draw(st.lists(st.builds(Replay, times, texts, texts, maybe_texts), max_size=2))),
         draw(st.none() | requests),
         metadata=draw(metadata(len(records))),
+        retried=tuple(draw(st.lists(retried, max_size=2))),
+        replans=tuple(draw(st.lists(replans, max_size=2))),
     )
 
 
@@ -326,6 +332,27 @@ def test_records_that_share_their_past_share_it_on_the_bus() -> None:
 @pytest.mark.parametrize(("record", "text"), [(42, "source-3-42"), ((42, 5, 49), "source-3-42.5")])
 def test_an_id_is_written_for_a_person(record: Any, text: str) -> None:
     assert id_text(Origin("source", 3), record) == text
+
+
+def test_an_earlier_version_reads_a_history_and_a_later_one_misses_only_what_the_earlier_one_did_not_write() -> None:
+    visits = (Visit("a", 2.0, None, "on-ramp", 1, 0.5), Visit("b", 3.0, "r", "a", 1))
+    tried = Attempts("b", ("x",), 4.0, (), (3.5,))
+    segment = Segment((7,), (b"{}",), 1.0, visits, attempts=tried, retried=(tried,), replans=(Replan("a", ("n",)),))
+    head, line = Envelope("map_maker", Origin("source", 0), (segment,)).encode().split(b"\n")
+    header = orjson.loads(head)
+    [encoded] = header["segments"]
+    assert [len(visit) for visit in encoded["history"]] == [5, 5]
+    assert encoded["tries"] == ["b", ["x"], 4.0]
+    for own in ("worked", "tried", "retried", "replans"):
+        del encoded[own]  # an earlier version does not write what it does not read
+    [read] = Envelope.decode(orjson.dumps(header) + b"\n" + line).segments
+    assert read.history == tuple(visit._replace(worked=None) for visit in visits)
+    assert (read.attempts, read.retried, read.replans) == (tried._replace(times=()), (), ())
+
+
+def test_durations_that_do_not_fit_the_history_are_malformed() -> None:
+    header = HEADER | {"segments": [HEADER["segments"][0] | {"history": [["a", 2.0, None, "", 1]], "worked": [1, 2]}]}
+    assert read_or_refused(orjson.dumps(header) + b'\n{"a":1}\n{"a":2}') is None
 
 
 def test_the_present_format_and_the_one_before_it_are_read() -> None:

@@ -1,0 +1,167 @@
+"""`/journeys/` searches journeys, and `/journeys/ID` tells those of a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlencode
+
+from aiohttp.web import AppKey
+from aiohttp.web import Request as AiohttpRequest
+from faust import web
+
+from metroline.agents.kafka.cluster import ClusterError
+from metroline.agents.tables.publication import NotAPublication, Publication
+from metroline.app.markup.html import Markup, tag
+from metroline.app.operations.journeys.archive import MAX_PAGE, PAGE, ArchiveBusy, Cursor, JourneyArchive, Wanted
+from metroline.app.operations.journeys.query import Query
+from metroline.app.operations.journeys.telling import JourneyTeller
+from metroline.app.operations.journeys.whereabouts import Whereabouts, whereabouts
+from metroline.app.views.journeys.listing import Asked, form, show_list
+from metroline.app.views.journeys.structs import JourneyPage, JourneysPage, ListedJourney, Refused, Searchable
+from metroline.app.views.journeys.timelines import show_timelines
+from metroline.app.views.view import LineView
+from metroline.routing.errors import UsageError
+
+if TYPE_CHECKING:
+    from metroline.app.line_app import LineApp
+
+MAX_TOLD = 20
+"""Journeys of one id that are told on a page."""
+
+MAX_LOOKING = 2
+"""Number of requests that look for records under way at a time. Another one is refused."""
+
+blueprint = web.Blueprint("journeys")
+
+
+@dataclass(slots=True)
+class Journeys:
+    """All that the pages of journeys share."""
+
+    app: LineApp
+    archive: JourneyArchive
+    teller: JourneyTeller = field(init=False)
+    looking: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        app = self.app
+        self.teller = JourneyTeller(app.cluster, app.line_topics, app.settings, app.line, self._text_of)
+
+    def _text_of(self, version: int) -> str | None:
+        """Return the text of a published version of the rules; None if this worker does not have it."""
+        published = self.app.line_tables.rules.read(str(version).encode())
+        try:
+            return None if published is None else Publication.of_json(published).text
+        except NotAPublication:
+            return None
+
+    async def look(self, wanted: Wanted) -> Whereabouts:
+        """Return where a record is; raise `ArchiveBusy` if too many are looked for."""
+        if self.looking >= MAX_LOOKING:
+            raise ArchiveBusy("too many others look for records under way: try again in a moment")
+        app = self.app
+        self.looking += 1
+        try:
+            return await whereabouts(app.cluster, app.line_topics, app.line.stops, wanted, app.settings.source_epoch)
+        finally:
+            self.looking -= 1
+
+
+JOURNEYS = AppKey("journeys", Journeys)
+"""The key under which the web application keeps what the pages of journeys share."""
+
+
+class JourneysView(LineView):
+    """A page about journeys."""
+
+    def journeys(self, request: web.Request) -> Journeys:
+        return cast(AiohttpRequest, request).app[JOURNEYS]
+
+    def refuse(self, request: web.Request, status: HTTPStatus, error: str, asked: Asked) -> web.Response:
+        """Return the reason for which there is no answer, and the form with what was asked."""
+        error = error.encode(errors="replace").decode()
+
+        def show() -> Markup:
+            return Markup(form(asked, self.worker.line.stops) + tag("p", error, class_="warning"))
+
+        return self.answer(request, "Journeys", Refused(error), show, status=status)
+
+    async def tell(self, request: web.Request, name: str) -> web.Response:
+        """Return the journeys of the record with an id."""
+        wanted = Wanted.of(name)
+        shared = self.journeys(request)
+        found = await shared.archive.find(wanted.text)
+        if not found:
+            page = JourneyPage(wanted.text, [], await shared.look(wanted))
+        else:
+            told = [await shared.teller.tell(one) for one in found[:MAX_TOLD]]
+            page = JourneyPage(wanted.text, told, None, max(0, len(found) - MAX_TOLD))
+        status = HTTPStatus.OK if found else HTTPStatus.NOT_FOUND
+        return self.answer(request, f"Journey {wanted.text}", page, lambda: show_timelines(page), status=status)
+
+
+@blueprint.route("/", name="list")
+class JourneyList(JourneysView):
+    """The journeys that fit a query: `?where=`, `?outcome=`, `?stop=`, or those of a record: `?id=`."""
+
+    async def get(self, request: web.Request) -> web.Response:
+        query = request.query
+        asked = Asked(*(query.get(name, "").strip() for name in ("where", "outcome", "stop")))
+        try:
+            if name := query.get("id"):
+                return await self.tell(request, name)
+            page = await self._search(request, asked)
+        except UsageError as error:
+            return self.refuse(request, HTTPStatus.BAD_REQUEST, str(error), asked)
+        except (ArchiveBusy, ClusterError) as error:
+            return self.refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), asked)
+        return self.answer(request, "Journeys", page, lambda: show_list(page, asked, self.worker.line.stops))
+
+    async def _search(self, request: web.Request, asked: Asked) -> JourneysPage:
+        wanted = Query.of(asked.where, asked.outcome, asked.stop)
+        after, limit = request.query.get("after"), _limit(request.query.get("limit"))
+        cursor = Cursor.parse(after) if after else None
+        found = await self.journeys(request).archive.search(wanted, cursor, limit)
+        more = {
+            **{name: value for name, value in vars_of(asked).items() if value},
+            **({"limit": str(limit)} if limit != PAGE else {}),
+        }
+        following = None if found.next is None else f"/journeys/?{urlencode({**more, 'after': str(found.next)})}"
+        return JourneysPage(
+            list(map(ListedJourney.of, found.journeys)),
+            following,
+            found.searched,
+            found.failures,
+            found.failure,
+            Searchable.of(found.stock),
+        )
+
+
+@blueprint.route("/{name}", name="bare")
+@blueprint.route("/{name}/", name="journey")
+class JourneyOfRecord(JourneysView):
+    """The journeys of the record with an id."""
+
+    async def get(self, request: web.Request, name: str) -> web.Response:
+        try:
+            return await self.tell(request, name)
+        except UsageError as error:
+            return self.refuse(request, HTTPStatus.NOT_FOUND, str(error), Asked())
+        except (ArchiveBusy, ClusterError) as error:
+            return self.refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), Asked())
+
+
+def vars_of(asked: Asked) -> dict[str, str]:
+    """Return the fields of the form by their names."""
+    return {"where": asked.where, "outcome": asked.outcome, "stop": asked.stop}
+
+
+def _limit(asked: str | None) -> int:
+    """Return the length of a page; raise `UsageError` unless it is a number from 1 to `MAX_PAGE`."""
+    if not asked:
+        return PAGE
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 9 and 1 <= int(asked) <= MAX_PAGE):
+        raise UsageError(f"limit is a number from 1 to {MAX_PAGE}")
+    return int(asked)

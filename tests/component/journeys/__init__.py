@@ -1,0 +1,1 @@
+"""Component tests of journeys that ended: they are found, searched and told without a broker."""
