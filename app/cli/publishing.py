@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.tables.publication import Publication
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.operations.rules_topic import read_published
 from metroline.app.settings import Settings
@@ -43,7 +43,12 @@ class Published:
 
 
 async def publish_table(
-    settings: Settings, topics: Topics, table: RulesTable, file: str, replaces: int | None = None
+    settings: Settings,
+    topics: Topics,
+    table: RulesTable,
+    file: str,
+    permission: Permission,
+    replaces: int | None = None,
 ) -> Published:
     """Publish a table that was read from `file`, unless it is current already.
 
@@ -66,8 +71,8 @@ async def publish_table(
             f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
             "`metroline rules diff`, then publish again"
         )
-    publication = Publication(table.text, current.version, getpass.getuser(), time.time())
-    version = await publish_rules(cluster, topics, publication)
+    publication = Publication(table.text, current.version, permission.by, time.time())
+    version = await publish_rules(cluster, topics, publication, permission)
     won = await read_published(cluster, topics)
     if won is None or won.version != version:
         raise NotPublished(

@@ -21,6 +21,7 @@ from metroline.app.cli.options import RULES_FILE, json_option, line_option, read
 from metroline.app.cli.publishing import NotPublished, Published, publish_table
 from metroline.app.cli.terminal import say, write_out
 from metroline.app.markup.times import iso
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import PublishedRules, published_versions, read_published
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidRules, UsageError
@@ -97,7 +98,7 @@ class _Live:
 
     def publish(self, text: str, file: str, replaces: int | None = None) -> Published:
         table = RulesTable.parse(text, file=file, ends=self.line.ends)
-        return asyncio.run(publish_table(self.settings, self.topics, table, file, replaces))
+        return asyncio.run(publish_table(self.settings, self.topics, table, file, Permission.of_command(), replaces))
 
     def _nothing(self) -> NotPublished:
         return NotPublished(f"the line {self.topics.prefix!r} has no published table at {self.settings.broker_url}")

@@ -1,4 +1,4 @@
-"""The pages of a worker. They read the running app, and write nothing but replays and discards of dead letters."""
+"""The pages of a worker. They read the running app, and write by operations alone, which demand a permission."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from faust.web.drivers.aiohttp import Web
 
 from metroline.app.operations.desk import Desk
 from metroline.app.views import dead_letters
+from metroline.app.views.access.doors import ACCESS, Access
+from metroline.app.views.access.login import LoginView, LogoutView
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
+from metroline.app.views.openapi import OpenApiView
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.tables.table_list import SCATTER_GATHER, TableList, blueprint
@@ -28,11 +31,16 @@ def add_views(app: LineApp) -> None:
     cast(Web, app.web).web_app[REGISTRY] = registry_of(app)
     desk = cast(Web, app.web).web_app[dead_letters.DESK] = Desk(app.cluster, app.line_topics)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: desk.close())
+    access = cast(Web, app.web).web_app[ACCESS] = Access(app)
+    cast(Web, app.web).web_app.middlewares.append(access.middleware())
     app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
     app.page("/health/live")(LiveView)
     app.page("/health/ready")(ReadyView)
     app.page("/metrics")(MetricsView)
     app.page("/traffic/")(TrafficView)
     app.page("/table")(TableList)
+    app.page("/api/openapi.json")(OpenApiView)
+    app.page("/login")(LoginView)
+    app.page("/logout")(LogoutView)
     app.web.blueprints.add("/table", blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)

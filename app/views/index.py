@@ -10,12 +10,15 @@ from metroline.agents.membership.worker import WorkerInfo
 from metroline.app.markup.html import Markup, grid, moment, number, tag
 from metroline.app.markup.times import iso
 from metroline.app.readiness import conditions
-from metroline.app.views.health import answer_health
+from metroline.app.views.health import HEALTH_ANSWERS, Health, answer_health
+from metroline.app.views.operation import Operation
 from metroline.app.views.view import LineView, wants_html
 
 
 class IndexView(LineView):
     """A page for browsers; programs get the same as at `/health/ready`."""
+
+    api = (Operation("get", "Health for traffic, as at /health/ready", Health, others=HEALTH_ANSWERS),)
 
     async def get(self, request: web.Request) -> web.Response:
         if not wants_html(request):

@@ -20,8 +20,11 @@ LINKS = {
 }
 
 
-def document(title: str, line: str, worker: str, path: str, body: Markup) -> str:
-    """Return a whole HTML document. `worker` is the address of the worker that answers, `path` that of the page."""
+def document(title: str, line: str, worker: str, path: str, body: Markup, login: Markup | None = None) -> str:
+    """Return a whole HTML document. `worker` is the address of the worker that answers, `path` that of the page.
+
+    `login` is the footer's word on who is logged in.
+    """
     return "<!DOCTYPE html>\n" + tag(
         "html",
         head(f"{title}{SEPARATOR}{line}", _style()),
@@ -35,6 +38,7 @@ def document(title: str, line: str, worker: str, path: str, body: Markup) -> str
                 tag("a", worker, href=worker),
                 SEPARATOR,
                 tag("a", "as JSON", href="?format=json"),
+                None if login is None else [SEPARATOR, login],
             ),
         ),
         lang="en",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID_ELEMENTS = frozenset({"meta", "link"})
+VOID_ELEMENTS = frozenset({"meta", "link", "input"})
 
 
 class HtmlReader(HTMLParser):
