@@ -142,7 +142,7 @@ docs-tree: install-dev  ## write the tree in docs/ARCHITECTURE.md from the docst
 lock:  ## update requirements*.txt from pyproject.toml
 	@$(PYTHON) -m venv .lock
 	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
-	.lock/bin/$(COMPILE) pyproject.toml --group build --extra formats --output-file requirements.txt $(ARGS)
+	.lock/bin/$(COMPILE) pyproject.toml --group build --group limits --extra formats --output-file requirements.txt $(ARGS)
 	.lock/bin/$(COMPILE) pyproject.toml --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
 	.lock/bin/$(COMPILE) pyproject.toml --group bench --output-file requirements-bench.txt $(ARGS)
 	.lock/bin/$(COMPILE) --group webhooks --no-deps --output-file requirements-examples.txt $(ARGS)

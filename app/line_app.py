@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, cast
@@ -54,7 +54,7 @@ from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.local.ports import resolves
 from metroline.app.provisioning import Provisioning
 from metroline.app.settings import Settings, misspelt
-from metroline.app.web_server.host_names import HostNames
+from metroline.app.web_server.host_names import HostNames, is_open_to_strangers
 from metroline.app.web_server.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ class LineApp(faust.App):
             self.role.name,
             self.settings.routing_strategy,
         )
-        for warning in misspelt(os.environ):
+        for warning in self.warnings():
             log.warning("%s", warning)
         if not await resolves(self.settings.host):
             log.warning(
@@ -225,6 +225,16 @@ class LineApp(faust.App):
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await TopicAdmin(self.cluster).high_watermarks([rules]))[rules]:
             await publish_first(self.bus, self.line.rules_text, time.time)
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what is worth a warning about the settings of this worker."""
+        yield from misspelt(os.environ)
+        settings = self.settings
+        if is_open_to_strangers(settings.web_bind, settings.metroline_token):
+            yield (
+                f"whoever reaches port {settings.web_port} of {settings.web_bind} can read records and rules without a "
+                "login: set METROLINE_TOKEN"
+            )
 
     async def _begin(self, *services: Service | None) -> None:
         for service in services:

@@ -208,8 +208,9 @@ class Settings(LineSettings):
     `localhost`, `WEB_HOST` and the machine's host name, and names without a dot unless `WEB_BIND` is a loopback
     address."""
     metroline_token: str | None = Field(None, repr=False, min_length=8)
-    """Token that a program must send to replay or discard dead letters over HTTP. Without a token, neither is
-    possible over HTTP."""
+    """Token that people log in with, and that programs send, to write over HTTP: to replay or discard dead letters, for
+    example. Unless `WEB_BIND` is a loopback address, reading the pages needs it, too. Without a token, nothing can be
+    written over HTTP, and whoever reaches the port can read. All workers of a line need the same one."""
     metroline_token_file: Path | None = None
     """File with the token, in place of `METROLINE_TOKEN`."""
     cluster_key: str | None = Field(None, repr=False, min_length=16)

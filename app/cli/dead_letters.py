@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from metroline.app.operations.desk import Desk
 from metroline.app.operations.edits import parse_field
 from metroline.app.operations.forecast import forecast, restarted, table_for
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rehearsal import Rehearsal
 from metroline.app.operations.replays import Replays
 from metroline.app.operations.replays import discard as discard_request
@@ -182,13 +182,13 @@ def replay(
         raise UsageError("--call-services is for --dry-run: a replay calls the services of the workers")
     if call_services and json_file is not None:
         raise UsageError("--call-services prints steps for people: leave out --json")
-    settings = Settings.read(line=line)
+    settings, permission = Settings.read(line=line), Permission.of_command()
     desk = _desk(settings)
     values = _fields(fields)
     letters = _chosen(desk, ids, group)
     raw = None if record is None else b"\n".join(line for _, line in records_in(record, Reading("json")))
     reread = Rereading() if raw is not None else asyncio.run(read_again(settings, Line.load(settings.line), letters))
-    replays = Replays.of(letters, values, raw, stop, getpass.getuser(), reread)
+    replays = Replays.of(letters, values, raw, stop, permission.by, reread)
     live = asyncio.run(_live_table(desk, settings, stop))
     needs_file = any(not strategy_named(letter.envelope.strategy).needs_live for letter, _ in replays.lines)
     tables = RuleTables(Line.load(settings.line).rules_table() if needs_file else live, live)
@@ -202,7 +202,7 @@ def replay(
         else:
             say(*(f"{name}: {way}" for name, way in ways.items()))
     else:
-        count = _send(desk, replays.requests, rate, "replayed")
+        count = _send(desk, replays.requests, rate, permission, "replayed")
         if json_file is not None:
             write_json({"replayed": count, "still_dead": dict(replays.still_dead)}, json_file)
         else:
@@ -232,7 +232,9 @@ def discard(
     """
     desk = _desk(Settings.read(line=line))
     letters = _chosen(desk, ids, group)
-    count = _send(desk, [discard_request(letter, reason, getpass.getuser()) for letter in letters], rate, "discarded")
+    permission = Permission.of_command()
+    requests = [discard_request(letter, reason, permission.by) for letter in letters]
+    count = _send(desk, requests, rate, permission, "discarded")
     if json_file is not None:
         write_json({"discarded": count}, json_file)
     else:
@@ -289,11 +291,11 @@ async def _rehearse(settings: Settings, tables: RuleTables, replays: Replays, st
             await print_way(rehearsal.follow(restarted(rehearsal, request), is_decided=stop is None), letter.id)
 
 
-def _send(desk: Desk, requests: list[Envelope], rate: float, done: str) -> int:
+def _send(desk: Desk, requests: list[Envelope], rate: float, permission: Permission, done: str) -> int:
     """Send requests, and return their number."""
 
     async def send(report: ReportProgress) -> None:
-        async for number in send_requests(desk.cluster, desk.topics, requests, rate):
+        async for number in send_requests(desk.cluster, desk.topics, requests, rate, permission):
             report(done, number, len(requests))
 
     with progress_bars(safe_console(stderr=True), MofNCompleteColumn()) as report:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import re
 import sys
 from contextlib import suppress
@@ -25,7 +24,8 @@ from metroline.app.cli.printed_meaning import told_meaning
 from metroline.app.cli.printed_preview import print_preview
 from metroline.app.cli.terminal import say, write_out
 from metroline.app.markup.times import iso
-from metroline.app.operations.publishing import Author, NotPublished, Published, publish_table
+from metroline.app.operations.permission import Permission
+from metroline.app.operations.publishing import Grounds, NotPublished, Published, publish_table
 from metroline.app.operations.rules_history import PastVersion, history_of, text_difference
 from metroline.app.operations.rules_topic import PublishedRules, published_versions, read_published
 from metroline.app.preview.forecasts import forecast_of
@@ -141,8 +141,9 @@ class _Live:
         self, text: str, file: str, reason: str, replaces: int | None = None, *, has_forecast: bool = True
     ) -> Published:
         table = RulesTable.parse(text, file=file, ends=self.line.ends)
-        author = Author(getpass.getuser(), reason, self._forecast(table) if has_forecast else None)
-        return asyncio.run(publish_table(self.settings, self.topics, table, file, author, replaces))
+        grounds = Grounds(reason, self._forecast(table) if has_forecast else None)
+        permission = Permission.of_command()
+        return asyncio.run(publish_table(self.settings, self.topics, table, file, permission, grounds, replaces))
 
     def _forecast(self, table: RulesTable) -> Forecast | None:
         """Return the forecast of a table. Without one, which a note says, it is published all the same."""

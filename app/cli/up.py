@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from metroline.app.local.stop_signal import stop_signal
 from metroline.app.local.worker_process import own_age
 from metroline.app.settings import Settings, misspelt
 from metroline.routing.errors import MetrolineError
+
+TOKEN_BYTES = 15
+"""Random bytes of the token for the pages, which people copy from the terminal: 20 characters."""
 
 
 @click.command()
@@ -98,9 +102,12 @@ def up(
             own["LOG_LEVEL"] = "warning"
         if rate:
             own["SOURCE_FORMAT"] = JSON  # that of the line's own records
+        token = secrets.token_urlsafe(TOKEN_BYTES) if settings.metroline_token is None else None
+        if token is not None:
+            own["METROLINE_TOKEN"] = token
         begin = age if reloads and target.embedded is not None else None
         crew = Crew(target.environment | own, folder, workers, port, has_standby=reloads, begin_seconds=begin)
-        _run(target, settings, loaded, crew, rate, seed, reloads, display)
+        _run(target, settings, loaded, crew, token, rate, seed, reloads, display)
 
 
 def _run(
@@ -108,6 +115,7 @@ def _run(
     settings: Settings,
     line: Line,
     crew: Crew,
+    token: str | None,
     rate: float,
     seed: int,
     reloads: bool,
@@ -120,7 +128,7 @@ def _run(
     failure: str | None = None
     try:
         crew.replace()
-        display.tell(introduction(settings, target.url, line, crew.running))
+        display.tell(introduction(settings, target.url, line, crew.running, token))
         asyncio.run(session.run(stop_signal()))
     except Exception as error:
         failure = str(error) if isinstance(error, MetrolineError) else f"{type(error).__name__}: {error}"

@@ -16,6 +16,7 @@ from metroline.app.diagnosis.requirements import misfits, own_version, shown_ver
 from metroline.app.local.embedded_broker import BrokerMissing, find_binary
 from metroline.app.local.ports import PortInUse, check_free
 from metroline.app.settings import Settings
+from metroline.app.web_server.host_names import is_open_to_strangers
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
 """Free bytes of the folder for temporary files from which on nothing is said."""
@@ -48,6 +49,9 @@ def examine_machine(settings: Settings) -> Iterator[Finding]:
         yield ok("web port", f"port {settings.web_port} of {settings.web_bind} is free")
     except PortInUse as problem:
         yield warning("web port", str(problem).partition(":")[0], "a worker may run here; another one needs a WEB_PORT")
+    if is_open_to_strangers(settings.web_bind, settings.metroline_token):
+        told = f"whoever reaches port {settings.web_port} of {settings.web_bind} can read records without a login"
+        yield warning("login", told, "set METROLINE_TOKEN, or WEB_BIND=127.0.0.1")
     try:
         with tempfile.TemporaryDirectory(prefix="metroline-") as below:
             find_binary(Path(below))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
+from metroline.app.operations.permission import Permission
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.messages.envelope import Envelope
 
@@ -15,9 +16,13 @@ MAX_REQUEST_BYTES = 8 * 1024 * 1024
 
 
 async def send_requests(
-    cluster: Cluster, topics: Topics, requests: Sequence[Envelope], rate: float
+    cluster: Cluster, topics: Topics, requests: Sequence[Envelope], rate: float, permission: Permission
 ) -> AsyncIterator[int]:
-    """Send requests to the arrivals in order, `rate` per second. Yield the number that is confirmed so far."""
+    """Send requests to the arrivals in order, `rate` per second. Yield the number that is confirmed so far.
+
+    Raise `NotPermitted` before the first one is sent.
+    """
+    permission.demand()
     async with cluster.producer(max_request_size=MAX_REQUEST_BYTES) as producer:
         began = time.monotonic()
         for number, request in enumerate(requests):

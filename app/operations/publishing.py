@@ -11,6 +11,7 @@ from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.operations.rules_topic import read_published
 from metroline.app.settings import Settings
@@ -43,17 +44,22 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Author:
-    """The person or program that publishes a table, the reason, and what the table is expected to do."""
+class Grounds:
+    """The reason for which a table is published, and what it is expected to do."""
 
-    by: str
     reason: str = ""
     forecast: Forecast | None = None
     """The forecast of what the table will do, which is kept beside it."""
 
 
 async def publish_table(
-    settings: Settings, topics: Topics, table: RulesTable, file: str, author: Author, replaces: int | None = None
+    settings: Settings,
+    topics: Topics,
+    table: RulesTable,
+    file: str,
+    permission: Permission,
+    grounds: Grounds,
+    replaces: int | None = None,
 ) -> Published:
     """Publish a table that was read from `file`, unless it is current already.
 
@@ -77,8 +83,10 @@ async def publish_table(
             f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
             "`metroline rules diff`, then publish again"
         )
-    publication = Publication(table.text, current.version, author.by, time.time(), author.reason, author.forecast)
-    version = await publish_rules(cluster, topics, publication)
+    publication = Publication(
+        table.text, current.version, permission.demand(), time.time(), grounds.reason, grounds.forecast
+    )
+    version = await publish_rules(cluster, topics, publication, permission)
     won = await read_published(cluster, topics)
     if won is None or won.version != version:
         raise NotPublished(

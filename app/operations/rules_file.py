@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from dataclasses import dataclass
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.publication import Publication
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import publish, read_published
 from metroline.routing.errors import MetrolineError
 
@@ -33,7 +33,7 @@ class PublishedFile:
     """The table that was current before; the same one if nothing had to be published."""
 
 
-async def publish_file(cluster: Cluster, topics: Topics, text: str) -> PublishedFile:
+async def publish_file(cluster: Cluster, topics: Topics, text: str, permission: Permission) -> PublishedFile:
     """Publish a table, which the caller has checked, unless it is the current one.
 
     Raise `NotPublishedYet` if others publish all the time.
@@ -43,7 +43,8 @@ async def publish_file(cluster: Cluster, topics: Topics, text: str) -> Published
         if current is not None and current.publication.text == text:
             return PublishedFile(current.version, text)
         replaced = 0 if current is None else current.version
-        version = await publish(cluster, topics, Publication(text, replaced, getpass.getuser(), time.time(), REASON))
+        publication = Publication(text, replaced, permission.by, time.time(), REASON)
+        version = await publish(cluster, topics, publication, permission)
         won = await read_published(cluster, topics)
         if won is not None and won.version == version:
             return PublishedFile(version, "" if current is None else current.publication.text)

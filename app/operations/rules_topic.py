@@ -12,6 +12,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_reader import read_topic
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
 from metroline.agents.tables.publication import NotAPublication, Publication
+from metroline.app.operations.permission import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,12 @@ async def read_published(cluster: Cluster, topics: Topics) -> PublishedRules | N
     return current
 
 
-async def publish(cluster: Cluster, topics: Topics, publication: Publication) -> int:
-    """Write a publication and return its version. Each message has a key of its own: compaction keeps every version."""
+async def publish(cluster: Cluster, topics: Topics, publication: Publication, permission: Permission) -> int:
+    """Write a publication and return its version. Each message has a key of its own: compaction keeps every version.
+
+    Raise `NotPermitted` if whoever publishes may not write.
+    """
+    permission.demand()
     async with cluster.producer(max_request_size=TABLE_BYTES) as producer:
         value = orjson.dumps(publication.as_json())
         sent = await producer.send_and_wait(topics.rules, value, key=uuid.uuid4().bytes, partition=0)

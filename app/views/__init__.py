@@ -1,4 +1,4 @@
-"""The pages of a worker. They read the running app, and write nothing but replays and discards of dead letters."""
+"""The pages of a worker. They read the running app, and write by operations alone, which demand a permission."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from metroline.app.operations.desk import Desk
 from metroline.app.operations.journeys.archive import JourneyArchive
 from metroline.app.operations.rules_process import RulesProcess
 from metroline.app.views import dead_letters, rules_page
+from metroline.app.views.access.doors import ACCESS, Access
+from metroline.app.views.access.login import LoginView, LogoutView
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
 from metroline.app.views.journeys import pages as journeys
 from metroline.app.views.live import LiveFiguresView, add_stream
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
+from metroline.app.views.openapi import OpenApiView
 from metroline.app.views.static_files import add_static_files
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
@@ -37,6 +40,8 @@ def add_views(app: LineApp) -> None:
     archive = JourneyArchive(app.cluster, app.line_topics)
     cast(Web, app.web).web_app[journeys.JOURNEYS] = journeys.Journeys(app, archive)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: archive.aclose())
+    access = cast(Web, app.web).web_app[ACCESS] = Access(app)
+    cast(Web, app.web).web_app.middlewares.append(access.middleware())
     app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
     app.page("/health/live")(LiveView)
     app.page("/health/ready")(ReadyView)
@@ -46,6 +51,9 @@ def add_views(app: LineApp) -> None:
     add_stream(app)
     add_static_files(cast(Web, app.web).web_app)
     app.page("/table")(TableList)
+    app.page("/api/openapi.json")(OpenApiView)
+    app.page("/login")(LoginView)
+    app.page("/logout")(LogoutView)
     app.web.blueprints.add("/table", blueprint)
     app.page("/journeys")(journeys.JourneyList)
     app.web.blueprints.add("/journeys", journeys.blueprint)

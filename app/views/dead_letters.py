@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import orjson
 from aiohttp.web import AppKey
 from aiohttp.web import Request as AiohttpRequest
 from faust import web
+from msgspec import Meta
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metroline.agents.kafka.cluster import ClusterError
@@ -21,24 +21,23 @@ from metroline.app.operations.desk import MAX_PAGE, PAGE, Desk, DeskBusy
 from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.forecast import forecast
 from metroline.app.operations.letter import DeadLetterError, Letter
+from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.app.operations.replays import Replays, discard
 from metroline.app.operations.rereading import Rereading, read_again
+from metroline.app.views.access.forms import BODY_SECONDS
+from metroline.app.views.access.visitor import permission_of
+from metroline.app.views.dead_letter_answers import DiscardedAnswer, GroupAnswer, LetterAnswer, ReplayedAnswer
+from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import LineView
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.strategies import RuleTables
-
-OVER_HTTP = "over HTTP"
-"""Who replayed or discarded, in the history of a dead letter."""
 
 DESK = AppKey("desk", Desk)
 """The key under which the web application keeps the desk."""
 
 MAX_IDS = 10_000
 """Number of dead letters that a request can name by their ids."""
-
-BODY_SECONDS = 10.0
-"""Time that a client has to send the body of a request."""
 
 blueprint = web.Blueprint("dead_letters")
 
@@ -93,22 +92,16 @@ class DeadLettersView(LineView):
         return self.respond({"error": error.encode(errors="replace").decode()}, status)
 
     async def write(
-        self, request: web.Request, body: type[Body], act: Callable[[Desk, Body], Awaitable[Answer]]
+        self, request: web.Request, body: type[Body], act: Callable[[Desk, Body, Permission], Awaitable[Answer]]
     ) -> web.Response:
-        """Carry out a request to write that bears the token; refuse any other."""
-        token = self.worker.settings.metroline_token
-        if token is None:
-            return self.refuse(HTTPStatus.FORBIDDEN, "writing over HTTP is off: set METROLINE_TOKEN to allow it")
-        desk = self.desk(request)
-        given = request.headers.get("Authorization", "")  # bytes that are not UTF-8 are surrogates in it
-        if not secrets.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {token}".encode()):
-            return self.refuse(HTTPStatus.UNAUTHORIZED, "the header Authorization: Bearer TOKEN is missing or wrong")
+        """Carry out a request to write, for whoever has the permission."""
+        desk, permission = self.desk(request), permission_of(request)
         try:
             asked = body.model_validate(await _object_in(cast(AiohttpRequest, request)))
             desk.expire()
             if bool(asked.ids) == bool(asked.group):
                 raise DeadLetterError("select dead letters either by their ids or by their group")
-            return self.respond(await act(desk, asked))
+            return self.respond(await act(desk, asked, permission))
         except TimeoutError:
             return self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {BODY_SECONDS:g} s")
         except BadRequest as error:
@@ -118,15 +111,18 @@ class DeadLettersView(LineView):
             return self.refuse(HTTPStatus.BAD_REQUEST, problems)
         except (DeskBusy, ClusterError) as error:
             return self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        except NotPermitted:
+            raise  # answered at the door
         except MetrolineError as error:
             return self.refuse(HTTPStatus.CONFLICT, str(error))
         finally:
             desk.expire()
 
-    async def sent(self, requests: list[Envelope], rate: float) -> int:
+    async def sent(self, requests: list[Envelope], rate: float, permission: Permission) -> int:
         """Send requests to the arrivals, `rate` per second; return their number."""
         worker = self.worker
-        return [number async for number in send_requests(worker.cluster, worker.line_topics, requests, rate)][-1]
+        sending = send_requests(worker.cluster, worker.line_topics, requests, rate, permission)
+        return [number async for number in sending][-1]
 
 
 async def _object_in(request: AiohttpRequest) -> dict[str, Any]:
@@ -145,6 +141,21 @@ class DeadLetters(DeadLettersView):
 
     Both are paged: `?limit=` is the length of a page, and the header `Link` has the address of the next one.
     """
+
+    api = (
+        Operation(
+            "get",
+            "Groups of dead letters by cause or, with `group` or `id`, dead letters",
+            Either((list[GroupAnswer], list[LetterAnswer])),
+            (
+                Parameter("id", "Id of the only dead letter to list"),
+                Parameter("group", "Id of the group whose dead letters are listed"),
+                Parameter("after", "Id of the last group or dead letter of the page before"),
+                Parameter("limit", "Length of the page", Annotated[int, Meta(ge=1, le=MAX_PAGE)]),
+            ),
+            others={HTTPStatus.NOT_FOUND: Error},
+        ),
+    )
 
     async def get(self, request: web.Request) -> web.Response:
         query, desk = request.query, self.desk(request)
@@ -193,10 +204,12 @@ def _readable(value: object) -> str:
 class Replay(DeadLettersView):
     """Sends dead letters on their way again; returns their number or, for a dry run, where each would go."""
 
+    api = (Operation("post", "Send dead letters on their way again", ReplayedAnswer, body=ReplayBody),)
+
     async def post(self, request: web.Request) -> web.Response:
         return await self.write(request, ReplayBody, self._replay)
 
-    async def _replay(self, desk: Desk, asked: ReplayBody) -> Answer:
+    async def _replay(self, desk: Desk, asked: ReplayBody, permission: Permission) -> Answer:
         worker = self.worker
         if asked.to is not None and asked.to not in worker.served_stops():
             served = ", ".join(sorted(worker.served_stops()))
@@ -204,32 +217,35 @@ class Replay(DeadLettersView):
         rule_tables: RuleTables = worker.live_rules.rule_tables
         done, still_dead, ways = 0, dict[str, str](), dict[str, str]()
         async for letters in desk.chosen(asked.ids, asked.group):
-            replays = await self._edited(asked, letters)
+            replays = await self._edited(asked, letters, permission.by)
             replays.check(rule_tables)
             still_dead |= replays.still_dead
             if asked.dry_run:
                 ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
                 break  # a whole page of them tells where the others go
-            done += await self.sent(replays.requests, asked.rate)
+            done += await self.sent(replays.requests, asked.rate, permission)
         more = {"still_dead": still_dead} if still_dead else {}
         return {"would_go": ways, **more} if asked.dry_run else {"replayed": done, **more}
 
-    async def _edited(self, asked: ReplayBody, letters: list[Letter]) -> Replays:
+    async def _edited(self, asked: ReplayBody, letters: list[Letter], by: str) -> Replays:
         record = None if asked.record is None else orjson.dumps(asked.record)
         worker = self.worker
         reread = Rereading() if record is not None else await read_again(worker.settings, worker.line, letters)
-        return Replays.of(letters, asked.fields, record, asked.to, OVER_HTTP, reread)
+        return Replays.of(letters, asked.fields, record, asked.to, by, reread)
 
 
 @blueprint.route("/discard/", name="discard")
 class Discard(DeadLettersView):
     """Counts dead letters as dropped on purpose; returns their number."""
 
+    api = (Operation("post", "Count dead letters as dropped on purpose", DiscardedAnswer, body=DiscardBody),)
+
     async def post(self, request: web.Request) -> web.Response:
         return await self.write(request, DiscardBody, self._discard)
 
-    async def _discard(self, desk: Desk, asked: DiscardBody) -> Answer:
+    async def _discard(self, desk: Desk, asked: DiscardBody, permission: Permission) -> Answer:
         done = 0
         async for letters in desk.chosen(asked.ids, asked.group):
-            done += await self.sent([discard(letter, asked.reason, OVER_HTTP) for letter in letters], asked.rate)
+            requests = [discard(letter, asked.reason, permission.by) for letter in letters]
+            done += await self.sent(requests, asked.rate, permission)
         return {"discarded": done}

@@ -8,13 +8,16 @@ from faust import web
 
 from metroline.app.readiness import conditions
 from metroline.app.views.first_page import SCRIPTS, first_page
-from metroline.app.views.health import answer_health
+from metroline.app.views.health import HEALTH_ANSWERS, Health, answer_health
 from metroline.app.views.live import line_state
+from metroline.app.views.operation import Operation
 from metroline.app.views.view import LineView, wants_html
 
 
 class IndexView(LineView):
     """A page for browsers; programs get the same as at `/health/ready`."""
+
+    api = (Operation("get", "Health for traffic, as at /health/ready", Health, others=HEALTH_ANSWERS),)
 
     async def get(self, request: web.Request) -> web.Response:
         if not wants_html(request):

@@ -19,6 +19,7 @@ from metroline.agents.kafka.faust_transport import Consumer
 from metroline.agents.tables.outcome_counts import OutcomeCounts
 from metroline.app.readiness import conditions
 from metroline.app.views.metric_families import counter, counters, gauge, gauges, histogram, one_label, summaries
+from metroline.app.views.operation import Operation
 from metroline.app.views.view import NOT_STORED, LineView
 from metroline.routing.addresses import SWITCH
 from metroline.routing.outcome import Ending
@@ -32,6 +33,8 @@ REGISTRY = AppKey("registry", CollectorRegistry)
 
 class MetricsView(LineView):
     """All metrics of this worker and of its process."""
+
+    api = (Operation("get", "Metrics in the text format of Prometheus", str, media="text/plain"),)
 
     async def get(self, request: web.Request) -> web.Response:
         body = generate_latest(cast(AiohttpRequest, request).app[REGISTRY])

@@ -20,10 +20,19 @@ LINKS = {
 }
 
 
-def document(title: str, line: str, worker: str, path: str, body: Markup, extra: Markup | None = None) -> str:
+def document(
+    title: str,
+    line: str,
+    worker: str,
+    path: str,
+    body: Markup,
+    *,
+    extra: Markup | None = None,
+    login: Markup | None = None,
+) -> str:
     """Return a whole HTML document. `worker` is the address of the worker that answers, `path` that of the page.
 
-    `extra` are the scripts and styles that the page loads.
+    `extra` are the scripts and styles that the page loads. `login` is the footer's word on who is logged in.
     """
     return "<!DOCTYPE html>\n" + tag(
         "html",
@@ -39,6 +48,7 @@ def document(title: str, line: str, worker: str, path: str, body: Markup, extra:
                 tag("a", worker, href=worker),
                 SEPARATOR,
                 tag("a", "as JSON", href="?format=json"),
+                None if login is None else [SEPARATOR, login],
             ),
         ),
         lang="en",

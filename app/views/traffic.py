@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from faust import web
+from msgspec import Struct
 
+from metroline.agents.delivery.metrics import Chained, Traffic
+from metroline.app.views.operation import Operation
 from metroline.app.views.view import LineView
+
+
+class WorkerTraffic(Struct, frozen=True):
+    """The traffic of a worker. Times are in seconds."""
+
+    traffic: dict[str, Traffic]
+    chained: dict[str, Chained]
+    entered: int
+    settled: dict[str, int]
+    behind: float
+    first: tuple[float, float] | None
+    """Time of the first activity, since the epoch, and the CPU time of the process until then."""
+    last: tuple[float, float] | None
+    behind_bus: float
+    work_in_hand: int
+    retries: int
+    held_back: float
 
 
 class TrafficView(LineView):
     """Messages, records and bytes by address, and how far this worker is behind, with its clocks, as JSON."""
+
+    api = (Operation("get", "Traffic of this worker, by address", WorkerTraffic),)
 
     async def get(self, request: web.Request) -> web.Response:
         worker = self.worker

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import orjson
+from aiohttp.web import Response as AiohttpResponse
 from faust import web
 from msgspec import to_builtins
 
 from metroline.app.markup.html import Markup
+from metroline.app.views.access.forms import login_note
+from metroline.app.views.operation import Operation
 from metroline.app.views.page import document
 
 if TYPE_CHECKING:
@@ -29,8 +32,26 @@ def wants_html(request: web.Request) -> bool:
     return asked == "html" if asked else "text/html" in request.headers.get("Accept", "")
 
 
+def html_page(
+    worker: LineApp,
+    request: web.Request,
+    title: str,
+    body: Markup,
+    status: int = 200,
+    extra: Markup | None = None,
+) -> web.Response:
+    """Return a page for a browser. `extra` are the scripts and styles that it loads from this worker."""
+    url, path = str(worker.conf.canonical_url), str(request.url.path)
+    page = document(title, worker.line.name, url, path, body, extra=extra, login=login_note(request))
+    headers = {**NOT_STORED, **STYLED}
+    return cast(web.Response, AiohttpResponse(text=page, content_type="text/html", status=status, headers=headers))
+
+
 class LineView(web.View):
     """A page of a worker."""
+
+    api: ClassVar[tuple[Operation, ...]] = ()
+    """The operations of the page that programs use, for the OpenAPI document."""
 
     @property
     def worker(self) -> LineApp:
@@ -56,7 +77,4 @@ class LineView(web.View):
                 status=status,
                 headers=dict(NOT_STORED),
             )
-        worker = self.worker
-        where = str(worker.conf.canonical_url), str(request.url.path)
-        page = document(title, worker.line.name, *where, body(), extra)
-        return self.html(page, status=status, headers={**NOT_STORED, **STYLED})
+        return html_page(self.worker, request, title, body(), status, extra)

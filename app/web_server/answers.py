@@ -11,10 +11,10 @@ SERVER = {"Server": "metroline"}
 """In place of aiohttp's header, which names aiohttp and Python with their versions."""
 
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with "no-referrer" our own forms would say `Origin: null`, as foreign ones do
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
-from aiohttp.web import HTTPException, Request, StreamResponse, middleware
+from aiohttp.web import HTTPException, HTTPRequestEntityTooLarge, Request, Response, StreamResponse, middleware
 from aiohttp.web_protocol import RequestPayloadError
 
 from metroline.app.web_server.answers import phrase_of, refusal
@@ -25,6 +25,11 @@ URGENT = "/health/"
 
 STREAMS = frozenset({"/api/live/stream"})
 """Paths of answers that do not end. They take no turn, since they bound their own number."""
+BODIES_OF_STRANGERS = {"/login": 8 * 1024}
+"""The paths whose bodies are read without a login, with their maximum size. They are read before a request has its
+turn: whoever sends one slowly keeps nobody from theirs, and is cut off as for a request that does not come whole."""
+
+UNREADABLE = "the body cannot be read"
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +47,27 @@ def gate(hosts: Callable[[], HostNames], max_at_work: int = MAX_AT_WORK) -> Midd
             )
         if request.path.startswith(URGENT) or request.path in STREAMS:
             return await _answered(request, handler)
+        if (size := BODIES_OF_STRANGERS.get(request.path)) is not None:
+            request = request.clone(client_max_size=size)
+            if (problem := await _unread(request)) is not None:
+                return problem
         async with turns:
             if request.transport is None:
                 return refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the client has gone")
             return await _answered(request, handler)
 
     return let_in
+
+
+async def _unread(request: Request) -> Response | None:
+    """Read the body of a request; return the answer to one that cannot be read."""
+    try:
+        await request.read()
+    except HTTPRequestEntityTooLarge as error:
+        return refusal(error.status, phrase_of(error.status))
+    except (RequestPayloadError, HttpProcessingError):
+        return refusal(HTTPStatus.BAD_REQUEST, UNREADABLE)
+    return None
 
 
 async def _answered(request: Request, handler: Handler) -> StreamResponse:
@@ -59,7 +79,7 @@ async def _answered(request: Request, handler: Handler) -> StreamResponse:
         kept = {name: value for name, value in error.headers.items() if name in ("Allow", "Location")}
         return refusal(error.status, phrase_of(error.status), kept)
     except (RequestPayloadError, HttpProcessingError):
-        return refusal(HTTPStatus.BAD_REQUEST, "the body cannot be read")
+        return refusal(HTTPStatus.BAD_REQUEST, UNREADABLE)
     except Exception:  # whatever a page raises, the client gets an answer
         log.exception("%s %s could not be answered", request.method, request.path)
         return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "an internal error, which the worker's log describes")

@@ -68,6 +68,11 @@ def is_address(name: str) -> bool:
     return True
 
 
+def is_open_to_strangers(bind: str, token: str | None) -> bool:
+    """Return whether other machines can read the pages of a server without a login."""
+    return token is None and not is_loopback(bind)
+
+
 def is_loopback(bind: str) -> bool:
     """Return whether a server that listens on this address or name is reached from this machine alone."""
     return ip_address(bind).is_loopback if is_address(bind) else bind.lower() == "localhost"

@@ -14,6 +14,7 @@ from pathlib import Path
 from metroline.agents.services.line import Line
 from metroline.agents.tables.publication import Publication
 from metroline.app.local.worker_process import WorkerProcess
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import publish, read_published
 from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.network import Network
@@ -177,7 +178,7 @@ class Crew:
         text = RULES if current.publication.text == OTHER_RULES else OTHER_RULES
         Network.of(RulesTable.parse(text)).validate(Line.load(str(LINE)).stops)
         publication = Publication(text, current.version, "chaos", time.time())
-        self.version = await publish(self.depot.cluster, self.depot.topics, publication)
+        self.version = await publish(self.depot.cluster, self.depot.topics, publication, Permission.of_command())
         return []
 
     async def end(self) -> None:

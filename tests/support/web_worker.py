@@ -17,6 +17,8 @@ from metroline.agents.tables.line_table import LineTable
 from metroline.app.line_app import LineApp
 from tests.support.table_entries import block
 
+TOKEN = "open sesame"
+
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 
@@ -85,9 +87,9 @@ async def share(shares: dict[WebWorker | str, set[int]]) -> None:
             await worker.app.on_rebalance_complete.send()
 
 
-async def two_workers(start: Start) -> tuple[WebWorker, WebWorker]:
+async def two_workers(start: Start, **settings: Any) -> tuple[WebWorker, WebWorker]:
     """Return two workers that share a table, each with an outdated entry of the partition that it lost."""
-    one, other = await start(), await start()
+    one, other = await start(**settings), await start(**settings)
     one.put(one.outcomes, {"0/source/0": block(5, 2), "1/source/0": block(99)})
     other.put(other.outcomes, {"1/source/0": block(7), "0/source/0": block(99)})
     await share({one: {0}, other: {1}})

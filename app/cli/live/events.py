@@ -55,11 +55,16 @@ class Started(Event):
     """The command that publishes other rules."""
     secrets: tuple[str, ...] = ()
     """The variables that both commands also need."""
+    token: str | None = None
+    """The token with which people log in to the pages; None if the environment has one."""
 
     def lines(self) -> Iterator[str]:
         yield f"line {self.line} runs by {self.strategy} on {self.broker}; source topic: {self.source}"
         for one in self.workers:
             yield f"worker {one.pid}: {one.url}/table/ (its log, until it ends: {one.log})"
+        for one in self.workers[:1]:
+            token = "METROLINE_TOKEN, as set here" if self.token is None else f"the token {self.token}"
+            yield f"to change something in a browser: log in at {one.url}/login with {token}"
         yield f"to send records: {self.push}"
         yield f"to publish other rules: {self.publish}"
         if self.secrets:

@@ -18,8 +18,13 @@ FOR_ACCESS = ("broker_oauth_", "broker_ca_", "broker_cert_", "broker_key_", "bro
 """Beginnings of the names of further ones."""
 
 
-def introduction(settings: Settings, url: str, line: Line, workers: list[WorkerProcess]) -> Started:
-    """Describe a line that runs on the broker at `url`. The commands in it run in any shell and folder."""
+def introduction(
+    settings: Settings, url: str, line: Line, workers: list[WorkerProcess], token: str | None = None
+) -> Started:
+    """Describe a line that runs on the broker at `url`. The commands in it run in any shell and folder.
+
+    `token` is that of the workers unless the environment has one.
+    """
     folder = Path(settings.line).expanduser()
     where = str(folder.resolve()) if folder.is_dir() else settings.line
     variables = {"BROKER_URL": url} | dict(_access(settings))
@@ -34,6 +39,7 @@ def introduction(settings: Settings, url: str, line: Line, workers: list[WorkerP
         push=typed(*metroline_command(), *push, variables=variables),
         publish=typed(*metroline_command(), *publish, variables=variables),
         secrets=tuple(_secrets(settings)),
+        token=token,
     )
 
 

@@ -26,6 +26,7 @@ from metroline.app.local.crew import Crew
 from metroline.app.local.file_watch import FileWatch
 from metroline.app.local.standby_worker import LoadAbandoned, NotLoaded
 from metroline.app.local.worker_process import WorkerDied, WorkerSilent
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_file import publish_file
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidLineOptions, InvalidRules, MetrolineError
@@ -114,7 +115,7 @@ class Reload:
     def _publish(self, line: Line) -> int:
         text = read_text(line.rules_file)
         table = Network.read(text, line.stops, str(line.rules_file), line.ends).table
-        published = asyncio.run(publish_file(self._cluster, self._settings.topics(line), text))
+        published = asyncio.run(publish_file(self._cluster, self._settings.topics(line), text, Permission.of_command()))
         for warning in warnings_of_change(published.before, table) if published.before else ():
             self._warn(warning)
         return published.version

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from faust import web
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
 
 from metroline.app.markup.html import Markup, tag
+from metroline.app.views.operation import Either, Operation, Parameter, Together
 from metroline.app.views.tables.catalog import OWNER, TABLES, AnyTable
+from metroline.app.views.tables.journeys import JourneysContent
+from metroline.app.views.tables.outcomes import BlockEntry, OutcomesContent
 from metroline.app.views.tables.scatter_gather import Coverage
-from metroline.app.views.tables.table_list import TableView, blueprint
+from metroline.app.views.tables.table_list import NOT_FOUND, TableView, blueprint
 
 NOTHING_KNOWN = "No worker that holds entries of this table answered, so nothing is known about them here."
+
+TABLE = Parameter("name", "Name of the table", Literal["outcomes", "journeys", "dead_letters"])
+LOCAL = Parameter("local", "`true` for what this worker alone holds", Literal["true", "false"])
+
+
+class TableHead(Struct, frozen=True):
+    """The name of a table, and what it is for."""
+
+    table: str
+    help: str
+
+
+class NoContent(Struct, frozen=True):
+    """The content of a page if no worker that holds entries answered."""
+
+
+class EntryHead(Struct, frozen=True):
+    """The key of an entry, and the entry as it is stored."""
+
+    table: str
+    key: str
+    value: Any
 
 
 class GatheredView(TableView):
@@ -30,6 +57,16 @@ class GatheredView(TableView):
 @blueprint.route("/{name}/", name="table")
 class TablePage(GatheredView):
     """A table, gathered from all workers that hold entries of it."""
+
+    api = (
+        Operation(
+            "get",
+            "A table, gathered from all workers that hold entries of it; without its content if none answered",
+            Together((TableHead, Coverage, Either((OutcomesContent, JourneysContent, NoContent)))),
+            (TABLE, LOCAL),
+            others=NOT_FOUND,
+        ),
+    )
 
     async def get(self, request: web.Request, name: str) -> web.Response:
         table = TABLES.get(name)
@@ -51,6 +88,16 @@ class TablePage(GatheredView):
 @blueprint.route("/{name}/{key:.+}", name="entry")
 class EntryPage(GatheredView):
     """One entry of a table, by its key, which contains slashes."""
+
+    api = (
+        Operation(
+            "get",
+            "One entry of a table",
+            Together((EntryHead, Either((BlockEntry, JourneysContent)))),
+            (TABLE, Parameter("key", "Key of the entry, as in `0/source/0`"), LOCAL),
+            others=NOT_FOUND,
+        ),
+    )
 
     async def get(self, request: web.Request, name: str, key: str) -> web.Response:
         table, key = TABLES.get(name), key.rstrip("/")

@@ -14,8 +14,9 @@ from metroline.agents.tables.publication import Publication
 from metroline.app.markup.html import Markup, grid, markup, moment, tag
 from metroline.app.markup.numbers import count
 from metroline.app.markup.times import iso
+from metroline.app.views.operation import Operation, Parameter
 from metroline.app.views.tables.catalog import RULES
-from metroline.app.views.tables.table_list import TableView, blueprint
+from metroline.app.views.tables.table_list import NOT_FOUND, TableView, blueprint
 from metroline.app.views.view import LineView
 from metroline.routing.rules.rule import Rule, Wanted
 from metroline.routing.strategies import Strategy
@@ -72,10 +73,26 @@ class RulesContent(Struct, frozen=True):
     note: str | None
 
 
+class RulesAnswer(RulesContent, frozen=True):
+    """The page for programs."""
+
+    table: str
+
+
+class VersionAnswer(Struct, frozen=True):
+    """The page of one version for programs."""
+
+    table: str
+    key: str
+    value: JudgedVersion
+
+
 @blueprint.route("/rules", name="rules-bare")
 @blueprint.route("/rules/", name="rules")
 class RulesPage(LineView):
     """The rules, which every worker holds in full."""
+
+    api = (Operation("get", "Rules: the current version, earlier ones, and refused ones", RulesAnswer),)
 
     async def get(self, request: web.Request) -> web.Response:
         content = read(self.worker.live_rules, self.worker.settings.strategy)
@@ -85,6 +102,16 @@ class RulesPage(LineView):
 @blueprint.route("/rules/{key:.+}", name="rules-version")
 class RulesVersion(TableView):
     """One version of the rules."""
+
+    api = (
+        Operation(
+            "get",
+            "One version of the rules",
+            VersionAnswer,
+            (Parameter("key", "Number of the version"),),
+            others=NOT_FOUND,
+        ),
+    )
 
     async def get(self, request: web.Request, key: str) -> web.Response:
         key = key.rstrip("/")

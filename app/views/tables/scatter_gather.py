@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, json, to_builtins
 from metroline.app.views.tables.catalog import OWNER, AnyTable, Content, Explained, GatheredTable, Stored
 from metroline.app.views.tables.recovered import RecoveredPartitions
 from metroline.app.views.tables.worker_client import Answers, ask
+from metroline.app.web_server.logins import WORKER_SCHEME, logins_of
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
@@ -137,7 +138,12 @@ class ScatterGather:
         return {self.url: Part(share, await table.read(stored, partitions))}
 
     async def _ask(self, workers: list[str], path: str, decode: Callable[[bytes], T]) -> Answers[T]:
-        return await ask(self.app.http_client, workers, path, decode) if workers else Answers()
+        return await ask(self.app.http_client, workers, path, decode, self._pass) if workers else Answers()
+
+    def _pass(self, url: str) -> dict[str, str]:
+        """Return the header by which this worker may read the pages of another one; none without a token."""
+        logins = logins_of(self.app.settings.metroline_token, self.app.line_topics.prefix)
+        return {} if logins is None else {"Authorization": WORKER_SCHEME + logins.worker_pass(url, time.time())}
 
     def _others(self, table: AnyTable) -> list[str]:
         """Return the other workers that hold entries.

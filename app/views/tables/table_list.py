@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import cast
 
 from aiohttp.web import AppKey
@@ -11,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from metroline.agents.tables.line_table import LineTable
 from metroline.app.markup.html import Markup, grid, number, tag
+from metroline.app.views.operation import Either, Error, Operation
 from metroline.app.views.tables.catalog import NAMES, OWNER, RULES, RULES_DESCRIPTION, TABLES
 from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.view import LineView
@@ -28,6 +30,10 @@ class NotFound(Struct, frozen=True):
     tables: list[str]
     missing: list[str] | UnsetType = UNSET
     """Workers that did not answer and may have it."""
+
+
+NOT_FOUND = {HTTPStatus.NOT_FOUND: Either((NotFound, Error))}
+"""The answers about what a page does not find, and about a path that is that of no page."""
 
 
 class ListedTable(Struct, frozen=True):
@@ -69,6 +75,8 @@ class TableView(LineView):
 @blueprint.route("/", name="list")
 class TableList(TableView):
     """The tables of this line."""
+
+    api = (Operation("get", "Tables of the line, as this worker knows them", TablesPage),)
 
     async def get(self, request: web.Request) -> web.Response:
         worker, scatter_gather = self.worker, self.scatter_gather(request)

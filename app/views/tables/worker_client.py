@@ -40,8 +40,16 @@ class Answers(Generic[T]):
     """Workers that gave no answer that can be used."""
 
 
-async def ask(client: ClientSession, workers: list[str], path: str, decode: Callable[[bytes], T]) -> Answers[T]:
+async def ask(
+    client: ClientSession,
+    workers: list[str],
+    path: str,
+    decode: Callable[[bytes], T],
+    headers: Callable[[str], dict[str, str]],
+) -> Answers[T]:
     """Ask each worker for its own part of the page at `path`, which is percent-encoded.
+
+    `headers` returns further headers for the worker at an address.
 
     `decode` reads the body of an answer; an error that it raises, as for the page of another version of this program,
     makes the worker count as missing.
@@ -52,7 +60,7 @@ async def ask(client: ClientSession, workers: list[str], path: str, decode: Call
     async def ask_one(worker: str) -> None:
         try:
             async with room:
-                status, body = await _get(client, worker, path)
+                status, body = await _get(client, worker, path, headers(worker))
             if status == HTTPStatus.NOT_FOUND:
                 msgspec.json.decode(body)
                 answers.lacking.append(worker)
@@ -68,11 +76,11 @@ async def ask(client: ClientSession, workers: list[str], path: str, decode: Call
     return answers
 
 
-async def _get(client: ClientSession, worker: str, path: str) -> tuple[int, bytes]:
+async def _get(client: ClientSession, worker: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
     """Return status and body; raise `RuntimeError`, among other errors, when this worker is stopping."""
     request = client.get(
         URL(f"{worker.rstrip('/')}{path}?local=true", encoded=True),
-        headers={"Accept": "application/json"},
+        headers={"Accept": "application/json", **headers},
         timeout=ClientTimeout(total=TIMEOUT_SECONDS),
         allow_redirects=False,
     )

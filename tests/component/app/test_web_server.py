@@ -13,7 +13,7 @@ from metroline.app.factory import create_app
 from metroline.app.settings import Settings
 from metroline.app.web_server.answers import SECURITY_HEADERS, SERVER, protect
 from metroline.app.web_server.connections import Bounds, Runner
-from metroline.app.web_server.gate import gate
+from metroline.app.web_server.gate import MAX_AT_WORK, gate
 from metroline.app.web_server.host_names import HostNames
 
 SHORT = Bounds(connections=3, request_seconds=0.3, answer_seconds=0.6)
@@ -42,7 +42,7 @@ async def serving(bounds: Bounds = SHORT) -> AsyncIterator[Connect]:
     """Run a web server with a few pages; yield a function that connects to it."""
     app = web.Application(middlewares=[gate(lambda: HostNames.of("127.0.0.1", (), ""))])
     app.on_response_prepare.append(protect)
-    app.add_routes([web.get("/", small), web.get("/large", large), web.get("/slow", slow)])
+    app.add_routes([web.get("/", small), web.get("/large", large), web.get("/slow", slow), web.post("/login", small)])
     runner = Runner(app, bounds, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -119,6 +119,17 @@ async def test_connections_that_wait_make_room_for_a_new_one() -> None:
         assert [await answer(one) for one in idle[:17]] == [b""] * 17
 
 
+async def test_forms_of_strangers_that_come_slowly_keep_nobody_out_and_end() -> None:
+    async with serving(Bounds(connections=100, request_seconds=1.0)) as connect:
+        slow_ones = [await connect() for _ in range(2 * MAX_AT_WORK)]
+        for streams in slow_ones:
+            streams[1].write(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nname=")
+        streams = await connect()
+        streams[1].write(GET + b"Connection: close\r\n\r\n")
+        assert (await answer(streams)).endswith(b"small")
+        assert [await answer(one) for one in slow_ones] == [b""] * len(slow_ones)
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
@@ -134,6 +145,8 @@ async def test_connections_that_wait_make_room_for_a_new_one() -> None:
         (GET + b"".join(b"X-%d: 1\r\n" % number for number in range(200)) + b"\r\n", 400),
         (GET + b"Content-Length: -1\r\n\r\n", 400),
         (GET + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9_000, 413),
+        (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 200),
         (b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
         (b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
@@ -158,4 +171,22 @@ def test_only_our_own_pages_are_served() -> None:
     app = create_app(Settings(broker_url="kafka://127.0.0.1:1"))
     app.web.init_server()
     served = {path.split("/")[1] for path in app.web.views}
-    assert served == {"", "health", "metrics", "traffic", "table", "dead-letters"}
+    assert served == {"", "health", "metrics", "traffic", "table", "dead-letters", "api", "login", "logout"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_said"),
+    [
+        ({"web_bind": "0.0.0.0"}, True),
+        ({"web_bind": "::"}, True),
+        ({"web_bind": "worker-1"}, True),
+        ({"web_bind": "0.0.0.0", "metroline_token": "open sesame"}, False),
+        ({"web_bind": "127.0.0.1"}, False),
+        ({"web_bind": "::1"}, False),
+        ({"web_bind": "localhost"}, False),
+    ],
+)
+def test_a_worker_that_strangers_can_read_says_so_at_the_start(settings: dict[str, str], is_said: bool) -> None:
+    app = create_app(Settings(broker_url="kafka://127.0.0.1:1", **settings))  # type: ignore[arg-type]
+    told = f"whoever reaches port 6066 of {settings['web_bind']} can read records and rules without a login"
+    assert any(warning.startswith(told) for warning in app.warnings()) is is_said

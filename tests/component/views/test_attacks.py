@@ -9,35 +9,19 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import cast
 
-import orjson
 import pytest
 from aiohttp import ClientSession
-from aiohttp.web import TCPSite
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from metroline.agents.tables.live_rules import LiveRules
-from metroline.app.factory import create_app
 from metroline.app.line_app import LineApp
-from metroline.app.settings import Settings
-from metroline.app.web_server.connections import Bounds, Runner
-from metroline.routing.messages.segment import Segment
-from metroline.routing.outcome import Cause, Outcome
-from metroline.routing.strategies import RuleTables
-from tests.support.dead_letter_topic import counted, dead_letters_of, serve_dead_letters
-from tests.support.table_entries import block, journey
+from tests.support.web_worker import TOKEN
 
-TOKEN = "open sesame"
 GIVEN = b"Authorization: Bearer " + TOKEN.encode()
-SEGMENTS = [
-    Segment((number,), (b'{"n":%d}' % number,), 1.0, outcome=Outcome.dead(Cause.EXPIRED, "too old"), hops=1)
-    for number in range(3)
-]
-
 MANY = b"9" * 5_000
 ODD = [
     b"",
@@ -179,27 +163,6 @@ def requests(app: LineApp) -> Iterator[bytes]:
 def message(method: str, path: bytes, *headers: bytes, body: bytes = b"") -> bytes:
     length = b"Content-Length: %d" % len(body)
     return b"\r\n".join([method.encode() + b" " + path + b" HTTP/1.1", b"Host: localhost", length, *headers, b"", body])
-
-
-@pytest.fixture
-async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[LineApp, str, int]]:
-    """Yield a worker with entries in all of its tables, and the address of its web server."""
-    serve_dead_letters(monkeypatch, dead_letters_of(SEGMENTS), [counted(SEGMENTS)])
-    app = create_app(Settings(broker_url="kafka://127.0.0.1:1", metroline_token=TOKEN))
-    table = app.live_rules.from_file
-    monkeypatch.setattr(LiveRules, "rule_tables", RuleTables(table, table))
-    outcomes, latest = app.line_tables.outcomes, app.line_tables.journeys
-    assert outcomes is not None
-    assert latest is not None
-    outcomes.data.update({b"0/source/0": orjson.dumps(block(5))})
-    latest.table.data.update({b"0/0": orjson.dumps({"number": 0, "entries": [journey()]})})
-    app.web.init_server()
-    runner = Runner(cast(Web, app.web).web_app, Bounds())
-    await runner.setup()
-    await TCPSite(runner, "127.0.0.1", 0).start()
-    yield app, *runner.addresses[0]
-    await runner.cleanup()
-    await app._maybe_close_http_client()
 
 
 async def answer(host: str, port: int, sent: bytes) -> bytes:

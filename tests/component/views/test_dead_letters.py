@@ -17,9 +17,8 @@ from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.strategies import RuleTables
-from tests.support.web_worker import Start, WebWorker
+from tests.support.web_worker import TOKEN, Start, WebWorker
 
-TOKEN = "a secret"
 GIVEN = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -30,9 +29,7 @@ async def post(worker: WebWorker, what: str, body: Any, headers: dict[str, str] 
 
 
 async def writable(start: Start) -> WebWorker:
-    worker = await start()
-    worker.app.settings = worker.app.settings.model_copy(update={"metroline_token": TOKEN})
-    return worker
+    return await start(metroline_token=TOKEN)
 
 
 @pytest.mark.parametrize("what", ["replay", "discard"])

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from metroline.app.views.tables.worker_client import MAX_ANSWER_BYTES
 from tests.support.table_entries import block
-from tests.support.web_worker import HTML, Start, share, two_workers
+from tests.support.web_worker import HTML, TOKEN, Start, share, two_workers
 
 PAGE: dict[str, object] = {
     "partitions": [1],
@@ -130,3 +130,35 @@ async def test_a_page_of_which_no_part_could_be_asked_for_names_the_worker_and_s
     assert f"No answer from {lost}." in shown
     assert "so nothing is known about them here" in shown
     assert "<table" not in shown
+
+
+async def test_workers_with_a_token_read_each_others_parts(start: Start) -> None:
+    one, _ = await two_workers(start, web_bind="0.0.0.0", metroline_token=TOKEN)
+    response = await one.get("/table/outcomes/", {"Authorization": f"Bearer {TOKEN}"})
+    page = await response.json()
+    assert (page["settled"], page["missing"]) == (14, [])
+
+
+async def test_who_only_says_to_be_a_worker_does_not_learn_the_token(start: Start) -> None:
+    app, asked = web.Application(), list[str]()
+
+    async def note(request: web.Request) -> web.Response:
+        asked.extend(f"{name}: {value}" for name, value in request.headers.items())
+        return web.json_response(PAGE)
+
+    app.router.add_get("/{path:.*}", note)
+    async with TestServer(app) as server:
+        strange = str(server.make_url("")).rstrip("/")
+        one = await start(metroline_token=TOKEN)
+        await share({one: {0}, strange: {1}})
+        assert (await one.json("/table/outcomes/"))["missing"] == []
+    assert [header for header in asked if header.startswith("Authorization: Metroline-Worker ")]
+    assert not [header for header in asked if TOKEN in header]
+
+
+async def test_a_worker_with_another_token_is_missing_from_the_page(start: Start) -> None:
+    one = await start(web_bind="0.0.0.0", metroline_token=TOKEN)
+    other = await start(web_bind="0.0.0.0", metroline_token="another token")
+    await share({one: {0}, other: {1}})
+    response = await one.get("/table/outcomes/", {"Authorization": f"Bearer {TOKEN}"})
+    assert (await response.json())["missing"] == [other.url]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from metroline.app.views.page import LINKS
-from tests.support.table_entries import journey
+from tests.support.table_entries import block, journey
 from tests.support.web_worker import HTML, Start, two_workers
 
 EVIL = "<script>alert(1)</script>"
@@ -22,6 +22,10 @@ async def test_browsers_get_a_page_that_can_load_and_run_nothing(start: Start, p
     assert recent is not None
     evil = journey() | {"reason": EVIL, "record": EVIL, "id": EVIL}
     one.put(recent.table, {"0/0": {"number": 0, "entries": [evil]}})
+    letters = one.app.line_tables.letters
+    assert letters is not None
+    one.put(letters.table, {"0/0": {"number": 0, "entries": [evil]}})
+    one.put(one.outcomes, {f"0/source{EVIL}/0": block(0, dropped=1, stop=EVIL, reason=EVIL)})
     one.hear(f"javascript:{EVIL}", EVIL)
     for worker in (one, other):
         response = await worker.get(path, HTML)

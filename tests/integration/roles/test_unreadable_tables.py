@@ -10,6 +10,7 @@ import pytest
 
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.tables.publication import Publication
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import publish
 from metroline.routing.outcome import Ending
 from tests.support.depot import RULES, Depot, numbered
@@ -55,7 +56,9 @@ async def test_a_version_that_only_the_changelog_has_or_has_otherwise_is_none(de
 
     depot.start()
     await depot.until(lambda: depot.all_have(1, 1))
-    version = await publish(depot.cluster, depot.topics, Publication(RULES, 1, "a test", time.time()))
+    version = await publish(
+        depot.cluster, depot.topics, Publication(RULES, 1, "a test", time.time()), Permission.of_command()
+    )
     assert version == 2
     await depot.until(lambda: depot.all_have(2, 1))
 
@@ -98,7 +101,9 @@ async def test_a_worker_whose_rules_table_cannot_be_read_waits_for_one_that_can(
     await depot.until(lambda: logged in worker.child.log.read_text())
     assert await depot.counts() == {}
 
-    await publish(depot.cluster, depot.topics, Publication(RULES, latest, "a test", time.time()))
+    await publish(
+        depot.cluster, depot.topics, Publication(RULES, latest, "a test", time.time()), Permission.of_command()
+    )
     await depot.settled(10)
     ready = await asyncio.to_thread(health, worker, "/health/ready")
     assert ready is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from metroline.agents.tables.publication import Publication
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import publish
 from metroline.routing.strategies import STRATEGIES
 from tests.support.depot import RULES, Depot, Journey, numbered
@@ -20,7 +21,9 @@ INVALID = RULES.replace('to = "crane"', 'to = "nowhere"')
 
 async def published(depot: Depot, text: str, replaces: int) -> int:
     """Publish a table without checking it, and return its version."""
-    return await publish(depot.cluster, depot.topics, Publication(text, replaces, "a test", time.time()))
+    return await publish(
+        depot.cluster, depot.topics, Publication(text, replaces, "a test", time.time()), Permission.of_command()
+    )
 
 
 async def test_later_records_go_the_new_way_under_every_strategy_but_hard_wired(depot: Depot) -> None:

@@ -15,6 +15,7 @@ from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.services.line import Line
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import publish
 from metroline.app.settings import Settings
 from tests.support.brokers import Broker
@@ -30,7 +31,7 @@ async def published(broker: Broker) -> None:
     topics = Settings.read().topics(Line.load("metroline.agents.lines.metrobus"))
     await TopicAdmin(cluster).create([TopicPlan(topics.rules, 1)])
     for text, replaces, by in ((FIRST, 0, "the file"), (SECOND, 1, "ann"), (FIRST, 1, "late"), (FIRST, 2, "bob")):
-        await publish(cluster, topics, Publication(text, replaces, by, AT))
+        await publish(cluster, topics, Publication(text, replaces, by, AT), Permission.of_command())
 
 
 @pytest.fixture

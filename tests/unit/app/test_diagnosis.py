@@ -118,3 +118,12 @@ def test_clocks_that_differ_are_named_with_the_direction() -> None:
 )
 def test_versions_are_compared_by_their_numbers(version: str, bounds: str, answer: bool) -> None:
     assert fits(version, bounds) is answer
+
+
+@pytest.mark.parametrize(("variables", "is_said"), [({}, True), ({"METROLINE_TOKEN": "open sesame"}, False)])
+def test_pages_that_strangers_can_read_are_a_warning(
+    line: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], is_said: bool
+) -> None:
+    for name, value in {"WEB_BIND": "0.0.0.0", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert ("login" in found(line)) is is_said

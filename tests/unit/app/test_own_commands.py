@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from metroline.agents.services.line import Line
+from metroline.app.cli.live.events import LiveWorker
 from metroline.app.cli.live.introduction import introduction
 from metroline.app.cli.own_commands import metroline_command, python_command, typed
 from metroline.app.scaffold.new_line import make_line
@@ -76,3 +78,15 @@ def test_the_commands_of_up_have_the_settings_that_find_the_line_but_no_secrets(
     )
     assert "both commands also need CLUSTER_KEY, as set here" in shown
     assert "kkk" not in str(shown)
+
+
+def test_up_tells_the_token_that_it_made_and_none_that_was_set(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = (LiveWorker(1, "http://127.0.0.1:6066", "log"),)
+    made = introduction(Settings.read(line="orders"), "kafka://a:1", Line.load("orders"), [], "x" * 20)
+    shown = "\n".join(replace(made, workers=worker).lines())
+    assert f"log in at http://127.0.0.1:6066/login with the token {'x' * 20}" in shown
+    monkeypatch.setenv("METROLINE_TOKEN", "open sesame")
+    own = introduction(Settings.read(line="orders"), "kafka://a:1", Line.load("orders"), [])
+    shown = "\n".join(replace(own, workers=worker).lines())
+    assert "with METROLINE_TOKEN, as set here" in shown
+    assert "sesame" not in shown

@@ -83,7 +83,7 @@ def live(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     reload = Reload(settings, Cluster.at("kafka://127.0.0.1:1"), Line.load(str(folder)), cast(Crew, crew), tell)
     made = Live(folder, reload, crew, said, told)
 
-    async def publish(_cluster: Any, _topics: Any, text: str) -> PublishedFile:
+    async def publish(_cluster: Any, _topics: Any, text: str, _permission: Any) -> PublishedFile:
         made.published.append(text)
         return PublishedFile(len(made.published) + 1, "")
 

@@ -1,0 +1,241 @@
+"""The check at the doors of the web server: who may read a page, and who may write, for every route alike.
+
+A route is closed unless it is listed here. Operations demand the permission again when they write.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from enum import Enum, auto
+from http import HTTPStatus
+from math import ceil
+from typing import TYPE_CHECKING, cast
+
+from aiohttp.typedefs import Handler, Middleware
+from aiohttp.web import AppKey, Request, StreamResponse, middleware
+from faust import web
+
+from metroline.app.markup.html import Markup, tag
+from metroline.app.operations.permission import NotPermitted, Permission
+from metroline.app.views.access.forms import FORM_TOKEN, FORM_TYPE, BadForm, form_of, login_path
+from metroline.app.views.access.visitor import CAN_LOG_IN, LOGIN, PERMISSION
+from metroline.app.views.view import html_page, wants_html
+from metroline.app.web_server.answers import refusal
+from metroline.app.web_server.guesses import Guesses
+from metroline.app.web_server.host_names import is_loopback
+from metroline.app.web_server.logins import MAX_NAME, WORKER_SCHEME, Login, Logins, is_same, logins_of
+from metroline.app.web_server.origins import is_from_elsewhere, is_proxied
+
+if TYPE_CHECKING:
+    from metroline.app.line_app import LineApp
+
+OVER_HTTP = "over HTTP"
+"""Name of a program that bears the token and does not say who it is."""
+
+BEARER = "Bearer "
+"""The beginning of the header `Authorization` of programs."""
+
+NAME_HEADER = "Metroline-User"
+"""The header by which a program says in whose name it writes."""
+
+FORM_TOKEN_HEADER = "Metroline-Form-Token"
+"""The header by which a script of our own pages sends the token of its login."""
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The methods by which nothing is written."""
+
+LOGIN_PATH = "/login"
+
+OPEN = ("/metrics", LOGIN_PATH)
+"""The paths whose pages everybody may read: for scrapers, and the way in."""
+
+OPEN_BELOW = ("/health/", "/static/")
+"""Beginnings of further ones: for probes, and what pages are made of."""
+
+WRITING_OFF = "writing over HTTP is off: set METROLINE_TOKEN to allow it"
+NO_TOKEN = "the header Authorization: Bearer TOKEN is missing or wrong"
+NO_LOGIN = f"{NO_TOKEN}, and nobody is logged in: log in at /login"
+FROM_ELSEWHERE = "a page of another site sent this request: only this site's own pages and programs may write"
+OLD_FORM = "the form is not of this login: open its page again"
+TOO_MANY = "too many wrong tokens: try again in {} s"
+
+log = logging.getLogger(__name__)
+
+
+class Door(Enum):
+    """The kinds of routes."""
+
+    OPEN = auto()
+    """Everybody may use it."""
+    READ = auto()
+    """It is read by everybody on this machine, and by whoever is logged in."""
+    WRITE = auto()
+    """It writes, and needs a login in any case."""
+
+
+class Refused(NotPermitted):
+    """Raised for a request of somebody who may not read or write, with the status of the answer."""
+
+    def __init__(self, status: HTTPStatus, reason: str, wait: float = 0.0) -> None:
+        """`wait` is the time in seconds after which another try makes sense."""
+        super().__init__(reason)
+        self.status = status
+        self.headers: dict[str, str] = {}
+        if status == HTTPStatus.UNAUTHORIZED:
+            self.headers["WWW-Authenticate"] = 'Bearer realm="metroline"'
+        if wait:
+            self.headers["Retry-After"] = str(ceil(wait))
+
+
+def door_of(method: str, path: str) -> Door:
+    """Return the kind of the route with this method and path."""
+    is_open = path in OPEN or path.startswith(OPEN_BELOW)
+    if is_open and (method in READING or path == LOGIN_PATH):
+        return Door.OPEN
+    return Door.READ if method in READING else Door.WRITE
+
+
+class Access:
+    """Who may read and write over the web server of a worker."""
+
+    def __init__(self, app: LineApp, guesses: Guesses | None = None) -> None:
+        """Take the wrong tokens so far; by default there are none."""
+        self._app = app
+        self.guesses = guesses or Guesses(time.monotonic)
+        self.logins()  # deriving the key takes a moment: before records flow
+
+    def logins(self) -> Logins | None:
+        """Return the logins of the line; None without a token."""
+        return logins_of(self._app.settings.metroline_token, self._app.line_topics.prefix)
+
+    def middleware(self) -> Middleware:
+        """Return the middleware that lets requests through to the pages."""
+
+        @middleware
+        async def let_through(request: Request, handler: Handler) -> StreamResponse:
+            if request.match_info.http_exception is not None:  # there is no page
+                return await handler(request)
+            try:
+                await self._check(request)
+                return await handler(request)
+            except NotPermitted as error:
+                return self._answer(request, error)
+
+        return let_through
+
+    def check_token(self, request: Request, token: str, told: str) -> None:
+        """Raise `Refused`, which says what is `told`, unless this is the token, or if guesses are too many."""
+        logins = self.logins()
+        if logins is None:
+            raise Refused(HTTPStatus.FORBIDDEN, WRITING_OFF)
+        if (wait := self.guesses.wait(request.remote)) > 0:
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY.format(ceil(wait)), wait)
+        if not logins.is_token(token):
+            self.guesses.missed(request.remote)
+            log.warning("%s sent a wrong token to the web server", request.remote)
+            raise Refused(HTTPStatus.UNAUTHORIZED, told)
+        self.guesses.hit(request.remote)
+
+    async def _check(self, request: Request) -> None:
+        """Raise `Refused` unless a request may have what it asks for; note who sent it."""
+        resource = request.match_info.route.resource
+        door = door_of(request.method, "" if resource is None else resource.canonical)
+        if request.method not in READING and is_from_elsewhere(request.headers):
+            raise Refused(HTTPStatus.FORBIDDEN, FROM_ELSEWHERE)
+        self._note_login(request)
+        if door is Door.WRITE:
+            request[PERMISSION] = await self._permission(request)
+            request[PERMISSION].demand()  # before a body is read; the operation demands it again
+        elif door is Door.READ:
+            self._check_reader(request)
+
+    def _note_login(self, request: Request) -> None:
+        logins = self.logins()
+        request[CAN_LOG_IN] = logins is not None
+        if logins is not None and (cookie := request.cookies.get(logins.cookie)):
+            login = logins.login(cookie, time.time())
+            if login is not None:
+                request[LOGIN] = login
+
+    async def _permission(self, request: Request) -> Permission:
+        """Return the permission to write of whoever sent a request, or the reason why there is none."""
+        try:
+            if self.logins() is None:
+                raise Refused(HTTPStatus.FORBIDDEN, WRITING_OFF)
+            login = request.get(LOGIN)
+            if login is None or "Authorization" in request.headers:
+                self._check_bearer(request)
+                return Permission.granted(name_over_http(request.headers.get(NAME_HEADER, "")))
+            await _check_form(request, login)
+            return Permission.granted(name_over_http(login.name))
+        except Refused as error:
+            return Permission.refused(error)
+
+    def _check_bearer(self, request: Request) -> None:
+        given = request.headers.get("Authorization")
+        if given is None:
+            raise Refused(HTTPStatus.UNAUTHORIZED, NO_LOGIN)
+        scheme, token = given[: len(BEARER)], given[len(BEARER) :].strip()
+        self.check_token(request, token if scheme.lower() == BEARER.lower() else "", NO_TOKEN)
+
+    def _check_reader(self, request: Request) -> None:
+        """Raise `Refused` unless a request may read the pages."""
+        logins = self.logins()
+        if logins is None or LOGIN in request:
+            return
+        if is_loopback(self._app.settings.web_bind) and not is_proxied(request.headers):
+            return
+        given = request.headers.get("Authorization", "")
+        url = str(self._app.conf.canonical_url)
+        if not (
+            given.startswith(WORKER_SCHEME)
+            and logins.is_worker_pass(given.removeprefix(WORKER_SCHEME), url, time.time())
+        ):
+            self._check_bearer(request)
+
+    def _answer(self, request: Request, error: NotPermitted) -> StreamResponse:
+        """Return the answer to somebody who may not: one line of JSON or, for a browser, a page with the way in."""
+        status, headers = HTTPStatus.FORBIDDEN, dict[str, str]()
+        if isinstance(error, Refused):
+            status, headers = error.status, error.headers
+        asked = cast(web.Request, request)
+        if not wants_html(asked):
+            return refusal(status, str(error), headers)
+        is_login_missing = status == HTTPStatus.UNAUTHORIZED
+        if is_login_missing and request.method in READING:
+            return refusal(HTTPStatus.SEE_OTHER, str(error), {"Location": login_path(request.path_qs)})
+        link = tag("p", tag("a", "Log in", href="/login")) if is_login_missing else None
+        body = Markup(tag("p", str(error), class_="warning") + (link or ""))
+        answer = cast(StreamResponse, html_page(self._app, asked, "Not done", body, status))
+        answer.headers.update({name: value for name, value in headers.items() if name != "WWW-Authenticate"})
+        return answer
+
+
+async def _check_form(request: Request, login: Login) -> None:
+    """Raise `Refused` unless a request that bears a cookie also bears the token of its form."""
+    given = request.headers.get(FORM_TOKEN_HEADER)
+    if given is None and request.content_type == FORM_TYPE:
+        try:
+            given = (await form_of(cast(web.Request, request))).get(FORM_TOKEN)
+        except BadForm as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
+        except TimeoutError as error:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the form did not come in time") from error
+    if given is None or not is_same(given, login.form_token):
+        raise Refused(HTTPStatus.FORBIDDEN, OLD_FORM)
+
+
+def clean_name(given: str) -> str:
+    """Return a name on one line, without what a terminal would obey, and not too long."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in given)
+    return " ".join(printable.split())[:MAX_NAME]
+
+
+def name_over_http(given: str) -> str:
+    """Return the name to record of somebody who gave this one: nobody has checked that it is theirs."""
+    return f"{clean_name(given)} {OVER_HTTP}".strip()
+
+
+ACCESS = AppKey("access", Access)
+"""The key under which the web application keeps the check."""

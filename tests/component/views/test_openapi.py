@@ -1,0 +1,160 @@
+"""The OpenAPI document: it has every page that programs use, and what it says holds, whatever is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, cast
+
+import msgspec
+import pytest
+import schemathesis
+from aiohttp import ClientSession
+from faust.web.drivers.aiohttp import Web
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from metroline.app.line_app import LineApp
+from metroline.app.operations.letter import Letter
+from metroline.app.views import dead_letters
+from metroline.app.views.access.doors import Door, door_of
+from metroline.app.views.dead_letter_answers import LetterAnswer
+from metroline.app.views.openapi import document
+from metroline.app.views.view import LineView
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
+from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit, Waits
+from metroline.routing.outcome import Cause, Outcome
+from tests.support.web_worker import TOKEN
+
+CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
+GIVEN = {"Authorization": f"Bearer {TOKEN}"}
+EXAMPLES = settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+KNOWN: list[tuple[str, str, dict[str, Any]]] = [
+    ("/table/{name}/", "GET", {"path_parameters": {"name": "outcomes"}}),
+    ("/table/{name}/", "GET", {"path_parameters": {"name": "journeys"}, "query": {"local": "true"}}),
+    ("/dead-letters/", "GET", {}),
+    ("/dead-letters/", "GET", {"query": {"id": "source-0-0"}}),
+    ("/dead-letters/replay/", "POST", {"body": {"ids": ["source-0-0"], "dry_run": True}}),
+    ("/dead-letters/replay/", "POST", {"body": {"ids": ["source-0-0"], "set": {"n": 2}}}),
+    ("/dead-letters/discard/", "POST", {"body": {"ids": ["source-0-0"], "reason": "a test"}}),
+]
+"""Requests that are carried out."""
+
+Address = tuple[LineApp, str, int]
+
+
+@pytest.fixture
+def schema(address: Address) -> Any:
+    app, host, port = address
+    loaded = schemathesis.openapi.from_dict(document(app.web.views, "metroline"))
+    loaded.config.update(base_url=f"http://{host}:{port}")
+    return loaded
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Envelope]:
+    """Return the requests to the arrivals that were sent, in place of a broker."""
+    sent: list[Envelope] = []
+
+    async def send(_: object, __: object, requests: Sequence[Envelope], *___: object) -> AsyncIterator[int]:
+        for number, request in enumerate(requests, 1):
+            sent.append(request)
+            yield number
+
+    monkeypatch.setattr(dead_letters, "send_requests", send)
+    return sent
+
+
+def check(case: Any) -> int:
+    """Send a request, and check that what comes back is what the document says. Return the status."""
+    response = case.call(headers=GIVEN, allow_redirects=False, timeout=30)
+    is_health = '"conditions"' in response.text
+    assert response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR or is_health, response.text
+    if response.status_code != HTTPStatus.SEE_OTHER:
+        case.validate_response(response, checks=CHECKS)
+    return int(response.status_code)
+
+
+def operations(schema: Any) -> Iterator[Any]:
+    for found in schema.get_all_operations():
+        yield found.ok()
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+async def test_no_request_makes_a_page_fail_or_answer_in_another_form(
+    schema: Any, mode: schemathesis.GenerationMode
+) -> None:
+    def send_many(operation: Any) -> set[int]:
+        statuses = set()
+
+        @EXAMPLES
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def send_one(case: Any) -> None:
+            statuses.add(check(case))
+
+        with warnings.catch_warnings(), suppress(Unsatisfiable):
+            warnings.simplefilter("ignore")
+            send_one()
+        return statuses
+
+    for operation in operations(schema):
+        statuses = await asyncio.to_thread(send_many, operation)
+        assert statuses or mode.is_negative, (
+            f"nothing was sent to {operation.label}"
+        )  # there may be nothing to get wrong
+        assert not {401, 429} & statuses or operation.path == "/login", f"{operation.label} was not reached"
+
+
+@pytest.mark.parametrize(("path", "method", "given"), KNOWN)
+async def test_what_is_carried_out_is_answered_as_described(
+    schema: Any, path: str, method: str, given: dict[str, Any]
+) -> None:
+    case = schema[path][method].Case(**given, **({"media_type": "application/json"} if "body" in given else {}))
+    assert await asyncio.to_thread(check, case) == HTTPStatus.OK
+
+
+async def test_every_page_is_in_the_document_with_who_may_use_it(address: Address) -> None:
+    app, host, port = address
+    async with ClientSession() as client, client.get(f"http://{host}:{port}/api/openapi.json") as response:
+        paths = (await response.json())["paths"]
+    described = {(method.upper(), path) for path, page in paths.items() for method in page}
+    routes = cast(Web, app.web).web_app.router.routes()
+    served = {(one.method, one.resource.canonical) for one in routes if one.resource and one.method != "HEAD"}
+    assert described == {(method, path) for method, path in served if (method, f"{path}/") not in served}
+    for method, path in described:
+        security = paths[path][method.lower()]["security"]
+        door = door_of(method, path)
+        assert ({} in security, security == []) == (door is Door.READ, door is Door.OPEN), path
+
+
+async def test_every_method_of_a_page_is_declared(address: Address) -> None:
+    for view in address[0].web.views.values():
+        assert isinstance(view, LineView)
+        own = {method for method in ("get", "post", "put", "patch", "delete") if method in vars(type(view))}
+        assert {operation.method for operation in view.api} == own, type(view).__name__
+
+
+def test_a_dead_letter_with_all_that_can_be_known_of_it_is_as_described() -> None:
+    segment = Segment(
+        (7,),
+        (b'{"n":1}',),
+        900.0,
+        (Visit("pay", 901.0, None, "on-ramp", 1),),
+        outcome=Outcome.dead(Cause.EXPIRED, "too old"),
+        attempts=Attempts("pay", ("OSError: no",), 902.0, ("a\nb",)),
+        replays=(Replay(800.0, "ada over HTTP", "too old", '{"n":0}'),),
+        waits=Waits("pay", 900.5, 2),
+        waited=(Waits("pay", 900.5, 2),),
+    )
+    told = Letter(Envelope("signpost", Origin("source", 0), (segment,)), 950.0, "orders.source").as_json()
+    assert msgspec.convert(told, LetterAnswer).waits is not None
