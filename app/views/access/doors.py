@@ -45,6 +45,9 @@ FORM_TOKEN_HEADER = "Metroline-Form-Token"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """The methods by which nothing is written."""
 
+READING_BY_POST = ("/rules/",)
+"""The paths to which a form with a question goes: what is read there is too long for an address."""
+
 LOGIN_PATH = "/login"
 
 OPEN = ("/metrics", LOGIN_PATH)
@@ -93,7 +96,8 @@ def door_of(method: str, path: str) -> Door:
     is_open = path in OPEN or path.startswith(OPEN_BELOW)
     if is_open and (method in READING or path == LOGIN_PATH):
         return Door.OPEN
-    return Door.READ if method in READING else Door.WRITE
+    reads = method in READING or (method == "POST" and path in READING_BY_POST)
+    return Door.READ if reads else Door.WRITE
 
 
 class Access:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli
-from metroline.app.operations.publishing import Author, Published
+from metroline.app.operations.publishing import Grounds, Published
 from metroline.app.operations.rules_topic import PublishedRules
 from metroline.app.preview.reading import Remembered
 from metroline.app.preview.seen import Chosen, Seen, Shape
@@ -146,12 +146,12 @@ def test_a_stop_that_no_service_serves_is_named_with_its_line() -> None:
 
 
 @pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> list[Author]:
-    """Publish nothing, and return the authors of the tables that would have been published."""
-    authors: list[Author] = []
+def published(monkeypatch: pytest.MonkeyPatch) -> list[Grounds]:
+    """Publish nothing, and return the grounds of the tables that would have been published."""
+    grounds: list[Grounds] = []
 
     async def publish(*arguments: object) -> Published:
-        authors.extend(one for one in arguments if isinstance(one, Author))
+        grounds.extend(one for one in arguments if isinstance(one, Grounds))
         return Published(5, 4, [])
 
     async def versions(*_: object) -> AsyncIterator[PublishedRules]:
@@ -159,7 +159,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Author]:
 
     monkeypatch.setattr("metroline.app.cli.rules.publish_table", publish)
     monkeypatch.setattr("metroline.app.cli.rules.published_versions", versions)
-    return authors
+    return grounds
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,12 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Author]:
         (["rollback", "1", "--reason", "orders were lost"], "orders were lost"),
     ],
 )
-def test_the_reason_is_published(published: list[Author], arguments: list[str], reason: str) -> None:
+def test_the_reason_is_published(published: list[Grounds], arguments: list[str], reason: str) -> None:
     assert rules(*arguments).exit_code == 0
     assert [one.reason for one in published] == [reason]
 
 
-def test_a_reason_that_is_too_long_is_wrong_use(published: list[Author]) -> None:
+def test_a_reason_that_is_too_long_is_wrong_use(published: list[Grounds]) -> None:
     ended = rules("publish", "new.toml", "--reason", 1_001 * "a")
     assert (ended.exit_code, published) == (2, [])
     assert "it has 1,001 characters, the maximum is 1,000" in ended.stderr
@@ -188,7 +188,7 @@ def test_the_history_shows_the_reason_in_one_line() -> None:
     assert json.loads(rules("history", "--json", "-").stdout)[0]["reason"] == "it\nbegins"
 
 
-def test_a_forecast_is_published_with_the_table(published: list[Author]) -> None:
+def test_a_forecast_is_published_with_the_table(published: list[Grounds]) -> None:
     assert rules("publish", "new.toml").stderr == ""
     assert rules("publish", "new.toml", "--no-forecast").stderr == ""
     [first, second] = [one.forecast for one in published]
@@ -198,7 +198,7 @@ def test_a_forecast_is_published_with_the_table(published: list[Author]) -> None
 
 
 def test_a_table_is_published_without_a_forecast_that_cannot_be_made(
-    published: list[Author], monkeypatch: pytest.MonkeyPatch
+    published: list[Grounds], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refused(*_: object) -> Remembered:
         raise ClusterError("the topic may not be read")
