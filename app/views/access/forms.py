@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from aiohttp.web import Request as AiohttpRequest
 from faust import web
 
-from metroline.app.markup.html import Markup, tag
+from metroline.app.markup.html import Markup, markup, tag
 from metroline.app.views.access.visitor import can_log_in, login_of
 from metroline.routing.errors import MetrolineError
 
@@ -59,7 +59,7 @@ def login_note(request: web.Request) -> Markup | None:
     login = login_of(request)
     if login is not None:
         out = form(request, "/logout", tag("button", "Log out"), class_="logout")
-        return tag("span", f"Logged in as {login.name} ", out)
+        return markup([f"Logged in as {login.name} ", out])
     return login_link(request, "Log in") if can_log_in(request) else None
 
 
