@@ -118,7 +118,7 @@ class PulseReader:
         reader = KafkaConsumer(self._cluster.librdkafka | CONFIG | {"group.id": self._group}, "pulses")
         try:
             await reader.assign({partition: first})
-            reached = first
+            reached, began = first, time.monotonic()
             while self._is_wanted:
                 messages = (await reader.take(WAIT_SECONDS)).get(partition, [])
                 for message in messages:
@@ -126,7 +126,7 @@ class PulseReader:
                     self._observe(message, is_live=reached > end)
                     if reached % 100 == 0:
                         await asyncio.sleep(0)  # the turn of the records
-                if reached >= end or not messages:
+                if reached >= end or time.monotonic() - began > FIRST_SECONDS:  # the old ones may be deleted by now
                     self._caught_up.set()
         finally:
             await reader.close()

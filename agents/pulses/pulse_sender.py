@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from mode import Service
@@ -12,6 +14,9 @@ from metroline.agents.kafka.regularly import regularly
 from metroline.agents.membership.signatures import Signatures
 from metroline.agents.pulses.pulse import MAX_BYTES, Pulse
 from metroline.routing.errors import MetrolineError
+
+LAST_SECONDS = 1.0
+"""Time for which the last pulse may delay the end of a worker."""
 
 PULSE_SECONDS = 1.0
 """Time between two pulses."""
@@ -35,8 +40,10 @@ class PulseSender(Service):
         self._open: Confirmation | None = None
 
     async def on_stop(self) -> None:
-        """Send the last pulse."""
-        await self.beat(is_last=True)
+        """Send the last pulse, unless that takes long: the worker counts as silent then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.beat(is_last=True)
 
     async def beat(self, *, is_last: bool = False) -> None:
         """Send a pulse, unless the one before is still on its way: none pile up while the brokers are away."""

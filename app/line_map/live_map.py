@@ -18,10 +18,10 @@ from metroline.app.markup.escaping import escape
 from metroline.app.markup.text import shorten
 from metroline.routing.rules.network import Network
 
-WIDE = Room(name_height=57.0, half_name=70.0, number_letters=9)
+WIDE = Room(name_height=40.0, foot=26.0, half_name=70.0, number_letters=9)
 """Room for a name and a line of figures above a station, for two more below it, and for a rate on each section."""
 
-TURNED = Room(name_height=158.0, half_name=46.0, number_height=52.0, terminal_gap=76.0, is_beside=True)
+TURNED = Room(name_height=158.0, foot=46.0, half_name=46.0, number_height=52.0, terminal_gap=76.0, is_beside=True)
 """Room in a map that reads from top to bottom: its heights are widths, and figures stand beside their stations."""
 
 TURNED_NAME_MOST = 20
@@ -32,7 +32,6 @@ WIDTH, PASSING = 4.0, 9.0
 
 LINE_HEIGHT = 14.0
 LEFT_OF_RATES = 6.0
-RATE_WIDTH = 52.0
 
 RULES_NAMED = 5
 """Rules of a section that its description names."""
@@ -193,7 +192,7 @@ class _Turned(_Wide):
     def _frame(self) -> tuple[float, float, float, float]:
         left, width = self._span()
         height = self.columns.right_end({TERMINALS[0]: ""}) + MARGIN
-        return left, 0.0, width + RATE_WIDTH, height
+        return left, 0.0, width, height
 
     def _path(self, path: str) -> str:
         return "".join(_turned(*found.groups()) for found in COMMAND.finditer(path))

@@ -24,6 +24,8 @@ class Room:
 
     name_height: float = NAME_HEIGHT
     """Height above a station, in pixels."""
+    foot: float = 0.0
+    """Height below a station, in pixels."""
     half_name: float = 0.0
     """Least width on either side of the middle of a station, in pixels."""
     number_letters: int = 0
@@ -45,6 +47,8 @@ class Shape:
     bottom: float
     room: float = 0.0
     """Height of the label above `top`."""
+    foot: float = 0.0
+    """Height of the figures below `bottom`."""
     y: float = 0.0
 
     @property
@@ -53,7 +57,7 @@ class Shape:
 
     @property
     def below(self) -> float:
-        return self.y + self.bottom
+        return self.y + self.bottom + self.foot
 
 
 class Sizes:
@@ -87,7 +91,8 @@ class Sizes:
     def around(self, vertex: Vertex, exits: Sequence[float], y: float) -> Shape:
         """Return the shape of a station at height `y` that reaches around these exits."""
         half = max(map(self.thickness, [self.graph.load(vertex), *self.loads(vertex)])) / 2 + 9
-        return Shape(list(exits), min([0.0, *exits]) - half, max([0.0, *exits]) + half, self.room.name_height, y)
+        top, bottom = min([0.0, *exits]) - half, max([0.0, *exits]) + half
+        return Shape(list(exits), top, bottom, self.room.name_height, self.room.foot, y)
 
     def loads(self, vertex: Vertex) -> list[int]:
         """Return the records of what leaves a vertex, from top to bottom: loops first, then links."""
@@ -104,4 +109,6 @@ class Sizes:
     def gap(self, upper: tuple[Vertex, Shape], lower: tuple[Vertex, Shape]) -> float:
         """Return the distance that the heights of two neighbours in a layer must have."""
         are_dummies = not self.graph.is_station(upper[0]) and not self.graph.is_station(lower[0])
-        return upper[1].bottom + (DUMMY_GAP if are_dummies else STATION_GAP) + lower[1].room - lower[1].top
+        return (
+            upper[1].bottom + upper[1].foot + (DUMMY_GAP if are_dummies else STATION_GAP) + lower[1].room - lower[1].top
+        )

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from itertools import combinations, pairwise
 
 import pytest
@@ -107,6 +108,27 @@ def test_every_stop_is_a_link_to_its_panel(name: str) -> None:
     assert links == {f"#stop-{stop}" for stop in ("source", *network(TABLES[name]).stops)}
 
 
+def straight_lines(root: ET.Element) -> Iterator[tuple[float, float, float, float]]:
+    """Yield the boxes of the straight parts of the lines along the direction in which the map reads."""
+    for path in root.iter(f"{SVG}path"):
+        if path.get("class") in ("under", "arrow"):
+            continue
+        half, x, y = float(path.get("stroke-width", "")) / 2, 0.0, 0.0
+        for command, rest in re.findall(r"([MHVQ])([^MHVQ]*)", path.get("d", "")):
+            numbers = [float(number) for number in rest.split()]
+            before = x, y
+            x, y = (
+                (numbers[0], y) if command == "H" else (x, numbers[0]) if command == "V" else (numbers[-2], numbers[-1])
+            )
+            if command in "HV":
+                yield (
+                    min(x, before[0]) - (half if command == "V" else 0),
+                    min(y, before[1]) - (half if command == "H" else 0),
+                    max(x, before[0]) + (half if command == "V" else 0),
+                    max(y, before[1]) + (half if command == "H" else 0),
+                )
+
+
 @FORMS
 @pytest.mark.parametrize("name", TABLES)
 def test_names_and_figures_do_not_overlap_and_stand_on_the_map(name: str, turned: bool) -> None:
@@ -124,6 +146,14 @@ def test_names_and_figures_do_not_overlap_and_stand_on_the_map(name: str, turned
         if one[1] < other[3] and other[1] < one[3] and one[2] < other[4] and other[2] < one[4]
     ]
     assert not overlaps
+    lines = list(straight_lines(root))
+    assert lines
+    assert not [
+        (box[0], line)
+        for box in boxes
+        for line in lines
+        if box[1] < line[2] and line[0] < box[3] and box[2] < line[3] and line[1] < box[4]
+    ]
     left, top, width, height = map(float, root.get("viewBox", "").split())
     assert not [box for box in boxes if box[1] < left or box[3] > left + width]
     assert not [box for box in boxes if box[2] < top or box[4] > top + height]
