@@ -1,4 +1,4 @@
-"""What a line remembers is read up to a limit, and what is left out is said."""
+"""The journeys that a line remembers are read up to a limit, and what is left out is said."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def entry(number: int, *journeys: dict[str, Any]) -> Message:
 
 
 class Topics(NamedTuple):
-    """What the topics of the line hold."""
+    """The contents of the topics of the line."""
 
     messages: list[Message]
     desk: LettersDesk
