@@ -21,6 +21,7 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.on_ramp import source_origin
 from metroline.agents.services.line import Line
 from metroline.agents.tables.entries import owned_entry
+from metroline.app.markup.numbers import counted
 from metroline.app.operations.desk import Desk
 from metroline.app.operations.rules_topic import PublishedRules, published_versions
 from metroline.app.preview.preview import Followed, Preview, preview
@@ -138,17 +139,20 @@ def _stored(message: ConsumerRecord) -> list[StoredJourney]:
 async def _letters(desk: Desk, limit: int) -> tuple[list[Seen], int]:
     """Return the dead letters that are records, and the number of those beyond the limit."""
     found: list[Seen] = []
-    left = 0
+    read = in_all = 0
     try:
         for group in await desk.groups():
-            if len(found) >= limit:
-                left += group.count
+            in_all += group.count
+            if read >= limit:
                 continue
             async for letters in desk.chosen([], group.id):
+                read += len(letters)
                 found += [Seen.of_letter(letter) for letter in letters if letter.is_replayable]
+                if read >= limit:
+                    break
     finally:
         await desk.close()
-    return found[:limit], left + max(0, len(found) - limit)
+    return found[:limit], max(0, in_all - read) + max(0, len(found) - limit)
 
 
 def _unseen(journeys: list[Seen], earlier: int, more_letters: int, *, is_cut: bool) -> Iterator[str]:
@@ -160,9 +164,9 @@ def _unseen(journeys: list[Seen], earlier: int, more_letters: int, *, is_cut: bo
     else:
         yield "the ways of records: the line remembers no journeys yet"
     if earlier:
-        yield f"{earlier:,} earlier journeys: the preview is of the latest {len(journeys):,}"
+        yield f"{counted(earlier, 'earlier journey')}: the preview is of the latest {len(journeys):,}"
     if more_letters:
-        yield f"{more_letters:,} more dead letters"
+        yield f"{counted(more_letters, 'more dead letter')}"
     by_file = sum(any(chosen.version == BY_FILE and chosen.rule for chosen in seen.shape.way) for seen in journeys)
     if by_file:
         yield f"the strategy hard_wired, by which {by_file:,} of the journeys went: no published table changes it"
@@ -190,7 +194,7 @@ async def _with_sources(
             seen = _with_source(followed[place][0], *found, index)
             followed[place] = seen, new.follow(seen)
     unread = len(needed) - sum((partition, at) in messages for partition, at, _ in wanted.values())
-    told = f"{unread:,} messages of the source that decisions need: they are too many, or no longer there"
+    told = f"{counted(unread, 'message')} of the source that decisions need: not there any more, or beyond what is read"
     return told if unread else None
 
 

@@ -196,8 +196,9 @@ async def _change(process: RulesProcess, text: str) -> Answer:
     found = msgspec.json.decode(await process.ask("diff", text), type=_Difference)
     if not found.lines:
         return Answer(is_same=True)
+    lines = [found.lines[0], "+++ this table", *found.lines[2:]]  # in place of the name of a temporary file
     preview = msgspec.json.decode(await process.ask("preview", text, "--limit", str(PREVIEWED)), type=Preview)
-    return Answer(lines=found.lines, warnings=found.warnings, meaning=found.meaning, preview=preview)
+    return Answer(lines=lines, warnings=found.warnings, meaning=found.meaning, preview=preview)
 
 
 def _version(one: PastVersion, current: int, refused: Mapping[int, str]) -> ShownVersion:

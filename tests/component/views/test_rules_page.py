@@ -132,14 +132,14 @@ async def test_a_table_is_compared_and_previewed(one: WebWorker, answering: Answ
     seen = Seen("source-0-1", Shape((), Ending.DELIVERED, "", None), b"{}", 1.0, 2.0)
     new = NewTable(table, {2: before})
     found = preview(new, 2, [(seen, new.follow(seen))], [], ["records that are under way"])
-    lines = ["--- version 2", "+++ table", "+changed"]
+    lines = ["--- version 2", "+++ /tmp/x/table.toml", "+changed"]
     answers = {
         "diff": {"lines": lines, "warnings": ["mind"], "meaning": to_builtins(difference(before, table))},
         "preview": to_builtins(found),
     }
     answering(answers)
     answer = await (await post(one, {"table": text}, {"Content-Type": "application/json"})).json()
-    assert answer["lines"] == lines
+    assert answer["lines"] == ["--- version 2", "+++ this table", "+changed"]
     assert answer["preview"]["journeys"]["seen"] == 1
     words = HtmlReader(await (await post(one, {"table": text}, FORM, HTML)).text()).words
     assert "Decided differently After The smallest record Current version This table" in words
