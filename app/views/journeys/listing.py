@@ -84,7 +84,7 @@ def _stock(searchable: Searchable) -> Iterator[object]:
     """Yield a few sentences about the journeys that can be searched."""
     kept, failed = searchable.kept, searchable.failed
     if kept.since is None and failed.since is None:
-        yield "No journey has ended yet."
+        yield "There is no journey to search: none has ended yet, or none is kept (JOURNEYS_PER_SECOND=0)."
     if kept.since is not None:
         share = "All" if kept.searchable >= kept.ended else f"{count(kept.searchable)} of the"
         yield f"{share} {counted(kept.ended, 'journey')} that were delivered or dropped since "

@@ -171,7 +171,8 @@ def test_only_our_own_pages_are_served() -> None:
     app = create_app(Settings(broker_url="kafka://127.0.0.1:1"))
     app.web.init_server()
     served = {path.split("/")[1] for path in app.web.views}
-    assert served == {"", "health", "metrics", "traffic", "table", "dead-letters", "api", "login", "logout"}
+    ours = {"", "health", "metrics", "traffic", "table", "dead-letters", "journeys", "rules", "api", "login", "logout"}
+    assert served == ours
 
 
 @pytest.mark.parametrize(
