@@ -84,6 +84,11 @@ class Topics:
         return self.at("rules")
 
     @property
+    def replay_jobs(self) -> str:
+        """The topic of the jobs that replay dead letters."""
+        return self.at("replay-jobs")
+
+    @property
     def workers(self) -> str:
         """The topic of the workers' heartbeats."""
         return self.at("workers")
@@ -127,4 +132,5 @@ class Topics:
             yield TopicPlan(self.changelog(table), partitions, compacted | segments | COMPACTION_LAG)
         for topic in (self.rules, self.changelog("rules")):
             yield TopicPlan(topic, 1, compacted)
+        yield TopicPlan(self.replay_jobs, 1, compacted | segments | COMPACTION_LAG)
         yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS, "segment.ms": HOUR_MS})

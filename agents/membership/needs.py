@@ -49,6 +49,7 @@ def _read(role: Role, topics: Topics) -> Iterator[str]:
     if role.plays(ARRIVALS):
         yield from map(topics.changelog, TABLES)
         yield from map(topics.at, WAITING_ROOMS)
+        yield from (topics.dead_letters, topics.replay_jobs)  # the jobs that replay dead letters
 
 
 def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str]:
@@ -56,3 +57,4 @@ def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str
     yield from map(topics.at, (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *WAITING_ROOMS))
     if role.plays(ARRIVALS):
         yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, *map(topics.changelog, TABLES))
+        yield topics.replay_jobs

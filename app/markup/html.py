@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from metroline.app.markup.escaping import escape
 from metroline.app.markup.numbers import count
 
-VOID_ELEMENTS = frozenset({"meta", "link"})
+VOID_ELEMENTS = frozenset({"meta", "link", "input"})
 
 
 class Markup(str):

@@ -15,7 +15,7 @@ LINKS = {
     "/table/rules/": "Rules",
     "/table/outcomes/": "Outcomes",
     "/table/journeys/": "Journeys",
-    "/table/dead_letters/": "Dead letters",
+    "/dead-letters/": "Dead letters",
     "/traffic/": "Traffic",
 }
 

@@ -9,6 +9,7 @@ from tests.support.web_worker import HTML, Start, two_workers
 
 EVIL = "<script>alert(1)</script>"
 PAGES = ["/", "/table/", "/table/rules/", "/table/outcomes/", "/table/journeys/", "/table/dead_letters/"]
+LINKED = [*PAGES[:-1], "/dead-letters/"]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -27,7 +28,7 @@ async def test_browsers_get_a_page_that_can_load_and_run_nothing(start: Start, p
         text = await response.text()
         assert EVIL not in text
         assert "<script" not in text
-        assert all(f'href="{page}"' in text for page in PAGES)
+        assert all(f'href="{page}"' in text for page in LINKED)
     as_json = await one.get(f"{path}?format=json", HTML)
     assert as_json.content_type == "application/json"
 

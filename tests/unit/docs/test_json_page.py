@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,11 @@ from metroline.app.cli.publishing import Published
 from metroline.app.cli.rules import history_of
 from metroline.app.compare.comparison import Comparison, Latency, Pace, Run
 from metroline.app.operations.letter import Group, Letter
+from metroline.app.operations.replay_jobs import job_as_json
 from metroline.app.operations.rules_topic import PublishedRules
 from metroline.app.provisioning import Inspection
+from metroline.routing.journeys.replay_jobs import Ask, Job, Wish
+from metroline.routing.journeys.replay_jobs import Start as StartJob
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit, Waits
@@ -152,6 +156,12 @@ def test_the_fields_of_dead_letters_are_described() -> None:
     assert undescribed("dead-letters show", told, CHOSEN_BY_USERS) == set()
     group = Group("4be3b2", ("ship", "expired"), "x", 1, 0.0, 0.0, "source-0-7").as_json()
     assert undescribed("dead-letters list", group) == set()
+
+
+def test_the_fields_of_a_replay_job_are_described() -> None:
+    job = Job(StartJob(job="0123456789", at=1.0, by="me", group="4be3b2"))
+    job.asks.append((1, Ask(order=uuid.uuid4().hex, job="0123456789", wish=Wish.PAUSE, at=2.0, by="me")))
+    assert undescribed("dead-letters jobs", job_as_json(job), CHOSEN_BY_USERS) == set()
 
 
 def test_the_fields_of_rules_are_described() -> None:
