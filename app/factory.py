@@ -61,6 +61,8 @@ from metroline.agents.tables.plausible_offsets import PlausibleOffsets
 from metroline.agents.tables.published_versions import PublishedVersions
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.line_app import AppParts, LineApp, WorkerParts
+from metroline.app.operations.replay_runner import ReplayRunner
+from metroline.app.operations.rereading import read_again
 from metroline.app.own_pulse import OwnPulse
 from metroline.app.provisioning import Provisioning
 from metroline.app.readiness import is_reading
@@ -125,7 +127,7 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None, produce
     topics, cluster = settings.topics(line), settings.cluster()
     provisioning = Provisioning(settings, line, limits)
     tables = map(topics.changelog, ("rules", *TABLES))
-    foreign = ForeignMessages((topics.rules, topics.workers, topics.pulses, *tables))
+    foreign = ForeignMessages((topics.rules, topics.workers, topics.pulses, topics.replay_jobs, *tables))
     return WorkerParts(
         settings=settings,
         line=line,
@@ -255,6 +257,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         loop_guard=loop_guard,
         stopped=stopped,
         accounts=_accounts(app, tables),
+        replay_runner=_replay_runner(app, live_rules) if role.plays(ARRIVALS) else None,
         losses=losses,
         loss_watch=LossWatch(cluster, gaps, app.readers, lambda: not is_reading(app), losses.report),
         pulse_sender=PulseSender(signatures, OwnPulse(app, _ended_sums(app, tables)), app.send_pulse),
@@ -366,6 +369,18 @@ def _on_ramp(
         queue=None if decoder is None else SourceQueue(decoder),
         is_open=partitions.reaches,
         **reading,
+    )
+
+
+def _replay_runner(app: LineApp, live_rules: LiveRules) -> ReplayRunner:
+    return ReplayRunner(
+        app.bus,
+        app.desk,
+        app.job_board,
+        lambda: str(app.conf.canonical_url),
+        lambda: app.outcomes_epoch,
+        lambda: live_rules.rule_tables,
+        partial(read_again, app.settings, app.line),
     )
 
 

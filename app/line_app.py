@@ -52,6 +52,9 @@ from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.local.ports import resolves
+from metroline.app.operations.desk import Desk
+from metroline.app.operations.replay_jobs import JobBoard
+from metroline.app.operations.replay_runner import ReplayRunner
 from metroline.app.provisioning import Provisioning
 from metroline.app.settings import Settings, misspelt
 from metroline.app.web_server.host_names import HostNames, is_open_to_strangers
@@ -118,6 +121,8 @@ class AppParts:
     stopped: StoppedPartitions
     accounts: Accounts | None
     """None unless the role plays the arrivals."""
+    replay_runner: ReplayRunner | None
+    """None unless the role plays the arrivals."""
     losses: LossReporter
     loss_watch: LossWatch
     pulse_sender: PulseSender
@@ -149,6 +154,8 @@ class LineApp(faust.App):
         self.formats = worker.formats
         self.workers = worker.workers
         self.foreign = worker.foreign
+        self.desk = Desk(worker.cluster, worker.topics)
+        self.job_board = JobBoard(worker.cluster, worker.topics, worker.foreign)
         self._worker = worker
         self.turn: Turn | None = None
         """The turns of this worker and the one that it replaces; None if it replaces none."""
@@ -170,6 +177,7 @@ class LineApp(faust.App):
         self.breakers = parts.breakers
         self.stopped = parts.stopped
         self.accounts = parts.accounts
+        self.replay_runner = parts.replay_runner
         self.losses = parts.losses
         self.loss_watch = parts.loss_watch
         self._pulse_sender = parts.pulse_sender
@@ -221,7 +229,8 @@ class LineApp(faust.App):
         if self.turn is not None:
             await self.turn.begin()
             await self._open_resources()
-        await self._begin(self.absence_watch, self.purge, self.on_ramp, self.waiting_rooms, self._pulse_sender)
+        await self._begin(self.absence_watch, self.purge, self.on_ramp, self.waiting_rooms, self.replay_runner)
+        await self._begin(self._pulse_sender)
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await TopicAdmin(self.cluster).high_watermarks([rules]))[rules]:
             await publish_first(self.bus, self.line.rules_text, time.time)
@@ -251,6 +260,7 @@ class LineApp(faust.App):
         await super().on_shutdown()
         await self.pulses.close()
         await self._worker.resources.close()
+        await self.job_board.close()
         if self.turn is not None:
             self.turn.end()
         await self._worker.producer.close()
@@ -273,6 +283,12 @@ class LineApp(faust.App):
         """The partitions whose outcomes this worker counts."""
         outcomes = self.line_tables.outcomes
         return frozenset() if outcomes is None else frozenset(outcomes.epochs)
+
+    @property
+    def outcomes_epoch(self) -> int | None:
+        """The epoch in which this worker owns the first partition of the outcomes, and so the line's replay jobs."""
+        outcomes = self.line_tables.outcomes
+        return None if outcomes is None else outcomes.epochs.get(0)
 
     def readers(self) -> list[Consumer | BatchConsumer]:
         """Return everything that reads topics for this worker."""

@@ -49,11 +49,12 @@ def _read(role: Role, topics: Topics) -> Iterator[str]:
     if role.plays(ARRIVALS):
         yield from map(topics.changelog, TABLES)
         yield from map(topics.at, WAITING_ROOMS)
+        yield from (topics.dead_letters, topics.replay_jobs)  # the jobs that replay dead letters
 
 
 def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str]:
     yield from (topics.workers, topics.pulses, topics.changelog("rules"))
     yield from map(topics.at, (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *WAITING_ROOMS))
     if role.plays(ARRIVALS):
-        yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, topics.journeys)
+        yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, topics.journeys, topics.replay_jobs)
         yield from map(topics.changelog, TABLES)

@@ -1,4 +1,4 @@
-"""`metroline dead-letters list | show | replay | discard`."""
+"""`metroline dead-letters list | show | replay | discard`, and the commands about replay jobs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.services.line import Line
 from metroline.agents.stops.open_resources import OpenResources
 from metroline.app.cli.console import print_rows, safe_console
+from metroline.app.cli.foreign_letters import (
+    desk_of,
+    discard_foreign,
+    from_option,
+    list_foreign,
+    replay_foreign,
+    show_foreign,
+)
 from metroline.app.cli.groups import CommandGroup
 from metroline.app.cli.options import FILE, json_option, line_option, write_json
 from metroline.app.cli.printed_letter import print_letter
 from metroline.app.cli.printed_steps import print_way
 from metroline.app.cli.progress import ReportProgress, progress_bars
+from metroline.app.cli.replay_jobs import COMMANDS, RampType, ShareType, follow_job
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
 from metroline.app.inputs.row_files import Reading
@@ -32,12 +41,14 @@ from metroline.app.operations.forecast import forecast, restarted, table_for
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.rehearsal import Rehearsal
+from metroline.app.operations.replay_jobs import check_job, new_job, some_letters, start_job
 from metroline.app.operations.replays import Replays
 from metroline.app.operations.replays import discard as discard_request
 from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.operations.rules_topic import read_published
 from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
+from metroline.routing.journeys.replay_jobs import Start
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.spelling import suggestion
@@ -71,14 +82,19 @@ def dead_letters() -> None:
     """
 
 
+for command in COMMANDS:
+    dead_letters.add_command(command)
+
+
 def _desk(settings: Settings) -> Desk:
     return Desk(settings.cluster(), settings.topics(Line.load(settings.line)))
 
 
 @dead_letters.command("list")
+@from_option
 @line_option
 @json_option("the groups")
-def show_groups(line: str | None, json_file: Path | None) -> None:
+def show_groups(topic: str | None, line: str | None, json_file: Path | None) -> None:
     """List the dead letters in groups, by cause.
 
     A cause is the stop, the kind and, if a service raised, the type of the exception and its place in the code.
@@ -86,7 +102,11 @@ def show_groups(line: str | None, json_file: Path | None) -> None:
     \b
     Example: metroline dead-letters list --line metroline.agents.lines.flights
     """
-    groups = asyncio.run(_desk(Settings.read(line=line)).groups())
+    settings = Settings.read(line=line)
+    if topic is not None:
+        list_foreign(desk_of(settings, topic), json_file)
+        return
+    groups = asyncio.run(_desk(settings).groups())
     if json_file is not None:
         write_json([group.as_json() for group in groups], json_file)
     elif not groups:
@@ -109,9 +129,10 @@ def _row(group: Group) -> dict[str, str]:
 @dead_letters.command("show")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @group_option
+@from_option
 @line_option
 @json_option("the dead letters")
-def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: Path | None) -> None:
+def show(ids: tuple[str, ...], group: str | None, topic: str | None, line: str | None, json_file: Path | None) -> None:
     """Show everything that is known about dead letters.
 
     The output has the cause, the way of the record with times, every attempt with the calls that led to its exception,
@@ -120,7 +141,12 @@ def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: P
     \b
     Example: metroline dead-letters show source-0-17
     """
-    desk = _desk(Settings.read(line=line))
+    settings = Settings.read(line=line)
+    if topic is not None:
+        _require_one(ids, group)
+        show_foreign(desk_of(settings, topic), ids, group, json_file)
+        return
+    desk = _desk(settings)
     letters = _chosen(desk, ids, group)
     if json_file is not None:
         write_json([letter.as_json() for letter in letters], json_file)
@@ -155,8 +181,24 @@ def show(ids: tuple[str, ...], group: str | None, line: str | None, json_file: P
     help="With --dry-run: call the services of the line for real, and print each step to the end, as `explain` does.",
 )
 @rate_option
+@click.option(
+    "--ramp",
+    type=RampType(),
+    help="Replay as a job on the bus, in steps of so many dead letters: each waits for the outcomes of the one before. "
+    "What is left goes in steps of the last size. Default of a job: 1,10,100,1000.",
+)
+@click.option(
+    "--stop-at",
+    "stop_at",
+    type=ShareType(),
+    help="Replay as a job that stops when more than this share of the replayed dead letters is dead again. Default of "
+    "a job: 5%.",
+)
+@click.option("--reason", help="Replay as a job; the reason stands in its journal and on each of its dead letters.")
+@click.option("--detach", is_flag=True, help="Replay as a job, and do not wait for its end.")
+@from_option
 @line_option
-@json_option("the number of dead letters or, with --dry-run, their ways")
+@json_option("the number of dead letters or, with --dry-run, their ways; for a job, its progress at the end")
 def replay(
     ids: tuple[str, ...],
     group: str | None,
@@ -166,6 +208,11 @@ def replay(
     dry_run: bool,
     call_services: bool,
     rate: float,
+    ramp: tuple[int, ...] | None,
+    stop_at: float | None,
+    reason: str | None,
+    detach: bool,
+    topic: str | None,
     line: str | None,
     json_file: Path | None,
 ) -> None:
@@ -175,16 +222,39 @@ def replay(
     interrupt and to run from two terminals: each record starts again once. A source message that could not be read is
     read again, with the schemas that are registered now. What still cannot be read stays dead, and the exit code is 1.
 
+    With --ramp, --stop-at, --reason or --detach, the replay is a job: a worker of the line carries it out, and goes on
+    when this command ends. `metroline dead-letters jobs` lists all jobs.
+
     \b
     Example: metroline dead-letters replay source-0-17 --set amount=3 --dry-run
+             metroline dead-letters replay --group 4be3b2 --ramp 1,10,100 --stop-at 5% --reason "the scales are back"
     """
+    is_job = detach or any(option is not None for option in (ramp, stop_at, reason))
+    if is_job and record is not None:
+        raise UsageError("--record replaces the record of one dead letter: replay it without the options of a job")
     if call_services and not dry_run:
         raise UsageError("--call-services is for --dry-run: a replay calls the services of the workers")
     if call_services and json_file is not None:
         raise UsageError("--call-services prints steps for people: leave out --json")
     settings, permission = Settings.read(line=line), Permission.of_command()
+    if topic is not None:
+        if is_job or call_services or fields or record or stop:
+            raise UsageError(
+                "--from replays dead letters as they are: of the other options, only --rate and --dry-run fit"
+            )
+        _require_one(ids, group)
+        replay_foreign(desk_of(settings, topic), ids, group, rate, json_file, dry_run=dry_run)
+        return
     desk = _desk(settings)
     values = _fields(fields)
+    if is_job and not dry_run:
+        _require_one(ids, group)
+        order = {"ramp": ramp, "stop_at": stop_at, "reason": reason}
+        chosen = {name: value for name, value in order.items() if value is not None}
+        start = new_job(permission.by, group=group, ids=ids, to=stop, fields=values, rate=rate, **chosen)
+        asyncio.run(_start(settings, desk, start, permission))
+        follow_job(desk, start, json_file, detach=detach)
+        return
     letters = _chosen(desk, ids, group)
     raw = None if record is None else b"\n".join(line for _, line in records_in(record, Reading("json")))
     reread = Rereading() if raw is not None else asyncio.run(read_again(settings, Line.load(settings.line), letters))
@@ -218,10 +288,17 @@ def replay(
 @group_option
 @click.option("--reason", required=True, help="Reason under which the records count as dropped.")
 @rate_option
+@from_option
 @line_option
 @json_option("the number of dead letters")
 def discard(
-    ids: tuple[str, ...], group: str | None, reason: str, rate: float, line: str | None, json_file: Path | None
+    ids: tuple[str, ...],
+    group: str | None,
+    reason: str,
+    rate: float,
+    topic: str | None,
+    line: str | None,
+    json_file: Path | None,
 ) -> None:
     """Count dead letters as dropped on purpose.
 
@@ -230,7 +307,12 @@ def discard(
     \b
     Example: metroline dead-letters discard source-0-17 --reason "a test order"
     """
-    desk = _desk(Settings.read(line=line))
+    settings = Settings.read(line=line)
+    if topic is not None:
+        _require_one(ids, group)
+        discard_foreign(desk_of(settings, topic), ids, group, reason, json_file)
+        return
+    desk = _desk(settings)
     letters = _chosen(desk, ids, group)
     permission = Permission.of_command()
     requests = [discard_request(letter, reason, permission.by) for letter in letters]
@@ -242,13 +324,27 @@ def discard(
 
 
 def _chosen(desk: Desk, ids: Sequence[str], group: str | None) -> list[Letter]:
-    if bool(ids) == bool(group):
-        raise UsageError("name dead letters by their ids, or all of a group with --group")
+    _require_one(ids, group)
 
     async def read() -> list[Letter]:
         return [letter async for letters in desk.chosen(ids, group) for letter in letters]
 
     return asyncio.run(read())
+
+
+def _require_one(ids: Sequence[str], group: str | None) -> None:
+    if bool(ids) == bool(group):
+        raise UsageError("name dead letters by their ids, or all of a group with --group")
+
+
+async def _start(settings: Settings, desk: Desk, start: Start, permission: Permission) -> None:
+    """Write the order to begin a job, if a worker can carry it out and at least one of its letters can be replayed."""
+    line = Line.load(settings.line)
+    letters = await some_letters(desk, start)
+    live = await _live_table(desk, settings, start.to)
+    reread = await read_again(settings, line, letters)
+    check_job(start, letters, reread, RuleTables(line.rules_table(), live))
+    await start_job(desk.cluster, desk.topics, start, permission)
 
 
 def _fields(texts: Sequence[str]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.block_checks import check_block
 from metroline.routing.journeys.dead_letter_messages import read_dead_letter
 from metroline.routing.journeys.dead_letters import MALFORMED_ORIGIN
+from metroline.routing.journeys.settlement import BLOCK_OFFSETS, EMPTY
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 
@@ -53,6 +54,9 @@ PAUSE_AFTER = 100
 
 PAUSE_SECONDS = 0.001
 
+WHOLE_MESSAGES = BitMap(range(BLOCK_OFFSETS))
+"""The marks of records that are the only ones of their messages."""
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -77,11 +81,27 @@ class _Entry(msgspec.Struct):
     epoch: int = 0
     dead: str = ""
     generations: list[tuple[int, str]] = []
+    whole: str = ""
+    partial: dict[str, tuple[int, str]] = {}
 
     def marks(self) -> BlockMarks:
         """Return the marks of the dead letters; raise ValueError if they cannot be read."""
         dead = _bitmap(self.dead) if self.dead else BitMap()
-        return BlockMarks(dead, {generation: _bitmap(marks) for generation, marks in self.generations})
+        generations = {generation: _bitmap(marks) for generation, marks in self.generations}
+        restarted = BitMap.union(*generations.values()) if generations else EMPTY
+        return BlockMarks(dead, generations, self._ended(restarted) if restarted else EMPTY)
+
+    def _ended(self, restarted: BitMap) -> BitMap:
+        """Return those of these marks whose records have an outcome."""
+        whole = _bitmap(self.whole) if self.whole else EMPTY
+        single = restarted & WHOLE_MESSAGES
+        ended = BitMap(single & whole)
+        partial = {int(place): _bitmap(settled) for place, (_, settled) in self.partial.items()}
+        for mark in restarted - single:
+            line, place = divmod(mark, BLOCK_OFFSETS)
+            if place in whole or line - 1 in partial.get(place, EMPTY):
+                ended.add(mark)
+        return ended
 
 
 class Desk:
@@ -130,6 +150,14 @@ class Desk:
         while page.next is not None:
             page = await self.page(group, page.next, MAX_PAGE)
             yield page.letters
+
+    async def asked(self, question: Callable[[DeskIndex], T]) -> T:
+        """Return the answer to a question about the index, which a thread asks once it has read on."""
+        return await self._run(lambda: question(self.index))
+
+    async def fetched(self, references: Sequence[Reference]) -> list[Letter]:
+        """Return dead letters in their order, without any that were deleted."""
+        return await self._run(lambda: self._fetch(references))
 
     def expire(self) -> None:
         """Read on before the next answer in any case, as after a replay."""

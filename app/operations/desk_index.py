@@ -17,6 +17,7 @@ from pyroaring import BitMap
 
 from metroline.agents.kafka.topic_tail import Place
 from metroline.app.operations.letter import Group, Letter
+from metroline.routing.journeys.replay_jobs import Tally
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, EMPTY, block_key, mark_of, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin, id_of, id_text
@@ -44,6 +45,17 @@ class BlockMarks:
 
     dead: BitMap = EMPTY
     generations: Mapping[int, BitMap] = field(default_factory=dict)
+    ended: BitMap = EMPTY
+    """The restarted records that have an outcome again."""
+
+    def tally(self, marks: BitMap, generation: int) -> Tally:
+        """Return what has become of dead letters of this generation."""
+        anew = marks & self.generations.get(generation + 1, EMPTY)
+        later = [marks & others for number, others in self.generations.items() if number > generation + 1]
+        dead_again = len(anew & self.dead) + sum(map(len, later))  # each has died again before it was restarted again
+        ended = len((anew & self.ended) - self.dead)
+        replayed = len(anew) + sum(map(len, later))
+        return Tally(len(marks), replayed, ended, dead_again, replayed - ended - dead_again)
 
     def is_dead(self, mark: int, generation: int) -> bool:
         """Return whether a dead letter of this generation was neither replayed nor discarded."""
@@ -58,6 +70,18 @@ class BlockMarks:
 
 
 UNTOUCHED = BlockMarks()
+
+
+class Mark(NamedTuple):
+    """A dead letter in the bitmaps: the key of its block, its generation, and its mark."""
+
+    block: bytes
+    generation: int
+    mark: int
+
+
+Marks = dict[tuple[bytes, int], BitMap]
+"""The marks of dead letters, by the key of their block and their generation."""
 
 
 @dataclass(slots=True)
@@ -214,6 +238,41 @@ class DeskIndex:
     def reference(self, name: str) -> Reference | None:
         """Return a dead letter by its id; None if it is not dead now. Raise `UsageError` for what is no id."""
         return next((self._reference(number) for number in self._numbers(name) if self._alive[number]), None)
+
+    def marked(self, name: str, after: str | None) -> Iterator[tuple[Reference, Mark]]:
+        """Yield the dead letters of a group as `references` does, each with its mark."""
+        for group in self._groups:
+            if group.id == name:
+                for number in self._from(group, after):
+                    if self._alive[number]:
+                        yield self._reference(number), self._mark(number)
+
+    def mark(self, name: str) -> tuple[Reference, Mark] | None:
+        """Return a dead letter by its id, with its mark; None if it is not dead now. Raise `UsageError` for no id."""
+        found = (number for number in self._numbers(name) if self._alive[number])
+        return next(((self._reference(number), self._mark(number)) for number in found), None)
+
+    def tally(self, marks: Marks) -> Tally:
+        """Return what has become of dead letters, by their marks."""
+        parts = [
+            self._marks_of.get(block, UNTOUCHED).tally(bitmap, generation)
+            for (block, generation), bitmap in marks.items()
+        ]
+        return Tally(
+            sum(part.total for part in parts),
+            sum(part.replayed for part in parts),
+            sum(part.ended for part in parts),
+            sum(part.dead_again for part in parts),
+            sum(part.under_way for part in parts),
+        )
+
+    def is_waiting(self, mark: Mark) -> bool:
+        """Return whether a dead letter was neither replayed nor discarded so far."""
+        return not self._marks_of.get(mark.block, UNTOUCHED).is_past(mark.mark, mark.generation)
+
+    def _mark(self, number: int) -> Mark:
+        block = self._block_list[self._in_block[number]]
+        return Mark(block.key, self._generations[number], self._marks[number])
 
     def _summary(self, group: _Group) -> Group:
         alive = self._alive

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 from faust.web.drivers.aiohttp import Web
 
-from metroline.app.operations.desk import Desk
 from metroline.app.operations.journeys.archive import JourneyArchive
 from metroline.app.operations.rules_process import RulesProcess
-from metroline.app.views import dead_letters, rules_page
+from metroline.app.views import dead_letters, replay_jobs, rules_page
 from metroline.app.views.access.doors import ACCESS, Access
 from metroline.app.views.access.login import LoginView, LogoutView
 from metroline.app.views.health import LiveView, ReadyView
@@ -27,14 +26,14 @@ from metroline.app.views.traffic import TrafficView
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
 
-__all__ = ["add_views", "pages", "rules"]
+__all__ = ["add_views", "pages", "replay_jobs", "rules"]
 
 
 def add_views(app: LineApp) -> None:
     """Add our pages to the web server of a worker."""
     cast(Web, app.web).web_app[SCATTER_GATHER] = ScatterGather(app)
     cast(Web, app.web).web_app[REGISTRY] = registry_of(app)
-    desk = cast(Web, app.web).web_app[dead_letters.DESK] = Desk(app.cluster, app.line_topics)
+    desk = cast(Web, app.web).web_app[dead_letters.DESK] = app.desk
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: desk.close())
     cast(Web, app.web).web_app[rules_page.RULES_PROCESS] = RulesProcess(app.settings.line)
     archive = JourneyArchive(app.cluster, app.line_topics)
@@ -59,3 +58,4 @@ def add_views(app: LineApp) -> None:
     app.web.blueprints.add("/journeys", journeys.blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)
     app.web.blueprints.add("/rules", rules_page.blueprint)
+    app.web.blueprints.add("/api/dead-letters", dead_letters.blueprint)

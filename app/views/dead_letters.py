@@ -1,4 +1,7 @@
-"""Dead letters over HTTP, as JSON: `/dead-letters/` lists them; `replay/` and `discard/` below it write."""
+"""Dead letters over HTTP: `/dead-letters/` lists them; `replay/` and `discard/` below it write.
+
+Programs get JSON. Browsers get pages at the same addresses, whose forms write as programs do.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,29 @@ from urllib.parse import urlencode
 import orjson
 from aiohttp.web import AppKey
 from aiohttp.web import Request as AiohttpRequest
+from aiohttp.web import Response as AiohttpResponse
 from faust import web
 from msgspec import Meta
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metroline.agents.kafka.cluster import ClusterError
+from metroline.app.markup.html import Markup, tag
 from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.desk import MAX_PAGE, PAGE, Desk, DeskBusy
 from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.forecast import forecast
 from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.permission import NotPermitted, Permission
+from metroline.app.operations.replay_runner import jobs_with
 from metroline.app.operations.replays import Replays, discard
 from metroline.app.operations.rereading import Rereading, read_again
-from metroline.app.views.access.forms import BODY_SECONDS
+from metroline.app.views.access.forms import BODY_SECONDS, FORM_TYPE
 from metroline.app.views.access.visitor import permission_of
 from metroline.app.views.dead_letter_answers import DiscardedAnswer, GroupAnswer, LetterAnswer, ReplayedAnswer
+from metroline.app.views.form_bodies import body_of_form
+from metroline.app.views.letter_pages import done_page, group_page, groups_page, letter_page
 from metroline.app.views.operation import Either, Error, Operation, Parameter
-from metroline.app.views.view import LineView
+from metroline.app.views.view import LineView, wants_html
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.strategies import RuleTables
@@ -72,12 +80,12 @@ class DiscardBody(Selection):
     reason: str = Field(min_length=1)
 
 
-Body = TypeVar("Body", bound=Selection)
+Body = TypeVar("Body", bound=BaseModel)
 Answer = dict[str, object]
 
 
 class DeadLettersView(LineView):
-    """A page about dead letters, for programs alone."""
+    """A page about dead letters."""
 
     def desk(self, request: web.Request) -> Desk:
         return cast(AiohttpRequest, request).app[DESK]
@@ -99,7 +107,7 @@ class DeadLettersView(LineView):
         try:
             asked = body.model_validate(await _object_in(cast(AiohttpRequest, request)))
             desk.expire()
-            if bool(asked.ids) == bool(asked.group):
+            if isinstance(asked, Selection) and bool(asked.ids) == bool(asked.group):
                 raise DeadLetterError("select dead letters either by their ids or by their group")
             return self.respond(await act(desk, asked, permission))
         except TimeoutError:
@@ -118,6 +126,21 @@ class DeadLettersView(LineView):
         finally:
             desk.expire()
 
+    def shown(self, request: web.Request, answer: web.Response) -> web.Response:
+        """Return the answer to a request to read or write, for a browser as a page."""
+        told = cast(AiohttpResponse, answer)
+        if not wants_html(request) or told.content_type != "application/json":
+            return answer
+        data = orjson.loads(cast(bytes, told.body))
+        if told.status != HTTPStatus.OK:
+            refused = tag("p", data["error"], class_="warning")
+            return self.answer(request, "Not done", data, lambda: refused, told.status)
+        return self.answer(request, "Done", data, lambda: self.show_done(data))
+
+    def show_done(self, data: dict[str, Any]) -> Markup:
+        """Return what has been done, as a page shows it."""
+        return done_page(data)
+
     async def sent(self, requests: list[Envelope], rate: float, permission: Permission) -> int:
         """Send requests to the arrivals, `rate` per second; return their number."""
         worker = self.worker
@@ -130,7 +153,7 @@ async def _object_in(request: AiohttpRequest) -> dict[str, Any]:
     async with asyncio.timeout(BODY_SECONDS):
         raw = await request.read()
     try:
-        return exact_object(raw)
+        return body_of_form(raw) if request.content_type == FORM_TYPE else exact_object(raw)
     except UsageError as error:
         raise BadRequest(f"body: {error}") from error
 
@@ -158,9 +181,14 @@ class DeadLetters(DeadLettersView):
     )
 
     async def get(self, request: web.Request) -> web.Response:
+        return self.shown(request, await self._get(request))
+
+    async def _get(self, request: web.Request) -> web.Response:
         query, desk = request.query, self.desk(request)
         try:
             limit = _limit(query.get("limit"))
+            if wants_html(request):
+                return await self._html(request, desk, limit)
             if one := query.get("id"):
                 return self.respond([letter.as_json() for letter in await desk.named([one])])
             if group := query.get("group"):
@@ -177,6 +205,30 @@ class DeadLetters(DeadLettersView):
             return self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except MetrolineError as error:
             return self.refuse(HTTPStatus.NOT_FOUND, str(error))
+
+    async def _html(self, request: web.Request, desk: Desk, limit: int) -> web.Response:
+        """Return what the query asks for as a page."""
+        query, stops = request.query, self.worker.served_stops()
+        if one := query.get("id"):
+            letters = await desk.named([one])
+            if not letters:
+                raise DeadLetterError(f"{one} was deleted from the topic of dead letters")
+            letter = letters[0]
+            jobs = await self.worker.job_board.jobs()
+            marked = await desk.asked(lambda index: index.mark(one))
+            within = [] if marked is None else jobs_with(jobs, marked[1])
+            title, body = f"Dead letter {letter.id}", letter_page(request, letter, within, stops)
+        elif group := query.get("group"):
+            page = await desk.page(group, query.get("after") or None, limit)
+            title, body = f"Dead letters {group}", group_page(request, group, page.letters, page.next, stops)
+        else:
+            groups, after = await desk.groups(), query.get("after")
+            begin = next((place for place, one in enumerate(groups, 1) if one.id == after), 0)
+            shown = groups[begin : begin + limit]
+            following = None if begin + limit >= len(groups) else shown[-1].id
+            open_jobs = (await self.worker.job_board.jobs()).open
+            title, body = "Dead letters", groups_page(shown, following, open_jobs)
+        return self.answer(request, title, {}, lambda: body)
 
     def _page(self, shown: list[Any], after: str | None, limit: int, **query: str) -> web.Response:
         """Return a page, with the address of the next one (RFC 8288) if there is one."""
@@ -207,7 +259,7 @@ class Replay(DeadLettersView):
     api = (Operation("post", "Send dead letters on their way again", ReplayedAnswer, body=ReplayBody),)
 
     async def post(self, request: web.Request) -> web.Response:
-        return await self.write(request, ReplayBody, self._replay)
+        return self.shown(request, await self.write(request, ReplayBody, self._replay))
 
     async def _replay(self, desk: Desk, asked: ReplayBody, permission: Permission) -> Answer:
         worker = self.worker
@@ -241,7 +293,7 @@ class Discard(DeadLettersView):
     api = (Operation("post", "Count dead letters as dropped on purpose", DiscardedAnswer, body=DiscardBody),)
 
     async def post(self, request: web.Request) -> web.Response:
-        return await self.write(request, DiscardBody, self._discard)
+        return self.shown(request, await self.write(request, DiscardBody, self._discard))
 
     async def _discard(self, desk: Desk, asked: DiscardBody, permission: Permission) -> Answer:
         done = 0

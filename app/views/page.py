@@ -15,7 +15,7 @@ LINKS = {
     "/rules/": "Rules",
     "/table/outcomes/": "Outcomes",
     "/journeys/": "Journeys",
-    "/table/dead_letters/": "Dead letters",
+    "/dead-letters/": "Dead letters",
     "/traffic/": "Traffic",
 }
 

@@ -71,14 +71,22 @@ def counted(segments: Iterable[Segment], partition: int = 0) -> TopicMessage:
 
 
 def serve_dead_letters(
-    monkeypatch: pytest.MonkeyPatch, letters: list[TopicMessage], blocks: list[TopicMessage]
+    monkeypatch: pytest.MonkeyPatch,
+    letters: list[TopicMessage],
+    blocks: list[TopicMessage],
+    jobs: Sequence[TopicMessage] = (),
 ) -> None:
-    """Let every worker of a test find these messages on the topic of dead letters and in the table `outcomes`."""
+    """Let every worker of a test find these messages on the topic of dead letters and in the table `outcomes`.
+
+    `jobs` are the messages on the topic of replay jobs.
+    """
 
     async def partitions(*_: Any) -> dict[str, int]:
         return {}
 
     def on(tail: TopicTail) -> list[TopicMessage]:
+        if tail.topic.endswith("replay-jobs"):
+            return list(jobs)
         return letters if tail.topic.endswith("dead-letters") else blocks
 
     def read(tail: TopicTail, _: Collection[int] | None = None) -> Iterator[list[TopicMessage]]:

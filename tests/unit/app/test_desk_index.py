@@ -120,3 +120,20 @@ def test_an_index_has_bounds_and_makes_room_once_it_is_read_again() -> None:
     add(index, [0, 1, 2])
     assert [group.example for group in index.groups()] == ["source-0-2"]
     assert not index.is_full
+
+
+def test_a_tally_tells_of_each_letter_what_became_of_it() -> None:
+    index = DeskIndex()
+    letters = BitMap(range(8))
+    marks = BlockMarks(
+        dead=BitMap([0, 1, 4]),
+        generations={1: BitMap([2, 3, 4, 5]), 2: BitMap([6])},
+        ended=BitMap([2, 3, 4, 6]),
+    )
+    index.settle({FIRST: marks})
+    tally = index.tally({(FIRST, 0): letters - BitMap([7])})
+    assert (tally.total, tally.replayed) == (7, 5), "0 and 1 are still dead"
+    assert (tally.ended, tally.dead_again, tally.under_way) == (2, 2, 1), (
+        "6 was dead again before it was replayed again"
+    )
+    assert index.tally({(b"9/source/9", 0): letters}).remaining == 8, "a block of which nothing is known yet"

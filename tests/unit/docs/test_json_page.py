@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,14 @@ from metroline.app.compare.comparison import Comparison, Latency, Pace, Run
 from metroline.app.operations.journeys.whereabouts import Whereabouts
 from metroline.app.operations.letter import Group, Letter
 from metroline.app.operations.publishing import Published
+from metroline.app.operations.replay_jobs import job_as_json
 from metroline.app.operations.rules_history import history_of
 from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable, NewWay, Turn, Unknown
 from metroline.app.provisioning import Inspection
+from metroline.routing.journeys.replay_jobs import Ask, Job, Wish
+from metroline.routing.journeys.replay_jobs import Start as StartJob
 from metroline.routing.journeys.timeline import timeline
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
@@ -183,6 +187,12 @@ def test_the_fields_of_journeys_are_described() -> None:
     assert undescribed("trace", told, CHOSEN_BY_USERS) == set()
     where = to_builtins(Whereabouts("source", "it waits"))
     assert undescribed("trace", {"id": "", "journeys": [], "whereabouts": where}) == set()
+
+
+def test_the_fields_of_a_replay_job_are_described() -> None:
+    job = Job(StartJob(job="0123456789", at=1.0, by="me", group="4be3b2"))
+    job.asks.append((1, Ask(order=uuid.uuid4().hex, job="0123456789", wish=Wish.PAUSE, at=2.0, by="me")))
+    assert undescribed("dead-letters jobs", job_as_json(job), CHOSEN_BY_USERS) == set()
 
 
 def test_the_fields_of_rules_are_described() -> None:

@@ -1,0 +1,437 @@
+"""Replays of many dead letters as jobs: the messages on their topic, the state that follows, and the next step.
+
+The topic is the truth. People write orders, one worker at a time carries them out, and everyone who reads the topic
+finds the same jobs. A worker that takes over writes a claim first, and its claim's offset is its epoch: what a former
+worker writes late has a lower one, and is left out.
+
+A job has no list of what it has sent. Its letters are known by their marks and generations, and the table `outcomes`
+tells of each whether it is still dead, under way, dead again or has another outcome.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+from pyroaring import BitMap
+
+from metroline.routing.errors import MetrolineError
+from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
+
+MAX_IDS = 10_000
+"""Number of dead letters that a job can name by their ids."""
+
+MAX_STEPS = 20
+"""Number of steps of a ramp whose sizes can be given."""
+
+MAX_JOBS = 1_000
+"""Number of jobs that are kept."""
+
+MAX_ASKS = 1_000
+"""Number of orders to a job that are kept."""
+
+MAX_SHOWN = 20
+"""Number of reasons for which letters were left out, and of orders, that a job keeps."""
+
+PARTITION = re.compile(r"[0-9]{1,9}")
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Text = Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)]
+Natural = Annotated[int, Meta(ge=0, lt=2**53)]
+Moment = Annotated[float, Meta(ge=0, le=253_402_300_799)]
+OrderId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+"""An id of its own for each order: nobody overwrites what another has written."""
+
+JobId = Annotated[str, Meta(pattern="^[0-9a-f]{10}$")]
+
+
+class NotAJobMessage(MetrolineError):
+    """Raised when a message on the topic of replay jobs is none that a command or a worker of the line writes."""
+
+
+class JobState(StrEnum):
+    """The state of a job."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    """More letters were dead again than the job allows. It may be resumed."""
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """True if the job can never go on."""
+        return self in (JobState.DONE, JobState.CANCELLED)
+
+
+class Wish(StrEnum):
+    """What people can ask of a job that was started."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+class Tally(Struct, frozen=True):
+    """What has become of a job's letters."""
+
+    total: Natural = 0
+    replayed: Natural = 0
+    """Letters that are on their way again, or have been: the sum of the three below."""
+    ended: Natural = 0
+    """Those that were delivered or, on purpose, dropped."""
+    dead_again: Natural = 0
+    under_way: Natural = 0
+    left_out: Natural = 0
+    """Letters that stay dead, since they cannot be replayed."""
+
+    @property
+    def remaining(self) -> int:
+        """The number of letters that are still to be replayed."""
+        return max(0, self.total - self.replayed - self.left_out)
+
+
+class Start(Struct, frozen=True, tag_field="kind", tag="start", kw_only=True):
+    """The order to begin a job: its letters, what to change, and how fast to go."""
+
+    job: JobId
+    at: Moment
+    by: Name
+    reason: Text = ""
+    group: Name | None = None
+    ids: Annotated[tuple[Name, ...], Meta(max_length=MAX_IDS)] = ()
+    to: Name | None = None
+    """The stop to go to; None for the source."""
+    fields: dict[str, Any] = {}
+    """Fields to set first, by their paths."""
+    ramp: Annotated[tuple[Annotated[int, Meta(ge=1, lt=2**53)], ...], Meta(min_length=1, max_length=MAX_STEPS)] = (
+        1,
+        10,
+        100,
+        1_000,
+    )
+    """The number of letters in each step. Those that are left go in steps of the last size."""
+    rate: Annotated[float, Meta(ge=0.1, le=1_000_000)] = 100.0
+    """Letters per second."""
+    stop_at: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    """The share of the replayed letters that may be dead again. With more, the job stops."""
+    patience: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
+    """Time, in seconds, for which a step waits for outcomes while none comes."""
+
+
+class Ask(Struct, frozen=True, tag_field="kind", tag="ask", kw_only=True):
+    """An order to a job that was started."""
+
+    order: OrderId
+    job: JobId
+    wish: Wish
+    at: Moment
+    by: Name
+    reason: Text = ""
+
+
+class Claim(Struct, frozen=True, tag_field="kind", tag="claim", kw_only=True):
+    """The announcement of a worker that it carries out the jobs from now on; the offset is its epoch."""
+
+    owner: Name
+    worker: Text
+    at: Moment
+
+
+class Members(Struct, frozen=True, tag_field="kind", tag="members", kw_only=True):
+    """A part of the letters of a job, as marks in blocks of offsets."""
+
+    job: JobId
+    epoch: Natural
+    part: Natural
+    parts: Annotated[int, Meta(ge=1, le=1_000_000)]
+    blocks: tuple[tuple[str, Natural, str], ...]
+    """Key of the block, generation, and the marks as a Roaring bitmap in base64."""
+    left_out: dict[str, Natural] = {}
+    """Letters that are in another job, by the reason."""
+
+
+class Progress(Struct, frozen=True, tag_field="kind", tag="progress", kw_only=True):
+    """The progress of a job, written by the worker that carries it out."""
+
+    job: JobId
+    epoch: Natural
+    seen: Natural
+    """Offset behind the last message that the worker had read: later orders are not taken into account here."""
+    at: Moment
+    state: JobState
+    tally: Tally = Tally()
+    left_out: dict[str, Natural] = {}
+    base: tuple[Natural, Natural] = (0, 0)
+    """The replayed letters, and those dead again, when the job was resumed after it had stopped: they count no more."""
+    note: Text = ""
+    """The reason why the job stopped, or why it does not go on at present."""
+
+
+class Taken(Struct, frozen=True, tag_field="kind", tag="taken", kw_only=True):
+    """Dead letters of another system that were replayed or discarded: their places on its topic."""
+
+    order: OrderId
+    topic: Annotated[str, Meta(min_length=1, max_length=249)]
+    at: Moment
+    by: Name
+    places: dict[str, tuple[Natural, ...]]
+    """The offsets, by the number of the partition."""
+    reason: Text | None = None
+    """The reason why they were discarded; None if they were replayed."""
+
+
+Message = Start | Ask | Claim | Members | Progress | Taken
+
+_DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(message: Message) -> tuple[bytes, bytes]:
+    """Return the key and the value of a message. Compaction keeps the last message of each key."""
+    return _key(message).encode(), _ENCODER.encode(message)
+
+
+def _key(message: Message) -> str:
+    if isinstance(message, Start):
+        return message.job
+    if isinstance(message, Ask):
+        return f"{message.job}/ask/{message.order}"
+    if isinstance(message, Claim):
+        return "owner"
+    if isinstance(message, Taken):
+        return f"taken/{message.order}"
+    if isinstance(message, Members):
+        return f"{message.job}/members/{message.epoch}/{message.part}"
+    return f"{message.job}/progress/{message.epoch}"
+
+
+def decode(key: bytes | None, value: bytes | None) -> Message:
+    """Return the message with this key and value; raise `NotAJobMessage`."""
+    try:
+        message = _DECODER.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotAJobMessage(f"no message about a replay job: {error}") from error
+    if isinstance(message, Start) and bool(message.ids) == bool(message.group):
+        raise NotAJobMessage("a replay job names its letters either by their ids or by their group")
+    if isinstance(message, Members):
+        _check_bitmaps(message)
+    if isinstance(message, Taken) and not all(map(PARTITION.fullmatch, message.places)):
+        raise NotAJobMessage("it names a partition that is no number")
+    if key is None or key != _key(message).encode():
+        raise NotAJobMessage("the key of the message is not that of what it says")
+    return message
+
+
+def _check_bitmaps(members: Members) -> None:
+    try:
+        for _, _, encoded in members.blocks:
+            bitmap_in(encoded)
+    except (ValueError, LookupError) as error:
+        raise NotAJobMessage(f"the letters of a job cannot be read: {error}") from error
+
+
+def bitmap_in(encoded: str) -> BitMap:
+    """Return a bitmap in Roaring's portable format as base64; raise ValueError or LookupError if it is none."""
+    return BitMap.deserialize(base64.b64decode(encoded, validate=True))
+
+
+def after(state: JobState, wish: Wish) -> JobState:
+    """Return the state in which an order leaves a job. An order that does not fit changes nothing."""
+    if state.is_final:
+        return state
+    if wish is Wish.CANCEL:
+        return JobState.CANCELLED
+    if wish is Wish.RESUME:
+        return JobState.RUNNING
+    return JobState.PAUSED if state is JobState.RUNNING else state
+
+
+@dataclass(slots=True)
+class Job:
+    """A job as the messages so far describe it."""
+
+    start: Start
+    asks: list[tuple[int, Ask]] = field(default_factory=list)
+    """The orders with their offsets."""
+    progress: Progress | None = None
+    members: dict[int, dict[int, Members]] = field(default_factory=dict)
+    """The parts of its letters, by the epoch in which they were found."""
+    chosen: int | None = None
+    """The epoch whose parts were complete first: they are the letters of the job."""
+
+    @property
+    def id(self) -> str:
+        return self.start.job
+
+    @property
+    def state(self) -> JobState:
+        """The state, with all orders."""
+        state = self.progress.state if self.progress else JobState.RUNNING
+        for ask in self.pending:
+            state = after(state, ask.wish)
+        return state
+
+    @property
+    def pending(self) -> list[Ask]:
+        """The orders that the worker had not read when it last wrote its progress."""
+        seen = self.progress.seen if self.progress else 0
+        return [ask for offset, ask in self.asks if offset >= seen]
+
+    @property
+    def is_resumed(self) -> bool:
+        """True if a job that had stopped by itself has been resumed, and no worker has taken note of it yet."""
+        state = self.progress.state if self.progress else JobState.RUNNING
+        for ask in self.pending:
+            if state is JobState.STOPPED and ask.wish is Wish.RESUME:
+                return True
+            state = after(state, ask.wish)
+        return False
+
+    @property
+    def is_closed(self) -> bool:
+        """True if a worker has written that the job is done or cancelled."""
+        return self.progress is not None and self.progress.state.is_final
+
+    @property
+    def letters(self) -> list[Members] | None:
+        """The parts of its letters; None while no worker has found them."""
+        return None if self.chosen is None else list(self.members[self.chosen].values())
+
+
+def note_of(job: Job) -> str:
+    """Return the reason why a job is in its state: that of the latest order, or what a worker found."""
+    before = job.progress
+    note = before.note if before is not None and before.state is job.state else ""
+    for ask in job.pending:
+        if ask.reason and ask.wish is not Wish.RESUME:
+            note = ask.reason
+    return note
+
+
+@dataclass(slots=True)
+class Jobs:
+    """All jobs on the topic, from its messages in their order."""
+
+    by_id: dict[str, Job] = field(default_factory=dict)
+    claim: Claim | None = None
+    """The latest claim."""
+    epoch: int = -1
+    """Its offset."""
+    end: int = 0
+    """Offset behind the last message."""
+    taken: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+    """The places of the dead letters of other systems that were replayed or discarded, by their topics."""
+    foreign: int = 0
+    """Number of messages that nobody of the line wrote."""
+
+    def add(self, offset: int, key: bytes | None, value: bytes | None) -> str | None:
+        """Take in the message at an offset, once. Return the reason if it is left out: nobody of the line wrote it."""
+        if offset < self.end:
+            return None
+        self.end = offset + 1
+        try:
+            self._take_in(offset, decode(key, value))
+        except NotAJobMessage as error:
+            self.foreign += 1
+            return str(error)
+        return None
+
+    def _take_in(self, offset: int, message: Message) -> None:
+        if isinstance(message, Claim):
+            self.claim, self.epoch = message, offset
+        elif isinstance(message, Taken):
+            taken = self.taken.setdefault(message.topic, set())
+            taken.update((int(partition), one) for partition, offsets in message.places.items() for one in offsets)
+        elif isinstance(message, Start):
+            self._begin(message)
+        elif (job := self.by_id.get(message.job)) is None:
+            raise NotAJobMessage(f"there is no replay job {message.job}")
+        elif isinstance(message, Ask):
+            if len(job.asks) >= MAX_ASKS:
+                raise NotAJobMessage(f"the replay job {message.job} has had {MAX_ASKS} orders already")
+            job.asks.append((offset, message))
+        elif message.epoch > offset:
+            raise NotAJobMessage(f"no worker has claimed the replay jobs at the offset {message.epoch} so far")
+        elif isinstance(message, Members):
+            self._add_members(job, message)
+        elif job.progress is None or message.epoch >= job.progress.epoch:
+            job.progress = message
+
+    def _begin(self, start: Start) -> None:
+        """Add a job. While there are `MAX_JOBS`, the oldest one that is closed makes room."""
+        if len(self.by_id) >= MAX_JOBS and start.job not in self.by_id:
+            closed = next((job.id for job in self.by_id.values() if job.is_closed), None)
+            if closed is None:
+                raise NotAJobMessage(f"{MAX_JOBS} replay jobs are open already")
+            del self.by_id[closed]
+        self.by_id.setdefault(start.job, Job(start))
+
+    def _add_members(self, job: Job, message: Members) -> None:
+        parts = job.members.setdefault(message.epoch, {})
+        parts[message.part] = message
+        if job.chosen is None and parts.keys() >= set(range(message.parts)):
+            job.chosen = message.epoch
+
+    @property
+    def open(self) -> list[Job]:
+        """The jobs that a worker has not closed yet, the oldest first."""
+        return [job for job in self.by_id.values() if not job.is_closed]
+
+
+class Step(NamedTuple):
+    """The next step of a running job: letters that may be sent now, and the state to change to."""
+
+    allowed: int = 0
+    state: JobState = JobState.RUNNING
+    note: str = ""
+
+
+def next_step(start: Start, tally: Tally, base: tuple[int, int], quiet: float) -> Step:
+    """Return the next step of a running job.
+
+    `tally` counts a letter that was sent as replayed. `base` are the counts from which the ramp and the share begin,
+    and `quiet` is the time since anything was sent or found, in seconds.
+    """
+    replayed, dead = max(0, tally.replayed - base[0]), max(0, tally.dead_again - base[1])
+    waits = tally.under_way > 0 and quiet < start.patience
+    end, following = _steps(start.ramp, replayed)
+    step = min(end, replayed + tally.remaining)
+    if dead > start.stop_at * max(step, 1):
+        return Step(0, JobState.STOPPED, f"{dead} of {replayed} replayed dead letters are dead again")
+    if tally.remaining == 0:
+        return Step() if waits else Step(0, JobState.DONE)
+    if replayed < end:
+        return Step(min(end - replayed, tally.remaining))
+    return Step() if waits else Step(min(following, tally.remaining))
+
+
+def _steps(ramp: Sequence[int], replayed: int) -> tuple[int, int]:
+    """Return the number of letters at which the present step ends, and the size of the next step.
+
+    Where a step has just ended, it is the present one: its outcomes are waited for.
+    """
+    end = 0
+    for size in ramp:
+        if replayed <= end:
+            return end, size
+        end += size
+    last = ramp[-1]
+    end += -(-max(0, replayed - end) // last) * last
+    return end, last
+
+
+def shown_reasons(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Return the most frequent reasons with their counts; the others together, as the last one."""
+    ordered = sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
+    shown = {reason[:MAX_REASON_CHARACTERS]: count for reason, count in ordered[:MAX_SHOWN]}
+    if rest := sum(count for _, count in ordered[MAX_SHOWN:]):
+        shown["other reasons"] = shown.get("other reasons", 0) + rest
+    return shown

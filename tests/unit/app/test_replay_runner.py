@@ -1,0 +1,333 @@
+"""Replay jobs are carried out to their end, each letter once, whenever the worker that does so is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
+
+import msgspec
+import pytest
+
+from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.kafka.topics import Topics
+from metroline.app.operations.desk import _Entry
+from metroline.app.operations.desk_index import DeskIndex, Reference
+from metroline.app.operations.letter import DeadLetterError, Letter
+from metroline.app.operations.replay_jobs import new_job
+from metroline.app.operations.replay_runner import ReplayRunner
+from metroline.app.operations.rereading import Rereading
+from metroline.routing.journeys.replay_jobs import Ask, Job, Jobs, JobState, Message, Start, Wish, encode
+from metroline.routing.journeys.settlement import SettledBlock, offset_of
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin, RecordId
+from metroline.routing.messages.segment import Segment
+from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.rules.table import RulesTable
+from metroline.routing.strategies import RuleTables
+
+FIRST = b"0/source/0"
+DEAD = ("", "dead", "expired")
+DELIVERED = ("weigh", "delivered", "")
+TABLE = RulesTable.parse('[[rules]]\nafter = "source"\nto = "weigh"\n', 1)
+TOPICS = Topics("line", "line.source")
+
+T = TypeVar("T")
+
+
+class Killed(BaseException):
+    """Raised where a worker dies."""
+
+
+class Line:
+    """A line without brokers: a block of outcomes, the dead letters, and the topic of jobs."""
+
+    def __init__(self, letters: int, *, packed: bool = False) -> None:
+        self.block = SettledBlock()
+        self.index = DeskIndex()
+        self.letters: dict[tuple[str, int], Letter] = {}
+        self.log: list[tuple[bytes, bytes]] = []
+        self.under_way: dict[RecordId, int] = {}
+        self.reopened: Counter[RecordId] = Counter()
+        self.by: set[str] = set()
+        self.records: list[RecordId] = [(7, number, letters) if packed else number for number in range(letters)]
+        for record in self.records:
+            self.block.settle([record], DEAD, 1)
+            self.die(record, 0)
+
+    def die(self, record: RecordId, generation: int) -> None:
+        segment = Segment((record,), (b"{}",), 0.0, outcome=Outcome.dead(Cause.EXPIRED), generation=generation)
+        letter = Letter(Envelope("signpost", Origin("source", 0), (segment,)), 1.0 + len(self.letters))
+        self.index.add((0, len(self.letters)), 2, letter.envelope, letter.settled)
+        self.letters[(letter.id, len(self.letters))] = letter
+
+    @property
+    def group(self) -> str:
+        return next(iter(self.letters.values())).group
+
+    def end(self, *, dead: Callable[[int], bool] = lambda place: False) -> None:
+        """Let everything under way have its outcome; `dead` tells which are dead again."""
+        for record, generation in self.under_way.items():
+            dies = dead(self.records.index(record))
+            self.block.settle([record], DEAD if dies else DELIVERED, 1, generation)
+            if dies:
+                self.die(record, generation)
+        self.under_way.clear()
+
+    def write(self, *messages: Message) -> None:
+        self.log += map(encode, messages)
+
+    def job(self, name: str) -> Job:
+        return self.jobs_now().by_id[name]
+
+    def jobs_now(self) -> Jobs:
+        jobs = Jobs()
+        for offset, (key, value) in enumerate(self.log):
+            jobs.add(offset, key, value)
+        return jobs
+
+    def runner(self, dies_after: int | None = None, ownership: Callable[[], int | None] = lambda: 3) -> ReplayRunner:
+        """Return what a worker runs; it dies after that number of messages."""
+        return ReplayRunner(
+            cast(Any, _Bus(self, dies_after)),
+            cast(Any, _Desk(self)),
+            cast(Any, SimpleNamespace(jobs=self._jobs)),
+            lambda: "http://w:6066",
+            ownership,
+            lambda: RuleTables(TABLE, TABLE),
+            self.read_again,
+        )
+
+    async def _jobs(self) -> Jobs:
+        return self.jobs_now()
+
+    async def read_again(self, letters: Sequence[Letter]) -> Rereading:
+        return Rereading()
+
+    def ask(self, envelope: Envelope) -> None:
+        """Carry out a request, as the arrivals do."""
+        [segment] = envelope.segments
+        self.by.add(segment.replays[-1].by)
+        if self.block.reopen(segment.ids, DEAD, segment.generation):
+            self.reopened[segment.ids[0]] += 1
+            self.under_way[segment.ids[0]] = segment.generation + 1
+
+
+class _Bus:
+    def __init__(self, line: Line, dies_after: int | None) -> None:
+        self.topics = TOPICS
+        self.limits = SimpleNamespace(message_bytes=1_000_000)
+        self._line, self._left = line, dies_after
+
+    async def produce(self, topic: str, partition: int, value: bytes, *, key: bytes | None = None) -> Confirmation:
+        if self._left == 0:
+            raise Killed
+        self._left = None if self._left is None else self._left - 1
+        if topic == TOPICS.replay_jobs:
+            assert key is not None
+            self._line.log.append((key, value))
+        else:
+            self._line.ask(Envelope.decode(value, partition))
+        confirmation: Confirmation = asyncio.get_running_loop().create_future()
+        confirmation.set_result(None)
+        return confirmation
+
+
+class _Desk:
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def asked(self, question: Callable[[DeskIndex], T]) -> T:
+        entry = msgspec.convert(self._line.block.encode() | {"epoch": 1}, _Entry)
+        self._line.index.settle({FIRST: entry.marks()})
+        return question(self._line.index)
+
+    async def fetched(self, references: Sequence[Reference]) -> list[Letter]:
+        return [self._line.letters[(reference.id, reference.place[1])] for reference in references]
+
+
+def begun(line: Line, **order: Any) -> Start:
+    start = new_job("anna", **({"group": line.group, "rate": 1_000_000.0, "reason": "it is mended"} | order))
+    line.write(start)
+    return start
+
+
+async def turns(runner: ReplayRunner, line: Line, many: int = 40, **fates: Callable[[int], bool]) -> None:
+    for _ in range(many):
+        await runner.turn()
+        line.end(**fates)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_job_is_carried_out_step_by_step_to_its_end(packed: bool) -> None:
+    line = Line(30, packed=packed)
+    start = begun(line, ramp=(1, 10))
+    await turns(line.runner(), line)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.is_closed) == (JobState.DONE, True)
+    assert (job.progress.tally.total, job.progress.tally.ended, job.progress.tally.under_way) == (30, 30, 0)
+    assert set(line.reopened.values()) == {1}
+    assert line.by == {f"anna (job {start.job}: it is mended)"}, "each letter says by which job it was replayed"
+
+
+@pytest.mark.parametrize("dies_after", range(0, 50))
+async def test_a_worker_that_is_killed_anywhere_leaves_the_rest_to_the_next_one(dies_after: int) -> None:
+    line = Line(30)
+    start = begun(line, ramp=(1, 10, 100))
+    try:
+        await turns(line.runner(dies_after), line)
+    except Killed:
+        await turns(line.runner(), line)
+    assert line.job(start.job).state is JobState.DONE
+    assert line.reopened == Counter(line.records), "each was replayed once"
+
+
+async def test_a_job_stops_by_itself_and_goes_on_when_it_is_resumed() -> None:
+    line = Line(300)
+    start = begun(line, ramp=(1, 10, 100), stop_at=0.05)
+    runner = line.runner()
+    await turns(runner, line, dead=lambda place: 11 <= place < 20)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.progress.note) == (JobState.STOPPED, "9 of 111 replayed dead letters are dead again")
+    assert line.reopened.total() == 111
+
+    line.write(Ask(order=uuid.uuid4().hex, job=start.job, wish=Wish.RESUME, at=2.0, by="bert"))
+    await turns(runner, line)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.progress.tally.dead_again, job.progress.tally.ended) == (JobState.DONE, 9, 291)
+    assert set(line.reopened.values()) == {1}, "what is dead again is not replayed by the job once more"
+
+
+async def test_a_job_that_is_paused_sends_nothing_and_one_that_is_cancelled_never_again() -> None:
+    line = Line(30)
+    start = begun(line, ramp=(5,))
+    runner = line.runner()
+    await turns(runner, line, 4)
+    sent = line.reopened.total()
+    assert 0 < sent < 30
+    line.write(
+        Ask(order=uuid.uuid4().hex, job=start.job, wish=Wish.PAUSE, at=2.0, by="bert", reason="the scales are hot")
+    )
+    await turns(runner, line, 5)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.progress.note, line.reopened.total()) == (JobState.PAUSED, "the scales are hot", sent)
+    line.write(Ask(order=uuid.uuid4().hex, job=start.job, wish=Wish.RESUME, at=3.0, by="bert"))
+    await turns(runner, line, 1)
+    assert line.reopened.total() == sent + 5
+    line.write(Ask(order=uuid.uuid4().hex, job=start.job, wish=Wish.CANCEL, at=4.0, by="bert"))
+    await turns(runner, line, 5)
+    assert (line.job(start.job).state, line.job(start.job).is_closed) == (JobState.CANCELLED, True)
+    assert line.reopened.total() == sent + 5
+
+
+async def test_no_letter_is_in_two_jobs_and_the_second_says_so() -> None:
+    line = Line(10)
+    first = begun(line, ramp=(1,))
+    runner = line.runner()
+    await turns(runner, line, 4)
+    second = begun(line, ids=["source-0-9", "source-0-8"], group=None)
+    await turns(runner, line)
+    job = line.job(second.job)
+    assert job.progress is not None
+    assert job.progress.left_out == {f"in the replay job {first.job}": 2}
+    assert (job.state, job.progress.tally.replayed) == (JobState.DONE, 0)
+    assert line.job(first.job).state is JobState.DONE
+    assert set(line.reopened.values()) == {1}
+
+
+async def test_letters_that_are_named_by_their_ids_and_those_that_are_not_dead_any_more() -> None:
+    line = Line(5)
+    start = begun(line, ids=["source-0-3", "source-0-1", "source-0-77"], group=None)
+    await turns(line.runner(), line)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert sorted(line.reopened) == [1, 3]
+    assert job.progress.left_out == {"not dead when the job began": 1}
+    assert job.state is JobState.DONE
+
+
+async def test_a_letter_that_cannot_be_replayed_stays_dead_with_its_reason() -> None:
+    line = Line(5)
+    start = begun(line, fields={"a.b": 1})
+    place = next(key for key in line.letters if offset_of(line.letters[key].record_id) == 2)
+    letter = line.letters[place]
+    segment = msgspec.structs.replace(letter.envelope.segments[0], lines=(b'{"a":3}',))
+    line.letters[place] = Letter(Envelope("signpost", Origin("source", 0), (segment,)), letter.settled)
+    await turns(line.runner(), line)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, sorted(line.reopened)) == (JobState.DONE, [0, 1, 3, 4])
+    [(reason, count)] = job.progress.left_out.items()
+    assert ("'a' is a number" in reason, count) == (True, 1)
+
+
+async def test_a_schema_registry_that_is_away_holds_a_job_up_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line(3)
+    start = begun(line)
+
+    async def away(letters: Sequence[Letter]) -> Rereading:
+        raise DeadLetterError("the registry is away")
+
+    monkeypatch.setattr(line, "read_again", away)
+    await turns(line.runner(), line, 5)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.progress.note) == (JobState.RUNNING, "waiting: the registry is away")
+    monkeypatch.undo()
+    await turns(line.runner(), line)
+    assert line.job(start.job).state is JobState.DONE
+
+
+async def test_of_two_workers_the_one_that_claimed_last_carries_the_jobs_out() -> None:
+    line = Line(40)
+    start = begun(line, ramp=(1,))
+    former, owner = line.runner(), line.runner(ownership=lambda: 4)
+    await turns(former, line, 5)
+    for _ in range(60):
+        await owner.turn()
+        await former.turn()
+        line.end()
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.progress.epoch) == (JobState.DONE, line.jobs_now().epoch)
+    assert set(line.reopened.values()) == {1}
+
+
+async def test_a_worker_without_the_partition_does_nothing() -> None:
+    line = Line(3)
+    begun(line)
+    await turns(line.runner(ownership=lambda: None), line, 5)
+    assert len(line.log) == 1
+
+
+async def test_what_is_known_is_not_written_again() -> None:
+    line = Line(3)
+    start = begun(line)
+    runner = line.runner()
+    await turns(runner, line, 3)
+    line.write(Ask(order=uuid.uuid4().hex, job=start.job, wish=Wish.PAUSE, at=2.0, by="bert"))
+    await turns(runner, line, 5)
+    written = len(line.log)
+    await turns(runner, line, 5)
+    assert len(line.log) == written
+
+
+async def test_orders_that_nobody_of_the_line_writes_hold_up_no_other_job() -> None:
+    line = Line(3)
+    line.write(Start(job="f" * 10, at=1.0, by="eve", ids=("no id at all", "source-0-999999999999999")))
+    line.log.append((b"f" * 10, b"garbage"))
+    start = begun(line)
+    await turns(line.runner(), line)
+    assert line.job(start.job).state is JobState.DONE
+    forged = line.job("f" * 10)
+    assert forged.progress is not None
+    assert (forged.state, forged.progress.left_out) == (JobState.DONE, {"not dead when the job began": 2})
