@@ -158,4 +158,4 @@ def test_only_our_own_pages_are_served() -> None:
     app = create_app(Settings(broker_url="kafka://127.0.0.1:1"))
     app.web.init_server()
     served = {path.split("/")[1] for path in app.web.views}
-    assert served == {"", "health", "metrics", "traffic", "table", "dead-letters"}
+    assert served == {"", "api", "health", "metrics", "traffic", "table", "dead-letters"}

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -24,11 +24,13 @@ from metroline.agents.tables.live_rules import LiveRules
 from metroline.app.factory import create_app
 from metroline.app.line_app import LineApp
 from metroline.app.settings import Settings
+from metroline.app.views.live import STREAM
 from metroline.app.web_server.connections import Bounds, Runner
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.strategies import RuleTables
 from tests.support.dead_letter_topic import counted, dead_letters_of, serve_dead_letters
+from tests.support.live_figures import Told
 from tests.support.table_entries import block, journey
 
 TOKEN = "open sesame"
@@ -193,6 +195,7 @@ async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[LineAp
     assert latest is not None
     outcomes.data.update({b"0/source/0": orjson.dumps(block(5))})
     latest.table.data.update({b"0/0": orjson.dumps({"number": 0, "entries": [journey()]})})
+    app.pulses = cast(Any, Told())
     app.web.init_server()
     runner = Runner(cast(Web, app.web).web_app, Bounds())
     await runner.setup()
@@ -205,7 +208,8 @@ async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[LineAp
 async def answer(host: str, port: int, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(sent.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
-    received = await reader.read()
+    endless = sent.startswith(b"GET " + STREAM.encode())
+    received = await (reader.readuntil(b"\r\n\r\n") if endless else reader.read())
     writer.close()
     await writer.wait_closed()
     return received.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
