@@ -40,7 +40,7 @@ TREND_SECONDS = 20
 """Seconds over which the trend of what waits is taken."""
 
 BURST_SECONDS = 2.0
-"""What arrives within so many seconds may wait at any moment: less of it neither grows nor drains."""
+"""Seconds of arrivals that may wait at any moment: as long as no more wait, their number neither grows nor drains."""
 
 TREND_SHARE = 0.02
 """Change of what waits, per second and as a share of what arrives, from which it grows or drains."""

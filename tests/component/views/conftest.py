@@ -26,6 +26,7 @@ from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.strategies import RuleTables
 from tests.support.dead_letter_topic import counted, dead_letters_of, serve_dead_letters
+from tests.support.live_figures import Told
 from tests.support.table_entries import block, journey
 from tests.support.web_worker import TOKEN, Start, WebWorker
 
@@ -81,6 +82,7 @@ async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[LineAp
     assert latest is not None
     outcomes.data.update({b"0/source/0": orjson.dumps(block(5))})
     latest.table.data.update({b"0/0": orjson.dumps({"number": 0, "entries": [journey()]})})
+    app.pulses = cast(Any, Told())
     cast(Web, app.web).web_app[ACCESS].guesses = Guesses(count(0.0, 60.0).__next__)  # a minute between two looks
     app.web.init_server()
     runner = Runner(cast(Web, app.web).web_app, Bounds())

@@ -19,6 +19,7 @@ from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
 from metroline.app.line_app import LineApp
+from metroline.app.views.live import STREAM
 from tests.support.web_worker import TOKEN
 
 GIVEN = b"Authorization: Bearer " + TOKEN.encode()
@@ -168,7 +169,8 @@ def message(method: str, path: bytes, *headers: bytes, body: bytes = b"") -> byt
 async def answer(host: str, port: int, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(sent.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
-    received = await reader.read()
+    endless = sent.startswith(b"GET " + STREAM.encode())
+    received = await (reader.readuntil(b"\r\n\r\n") if endless else reader.read())
     writer.close()
     await writer.wait_closed()
     return received.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -7,7 +7,6 @@ from typing import Any, cast
 import orjson
 
 from metroline.agents.membership.signatures import Signatures
-from metroline.agents.pulses.line_state import LineState
 from metroline.agents.pulses.live_state import LiveState
 from metroline.agents.pulses.pulse import EndedSum, Pulse
 from metroline.agents.pulses.pulse_figures import EndedSums
@@ -17,10 +16,9 @@ from metroline.app.own_pulse import OwnPulse
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import DELIVERED, Cause, Outcome
+from tests.support.live_figures import NOW, Told
 from tests.support.table_entries import block
 from tests.support.web_worker import HTML, Start, WebWorker
-
-NOW = 1_000_000.0
 
 
 def told(one: WebWorker) -> Pulse:
@@ -29,22 +27,6 @@ def told(one: WebWorker) -> Pulse:
     ended = None if outcomes is None else EndedSums(OutcomeCounts(outcomes), lambda: one.app.owned_partitions, "source")
     signatures = Signatures("metrobus.pulses", "a key of sixteen or more")
     return Pulse.decode(OwnPulse(one.app, ended)(False).encode(signatures), signatures)
-
-
-class Told:
-    """Stands for what reads the pulses."""
-
-    def __init__(self, *pulses: Pulse) -> None:
-        self._state = LineState("metrobus")
-        for pulse in pulses:
-            self._state.observe(pulse, NOW)
-
-    async def state(self) -> LiveState:
-        """Return the state of the line."""
-        return self._state.snapshot(NOW + 0.5)
-
-    async def close(self) -> None:
-        """Do nothing."""
 
 
 async def test_a_worker_tells_what_its_metrics_count(start: Start) -> None:
