@@ -65,7 +65,7 @@ class ShareType(click.ParamType):
 @line_option
 @json_option("the jobs")
 def jobs(job: str | None, line: str | None, json_file: Path | None) -> None:
-    """List the replay jobs of the line, or show one with all that was done to it.
+    """List replay jobs, or show one with its journal.
 
     \b
     Example: metroline dead-letters jobs

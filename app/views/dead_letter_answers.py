@@ -29,6 +29,7 @@ class VisitAnswer(Struct, frozen=True, forbid_unknown_fields=True):
     rule: str | None
     by: str
     version: int
+    worked: float | None = None
 
 
 class WaitsAnswer(Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +38,21 @@ class WaitsAnswer(Struct, frozen=True, forbid_unknown_fields=True):
     stop: str
     since: float
     times: int
+
+
+class RetriedAnswer(Struct, frozen=True, forbid_unknown_fields=True):
+    """Failed attempts at an earlier stop, which took the record in the end."""
+
+    stop: str
+    attempts: list[str]
+    tried_at: list[float]
+
+
+class ReplanAnswer(Struct, frozen=True, forbid_unknown_fields=True):
+    """A plan that became stale: the stop that changed these fields."""
+
+    stop: str
+    fields: list[str]
 
 
 class ReplayAnswer(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +84,9 @@ class LetterAnswer(Struct, frozen=True, forbid_unknown_fields=True):
     tracebacks: list[list[str]]
     waits: WaitsAnswer | None
     waited: list[WaitsAnswer]
+    tried_at: list[float]
+    retried: list[RetriedAnswer]
+    replans: list[ReplanAnswer]
     replays: list[ReplayAnswer]
     record: Any
     key: str | None

@@ -10,6 +10,7 @@ from faust.web.drivers.aiohttp import Web
 from msgspec.structs import replace
 
 from metroline.agents.pulses.live_state import LiveEvent, LiveState
+from metroline.app.views.operation import Operation
 from metroline.app.views.view import NOT_STORED, LineView
 from metroline.app.web_server.event_streams import Data, EventStreams
 
@@ -25,6 +26,8 @@ STREAM = "/api/live/stream"
 
 class LiveFiguresView(LineView):
     """The state of the whole line: rates, what waits and for how long, outcomes, workers, and what changed."""
+
+    api = (Operation("get", "The live figures of the whole line", LiveState),)
 
     async def get(self, request: web.Request) -> web.Response:
         state = await line_state(self.worker)

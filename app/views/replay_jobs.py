@@ -15,6 +15,7 @@ from metroline.app.operations.desk import Desk
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import (
+    JobAnswer,
     ask_job,
     check_job,
     job_as_json,
@@ -26,6 +27,7 @@ from metroline.app.operations.replay_jobs import (
 from metroline.app.operations.rereading import read_again
 from metroline.app.views.dead_letters import Answer, DeadLettersView, Selection, blueprint
 from metroline.app.views.letter_pages import JOBS_PATH, PATH, job_page, jobs_grid, link
+from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import wants_html
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.replay_jobs import Job, JobState, Wish
@@ -73,6 +75,16 @@ class JobsView(DeadLettersView):
 class JobList(JobsView):
     """All replay jobs or, with `?job=`, one of them."""
 
+    api = (
+        Operation(
+            "get",
+            "All replay jobs or, with `job`, one of them",
+            Either((list[JobAnswer], JobAnswer)),
+            (Parameter("job", "Id of the only job to show"),),
+            others={HTTPStatus.NOT_FOUND: Error},
+        ),
+    )
+
     async def get(self, request: web.Request) -> web.Response:
         try:
             board = self.worker.job_board
@@ -100,6 +112,8 @@ class JobList(JobsView):
 @blueprint.route("/jobs/start/", name="start-job")
 class StartJob(JobsView):
     """Starts a job; returns it."""
+
+    api = (Operation("post", "Start a replay job", JobAnswer, body=StartBody),)
 
     async def post(self, request: web.Request) -> web.Response:
         started: list[str] = []
@@ -138,6 +152,8 @@ class StartJob(JobsView):
 @blueprint.route("/jobs/ask/", name="ask-job")
 class AskJob(JobsView):
     """Pauses, resumes or cancels a job; returns it."""
+
+    api = (Operation("post", "Pause, resume or cancel a replay job", JobAnswer, body=AskBody),)
 
     async def post(self, request: web.Request) -> web.Response:
         asked: list[str] = []

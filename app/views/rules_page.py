@@ -29,13 +29,13 @@ from metroline.app.preview.forecasts import Check, check
 from metroline.app.preview.preview import Preview
 from metroline.app.preview.seen import Seen
 from metroline.app.views import rules_parts as parts
-from metroline.app.views.page import document
+from metroline.app.views.operation import Operation, Parameter
 from metroline.app.views.rules_parts import Answer, Draft, Problem, RulesDesk, RuleUse, ShownVersion
 from metroline.app.views.tables.catalog import TABLES
 from metroline.app.views.tables.cooperative import entries_of
 from metroline.app.views.tables.journeys import StoredEntry
 from metroline.app.views.tables.table_list import SCATTER_GATHER
-from metroline.app.views.view import NOT_STORED, STYLED, LineView, wants_html
+from metroline.app.views.view import LineView
 from metroline.routing.errors import InvalidRules, UsageError
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.rules.explain import Explained
@@ -66,15 +66,17 @@ FILE = "table"
 PLACE = re.compile(rf"{FILE}:(?P<line>[0-9]+)(:[0-9]+)?: (?P<problem>.*)")
 """A problem, which begins with its place."""
 
-WITH_FORMS = {
-    "Content-Security-Policy": STYLED["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'")
-}
-"""This page has forms, which go to itself."""
-
 RULES_PROCESS = AppKey("rules_process", RulesProcess)
 """The key under which the web application keeps what looks at tables."""
 
 blueprint = web.Blueprint("rules_desk")
+
+
+class DraftBody(Struct, forbid_unknown_fields=True):
+    """The body of a request about a table (by default the current one), or about the way of a record by it."""
+
+    table: str = ""
+    record: dict[str, Any] | str = ""
 
 
 class _Difference(Struct):
@@ -91,12 +93,8 @@ class RulesView(LineView):
     def page(
         self, request: web.Request, title: str, data: Struct, body: Any, status: HTTPStatus = HTTPStatus.OK
     ) -> web.Response:
-        """Return the data of a page as JSON, or as HTML with forms."""
-        if not wants_html(request):
-            return self.answer(request, title, data, body, status)
-        worker = self.worker
-        shown = document(title, worker.line.name, str(worker.conf.canonical_url), str(request.url.path), body())
-        return self.html(shown, status=status, headers={**NOT_STORED, **WITH_FORMS})
+        """Return the data of a page as JSON, or as HTML."""
+        return self.answer(request, title, data, body, status)
 
     async def desk(self, request: web.Request) -> RulesDesk:
         """Return what the page shows of the rules, as this worker knows them."""
@@ -129,6 +127,17 @@ class RulesView(LineView):
 @blueprint.route("/", name="desk")
 class RulesDeskView(RulesView):
     """The versions and the form; posted, the answer about a table or a record, which changes nothing."""
+
+    api = (
+        Operation("get", "The rules: versions, uses, and the forecast beside what happened", RulesDesk),
+        Operation(
+            "post",
+            "The problems of a table, the way of a record by it, or the preview of what it would change",
+            Answer,
+            body=DraftBody,
+            others={HTTPStatus.BAD_REQUEST: Answer},
+        ),
+    )
 
     async def get(self, request: web.Request) -> web.Response:
         desk = await self.desk(request)
@@ -173,6 +182,16 @@ class RulesDeskView(RulesView):
 @blueprint.route("/{version}/", name="version")
 class RulesVersionView(RulesView):
     """One version, with its difference from the one before it."""
+
+    api = (
+        Operation(
+            "get",
+            "A version of the rules",
+            parts.VersionPage,
+            (Parameter("version", "Number of the version"),),
+            others={HTTPStatus.NOT_FOUND: Answer},
+        ),
+    )
 
     async def get(self, request: web.Request, version: str) -> web.Response:
         live = self.worker.live_rules

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 from urllib.parse import urlencode
 
 from aiohttp.web import AppKey
 from aiohttp.web import Request as AiohttpRequest
 from faust import web
+from msgspec import Meta
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.tables.publication import NotAPublication, Publication
@@ -21,6 +22,7 @@ from metroline.app.operations.journeys.whereabouts import Whereabouts, whereabou
 from metroline.app.views.journeys.listing import Asked, form, show_list
 from metroline.app.views.journeys.structs import JourneyPage, JourneysPage, ListedJourney, Refused, Searchable
 from metroline.app.views.journeys.timelines import show_timelines
+from metroline.app.views.operation import Either, Operation, Parameter
 from metroline.app.views.view import LineView
 from metroline.routing.errors import UsageError
 
@@ -73,6 +75,9 @@ JOURNEYS = AppKey("journeys", Journeys)
 """The key under which the web application keeps what the pages of journeys share."""
 
 
+NOT_TOLD = {HTTPStatus.NOT_FOUND: Either((JourneyPage, Refused))}
+
+
 class JourneysView(LineView):
     """A page about journeys."""
 
@@ -105,6 +110,23 @@ class JourneysView(LineView):
 @blueprint.route("/", name="list")
 class JourneyList(JourneysView):
     """The journeys that fit a query: `?where=`, `?outcome=`, `?stop=`, or those of a record: `?id=`."""
+
+    api = (
+        Operation(
+            "get",
+            "Search the journeys that are kept or, with `id`, tell those of a record",
+            Either((JourneysPage, JourneyPage)),
+            (
+                Parameter("id", "Id of a record"),
+                Parameter("where", "Condition in CEL over the fields of the record, `meta` and `journey`"),
+                Parameter("outcome", "Outcome of the journeys: delivered, dropped or dead"),
+                Parameter("stop", "Stop that the journeys visited"),
+                Parameter("after", "Place after which the page begins"),
+                Parameter("limit", "Length of the page", Annotated[int, Meta(ge=1, le=MAX_PAGE)]),
+            ),
+            others=NOT_TOLD,
+        ),
+    )
 
     async def get(self, request: web.Request) -> web.Response:
         query = request.query
@@ -143,6 +165,12 @@ class JourneyList(JourneysView):
 @blueprint.route("/{name}/", name="journey")
 class JourneyOfRecord(JourneysView):
     """The journeys of the record with an id."""
+
+    api = (
+        Operation(
+            "get", "The journeys of a record", JourneyPage, (Parameter("name", "Id of the record"),), others=NOT_TOLD
+        ),
+    )
 
     async def get(self, request: web.Request, name: str) -> web.Response:
         try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import Any
 
 import pytest
 
 from metroline.agents.tables.live_rules import LiveRules
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import new_job
 from metroline.app.views import replay_jobs as job_views
+from metroline.app.web_server.logins import Logins
 from metroline.routing.journeys.replay_jobs import Ask, JobState, Message, Progress, Start, Tally, Wish, encode
 from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit
 from metroline.routing.outcome import Cause, Outcome
@@ -61,7 +64,8 @@ async def worker(start: StartWorker, monkeypatch: pytest.MonkeyPatch) -> WebWork
     jobs = messages(*JOB)
     serve_dead_letters(monkeypatch, dead_letters_of(SEGMENTS), [counted(SEGMENTS)], jobs)
 
-    async def write(cluster: object, topics: object, order: Start) -> None:
+    async def write(cluster: object, topics: object, order: Start, permission: Permission) -> None:
+        permission.demand()
         jobs.append(TopicMessage((0, len(jobs)), *encode(order)))
 
     monkeypatch.setattr(job_views, "start_job", write)
@@ -73,7 +77,8 @@ async def worker(start: StartWorker, monkeypatch: pytest.MonkeyPatch) -> WebWork
 
 
 async def page(worker: WebWorker, path: str, status: int = 200) -> str:
-    response = await worker.get(path, HTML)
+    logins = Logins(TOKEN, worker.app.line_topics.prefix)
+    response = await worker.get(path, {**HTML, "Cookie": f"{logins.cookie}={logins.issue('ada', time.time())}"})
     assert (response.status, response.content_type) == (status, "text/html")
     text = await response.text()
     assert EVIL not in text, "records and reasons are escaped"

@@ -12,6 +12,7 @@ from metroline.app.cli import cli
 from metroline.app.cli import dead_letters as commands
 from metroline.app.cli import replay_jobs as job_commands
 from metroline.app.operations import replay_jobs as operations
+from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import JobBoard
 from metroline.routing.journeys.replay_jobs import Ask, Jobs, JobState, Message, Progress, Start, Tally, encode
 
@@ -31,7 +32,8 @@ class Topic:
             jobs.add(offset, *encode(message))
         return jobs
 
-    async def write(self, cluster: object, topics: object, order: Start | Ask) -> None:
+    async def write(self, cluster: object, topics: object, order: Start | Ask, permission: Permission) -> None:
+        permission.demand()
         self.written.append(order)
 
 
@@ -147,7 +149,8 @@ def test_who_starts_a_job_follows_it_to_its_end(
     """Looks once while the job runs, and once more when a worker has written how it ended."""
     orders: list[Start] = []
 
-    async def start(settings: object, desk: object, order: Start) -> None:
+    async def start(settings: object, desk: object, order: Start, permission: Permission) -> None:
+        permission.demand()
         orders.append(order)
         topic.written.append(order)
 
@@ -171,7 +174,8 @@ def test_who_starts_a_job_follows_it_to_its_end(
 
 
 def test_a_job_that_is_not_followed_prints_its_id_alone(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def start(settings: object, desk: object, order: Start) -> None:
+    async def start(settings: object, desk: object, order: Start, permission: Permission) -> None:
+        permission.demand()
         topic.written.append(order)
 
     monkeypatch.setattr(commands, "_start", start)
