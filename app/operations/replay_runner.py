@@ -78,7 +78,7 @@ NO_TALLY = Tally()
 
 @dataclass(slots=True)
 class _Work:
-    """What this worker knows of a job that it carries out, beside what the topic says."""
+    """The things that this worker knows of a job that it carries out, beside what the topic says."""
 
     marks: Marks
     found_left_out: dict[str, int]

@@ -43,7 +43,7 @@ READ: dict[str, Callable[[str], object]] = {
     "record": _record,
     "dry_run": lambda text: text == "true",
 }
-"""What a field of a form stands for, where that is not its text."""
+"""The value that a field of a form stands for, where that is not its text."""
 
 
 def body_of_form(raw: bytes) -> dict[str, Any]:

@@ -44,14 +44,14 @@ class ForeignLetter(NamedTuple):
     """The class of the exception."""
     message: str
     stage: str
-    """Where it failed: the stage and the connector of Connect, or the consumer group of Spring."""
+    """The place at which it failed: the stage and the connector of Connect, or the consumer group of Spring."""
     stacktrace: str
     headers: tuple[tuple[str, bytes | None], ...]
     """The headers of the message itself."""
 
     @property
     def cause(self) -> tuple[str, ...]:
-        """What tells one cause from another: the topic, the stage, the class, and the message without its details."""
+        """The parts that tell one cause from another: the topic, the stage, the class, and the message without its details."""
         return self.topic, self.stage, self.error, general(self.message)
 
     @property

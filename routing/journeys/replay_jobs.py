@@ -72,7 +72,7 @@ class JobState(StrEnum):
 
 
 class Wish(StrEnum):
-    """What people can ask of a job that was started."""
+    """The orders that people can give to a job that was started."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -80,7 +80,7 @@ class Wish(StrEnum):
 
 
 class Tally(Struct, frozen=True):
-    """What has become of a job's letters."""
+    """The state of a job's letters."""
 
     total: Natural = 0
     replayed: Natural = 0

@@ -87,6 +87,7 @@ ALLOWED = {
         "abc",
         "base64",
         "collections",
+        "copy",
         "dataclasses",
         "difflib",
         "enum",
