@@ -166,7 +166,7 @@ class ForeignDesk:
                             headers=list(found.letter.headers),
                         )
                     except (KafkaError, AssertionError) as error:
-                        await self._note(portion[:number], permission)
+                        await self._note([one.place for one in letters[:number]], permission)
                         raise ClusterError(f"{found.id} cannot be written to {found.letter.topic}: {error}") from error
                 await self._note([found.place for found in letters], permission)
                 done += len(letters)

@@ -89,7 +89,10 @@ class Letter:
     @property
     def is_cut(self) -> bool:
         """True if the letter keeps only a part of bytes that were not a record, or were too large."""
-        record = orjson.loads(self.line)
+        try:
+            record = orjson.loads(self.line)
+        except orjson.JSONDecodeError:  # somebody else wrote the letter: ours are JSON
+            return False
         return isinstance(record, dict) and record.keys() == {"raw"}
 
     @property

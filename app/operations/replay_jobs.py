@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aiokafka.errors import KafkaError
+from confluent_kafka import Message
 from msgspec import Struct, to_builtins
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
@@ -59,24 +61,36 @@ class JobBoard:
         self._foreign = foreign
         self._tail = TopicTail(cluster, topics.replay_jobs)
         self._jobs = Jobs()
+        self._read: deque[list[Message]] = deque()
+        """What was read and is not taken in: the topic is not read again for it, even if reading on fails."""
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "replay jobs")
 
     async def jobs(self) -> Jobs:
         """Read on, and return all jobs; raise `ClusterError`. A line without the topic has none."""
         async with self._lock:
-            loop = asyncio.get_running_loop()
-            for portion in await loop.run_in_executor(self._thread, lambda: list(self._tail.read())):
-                if not portion:
-                    self._jobs = Jobs()
-                for message in portion:
-                    key = message.key()
-                    named = key.encode() if isinstance(key, str) else key
-                    offset = message.offset() or 0
-                    problem = self._jobs.add(offset, named, message.value())
-                    if problem is not None and self._foreign is not None:
-                        self._foreign.leave_out(self._tail.topic, 0, offset, problem)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._read_on)
+            finally:
+                while self._read:
+                    self._take_in(self._read.popleft())
             return self._jobs
+
+    def _read_on(self) -> None:
+        for portion in self._tail.read():
+            self._read.append(portion)
+
+    def _take_in(self, portion: list[Message]) -> None:
+        """Take in messages; none at all mean that the topic was created again."""
+        if not portion:
+            self._jobs = Jobs()
+        for message in portion:
+            key = message.key()
+            named = key.encode() if isinstance(key, str) else key
+            offset = message.offset() or 0
+            problem = self._jobs.add(offset, named, message.value())
+            if problem is not None and self._foreign is not None:
+                self._foreign.leave_out(self._tail.topic, 0, offset, problem)
 
     async def job(self, name: str) -> Job:
         """Return a job; raise `DeadLetterError` if there is none of this name."""

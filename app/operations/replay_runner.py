@@ -169,10 +169,12 @@ class ReplayRunner(Service):
             return False
         self._got_on = False
         if await self._is_in_charge(jobs):
+            epoch = jobs.epoch  # what is written at this turn is of this claim, even if another one is read meanwhile
             for job in jobs_open:
                 try:
-                    await self._carry_out(job, jobs)
-                except MetrolineError as error:  # the others go on
+                    if await self._carry_out(job, jobs, epoch):
+                        break  # its letters are read back before another job takes any
+                except Exception as error:  # noqa: BLE001 - the others go on, whatever is in a letter
                     self._tell(error)
         return self._got_on
 
@@ -197,16 +199,17 @@ class ReplayRunner(Service):
             self._forget()
         return False
 
-    async def _carry_out(self, job: Job, jobs: Jobs) -> None:
-        state, note = job.state, note_of(job)
+    async def _carry_out(self, job: Job, jobs: Jobs, epoch: int) -> bool:
+        """Take the next step of a job. Return whether that was to find its letters."""
+        state, note, seen = job.state, note_of(job), jobs.end  # orders that are read from now on come at the next turn
         base = job.progress.base if job.progress is not None else (0, 0)
         if state is JobState.RUNNING and job.letters is None:
             self.log.info("the replay job %s of %s begins", job.id, job.start.by)
-            await self._find_letters(job, jobs)
-            return
+            await self._find_letters(job, jobs, epoch)
+            return True
         work = self._work.get(job.id)
         if state is not JobState.RUNNING and work is not None and not job.pending and not work.tally.under_way:
-            return  # nothing changes
+            return False  # nothing changes
         if work is None:
             work = self._work[job.id] = _Work(*_letters_of(job.letters or ()))
         tally = await self._tally(work, job.start.patience)
@@ -227,8 +230,8 @@ class ReplayRunner(Service):
             job,
             Progress(
                 job=job.id,
-                epoch=jobs.epoch,
-                seen=jobs.end,
+                epoch=epoch,
+                seen=seen,
                 at=time.time(),
                 state=state,
                 tally=tally,
@@ -237,6 +240,7 @@ class ReplayRunner(Service):
                 note=note,
             ),
         )
+        return False
 
     async def _write_progress(self, job: Job, progress: Progress) -> None:
         """Write the progress unless the topic says the same."""
@@ -262,7 +266,7 @@ class ReplayRunner(Service):
             confirmations.append(await self._bus.produce(topic, 0, value, key=key))
         await _confirmed(confirmations, topic)
 
-    async def _find_letters(self, job: Job, jobs: Jobs) -> None:
+    async def _find_letters(self, job: Job, jobs: Jobs, epoch: int) -> None:
         """Find the letters of a job, without those of other jobs, and write which they are."""
         others = {
             other.id: _letters_of(other.letters)[0]
@@ -270,7 +274,8 @@ class ReplayRunner(Service):
             if other.id != job.id and other.letters is not None
         }
         marks, left_out = await self.desk.asked(lambda index: _found(index, job.start, others))
-        await self._write(*_parts(job.id, jobs.epoch, marks, left_out))
+        await self._write(*_parts(job.id, epoch, marks, left_out))
+        self._work.pop(job.id, None)  # made while the job had no letters, if it was paused before it began
 
     async def _tally(self, work: _Work, patience: float) -> Tally:
         """Return what has become of the letters; those whose request is on its way count as under way."""
@@ -302,7 +307,12 @@ class ReplayRunner(Service):
         count = min(allowed, int(work.budget), MAX_SENT)
         if count < 1:
             return ""
+        is_whole = work.cursor is None
         found = await self.desk.asked(lambda index: _next(index, start, work, count))
+        if is_whole and not found:  # they were deleted from the topic: no worker will ever find them
+            gone = await self.desk.asked(lambda index: [mark for mark in _due(work) if index.is_waiting(mark)])
+            work.skipped |= dict.fromkeys(gone, DELETED)
+            return ""
         letters = {letter.id: letter for letter in await self.desk.fetched([reference for reference, _ in found])}
         try:
             reread = await self._read_again(list(letters.values()))
@@ -331,7 +341,7 @@ class ReplayRunner(Service):
             replays.check(self._rule_tables())
             [request] = replays.requests
             encoded = request.encode()
-        except MetrolineError as error:
+        except (MetrolineError, ValueError, TypeError) as error:  # a forged letter may hold anything
             return str(error).replace(letter.id, "it")[:MAX_REASON_CHARACTERS]
         if len(encoded) > self._bus.limits.message_bytes:
             return "it is too large with its history: replay it with a smaller record (--record)"
@@ -389,6 +399,12 @@ def _parts(job: str, epoch: int, marks: Marks, left_out: dict[str, int]) -> list
         )
         for number, portion in enumerate(portions)
     ]
+
+
+def _due(work: _Work) -> Iterator[Mark]:
+    """Yield the letters of a job that were neither sent nor left out, as far as this worker knows."""
+    for (block, generation), marks in work.marks.items():
+        yield from (mark for one in marks if _is_due(work, mark := Mark(block, generation, one)))
 
 
 def _candidates(index: DeskIndex, start: Start) -> Iterator[tuple[Reference, Mark] | None]:

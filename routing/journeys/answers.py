@@ -83,6 +83,9 @@ MAX_CAUSES_CHARACTERS = 8_000
 MAX_TRACES_CHARACTERS = 4_000
 """Maximum number of characters that the traces of a record's attempts take together."""
 
+MAX_REPLAN_FIELDS = 20
+"""Number of fields that are named as the reason of a new plan."""
+
 MAX_REPLANS = 8
 """Number of segments into which records with stale plans are divided by the fields that the stop changed."""
 
@@ -255,7 +258,7 @@ class Answers:
         fields = {
             name for place in places for name in changed_fields(self.before[place], self.after[place], self.plan_fields)
         }
-        return Replan(self.stop, tuple(sorted(fields)))
+        return Replan(self.stop, tuple(sorted(fields)[:MAX_REPLAN_FIELDS]))
 
     def is_stale(self, place: int) -> bool:
         """Return whether the service changed a plan field of a record that it left with other content."""

@@ -27,6 +27,9 @@ def never(_address: str, _partitions: Collection[int]) -> bool:
 HEADER_BYTES = 64 * 1024
 """Bytes of a message that are reserved for the header of its envelope."""
 
+MAX_RETRIED = 16
+"""Number of stops whose failed attempts a record brings along, the latest ones: the header has its bounds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -179,4 +182,6 @@ class Departures:
 def _retried(segment: Segment) -> tuple[Attempts, ...]:
     """Return the failed attempts at visited stops, with those at the stop that the records leave."""
     attempts = segment.attempts
-    return (*segment.retried, attempts.survived()) if attempts is not None and attempts.causes else segment.retried
+    if attempts is None or not attempts.causes:
+        return segment.retried
+    return (*segment.retried, attempts.survived())[-MAX_RETRIED:]

@@ -51,7 +51,7 @@ class ForeignLetter(NamedTuple):
 
     @property
     def cause(self) -> tuple[str, ...]:
-        """The parts that tell one cause from another: the topic, the stage, the class, and the message without its details."""
+        """The parts that tell causes apart: the topic, the stage, the class, and the message without its details."""
         return self.topic, self.stage, self.error, general(self.message)
 
     @property

@@ -377,7 +377,7 @@ class Jobs:
     def _add_members(self, job: Job, message: Members) -> None:
         parts = job.members.setdefault(message.epoch, {})
         parts[message.part] = message
-        if job.chosen is None and parts.keys() >= set(range(message.parts)):
+        if job.chosen is None and len(parts) >= message.parts and all(n in parts for n in range(message.parts)):
             job.chosen = message.epoch
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
@@ -331,3 +332,70 @@ async def test_orders_that_nobody_of_the_line_writes_hold_up_no_other_job() -> N
     forged = line.job("f" * 10)
     assert forged.progress is not None
     assert (forged.state, forged.progress.left_out) == (JobState.DONE, {"not dead when the job began": 2})
+
+
+def pause(start: Start, wish: Wish = Wish.PAUSE) -> Ask:
+    return Ask(order=uuid.uuid4().hex, job=start.job, wish=wish, at=2.0, by="bert")
+
+
+async def test_an_order_that_is_read_while_a_job_takes_a_step_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(30)
+    start = begun(line, ramp=(5,))
+    runner = line.runner()
+    shared = Jobs()  # as of a board that pages share with the runner
+
+    async def jobs() -> Jobs:
+        for offset, (key, value) in enumerate(line.log):
+            shared.add(offset, key, value)
+        return shared
+
+    monkeypatch.setattr(runner.board, "jobs", jobs)
+    await turns(runner, line, 4)
+
+    async def read_again(_: Sequence[Letter]) -> Rereading:
+        line.write(pause(start))
+        await jobs()
+        return Rereading()
+
+    monkeypatch.setattr(runner, "_read_again", read_again)
+    await runner.turn()
+    assert line.job(start.job).state is JobState.PAUSED
+
+
+async def test_a_job_that_was_paused_before_it_began_is_carried_out_when_it_is_resumed() -> None:
+    line = Line(10)
+    start = begun(line)
+    line.write(pause(start))
+    runner = line.runner()
+    await turns(runner, line, 5)
+    assert line.job(start.job).state is JobState.PAUSED
+    line.write(pause(start, Wish.RESUME))
+    await turns(runner, line)
+    assert line.job(start.job).state is JobState.DONE
+    assert line.reopened == Counter(line.records)
+
+
+async def test_a_letter_that_is_no_json_is_left_out_and_the_others_go_on() -> None:
+    line = Line(3)
+    start = begun(line, fields={"n": 1})
+    [forged, *_] = line.letters
+    letter = line.letters[forged]
+    segment = msgspec.structs.replace(letter.envelope.segments[0], lines=(b"no json",))
+    line.letters[forged] = replace(letter, envelope=msgspec.structs.replace(letter.envelope, segments=(segment,)))
+    await turns(line.runner(), line)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.progress.tally.left_out, line.reopened.total()) == (JobState.DONE, 1, 2)
+
+
+async def test_letters_that_were_deleted_from_their_topic_are_left_out() -> None:
+    line = Line(10)
+    start = begun(line, ramp=(2,))
+    await turns(line.runner(), line, 4)
+    sent = line.reopened.total()
+    assert 0 < sent < 10
+    line.index = DeskIndex()  # of a worker that begins later, when nothing is on the topic
+    await turns(line.runner(), line)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.progress.tally.left_out, line.reopened.total()) == (JobState.DONE, 10 - sent, sent)
