@@ -148,7 +148,9 @@ class RulesDeskView(RulesView):
         draft, status = Draft(desk.text, ""), HTTPStatus.OK
         try:
             draft = await _draft(cast(AiohttpRequest, request), desk)
-            answer = await self._answer(request, draft)
+            process = cast(AiohttpRequest, request).app[RULES_PROCESS]
+            async with process.turn():  # threads that check a table or follow a record take a processor, too
+                answer = await self._answer(process, draft)
         except TimeoutError:
             status, answer = HTTPStatus.REQUEST_TIMEOUT, Answer(f"the body did not come within {BODY_SECONDS:g} s")
         except UsageError as error:
@@ -157,7 +159,7 @@ class RulesDeskView(RulesView):
             status, answer = HTTPStatus.SERVICE_UNAVAILABLE, Answer(str(error))
         return self.page(request, "Rules", answer, lambda: parts.show(desk, draft, answer), status)
 
-    async def _answer(self, request: web.Request, draft: Draft) -> Answer:
+    async def _answer(self, process: RulesProcess, draft: Draft) -> Answer:
         """Return what is to be said about a draft: its problems, or the way of its record, or what it would change."""
         try:
             table = await asyncio.to_thread(self._table, draft.table, self.worker.served_stops())
@@ -167,7 +169,7 @@ class RulesDeskView(RulesView):
             record = orjson.dumps(exact_object(draft.record.encode()))
             steps = await asyncio.to_thread(asyncio.run, self._way(table, record))
             return Answer(steps=[parts.step_of(one) for one in steps])
-        return await _change(cast(AiohttpRequest, request).app[RULES_PROCESS], draft.table)
+        return await _change(process, draft.table)
 
     def _table(self, text: str, served: frozenset[str]) -> RulesTable:
         return Network.read(text, served, FILE, self.worker.line.ends).table
@@ -211,7 +213,7 @@ class RulesVersionView(RulesView):
 
 
 async def _change(process: RulesProcess, text: str) -> Answer:
-    """Return the difference from the current version, and the preview. Raise `RulesBusy` or `NoAnswer`."""
+    """Return the difference from the current version, and the preview. Raise `NoAnswer`."""
     found = msgspec.json.decode(await process.ask("diff", text), type=_Difference)
     if not found.lines:
         return Answer(is_same=True)
