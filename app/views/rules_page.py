@@ -49,13 +49,12 @@ LISTED = 50
 MAX_TABLE_CHARACTERS = 256 * 1024
 """Maximum length of a table that is looked at. Commands take longer ones."""
 
-MAX_RECORD_BYTES = 1024 * 1024
+MAX_RECORD_BYTES = 256 * 1024
+"""Maximum length of a record that is tried. With a table, and with what a form escapes, it fits into the body that the
+gate lets in."""
 
 PREVIEWED = 20_000
 """Number of the latest journeys, and of the dead letters, about which the preview of the page decides."""
-
-BODY_SECONDS = 10.0
-"""Time that a client has to send the body of a request."""
 
 MAX_FIELDS = 10
 """Number of fields that a form may have."""
@@ -151,8 +150,6 @@ class RulesDeskView(RulesView):
             process = cast(AiohttpRequest, request).app[RULES_PROCESS]
             async with process.turn():  # threads that check a table or follow a record take a processor, too
                 answer = await self._answer(process, draft)
-        except TimeoutError:
-            status, answer = HTTPStatus.REQUEST_TIMEOUT, Answer(f"the body did not come within {BODY_SECONDS:g} s")
         except UsageError as error:
             status, answer = HTTPStatus.BAD_REQUEST, Answer(str(error))
         except (RulesBusy, NoAnswer) as error:
@@ -237,12 +234,8 @@ def _problem(text: str, table: str) -> Problem:
 
 
 async def _draft(request: AiohttpRequest, desk: RulesDesk) -> Draft:
-    """Return the table and the record in the body of a request, which is a form or JSON.
-
-    Raise `UsageError` or `TimeoutError`.
-    """
-    async with asyncio.timeout(BODY_SECONDS):
-        raw = await request.read()
+    """Return the table and the record in the body of a request, which is a form or JSON; raise `UsageError`."""
+    raw = await request.read()  # the gate has it already
     if request.content_type == "application/json":
         given: Mapping[str, Any] = exact_object(raw)
     elif request.content_type in ("application/x-www-form-urlencoded", "application/octet-stream"):
