@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from metroline.agents.kafka.faust_transport import Consumer
-from metroline.agents.pulses.pulse import Pulse
+from metroline.agents.pulses.pulse import MAX_PLACES, MAX_PROBLEMS, Pulse, as_text
 from metroline.agents.pulses.pulse_figures import (
     EndedSums,
     outcomes_of,
@@ -20,9 +20,6 @@ from metroline.routing.addresses import SOURCE
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
-
-REASON_MOST = 300
-"""Characters of the reason of a condition that fails."""
 
 
 class OwnPulse:
@@ -38,18 +35,19 @@ class OwnPulse:
         """Return the pulse; `is_last` if the worker stops."""
         app, metrics = self._app, self._app.bus.metrics
         entered = app.on_ramp.entered if app.on_ramp is not None else {}
+        problems = [as_text(f"{name}: {reason}") for name, reason in conditions(app).items() if reason]
         return Pulse(
-            worker=app.worker_id,
+            worker=as_text(app.worker_id),
             url=str(app.conf.canonical_url),
-            group=app.conf.id,
-            parts=tuple(sorted(app.role.parts)),
+            group=as_text(app.conf.id),
+            parts=tuple(map(as_text, sorted(app.role.parts)[:MAX_PLACES])),
             strategy=app.settings.routing_strategy,
             version=app.live_rules.version,
             started=app.started_at,
             at=time.time(),
             code=self._code,
             is_last=is_last,
-            problems=tuple(f"{name}: {reason}"[:REASON_MOST] for name, reason in conditions(app).items() if reason),
+            problems=tuple(problems[:MAX_PROBLEMS]),
             behind=round(app.work.behind, 2),
             source_behind=round(metrics.behind_now, 2),
             entered=metrics.journeys.entered,

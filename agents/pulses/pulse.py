@@ -8,6 +8,7 @@ import orjson
 from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 
 from metroline.agents.membership.signatures import Signatures
+from metroline.agents.membership.worker import ADDRESS
 from metroline.routing.errors import MetrolineError
 
 MAX_BYTES = 256 * 1024
@@ -16,9 +17,19 @@ MAX_BYTES = 256 * 1024
 MAX_SERIES = 300
 """Number of rules, tracks or outcomes in a pulse, the largest ones: one with 1,000 rules must not grow without end."""
 
+MAX_OUTCOMES = MAX_SERIES + 10
+"""Number of outcomes: the largest ones, and for each ending one with the sum of the others."""
+
+MAX_PLACES, MAX_PROBLEMS, MAX_BUCKETS, MAX_PARTITIONS = 500, 50, 50, 2_000
+"""Number of places and of parts, of problems, of the buckets of a histogram, and of partitions."""
+
+MAX_TEXT = 300
+"""Number of characters of a name or a reason."""
+
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
-Text = Annotated[str, Meta(max_length=300)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+Buckets = Annotated[tuple[Count, ...], Meta(max_length=MAX_BUCKETS)]
 
 
 class NotAPulse(MetrolineError):
@@ -46,7 +57,7 @@ class PlaceFigures(Struct, frozen=True, omit_defaults=True):
     waits: Count = 0
     paused: Text = ""
     """The reason why the stop is paused; empty if it is not."""
-    times: tuple[Count, ...] = ()
+    times: Buckets = ()
     """Records by the time that they spent at the stop, in the buckets of `STOP_BOUNDS`."""
 
 
@@ -105,7 +116,7 @@ class Pulse(Struct, frozen=True, omit_defaults=True):
     """The id of the worker in its announcements."""
     url: Text
     group: Text
-    parts: tuple[Text, ...]
+    parts: Annotated[tuple[Text, ...], Meta(max_length=MAX_PLACES)]
     strategy: Text
     version: Count
     """Version of the rules table in use."""
@@ -117,7 +128,7 @@ class Pulse(Struct, frozen=True, omit_defaults=True):
     """Identity of the line's code: workers with other code have another one."""
     is_last: bool = False
     """The worker stops."""
-    problems: tuple[Text, ...] = ()
+    problems: Annotated[tuple[Text, ...], Meta(max_length=MAX_PROBLEMS)] = ()
     """The conditions of readiness that fail, each with its reason."""
     behind: Seconds = 0.0
     """Seconds for which messages of the bus wait for this worker longer than usual."""
@@ -127,15 +138,15 @@ class Pulse(Struct, frozen=True, omit_defaults=True):
     """Records taken from the source."""
     unaccounted: Count = 0
     """Records that entered, have no outcome, and are not under way."""
-    durations: tuple[Count, ...] = ()
+    durations: Buckets = ()
     """Records by the time from the source to the outcome, in the buckets of `JOURNEY_BOUNDS`."""
-    places: dict[Text, PlaceFigures] = {}
+    places: Annotated[dict[Text, PlaceFigures], Meta(max_length=MAX_PLACES)] = {}
     """By address."""
-    outcomes: tuple[OutcomeSum, ...] = ()
-    tracks: tuple[TrackSum, ...] = ()
-    rules: tuple[RuleSum, ...] = ()
-    sent: tuple[PartitionSum, ...] = ()
-    ended: tuple[EndedSum, ...] = ()
+    outcomes: Annotated[tuple[OutcomeSum, ...], Meta(max_length=MAX_OUTCOMES)] = ()
+    tracks: Annotated[tuple[TrackSum, ...], Meta(max_length=MAX_SERIES)] = ()
+    rules: Annotated[tuple[RuleSum, ...], Meta(max_length=MAX_SERIES)] = ()
+    sent: Annotated[tuple[PartitionSum, ...], Meta(max_length=MAX_PARTITIONS)] = ()
+    ended: Annotated[tuple[EndedSum, ...], Meta(max_length=MAX_PARTITIONS)] = ()
 
     def encode(self, signatures: Signatures) -> bytes:
         """Return the pulse as the value of a message."""
@@ -152,6 +163,16 @@ class Pulse(Struct, frozen=True, omit_defaults=True):
             pulse = convert(data, cls)
         except (ValidationError, ValueError) as error:
             raise NotAPulse(f"not a pulse: {error}") from error
+        if not ADDRESS.fullmatch(pulse.url):
+            raise NotAPulse(f"{pulse.url!r:.100} is not the address of a web server, http://HOST:PORT")
         if not signatures.verify(data):
             raise NotAPulse(f"a pulse of {pulse.url} that is not signed with CLUSTER_KEY")
         return pulse
+
+
+def as_text(given: str) -> str:
+    """Return a name or a reason as a pulse may hold it: not too long, and without what UTF-8 cannot encode.
+
+    Names of stops come with records too, so that they can be anything.
+    """
+    return given[:MAX_TEXT].encode(errors="replace").decode()

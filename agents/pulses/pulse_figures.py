@@ -5,25 +5,36 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
+
+import orjson
+from msgspec.structs import replace
 
 from metroline.agents.delivery.entry_counts import EntryCount
 from metroline.agents.delivery.journey_metrics import OTHER, JourneyMetrics
 from metroline.agents.delivery.metrics import WorkerMetrics
 from metroline.agents.kafka.topics import ROUTERS
 from metroline.agents.pulses.pulse import (
+    MAX_PARTITIONS,
+    MAX_PLACES,
     MAX_SERIES,
     EndedSum,
     OutcomeSum,
     PartitionSum,
     PlaceFigures,
+    Pulse,
     RuleSum,
     TrackSum,
+    as_text,
 )
 from metroline.agents.tables.outcome_counts import OutcomeCounts
 from metroline.routing.addresses import ARRIVALS, SOURCE, service_address
 from metroline.routing.outcome import Ending
 
 PLACES = frozenset({*ROUTERS, ARRIVALS})
+
+LONG_NAME = 100
+"""Number of bytes above which the name of a place or a stop is left out of a pulse that would be too long."""
 
 PATIENCE = 200.0
 """Sums over the table of outcomes are renewed after this many times the time that they took, so that they take at most
@@ -44,11 +55,13 @@ def places_of(
     journeys = metrics.journeys
     stops = {service_address(stop): stop for stop in {*journeys.handling, *journeys.stop_times, *paused}}
     places = {}
-    for address in {*stops, *waiting, *oldest, *filter(_is_place, metrics.traffic), *metrics.chained}:
+    # Those of this worker come first: the others are told as far as there is room.
+    addresses = dict.fromkeys((*waiting, *oldest, *stops, *filter(_is_place, metrics.traffic), *metrics.chained))
+    for address in islice(addresses, MAX_PLACES):
         stop = stops.get(address, "")
         sent, chained = metrics.traffic.get(address), metrics.chained.get(address)
         handled, times = journeys.handling.get(stop), journeys.stop_times.get(stop)
-        places[address] = PlaceFigures(
+        places[as_text(address)] = PlaceFigures(
             waiting=waiting.get(address, 0),
             oldest=round(oldest.get(address, 0.0), 3),
             messages=metrics.entered if address == SOURCE else sent.messages if sent is not None else 0,
@@ -58,7 +71,7 @@ def places_of(
             seconds=round(handled.seconds, 6) if handled is not None else 0.0,
             retries=handled.retries if handled is not None else 0,
             waits=handled.waits if handled is not None else 0,
-            paused=paused.get(stop, "")[:300],
+            paused=as_text(paused.get(stop, "")),
             times=times.counts if times is not None else (),
         )
     return places
@@ -73,7 +86,7 @@ def outcomes_of(journeys: JourneyMetrics) -> tuple[OutcomeSum, ...]:
     """Return the settled records by ending, last stop and cause."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for (ending, stop, cause, _), count in journeys.outcomes.items():
-        counts[ending, stop, cause] += count
+        counts[as_text(ending), as_text(stop), as_text(cause)] += count
     largest = counts.most_common(MAX_SERIES)
     rest: Counter[str] = Counter()
     for (ending, *_), count in counts.items() if len(counts) > MAX_SERIES else ():
@@ -86,17 +99,39 @@ def outcomes_of(journeys: JourneyMetrics) -> tuple[OutcomeSum, ...]:
 
 def tracks_of(journeys: JourneyMetrics) -> tuple[TrackSum, ...]:
     """Return the records on each track, of the busiest ones."""
-    return tuple(TrackSum(*track, count) for track, count in journeys.tracks.most_common(MAX_SERIES))
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    for (start, end, is_end), count in journeys.tracks.items():
+        counts[as_text(start), as_text(end), is_end] += count
+    return tuple(TrackSum(*track, count) for track, count in counts.most_common(MAX_SERIES))
 
 
 def rules_of(journeys: JourneyMetrics) -> tuple[RuleSum, ...]:
     """Return the decisions of each rule, of those that held most."""
-    return tuple(RuleSum(rule[:300], count) for rule, count in journeys.rule_hits.most_common(MAX_SERIES))
+    return tuple(RuleSum(as_text(rule), count) for rule, count in journeys.rule_hits.most_common(MAX_SERIES))
 
 
 def sent_of(entered: Mapping[int, EntryCount]) -> tuple[PartitionSum, ...]:
     """Return the records that entered in each partition."""
-    return tuple(PartitionSum(partition, one.records, one.since) for partition, one in sorted(entered.items()))
+    first = sorted(entered.items())[:MAX_PARTITIONS]
+    return tuple(PartitionSum(partition, one.records, one.since) for partition, one in first)
+
+
+def lean(pulse: Pulse) -> Pulse:
+    """Return a pulse without what a worker can be watched without: tracks, rules, and places and stops of long names.
+
+    Records name them, so that they can be as many and as long as they like. The sums of the outcomes stay right.
+    """
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for one in pulse.outcomes:
+        is_short = len(orjson.dumps([one.stop, one.cause])) <= LONG_NAME
+        counts[(one.ending, one.stop, one.cause) if is_short else (one.ending, OTHER, "")] += one.count
+    return replace(
+        pulse,
+        places={name: figures for name, figures in pulse.places.items() if len(orjson.dumps(name)) <= LONG_NAME},
+        outcomes=tuple(OutcomeSum(*labels, count) for labels, count in counts.items()),
+        tracks=(),
+        rules=(),
+    )
 
 
 class EndedSums:
@@ -126,7 +161,7 @@ class EndedSums:
         return self._latest
 
     def _sums(self, owned: Collection[int]) -> Iterable[EndedSum]:
-        sums: dict[int, Counter[str]] = {partition: Counter() for partition in sorted(owned)}
+        sums: dict[int, Counter[str]] = {partition: Counter() for partition in sorted(owned)[:MAX_PARTITIONS]}
         for block in self._counts.blocks(owned):
             if block.origin == self._origin and block.partition in sums:
                 sums[block.partition].update(block.by_ending)

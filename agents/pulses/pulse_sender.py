@@ -13,6 +13,7 @@ from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.regularly import regularly
 from metroline.agents.membership.signatures import Signatures
 from metroline.agents.pulses.pulse import MAX_BYTES, Pulse
+from metroline.agents.pulses.pulse_figures import lean
 from metroline.routing.errors import MetrolineError
 
 LAST_SECONDS = 1.0
@@ -58,6 +59,8 @@ class PulseSender(Service):
 
     async def _send_now(self, pulse: Pulse) -> None:
         value = pulse.encode(self._signatures)
+        if len(value) > MAX_BYTES:
+            value = lean(pulse).encode(self._signatures)
         if len(value) > MAX_BYTES:
             self.log.warning("the pulse of this worker is left out, since it has %d bytes", len(value))
             return

@@ -25,6 +25,10 @@ TIMES_SECONDS = 30.0
 KEPT_SECONDS = 5.0
 """Time between two pulses that are kept for percentiles."""
 
+MAX_PULSES = 10
+"""Number of pulses that are kept for rates, and for percentiles: a few more than a worker sends in these stretches.
+Time alone does not bound them, since anybody may write pulses whose times hardly differ."""
+
 SKEWS = 30
 """Number of pulses of which the least delay tells how far the worker's clock is from ours."""
 
@@ -35,8 +39,8 @@ class WorkerHistory:
     def __init__(self, pulse: Pulse, now: float, *, is_live: bool) -> None:
         """Take the first pulse at the time `now`, in seconds since the epoch. It may be an old one, read later."""
         self._skews: deque[float] = deque(maxlen=SKEWS)
-        self._recent: deque[Pulse] = deque([pulse])
-        self._kept: deque[Pulse] = deque([pulse])
+        self._recent: deque[Pulse] = deque([pulse], maxlen=MAX_PULSES)
+        self._kept: deque[Pulse] = deque([pulse], maxlen=MAX_PULSES)
         self._note_skew(pulse, now, is_live=is_live)
 
     def add(self, pulse: Pulse, now: float, *, is_live: bool) -> None:

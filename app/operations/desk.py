@@ -34,8 +34,9 @@ from metroline.routing.messages.record_ids import Origin
 FRESH_SECONDS = 0.2
 """Time for which the index is not read on. Dead letters that are newer may be missing from a page."""
 
-MAX_WAITING = 8
-"""Number of readers that wait for each other. Another one is refused at once."""
+MAX_WAITING = 4
+"""Number of readers that wait for each other. Another one is refused at once: each has one of the sixteen turns of the
+web server, of which others need most."""
 
 PAGE = 100
 """Dead letters on a page, unless another number is asked for."""

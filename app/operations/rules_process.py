@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from metroline.routing.errors import MetrolineError
@@ -18,7 +19,7 @@ FILE = "table.toml"
 
 
 class RulesBusy(MetrolineError):
-    """Raised when another command about a table is running already."""
+    """Raised when another table is being looked at already."""
 
 
 class NoAnswer(MetrolineError):
@@ -34,20 +35,25 @@ class RulesProcess:
         self._seconds = seconds
         self._is_busy = False
 
-    async def ask(self, command: str, text: str, *options: str) -> bytes:
-        """Return the JSON that `metroline rules COMMAND` writes about a table.
-
-        Raise `RulesBusy` if another one is being asked, and `NoAnswer` if the command fails or takes too long.
-        """
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Take the turn for all that one request asks about a table; raise `RulesBusy` if another one has it."""
         if self._is_busy:
             raise RulesBusy("another table is being looked at: try again in a moment")
         self._is_busy = True
         try:
-            with tempfile.TemporaryDirectory(prefix="metroline-") as folder:
-                (Path(folder) / FILE).write_text(text, "utf-8")
-                return await self._run(command, str(Path(folder) / FILE), *options)
+            yield
         finally:
             self._is_busy = False
+
+    async def ask(self, command: str, text: str, *options: str) -> bytes:
+        """Return the JSON that `metroline rules COMMAND` writes about a table, for whoever has the turn.
+
+        Raise `NoAnswer` if the command fails or takes too long.
+        """
+        with tempfile.TemporaryDirectory(prefix="metroline-") as folder:
+            (Path(folder) / FILE).write_text(text, "utf-8")
+            return await self._run(command, str(Path(folder) / FILE), *options)
 
     async def _run(self, command: str, file: str, *options: str) -> bytes:
         words = ("-m", "metroline", "rules", command, file, "--line", self._line, "--json", "-", *options)

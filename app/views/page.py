@@ -27,11 +27,13 @@ def document(
     path: str,
     body: Markup,
     *,
+    as_json: str = "?format=json",
     extra: Markup | None = None,
     login: Markup | None = None,
 ) -> str:
     """Return a whole HTML document. `worker` is the address of the worker that answers, `path` that of the page.
 
+    `as_json` is the query by which the page's data is asked for as JSON.
     `extra` are the scripts and styles that the page loads. `login` is the footer's word on who is logged in.
     """
     return "<!DOCTYPE html>\n" + tag(
@@ -47,7 +49,7 @@ def document(
                 "Served by ",
                 tag("a", worker, href=worker),
                 SEPARATOR,
-                tag("a", "as JSON", href="?format=json"),
+                tag("a", "as JSON", href=as_json),
                 None if login is None else [SEPARATOR, login],
             ),
         ),

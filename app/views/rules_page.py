@@ -49,13 +49,12 @@ LISTED = 50
 MAX_TABLE_CHARACTERS = 256 * 1024
 """Maximum length of a table that is looked at. Commands take longer ones."""
 
-MAX_RECORD_BYTES = 1024 * 1024
+MAX_RECORD_BYTES = 256 * 1024
+"""Maximum length of a record that is tried. With a table, and with what a form escapes, it fits into the body that the
+gate lets in."""
 
 PREVIEWED = 20_000
 """Number of the latest journeys, and of the dead letters, about which the preview of the page decides."""
-
-BODY_SECONDS = 10.0
-"""Time that a client has to send the body of a request."""
 
 MAX_FIELDS = 10
 """Number of fields that a form may have."""
@@ -148,16 +147,16 @@ class RulesDeskView(RulesView):
         draft, status = Draft(desk.text, ""), HTTPStatus.OK
         try:
             draft = await _draft(cast(AiohttpRequest, request), desk)
-            answer = await self._answer(request, draft)
-        except TimeoutError:
-            status, answer = HTTPStatus.REQUEST_TIMEOUT, Answer(f"the body did not come within {BODY_SECONDS:g} s")
+            process = cast(AiohttpRequest, request).app[RULES_PROCESS]
+            async with process.turn():  # threads that check a table or follow a record take a processor, too
+                answer = await self._answer(process, draft)
         except UsageError as error:
             status, answer = HTTPStatus.BAD_REQUEST, Answer(str(error))
         except (RulesBusy, NoAnswer) as error:
             status, answer = HTTPStatus.SERVICE_UNAVAILABLE, Answer(str(error))
         return self.page(request, "Rules", answer, lambda: parts.show(desk, draft, answer), status)
 
-    async def _answer(self, request: web.Request, draft: Draft) -> Answer:
+    async def _answer(self, process: RulesProcess, draft: Draft) -> Answer:
         """Return what is to be said about a draft: its problems, or the way of its record, or what it would change."""
         try:
             table = await asyncio.to_thread(self._table, draft.table, self.worker.served_stops())
@@ -167,7 +166,7 @@ class RulesDeskView(RulesView):
             record = orjson.dumps(exact_object(draft.record.encode()))
             steps = await asyncio.to_thread(asyncio.run, self._way(table, record))
             return Answer(steps=[parts.step_of(one) for one in steps])
-        return await _change(cast(AiohttpRequest, request).app[RULES_PROCESS], draft.table)
+        return await _change(process, draft.table)
 
     def _table(self, text: str, served: frozenset[str]) -> RulesTable:
         return Network.read(text, served, FILE, self.worker.line.ends).table
@@ -211,7 +210,7 @@ class RulesVersionView(RulesView):
 
 
 async def _change(process: RulesProcess, text: str) -> Answer:
-    """Return the difference from the current version, and the preview. Raise `RulesBusy` or `NoAnswer`."""
+    """Return the difference from the current version, and the preview. Raise `NoAnswer`."""
     found = msgspec.json.decode(await process.ask("diff", text), type=_Difference)
     if not found.lines:
         return Answer(is_same=True)
@@ -235,12 +234,8 @@ def _problem(text: str, table: str) -> Problem:
 
 
 async def _draft(request: AiohttpRequest, desk: RulesDesk) -> Draft:
-    """Return the table and the record in the body of a request, which is a form or JSON.
-
-    Raise `UsageError` or `TimeoutError`.
-    """
-    async with asyncio.timeout(BODY_SECONDS):
-        raw = await request.read()
+    """Return the table and the record in the body of a request, which is a form or JSON; raise `UsageError`."""
+    raw = await request.read()  # the gate has it already
     if request.content_type == "application/json":
         given: Mapping[str, Any] = exact_object(raw)
     elif request.content_type in ("application/x-www-form-urlencoded", "application/octet-stream"):

@@ -42,7 +42,9 @@ def html_page(
 ) -> web.Response:
     """Return a page for a browser. `extra` are the scripts and styles that it loads from this worker."""
     url, path = str(worker.conf.canonical_url), str(request.url.path)
-    page = document(title, worker.line.name, url, path, body, extra=extra, login=login_note(request))
+    as_json = f"?{request.url.update_query(format='json').raw_query_string}"
+    login = login_note(request)
+    page = document(title, worker.line.name, url, path, body, as_json=as_json, extra=extra, login=login)
     headers = {**NOT_STORED, **STYLED}
     return cast(web.Response, AiohttpResponse(text=page, content_type="text/html", status=status, headers=headers))
 

@@ -25,8 +25,9 @@ URGENT = "/health/"
 
 STREAMS = frozenset({"/api/live/stream"})
 """Paths of answers that do not end. They take no turn, since they bound their own number."""
-BODIES_OF_STRANGERS = {"/login": 8 * 1024}
-"""The paths whose bodies are read without a login, with their maximum size. They are read before a request has its
+
+BODIES_OF_STRANGERS = {"/login": 8 * 1024, "/rules/": 1024 * 1024}
+"""The paths whose bodies may be read without a login, with their maximum size. They are read before a request has its
 turn: whoever sends one slowly keeps nobody from theirs, and is cut off as for a request that does not come whole."""
 
 UNREADABLE = "the body cannot be read"

@@ -15,7 +15,7 @@ from metroline.app.web_server.gate import gate
 from metroline.app.web_server.host_names import HostNames
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-"""Maximum size of the body of a request. No page reads one without a token."""
+"""Maximum size of the body of a request. Without a token, only the smaller ones that the gate knows are read."""
 
 SHUTDOWN_SECONDS = 5.0
 """Time that requests have to end when a worker stops."""

@@ -1,6 +1,6 @@
 """Conditions of rules, written in CEL, the Common Expression Language (https://github.com/google/cel-spec).
 
-A condition is compiled once. Where it leaves CEL's letter, because records are JSON, is in docs/rules.md.
+A condition of a table is compiled once. Where it leaves CEL's letter, because records are JSON, is in docs/rules.md.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from metroline.routing.rules.rule_meta import NO_META, RuleMeta, as_variable
 MAX_CONDITION_CHARACTERS = 100_000
 """Maximum number of characters in a condition; enough for a list of some thousand values."""
 
-MAX_REMEMBERED = 4_096
-"""Number of compiled conditions that are remembered."""
+LONG_CHARACTERS = 2_000
+"""Number of characters above which a condition is long."""
+
+MAX_REMEMBERED, MAX_LONG_REMEMBERED = 4_096, 16
+"""Number of compiled conditions that are remembered, and of long ones: a draft may hold many that are never used."""
 
 MAX_OPERATIONS = 500_000
 """Number of operations that deciding where one record goes after a stop may take: about a tenth of a second."""
@@ -43,12 +46,16 @@ class Condition:
     """The paths of all values read, including nested ones."""
 
     @classmethod
-    @lru_cache(maxsize=MAX_REMEMBERED)
     def compile(cls, text: str) -> Condition:
         """Return the compiled condition; raise `ConditionError` if it is not valid or can never work.
 
         It is remembered: the versions of a table have most conditions in common.
         """
+        return _remembered(text) if len(text) <= LONG_CHARACTERS else _long_remembered(text)
+
+    @classmethod
+    def compile_once(cls, text: str) -> Condition:
+        """Return the compiled condition as `compile` does, without remembering it: one of a query is used once."""
         if len(text) > MAX_CONDITION_CHARACTERS:
             limit = f"at most {MAX_CONDITION_CHARACTERS} are allowed"
             raise ConditionError(f"the condition is {len(text)} characters long; {limit}")
@@ -97,3 +104,7 @@ class Condition:
         if answer is None:
             return False
         raise ConditionError(f"the condition is {kind_of(answer)}, not true or false")
+
+
+_remembered = lru_cache(MAX_REMEMBERED)(Condition.compile_once)
+_long_remembered = lru_cache(MAX_LONG_REMEMBERED)(Condition.compile_once)

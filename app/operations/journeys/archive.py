@@ -36,8 +36,9 @@ SEARCH_SECONDS = 1.5
 FIND_SECONDS = 10.0
 """Time for which a page looks for an id on the topics, if the memory does not have it."""
 
-MAX_WAITING = 8
-"""Number of readers that wait for each other. Another one is refused at once."""
+MAX_WAITING = 4
+"""Number of readers that wait for each other. Another one is refused at once: each has one of the sixteen turns of the
+web server, of which others need most."""
 
 PAUSE_AFTER, PAUSE_SECONDS = 100, 0.001
 """Messages or journeys after which the thread lets the event loop, which carries the records, have the interpreter."""

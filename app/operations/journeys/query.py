@@ -53,7 +53,7 @@ class Query:
         if outcome and outcome not in list(Ending):
             raise UsageError(f"there is no outcome {outcome!r:.100}; there are {', '.join(Ending)}")
         try:
-            condition = Condition.compile(where) if where.strip() else None
+            condition = Condition.compile_once(where) if where.strip() else None
         except ConditionError as error:
             raise UsageError(f"the condition cannot be used: {error}") from error
         return cls(condition, Ending(outcome) if outcome else None, stop or None)

@@ -180,6 +180,8 @@ class Access:
         given = request.headers.get("Authorization")
         if given is None:
             raise Refused(HTTPStatus.UNAUTHORIZED, NO_LOGIN)
+        if given.startswith(WORKER_SCHEME):  # a pass that opens nothing here, and no guess of the token
+            raise Refused(HTTPStatus.UNAUTHORIZED, NO_TOKEN)
         scheme, token = given[: len(BEARER)], given[len(BEARER) :].strip()
         self.check_token(request, token if scheme.lower() == BEARER.lower() else "", NO_TOKEN)
 

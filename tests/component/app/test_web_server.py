@@ -42,7 +42,8 @@ async def serving(bounds: Bounds = SHORT) -> AsyncIterator[Connect]:
     """Run a web server with a few pages; yield a function that connects to it."""
     app = web.Application(middlewares=[gate(lambda: HostNames.of("127.0.0.1", (), ""))])
     app.on_response_prepare.append(protect)
-    app.add_routes([web.get("/", small), web.get("/large", large), web.get("/slow", slow), web.post("/login", small)])
+    app.add_routes([web.get("/", small), web.get("/large", large), web.get("/slow", slow)])
+    app.add_routes([web.post("/login", small), web.post("/rules/", small)])
     runner = Runner(app, bounds, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -119,11 +120,12 @@ async def test_connections_that_wait_make_room_for_a_new_one() -> None:
         assert [await answer(one) for one in idle[:17]] == [b""] * 17
 
 
-async def test_forms_of_strangers_that_come_slowly_keep_nobody_out_and_end() -> None:
+@pytest.mark.parametrize("path", [b"/login", b"/rules/"])
+async def test_forms_of_strangers_that_come_slowly_keep_nobody_out_and_end(path: bytes) -> None:
     async with serving(Bounds(connections=100, request_seconds=1.0)) as connect:
         slow_ones = [await connect() for _ in range(2 * MAX_AT_WORK)]
         for streams in slow_ones:
-            streams[1].write(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nname=")
+            streams[1].write(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nname=" % path)
         streams = await connect()
         streams[1].write(GET + b"Connection: close\r\n\r\n")
         assert (await answer(streams)).endswith(b"small")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from msgspec.structs import replace
+
 from metroline.agents.kafka.producer import Confirmation, NotSent
 from metroline.agents.membership.signatures import Signatures
 from metroline.agents.pulses import pulse_sender
-from metroline.agents.pulses.pulse import Pulse
+from metroline.agents.pulses.pulse import Pulse, TrackSum
 from metroline.agents.pulses.pulse_sender import PulseSender
 
 SIGNATURES = Signatures("line.pulses", None)
@@ -73,3 +75,13 @@ async def test_figures_that_cannot_be_read_or_are_too_large_end_nothing(monkeypa
     monkeypatch.setattr(pulse_sender, "MAX_BYTES", 10)
     await PulseSender(SIGNATURES, pulse, brokers.send).beat()
     assert brokers.pulses == []
+
+
+async def test_a_pulse_that_would_be_too_large_is_sent_without_its_tracks() -> None:
+    brokers = Brokers()
+
+    def large(is_last: bool) -> Pulse:
+        return replace(pulse(is_last), tracks=(TrackSum("a" * 300, "b" * 300, False, 1),) * 1_000)
+
+    await PulseSender(SIGNATURES, large, brokers.send).beat()
+    assert [one.tracks for one in brokers.pulses] == [()]

@@ -216,6 +216,20 @@ async def test_a_pass_for_one_worker_opens_no_other(start: Start) -> None:
 
 
 @pytest.mark.usefixtures("pages")
+@pytest.mark.parametrize(("method", "path"), [("GET", "/traffic/"), ("POST", "/dead-letters/replay/")])
+async def test_a_pass_that_opens_nothing_is_no_guess_of_the_token(start: Start, method: str, path: str) -> None:
+    worker = await start(**SETTINGS["closed"])
+    cast(Web, worker.app.web).web_app[ACCESS].guesses = Guesses(lambda: 0.0)
+
+    async def status(headers: dict[str, str]) -> int:
+        async with worker.client.request(method, f"{worker.url}{path}", headers=headers) as response:
+            return response.status
+
+    assert [await status({"Authorization": "Metroline-Worker 0.x"}) for _ in range(20)] == [401] * 20
+    assert await status(BEARER) == IN
+
+
+@pytest.mark.usefixtures("pages")
 async def test_guesses_are_slowed_and_the_right_token_is_not_looked_at_meanwhile(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 from aiohttp import ClientResponse
+from faust.web.drivers.aiohttp import Web
 from msgspec import to_builtins
 
 from metroline.agents.tables.forecast import Forecast
@@ -17,7 +17,7 @@ from metroline.app.operations.rules_process import NoAnswer, RulesBusy, RulesPro
 from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable
-from metroline.app.views.rules_page import MAX_TABLE_CHARACTERS
+from metroline.app.views.rules_page import MAX_TABLE_CHARACTERS, RULES_PROCESS
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.meaning.difference import difference
 from metroline.routing.rules.table import RulesTable
@@ -197,14 +197,26 @@ async def test_a_worker_without_a_table_says_so(start: Start) -> None:
     assert "No version yet." in await (await empty.get("/rules/", HTML)).text()
 
 
-async def test_one_table_is_looked_at_at_a_time() -> None:
-    process = RulesProcess("no.such.line")
-    first = asyncio.create_task(process.ask("diff", ""))
-    await asyncio.sleep(0)
-    with pytest.raises(RulesBusy):
-        await process.ask("diff", "")
+@pytest.mark.parametrize("data", [{}, {"table": "no table"}, {"record": {"account_number": 1}}])
+async def test_one_table_is_looked_at_at_a_time(one: WebWorker, data: object) -> None:
+    process = cast(Web, one.app.web).web_app[RULES_PROCESS]
+    async with process.turn():
+        answer = await post(one, data, {"Content-Type": "application/json"})
+    assert answer.status == 503
+    assert "another table is being looked at" in (await answer.json())["error"]
+
+
+async def test_the_turn_ends_with_an_answer_and_with_an_error(one: WebWorker, answering: Answering) -> None:
+    answering({}, NoAnswer("no broker"))
+    for data in ({"table": "no table"}, {"record": "{"}, {}):
+        await post(one, data, {"Content-Type": "application/json"})
+    async with cast(Web, one.app.web).web_app[RULES_PROCESS].turn():
+        pass
+
+
+async def test_a_command_that_fails_says_why() -> None:
     with pytest.raises(NoAnswer, match=r"there is no line 'no\.such\.line'"):
-        await first
+        await RulesProcess("no.such.line").ask("diff", "")
 
 
 async def test_a_command_that_takes_too_long_is_ended() -> None:

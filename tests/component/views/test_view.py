@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from yarl import URL
 
 from metroline.app.views.page import LINKS
+from tests.support.html_reader import HtmlReader
 from tests.support.table_entries import block, journey
 from tests.support.web_worker import HTML, Start, two_workers
 
@@ -44,3 +46,17 @@ async def test_browsers_get_a_page_that_can_load_and_run_nothing(start: Start, p
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_pages_are_only_read(start: Start, path: str, method: str) -> None:
     assert (await (await start()).get(path, method=method)).status == 405
+
+
+@pytest.mark.parametrize("query", ["", "id=0%2Fsource%2F7&id=%3Cb%3E%26&format=html", "id=%FF%ED%A0%80"])
+async def test_the_link_to_the_data_of_a_page_keeps_its_query(start: Start, query: str) -> None:
+    one = await start()
+    page = URL(f"{one.url}/rules/?{query}", encoded=True)
+    async with one.client.get(page, headers=HTML) as response:
+        links = HtmlReader(await response.text()).attributes("a", "href")
+    [link] = [link for link in links if link is not None and "format=json" in link]
+    asked = URL(f"{one.url}/rules/{link}", encoded=True)
+    assert asked.query.getall("format") == ["json"]
+    assert asked.query.getall("id", []) == page.query.getall("id", [])
+    async with one.client.get(asked, headers=HTML) as response:
+        assert response.content_type == "application/json"
