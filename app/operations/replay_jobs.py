@@ -62,7 +62,7 @@ class JobBoard:
         self._tail = TopicTail(cluster, topics.replay_jobs)
         self._jobs = Jobs()
         self._read: deque[list[Message]] = deque()
-        """What was read and is not taken in: the topic is not read again for it, even if reading on fails."""
+        """Messages that were read and not taken in: the topic is not read again for them, even if reading on fails."""
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "replay jobs")
 

@@ -1,4 +1,4 @@
-"""What is kept of a worker's pulses is bounded, by time and by number."""
+"""A history keeps a bounded part of the pulses of a worker, by time and by number."""
 
 from __future__ import annotations
 
