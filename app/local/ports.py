@@ -8,6 +8,7 @@ import socket
 from metroline.routing.errors import MetrolineError
 
 HOST = "127.0.0.1"
+_kept: list[socket.socket] = []  # one for each port that `free_port` returned
 
 
 class PortInUse(MetrolineError):
@@ -15,10 +16,17 @@ class PortInUse(MetrolineError):
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 that is kept for a server which this process starts, until this process ends.
+
+    A port on which nothing listens could be taken before the server does: the system gives such ports to every
+    connection that a program opens. So a socket stays bound to it, without listening: no other program is given the
+    port, and connections to it are refused, but a server that sets SO_REUSEADDR, as nearly all do, may listen on it.
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind((HOST, 0))
+    _kept.append(keeper)
+    return int(keeper.getsockname()[1])
 
 
 def check_free(host: str, port: int, what: str) -> None:
