@@ -189,5 +189,9 @@ class LiveState(Struct, frozen=True):
     tracks: tuple[TrackState, ...]
     failures: tuple[FailureState, ...]
     rules: tuple[RuleState, ...]
+    are_rules_complete: bool
+    """False if a rule that is not listed may have held all the same: workers tell of those that held most."""
+    counted_since: float | None
+    """Time since which each worker counts, at the earliest, in seconds since the epoch; None without workers."""
     events: tuple[LiveEvent, ...]
     points: tuple[Point, ...]

@@ -18,6 +18,7 @@ from metroline.app.views.live import LiveFiguresView, add_stream
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
 from metroline.app.views.openapi import OpenApiView
 from metroline.app.views.static_files import add_static_files
+from metroline.app.views.stop_details import StopDetailsView
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.tables.table_list import SCATTER_GATHER, TableList, blueprint
@@ -47,6 +48,7 @@ def add_views(app: LineApp) -> None:
     app.page("/metrics")(MetricsView)
     app.page("/traffic/")(TrafficView)
     app.page("/api/live")(LiveFiguresView)
+    app.page("/api/stop")(StopDetailsView)
     add_stream(app)
     add_static_files(cast(Web, app.web).web_app)
     app.page("/table")(TableList)

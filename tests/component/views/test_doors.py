@@ -47,7 +47,7 @@ DOORS = {
     **routes(Door.READ, "GET HEAD", "/api/live", "/dead-letters/"),
     **routes(Door.READ, "GET", "/api/live/stream"),
     **routes(Door.READ, "GET HEAD", "/journeys", "/journeys/", "/journeys/{name}", "/journeys/{name}/"),
-    **routes(Door.READ, "GET HEAD", "/rules/", "/rules/{version}/"),
+    **routes(Door.READ, "GET HEAD", "/rules/", "/rules/{version}/", "/rules/{version}/seen/", "/api/stop"),
     **routes(Door.READ, "POST", "/rules/"),
     **routes(Door.READ, "GET HEAD", "/dead-letters/jobs/", "/api/dead-letters/", "/api/dead-letters/jobs/"),
     **routes(Door.READ, "HEAD", "/logout", *WRITING),
