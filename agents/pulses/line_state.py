@@ -10,7 +10,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from metroline.agents.delivery.journey_metrics import JOURNEY_BOUNDS, OTHER, STOP_BOUNDS
-from metroline.agents.membership.roles import ON_RAMP, SERVICE
+from metroline.agents.membership.roles import ON_RAMP, SERVICE, role_in
 from metroline.agents.pulses.live_state import (
     FailureState,
     Level,
@@ -264,7 +264,7 @@ class LineState:
 
 
 def _role(pulse: Pulse) -> str:
-    return pulse.group.rpartition("@")[2] or pulse.group
+    return role_in(pulse.group)
 
 
 def _order(worker: WorkerHistory) -> tuple[str, str, str]:

@@ -145,8 +145,10 @@ class LiveEvent(Struct, frozen=True):
     at: float
     """Seconds since the epoch."""
     kind: str
-    """`published`, `rules` (they took effect), `joined`, `left` or `silent`."""
+    """`rules` (they took effect), `joined`, `left` or `silent`, and the kinds of the journal, as `published`."""
     text: str
+    href: str = ""
+    """The address of the page about it; empty if there is none."""
 
 
 class Point(Struct, frozen=True):

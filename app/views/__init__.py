@@ -13,6 +13,7 @@ from metroline.app.views.access.doors import ACCESS, Access
 from metroline.app.views.access.login import LoginView, LogoutView
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
+from metroline.app.views.journal_page import JournalView
 from metroline.app.views.journeys import pages as journeys
 from metroline.app.views.live import LiveFiguresView, add_stream
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
@@ -49,6 +50,7 @@ def add_views(app: LineApp) -> None:
     app.page("/traffic/")(TrafficView)
     app.page("/api/live")(LiveFiguresView)
     app.page("/api/stop")(StopDetailsView)
+    app.page("/journal/")(JournalView)
     add_stream(app)
     add_static_files(cast(Web, app.web).web_app)
     app.page("/table")(TableList)

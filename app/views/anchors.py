@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
+JOURNAL_PATH = "/journal/"
+
 RULES_LIST = "rules"
 """The id of the list of rules on their page."""
 

@@ -12,7 +12,7 @@ from metroline.agents.pulses.live_state import Level, LiveEvent, LiveState, Poin
 from metroline.agents.pulses.verdict import duration, rate
 from metroline.app.markup.html import Markup, grid, moment, number, tag
 from metroline.app.markup.times import iso
-from metroline.app.views.anchors import panel_id
+from metroline.app.views.anchors import JOURNAL_PATH, panel_id
 from metroline.app.views.figures import NONE, Figures, address_of
 from metroline.app.views.line_picture import line_picture
 from metroline.app.views.stop_panels import stop_panel
@@ -229,11 +229,12 @@ def _changes(state: LiveState) -> Markup:
         tag("h2", "What changed")
         + tag("div", _chart(state.points, state.events), class_="map", id="chart")
         + tag("ol", [_event(one) for one in state.events[:LISTED_EVENTS]], class_="events", id="events")
+        + tag("p", tag("a", "The journal: who did what, and all that changed", href=JOURNAL_PATH))
     )
 
 
 def _event(event: LiveEvent) -> Markup:
-    return tag("li", moment(iso(event.at)), f" {event.text}")
+    return tag("li", moment(iso(event.at)), " ", tag("a", event.text, href=event.href) if event.href else event.text)
 
 
 def _chart(points: Sequence[Point], events: Iterable[LiveEvent]) -> Markup:

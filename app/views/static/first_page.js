@@ -101,11 +101,18 @@ function showFailures() {
   }
 }
 
+function eventItem(event) {
+  const item = element("li", `${moment(event.at)} `);
+  item.append(event.href ? element("a", event.text, { href: event.href }) : event.text);
+  return item;
+}
+
 function showEvents() {
   const list = document.getElementById("events");
-  const texts = latest.events.slice(0, LISTED_EVENTS).map((one) => `${moment(one.at)} ${one.text}`);
+  const events = latest.events.slice(0, LISTED_EVENTS);
+  const texts = events.map((one) => `${moment(one.at)} ${one.text}`);
   if (texts.join("\n") === [...list.children].map((one) => one.textContent).join("\n")) return;
-  list.replaceChildren(...texts.map((text) => element("li", text)));
+  if (!list.contains(document.activeElement)) list.replaceChildren(...events.map(eventItem)); // a link keeps the focus
 }
 
 function showChart() {
