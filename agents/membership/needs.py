@@ -41,7 +41,7 @@ def groups_of(role: Role, topics: Topics, epoch: int) -> list[str]:
 
 
 def _read(role: Role, topics: Topics) -> Iterator[str]:
-    yield from (topics.rules, topics.workers, topics.pulses, topics.changelog("rules"))
+    yield from (topics.rules, topics.workers, topics.pulses, topics.journal, topics.changelog("rules"))
     for part in sorted(role.parts):
         yield from topics.read_by(part)
     if role.plays(ON_RAMP):
