@@ -184,8 +184,14 @@ class LineApp(faust.App):
         self.loss_watch = parts.loss_watch
         self._pulse_sender = parts.pulse_sender
         self.pulses = parts.pulses
+        rules = parts.live_rules
         self.journal = Journal(
-            worker.cluster, worker.topics, self.job_board.jobs, parts.live_rules.latest_publications, worker.foreign
+            worker.cluster,
+            worker.topics,
+            self.job_board.jobs,
+            lambda: rules.latest,
+            rules.latest_publications,
+            worker.foreign,
         )
 
     def _create_directories(self) -> None:

@@ -74,16 +74,17 @@ class Journal:
         cluster: Cluster,
         topics: Topics,
         jobs: Callable[[], Awaitable[Jobs]],
+        version: Callable[[], int],
         publications: Callable[[int], Mapping[int, Publication]],
         foreign: ForeignMessages | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`jobs` reads the replay jobs; `publications` returns the newest versions of the rules, of a number.
-
-        `foreign` counts the messages that nobody of the line wrote.
+        """`jobs` reads the replay jobs, `version` returns the latest version of the rules, and `publications` up to
+        some number of the newest ones. `foreign` counts the messages that nobody of the line wrote.
         """
         self._tail = TopicTail(cluster, topics.journal)
         self._read_jobs = jobs
+        self._version = version
         self._publications = publications
         self._foreign = foreign
         self._clock = clock
@@ -91,6 +92,10 @@ class Journal:
         self._fresh: deque[list[Message]] = deque()
         """Messages that were read and not taken in: the topic is not read again for them, even if reading on fails."""
         self._jobs = Jobs()
+        self._published: tuple[int, list[JournalEntry]] = (0, [])
+        """The entries of the rules, and the latest version among them."""
+        self._entries: list[JournalEntry] | None = []
+        """All entries; None if they have to be put together again."""
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "journal")
         self._read_at = float("-inf")
@@ -112,11 +117,18 @@ class Journal:
                 self._jobs = await self._read_jobs()
             except ClusterError as error:
                 problems.append(str(error))
+            self._entries = None
         return problems
 
     def entries(self) -> list[JournalEntry]:
-        """Return all that was read so far, newest first."""
-        return entries_of(list(self._notes), self._jobs.by_id.values(), self._publications(MAX_VERSIONS))
+        """Return all that was read so far, newest first. It is put together when something has changed."""
+        version = self._version()
+        if version != self._published[0]:
+            self._published = version, list(published(self._publications(MAX_VERSIONS)))
+            self._entries = None
+        if self._entries is None:
+            self._entries = entries_of(self._notes, self._jobs.by_id.values(), self._published[1])
+        return self._entries
 
     def keep_reading(self) -> asyncio.Task[list[str]] | None:
         """Read on in the background, unless that was done a moment ago. Return the latest such task, if any."""
@@ -151,17 +163,16 @@ class Journal:
                     self._foreign.leave_out(self._tail.topic, 0, message.offset() or 0, error)
 
 
-def entries_of(
-    notes: Sequence[Note], jobs: Iterable[Job], publications: Mapping[int, Publication]
-) -> list[JournalEntry]:
-    """Return all that these tell, newest first."""
-    found = [*_published(publications), *_of_notes(notes)]
+def entries_of(notes: Iterable[Note], jobs: Iterable[Job], others: Iterable[JournalEntry] = ()) -> list[JournalEntry]:
+    """Return all that notes and jobs tell, with other entries, newest first."""
+    found = [*others, *_of_notes(notes)]
     for job in jobs:
         found += _of_job(job)
     return sorted(found, key=lambda entry: -entry.at)[:MAX_ENTRIES]
 
 
-def _published(publications: Mapping[int, Publication]) -> Iterator[JournalEntry]:
+def published(publications: Mapping[int, Publication]) -> Iterator[JournalEntry]:
+    """Yield the entries of versions of the rules."""
     first_with: dict[str, int] = {}
     for version, one in sorted(publications.items()):
         first = first_with.setdefault(one.text, version)
@@ -185,7 +196,7 @@ def _of_job(job: Job) -> Iterator[JournalEntry]:
         yield JournalEntry(progress.at, "job", f"the replay job {job.id} {how}, {done}", "", progress.note, href)
 
 
-def _of_notes(notes: Sequence[Note]) -> Iterator[JournalEntry]:
+def _of_notes(notes: Iterable[Note]) -> Iterator[JournalEntry]:
     code = ""
     for note in _together(notes):
         if note.deed is Deed.JOINED and note.code:
@@ -196,7 +207,7 @@ def _of_notes(notes: Sequence[Note]) -> Iterator[JournalEntry]:
         yield _entry(note)
 
 
-def _together(notes: Sequence[Note]) -> Iterator[Note]:
+def _together(notes: Iterable[Note]) -> Iterator[Note]:
     """Yield the notes in order; those that one request made, a note for each portion, are one."""
     latest: Note | None = None
     for note in notes:

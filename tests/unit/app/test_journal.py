@@ -17,7 +17,7 @@ from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.dead_letters import send_requests
-from metroline.app.operations.journal import Journal, entries_of
+from metroline.app.operations.journal import Journal, entries_of, published
 from metroline.app.operations.journal_notes import MAX_NAME, MAX_TEXT, Deed, NotANote, Note, note_deed, note_of
 from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.routing.journeys.replay import discard_request, replay_request
@@ -37,7 +37,7 @@ def note(deed: Deed, at: float, **fields: Any) -> Note:
 
 
 def sentences(*notes: Note) -> list[str]:
-    return [entry.sentence for entry in entries_of(notes, [], {})]
+    return [entry.sentence for entry in entries_of(notes, [])]
 
 
 def jobs_of(*written: Message) -> Jobs:
@@ -52,7 +52,7 @@ def test_publications_tell_who_and_why_and_which_table_came_back() -> None:
         version: Publication(text, version - 1, "ada", float(version), reason)
         for version, text, reason in ((1, "a", ""), (2, "b", "a try"), (3, "a", "it went wrong"))
     }
-    found = entries_of([], [], publications)
+    found = entries_of([], [], published(publications))
     assert [entry.sentence for entry in found] == [
         "version 3 of the rules, which is the table of version 1 again, was published by ada: it went wrong",
         "version 2 of the rules was published by ada: a try",
@@ -65,7 +65,7 @@ def test_jobs_tell_their_start_each_order_and_their_end() -> None:
     start = Start(job="0123456789", at=5.0, by="ada", group="4be3b2", reason="it is mended")
     pause = Ask(order=uuid.uuid4().hex, job=start.job, wish=Wish.PAUSE, at=6.0, by="bert", reason="too hot")
     end = Progress(job=start.job, epoch=0, seen=2, at=9.0, state=JobState.DONE, tally=Tally(1_200, 1_100))
-    found = entries_of([], jobs_of(start, pause, end).by_id.values(), {})
+    found = entries_of([], jobs_of(start, pause, end).by_id.values())
     assert [entry.sentence for entry in found] == [
         "the replay job 0123456789 is done, 1,100 of 1,200 replayed",
         "the replay job 0123456789 was paused by bert: too hot",
@@ -237,7 +237,7 @@ async def test_the_journal_reads_on_and_says_what_it_cannot_read(monkeypatch: py
 
     monkeypatch.setattr(TopicTail, "read", read)
     foreign = ForeignMessages()
-    journal = Journal(Cluster("127.0.0.1:1"), TOPICS, jobs, lambda _: {}, foreign)
+    journal = Journal(Cluster("127.0.0.1:1"), TOPICS, jobs, lambda: 0, lambda _: {}, foreign)
     first = note(Deed.DISCARDED, 1.0, by="ada", count=1)
     messages.append([message(first.encode()), message(b"garbage")])
     assert await journal.read() == []
@@ -265,11 +265,31 @@ async def test_pages_that_are_kept_up_to_date_read_on_now_and_then(monkeypatch: 
         return Jobs()
 
     monkeypatch.setattr(TopicTail, "read", read)
-    journal = Journal(Cluster("127.0.0.1:1"), TOPICS, jobs, lambda _: {}, clock=lambda: now[0])
+    journal = Journal(Cluster("127.0.0.1:1"), TOPICS, jobs, lambda: 0, lambda _: {}, clock=lambda: now[0])
     for second in range(30):
         now[0] = 100.0 + second
         reading = journal.keep_reading()
         assert reading is not None
         await reading
     assert reads == [100.0, 110.0, 120.0]
+    await journal.close()
+
+
+async def test_versions_of_the_rules_are_read_again_only_when_there_is_a_new_one() -> None:
+    versions = {1: Publication("a", 0, "ada", 1.0)}
+    reads = []
+
+    def publications(most: int) -> dict[int, Publication]:
+        reads.append(most)
+        return versions
+
+    async def jobs() -> Jobs:
+        return Jobs()
+
+    journal = Journal(Cluster("127.0.0.1:1"), TOPICS, jobs, lambda: max(versions), publications)
+    assert [len(journal.entries()) for _ in range(60)] == [1] * 60
+    assert len(reads) == 1
+    versions[2] = Publication("b", 1, "bert", 2.0)
+    assert [entry.by for entry in journal.entries()] == ["bert", "ada"]
+    assert len(reads) == 2
     await journal.close()
