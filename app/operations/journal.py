@@ -7,6 +7,7 @@ noted on a topic of its own, by the operation that does it. The journal puts all
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,8 +40,13 @@ MAX_VERSIONS = 200
 TOGETHER_SECONDS = 60.0
 """Time between two notes of one person that are told as one entry."""
 
+READ_SECONDS = 3.0
+"""Time for which a page waits until the topics are read. It shows what is known by then."""
+
 READ_AGAIN_SECONDS = 10.0
 """Time after which the topics are read on for pages that are kept up to date."""
+
+log = logging.getLogger(__name__)
 
 DONE = {Wish.PAUSE: "paused", Wish.RESUME: "resumed", Wish.CANCEL: "cancelled"}
 
@@ -96,29 +102,20 @@ class Journal:
         """The entries of the rules, and the latest version among them."""
         self._entries: list[JournalEntry] | None = []
         """All entries; None if they have to be put together again."""
-        self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "journal")
         self._read_at = float("-inf")
         self._reading: asyncio.Task[list[str]] | None = None
 
     async def read(self) -> list[str]:
-        """Read on. Return the reasons why something could not be read."""
-        problems = []
-        async with self._lock:
-            self._read_at = self._clock()
-            try:
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._read_on)
-            except ClusterError as error:
-                problems.append(str(error))
-            finally:
-                while self._fresh:
-                    self._take_in(self._fresh.popleft())
-            try:
-                self._jobs = await self._read_jobs()
-            except ClusterError as error:
-                problems.append(str(error))
-            self._entries = None
-        return problems
+        """Read on, for a few seconds at most. Return the reasons why something could not be read.
+
+        All who ask meanwhile wait for the same answer of the brokers.
+        """
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await asyncio.shield(self._begin())
+        except TimeoutError:
+            return ["the brokers take long to answer, so that the latest entries may be missing"]
 
     def entries(self) -> list[JournalEntry]:
         """Return all that was read so far, newest first. It is put together when something has changed."""
@@ -132,9 +129,8 @@ class Journal:
 
     def keep_reading(self) -> asyncio.Task[list[str]] | None:
         """Read on in the background, unless that was done a moment ago. Return the latest such task, if any."""
-        is_due = self._clock() - self._read_at >= READ_AGAIN_SECONDS
-        if is_due and (self._reading is None or self._reading.done()):
-            self._reading = asyncio.create_task(self.read())
+        if self._clock() - self._read_at >= READ_AGAIN_SECONDS:
+            self._begin()
         return self._reading
 
     async def close(self) -> None:
@@ -145,6 +141,36 @@ class Journal:
             with suppress(asyncio.CancelledError):
                 await self._reading
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self) -> asyncio.Task[list[str]]:
+        """Return the task that reads on: the one that does so already, or a new one."""
+        if self._reading is None or self._reading.done():
+            self._read_at = self._clock()
+            self._reading = asyncio.create_task(self._read_all())
+        return self._reading
+
+    async def _read_all(self) -> list[str]:
+        problems = []
+        for read in (self._read_notes, self._read_orders):
+            try:
+                await read()
+            except ClusterError as error:
+                problems.append(str(error))
+            except Exception as error:  # whatever it is, pages show what is known
+                log.exception("the journal could not be read")
+                problems.append(f"{type(error).__name__}: {error}")
+        self._entries = None
+        return problems
+
+    async def _read_orders(self) -> None:
+        self._jobs = await self._read_jobs()
+
+    async def _read_notes(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._read_on)
+        finally:
+            while self._fresh:
+                self._take_in(self._fresh.popleft())
 
     def _read_on(self) -> None:
         """Read the messages that were written since. Runs in the thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -272,6 +273,40 @@ async def test_pages_that_are_kept_up_to_date_read_on_now_and_then(monkeypatch: 
         assert reading is not None
         await reading
     assert reads == [100.0, 110.0, 120.0]
+    await journal.close()
+
+
+async def test_brokers_that_do_not_answer_keep_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    answered = asyncio.Event()
+
+    async def jobs() -> Jobs:
+        reads.append(1)
+        await answered.wait()
+        return Jobs()
+
+    monkeypatch.setattr(TopicTail, "read", lambda _: iter(()))
+    monkeypatch.setattr("metroline.app.operations.journal.READ_SECONDS", 0.01)
+    journal = Journal(Cluster("127.0.0.1:1"), TOPICS, jobs, lambda: 0, lambda _: {})
+    told = await asyncio.gather(*(journal.read() for _ in range(20)))
+    assert {problem for problems in told for problem in problems} == {
+        "the brokers take long to answer, so that the latest entries may be missing"
+    }
+    assert len(reads) == 1, "all of them wait for one answer"
+    answered.set()
+    await journal.close()
+
+
+async def test_an_error_of_any_kind_is_a_problem_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_: TopicTail) -> Iterator[list[TopicMessage]]:
+        raise RuntimeError("no thread is left")
+
+    async def jobs() -> Jobs:
+        return Jobs()
+
+    monkeypatch.setattr(TopicTail, "read", read)
+    journal = Journal(Cluster("127.0.0.1:1"), TOPICS, jobs, lambda: 0, lambda _: {})
+    assert await journal.read() == ["RuntimeError: no thread is left"]
     await journal.close()
 
 
