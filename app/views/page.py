@@ -16,6 +16,7 @@ LINKS = {
     "/table/outcomes/": "Outcomes",
     "/journeys/": "Journeys",
     "/dead-letters/": "Dead letters",
+    "/journal/": "Journal",
     "/traffic/": "Traffic",
 }
 
