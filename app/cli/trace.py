@@ -71,7 +71,7 @@ async def _trace(settings: Settings, line: Line, wanted: Wanted) -> tuple[list[T
         return [], await whereabouts(cluster, topics, line.stops, wanted, settings.source_epoch)
     versions = {one.version: one.text async for one in published_versions(cluster, topics)}
     teller = JourneyTeller(cluster, topics, settings, line, texts_of(versions))
-    return [await teller.tell(one) for one in found], None
+    return await teller.tell(found), None
 
 
 def _as_json(wanted: Wanted, found: list[Timeline], where: Whereabouts | None) -> dict[str, Any]:

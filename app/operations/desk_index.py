@@ -218,6 +218,11 @@ class DeskIndex:
         """True if there was no room for a dead letter."""
         return self.left_out > 0
 
+    @property
+    def gone(self) -> int:
+        """The number of dead letters that take room though they were replayed or discarded since."""
+        return len(self) - sum(group.count for group in self._groups)
+
     def groups(self) -> list[Group]:
         """Return the groups with dead letters, the largest one first."""
         found = [self._summary(group) for group in self._groups if group.count]

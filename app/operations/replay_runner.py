@@ -124,6 +124,8 @@ class ReplayRunner(Service):
         self._yielded_at: float | None = None
         """Time at which another worker was first seen to have claimed the jobs since."""
         self._work: dict[str, _Work] = {}
+        self._number = 0
+        """Number of the progress that was written last."""
         self._problem = ""
         self._got_on = False
         """True if anything was sent or written at the present turn."""
@@ -165,11 +167,14 @@ class ReplayRunner(Service):
         jobs_open = jobs.open
         for closed in self._work.keys() - {job.id for job in jobs_open}:
             del self._work[closed]
-        if not jobs_open:
+        overtaken = jobs.overtaken
+        if not jobs_open and not overtaken:
             return False
         self._got_on = False
         if await self._is_in_charge(jobs):
             epoch = jobs.epoch  # what is written at this turn is of this claim, even if another one is read meanwhile
+            for job in overtaken:
+                await self._repeat(job, epoch)
             for job in jobs_open:
                 try:
                     if await self._carry_out(job, jobs, epoch):
@@ -242,14 +247,24 @@ class ReplayRunner(Service):
         )
         return False
 
+    async def _repeat(self, job: Job, epoch: int) -> None:
+        """Write the progress of a job again, so that compaction keeps it: an older one was written after it."""
+        if job.progress is not None:
+            await self._write(msgspec.structs.replace(job.progress, epoch=epoch, number=self._next_number(job)))
+
+    def _next_number(self, job: Job) -> int:
+        """Return a number for progress that is higher than that of any before, also of any that may still come."""
+        self._number = max(self._number, job.progress.number if job.progress is not None else 0) + 1
+        return self._number
+
     async def _write_progress(self, job: Job, progress: Progress) -> None:
         """Write the progress unless the topic says the same."""
         before = job.progress
         if before is not None and not job.pending:
-            known = msgspec.structs.replace(progress, at=before.at, seen=before.seen)
+            known = msgspec.structs.replace(progress, at=before.at, seen=before.seen, number=before.number)
             if known == before:
                 return
-        messages: list[Progress | Members] = [progress]
+        messages: list[Progress | Members] = [msgspec.structs.replace(progress, number=self._next_number(job))]
         if progress.state.is_final:
             self.log.info("the replay job %s is %s: %s", job.id, progress.state, _told(progress.tally))
             messages += [msgspec.structs.replace(part, blocks=()) for part in job.letters or ()]  # to be compacted

@@ -173,6 +173,8 @@ class Progress(Struct, frozen=True, tag_field="kind", tag="progress", kw_only=Tr
     """The replayed letters, and those dead again, when the job was resumed after it had stopped: they count no more."""
     note: Text = ""
     """The reason why the job stopped, or why it does not go on at present."""
+    number: Natural = 0
+    """Place among all progress that is written in an epoch: a client may deliver what it sent long before once more."""
 
 
 class Taken(Struct, frozen=True, tag_field="kind", tag="taken", kw_only=True):
@@ -262,6 +264,10 @@ class Job:
     asks: list[tuple[int, Ask]] = field(default_factory=list)
     """The orders with their offsets."""
     progress: Progress | None = None
+    highest: tuple[int, int] = (-1, -1)
+    """The highest epoch of any progress so far, with the number."""
+    is_overtaken: bool = False
+    """True if progress that does not count came after `progress`: after a compaction, it alone might be left."""
     members: dict[int, dict[int, Members]] = field(default_factory=dict)
     """The parts of its letters, by the epoch in which they were found."""
     chosen: int | None = None
@@ -362,8 +368,8 @@ class Jobs:
             raise NotAJobMessage(f"no worker has claimed the replay jobs at the offset {message.epoch} so far")
         elif isinstance(message, Members):
             self._add_members(job, message)
-        elif job.progress is None or message.epoch >= job.progress.epoch:
-            job.progress = message
+        else:
+            _note_progress(job, message)
 
     def _begin(self, start: Start) -> None:
         """Add a job. While there are `MAX_JOBS`, the oldest one that is closed makes room."""
@@ -384,6 +390,23 @@ class Jobs:
     def open(self) -> list[Job]:
         """The jobs that a worker has not closed yet, the oldest first."""
         return [job for job in self.by_id.values() if not job.is_closed]
+
+    @property
+    def overtaken(self) -> list[Job]:
+        """The jobs whose latest progress has to be written again."""
+        return [job for job in self.by_id.values() if job.is_overtaken]
+
+
+def _note_progress(job: Job, message: Progress) -> None:
+    """Keep the latest progress of a job. What is final stays so, whatever comes later."""
+    known, place = job.progress, (message.epoch, message.number)
+    if known is not None and (
+        place < (known.epoch, known.number) or (known.state.is_final and not message.state.is_final)
+    ):
+        job.is_overtaken = job.is_overtaken or message.epoch >= known.epoch
+    else:
+        job.progress, job.is_overtaken = message, place < job.highest
+    job.highest = max(job.highest, place)
 
 
 class Step(NamedTuple):

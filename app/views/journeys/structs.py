@@ -98,9 +98,3 @@ class JourneyPage(Struct, frozen=True):
     whereabouts: Whereabouts | None
     more: int = 0
     """Number of journeys that are left out: a message may hold very many records."""
-
-
-class Refused(Struct, frozen=True):
-    """The reason why there is no answer."""
-
-    error: str

@@ -399,3 +399,22 @@ async def test_letters_that_were_deleted_from_their_topic_are_left_out() -> None
     job = line.job(start.job)
     assert job.progress is not None
     assert (job.state, job.progress.tally.left_out, line.reopened.total()) == (JobState.DONE, 10 - sent, sent)
+
+
+async def test_progress_that_a_client_delivers_late_is_written_over_and_its_job_stays_done() -> None:
+    line = Line(3)
+    start = begun(line)
+    runner = line.runner()
+    await turns(runner, line)
+    late = next(entry for entry in line.log if entry[0].startswith(f"{start.job}/progress/".encode()))
+    line.log.append(late)
+    assert line.job(start.job).is_closed
+    await turns(runner, line, 3)
+    compacted = Jobs()
+    for offset, (key, value) in enumerate(line.log):
+        if key not in [later for later, _ in line.log[offset + 1 :]]:
+            compacted.add(offset, key, value)
+    assert compacted.by_id[start.job].state is JobState.DONE
+    written = len(line.log)
+    await turns(runner, line, 3)
+    assert len(line.log) == written
