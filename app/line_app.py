@@ -53,6 +53,7 @@ from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.local.ports import resolves
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.foreign_letters import desks_of
 from metroline.app.operations.replay_jobs import JobBoard
 from metroline.app.operations.replay_runner import ReplayRunner
 from metroline.app.provisioning import Provisioning
@@ -156,6 +157,7 @@ class LineApp(faust.App):
         self.foreign = worker.foreign
         self.desk = Desk(worker.cluster, worker.topics)
         self.job_board = JobBoard(worker.cluster, worker.topics, worker.foreign)
+        self.foreign_desks = desks_of(worker.cluster, worker.topics, worker.line, self.job_board)
         self._worker = worker
         self.turn: Turn | None = None
         """The turns of this worker and the one that it replaces; None if it replaces none."""

@@ -36,6 +36,7 @@ from metroline.app.inputs.source_records import records_in
 from metroline.app.markup.times import iso
 from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.edit_checks import check_edits
 from metroline.app.operations.edits import parse_field
 from metroline.app.operations.forecast import forecast, restarted, table_for
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
@@ -263,6 +264,7 @@ def replay(
     needs_file = any(not strategy_named(letter.envelope.strategy).needs_live for letter, _ in replays.lines)
     tables = RuleTables(Line.load(settings.line).rules_table() if needs_file else live, live)
     replays.check(tables)
+    check_edits(replays, Line.load(settings.line).services, tables, stop)
     if call_services:
         asyncio.run(_rehearse(settings, tables, replays, stop))
     elif dry_run:
@@ -343,7 +345,7 @@ async def _start(settings: Settings, desk: Desk, start: Start, permission: Permi
     letters = await some_letters(desk, start)
     live = await _live_table(desk, settings, start.to)
     reread = await read_again(settings, line, letters)
-    check_job(start, letters, reread, RuleTables(line.rules_table(), live))
+    check_job(start, letters, reread, RuleTables(line.rules_table(), live), line.services)
     await start_job(desk.cluster, desk.topics, start, permission)
 
 

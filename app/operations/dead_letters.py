@@ -1,4 +1,4 @@
-"""Requests to the arrivals to replay or discard dead letters."""
+"""Requests to the arrivals to replay or discard dead letters, each noted in the journal before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
+from metroline.app.operations.letter_journal import entries_of
 from metroline.app.operations.permission import Permission
+from metroline.app.operations.replay_jobs import note_done
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.messages.envelope import Envelope
 
@@ -20,9 +22,10 @@ async def send_requests(
 ) -> AsyncIterator[int]:
     """Send requests to the arrivals in order, `rate` per second. Yield the number that is confirmed so far.
 
-    Raise `NotPermitted` before the first one is sent.
+    Raise `NotPermitted` before the first one is sent, and `ClusterError` if the journal cannot be written.
     """
     permission.demand()
+    await note_done(cluster, topics, entries_of(requests), permission)
     async with cluster.producer(max_request_size=MAX_REQUEST_BYTES) as producer:
         began = time.monotonic()
         for number, request in enumerate(requests):

@@ -309,12 +309,10 @@ class DeskIndex:
 
     def _numbers(self, name: str) -> Iterator[int]:
         """Yield the dead letters with this id, of whatever generation."""
-        origin, offset, index = id_of(name)
-        block = self._blocks.get(block_key(origin, offset // BLOCK_OFFSETS))
+        key, marks = block_and_marks(name)
+        block = self._blocks.get(key)
         if block is None:
             return
-        alone = offset % BLOCK_OFFSETS
-        marks = (alone,) if index is None else (alone + (index + 1) * BLOCK_OFFSETS, *((alone,) if index == 0 else ()))
         for mark in marks:
             begin = 0
             with suppress(ValueError):  # there are no more
@@ -333,3 +331,11 @@ class DeskIndex:
     def _reference(self, number: int) -> Reference:
         place = self._partitions[number], self._offsets[number]
         return Reference(self._id(number), place, self._sizes[number], self._settled[number])
+
+
+def block_and_marks(name: str) -> tuple[bytes, tuple[int, ...]]:
+    """Return the key of the block of a letter, by its id, and the marks that it may have there; raise `UsageError`."""
+    origin, offset, index = id_of(name)
+    alone = offset % BLOCK_OFFSETS
+    marks = (alone,) if index is None else (alone + (index + 1) * BLOCK_OFFSETS, *((alone,) if index == 0 else ()))
+    return block_key(origin, offset // BLOCK_OFFSETS), marks

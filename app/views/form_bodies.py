@@ -39,6 +39,7 @@ READ: dict[str, Callable[[str], object]] = {
     "patience": _number,
     "record": _record,
     "dry_run": lambda text: text == "true",
+    "discard": lambda text: text == "true",
 }
 """The value that a field of a form stands for, where that is not its text."""
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.app.markup.html import markup, tag
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.foreign_jobs import check_foreign
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import (
@@ -24,13 +25,13 @@ from metroline.app.operations.replay_jobs import (
     some_letters,
     start_job,
 )
-from metroline.app.operations.rereading import read_again
-from metroline.app.views.dead_letters import Answer, DeadLettersView, Selection, blueprint
+from metroline.app.operations.rereading import Rereading, read_again
+from metroline.app.views.dead_letters import Answer, DeadLettersView, ForeignSelection, blueprint
 from metroline.app.views.letter_pages import JOBS_PATH, PATH, job_page, jobs_grid, link
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import wants_html
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.replay_jobs import Job, JobState, Wish
+from metroline.routing.journeys.replay_jobs import Job, JobState, Start, StartDiscard, StartForeign, Wish
 
 ORDERS = {
     JobState.RUNNING: (Wish.PAUSE, Wish.CANCEL),
@@ -40,7 +41,7 @@ ORDERS = {
 """The orders that a job takes in each state."""
 
 
-class StartBody(Selection):
+class StartBody(ForeignSelection):
     """The body of a request to start a job."""
 
     fields: dict[str, Any] = Field({}, alias="set")
@@ -49,6 +50,8 @@ class StartBody(Selection):
     stop_at: float | None = None
     patience: float | None = None
     reason: str = ""
+    discard: bool = False
+    """True to discard the letters, for the reason, rather than to replay them."""
 
 
 class AskBody(BaseModel):
@@ -131,20 +134,29 @@ class StartJob(JobsView):
         if asked.to is not None and asked.to not in worker.served_stops():
             served = ", ".join(sorted(worker.served_stops()))
             raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
+        if asked.discard and asked.topic is not None:
+            raise DeadLetterError("letters of another system are discarded at once: POST /dead-letters/discard/")
+        kind = StartDiscard if asked.discard else Start if asked.topic is None else StartForeign
+        own = {} if asked.topic is None else {"topic": asked.topic}
         pace = {"ramp": asked.ramp and tuple(asked.ramp), "stop_at": asked.stop_at, "patience": asked.patience}
         job = new_job(
             permission.by,
+            kind,
             group=asked.group,
             ids=tuple(asked.ids),
             to=asked.to,
             fields=asked.fields,
             rate=asked.rate,
             reason=asked.reason,
+            **own,
             **{name: value for name, value in pace.items() if value is not None},
         )
-        letters = await some_letters(desk, job)
-        reread = await read_again(worker.settings, worker.line, letters)
-        check_job(job, letters, reread, worker.live_rules.rule_tables)
+        if isinstance(job, StartForeign):
+            await check_foreign(self.foreign_desk(job.topic), job)
+        else:
+            letters = await some_letters(desk, job)
+            reread = Rereading() if asked.discard else await read_again(worker.settings, worker.line, letters)
+            check_job(job, letters, reread, worker.live_rules.rule_tables, worker.line.services)
         await start_job(worker.cluster, worker.line_topics, job, permission)
         return job_as_json(await worker.job_board.job(job.job))
 

@@ -22,6 +22,7 @@ from metroline.app.operations.journeys.ended_journey import EndedJourney
 from metroline.app.operations.journeys.query import Query
 from metroline.app.operations.journeys.telling import JourneyTeller
 from metroline.app.operations.journeys.whereabouts import Whereabouts, whereabouts
+from metroline.app.operations.letter_journal import letter_journal
 from metroline.app.views.journeys.listing import Asked, form, show_list
 from metroline.app.views.journeys.structs import JourneyPage, JourneysPage, ListedJourney, Searchable
 from metroline.app.views.journeys.timelines import show_timelines
@@ -112,11 +113,12 @@ class JourneysView(LineView):
         wanted = Wanted.of(name)
         shared = self.journeys(request)
         found = await shared.archive.find(wanted.text)
+        done = letter_journal(await self.worker.job_board.jobs(), wanted.text)
         if not found:
-            page = JourneyPage(wanted.text, [], await shared.look(wanted))
+            page = JourneyPage(wanted.text, [], await shared.look(wanted), 0, done)
         else:
             told = await shared.tell(found[:MAX_TOLD])
-            page = JourneyPage(wanted.text, told, None, max(0, len(found) - MAX_TOLD))
+            page = JourneyPage(wanted.text, told, None, max(0, len(found) - MAX_TOLD), done)
         status = HTTPStatus.OK if found else HTTPStatus.NOT_FOUND
         return self.answer(request, f"Journey {wanted.text}", page, lambda: show_timelines(page), status=status)
 

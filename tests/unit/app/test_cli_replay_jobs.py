@@ -32,9 +32,9 @@ class Topic:
             jobs.add(offset, *encode(message))
         return jobs
 
-    async def write(self, cluster: object, topics: object, order: Start | Ask, permission: Permission) -> None:
+    async def write(self, cluster: object, topics: object, *orders: Start | Ask, permission: Permission) -> None:
         permission.demand()
-        self.written.append(order)
+        self.written += orders
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from pyroaring import BitMap
+from pyroaring import BitMap, BitMap64
 
 from metroline.routing.journeys.replay_jobs import (
     MAX_JOBS,
@@ -193,7 +193,8 @@ def test_dead_letters_of_another_system_that_were_taken_are_known_by_their_place
             Taken(order="c" * 32, topic="other", at=1.0, by="bert", places={"7": (1,)}),
         ]
     )
-    assert jobs.taken == {"dlq": {(0, 17), (0, 18), (3, 1)}, "other": {(7, 1)}}
+    places = {topic: taken.places for topic, taken in jobs.taken.items()}
+    assert places == {"dlq": {0: BitMap64([17, 18]), 3: BitMap64([1])}, "other": {7: BitMap64([1])}}
     with pytest.raises(NotAJobMessage):
         decode(*encode(Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"x": (1,)})))
 
@@ -242,12 +243,6 @@ def test_progress_that_is_delivered_late_reopens_no_job_and_is_overwritten() -> 
     assert [job.id for job in jobs.overtaken] == [ID], "compaction would keep the late one alone"
     jobs.add(jobs.end, *encode(replace(done, number=8)))
     assert jobs.overtaken == []
-
-
-def test_a_job_that_has_ended_is_not_reopened_in_a_later_epoch() -> None:
-    jobs = folded([START, ask(Wish.PAUSE), progress(JobState.DONE, 2, epoch=1), progress(JobState.RUNNING, 2, epoch=2)])
-    assert jobs.open == []
-    assert [job.id for job in jobs.overtaken] == [ID]
 
 
 def start(ramp: tuple[int, ...], stop_at: float = 1.0, patience: float = 60.0) -> Start:
