@@ -263,6 +263,8 @@ class LineApp(faust.App):
         await self.pulses.close()
         await self._worker.resources.close()
         await self.job_board.close()
+        for desk in self.foreign_desks.values():
+            desk.close()
         if self.turn is not None:
             self.turn.end()
         await self._worker.producer.close()

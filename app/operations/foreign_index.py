@@ -20,6 +20,12 @@ MAX_GROUPS = 10_000
 ROOM_SHARE = 0.25
 """Share of the letters of a full index that have to be gone before the topic is read again for the others."""
 
+MAX_ORIGINS = 100_000
+"""Number of partitions, over all groups, of which an index remembers the places that letters came from."""
+
+MAX_TEXT = 1_000
+"""Number of characters that an example keeps of a text."""
+
 NONE = BitMap64()
 
 Offsets = Mapping[int, BitMap64]
@@ -30,18 +36,15 @@ Offsets = Mapping[int, BitMap64]
 class ForeignGroup:
     """Dead letters of another system with one cause."""
 
+    id: str
     example: ForeignLetter
-    """One of them, without its headers and its stack trace."""
+    """One of them, without its headers and its stack trace, and with the beginnings of its texts."""
     places: dict[int, BitMap64] = field(default_factory=dict)
     """Their offsets, by partition."""
     origins: dict[int, BitMap64] = field(default_factory=dict)
     """The offsets of their messages on the topic that these came from, by partition."""
     first: float = float("inf")
     last: float = 0.0
-
-    @property
-    def id(self) -> str:
-        return self.example.group
 
     @property
     def count(self) -> int:
@@ -59,13 +62,13 @@ class ForeignGroup:
         """Return the group without letters."""
         left = {partition: offsets - gone.get(partition, NONE) for partition, offsets in self.places.items()}
         places = {partition: offsets for partition, offsets in left.items() if offsets}
-        return ForeignGroup(self.example, places, self.origins, self.first, self.last)
+        return ForeignGroup(self.id, self.example, places, self.origins, self.first, self.last)
 
     def as_json(self) -> dict[str, Any]:
         one = self.example
         partition, offset = next(self.listed())
         return {
-            "group": one.group,
+            "group": self.id,
             "system": one.system,
             "topic": one.topic,
             "stage": one.stage,
@@ -88,7 +91,7 @@ class ForeignIndex:
     def clear(self) -> None:
         """Forget everything."""
         self._groups: dict[str, ForeignGroup] = {}
-        self._size = 0
+        self._size = self._origins = 0
         self.others = 0
         """Number of messages on the topic that are no dead letters."""
         self.left_out = 0
@@ -105,13 +108,23 @@ class ForeignIndex:
             self.left_out += not is_gone
             return
         if group is None:
-            group = self._groups[name] = ForeignGroup(letter._replace(headers=(), stacktrace=""))
-        if letter.partition is not None and letter.offset is not None:
-            group.origins.setdefault(letter.partition, BitMap64()).add(letter.offset)
+            group = self._groups[name] = ForeignGroup(name, _shortened(letter))
+        self._note_origin(group, letter)
         if not is_gone:
             self._size += 1
             group.places.setdefault(place[0], BitMap64()).add(place[1])
             group.first, group.last = min(group.first, at), max(group.last, at)
+
+    def _note_origin(self, group: ForeignGroup, letter: ForeignLetter) -> None:
+        if letter.partition is None or letter.offset is None:
+            return
+        offsets = group.origins.get(letter.partition)
+        if offsets is None:
+            if self._origins >= MAX_ORIGINS:
+                return
+            self._origins += 1
+            offsets = group.origins[letter.partition] = BitMap64()
+        offsets.add(letter.offset)
 
     def drop(self, places: Iterator[Place]) -> None:
         """Forget letters that the topic does not hold any more."""
@@ -144,3 +157,8 @@ class ForeignIndex:
             for partition, offsets in group.places.items()
         )
         return taken >= ROOM_SHARE * self._size
+
+
+def _shortened(letter: ForeignLetter) -> ForeignLetter:
+    error, message, stage = (text[:MAX_TEXT] for text in (letter.error, letter.message, letter.stage))
+    return letter._replace(error=error, message=message, stage=stage, headers=(), stacktrace="")

@@ -119,6 +119,10 @@ class ForeignDesk:
         self._waiting = 0
         self._read_at = float("-inf")
 
+    def close(self) -> None:
+        """End what is being read."""
+        self._tail.is_stopped = True
+
     @property
     def others(self) -> int:
         """Number of messages on the topic that are no dead letters."""
