@@ -16,7 +16,7 @@ from metroline.app.operations.foreign_letters import PORTION, ForeignDesk, parse
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import Permission
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.replay_jobs import StartForeign, TakenEntry, TakenLetters, Tally
+from metroline.routing.journeys.replay_jobs import Jobs, StartForeign, TakenEntry, TakenLetters, Tally
 from metroline.routing.journeys.settlement import EMPTY
 
 BLOCK = 1 << 20
@@ -55,9 +55,9 @@ class ForeignJobs:
             return None
         return f"{start.topic} is not among the topics of [dead_letters] in line.toml"
 
-    async def found(self, start: StartForeign, others: Mapping[str, Marks]) -> tuple[Marks, dict[str, int]]:
+    async def found(self, start: StartForeign, others: Mapping[str, Marks], jobs: Jobs) -> tuple[Marks, dict[str, int]]:
         """Return the letters of a new job, and how many are left out, by reason."""
-        index, taken = await self._desks[start.topic].look()
+        index, taken = await self._desks[start.topic].look(jobs)
         marks: Marks = {}
         left_out: Counter[str] = Counter()
         for place in _asked(index, taken, start, left_out):
@@ -70,13 +70,15 @@ class ForeignJobs:
                 left_out[f"in the replay job {other}"] += 1
         return marks, dict(left_out)
 
-    async def tally(self, start: StartForeign, places: Offsets, skipped: Collection[Mark]) -> tuple[Tally, int]:
+    async def tally(
+        self, start: StartForeign, places: Offsets, skipped: Collection[Mark], jobs: Jobs
+    ) -> tuple[Tally, int]:
         """Return what became of the letters of a job, and how many were taken by others.
 
         Nobody announces that a letter was handled at last: one that has not come back in `patience` seconds counts as
         ended.
         """
-        index, taken = await self._desks[start.topic].look()
+        index, taken = await self._desks[start.topic].look(jobs)
         own = [entry for entry in taken.entries.values() if entry.job == start.job]
         total = sum(map(len, places.values()))
         gone = sum(len(offsets & taken.places.get(partition, NONE)) for partition, offsets in places.items())
@@ -88,10 +90,13 @@ class ForeignJobs:
         left_out = len(skipped) + gone - replayed
         return Tally(total, replayed, ended, dead_again, under_way, left_out), gone - replayed
 
-    async def send(self, start: StartForeign, places: Offsets, count: int, skipped: dict[Mark, str]) -> int:
-        """Send the next letters of a job, `count` at most; return their number. `skipped` gets those that cannot be."""
+    async def send(self, start: StartForeign, places: Offsets, count: int, skipped: dict[Mark, str], jobs: Jobs) -> int:
+        """Send the next letters of a job, `count` at most; return their number. `skipped` gets those that cannot be.
+
+        `jobs` must have been read since the last call: they say which letters were sent.
+        """
         desk = self._desks[start.topic]
-        _, taken = await desk.look()
+        _, taken = await desk.look(jobs)
         left = (
             (partition, offset)
             for partition in sorted(places)

@@ -33,7 +33,7 @@ from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import JobBoard, note_taken
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.foreign_letters import ForeignLetter, NotAForeignLetter, read_foreign
+from metroline.routing.journeys.foreign_letters import ForeignLetter, NotAForeignLetter, read_foreign, shown_error
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
 from metroline.routing.journeys.replay_jobs import Jobs, Taken, TakenLetters
 
@@ -56,10 +56,21 @@ class Found(NamedTuple):
     value: bytes | None
     at: float
     """Its timestamp, in seconds since the epoch."""
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    """All of its headers, also those of the error."""
 
     @property
     def id(self) -> str:
         return f"{self.place[0]}-{self.place[1]}"
+
+    def error_headers(self) -> list[tuple[str, str]]:
+        """Return the headers of the error as text, without stack traces. Some are repeated if it died repeatedly."""
+        own = set(self.letter.headers)
+        return [
+            (name, shown_error(name, value))
+            for name, value in self.headers
+            if (name, value) not in own and not name.endswith("stacktrace")
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that is known about it."""
@@ -118,6 +129,7 @@ class ForeignDesk:
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._read_at = float("-inf")
+        self._is_there = False
 
     def close(self) -> None:
         """End what is being read."""
@@ -133,8 +145,8 @@ class ForeignDesk:
         """Number of dead letters that are not listed, since there are too many."""
         return self._index.left_out
 
-    async def look(self) -> tuple[ForeignIndex, TakenLetters]:
-        """Read on; return the index, and the letters that are gone.
+    async def look(self, jobs: Jobs | None = None) -> tuple[ForeignIndex, TakenLetters]:
+        """Read on; return the index, and the letters that are gone, by these jobs, which are read by default.
 
         Raise `DeadLetterError` if there is no such topic, `DeskBusy` if too many others wait, and `ClusterError`.
         """
@@ -142,9 +154,10 @@ class ForeignDesk:
             raise DeskBusy(f"too many others are reading {self.topic}: try again in a moment")
         self._waiting += 1
         try:
-            if self.topic not in await TopicAdmin(self._cluster).partitions([self.topic]):
+            if not self._is_there and self.topic not in await TopicAdmin(self._cluster).partitions([self.topic]):
                 raise DeadLetterError(f"there is no topic {self.topic}")
-            taken = (await self._jobs()).taken.get(self.topic) or TakenLetters()
+            self._is_there = True
+            taken = (jobs or await self._jobs()).taken.get(self.topic) or TakenLetters()
             async with self._turn:
                 if time.monotonic() - self._read_at > FRESH_SECONDS:
                     await asyncio.to_thread(self._read, taken.places)
@@ -363,7 +376,7 @@ def _found(message: Message) -> Found | None:
         return None
     key, value = message.key(), message.value()
     at = max(0, message.timestamp()[1]) / 1_000
-    return Found((message.partition() or 0, message.offset() or 0), letter, key, value, at)
+    return Found((message.partition() or 0, message.offset() or 0), letter, key, value, at, headers)
 
 
 def _partition(found: Found, partitions: int) -> int | None:

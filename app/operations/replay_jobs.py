@@ -68,16 +68,26 @@ class JobBoard:
         self._read: deque[list[Message]] = deque()
         """Messages that were read and not taken in: the topic is not read again for them, even if reading on fails."""
         self._lock = asyncio.Lock()
+        self._began = float("-inf")
+        """Time at which the latest reading began."""
         self._thread = ThreadPoolExecutor(1, "replay jobs")
 
     async def jobs(self) -> Jobs:
-        """Read on, and return all jobs; raise `ClusterError`. A line without the topic has none."""
+        """Read on, and return all jobs; raise `ClusterError`. A line without the topic has none.
+
+        Those who wait for each other share a reading.
+        """
+        asked = time.monotonic()
         async with self._lock:
+            if self._began > asked:  # it has read all that was written before the question
+                return self._jobs
+            began = time.monotonic()
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._read_on)
             finally:
                 while self._read:
                     self._take_in(self._read.popleft())
+            self._began = began
             return self._jobs
 
     def _read_on(self) -> None:

@@ -134,6 +134,8 @@ class ReplayRunner(Service):
         self._rule_tables = rule_tables
         self._read_again = read_again
         self._foreign = ForeignJobs(foreign or {})
+        self._jobs = Jobs()
+        """The jobs as they were read at the beginning of the turn."""
         self._services = services or {}
         self._owned: int | None = None
         """The epoch of the ownership for which jobs were claimed."""
@@ -180,7 +182,7 @@ class ReplayRunner(Service):
 
     async def turn(self) -> bool:
         """Take the next step of each open job, if this worker is the one to do so. Return whether any got on."""
-        jobs = await self.board.jobs()
+        jobs = self._jobs = await self.board.jobs()
         jobs_open = jobs.open
         for closed in self._work.keys() - {job.id for job in jobs_open}:
             del self._work[closed]
@@ -252,7 +254,8 @@ class ReplayRunner(Service):
             state, note = step.state, step.note
             if step.allowed:
                 note = await self._send(job.start, work, step.allowed)
-                tally = await self._tally(job.start, work)
+                if job.topic is None:  # what was sent to other systems is read back at the next turn
+                    tally = await self._tally(job.start, work)
                 if tally != work.tally:
                     work.tally, work.changed_at = tally, time.monotonic()
         left_out = Counter(work.found_left_out) + Counter(work.skipped.values()) + Counter({TAKEN: work.taken})
@@ -324,7 +327,7 @@ class ReplayRunner(Service):
             if other.id != job.id and other.letters is not None
         }
         if isinstance(job.start, StartForeign):
-            marks, left_out = await self._foreign.found(job.start, others)
+            marks, left_out = await self._foreign.found(job.start, others, jobs)
         else:
             marks, left_out = await self.desk.asked(lambda index: _found(index, job.start, others))
         await self._write(*_parts(job.id, epoch, marks, left_out))
@@ -356,7 +359,7 @@ class ReplayRunner(Service):
         )
 
     async def _foreign_tally(self, start: StartForeign, work: _Work) -> Tally:
-        tally, work.taken = await self._foreign.tally(start, work.places, work.skipped)
+        tally, work.taken = await self._foreign.tally(start, work.places, work.skipped, self._jobs)
         before = sum(work.found_left_out.values())
         return msgspec.structs.replace(tally, total=tally.total + before, left_out=tally.left_out + before)
 
@@ -369,7 +372,7 @@ class ReplayRunner(Service):
         if count < 1:
             return ""
         if isinstance(start, StartForeign):
-            sent = await self._foreign.send(start, work.places, count, work.skipped)
+            sent = await self._foreign.send(start, work.places, count, work.skipped, self._jobs)
             work.budget -= sent
             if sent:
                 self._got_on, work.changed_at = True, time.monotonic()

@@ -170,6 +170,32 @@ class DeadLettersView(LineView):
         sending = send_requests(worker.cluster, worker.line_topics, requests, rate, permission)
         return [number async for number in sending][-1]
 
+    async def replay(self, desk: Desk, asked: ReplayBody, permission: Permission) -> Answer:
+        """Send dead letters on their way again, or return where they would go."""
+        worker = self.worker
+        if asked.to is not None and asked.to not in worker.served_stops():
+            served = ", ".join(sorted(worker.served_stops()))
+            raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
+        rule_tables: RuleTables = worker.live_rules.rule_tables
+        done, still_dead, ways = 0, dict[str, str](), dict[str, str]()
+        async for letters in desk.chosen(asked.ids, asked.group):
+            replays = await self._edited(asked, letters, permission.by)
+            replays.check(rule_tables)
+            check_edits(replays, worker.line.services, rule_tables, asked.to)
+            still_dead |= replays.still_dead
+            if asked.dry_run:
+                ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
+                break  # a whole page of them tells where the others go
+            done += await self.sent(replays.requests, asked.rate, permission)
+        more = {"still_dead": still_dead} if still_dead else {}
+        return {"would_go": ways, **more} if asked.dry_run else {"replayed": done, **more}
+
+    async def _edited(self, asked: ReplayBody, letters: list[Letter], by: str) -> Replays:
+        record = None if asked.record is None else orjson.dumps(asked.record)
+        worker = self.worker
+        reread = Rereading() if record is not None else await read_again(worker.settings, worker.line, letters)
+        return Replays.of(letters, asked.fields, record, asked.to, by, reread)
+
 
 async def _object_in(request: AiohttpRequest) -> dict[str, Any]:
     """Return the JSON object in the body of a request; raise `BadRequest` or `TimeoutError`."""
@@ -276,32 +302,7 @@ class Replay(DeadLettersView):
     api = (Operation("post", "Send dead letters on their way again", ReplayedAnswer, body=ReplayBody),)
 
     async def post(self, request: web.Request) -> web.Response:
-        return self.shown(request, await self.write(request, ReplayBody, self._replay))
-
-    async def _replay(self, desk: Desk, asked: ReplayBody, permission: Permission) -> Answer:
-        worker = self.worker
-        if asked.to is not None and asked.to not in worker.served_stops():
-            served = ", ".join(sorted(worker.served_stops()))
-            raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
-        rule_tables: RuleTables = worker.live_rules.rule_tables
-        done, still_dead, ways = 0, dict[str, str](), dict[str, str]()
-        async for letters in desk.chosen(asked.ids, asked.group):
-            replays = await self._edited(asked, letters, permission.by)
-            replays.check(rule_tables)
-            check_edits(replays, worker.line.services, rule_tables, asked.to)
-            still_dead |= replays.still_dead
-            if asked.dry_run:
-                ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
-                break  # a whole page of them tells where the others go
-            done += await self.sent(replays.requests, asked.rate, permission)
-        more = {"still_dead": still_dead} if still_dead else {}
-        return {"would_go": ways, **more} if asked.dry_run else {"replayed": done, **more}
-
-    async def _edited(self, asked: ReplayBody, letters: list[Letter], by: str) -> Replays:
-        record = None if asked.record is None else orjson.dumps(asked.record)
-        worker = self.worker
-        reread = Rereading() if record is not None else await read_again(worker.settings, worker.line, letters)
-        return Replays.of(letters, asked.fields, record, asked.to, by, reread)
+        return self.shown(request, await self.write(request, ReplayBody, self.replay))
 
 
 @blueprint.route("/discard/", name="discard")

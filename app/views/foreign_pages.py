@@ -109,6 +109,8 @@ def foreign_letter_page(
             ),
             tag("p", link(FOREIGN_PATH, f"Group {letter.group}", topic=topic, group=letter.group)),
             trace,
+            tag("h2", "What its headers say of the error"),
+            grid(["Header", "Value"], [list(one) for one in found.error_headers()]),
             tag("h2", "All that was done to it"),
             tag("ol", [tag("li", _entry(entry)) for entry in entries]) if entries else tag("p", "Nothing so far."),
             tag("h2", "Message"),
@@ -143,7 +145,12 @@ def _acts(request: web.Request, topic: str, by: str, name: str, refusal: str | N
         which,
         steps if several else None,
         field("Reason", "reason", maxlength=500),
-        button(f"Replay{all_of_them}"),
+        tag(
+            "p",
+            button(f"Replay{all_of_them}"),
+            " ",
+            button(f"Only show where {'they' if several else 'it'} would go", "dry_run", "true"),
+        ),
     )
     discard = form(
         request,

@@ -148,7 +148,7 @@ def group_page(
         field("Letters a second", "rate", "100", inputmode="decimal"),
         field("Stop when more than this share is dead again", "stop_at", "5%"),
         field("Reason", "reason", maxlength=500),
-        button("Replay all of them"),
+        tag("p", button("Replay all of them"), " ", button("Only show where they would go", "dry_run", "true")),
     )
     discard = form(
         request,
@@ -207,8 +207,13 @@ def letter_page(request: web.Request, letter: Letter, entries: Sequence[LetterEn
 def done_page(done: dict[str, Any]) -> Markup:
     """Return what a replay or a discard has done, or where dead letters would go."""
     facts: dict[str, object] = {name: done[name] for name in ("replayed", "discarded") if name in done}
-    ways = [tag("li", link(PATH, name, id=name), f" → {way}") for name, way in done.get("would_go", {}).items()]
-    dead = [tag("li", link(PATH, name, id=name), f": {why}") for name, why in done.get("still_dead", {}).items()]
+    path, more = (f"{PATH}foreign/", {"topic": done["topic"]}) if "topic" in done else (PATH, {})
+
+    def letter(name: str) -> Markup:
+        return link(path, name, **more, id=name)
+
+    ways = [tag("li", letter(name), f" → {way}") for name, way in done.get("would_go", {}).items()]
+    dead = [tag("li", letter(name), f": {why}") for name, why in done.get("still_dead", {}).items()]
     parts = [
         show_facts(facts) if facts else None,
         [tag("h2", "Where they would go"), tag("ul", ways)] if ways else None,

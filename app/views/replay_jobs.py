@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.app.markup.html import markup, tag
-from metroline.app.operations.desk import Desk
+from metroline.app.operations.desk import PAGE, Desk
 from metroline.app.operations.foreign_jobs import check_foreign
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import Permission
@@ -26,7 +26,8 @@ from metroline.app.operations.replay_jobs import (
     start_job,
 )
 from metroline.app.operations.rereading import Rereading, read_again
-from metroline.app.views.dead_letters import Answer, DeadLettersView, ForeignSelection, blueprint
+from metroline.app.views.dead_letter_answers import ReplayedAnswer
+from metroline.app.views.dead_letters import Answer, DeadLettersView, ForeignSelection, ReplayBody, blueprint
 from metroline.app.views.letter_pages import JOBS_PATH, PATH, job_page, jobs_grid, link
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import wants_html
@@ -52,6 +53,8 @@ class StartBody(ForeignSelection):
     reason: str = ""
     discard: bool = False
     """True to discard the letters, for the reason, rather than to replay them."""
+    dry_run: bool = False
+    """True to start nothing, and to return where the first letters would go."""
 
 
 class AskBody(BaseModel):
@@ -116,18 +119,39 @@ class JobList(JobsView):
 class StartJob(JobsView):
     """Starts a job; returns it."""
 
-    api = (Operation("post", "Start a replay job", JobAnswer, body=StartBody),)
+    api = (
+        Operation(
+            "post",
+            "Start a job that replays or discards dead letters",
+            Either((JobAnswer, ReplayedAnswer)),
+            body=StartBody,
+        ),
+    )
 
     async def post(self, request: web.Request) -> web.Response:
         started: list[str] = []
 
         async def start(desk: Desk, asked: StartBody, permission: Permission) -> Answer:
+            if asked.dry_run:
+                return await self._ways(desk, asked, permission)
             job = await self._start(desk, asked, permission)
             started.append(str(job["job"]))
             return job
 
         answer = await self.write(request, StartBody, start)
         return self.to_job(request, answer, started[0] if started else None)
+
+    async def _ways(self, desk: Desk, asked: StartBody, permission: Permission) -> Answer:
+        """Return where the first letters of a job would go."""
+        if asked.topic is None:
+            chosen = {"ids": asked.ids, "group": asked.group, "set": asked.fields, "to": asked.to, "dry_run": True}
+            return await self.replay(desk, ReplayBody.model_validate(chosen), permission)
+        foreign = self.foreign_desk(asked.topic)
+        letters = await foreign.fetched((await foreign.chosen(asked.ids, asked.group))[:PAGE])
+        refused = await foreign.refusals({one.letter.topic for one in letters})
+        would_go = {one.id: one.letter.topic for one in letters if one.letter.topic not in refused}
+        still_dead = {one.id: refused[one.letter.topic] for one in letters if one.letter.topic in refused}
+        return {"would_go": would_go, "still_dead": still_dead, "topic": asked.topic}
 
     async def _start(self, desk: Desk, asked: StartBody, permission: Permission) -> Answer:
         worker = self.worker

@@ -273,6 +273,17 @@ async def test_an_edited_letter_is_shown_where_it_would_go(worker: WebWorker) ->
     assert f"{stop} (as asked)" in text
 
 
+async def test_a_group_is_shown_where_it_would_go_before_a_job_begins(
+    worker: WebWorker, jobs: list[TopicMessage]
+) -> None:
+    stop, before = sorted(worker.app.served_stops())[0], len(jobs)
+    fields = {"group": await group_of(worker), "to": stop, "ramp": "1,10", "reason": "why", "dry_run": "true"}
+    status, _, text = await post(worker, "jobs/start/", fields)
+    assert status == 200
+    assert text.count(f"{stop} (as asked)") == 3
+    assert len(jobs) == before, "no job was started"
+
+
 def test_the_order_to_begin_a_job_is_checked_as_it_is_made() -> None:
     made = new_job("anna", group="4be3b2")
     assert (made.ramp, made.stop_at, made.rate) == ((1, 10, 100, 1_000), 0.05, 100.0)

@@ -155,6 +155,11 @@ async def test_a_page_shows_them_and_a_job_replays_them(depot: Depot, reader: Wo
     status, error = await asyncio.to_thread(asked, reader, "jobs/start/", {"topic": letters, "group": forged["group"]})
     assert (status, "one of Kafka's own" in error) == (409, True), error
 
+    dry = await told(reader, "jobs/start/", {"topic": letters, "group": priced["group"], "dry_run": True})
+    assert set(dry["would_go"].values()) == {orders}
+    status, page = await asyncio.to_thread(asked, reader, f"foreign/?topic={letters}&id=0-0", None, "text/html")
+    assert (status, "kafka_dlt-original-partition" in page, "Nothing so far." in page) == (200, True, True)
+
     begun = await told(
         reader, "jobs/start/", {"topic": letters, "group": priced["group"], "patience": 1, "reason": "mended"}
     )
