@@ -115,7 +115,8 @@ class ForeignJobs:
         }
         good = [found for found in letters if found.letter.topic not in refused]
         if good:
-            await desk.send(good, Permission.of_job(start.by), job=start.job)
+            problems = await desk.send(good, Permission.of_job(start.by), job=start.job)
+            skipped |= {mark_at(start.topic, place): reason for place, reason in problems.items()}
         return len(good)
 
 

@@ -12,7 +12,9 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.structs import RecordMetadata
 from confluent_kafka import Message
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
@@ -42,6 +44,9 @@ PORTION = 100
 
 MAX_NAMED = 20
 """Groups or topics that an error names."""
+
+NEVER_WRITTEN = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, AssertionError)
+"""Errors of a message that its topic never takes, as it is."""
 
 ID = re.compile(r"([0-9]{1,9})-([0-9]{1,15})")
 """The id of a letter: its partition and its offset."""
@@ -244,9 +249,11 @@ class ForeignDesk:
                 refused = await self.refusals({found.letter.topic for found in letters})
                 for reason in refused.values():
                     raise DeadLetterError(reason)
-                await self.send(letters, permission, partial(_due, began + done / rate, rate))
-                done += len(letters)
+                problems = await self.send(letters, permission, partial(_due, began + done / rate, rate))
+                done += len(letters) - len(problems)
                 yield done
+                for (partition, offset), reason in problems.items():
+                    raise DeadLetterError(f"{partition}-{offset}: {reason}")
                 left = [place for place in left if place > letters[-1].place]
                 if not left:
                     break
@@ -257,35 +264,38 @@ class ForeignDesk:
         permission: Permission,
         due: Callable[[int], float] = lambda _: 0.0,
         job: str | None = None,
-    ) -> None:
+    ) -> dict[Place, str]:
         """Send letters to the topics that they came from, and note them as replayed once they are confirmed.
 
         Key, value, timestamp and their own headers stay as they are, byte for byte; the key decides the partition. If
-        this ends before they are noted, they are sent again. `due` returns the time (monotonic) for each of them. Raise
-        `ClusterError` if one cannot be written; those before it are noted.
+        this ends before they are noted, they are sent again. `due` returns the time (monotonic) for each of them.
+        Return why letters can never be written to their topics. Raise `ClusterError` if others were not written.
         """
         permission.demand()
         partitions = await TopicAdmin(self._cluster).partitions(sorted({found.letter.topic for found in letters}))
-        sent: list[Sent] = []
+        begun: list[tuple[Found, asyncio.Future[RecordMetadata]]] = []
+        failed: list[tuple[Found, BaseException]] = []
         try:
             async with self._cluster.producer(max_request_size=TABLE_BYTES) as producer:
                 for number, found in enumerate(letters):
                     await asyncio.sleep(max(0.0, due(number) - time.monotonic()))
-                    written = await producer.send_and_wait(
-                        found.letter.topic,
-                        found.value,
-                        key=found.key,
-                        partition=_partition(found, partitions.get(found.letter.topic, 1)),
-                        timestamp_ms=int(found.at * 1_000),
-                        headers=list(found.letter.headers),
-                    )
-                    sent.append(Sent(found.place, found.letter.topic, (written.partition, written.offset)))
-        except (KafkaError, AssertionError) as error:
-            stuck = letters[min(len(sent), len(letters) - 1)]
-            raise ClusterError(f"{stuck.id} cannot be written to {stuck.letter.topic}: {error}") from error
+                    try:
+                        begun.append((found, await _begin(producer, found, partitions.get(found.letter.topic, 1))))
+                    except (KafkaError, AssertionError) as error:
+                        failed.append((found, error))
+                await asyncio.gather(*[future for _, future in begun], return_exceptions=True)
+        except KafkaError as error:
+            raise ClusterError(f"nothing can be written to {self._cluster.bootstrap}: {error}") from error
         finally:
+            written = [(found, future.result()) for found, future in begun if _is_written(future)]
+            sent = [Sent(found.place, found.letter.topic, (one.partition, one.offset)) for found, one in written]
             if sent:
                 await self._note([one.place for one in sent], permission, None, job, sent)
+        failed += [(found, problem) for found, future in begun if (problem := future.exception()) is not None]
+        for found, problem in failed:
+            if not isinstance(problem, NEVER_WRITTEN):
+                raise ClusterError(f"{found.id} cannot be written to {found.letter.topic}: {problem}") from problem
+        return {found.place: f"{found.letter.topic} does not take it: {problem}" for found, problem in failed}
 
     async def discard(self, places: Sequence[Place], reason: str, permission: Permission) -> None:
         """Note that letters need nothing more."""
@@ -392,6 +402,25 @@ def parse_place(name: str) -> Place:
     if match is None:
         raise UsageError(f"{name:.100} is not the id of a dead letter of another system, which looks like 0-17")
     return int(match[1]), int(match[2])
+
+
+async def _begin(producer: AIOKafkaProducer, found: Found, partitions: int) -> asyncio.Future[RecordMetadata]:
+    """Begin to write a letter to its topic."""
+    return cast(
+        "asyncio.Future[RecordMetadata]",
+        await producer.send(
+            found.letter.topic,
+            found.value,
+            key=found.key,
+            partition=_partition(found, partitions),
+            timestamp_ms=int(found.at * 1_000),
+            headers=list(found.letter.headers),
+        ),
+    )
+
+
+def _is_written(future: asyncio.Future[RecordMetadata]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _due(began: float, rate: float, number: int) -> float:
