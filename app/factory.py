@@ -383,6 +383,8 @@ def _replay_runner(app: LineApp, live_rules: LiveRules) -> ReplayRunner:
         lambda: app.outcomes_epoch,
         lambda: live_rules.rule_tables,
         partial(read_again, app.settings, app.line),
+        app.foreign_desks,
+        app.line.services,
     )
 
 

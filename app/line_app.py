@@ -53,6 +53,7 @@ from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.local.ports import resolves
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.foreign_letters import desks_of
 from metroline.app.operations.journal import Journal
 from metroline.app.operations.journal_notes import Deed, note_of
 from metroline.app.operations.replay_jobs import JobBoard
@@ -158,6 +159,7 @@ class LineApp(faust.App):
         self.foreign = worker.foreign
         self.desk = Desk(worker.cluster, worker.topics)
         self.job_board = JobBoard(worker.cluster, worker.topics, worker.foreign)
+        self.foreign_desks = desks_of(worker.cluster, worker.topics, worker.line, self.job_board)
         self._worker = worker
         self.turn: Turn | None = None
         """The turns of this worker and the one that it replaces; None if it replaces none."""
@@ -282,6 +284,8 @@ class LineApp(faust.App):
         await self._note(Deed.LEFT)
         await self._worker.resources.close()
         await self.job_board.close()
+        for desk in self.foreign_desks.values():
+            desk.close()
         if self.turn is not None:
             self.turn.end()
         await self._worker.producer.close()

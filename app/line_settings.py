@@ -143,3 +143,6 @@ def _check_ends(topics: Topics, line: Line) -> None:
             raise InvalidSettings(
                 f"line.toml: the line itself uses the topic {topic} of the end {name!r}: give it another one"
             )
+    for topic in line.options.dead_letters.topics:
+        if topic in own:
+            raise InvalidSettings(f"line.toml: the line itself uses the topic {topic} of [dead_letters]: leave it out")

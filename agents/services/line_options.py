@@ -1,4 +1,4 @@
-"""Reads `line.toml`, the options of a line: the topic from which its records come, and the ends to which they go.
+"""Reads `line.toml`, the options of a line: the topics of its records, its ends, and foreign dead letters.
 
 They are read when a worker starts, and never published: rules that are changed live cannot write to another topic.
 """
@@ -21,6 +21,9 @@ from metroline.routing.rules.toml_text import InvalidToml, decode_toml
 from metroline.routing.spelling import unknown_key
 
 FILE = "line.toml"
+
+MAX_FOREIGN = 20
+"""Number of topics with dead letters of other systems."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -54,6 +57,8 @@ EXPLAINED = {
     "dict_type": "must be a table of ends: [ends.NAME]",
     "string_type": "must be text",
     "string_too_short": "is empty",
+    "tuple_type": "must be a list of topics",
+    "too_long": f"has more than {MAX_FOREIGN} topics",
     "string_pattern_mismatch": "must be the name of a topic: letters, digits, dots, _ and -",
 }
 
@@ -90,12 +95,20 @@ class EndOptions(_Table):
     """Name of the Protobuf message type of the records."""
 
 
+class DeadLetterOptions(_Table):
+    """The table `[dead_letters]`."""
+
+    topics: Annotated[tuple[Topic, ...], Field(max_length=MAX_FOREIGN)] = ()
+    """The topics with dead letters of other systems that the pages show, and from which jobs replay."""
+
+
 class LineOptions(_Table):
     """The content of `line.toml`."""
 
     source: SourceOptions = SourceOptions()
     ends: dict[str, EndOptions] = Field(default_factory=dict)
     """The ends by name. The default end is among them if something is said about it."""
+    dead_letters: DeadLetterOptions = DeadLetterOptions()
 
     @property
     def end_names(self) -> frozenset[str]:
@@ -143,7 +156,7 @@ def _described(path: tuple[str, ...], error: Any) -> Problem:
     what = EXPLAINED.get(error["type"], error["msg"])
     if error["type"] == "extra_forbidden":
         tables: dict[int, type[_Table]] = {1: LineOptions, 2: SourceOptions, 3: EndOptions}
-        table = tables[len(path)]
+        table = DeadLetterOptions if path[0] == "dead_letters" and len(path) > 1 else tables[len(path)]
         what = unknown_key(path[-1], [field.alias or name for name, field in table.model_fields.items()])
     elif error["type"] == "literal_error":
         what = f"must be {error['ctx']['expected']}"
@@ -152,7 +165,12 @@ def _described(path: tuple[str, ...], error: Any) -> Problem:
 
 def _conflicts(options: LineOptions, stops: Set[str]) -> list[Problem]:
     """Return what is wrong with ends that are valid each for itself."""
-    return [*_wrong_names(options, stops), *_wrong_combinations(options), *_shared_topics(options)]
+    return [
+        *_wrong_names(options, stops),
+        *_wrong_combinations(options),
+        *_shared_topics(options),
+        *_wrong_letters(options),
+    ]
 
 
 def _wrong_names(options: LineOptions, stops: Set[str]) -> Iterator[Problem]:
@@ -187,3 +205,15 @@ def _shared_topics(options: LineOptions) -> Iterator[Problem]:
             )
             yield ("ends", name, "topic"), what
         taken.setdefault(end.topic, f"the end {name!r}")
+
+
+def _wrong_letters(options: LineOptions) -> Iterator[Problem]:
+    own = {options.source.topic, *(end.topic for end in options.ends.values())}
+    path, topics = ("dead_letters", "topics"), options.dead_letters.topics
+    for topic in dict.fromkeys(topics):
+        if topic in own:
+            yield path, f"dead_letters.topics: {topic} is the source or an end: it holds no dead letters"
+        if topic.startswith("__"):
+            yield path, f"dead_letters.topics: {topic} is one of Kafka's own"
+        if topics.count(topic) > 1:
+            yield path, f"dead_letters.topics: {topic} is named twice"

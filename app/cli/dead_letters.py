@@ -36,8 +36,11 @@ from metroline.app.inputs.source_records import records_in
 from metroline.app.markup.times import iso
 from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.edit_checks import check_edits
 from metroline.app.operations.edits import parse_field
 from metroline.app.operations.forecast import forecast, restarted, table_for
+from metroline.app.operations.foreign_jobs import check_foreign
+from metroline.app.operations.foreign_letters import ForeignDesk
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.rehearsal import Rehearsal
@@ -48,7 +51,7 @@ from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.operations.rules_topic import read_published
 from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.replay_jobs import Start
+from metroline.routing.journeys.replay_jobs import Start, StartDiscard, StartForeign
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.spelling import suggestion
@@ -237,20 +240,27 @@ def replay(
     if call_services and json_file is not None:
         raise UsageError("--call-services prints steps for people: leave out --json")
     settings, permission = Settings.read(line=line), Permission.of_command()
+    order = {"ramp": ramp, "stop_at": stop_at, "reason": reason}
+    chosen = {name: value for name, value in order.items() if value is not None}
     if topic is not None:
-        if is_job or call_services or fields or record or stop:
+        if call_services or fields or record or stop:
             raise UsageError(
-                "--from replays dead letters as they are: of the other options, only --rate and --dry-run fit"
+                "--from replays dead letters as they are: --set, --record, --to and --call-services do not fit"
             )
         _require_one(ids, group)
-        replay_foreign(desk_of(settings, topic), ids, group, rate, json_file, dry_run=dry_run)
+        foreign = desk_of(settings, topic)
+        if is_job and not dry_run:
+            begun = new_job(permission.by, StartForeign, topic=topic, group=group, ids=ids, rate=rate, **chosen)
+            assert isinstance(begun, StartForeign)
+            asyncio.run(_start_foreign(settings, foreign, begun, permission))
+            follow_job(_desk(settings), begun, json_file, detach=detach)
+            return
+        replay_foreign(foreign, ids, group, rate, json_file, dry_run=dry_run)
         return
     desk = _desk(settings)
     values = _fields(fields)
     if is_job and not dry_run:
         _require_one(ids, group)
-        order = {"ramp": ramp, "stop_at": stop_at, "reason": reason}
-        chosen = {name: value for name, value in order.items() if value is not None}
         start = new_job(permission.by, group=group, ids=ids, to=stop, fields=values, rate=rate, **chosen)
         asyncio.run(_start(settings, desk, start, permission))
         follow_job(desk, start, json_file, detach=detach)
@@ -263,6 +273,7 @@ def replay(
     needs_file = any(not strategy_named(letter.envelope.strategy).needs_live for letter, _ in replays.lines)
     tables = RuleTables(Line.load(settings.line).rules_table() if needs_file else live, live)
     replays.check(tables)
+    check_edits(replays, Line.load(settings.line).services, tables, stop)
     if call_services:
         asyncio.run(_rehearse(settings, tables, replays, stop))
     elif dry_run:
@@ -287,6 +298,7 @@ def replay(
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @group_option
 @click.option("--reason", required=True, help="Reason under which the records count as dropped.")
+@click.option("--detach", is_flag=True, help="Discard as a job, which a worker carries out; do not wait for its end.")
 @rate_option
 @from_option
 @line_option
@@ -295,6 +307,7 @@ def discard(
     ids: tuple[str, ...],
     group: str | None,
     reason: str,
+    detach: bool,
     rate: float,
     topic: str | None,
     line: str | None,
@@ -302,19 +315,28 @@ def discard(
 ) -> None:
     """Count dead letters as dropped on purpose.
 
-    Discard a dead letter when nothing more can or need be done about it.
+    Discard a dead letter when nothing more can or need be done about it. With --detach, that is a job:
+    `metroline dead-letters jobs` shows it.
 
     \b
     Example: metroline dead-letters discard source-0-17 --reason "a test order"
     """
     settings = Settings.read(line=line)
     if topic is not None:
+        if detach:
+            raise UsageError("--from discards at once: leave out --detach")
         _require_one(ids, group)
         discard_foreign(desk_of(settings, topic), ids, group, reason, json_file)
         return
     desk = _desk(settings)
-    letters = _chosen(desk, ids, group)
     permission = Permission.of_command()
+    if detach:
+        _require_one(ids, group)
+        start = new_job(permission.by, StartDiscard, group=group, ids=ids, rate=rate, reason=reason)
+        asyncio.run(_start(settings, desk, start, permission))
+        follow_job(desk, start, json_file, detach=True)
+        return
+    letters = _chosen(desk, ids, group)
     requests = [discard_request(letter, reason, permission.by) for letter in letters]
     count = _send(desk, requests, rate, permission, "discarded")
     if json_file is not None:
@@ -342,9 +364,21 @@ async def _start(settings: Settings, desk: Desk, start: Start, permission: Permi
     line = Line.load(settings.line)
     letters = await some_letters(desk, start)
     live = await _live_table(desk, settings, start.to)
-    reread = await read_again(settings, line, letters)
-    check_job(start, letters, reread, RuleTables(line.rules_table(), live))
+    reread = Rereading() if isinstance(start, StartDiscard) else await read_again(settings, line, letters)
+    check_job(start, letters, reread, RuleTables(line.rules_table(), live), line.services)
     await start_job(desk.cluster, desk.topics, start, permission)
+
+
+async def _start_foreign(settings: Settings, desk: ForeignDesk, start: StartForeign, permission: Permission) -> None:
+    """Write the order to begin a job with letters of another system, if the line reads their topic."""
+    line = Line.load(settings.line)
+    if start.topic not in line.options.dead_letters.topics:
+        raise UsageError(
+            f"--from {start.topic}: the workers do not read it: name it in line.toml ([dead_letters] topics), and "
+            "restart them; without the options of a job, this command replays"
+        )
+    await check_foreign(desk, start)
+    await start_job(settings.cluster(), settings.topics(line), start, permission)
 
 
 def _fields(texts: Sequence[str]) -> dict[str, Any]:

@@ -35,7 +35,8 @@ from_option = click.option(
 
 
 def desk_of(settings: Settings, topic: str) -> ForeignDesk:
-    return ForeignDesk(settings.cluster(), settings.topics(Line.load(settings.line)), topic)
+    line = Line.load(settings.line)
+    return ForeignDesk(settings.cluster(), settings.topics(line), topic, line)
 
 
 def list_foreign(desk: ForeignDesk, json_file: Path | None) -> None:

@@ -21,13 +21,18 @@ from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import JobBoard, ask_job, job_as_json, journal_of, parse_ramp, parse_share
 from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.replay_jobs import Job, JobState, Start, Wish
+from metroline.routing.journeys.replay_jobs import Act, Job, JobState, Start, Wish
 
 LOOK_SECONDS = 0.5
 """Time between two looks at the progress of a job."""
 
-HEADS = ("job", "state", "total", "replayed", "ended", "dead again", "under way", "left out", "started", "by", "reason")
+HEADS = (
+    *("job", "act", "state", "total", "replayed", "ended", "dead again", "under way", "left out"),
+    *("started", "by", "reason"),
+)
 """The columns of the list."""
+
+DONE = {Act.REPLAY: "replayed", Act.DISCARD: "discarded"}
 
 
 class RampType(click.ParamType):
@@ -151,6 +156,7 @@ def _row(job: Job) -> dict[str, str]:
     told = job_as_json(job)
     shown = {
         "job": job.id,
+        "act": told["act"],
         "state": told["state"],
         "dead again": count(told["dead_again"]),
         "under way": count(told["under_way"]),
@@ -166,14 +172,25 @@ def _print_job(job: Job) -> None:
     told = job_as_json(job)
     say(f"replay job {job.id}: {_state(told)}")
     say(f"  {_figures(told)}")
-    chosen = f"group {told['group']}" if told["group"] else f"{len(told['ids'])} named by their ids"
-    say("", "dead letters", f"  {chosen}, to {told['to'] or 'the source'}", *_changes(told))
+    say("", "dead letters", f"  {_chosen(told)}", *_changes(told))
     ramp = ", ".join(map(count, told["ramp"]))
     share = f"{100 * told['stop_at']:g} %"
-    say("", "pace", f"  steps of {ramp}, {told['rate']:g} a second; stops when more than {share} are dead again")
+    pace = f"{told['rate']:g} a second"
+    if job.act is Act.REPLAY:
+        pace = f"steps of {ramp}, {pace}; stops when more than {share} are dead again"
+    say("", "pace", f"  {pace}")
     say("", "journal (UTC)", *(f"  {entry}" for entry in journal_of(job)))
     if told["left_out"]:
         say("", "left out", *(f"  {count(number)}: {reason}" for reason, number in told["left_out"].items()))
+
+
+def _chosen(told: dict[str, Any]) -> str:
+    chosen = f"group {told['group']}" if told["group"] else f"{len(told['ids'])} named by their ids"
+    if told["act"] == Act.DISCARD:
+        return f"{chosen}, to be discarded"
+    if told["topic"]:
+        return f"{chosen} of {told['topic']}, to their own topics"
+    return f"{chosen}, to {told['to'] or 'the source'}"
 
 
 def _state(told: dict[str, Any]) -> str:
@@ -187,7 +204,8 @@ def _changes(told: dict[str, Any]) -> list[str]:
 
 def _figures(told: dict[str, Any]) -> str:
     return (
-        f"{count(told['replayed'])} of {count(told['total'])} replayed: {count(told['ended'])} delivered or dropped, "
+        f"{count(told['replayed'])} of {count(told['total'])} {DONE[told['act']]}: {count(told['ended'])} "
+        f"{'did not come back' if told['topic'] else 'delivered or dropped'}, "
         f"{count(told['dead_again'])} dead again, {count(told['under_way'])} under way; "
         f"{count(sum(told['left_out'].values()))} left out"
     )

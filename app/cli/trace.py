@@ -14,9 +14,12 @@ from metroline.agents.services.line import Line
 from metroline.app.cli.options import json_option, line_option, write_json
 from metroline.app.cli.printed_journey import print_journey
 from metroline.app.cli.terminal import say
+from metroline.app.markup.times import iso
 from metroline.app.operations.journeys.archive import JourneyArchive, Wanted
 from metroline.app.operations.journeys.telling import JourneyTeller, texts_of
 from metroline.app.operations.journeys.whereabouts import Whereabouts, whereabouts
+from metroline.app.operations.letter_journal import LetterEntry, entry_text, letter_journal
+from metroline.app.operations.replay_jobs import JobBoard
 from metroline.app.operations.rules_topic import published_versions
 from metroline.app.settings import Settings
 from metroline.routing.journeys.timeline import Timeline
@@ -47,33 +50,49 @@ def trace(id: str, line: str | None, json_file: Path | None) -> None:
     """
     settings = Settings.read(line=line)
     wanted = Wanted.of(id)
-    found, where = asyncio.run(_trace(settings, Line.load(settings.line), wanted))
+    found, where, done = asyncio.run(_trace(settings, Line.load(settings.line), wanted))
     if json_file is not None:
-        write_json(_as_json(wanted, found, where), json_file)
+        write_json(_as_json(wanted, found, where, done), json_file)
     elif where is not None:
         say(f"{wanted.text}: {where.text}")
     for place, journey in enumerate([] if json_file is not None else found[:MAX_SHOWN]):
         if place:
             say("", SEPARATOR, "")
         print_journey(journey)
+    if json_file is None and done:
+        say("", "done to it as a dead letter", *(f"  {iso(one.at)}  {entry_text(one)}" for one in done))
     if json_file is None and len(found) > MAX_SHOWN:
         say(f"and {len(found) - MAX_SHOWN} more: --json writes all of them", err=True)
     if not found:
         click.get_current_context().exit(1)
 
 
-async def _trace(settings: Settings, line: Line, wanted: Wanted) -> tuple[list[Timeline], Whereabouts | None]:
-    """Return the journeys of a record or, if there are none, where it is."""
+async def _trace(
+    settings: Settings, line: Line, wanted: Wanted
+) -> tuple[list[Timeline], Whereabouts | None, list[LetterEntry]]:
+    """Return the journeys of a record or, if there are none, where it is, and what was done to it as a dead letter."""
     cluster, topics = settings.cluster(), settings.topics(line)
     async with aclosing(JourneyArchive(cluster, topics)) as archive:
         found = await archive.find_on_topics(wanted.text)
+    board = JobBoard(cluster, topics)
+    try:
+        done = letter_journal(await board.jobs(), wanted.text)
+    finally:
+        await board.close()
     if not found:
-        return [], await whereabouts(cluster, topics, line.stops, wanted, settings.source_epoch)
+        return [], await whereabouts(cluster, topics, line.stops, wanted, settings.source_epoch), done
     versions = {one.version: one.text async for one in published_versions(cluster, topics)}
     teller = JourneyTeller(cluster, topics, settings, line, texts_of(versions))
-    return [await teller.tell(one) for one in found], None
+    return await teller.tell(found), None, done
 
 
-def _as_json(wanted: Wanted, found: list[Timeline], where: Whereabouts | None) -> dict[str, Any]:
+def _as_json(
+    wanted: Wanted, found: list[Timeline], where: Whereabouts | None, done: list[LetterEntry]
+) -> dict[str, Any]:
     whereabouts = None if where is None else to_builtins(where)
-    return {"id": wanted.text, "journeys": [to_builtins(one) for one in found], "whereabouts": whereabouts}
+    return {
+        "id": wanted.text,
+        "journeys": [to_builtins(one) for one in found],
+        "whereabouts": whereabouts,
+        "done": [to_builtins(one) for one in done],
+    }

@@ -1,4 +1,4 @@
-"""Requests to the arrivals to replay or discard dead letters."""
+"""Requests to the arrivals to replay or discard dead letters, each noted in the journal before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
 from metroline.app.operations.journal_notes import Deed, note_deed
+from metroline.app.operations.letter_journal import entries_of
 from metroline.app.operations.permission import Permission
+from metroline.app.operations.replay_jobs import note_done
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import id_text
@@ -23,10 +25,12 @@ async def send_requests(
 ) -> AsyncIterator[int]:
     """Send requests to the arrivals in order, `rate` per second. Yield the number that is confirmed so far.
 
-    They are all to replay or all to discard. At the end, however it comes, those that were sent are noted in the
-    journal. Raise `NotPermitted` before the first one is sent.
+    They are all to replay or all to discard. What becomes of each letter is noted before the first one is sent, and at
+    the end, however it comes, those that were sent are noted in the line's journal. Raise `NotPermitted` before the
+    first one is sent, and `ClusterError` if a journal cannot be written.
     """
     permission.demand()
+    await note_done(cluster, topics, entries_of(requests), permission)
     sent = 0
     try:
         async with cluster.producer(max_request_size=MAX_REQUEST_BYTES) as producer:

@@ -55,6 +55,12 @@ PAUSE_AFTER = 100
 
 PAUSE_SECONDS = 0.001
 
+ROOM_SHARE = 0.25
+"""Share of the listed dead letters that have to be gone before the topic is read again at once for those left out."""
+
+REREAD_FACTOR = 20
+"""Ratio of the time between two readings of the whole topic to the time that one takes, while fewer are gone."""
+
 WHOLE_MESSAGES = BitMap(range(BLOCK_OFFSETS))
 """The marks of records that are the only ones of their messages."""
 
@@ -117,6 +123,10 @@ class Desk:
         self._outcomes = TopicTail(cluster, topics.changelog("outcomes"))
         self._epochs: dict[bytes, int] = {}
         self._read_at = float("-inf")
+        self._filled_at = float("-inf")
+        """Time at which the whole topic was last read."""
+        self._filling_seconds = 0.0
+        """Time that this took."""
         self._waiting = 0
         self._is_reached = False
         self._thread = ThreadPoolExecutor(1, "dead letters")
@@ -190,7 +200,9 @@ class Desk:
         return act()
 
     def _read_letters(self) -> None:
-        if self.index.is_full:
+        began, was_full = time.monotonic(), self.index.is_full
+        is_anew = was_full and self._is_worth_rereading(began)
+        if is_anew:
             self.index.clear()  # those that were replayed make room
             self._letters.reset()
         for messages in self._letters.read():
@@ -200,8 +212,20 @@ class Desk:
                 self._add(message)
                 if number % PAUSE_AFTER == 0:
                     time.sleep(PAUSE_SECONDS)
-        if self.index.is_full:
+        if is_anew or self._filled_at == float("-inf"):
+            self._filled_at = time.monotonic()
+            self._filling_seconds = self._filled_at - began
+        if self.index.is_full and (is_anew or not was_full):
             log.warning("%d dead letters are not listed, since there are too many", self.index.left_out)
+
+    def _is_worth_rereading(self, now: float) -> bool:
+        """Return whether the whole topic is to be read again, since there is room for letters that were left out.
+
+        A job makes room all the time, and reading a million letters takes a minute.
+        """
+        gone = self.index.gone
+        is_rested = now - self._filled_at >= REREAD_FACTOR * self._filling_seconds
+        return gone > 0 and (gone >= ROOM_SHARE * len(self.index) or is_rested)
 
     def _add(self, message: Message) -> None:
         try:

@@ -218,6 +218,11 @@ class DeskIndex:
         """True if there was no room for a dead letter."""
         return self.left_out > 0
 
+    @property
+    def gone(self) -> int:
+        """The number of dead letters that take room though they were replayed or discarded since."""
+        return len(self) - sum(group.count for group in self._groups)
+
     def groups(self) -> list[Group]:
         """Return the groups with dead letters, the largest one first."""
         found = [self._summary(group) for group in self._groups if group.count]
@@ -304,12 +309,10 @@ class DeskIndex:
 
     def _numbers(self, name: str) -> Iterator[int]:
         """Yield the dead letters with this id, of whatever generation."""
-        origin, offset, index = id_of(name)
-        block = self._blocks.get(block_key(origin, offset // BLOCK_OFFSETS))
+        key, marks = block_and_marks(name)
+        block = self._blocks.get(key)
         if block is None:
             return
-        alone = offset % BLOCK_OFFSETS
-        marks = (alone,) if index is None else (alone + (index + 1) * BLOCK_OFFSETS, *((alone,) if index == 0 else ()))
         for mark in marks:
             begin = 0
             with suppress(ValueError):  # there are no more
@@ -328,3 +331,11 @@ class DeskIndex:
     def _reference(self, number: int) -> Reference:
         place = self._partitions[number], self._offsets[number]
         return Reference(self._id(number), place, self._sizes[number], self._settled[number])
+
+
+def block_and_marks(name: str) -> tuple[bytes, tuple[int, ...]]:
+    """Return the key of the block of a letter, by its id, and the marks that it may have there; raise `UsageError`."""
+    origin, offset, index = id_of(name)
+    alone = offset % BLOCK_OFFSETS
+    marks = (alone,) if index is None else (alone + (index + 1) * BLOCK_OFFSETS, *((alone,) if index == 0 else ()))
+    return block_key(origin, offset // BLOCK_OFFSETS), marks

@@ -22,7 +22,8 @@ class Permission:
     """Permission to write, or the reason why there is none.
 
     An operation takes one and calls `demand` before it writes. So a page that forgets to ask who is there writes
-    nothing. A permission is made by `of_command` in the command and by `granted` in the web server, and nowhere else.
+    nothing. A permission is made by `of_command` in the command, by `granted` in the web server, and by `of_job` where
+    jobs are carried out, and nowhere else.
     """
 
     by: str
@@ -37,6 +38,11 @@ class Permission:
     @classmethod
     def granted(cls, by: str) -> Permission:
         """Return the permission of somebody who has proved to know the token."""
+        return cls(by, None)
+
+    @classmethod
+    def of_job(cls, by: str) -> Permission:
+        """Return the permission of a job that somebody has started, who had one."""
         return cls(by, None)
 
     @classmethod

@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,8 +19,10 @@ from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
+from metroline.agents.services.service import Service
 from metroline.app.markup.times import iso
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.edit_checks import check_edits
 from metroline.app.operations.journal_notes import Deed, note_deed
 from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.permission import Permission
@@ -31,11 +33,13 @@ from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
 from metroline.routing.journeys.replay_jobs import (
     MAX_STEPS,
     Ask,
+    Done,
     Job,
     Jobs,
     JobState,
     NotAJobMessage,
     Start,
+    StartDiscard,
     Taken,
     Tally,
     Wish,
@@ -65,16 +69,26 @@ class JobBoard:
         self._read: deque[list[Message]] = deque()
         """Messages that were read and not taken in: the topic is not read again for them, even if reading on fails."""
         self._lock = asyncio.Lock()
+        self._began = float("-inf")
+        """Time at which the latest reading began."""
         self._thread = ThreadPoolExecutor(1, "replay jobs")
 
     async def jobs(self) -> Jobs:
-        """Read on, and return all jobs; raise `ClusterError`. A line without the topic has none."""
+        """Read on, and return all jobs; raise `ClusterError`. A line without the topic has none.
+
+        Those who wait for each other share a reading.
+        """
+        asked = time.monotonic()
         async with self._lock:
+            if self._began > asked:  # it has read all that was written before the question
+                return self._jobs
+            began = time.monotonic()
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._read_on)
             finally:
                 while self._read:
                     self._take_in(self._read.popleft())
+            self._began = began
             return self._jobs
 
     def _read_on(self) -> None:
@@ -129,23 +143,31 @@ def parse_share(text: str) -> float:
     return share
 
 
-def new_job(by: str, **order: Any) -> Start:
-    """Return the order to begin a job, with an id of its own; raise `UsageError` if it cannot be one."""
-    start = Start(job=uuid.uuid4().hex[:10], at=time.time(), by=by[:200] or "unknown", **order)
+def new_job(by: str, kind: type[Start] = Start, /, **order: Any) -> Start:
+    """Return the order to begin a job of a kind, with an id of its own; raise `UsageError` if it cannot be one."""
+    start = kind(job=uuid.uuid4().hex[:10], at=time.time(), by=by[:200] or "unknown", **order)
     try:
         read = decode(*encode(start))
     except (NotAJobMessage, TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"this cannot be a replay job: {error.__cause__ or error}") from error
+        raise UsageError(f"this cannot be a job: {error.__cause__ or error}") from error
     assert isinstance(read, Start)
     return read
 
 
-def check_job(start: Start, letters: Sequence[Letter], reread: Rereading, rule_tables: RuleTables) -> None:
+def check_job(
+    start: Start,
+    letters: Sequence[Letter],
+    reread: Rereading,
+    rule_tables: RuleTables,
+    services: Mapping[str, Service],
+) -> None:
     """Raise the error that keeps each of these letters, some of the job's, from being replayed; one is enough."""
     refusal: MetrolineError | None = None
-    for letter in letters:
+    for letter in letters if not isinstance(start, StartDiscard) else ():
         try:
-            Replays.of([letter], start.fields, None, start.to, start.by, reread).check(rule_tables)
+            replays = Replays.of([letter], start.fields, None, start.to, start.by, reread)
+            replays.check(rule_tables)
+            check_edits(replays, services, rule_tables, start.to)
         except MetrolineError as error:
             refusal = refusal or error
         else:
@@ -165,7 +187,7 @@ async def some_letters(desk: Desk, start: Start) -> list[Letter]:
 
 async def start_job(cluster: Cluster, topics: Topics, start: Start, permission: Permission) -> None:
     """Write the order to begin a job. Every start of a job, from wherever, comes through here."""
-    await _write(cluster, topics, start, permission)
+    await _write(cluster, topics, start, permission=permission)
 
 
 async def ask_job(
@@ -190,31 +212,41 @@ async def ask_job(
         by=permission.demand()[:200] or "unknown",
         reason=reason[:MAX_REASON_CHARACTERS],
     )
-    await _write(cluster, topics, ask, permission)
+    await _write(cluster, topics, ask, permission=permission)
     return job
 
 
 async def note_taken(cluster: Cluster, topics: Topics, taken: Taken, permission: Permission) -> None:
     """Note that dead letters of another system were replayed or discarded, for who lists them and in the journal."""
-    await _write(cluster, topics, taken, permission)
+    await _write(cluster, topics, taken, permission=permission)
+    if taken.job is not None:
+        return  # the journal has the job
     deed = Deed.REPLAYED if taken.reason is None else Deed.DISCARDED
     count = sum(map(len, taken.places.values()))
     await note_deed(cluster, topics, permission, deed, count, topic=taken.topic, reason=taken.reason or "")
 
 
-async def _write(cluster: Cluster, topics: Topics, order: Start | Ask | Taken, permission: Permission) -> None:
-    """Write an order to the topic of jobs; return when it is confirmed.
+async def note_done(cluster: Cluster, topics: Topics, entries: Iterable[Done], permission: Permission) -> None:
+    """Write entries of the journal of dead letters."""
+    if noted := list(entries):
+        await _write(cluster, topics, *noted, permission=permission)
 
-    Raise `NotPermitted` without a permission, and `ClusterError` if the brokers do not take it.
+
+async def _write(
+    cluster: Cluster, topics: Topics, *messages: Start | Ask | Taken | Done, permission: Permission
+) -> None:
+    """Write messages to the topic of jobs; return when they are confirmed.
+
+    Raise `NotPermitted` without a permission, and `ClusterError` if the brokers do not take them.
     """
     permission.demand()
     topic = topics.replay_jobs
     if topic not in await TopicAdmin(cluster).partitions([topic]):
         raise DeadLetterError(f"there is no topic {topic}: workers of this version create it when they start")
-    key, value = encode(order)
     try:
         async with cluster.producer(max_request_size=TABLE_BYTES) as producer:
-            await producer.send_and_wait(topic, value, key=key, partition=0)
+            for key, value in map(encode, messages):
+                await producer.send_and_wait(topic, value, key=key, partition=0)
     except KafkaError as error:
         raise ClusterError(f"the topic {topic} cannot be written to: {error}") from error
 
@@ -232,6 +264,10 @@ class JobAnswer(Struct, frozen=True):
     """A replay job, for programs. Times are in seconds since the epoch."""
 
     job: str
+    act: str
+    """`replay` or `discard`."""
+    topic: str | None
+    """The topic of its letters if they are of another system."""
     state: str
     group: str | None
     ids: list[str]
@@ -263,6 +299,8 @@ def described(job: Job) -> JobAnswer:
     tally = progress.tally if progress else Tally()
     return JobAnswer(
         job=job.id,
+        act=str(job.act),
+        topic=job.topic,
         state=str(job.state),
         group=start.group,
         ids=list(start.ids),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -17,13 +17,19 @@ from mode import Service
 from pyroaring import BitMap
 
 from metroline.agents.delivery.bus import Bus
-from metroline.agents.kafka.producer import Confirmation, NotSent
+from metroline.agents.kafka.producer import NOW, Confirmation, KeyedMessage, NotSent
 from metroline.agents.kafka.regularly import regularly
+from metroline.agents.services.service import Service as LineService
 from metroline.app.operations.desk import MAX_PAGE_BYTES, PAUSE_AFTER, PAUSE_SECONDS, Desk
 from metroline.app.operations.desk_index import DeskIndex, Mark, Marks, Reference
+from metroline.app.operations.edit_checks import check_edits
+from metroline.app.operations.foreign_index import Offsets
+from metroline.app.operations.foreign_jobs import DELETED, TAKEN, ForeignJobs, offsets_of
+from metroline.app.operations.foreign_letters import ForeignDesk
 from metroline.app.operations.letter import Letter
+from metroline.app.operations.letter_marks import marks_in, portions_of
 from metroline.app.operations.replay_jobs import JobBoard
-from metroline.app.operations.replays import Replays
+from metroline.app.operations.replays import Replays, discard
 from metroline.app.operations.rereading import Rereading
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError, UsageError
@@ -37,8 +43,9 @@ from metroline.routing.journeys.replay_jobs import (
     Message,
     Progress,
     Start,
+    StartDiscard,
+    StartForeign,
     Tally,
-    bitmap_in,
     encode,
     next_step,
     note_of,
@@ -62,14 +69,13 @@ CLAIM_SECONDS = 10.0
 CONFIRM_SECONDS = 30.0
 """Time that the brokers have to confirm requests before they are looked for again."""
 
+DELETED_TOGETHER = 100
+"""Entries of the journal without room from which on they are deleted."""
+
 MAX_SENT = 1_000
 """Requests of a job that are sent at a look."""
 
-PART_BYTES = 512 * 1024
-"""Size of a message with letters of a job, in bytes, from which another one is begun."""
-
 NOT_TAKEN_UP = "the arrivals have not taken up the request"
-DELETED = "the topic of dead letters does not hold it any more"
 NOT_DEAD = "not dead when the job began"
 
 
@@ -93,6 +99,10 @@ class _Work:
     filled_at: float = field(default_factory=time.monotonic)
     changed_at: float = field(default_factory=time.monotonic)
     tally: Tally = NO_TALLY
+    places: Offsets = field(default_factory=dict)
+    """The letters of another system, by partition."""
+    taken: int = 0
+    """Letters of another system that were replayed or discarded by somebody else since the job began."""
 
 
 class ReplayRunner(Service):
@@ -107,9 +117,14 @@ class ReplayRunner(Service):
         ownership: Callable[[], int | None],
         rule_tables: Callable[[], RuleTables],
         read_again: Callable[[Sequence[Letter]], Awaitable[Rereading]],
+        foreign: Mapping[str, ForeignDesk] | None = None,
+        services: Mapping[str, LineService] | None = None,
         **kwargs: Any,
     ) -> None:
-        """`ownership` returns the epoch in which this worker owns the partition; None if it does not."""
+        """`ownership` returns the epoch in which this worker owns the partition; None if it does not.
+
+        `foreign` are the desks of other systems by their topics, and `services` those of the line by their stops.
+        """
         super().__init__(**kwargs)
         self.desk = desk
         self.board = board
@@ -118,12 +133,18 @@ class ReplayRunner(Service):
         self._ownership = ownership
         self._rule_tables = rule_tables
         self._read_again = read_again
+        self._foreign = ForeignJobs(foreign or {})
+        self._jobs = Jobs()
+        """The jobs as they were read at the beginning of the turn."""
+        self._services = services or {}
         self._owned: int | None = None
         """The epoch of the ownership for which jobs were claimed."""
         self._token = ""
         self._yielded_at: float | None = None
         """Time at which another worker was first seen to have claimed the jobs since."""
         self._work: dict[str, _Work] = {}
+        self._number = 0
+        """Number of the progress that was written last."""
         self._problem = ""
         self._got_on = False
         """True if anything was sent or written at the present turn."""
@@ -161,15 +182,20 @@ class ReplayRunner(Service):
 
     async def turn(self) -> bool:
         """Take the next step of each open job, if this worker is the one to do so. Return whether any got on."""
-        jobs = await self.board.jobs()
+        jobs = self._jobs = await self.board.jobs()
         jobs_open = jobs.open
         for closed in self._work.keys() - {job.id for job in jobs_open}:
             del self._work[closed]
-        if not jobs_open:
+        overtaken, surplus = jobs.overtaken, list(islice(jobs.surplus, MAX_SENT))
+        if not jobs_open and not overtaken and len(surplus) < DELETED_TOGETHER:
             return False
         self._got_on = False
         if await self._is_in_charge(jobs):
             epoch = jobs.epoch  # what is written at this turn is of this claim, even if another one is read meanwhile
+            for job in overtaken:
+                await self._repeat(job, epoch)
+            if len(surplus) >= DELETED_TOGETHER:
+                await self._delete(surplus)
             for job in jobs_open:
                 try:
                     if await self._carry_out(job, jobs, epoch):
@@ -203,6 +229,11 @@ class ReplayRunner(Service):
         """Take the next step of a job. Return whether that was to find its letters."""
         state, note, seen = job.state, note_of(job), jobs.end  # orders that are read from now on come at the next turn
         base = job.progress.base if job.progress is not None else (0, 0)
+        problem = self._foreign.problem(job.start) if isinstance(job.start, StartForeign) else None
+        if state is JobState.RUNNING and problem is not None:
+            stopped = Progress(job=job.id, epoch=epoch, seen=seen, at=time.time(), state=JobState.STOPPED, note=problem)
+            await self._write_progress(job, stopped)
+            return False
         if state is JobState.RUNNING and job.letters is None:
             self.log.info("the replay job %s of %s begins", job.id, job.start.by)
             await self._find_letters(job, jobs, epoch)
@@ -212,7 +243,8 @@ class ReplayRunner(Service):
             return False  # nothing changes
         if work is None:
             work = self._work[job.id] = _Work(*_letters_of(job.letters or ()))
-        tally = await self._tally(work, job.start.patience)
+            work.places = offsets_of(work.marks) if job.topic is not None else {}
+        tally = await self._tally(job.start, work)
         if tally != work.tally:
             work.tally, work.changed_at = tally, time.monotonic()
         if job.is_resumed:
@@ -222,10 +254,11 @@ class ReplayRunner(Service):
             state, note = step.state, step.note
             if step.allowed:
                 note = await self._send(job.start, work, step.allowed)
-                tally = await self._tally(work, job.start.patience)
+                if job.topic is None:  # what was sent to other systems is read back at the next turn
+                    tally = await self._tally(job.start, work)
                 if tally != work.tally:
                     work.tally, work.changed_at = tally, time.monotonic()
-        left_out = Counter(work.found_left_out) + Counter(work.skipped.values())
+        left_out = Counter(work.found_left_out) + Counter(work.skipped.values()) + Counter({TAKEN: work.taken})
         await self._write_progress(
             job,
             Progress(
@@ -242,20 +275,40 @@ class ReplayRunner(Service):
         )
         return False
 
+    async def _delete(self, keys: Sequence[str]) -> None:
+        """Delete entries of the journal for which there is no room."""
+        self._got_on = True
+        topic = self._bus.topics.replay_jobs
+        messages: list[KeyedMessage] = [(None, key.encode(), 0, NOW, []) for key in keys]
+        await _confirmed([await self._bus.produce_all(topic, messages)], topic)
+
+    async def _repeat(self, job: Job, epoch: int) -> None:
+        """Write the progress of a job again, so that compaction keeps it: an older one was written after it."""
+        if job.progress is not None:
+            await self._write(msgspec.structs.replace(job.progress, epoch=epoch, number=self._next_number(job)))
+
+    def _next_number(self, job: Job) -> int:
+        """Return a number for progress that is higher than that of any before, also of any that may still come."""
+        self._number = max(self._number, job.progress.number if job.progress is not None else 0) + 1
+        return self._number
+
     async def _write_progress(self, job: Job, progress: Progress) -> None:
         """Write the progress unless the topic says the same."""
         before = job.progress
         if before is not None and not job.pending:
-            known = msgspec.structs.replace(progress, at=before.at, seen=before.seen)
+            known = msgspec.structs.replace(progress, at=before.at, seen=before.seen, number=before.number)
             if known == before:
                 return
-        messages: list[Progress | Members] = [progress]
+        messages: list[Progress | Members] = [msgspec.structs.replace(progress, number=self._next_number(job))]
         if progress.state.is_final:
             self.log.info("the replay job %s is %s: %s", job.id, progress.state, _told(progress.tally))
-            messages += [msgspec.structs.replace(part, blocks=()) for part in job.letters or ()]  # to be compacted
         elif progress.state is JobState.STOPPED and (before is None or before.state is not JobState.STOPPED):
             self.log.warning("the replay job %s stops: %s", job.id, progress.note)
         await self._write(*messages)
+        if progress.state.is_final:  # what the oldest jobs had makes room, and is compacted
+            jobs = await self.board.jobs()
+            if parts := [msgspec.structs.replace(part, blocks=()) for part in jobs.without_room()]:
+                await self._write(*parts)
 
     async def _write(self, *messages: Message) -> None:
         """Write messages to the topic of jobs; return when all are confirmed. Raise `NotSent`."""
@@ -273,12 +326,18 @@ class ReplayRunner(Service):
             for other in jobs.open
             if other.id != job.id and other.letters is not None
         }
-        marks, left_out = await self.desk.asked(lambda index: _found(index, job.start, others))
+        if isinstance(job.start, StartForeign):
+            marks, left_out = await self._foreign.found(job.start, others, jobs)
+        else:
+            marks, left_out = await self.desk.asked(lambda index: _found(index, job.start, others))
         await self._write(*_parts(job.id, epoch, marks, left_out))
         self._work.pop(job.id, None)  # made while the job had no letters, if it was paused before it began
 
-    async def _tally(self, work: _Work, patience: float) -> Tally:
+    async def _tally(self, start: Start, work: _Work) -> Tally:
         """Return what has become of the letters; those whose request is on its way count as under way."""
+        if isinstance(start, StartForeign):
+            return await self._foreign_tally(start, work)
+        patience = start.patience
 
         def ask(index: DeskIndex) -> tuple[Tally, list[Mark], list[Mark]]:
             sent = [mark for mark in work.sent if index.is_waiting(mark)]
@@ -299,6 +358,11 @@ class ReplayRunner(Service):
             found_left_out + len(work.skipped),
         )
 
+    async def _foreign_tally(self, start: StartForeign, work: _Work) -> Tally:
+        tally, work.taken = await self._foreign.tally(start, work.places, work.skipped, self._jobs)
+        before = sum(work.found_left_out.values())
+        return msgspec.structs.replace(tally, total=tally.total + before, left_out=tally.left_out + before)
+
     async def _send(self, start: Start, work: _Work, allowed: int) -> str:
         """Send requests for the next letters, as many as the rate allows. Return the reason if that is not possible."""
         now = time.monotonic()
@@ -306,6 +370,12 @@ class ReplayRunner(Service):
         work.filled_at = now
         count = min(allowed, int(work.budget), MAX_SENT)
         if count < 1:
+            return ""
+        if isinstance(start, StartForeign):
+            sent = await self._foreign.send(start, work.places, count, work.skipped, self._jobs)
+            work.budget -= sent
+            if sent:
+                self._got_on, work.changed_at = True, time.monotonic()
             return ""
         is_whole = work.cursor is None
         found = await self.desk.asked(lambda index: _next(index, start, work, count))
@@ -315,7 +385,7 @@ class ReplayRunner(Service):
             return ""
         letters = {letter.id: letter for letter in await self.desk.fetched([reference for reference, _ in found])}
         try:
-            reread = await self._read_again(list(letters.values()))
+            reread = Rereading() if isinstance(start, StartDiscard) else await self._read_again(list(letters.values()))
         except MetrolineError as error:
             return f"waiting: {error}"[:MAX_REASON_CHARACTERS]
         confirmations = []
@@ -337,9 +407,14 @@ class ReplayRunner(Service):
         """Return the request to replay a letter, or the reason why it cannot be replayed."""
         try:
             by = f"{start.by} (job {start.job}{f': {start.reason}' if start.reason else ''})"
-            replays = Replays.of([letter], start.fields, None, start.to, by, reread)
-            replays.check(self._rule_tables())
-            [request] = replays.requests
+            if isinstance(start, StartDiscard):
+                request = discard(letter, start.reason, by)
+            else:
+                replays = Replays.of([letter], start.fields, None, start.to, by, reread)
+                rule_tables = self._rule_tables()
+                replays.check(rule_tables)
+                check_edits(replays, self._services, rule_tables, start.to)
+                [request] = replays.requests
             encoded = request.encode()
         except (MetrolineError, ValueError, TypeError) as error:  # a forged letter may hold anything
             return str(error).replace(letter.id, "it")[:MAX_REASON_CHARACTERS]
@@ -354,47 +429,24 @@ async def _confirmed(confirmations: Sequence[Confirmation], topic: str) -> None:
         raise NotSent(f"the brokers do not confirm what is written to {topic}")
 
 
-def jobs_with(jobs: Jobs, mark: Mark) -> list[Job]:
-    """Return the open jobs that a dead letter is in."""
-    found = []
-    for job in jobs.open:
-        marks = _letters_of(job.letters or ())[0]
-        if mark.mark in marks.get((mark.block, mark.generation), EMPTY):
-            found.append(job)
-    return found
-
-
 def _letters_of(parts: Sequence[Members]) -> tuple[Marks, dict[str, int]]:
     """Return the marks of a job's letters, and how many were left out when they were found, by reason."""
-    marks: Marks = {}
     left_out: Counter[str] = Counter()
     for part in parts:
         left_out.update(part.left_out)
-        for block, generation, encoded in part.blocks:
-            key = block.encode(), generation
-            marks[key] = marks.get(key, EMPTY) | bitmap_in(encoded)
-    return marks, dict(left_out)
+    return marks_in(parts), dict(left_out)
 
 
 def _parts(job: str, epoch: int, marks: Marks, left_out: dict[str, int]) -> list[Members]:
-    """Return messages with the letters of a job, none much larger than `PART_BYTES`."""
-    portions: list[list[tuple[str, int, str]]] = [[]]
-    size = 0
-    for (block, generation), bitmap in marks.items():
-        bitmap.run_optimize()
-        encoded = base64.b64encode(bitmap.serialize()).decode()
-        if size > PART_BYTES:
-            portions.append([])
-            size = 0
-        portions[-1].append((block.decode(), generation, encoded))
-        size += len(encoded) + len(block) + 20
+    """Return messages with the letters of a job."""
+    portions = portions_of(marks)
     return [
         Members(
             job=job,
             epoch=epoch,
             part=number,
             parts=len(portions),
-            blocks=tuple(portion),
+            blocks=portion,
             left_out=left_out if number == 0 else {},
         )
         for number, portion in enumerate(portions)

@@ -8,7 +8,7 @@ from faust.web.drivers.aiohttp import Web
 
 from metroline.app.operations.journeys.archive import JourneyArchive
 from metroline.app.operations.rules_process import RulesProcess
-from metroline.app.views import dead_letters, replay_jobs, rules_page
+from metroline.app.views import dead_letters, foreign_letters, replay_jobs, rules_page
 from metroline.app.views.access.doors import ACCESS, Access
 from metroline.app.views.access.login import LoginView, LogoutView
 from metroline.app.views.health import LiveView, ReadyView
@@ -28,7 +28,7 @@ from metroline.app.views.traffic import TrafficView
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
 
-__all__ = ["add_views", "pages", "replay_jobs", "rules"]
+__all__ = ["add_views", "foreign_letters", "pages", "replay_jobs", "rules"]
 
 
 def add_views(app: LineApp) -> None:

@@ -99,6 +99,8 @@ class ReplayedAnswer(Struct, frozen=True, forbid_unknown_fields=True):
     replayed: int | UnsetType = UNSET
     would_go: dict[str, str] | UnsetType = UNSET
     still_dead: dict[str, str] | UnsetType = UNSET
+    topic: str | UnsetType = UNSET
+    """The topic of the dead letters, if they are of another system."""
 
 
 class DiscardedAnswer(Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,18 +23,20 @@ from metroline.agents.kafka.cluster import ClusterError
 from metroline.app.markup.html import Markup, tag
 from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.desk import MAX_PAGE, PAGE, Desk, DeskBusy
+from metroline.app.operations.edit_checks import check_edits
 from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.forecast import forecast
+from metroline.app.operations.foreign_letters import ForeignDesk
 from metroline.app.operations.letter import DeadLetterError, Group, Letter
+from metroline.app.operations.letter_journal import LetterEntry, letter_journal
 from metroline.app.operations.permission import NotPermitted, Permission
-from metroline.app.operations.replay_runner import jobs_with
 from metroline.app.operations.replays import Replays, discard
 from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.views.access.forms import BODY_SECONDS, FORM_TYPE
 from metroline.app.views.access.visitor import permission_of
 from metroline.app.views.dead_letter_answers import DiscardedAnswer, GroupAnswer, LetterAnswer, ReplayedAnswer
 from metroline.app.views.form_bodies import body_of_form
-from metroline.app.views.letter_pages import done_page, group_page, groups_page, letter_page
+from metroline.app.views.letter_pages import done_page, gone_page, group_page, groups_page, letter_page
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import LineView, wants_html
 from metroline.routing.errors import MetrolineError, UsageError
@@ -65,6 +67,12 @@ class Selection(BaseModel):
     """Dead letters a second. Default 100."""
 
 
+class ForeignSelection(Selection):
+    """Dead letters, of the line or of a topic of another system."""
+
+    topic: str | None = None
+
+
 class ReplayBody(Selection):
     """The body of a request to replay, with what is to change before."""
 
@@ -74,7 +82,7 @@ class ReplayBody(Selection):
     dry_run: bool = False
 
 
-class DiscardBody(Selection):
+class DiscardBody(ForeignSelection):
     """The body of a request to discard."""
 
     reason: str = Field(min_length=1)
@@ -89,6 +97,14 @@ class DeadLettersView(LineView):
 
     def desk(self, request: web.Request) -> Desk:
         return cast(AiohttpRequest, request).app[DESK]
+
+    def foreign_desk(self, topic: str) -> ForeignDesk:
+        """Return the desk of a topic of another system; raise `DeadLetterError` unless `line.toml` names it."""
+        desks = self.worker.foreign_desks
+        if topic not in desks:
+            named = ", ".join(desks) or "none"
+            raise DeadLetterError(f"{topic:.249} is not among the topics of [dead_letters] in line.toml: {named}")
+        return desks[topic]
 
     def respond(
         self, data: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
@@ -141,11 +157,44 @@ class DeadLettersView(LineView):
         """Return what has been done, as a page shows it."""
         return done_page(data)
 
+    def page(self, shown: list[Any], after: str | None, limit: int, below: str = "", **query: str) -> web.Response:
+        """Return a page, with the address of the next one (RFC 8288) if there is one."""
+        if after is None:
+            return self.respond(shown)
+        address = f"/dead-letters/{below}?{urlencode({**query, 'limit': limit, 'after': after})}"
+        return self.respond(shown, headers={"Link": f'<{address}>; rel="next"'})
+
     async def sent(self, requests: list[Envelope], rate: float, permission: Permission) -> int:
         """Send requests to the arrivals, `rate` per second; return their number."""
         worker = self.worker
         sending = send_requests(worker.cluster, worker.line_topics, requests, rate, permission)
         return [number async for number in sending][-1]
+
+    async def replay(self, desk: Desk, asked: ReplayBody, permission: Permission) -> Answer:
+        """Send dead letters on their way again, or return where they would go."""
+        worker = self.worker
+        if asked.to is not None and asked.to not in worker.served_stops():
+            served = ", ".join(sorted(worker.served_stops()))
+            raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
+        rule_tables: RuleTables = worker.live_rules.rule_tables
+        done, still_dead, ways = 0, dict[str, str](), dict[str, str]()
+        async for letters in desk.chosen(asked.ids, asked.group):
+            replays = await self._edited(asked, letters, permission.by)
+            replays.check(rule_tables)
+            check_edits(replays, worker.line.services, rule_tables, asked.to)
+            still_dead |= replays.still_dead
+            if asked.dry_run:
+                ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
+                break  # a whole page of them tells where the others go
+            done += await self.sent(replays.requests, asked.rate, permission)
+        more = {"still_dead": still_dead} if still_dead else {}
+        return {"would_go": ways, **more} if asked.dry_run else {"replayed": done, **more}
+
+    async def _edited(self, asked: ReplayBody, letters: list[Letter], by: str) -> Replays:
+        record = None if asked.record is None else orjson.dumps(asked.record)
+        worker = self.worker
+        reread = Rereading() if record is not None else await read_again(worker.settings, worker.line, letters)
+        return Replays.of(letters, asked.fields, record, asked.to, by, reread)
 
 
 async def _object_in(request: AiohttpRequest) -> dict[str, Any]:
@@ -188,20 +237,20 @@ class DeadLetters(DeadLettersView):
     async def _get(self, request: web.Request) -> web.Response:
         query, desk = request.query, self.desk(request)
         try:
-            limit = _limit(query.get("limit"))
+            limit = limit_of(query.get("limit"))
             if wants_html(request):
                 return await self._html(request, desk, limit)
             if one := query.get("id"):
                 return self.respond([letter.as_json() for letter in await desk.named([one])])
             if group := query.get("group"):
                 page = await desk.page(group, query.get("after") or None, limit)
-                return self._page([letter.as_json() for letter in page.letters], page.next, limit, group=group)
+                return self.page([letter.as_json() for letter in page.letters], page.next, limit, group=group)
             asked = _asked_of(query)
             groups, after = groups_of(await desk.groups(), **asked), query.get("after")
             begin = next((place for place, one in enumerate(groups, 1) if one.id == after), 0)
             shown = groups[begin : begin + limit]
             is_last = begin + limit >= len(groups)
-            return self._page([one.as_json() for one in shown], None if is_last else shown[-1].id, limit, **asked)
+            return self.page([one.as_json() for one in shown], None if is_last else shown[-1].id, limit, **asked)
         except BadRequest as error:
             return self.refuse(HTTPStatus.BAD_REQUEST, str(error))
         except (DeskBusy, ClusterError) as error:
@@ -213,14 +262,14 @@ class DeadLetters(DeadLettersView):
         """Return what the query asks for as a page."""
         query, stops = request.query, self.worker.served_stops()
         if one := query.get("id"):
+            entries = letter_journal(await self.worker.job_board.jobs(), one)
+            is_dead = await desk.asked(lambda index: index.reference(one) is not None)
+            if entries and not is_dead:
+                return self.answer(request, f"Dead letter {one}", {}, lambda: gone_page(one, entries))
             letters = await desk.named([one])
             if not letters:
                 raise DeadLetterError(f"{one} was deleted from the topic of dead letters")
-            letter = letters[0]
-            jobs = await self.worker.job_board.jobs()
-            marked = await desk.asked(lambda index: index.mark(one))
-            within = [] if marked is None else jobs_with(jobs, marked[1])
-            title, body = f"Dead letter {letter.id}", letter_page(request, letter, within, stops)
+            title, body = f"Dead letter {letters[0].id}", letter_page(request, letters[0], entries, stops)
         elif group := query.get("group"):
             page = await desk.page(group, query.get("after") or None, limit)
             title, body = f"Dead letters {group}", group_page(request, group, page.letters, page.next, stops)
@@ -231,15 +280,9 @@ class DeadLetters(DeadLettersView):
             shown = groups[begin : begin + limit]
             following = None if begin + limit >= len(groups) else shown[-1].id
             open_jobs = (await self.worker.job_board.jobs()).open
-            title, body = "Dead letters", groups_page(shown, following, open_jobs, asked)
+            has_foreign = bool(self.worker.foreign_desks)
+            title, body = "Dead letters", groups_page(shown, following, open_jobs, asked, has_foreign=has_foreign)
         return self.answer(request, title, {}, lambda: body)
-
-    def _page(self, shown: list[Any], after: str | None, limit: int, **query: str) -> web.Response:
-        """Return a page, with the address of the next one (RFC 8288) if there is one."""
-        if after is None:
-            return self.respond(shown)
-        address = f"/dead-letters/?{urlencode({**query, 'limit': limit, 'after': after})}"
-        return self.respond(shown, headers={"Link": f'<{address}>; rel="next"'})
 
 
 def groups_of(groups: Iterable[Group], stop: str = "", kind: str = "") -> list[Group]:
@@ -252,7 +295,7 @@ def _asked_of(query: Mapping[str, str]) -> dict[str, str]:
     return {name: query[name] for name in ("stop", "kind") if query.get(name)}
 
 
-def _limit(asked: str | None) -> int:
+def limit_of(asked: str | None) -> int:
     """Return the length of a page; raise `BadRequest` unless it is a number from 1 to `MAX_PAGE`."""
     if not asked:
         return PAGE
@@ -273,31 +316,7 @@ class Replay(DeadLettersView):
     api = (Operation("post", "Send dead letters on their way again", ReplayedAnswer, body=ReplayBody),)
 
     async def post(self, request: web.Request) -> web.Response:
-        return self.shown(request, await self.write(request, ReplayBody, self._replay))
-
-    async def _replay(self, desk: Desk, asked: ReplayBody, permission: Permission) -> Answer:
-        worker = self.worker
-        if asked.to is not None and asked.to not in worker.served_stops():
-            served = ", ".join(sorted(worker.served_stops()))
-            raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
-        rule_tables: RuleTables = worker.live_rules.rule_tables
-        done, still_dead, ways = 0, dict[str, str](), dict[str, str]()
-        async for letters in desk.chosen(asked.ids, asked.group):
-            replays = await self._edited(asked, letters, permission.by)
-            replays.check(rule_tables)
-            still_dead |= replays.still_dead
-            if asked.dry_run:
-                ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
-                break  # a whole page of them tells where the others go
-            done += await self.sent(replays.requests, asked.rate, permission)
-        more = {"still_dead": still_dead} if still_dead else {}
-        return {"would_go": ways, **more} if asked.dry_run else {"replayed": done, **more}
-
-    async def _edited(self, asked: ReplayBody, letters: list[Letter], by: str) -> Replays:
-        record = None if asked.record is None else orjson.dumps(asked.record)
-        worker = self.worker
-        reread = Rereading() if record is not None else await read_again(worker.settings, worker.line, letters)
-        return Replays.of(letters, asked.fields, record, asked.to, by, reread)
+        return self.shown(request, await self.write(request, ReplayBody, self.replay))
 
 
 @blueprint.route("/discard/", name="discard")
@@ -310,8 +329,35 @@ class Discard(DeadLettersView):
         return self.shown(request, await self.write(request, DiscardBody, self._discard))
 
     async def _discard(self, desk: Desk, asked: DiscardBody, permission: Permission) -> Answer:
+        if asked.topic is not None:
+            foreign = self.foreign_desk(asked.topic)
+            places = await foreign.chosen(asked.ids, asked.group)
+            await foreign.discard(places, asked.reason, permission)
+            return {"discarded": len(places)}
         done = 0
         async for letters in desk.chosen(asked.ids, asked.group):
             requests = [discard(letter, asked.reason, permission.by) for letter in letters]
             done += await self.sent(requests, asked.rate, permission)
         return {"discarded": done}
+
+
+@blueprint.route("/journal/", name="journal")
+class Journal(DeadLettersView):
+    """All that was done to a dead letter, also when it is gone."""
+
+    api = (
+        Operation(
+            "get",
+            "All that was done to a dead letter: replays, edits and discards, the oldest first",
+            list[LetterEntry],
+            (Parameter("id", "Id of the dead letter, which may be gone"),),
+        ),
+    )
+
+    async def get(self, request: web.Request) -> web.Response:
+        name = request.query.get("id", "")
+        try:
+            entries = letter_journal(await self.worker.job_board.jobs(), name)
+        except ClusterError as error:
+            return self.shown(request, self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error)))
+        return self.answer(request, f"Dead letter {name}", entries, lambda: gone_page(name, entries))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 from metroline.app.operations.edits import parse_field
 from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.replay_jobs import parse_ramp, parse_share
-from metroline.app.views.access.forms import FORM_TOKEN
+from metroline.app.views.access.forms import FORM_TOKEN, fields_in
 from metroline.routing.errors import UsageError
-
-MAX_FIELDS = 100
 
 
 def _fields(text: str) -> dict[str, Any]:
@@ -42,16 +39,14 @@ READ: dict[str, Callable[[str], object]] = {
     "patience": _number,
     "record": _record,
     "dry_run": lambda text: text == "true",
+    "discard": lambda text: text == "true",
 }
 """The value that a field of a form stands for, where that is not its text."""
 
 
 def body_of_form(raw: bytes) -> dict[str, Any]:
     """Return the object that a form stands for; a field that was left empty is none. Raise `UsageError`."""
-    try:
-        fields = dict(parse_qsl(raw.decode(), max_num_fields=MAX_FIELDS, errors="strict"))
-    except ValueError as error:  # not UTF-8, or too many fields
-        raise UsageError(f"a form in UTF-8 with at most {MAX_FIELDS} fields is expected") from error
+    fields = fields_in(raw)
     fields.pop(FORM_TOKEN, None)  # which the check of the login has read
     filled = {name: value for name, value in fields.items() if value.strip()}
     return {name: READ[name](value) if name in READ else value for name, value in filled.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import orjson
 from faust import web
@@ -13,9 +13,10 @@ from metroline.app.markup.html import Markup, grid, markup, moment, number, tag
 from metroline.app.markup.numbers import count, counted
 from metroline.app.markup.times import iso
 from metroline.app.operations.letter import Group, Letter
+from metroline.app.operations.letter_journal import LetterEntry, entry_text
 from metroline.app.operations.replay_jobs import JobAnswer, described
 from metroline.app.views.access.forms import form
-from metroline.routing.journeys.replay_jobs import Job
+from metroline.routing.journeys.replay_jobs import Act, Job
 
 PATH = "/dead-letters/"
 JOBS_PATH = f"{PATH}jobs/"
@@ -54,9 +55,17 @@ def link(path: str, text: object, **query: str) -> Markup:
 
 
 def groups_page(
-    groups: Sequence[Group], following: str | None, jobs: Iterable[Job], asked: Mapping[str, str]
+    groups: Sequence[Group],
+    following: str | None,
+    jobs: Iterable[Job],
+    asked: Mapping[str, str],
+    *,
+    has_foreign: bool = False,
 ) -> Markup:
-    """Return the page of the groups that were `asked` for, the largest one first, with the jobs that are not closed."""
+    """Return the page of the groups that were `asked` for, the largest one first, with the jobs that are not closed.
+
+    `has_foreign` if the line reads dead letters of other systems.
+    """
     total = sum(group.count for group in groups)
     rows = [
         [
@@ -80,9 +89,10 @@ def groups_page(
         else tag("p", "There are no such dead letters." if chosen else "There are no dead letters.")
     )
     is_whole = following is None
-    facts = _facts({"dead letters" if is_whole else "on this page": count(total), "causes": len(groups)})
+    facts = show_facts({"dead letters" if is_whole else "on this page": count(total), "causes": len(groups)})
     more = None if following is None else tag("p", link(PATH, NEXT_PAGE, **asked, after=following))
-    return markup([facts, _open_jobs(jobs), tag("h2", "By cause"), only, shown, more])
+    foreign = tag("p", link(f"{PATH}foreign/", "Dead letters of other systems")) if has_foreign else None
+    return markup([facts, _open_jobs(jobs), tag("h2", "By cause"), only, shown, more, foreign])
 
 
 def _open_jobs(jobs: Iterable[Job]) -> Markup:
@@ -90,13 +100,23 @@ def _open_jobs(jobs: Iterable[Job]) -> Markup:
     every = tag("p", link(JOBS_PATH, "All replay jobs"))
     if not shown:
         return every
-    return markup([tag("h2", "Replay jobs under way"), jobs_grid(shown), every])
+    return markup([tag("h2", "Jobs under way"), jobs_grid(shown), every])
 
 
 def jobs_grid(jobs: Iterable[Job]) -> Markup:
     """Return a table of jobs."""
     heads = [
-        *("Job", "State", "Letters#", "Replayed#", "Delivered or dropped#", "Dead again#", "Under way#", "Left out#"),
+        *(
+            "Job",
+            "What",
+            "State",
+            "Letters#",
+            "Done#",
+            "Delivered or dropped#",
+            "Dead again#",
+            "Under way#",
+            "Left out#",
+        ),
         *("Started", "By", "Reason"),
     ]
     return grid(heads, [_job_row(described(job)) for job in jobs])
@@ -106,6 +126,7 @@ def _job_row(job: JobAnswer) -> list[object]:
     figures = (job.total, job.replayed, job.ended, job.dead_again, job.under_way, sum(job.left_out.values()))
     return [
         link(JOBS_PATH, job.job, job=job.job),
+        job.act,
         job.state,
         *map(number, figures),
         moment(iso(job.at)),
@@ -138,12 +159,13 @@ def group_page(
         field("Letters a second", "rate", "100", inputmode="decimal"),
         field("Stop when more than this share is dead again", "stop_at", "5%"),
         field("Reason", "reason", maxlength=500),
-        button("Replay all of them"),
+        tag("p", button("Replay all of them"), " ", button("Only show where they would go", "dry_run", "true")),
     )
     discard = form(
         request,
-        f"{PATH}discard/",
+        f"{JOBS_PATH}start/",
         hidden("group", group),
+        hidden("discard", "true"),
         field("Reason", "reason", required="required", maxlength=500),
         button("Discard all of them"),
     )
@@ -152,23 +174,23 @@ def group_page(
     return markup([tag("p", link(PATH, "All causes")), grid(heads, rows), more, acts])
 
 
-def letter_page(request: web.Request, letter: Letter, jobs: Sequence[Job], stops: Collection[str]) -> Markup:
-    """Return everything that is known about a dead letter."""
+def letter_page(request: web.Request, letter: Letter, entries: Sequence[LetterEntry], stops: Collection[str]) -> Markup:
+    """Return everything that is known about a dead letter. `entries` are those of the journal."""
     told = letter.as_json()
     origin = f"{told['topic']}, partition {told['partition']}, offset {told['offset']}"
     facts = {"group": link(PATH, letter.group, group=letter.group), "dead before": told["generation"]}
     parts = [
         tag("p", told["reason"], class_="warning"),
-        _facts(facts),
+        show_facts(facts),
         tag("h2", "Timeline"),
         _timeline(told),
         tag("h2", "Attempts"),
         _attempts(told),
         tag("h2", "All that was done to it"),
-        _journal(told, jobs),
+        _journal(told, entries),
         tag("h2", "Source message"),
         tag("p", origin),
-        _headers(told),
+        show_headers(told),
         tag("h2", "Record" + (", of which only a part was kept" if letter.is_cut else "")),
     ]
     record = orjson.dumps(told["record"], option=orjson.OPT_INDENT_2).decode()
@@ -196,10 +218,15 @@ def letter_page(request: web.Request, letter: Letter, jobs: Sequence[Job], stops
 def done_page(done: dict[str, Any]) -> Markup:
     """Return what a replay or a discard has done, or where dead letters would go."""
     facts: dict[str, object] = {name: done[name] for name in ("replayed", "discarded") if name in done}
-    ways = [tag("li", link(PATH, name, id=name), f" → {way}") for name, way in done.get("would_go", {}).items()]
-    dead = [tag("li", link(PATH, name, id=name), f": {why}") for name, why in done.get("still_dead", {}).items()]
+    path, more = (f"{PATH}foreign/", {"topic": done["topic"]}) if "topic" in done else (PATH, {})
+
+    def letter(name: str) -> Markup:
+        return link(path, name, **more, id=name)
+
+    ways = [tag("li", letter(name), f" → {way}") for name, way in done.get("would_go", {}).items()]
+    dead = [tag("li", letter(name), f": {why}") for name, why in done.get("still_dead", {}).items()]
     parts = [
-        _facts(facts) if facts else None,
+        show_facts(facts) if facts else None,
         [tag("h2", "Where they would go"), tag("ul", ways)] if ways else None,
         [tag("h2", "Still dead"), tag("ul", dead)] if dead else None,
     ]
@@ -209,10 +236,11 @@ def done_page(done: dict[str, Any]) -> Markup:
 def job_page(request: web.Request, job: Job, journal: Sequence[str], orders: Sequence[str]) -> Markup:
     """Return a job with its progress, all that was done to it, and the orders that it can be given."""
     told = described(job)
+    done = "discarded" if job.act is Act.DISCARD else "replayed"
     facts: dict[str, object] = {
         "letters": told.total,
-        "replayed": told.replayed,
-        "delivered or dropped": told.ended,
+        done: told.replayed,
+        "did not come back" if told.topic else "delivered or dropped": told.ended,
         "dead again": told.dead_again,
         "under way": told.under_way,
         "left out": sum(told.left_out.values()),
@@ -220,14 +248,14 @@ def job_page(request: web.Request, job: Job, journal: Sequence[str], orders: Seq
     note = told.note if told.is_taken_up else "no worker has taken it up yet"
     state = tag("p", f"{told.state}{f': {note}' if note else ''}, as of ", moment(iso(told.updated)))
     edits = ", ".join(f"{name} = {orjson.dumps(value).decode()}" for name, value in told.set.items())
-    asked = {
-        "dead letters": link(PATH, f"group {told.group}", group=told.group) if told.group else ", ".join(told.ids),
-        "send to": told.to or "the source",
-        "set first": edits or "nothing",
-        "steps": ", ".join(map(str, told.ramp)),
-        "letters a second": f"{told.rate:g}",
-        "stops when more are dead again than": f"{100 * told.stop_at:g} %",
-    }
+    asked: dict[str, object] = {"dead letters": _letters_of(told), "letters a second": f"{told.rate:g}"}
+    if job.act is Act.REPLAY:
+        asked |= {
+            "send to": "their own topics" if told.topic else told.to or "the source",
+            "set first": edits or "nothing",
+            "steps": ", ".join(map(str, told.ramp)),
+            "stops when more are dead again than": f"{100 * told.stop_at:g} %",
+        }
     left_out = [tag("li", f"{count(number_of)}: {reason}") for reason, number_of in told.left_out.items()]
     buttons = [" ", [[button(order.capitalize(), "wish", order), " "] for order in orders]]
     ask = form(
@@ -245,9 +273,9 @@ def job_page(request: web.Request, job: Job, journal: Sequence[str], orders: Seq
                 f"{told.replayed} of {told.total}",
                 max=max(1, told.total),
                 value=told.replayed,
-                aria_label="replayed",
+                aria_label=done,
             ),
-            _facts(facts),
+            show_facts(facts),
             ask if orders else None,
             [tag("h2", "Left out"), tag("ul", left_out)] if left_out else None,
             tag("h2", "Asked for"),
@@ -257,6 +285,15 @@ def job_page(request: web.Request, job: Job, journal: Sequence[str], orders: Seq
             tag("p", link(JOBS_PATH, "All replay jobs")),
         ]
     )
+
+
+def _letters_of(told: JobAnswer) -> object:
+    """Return which letters a job has."""
+    if told.group is None:
+        return ", ".join(told.ids) + (f" of {told.topic}" if told.topic else "")
+    if told.topic is None:
+        return link(PATH, f"group {told.group}", group=told.group)
+    return link(f"{PATH}foreign/", f"group {told.group} of {told.topic}", topic=told.topic, group=told.group)
 
 
 def _timeline(told: dict[str, Any]) -> Markup:
@@ -283,23 +320,50 @@ def _attempts(told: dict[str, Any]) -> Markup:
     return tag("ol", items)
 
 
-def _journal(told: dict[str, Any], jobs: Sequence[Job]) -> Markup:
-    items = []
+def gone_page(name: str, entries: Sequence[LetterEntry]) -> Markup:
+    """Return the page of a letter that was replayed or discarded: all that was done to it."""
+    return markup(
+        [
+            tag("p", "It is no dead letter any more: it was replayed or discarded."),
+            tag("p", link(f"/journeys/{quote(name, safe='')}", "Its journeys")),
+            tag("h2", "All that was done to it"),
+            tag("ol", [tag("li", show_entry(entry)) for entry in entries]),
+            tag("p", link(PATH, "All dead letters")),
+        ]
+    )
+
+
+def show_entry(entry: LetterEntry) -> list[object]:
+    """Return what was done to a letter as a line, with the record that took its place."""
+    parts: list[object] = [moment(iso(entry.at)), f" {entry_text(entry)}"]
+    if entry.job is not None:
+        parts += [" (", link(JOBS_PATH, "the job", job=entry.job), ")"]
+    if entry.record is not None:
+        parts.append(tag("details", tag("summary", "Record as it was replayed"), tag("pre", entry.record)))
+    return parts
+
+
+def _journal(told: dict[str, Any], entries: Sequence[LetterEntry]) -> Markup:
+    """Return what was done to a letter: what its record says of earlier times, and what else the journal has."""
+    items: list[tuple[float, Markup]] = []
     for replay in told["replays"]:
         edited = None
         if replay["before"] is not None:
             edited = tag("details", tag("summary", "Edited; before that"), tag("pre", replay["before"]))
         done = [moment(iso(replay["at"])), f" replayed by {replay['by']}; it was dead for {replay['reason']}"]
-        items.append(tag("li", done, edited))
-    items += [tag("li", "in the replay job ", link(JOBS_PATH, job.id, job=job.id), f", {job.state}") for job in jobs]
-    return tag("ol", items) if items else tag("p", "Nothing so far.")
+        items.append((replay["at"], tag("li", done, edited)))
+    items += [(entry.at, tag("li", show_entry(entry))) for entry in entries if entry.generation >= told["generation"]]
+    items.sort(key=lambda item: item[0])
+    return tag("ol", [item for _, item in items]) if items else tag("p", "Nothing so far.")
 
 
-def _headers(told: dict[str, Any]) -> Markup | None:
+def show_headers(told: dict[str, Any]) -> Markup | None:
+    """Return the key and the headers of a message."""
     rows = [["key", told["key"]]] if told["key"] is not None else []
     rows += [[f"header {name}", value] for name, value in told["headers"]]
     return grid(["Of the message", "Value"], rows) if rows else None
 
 
-def _facts(facts: dict[str, object]) -> Markup:
+def show_facts(facts: dict[str, object]) -> Markup:
+    """Return figures with their names."""
     return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()])

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.app.markup.html import markup, tag
-from metroline.app.operations.desk import Desk
+from metroline.app.operations.desk import PAGE, Desk
+from metroline.app.operations.foreign_jobs import check_foreign
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import (
@@ -24,13 +25,14 @@ from metroline.app.operations.replay_jobs import (
     some_letters,
     start_job,
 )
-from metroline.app.operations.rereading import read_again
-from metroline.app.views.dead_letters import Answer, DeadLettersView, Selection, blueprint
+from metroline.app.operations.rereading import Rereading, read_again
+from metroline.app.views.dead_letter_answers import ReplayedAnswer
+from metroline.app.views.dead_letters import Answer, DeadLettersView, ForeignSelection, ReplayBody, blueprint
 from metroline.app.views.letter_pages import JOBS_PATH, PATH, job_page, jobs_grid, link
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import wants_html
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.replay_jobs import Job, JobState, Wish
+from metroline.routing.journeys.replay_jobs import Job, JobState, Start, StartDiscard, StartForeign, Wish
 
 ORDERS = {
     JobState.RUNNING: (Wish.PAUSE, Wish.CANCEL),
@@ -40,7 +42,7 @@ ORDERS = {
 """The orders that a job takes in each state."""
 
 
-class StartBody(Selection):
+class StartBody(ForeignSelection):
     """The body of a request to start a job."""
 
     fields: dict[str, Any] = Field({}, alias="set")
@@ -49,6 +51,10 @@ class StartBody(Selection):
     stop_at: float | None = None
     patience: float | None = None
     reason: str = ""
+    discard: bool = False
+    """True to discard the letters, for the reason, rather than to replay them."""
+    dry_run: bool = False
+    """True to start nothing, and to return where the first letters would go."""
 
 
 class AskBody(BaseModel):
@@ -113,12 +119,21 @@ class JobList(JobsView):
 class StartJob(JobsView):
     """Starts a job; returns it."""
 
-    api = (Operation("post", "Start a replay job", JobAnswer, body=StartBody),)
+    api = (
+        Operation(
+            "post",
+            "Start a job that replays or discards dead letters",
+            Either((JobAnswer, ReplayedAnswer)),
+            body=StartBody,
+        ),
+    )
 
     async def post(self, request: web.Request) -> web.Response:
         started: list[str] = []
 
         async def start(desk: Desk, asked: StartBody, permission: Permission) -> Answer:
+            if asked.dry_run:
+                return await self._ways(desk, asked, permission)
             job = await self._start(desk, asked, permission)
             started.append(str(job["job"]))
             return job
@@ -126,25 +141,46 @@ class StartJob(JobsView):
         answer = await self.write(request, StartBody, start)
         return self.to_job(request, answer, started[0] if started else None)
 
+    async def _ways(self, desk: Desk, asked: StartBody, permission: Permission) -> Answer:
+        """Return where the first letters of a job would go."""
+        if asked.topic is None:
+            chosen = {"ids": asked.ids, "group": asked.group, "set": asked.fields, "to": asked.to, "dry_run": True}
+            return await self.replay(desk, ReplayBody.model_validate(chosen), permission)
+        foreign = self.foreign_desk(asked.topic)
+        letters = await foreign.fetched((await foreign.chosen(asked.ids, asked.group))[:PAGE])
+        refused = await foreign.refusals({one.letter.topic for one in letters})
+        would_go = {one.id: one.letter.topic for one in letters if one.letter.topic not in refused}
+        still_dead = {one.id: refused[one.letter.topic] for one in letters if one.letter.topic in refused}
+        return {"would_go": would_go, "still_dead": still_dead, "topic": asked.topic}
+
     async def _start(self, desk: Desk, asked: StartBody, permission: Permission) -> Answer:
         worker = self.worker
         if asked.to is not None and asked.to not in worker.served_stops():
             served = ", ".join(sorted(worker.served_stops()))
             raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
+        if asked.discard and asked.topic is not None:
+            raise DeadLetterError("letters of another system are discarded at once: POST /dead-letters/discard/")
+        kind = StartDiscard if asked.discard else Start if asked.topic is None else StartForeign
+        own = {} if asked.topic is None else {"topic": asked.topic}
         pace = {"ramp": asked.ramp and tuple(asked.ramp), "stop_at": asked.stop_at, "patience": asked.patience}
         job = new_job(
             permission.by,
+            kind,
             group=asked.group,
             ids=tuple(asked.ids),
             to=asked.to,
             fields=asked.fields,
             rate=asked.rate,
             reason=asked.reason,
+            **own,
             **{name: value for name, value in pace.items() if value is not None},
         )
-        letters = await some_letters(desk, job)
-        reread = await read_again(worker.settings, worker.line, letters)
-        check_job(job, letters, reread, worker.live_rules.rule_tables)
+        if isinstance(job, StartForeign):
+            await check_foreign(self.foreign_desk(job.topic), job)
+        else:
+            letters = await some_letters(desk, job)
+            reread = Rereading() if asked.discard else await read_again(worker.settings, worker.line, letters)
+            check_job(job, letters, reread, worker.live_rules.rule_tables, worker.line.services)
         await start_job(worker.cluster, worker.line_topics, job, permission)
         return job_as_json(await worker.job_board.job(job.job))
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, cast
-from urllib.parse import parse_qs
 
 import msgspec
 import orjson
@@ -28,6 +27,7 @@ from metroline.app.operations.rules_process import NoAnswer, RulesBusy, RulesPro
 from metroline.app.preview.forecasts import Check, Tally
 from metroline.app.preview.preview import Preview
 from metroline.app.views import rules_parts as parts
+from metroline.app.views.access.forms import FORM_TYPE, fields_in
 from metroline.app.views.forecast_check import check_of_line, tally_here
 from metroline.app.views.operation import Operation, Parameter
 from metroline.app.views.rule_uses import rule_uses
@@ -53,9 +53,6 @@ gate lets in."""
 
 PREVIEWED = 20_000
 """Number of the latest journeys, and of the dead letters, about which the preview of the page decides."""
-
-MAX_FIELDS = 10
-"""Number of fields that a form may have."""
 
 FILE = "table"
 """The name by which problems call the table in the form."""
@@ -251,8 +248,8 @@ async def _draft(request: AiohttpRequest, desk: RulesDesk) -> Draft:
     raw = await request.read()  # the gate has it already
     if request.content_type == "application/json":
         given: Mapping[str, Any] = exact_object(raw)
-    elif request.content_type in ("application/x-www-form-urlencoded", "application/octet-stream"):
-        given = _form(raw)
+    elif request.content_type in (FORM_TYPE, "application/octet-stream"):
+        given = fields_in(raw)
     else:
         raise UsageError(f"the body is {request.content_type}, not a form or JSON")
     unknown = given.keys() - {"table", "record"}
@@ -268,12 +265,3 @@ async def _draft(request: AiohttpRequest, desk: RulesDesk) -> Draft:
     if len(record.encode()) > MAX_RECORD_BYTES:
         raise UsageError(f"the record is longer than {MAX_RECORD_BYTES:,} bytes")
     return Draft(table.replace("\r\n", "\n"), record)
-
-
-def _form(raw: bytes) -> dict[str, str]:
-    """Return the fields of a form."""
-    try:
-        fields = parse_qs(raw.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-    except ValueError as error:
-        raise UsageError(f"the body is no form: {error}") from error
-    return {name: values[-1] for name, values in fields.items()}

@@ -18,6 +18,9 @@ SPRING = "kafka_dlt-"
 OWN_OF_SPRING = (SPRING, "retry_topic-", "springDeserializerException")
 """The beginnings of all headers that Spring adds to a message that failed."""
 
+BINARY_OF_SPRING = ("original-partition", "original-offset", "original-timestamp")
+"""The headers of Spring that are numbers."""
+
 MAX_TEXT = 100_000
 """Number of characters of a text in a header that are read: a stack trace may have many."""
 
@@ -141,6 +144,12 @@ def _big_endian(value: bytes | None) -> int | None:
     """Return the number that Spring writes as an int or a long of Java."""
     found = int.from_bytes(value, "big", signed=True) if value is not None and len(value) in (4, 8) else -1
     return found if found >= 0 else None
+
+
+def shown_error(name: str, value: bytes | None) -> str:
+    """Return a header of an error as text: Spring writes some numbers in binary."""
+    number = _big_endian(value) if name.startswith(SPRING) and name.removeprefix(SPRING) in BINARY_OF_SPRING else None
+    return _text(value) if number is None else str(number)
 
 
 def _without(headers: Headers, prefixes: tuple[str, ...]) -> tuple[tuple[str, bytes | None], ...]:

@@ -1,4 +1,4 @@
-"""Replays of many dead letters as jobs: the messages on their topic, the state that follows, and the next step.
+"""Jobs that replay or discard many dead letters: the messages on their topic, the state that follows, the next step.
 
 The topic is the truth. People write orders, one worker at a time carries them out, and everyone who reads the topic
 finds the same jobs. A worker that takes over writes a claim first, and its claim's offset is its epoch: what a former
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
-from pyroaring import BitMap
+from pyroaring import BitMap, BitMap64
 
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
@@ -36,6 +36,15 @@ MAX_JOBS = 1_000
 MAX_ASKS = 1_000
 """Number of orders to a job that are kept."""
 
+MAX_DONE = 10_000
+"""Number of entries of the journal that are kept: replays and discards without a job."""
+
+JOURNAL_BYTES = 8 * 1024 * 1024
+"""Size of the journal, and again of the letters of jobs that have ended, from which on the oldest make room."""
+
+MAX_SURPLUS = 100_000
+"""Number of entries without room that are remembered until a worker deletes them."""
+
 MAX_SHOWN = 20
 """Number of reasons for which letters were left out, and of orders, that a job keeps."""
 
@@ -47,6 +56,8 @@ Natural = Annotated[int, Meta(ge=0, lt=2**53)]
 Moment = Annotated[float, Meta(ge=0, le=253_402_300_799)]
 OrderId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 """An id of its own for each order: nobody overwrites what another has written."""
+
+TopicName = Annotated[str, Meta(min_length=1, max_length=249)]
 
 JobId = Annotated[str, Meta(pattern="^[0-9a-f]{10}$")]
 
@@ -126,6 +137,18 @@ class Start(Struct, frozen=True, tag_field="kind", tag="start", kw_only=True):
     """Time, in seconds, for which a step waits for outcomes while none comes."""
 
 
+class StartDiscard(Start, frozen=True, tag_field="kind", tag="start-discard", kw_only=True):
+    """The order to begin a job that discards its letters, for its reason. Older versions leave it out."""
+
+
+class StartForeign(Start, frozen=True, tag_field="kind", tag="start-foreign", kw_only=True):
+    """The order to begin a job that replays dead letters of another system, from a topic that the line reads."""
+
+    topic: TopicName
+    patience: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
+    """Time, in seconds, for which a step waits for letters that come back: nobody announces the others."""
+
+
 class Ask(Struct, frozen=True, tag_field="kind", tag="ask", kw_only=True):
     """An order to a job that was started."""
 
@@ -173,25 +196,67 @@ class Progress(Struct, frozen=True, tag_field="kind", tag="progress", kw_only=Tr
     """The replayed letters, and those dead again, when the job was resumed after it had stopped: they count no more."""
     note: Text = ""
     """The reason why the job stopped, or why it does not go on at present."""
+    number: Natural = 0
+    """Number among all progress that is written in an epoch: a client may deliver what it sent long before."""
+
+    @property
+    def place(self) -> tuple[int, bool, int]:
+        """The place in the order of what was written: of two, the higher one counts, and an end is the last."""
+        return self.epoch, self.state.is_final, self.number
 
 
 class Taken(Struct, frozen=True, tag_field="kind", tag="taken", kw_only=True):
     """Dead letters of another system that were replayed or discarded: their places on its topic."""
 
     order: OrderId
-    topic: Annotated[str, Meta(min_length=1, max_length=249)]
+    topic: TopicName
     at: Moment
     by: Name
     places: dict[str, tuple[Natural, ...]]
     """The offsets, by the number of the partition."""
     reason: Text | None = None
     """The reason why they were discarded; None if they were replayed."""
+    job: JobId | None = None
+    """The job that replayed them."""
+    sent: dict[TopicName, dict[str, tuple[Natural, ...]]] = {}
+    """The offsets at which they stand since, by the topic and the number of the partition, as far as they are known."""
 
 
-Message = Start | Ask | Claim | Members | Progress | Taken
+class Act(StrEnum):
+    """Anything that is done to a dead letter."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+
+class Done(Struct, frozen=True, tag_field="kind", tag="done", kw_only=True):
+    """An entry of the journal: dead letters for which somebody asked without a job."""
+
+    order: OrderId
+    act: Act
+    at: Moment
+    by: Name
+    reason: Text = ""
+    to: Name | None = None
+    """The stop to go to; None for the source."""
+    is_edited: bool = False
+    record: Annotated[str, Meta(max_length=16 * 1024)] | None = None
+    """The record of a single letter as it was replayed, if it was edited, or its beginning."""
+    blocks: tuple[tuple[str, Natural, str], ...]
+    """The letters, as in `Members`."""
+
+
+Message = Start | StartDiscard | StartForeign | Ask | Claim | Members | Progress | Taken | Done
 
 _DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 _ENCODER = msgspec.json.Encoder()
+
+
+DONE = "done/"
+"""The beginning of the keys of the journal's entries."""
+
+DELETED = re.compile(rb"done/[0-9a-f]{32}|[0-9a-f]{10}(/(ask|members|progress)/[0-9a-f/]{1,60})?")
+"""The keys of messages that whoever carries out the jobs deletes, to make room."""
 
 
 def encode(message: Message) -> tuple[bytes, bytes]:
@@ -208,6 +273,8 @@ def _key(message: Message) -> str:
         return "owner"
     if isinstance(message, Taken):
         return f"taken/{message.order}"
+    if isinstance(message, Done):
+        return f"{DONE}{message.order}"
     if isinstance(message, Members):
         return f"{message.job}/members/{message.epoch}/{message.part}"
     return f"{message.job}/progress/{message.epoch}"
@@ -219,20 +286,35 @@ def decode(key: bytes | None, value: bytes | None) -> Message:
         message = _DECODER.decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotAJobMessage(f"no message about a replay job: {error}") from error
-    if isinstance(message, Start) and bool(message.ids) == bool(message.group):
-        raise NotAJobMessage("a replay job names its letters either by their ids or by their group")
-    if isinstance(message, Members):
+    if isinstance(message, Start):
+        _check_start(message)
+    if isinstance(message, (Members, Done)):
         _check_bitmaps(message)
-    if isinstance(message, Taken) and not all(map(PARTITION.fullmatch, message.places)):
+    if isinstance(message, Taken) and not all(map(PARTITION.fullmatch, _partitions(message))):
         raise NotAJobMessage("it names a partition that is no number")
     if key is None or key != _key(message).encode():
         raise NotAJobMessage("the key of the message is not that of what it says")
     return message
 
 
-def _check_bitmaps(members: Members) -> None:
+def _check_start(start: Start) -> None:
+    if bool(start.ids) == bool(start.group):
+        raise NotAJobMessage("a replay job names its letters either by their ids or by their group")
+    if isinstance(start, (StartDiscard, StartForeign)) and (start.fields or start.to is not None):
+        raise NotAJobMessage("letters to discard, and those of another system, are neither edited nor sent to a stop")
+    if isinstance(start, StartDiscard) and not start.reason:
+        raise NotAJobMessage("letters are discarded for a reason")
+
+
+def _partitions(taken: Taken) -> Iterator[str]:
+    yield from taken.places
+    for partitions in taken.sent.values():
+        yield from partitions
+
+
+def _check_bitmaps(message: Members | Done) -> None:
     try:
-        for _, _, encoded in members.blocks:
+        for _, _, encoded in message.blocks:
             bitmap_in(encoded)
     except (ValueError, LookupError) as error:
         raise NotAJobMessage(f"the letters of a job cannot be read: {error}") from error
@@ -262,6 +344,8 @@ class Job:
     asks: list[tuple[int, Ask]] = field(default_factory=list)
     """The orders with their offsets."""
     progress: Progress | None = None
+    is_overtaken: bool = False
+    """True if older progress with the key of `progress` came after it: compaction would keep the older one alone."""
     members: dict[int, dict[int, Members]] = field(default_factory=dict)
     """The parts of its letters, by the epoch in which they were found."""
     chosen: int | None = None
@@ -270,6 +354,15 @@ class Job:
     @property
     def id(self) -> str:
         return self.start.job
+
+    @property
+    def act(self) -> Act:
+        return Act.DISCARD if isinstance(self.start, StartDiscard) else Act.REPLAY
+
+    @property
+    def topic(self) -> str | None:
+        """The topic of its letters if they are of another system."""
+        return self.start.topic if isinstance(self.start, StartForeign) else None
 
     @property
     def state(self) -> JobState:
@@ -300,6 +393,15 @@ class Job:
         """True if a worker has written that the job is done or cancelled."""
         return self.progress is not None and self.progress.state.is_final
 
+    def messages(self) -> Iterator[Message]:
+        """Yield the messages about the job, as far as they are kept."""
+        yield self.start
+        yield from (ask for _, ask in self.asks)
+        for parts in self.members.values():
+            yield from parts.values()
+        if self.progress is not None:
+            yield self.progress
+
     @property
     def letters(self) -> list[Members] | None:
         """The parts of its letters; None while no worker has found them."""
@@ -316,6 +418,44 @@ def note_of(job: Job) -> str:
     return note
 
 
+class TakenEntry(NamedTuple):
+    """Dead letters of another system that were replayed or discarded together."""
+
+    at: float
+    by: str
+    reason: str | None
+    job: str | None
+    places: dict[int, BitMap64]
+    """The offsets, by partition."""
+    sent: dict[tuple[str, int], BitMap64]
+    """The offsets at which they stand since, by topic and partition."""
+
+    @classmethod
+    def of(cls, taken: Taken) -> TakenEntry:
+        places = {int(partition): BitMap64(offsets) for partition, offsets in taken.places.items()}
+        sent = {
+            (topic, int(partition)): BitMap64(offsets)
+            for topic, partitions in taken.sent.items()
+            for partition, offsets in partitions.items()
+        }
+        return cls(taken.at, taken.by, taken.reason, taken.job, places, sent)
+
+
+@dataclass(slots=True)
+class TakenLetters:
+    """The dead letters of a topic of another system that were replayed or discarded."""
+
+    places: dict[int, BitMap64] = field(default_factory=dict)
+    """The offsets, by partition."""
+    entries: dict[str, TakenEntry] = field(default_factory=dict)
+    """Who took them and when, by the ids of the orders."""
+
+    def add(self, taken: Taken) -> None:
+        entry = self.entries[taken.order] = TakenEntry.of(taken)
+        for partition, offsets in entry.places.items():
+            self.places[partition] = self.places.get(partition, BitMap64()) | offsets
+
+
 @dataclass(slots=True)
 class Jobs:
     """All jobs on the topic, from its messages in their order."""
@@ -327,8 +467,14 @@ class Jobs:
     """Its offset."""
     end: int = 0
     """Offset behind the last message."""
-    taken: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
-    """The places of the dead letters of other systems that were replayed or discarded, by their topics."""
+    taken: dict[str, TakenLetters] = field(default_factory=dict)
+    """The dead letters of other systems that were replayed or discarded, by their topics."""
+    done: dict[str, Done] = field(default_factory=dict)
+    """The journal, by the keys of its entries, the oldest first."""
+    done_bytes: int = 0
+    """Its size, in bytes."""
+    surplus: dict[str, None] = field(default_factory=dict)
+    """The keys of entries for which there is no room: whoever carries out the jobs deletes them."""
     foreign: int = 0
     """Number of messages that nobody of the line wrote."""
 
@@ -337,6 +483,9 @@ class Jobs:
         if offset < self.end:
             return None
         self.end = offset + 1
+        if not value and key is not None and DELETED.fullmatch(key):
+            self._forget(key.decode())
+            return None
         try:
             self._take_in(offset, decode(key, value))
         except NotAJobMessage as error:
@@ -348,8 +497,9 @@ class Jobs:
         if isinstance(message, Claim):
             self.claim, self.epoch = message, offset
         elif isinstance(message, Taken):
-            taken = self.taken.setdefault(message.topic, set())
-            taken.update((int(partition), one) for partition, offsets in message.places.items() for one in offsets)
+            self.taken.setdefault(message.topic, TakenLetters()).add(message)
+        elif isinstance(message, Done):
+            self._note(message)
         elif isinstance(message, Start):
             self._begin(message)
         elif (job := self.by_id.get(message.job)) is None:
@@ -362,16 +512,37 @@ class Jobs:
             raise NotAJobMessage(f"no worker has claimed the replay jobs at the offset {message.epoch} so far")
         elif isinstance(message, Members):
             self._add_members(job, message)
-        elif job.progress is None or message.epoch >= job.progress.epoch:
-            job.progress = message
+        else:
+            _note_progress(job, message)
+
+    def _note(self, done: Done) -> None:
+        """Add an entry to the journal. The oldest ones make room."""
+        self._forget(_key(done))
+        self.done[_key(done)] = done
+        self.done_bytes += size_of(done)
+        while len(self.done) > MAX_DONE or self.done_bytes > JOURNAL_BYTES:
+            key = next(iter(self.done))
+            self._forget(key)
+            self._add_surplus(key)
+
+    def _add_surplus(self, key: str) -> None:
+        if len(self.surplus) < MAX_SURPLUS:
+            self.surplus[key] = None
+
+    def _forget(self, key: str) -> None:
+        self.surplus.pop(key, None)
+        if (done := self.done.pop(key, None)) is not None:
+            self.done_bytes -= size_of(done)
 
     def _begin(self, start: Start) -> None:
         """Add a job. While there are `MAX_JOBS`, the oldest one that is closed makes room."""
         if len(self.by_id) >= MAX_JOBS and start.job not in self.by_id:
-            closed = next((job.id for job in self.by_id.values() if job.is_closed), None)
+            closed = next((job for job in self.by_id.values() if job.is_closed), None)
             if closed is None:
                 raise NotAJobMessage(f"{MAX_JOBS} replay jobs are open already")
-            del self.by_id[closed]
+            del self.by_id[closed.id]
+            for message in closed.messages():
+                self._add_surplus(_key(message))
         self.by_id.setdefault(start.job, Job(start))
 
     def _add_members(self, job: Job, message: Members) -> None:
@@ -384,6 +555,35 @@ class Jobs:
     def open(self) -> list[Job]:
         """The jobs that a worker has not closed yet, the oldest first."""
         return [job for job in self.by_id.values() if not job.is_closed]
+
+    def without_room(self) -> Iterator[Members]:
+        """Yield the parts of letters of jobs that have ended, beyond `JOURNAL_BYTES`; those of the latest jobs stay."""
+        size = 0
+        for job in reversed(self.by_id.values()):
+            for part in (job.letters or ()) if job.is_closed else ():
+                size += size_of(part)
+                if size > JOURNAL_BYTES and part.blocks:
+                    yield part
+
+    @property
+    def overtaken(self) -> list[Job]:
+        """The jobs whose latest progress has to be written again."""
+        return [job for job in self.by_id.values() if job.is_overtaken]
+
+
+def _note_progress(job: Job, message: Progress) -> None:
+    """Keep the latest progress of a job, whatever comes late."""
+    known = job.progress
+    if known is None or message.place >= known.place:
+        job.progress, job.is_overtaken = message, False
+    else:
+        job.is_overtaken = job.is_overtaken or message.epoch == known.epoch
+
+
+def size_of(message: Members | Done) -> int:
+    """Return about how many bytes a message takes in memory."""
+    record = message.record if isinstance(message, Done) else None
+    return 500 + len(record or "") + sum(len(block) + len(encoded) + 100 for block, _, encoded in message.blocks)
 
 
 class Step(NamedTuple):
@@ -408,6 +608,8 @@ def next_step(start: Start, tally: Tally, base: tuple[int, int], quiet: float) -
         return Step(0, JobState.STOPPED, f"{dead} of {replayed} replayed dead letters are dead again")
     if tally.remaining == 0:
         return Step() if waits else Step(0, JobState.DONE)
+    if isinstance(start, StartDiscard):  # nothing is to be learnt from the first ones
+        return Step(tally.remaining)
     if replayed < end:
         return Step(min(end - replayed, tally.remaining))
     return Step() if waits else Step(min(following, tally.remaining))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from metroline.agents.formats.formats import Formats
 from metroline.agents.formats.names import JSON
 from metroline.agents.kafka.cluster import Cluster, ClusterError
-from metroline.agents.kafka.topic_tail import TopicTail
+from metroline.agents.kafka.topic_tail import Place, TopicTail
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.on_ramp import source_origin
 from metroline.agents.services.line import Line
@@ -17,7 +17,7 @@ from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.settlement import offset_of
 from metroline.routing.journeys.timeline import Timeline, timeline
-from metroline.routing.messages.record_ids import Origin, RecordId
+from metroline.routing.messages.record_ids import RecordId
 from metroline.routing.records.source_messages import read_message
 from metroline.routing.rules.table import RulesTable
 
@@ -65,30 +65,38 @@ class JourneyTeller:
         self._tables = TablesOfTheTime(line, text_of)
         self._turn = asyncio.Lock()
 
-    async def tell(self, journey: EndedJourney) -> Timeline:
-        """Return the timeline of a journey. Rules are tried in a thread, one journey at a time."""
-        entered = await self._entered(journey.origin, journey.record_id)
+    async def tell(self, journeys: Sequence[EndedJourney]) -> list[Timeline]:
+        """Return the timelines of journeys. Each source message is read once, and rules are tried in a thread.
+
+        One caller at a time has journeys told.
+        """
         async with self._turn:
-            return await asyncio.to_thread(timeline, journey.envelope, journey.ended, self._tables, entered)
+            messages = await self._source_messages({one for one in map(self._place, journeys) if one is not None})
+            told = []
+            for journey in journeys:
+                place = self._place(journey)
+                entered = None if place is None else _record_in(messages.get(place), journey.record_id)
+                told.append(await asyncio.to_thread(timeline, journey.envelope, journey.ended, self._tables, entered))
+            return told
 
-    async def _entered(self, origin: Origin, record: RecordId) -> bytes | None:
-        """Return the record as it entered, as a line of JSON; None if its message is gone or cannot be read."""
-        if origin.name != source_origin(self.settings.source_epoch):
+    def _place(self, journey: EndedJourney) -> Place | None:
+        """Return the place of a journey's source message; None if it came from another source than the present one."""
+        if journey.origin.name != source_origin(self.settings.source_epoch):
             return None
+        return journey.origin.partition, offset_of(journey.record_id)
+
+    async def _source_messages(self, places: Collection[Place]) -> dict[Place, bytes | None]:
+        """Return source messages as JSON by their places, without any that are gone or cannot be read."""
+
+        def fetch() -> dict[Place, bytes | None]:
+            found = TopicTail(self.cluster, self.topics.source).fetch(places)
+            return {(one.partition() or 0, one.offset() or 0): one.value() for one in found}
+
         try:
-            value = await asyncio.to_thread(self._source_message, (origin.partition, offset_of(record)))
+            read = await asyncio.to_thread(fetch) if places else {}
         except ClusterError:
-            return None
-        value = None if value is None else await self._decoded(value)
-        lines = read_message(value)
-        place = 0 if isinstance(record, int) else record[1]
-        count = 1 if isinstance(record, int) else record[2]
-        return lines[place].line if len(lines) == count and lines[place].record is not None else None
-
-    def _source_message(self, place: tuple[int, int]) -> bytes | None:
-        for message in TopicTail(self.cluster, self.topics.source).fetch([place]):
-            return message.value()
-        return None
+            return {}
+        return {place: None if value is None else await self._decoded(value) for place, value in read.items()}
 
     async def _decoded(self, value: bytes) -> bytes | None:
         """Return a message of the source as JSON; None if it cannot be read, or the schema registry is away."""
@@ -104,6 +112,14 @@ class JourneyTeller:
         finally:
             await formats.close()
         return None if decoded is None or decoded.problems else decoded.values[0]
+
+
+def _record_in(message: bytes | None, record: RecordId) -> bytes | None:
+    """Return a record as it entered, as a line of JSON; None if its message does not hold it."""
+    lines = read_message(message)
+    place = 0 if isinstance(record, int) else record[1]
+    count = 1 if isinstance(record, int) else record[2]
+    return lines[place].line if len(lines) == count and lines[place].record is not None else None
 
 
 def texts_of(versions: Mapping[int, str]) -> TextOf:

@@ -11,7 +11,7 @@ from faust import web
 
 from metroline.app.markup.html import Markup, markup, tag
 from metroline.app.views.access.visitor import can_log_in, login_of
-from metroline.routing.errors import MetrolineError
+from metroline.routing.errors import UsageError
 
 FORM_TOKEN = "form_token"
 """The field of a form with the token of its login."""
@@ -20,6 +20,7 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 """The type of the body that a browser makes of a form."""
 
 MAX_FIELDS = 1_000
+"""Number of fields that a form may have."""
 
 BODY_SECONDS = 10.0
 """Time that a client has to send the body of a request."""
@@ -27,7 +28,7 @@ BODY_SECONDS = 10.0
 OFF = "Nothing can be written here: this worker has no METROLINE_TOKEN."
 
 
-class BadForm(MetrolineError):
+class BadForm(UsageError):
     """Raised for a body that is not a form."""
 
 
@@ -73,8 +74,15 @@ async def form_of(request: web.Request) -> dict[str, str]:
     if asked.content_type != FORM_TYPE:
         raise BadForm(f"the body must be a form, of the type {FORM_TYPE}")
     async with asyncio.timeout(BODY_SECONDS):
-        raw = await asked.read()
+        return fields_in(await asked.read())
+
+
+def fields_in(raw: bytes) -> dict[str, str]:
+    """Return the fields of the form in a body, also the empty ones; of fields with one name, the last.
+
+    Raise `BadForm`. Bytes that are not UTF-8 are refused: replaced by others, they would be stored or sent on.
+    """
     try:
         return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
     except ValueError as error:  # not UTF-8, or too many fields
-        raise BadForm("the body is not a form in UTF-8 with at most 1,000 fields") from error
+        raise BadForm(f"the body is not a form in UTF-8 with at most {MAX_FIELDS:,} fields") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, cast
@@ -16,15 +18,18 @@ from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.tables.publication import NotAPublication, Publication
 from metroline.app.markup.html import Markup, tag
 from metroline.app.operations.journeys.archive import MAX_PAGE, PAGE, ArchiveBusy, Cursor, JourneyArchive, Wanted
+from metroline.app.operations.journeys.ended_journey import EndedJourney
 from metroline.app.operations.journeys.query import Query
 from metroline.app.operations.journeys.telling import JourneyTeller
 from metroline.app.operations.journeys.whereabouts import Whereabouts, whereabouts
+from metroline.app.operations.letter_journal import letter_journal
 from metroline.app.views.journeys.listing import Asked, form, show_list
-from metroline.app.views.journeys.structs import JourneyPage, JourneysPage, ListedJourney, Refused, Searchable
+from metroline.app.views.journeys.structs import JourneyPage, JourneysPage, ListedJourney, Searchable
 from metroline.app.views.journeys.timelines import show_timelines
-from metroline.app.views.operation import Either, Operation, Parameter
+from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import LineView, wants_html
 from metroline.routing.errors import UsageError
+from metroline.routing.journeys.timeline import Timeline
 from metroline.routing.messages.record_ids import id_of
 
 if TYPE_CHECKING:
@@ -34,7 +39,7 @@ MAX_TOLD = 20
 """Journeys of one id that are told on a page."""
 
 MAX_LOOKING = 2
-"""Number of requests that look for records under way at a time. Another one is refused."""
+"""Number of requests that read source messages, or look for records under way, at a time. Another one is refused."""
 
 blueprint = web.Blueprint("journeys")
 
@@ -61,13 +66,23 @@ class Journeys:
             return None
 
     async def look(self, wanted: Wanted) -> Whereabouts:
-        """Return where a record is; raise `ArchiveBusy` if too many are looked for."""
-        if self.looking >= MAX_LOOKING:
-            raise ArchiveBusy("too many others look for records under way: try again in a moment")
+        """Return where a record is; raise `ArchiveBusy` if too many others look for records."""
         app = self.app
+        with self._turn():
+            return await whereabouts(app.cluster, app.line_topics, app.line.stops, wanted, app.settings.source_epoch)
+
+    async def tell(self, journeys: Sequence[EndedJourney]) -> list[Timeline]:
+        """Return the timelines of journeys; raise `ArchiveBusy` if too many others look for records."""
+        with self._turn():
+            return await self.teller.tell(journeys)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self.looking >= MAX_LOOKING:
+            raise ArchiveBusy("too many others look for records: try again in a moment")
         self.looking += 1
         try:
-            return await whereabouts(app.cluster, app.line_topics, app.line.stops, wanted, app.settings.source_epoch)
+            yield
         finally:
             self.looking -= 1
 
@@ -76,7 +91,7 @@ JOURNEYS = AppKey("journeys", Journeys)
 """The key under which the web application keeps what the pages of journeys share."""
 
 
-NOT_TOLD = {HTTPStatus.NOT_FOUND: Either((JourneyPage, Refused))}
+NOT_TOLD = {HTTPStatus.NOT_FOUND: Either((JourneyPage, Error))}
 
 
 class JourneysView(LineView):
@@ -92,18 +107,19 @@ class JourneysView(LineView):
         def show() -> Markup:
             return Markup(form(asked, self.worker.line.stops) + tag("p", error, class_="warning"))
 
-        return self.answer(request, "Journeys", Refused(error), show, status=status)
+        return self.answer(request, "Journeys", Error(error), show, status=status)
 
     async def tell(self, request: web.Request, name: str) -> web.Response:
         """Return the journeys of the record with an id."""
         wanted = Wanted.of(name)
         shared = self.journeys(request)
         found = await shared.archive.find(wanted.text)
+        done = letter_journal(await self.worker.job_board.jobs(), wanted.text)
         if not found:
-            page = JourneyPage(wanted.text, [], await shared.look(wanted))
+            page = JourneyPage(wanted.text, [], await shared.look(wanted), 0, done)
         else:
-            told = [await shared.teller.tell(one) for one in found[:MAX_TOLD]]
-            page = JourneyPage(wanted.text, told, None, max(0, len(found) - MAX_TOLD))
+            told = await shared.tell(found[:MAX_TOLD])
+            page = JourneyPage(wanted.text, told, None, max(0, len(found) - MAX_TOLD), done)
         status = HTTPStatus.OK if found else HTTPStatus.NOT_FOUND
         return self.answer(request, f"Journey {wanted.text}", page, lambda: show_timelines(page), status=status)
 

@@ -8,6 +8,7 @@ from metroline.app.operations.journeys.archive import Stock
 from metroline.app.operations.journeys.ended_journey import EndedJourney
 from metroline.app.operations.journeys.memory import Held
 from metroline.app.operations.journeys.whereabouts import Whereabouts
+from metroline.app.operations.letter_journal import LetterEntry
 from metroline.routing.journeys.timeline import Timeline
 from metroline.routing.outcome import Ending, Outcome
 
@@ -98,9 +99,5 @@ class JourneyPage(Struct, frozen=True):
     whereabouts: Whereabouts | None
     more: int = 0
     """Number of journeys that are left out: a message may hold very many records."""
-
-
-class Refused(Struct, frozen=True):
-    """The reason why there is no answer."""
-
-    error: str
+    done: list[LetterEntry] = []
+    """All that was done to the record while it was a dead letter, the oldest entry first."""

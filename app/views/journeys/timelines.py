@@ -12,6 +12,7 @@ from metroline.app.markup.numbers import counted
 from metroline.app.markup.times import iso
 from metroline.app.views.journeys.bar import Scale, bar
 from metroline.app.views.journeys.structs import JourneyPage
+from metroline.app.views.letter_pages import show_entry
 from metroline.routing.journeys.timeline import Certainty, Decided, Passage, Timeline
 
 READ = {
@@ -30,11 +31,20 @@ def show_timelines(page: JourneyPage) -> Markup:
     """Return the page of a record."""
     if not page.journeys:
         text = page.whereabouts.text if page.whereabouts is not None else "it is not known"
-        return tag("p", f"There is no kept journey of {page.id}: {text}.", class_="warning")
+        missing = tag("p", f"There is no kept journey of {page.id}: {text}.", class_="warning")
+        return markup([missing, _done(page)])
     parts = [_journey(one, number, len(page.journeys)) for number, one in enumerate(page.journeys)]
     if page.more:
         parts.append(tag("p", f"{counted(page.more, 'journey')} more: name a record by its number, {page.id}.0"))
-    return markup(parts)
+    return markup([parts, _done(page)])
+
+
+def _done(page: JourneyPage) -> Markup | None:
+    """Return what was done to the record while it was a dead letter."""
+    if not page.done:
+        return None
+    items = [tag("li", show_entry(entry)) for entry in page.done]
+    return markup([tag("h2", "Done to it as a dead letter"), tag("ol", items)])
 
 
 def _journey(journey: Timeline, number: int, count: int) -> Markup:

@@ -14,15 +14,15 @@ from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import Topics
 from metroline.app.operations import desk as desk_module
 from metroline.app.operations.desk import MAX_WAITING, Desk, DeskBusy
+from metroline.app.operations.desk_index import DeskIndex
 from metroline.app.operations.letter import DeadLetterError
+from metroline.routing.journeys.settlement import SettledBlock, outcome_key
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
 from tests.support.dead_letter_topic import TopicMessage, counted, dead_letters_of, serve_dead_letters
 
-SEGMENTS = [
-    Segment((number,), (b'{"n":%d}' % number,), 1.0, outcome=Outcome.dead(Cause.EXPIRED, "too old"), hops=1)
-    for number in range(5)
-]
+DEAD = Outcome.dead(Cause.EXPIRED, "too old")
+SEGMENTS = [Segment((number,), (b'{"n":%d}' % number,), 1.0, outcome=DEAD, hops=1) for number in range(5)]
 OWN = "metroline-dead-letter"
 ODD = [
     TopicMessage((0, 100), None, None),
@@ -91,3 +91,37 @@ async def test_reading_leaves_the_event_loop_and_only_so_many_wait(desk: Desk, m
     assert await asyncio.gather(*waiting) == [[]] * MAX_WAITING
     assert len(threads) == 1
     assert threading.get_ident() not in threads
+
+
+async def test_a_full_index_reads_the_topic_again_only_if_that_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks, resets = [counted(SEGMENTS)], list[TopicTail]()
+    serve_dead_letters(monkeypatch, dead_letters_of(SEGMENTS), blocks)
+
+    def reset(tail: TopicTail) -> None:
+        resets.append(tail)
+
+    monkeypatch.setattr(TopicTail, "reset", reset)
+    desk = Desk(Cluster.at("kafka://127.0.0.1:1"), Topics("test", "orders.in", {}), DeskIndex(max_letters=4))
+
+    async def listed() -> list[int]:
+        desk.expire()
+        return [group.count for group in await desk.groups()]
+
+    assert await listed() == [4]
+    assert await listed() == [4]
+    assert resets == [], "all that are listed are dead still, so there is no room for others"
+
+    replayed = SettledBlock()
+    for segment in SEGMENTS:
+        replayed.settle(segment.ids, outcome_key(segment.last_stop, DEAD), segment.hops)
+    assert replayed.reopen(SEGMENTS[0].ids, outcome_key("source", DEAD), 0)
+    blocks.append(TopicMessage((0, 1), b"0/source/0", orjson.dumps(replayed.encode() | {"epoch": 1})))
+    monkeypatch.setattr(desk_module, "ROOM_SHARE", 0.5)
+    monkeypatch.setattr(desk_module, "REREAD_FACTOR", 1e9)
+    assert await listed() == [3]
+    assert resets == [], "that few are gone, and it was read a moment ago"
+    monkeypatch.setattr(desk_module, "REREAD_FACTOR", 0)
+    assert await listed() == [4]
+    assert len(resets) == 1
+    assert (desk.index.is_full, await listed(), len(resets)) == (False, [4], 1)
+    await desk.close()

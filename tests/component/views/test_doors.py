@@ -51,6 +51,8 @@ DOORS = {
     **routes(Door.READ, "GET HEAD", "/api/stop", "/journal/"),
     **routes(Door.READ, "POST", "/rules/"),
     **routes(Door.READ, "GET HEAD", "/dead-letters/jobs/", "/api/dead-letters/", "/api/dead-letters/jobs/"),
+    **routes(Door.READ, "GET HEAD", "/dead-letters/foreign/", "/api/dead-letters/foreign/"),
+    **routes(Door.READ, "GET HEAD", "/dead-letters/journal/", "/api/dead-letters/journal/"),
     **routes(Door.READ, "HEAD", "/logout", *WRITING),
     **routes(Door.WRITE, "POST", "/logout", *WRITING),
 }

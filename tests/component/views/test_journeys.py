@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 import pytest
+from pyroaring import BitMap
 
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.app.operations.journeys import archive as archive_module
 from metroline.app.operations.journeys.whereabouts import Whereabouts
 from metroline.app.views.journeys import pages
+from metroline.routing.journeys.replay_jobs import Act, Done, encode
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Attempts, Replan, Segment, Visit
 from metroline.routing.outcome import DELIVERED, Cause, Outcome
@@ -281,3 +284,16 @@ async def test_a_stop_says_what_cannot_be_read_now(worker: WebWorker, monkeypatc
     found = await worker.json("/api/stop?name=source")
     assert (found["journeys"], found["groups"]) == ([], [])
     assert set(found["problems"]) == {"the brokers are away"}
+
+
+async def test_a_journey_tells_what_was_done_to_the_record_as_a_dead_letter(
+    worker: WebWorker, topics: dict[str, list[TopicMessage]]
+) -> None:
+    marks = base64.b64encode(BitMap([1]).serialize()).decode()
+    done = Done(order="a" * 32, act=Act.REPLAY, at=AT, by=EVIL, blocks=(("0/source/0", 0, marks),))
+    topics[".replay-jobs"] = [TopicMessage((0, 0), *encode(done))]
+    response = await worker.get("/journeys/source-0-1")
+    assert [entry["by"] for entry in (await response.json())["done"]] == [EVIL]
+    text = await (await worker.get("/journeys/source-0-1", HTML)).text()
+    assert "Done to it as a dead letter" in text
+    assert EVIL not in text

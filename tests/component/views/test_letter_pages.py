@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace as replaced
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from metroline.agents.tables.live_rules import LiveRules
+from metroline.app.operations.letter import Letter
+from metroline.app.operations.letter_journal import entries_of
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import new_job
+from metroline.app.operations.replays import discard
 from metroline.app.views import replay_jobs as job_views
 from metroline.app.web_server.logins import Logins
 from metroline.routing.journeys.replay_jobs import Ask, JobState, Message, Progress, Start, Tally, Wish, encode
+from metroline.routing.messages.envelope import Envelope
+from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit
 from metroline.routing.outcome import Cause, Outcome
+from metroline.routing.records.record_types import DeclaredTypes, record_type
 from metroline.routing.strategies import RuleTables
 from tests.support.dead_letter_topic import TopicMessage, counted, dead_letters_of, serve_dead_letters
 from tests.support.web_worker import HTML, WebWorker
@@ -58,10 +67,24 @@ def messages(*written: Message) -> list[TopicMessage]:
     return [TopicMessage((0, offset), *encode(message)) for offset, message in enumerate(written)]
 
 
+class Parcel(Struct):
+    n: int
+
+
+def letter(number: int) -> Letter:
+    segment = replace(SEGMENTS[0], ids=(number,))
+    return Letter(Envelope("signpost", Origin("source", 0), (segment,)), 1.0)
+
+
 @pytest.fixture
-async def worker(start: StartWorker, monkeypatch: pytest.MonkeyPatch) -> WebWorker:
-    """Return a worker with three dead letters and a job, which keeps the orders that are written in `orders`."""
-    jobs = messages(*JOB)
+def jobs() -> list[TopicMessage]:
+    """Return the messages on the topic of jobs."""
+    return messages(*JOB)
+
+
+@pytest.fixture
+async def worker(start: StartWorker, monkeypatch: pytest.MonkeyPatch, jobs: list[TopicMessage]) -> WebWorker:
+    """Return a worker with three dead letters and a job."""
     serve_dead_letters(monkeypatch, dead_letters_of(SEGMENTS), [counted(SEGMENTS)], jobs)
 
     async def write(cluster: object, topics: object, order: Start, permission: Permission) -> None:
@@ -135,7 +158,49 @@ async def test_a_group_lists_its_letters_and_what_can_be_done_about_all_of_them(
     assert "source-0-2" not in text
     assert "after=source-0-1" in text, "the next page"
     assert 'action="/dead-letters/jobs/start/"' in text
-    assert 'action="/dead-letters/discard/"' in text
+    assert 'name="discard" value="true"' in text, "all of them are discarded by a job, too"
+
+
+async def test_all_letters_of_a_group_are_discarded_by_a_job(worker: WebWorker) -> None:
+    fields = {"group": await group_of(worker), "discard": "true", "reason": "test orders"}
+    status, location, _ = await post(worker, "jobs/start/", fields)
+    assert status == 303
+    job = await worker.json(location)
+    assert (job["act"], job["reason"], job["topic"]) == ("discard", "test orders", None)
+    assert "discarded" in await page(worker, location)
+
+
+async def test_what_was_done_to_a_letter_is_shown_also_when_it_is_gone(
+    worker: WebWorker, jobs: list[TopicMessage]
+) -> None:
+    [done] = entries_of([discard(letter(2), EVIL, "bert"), discard(letter(7), EVIL, "bert")])
+    jobs.append(TopicMessage((0, len(jobs)), *encode(done)))
+    dead = await page(worker, "/dead-letters/?id=source-0-2")
+    assert "discarded by bert" in dead
+    gone = await page(worker, "/dead-letters/?id=source-0-7")
+    assert "It is no dead letter any more" in gone
+    assert "discarded by bert" in gone
+    [entry] = await (await worker.get("/dead-letters/journal/?id=source-0-7")).json()
+    assert (entry["what"], entry["by"], entry["reason"], entry["generation"]) == ("discard", "bert", EVIL, 0)
+    assert await (await worker.get("/dead-letters/journal/?id=source-0-8")).json() == []
+    assert await (await worker.get("/dead-letters/journal/?id=nonsense")).json() == []
+
+
+async def test_an_edited_record_that_does_not_fit_its_stop_is_refused(
+    worker: WebWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = sorted(worker.app.line.services)[0]
+    typed = DeclaredTypes(record_type(Parcel, "Parcel"))
+    services = worker.app.line.services
+    monkeypatch.setitem(services, stop, replaced(services[stop], types=typed, reads=None))
+    fields = {"ids": "source-0-1", "record": '{"n": "seven"}', "to": stop, "dry_run": "true"}
+    status, _, text = await post(worker, "replay/", fields)
+    assert status == 409
+    assert "Parcel: n: expected int, got str" in text
+    status, _, text = await post(worker, "replay/", fields | {"record": '{"n": 7}'})
+    assert status == 200
+    status, _, text = await post(worker, "jobs/start/", {"group": await group_of(worker), "to": stop, "set": "n=seven"})
+    assert (status, "Parcel: n: expected int, got str" in text) == (409, True)
 
 
 async def test_a_letter_has_its_history_attempts_traceback_and_all_that_was_done_to_it(worker: WebWorker) -> None:
@@ -229,6 +294,17 @@ async def test_an_edited_letter_is_shown_where_it_would_go(worker: WebWorker) ->
     status, _, text = await post(worker, "replay/", fields)
     assert status == 200
     assert f"{stop} (as asked)" in text
+
+
+async def test_a_group_is_shown_where_it_would_go_before_a_job_begins(
+    worker: WebWorker, jobs: list[TopicMessage]
+) -> None:
+    stop, before = sorted(worker.app.served_stops())[0], len(jobs)
+    fields = {"group": await group_of(worker), "to": stop, "ramp": "1,10", "reason": "why", "dry_run": "true"}
+    status, _, text = await post(worker, "jobs/start/", fields)
+    assert status == 200
+    assert text.count(f"{stop} (as asked)") == 3
+    assert len(jobs) == before, "no job was started"
 
 
 def test_the_order_to_begin_a_job_is_checked_as_it_is_made() -> None:

@@ -219,7 +219,9 @@ async def test_the_way_of_a_record_is_shown_without_calling_a_service(one: WebWo
         ([1], {"Content-Type": "application/json"}, "not a JSON object but a list"),
         ({"table": "#" * (MAX_TABLE_CHARACTERS + 1)}, FORM, "the maximum here is 262,144"),
         (b"x", {"Content-Type": "text/plain"}, "the body is text/plain, not a form or JSON"),
-        (b"&".join([b"a=1"] * 20), FORM, "the body is no form"),
+        (b"&".join([b"a=1"] * 1_001), FORM, "the body is not a form in UTF-8"),
+        (b"table=%FF", FORM, "the body is not a form in UTF-8"),
+        (b"table=\xff", FORM, "the body is not a form in UTF-8"),
     ],
 )
 async def test_a_wrong_request_is_refused_with_the_reason(

@@ -93,7 +93,7 @@ async def told_by(line: Depot, depot: Depot, journeys: list[EndedJourney]) -> li
     versions = {one.version: one.text async for one in published_versions(line.cluster, line.topics)}
     topics = replace(line.topics, source=depot.topics.source)
     teller = JourneyTeller(line.cluster, topics, Settings(broker_url=line.broker.url), loaded, texts_of(versions))
-    return [await teller.tell(journey) for journey in journeys]
+    return await teller.tell(journeys)
 
 
 async def test_a_record_is_found_while_it_is_under_way_and_told_when_it_has_ended(depot: Depot) -> None:

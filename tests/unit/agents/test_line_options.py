@@ -15,6 +15,9 @@ topic = "orders.in"
 format = "json"
 tombstones = "deliver"
 
+[dead_letters]
+topics = ["warehouse.dlq", "prices.dlq"]
+
 [ends.end]
 key = "order_id"
 
@@ -37,6 +40,7 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
     options = read(tmp_path, GOOD)
 
     assert (options.source.topic, options.source.tombstones) == ("orders.in", "deliver")
+    assert options.dead_letters.topics == ("warehouse.dlq", "prices.dlq")
     assert [(name, end.topic, end.key, end.format) for name, end in options.ends.items()] == [
         ("end", None, "order_id", None),
         ("shipped", "orders.shipped", None, "packed"),
@@ -50,8 +54,8 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
             "[source]\ntopik = 'a'\n",
             "2: source.topik: unknown key; there are topic, format, tombstones; did you mean 'topic'?",
         ),
-        ("[end.shipped]\n", "1: end: unknown key; there are source, ends; did you mean 'ends'?"),
-        ("[sauce]\n", "1: sauce: unknown key; there are source, ends"),
+        ("[end.shipped]\n", "1: end: unknown key; there are source, ends, dead_letters; did you mean 'ends'?"),
+        ("[sauce]\n", "1: sauce: unknown key; there are source, ends, dead_letters"),
         ("\n[ends.a]\ntopic = 'a'\nkeys = 'b'\n", "4: ends.a.keys: unknown key; there are topic, key, format"),
         ("ends = { a = { topic = 5 } }\n", "1: ends.a.topic: must be text"),
         (
@@ -67,6 +71,22 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
         ("[ends]\nshipped = 'orders'\n", "2: ends.shipped: must be a table"),
         ("\n[[ends]]\nnumbers = [\n1" + "0" * 15 + ",\n]\n", "2: ends: must be a table of ends: [ends.NAME]"),
         ("ends = 5\n", "1: ends: must be a table of ends: [ends.NAME]"),
+        ("[dead_letters]\ntopics = 'a'\n", "2: dead_letters.topics: must be a list of topics"),
+        ("[dead_letters]\ntopics = ['a b']\n", "2: dead_letters.topics.0: must be the name of a topic: letters, "),
+        (
+            "[dead_letters]\ntopic = ['a']\n",
+            "2: dead_letters.topic: unknown key; there are topics; did you mean 'topics'?",
+        ),
+        (
+            f"[dead_letters]\ntopics = {[f't{n}' for n in range(21)]}\n",
+            "2: dead_letters.topics: has more than 20 topics",
+        ),
+        ("[dead_letters]\ntopics = ['a', 'a']\n", "2: dead_letters.topics: a is named twice"),
+        ("[dead_letters]\ntopics = ['__a']\n", "2: dead_letters.topics: __a is one of Kafka's own"),
+        (
+            "[dead_letters]\ntopics = ['a']\n[source]\ntopic = 'a'\n",
+            "2: dead_letters.topics: a is the source or an end: it holds no dead letters",
+        ),
         ("[ends.ship]\ntopic = 'a'\n", "1: the end 'ship' has the name of a service: rename one of them"),
         (
             "[ends.source]\ntopic = 'a'\n",

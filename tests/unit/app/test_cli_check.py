@@ -80,7 +80,7 @@ def test_check_lists_what_is_wrong_in_line_toml(folder: Path) -> None:
     refused = metroline("check", folder / "routes.toml")
     assert refused.exit_code == 2
     assert refused.stderr.splitlines() == [
-        f"{folder}/line.toml:1: sauce: unknown key; there are source, ends; did you mean 'source'?",
+        f"{folder}/line.toml:1: sauce: unknown key; there are source, ends, dead_letters; did you mean 'source'?",
         f"{folder}/line.toml:3: source.topic: must be text",
     ]
 

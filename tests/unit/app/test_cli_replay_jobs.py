@@ -14,7 +14,17 @@ from metroline.app.cli import replay_jobs as job_commands
 from metroline.app.operations import replay_jobs as operations
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import JobBoard
-from metroline.routing.journeys.replay_jobs import Ask, Jobs, JobState, Message, Progress, Start, Tally, encode
+from metroline.routing.journeys.replay_jobs import (
+    Ask,
+    Jobs,
+    JobState,
+    Message,
+    Progress,
+    Start,
+    StartDiscard,
+    Tally,
+    encode,
+)
 
 ID = "0123456789"
 EVIL = "\x1b[31mred\r\nerror: forged"
@@ -32,9 +42,9 @@ class Topic:
             jobs.add(offset, *encode(message))
         return jobs
 
-    async def write(self, cluster: object, topics: object, order: Start | Ask, permission: Permission) -> None:
+    async def write(self, cluster: object, topics: object, *orders: Start | Ask, permission: Permission) -> None:
         permission.demand()
-        self.written.append(order)
+        self.written += orders
 
 
 @pytest.fixture
@@ -184,3 +194,35 @@ def test_a_job_that_is_not_followed_prints_its_id_alone(topic: Topic, monkeypatc
     [order] = topic.written
     assert isinstance(order, Start)
     assert (done.stdout, order.ids) == (f"{order.job}\n", ("source-0-1", "source-0-2"))
+
+
+def test_a_group_is_discarded_by_a_job_that_says_so(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(settings: object, desk: object, order: Start, permission: Permission) -> None:
+        permission.demand()
+        topic.written.append(order)
+
+    monkeypatch.setattr(commands, "_start", start)
+    done = metroline("discard", "--group", "4be3b2", "--reason", EVIL, "--rate", "500", "--detach")
+    assert done.exit_code == 0, done.stderr
+    [order] = topic.written
+    assert isinstance(order, StartDiscard)
+    assert (order.group, order.reason, order.rate) == ("4be3b2", EVIL, 500.0)
+    shown = metroline("jobs", order.job).stdout
+    assert "group 4be3b2, to be discarded" in shown
+    assert "pace\n  500 a second\n" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_job_about_a_topic_that_the_workers_do_not_read_is_refused(topic: Topic) -> None:
+    refused = metroline("replay", "--group", "4be3b2", "--from", "warehouse.dlq", "--ramp", "1,10")
+    assert refused.exit_code == 2
+    assert "--from warehouse.dlq: the workers do not read it: name it in line.toml" in refused.stderr
+    assert topic.written == []
+
+
+@pytest.mark.parametrize("words", [("--set", "a=1"), ("--to", "price"), ("--dry-run", "--call-services")])
+def test_letters_of_another_system_are_replayed_as_they_are(words: tuple[str, ...]) -> None:
+    refused = metroline("replay", "--group", "4be3b2", "--from", "warehouse.dlq", *words)
+    assert (refused.exit_code, "--from replays dead letters as they are" in refused.stderr) == (2, True)
+    refused = metroline("discard", "--group", "4be3b2", "--reason", "x", "--from", "warehouse.dlq", "--detach")
+    assert (refused.exit_code, "--from discards at once" in refused.stderr) == (2, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import orjson
 import pytest
 from click.testing import CliRunner, Result
+from pyroaring import BitMap
 
 from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli, trace
 from metroline.app.operations.journeys.whereabouts import Whereabouts
 from metroline.app.operations.rules_topic import PublishedRules
+from metroline.routing.journeys.replay_jobs import Act, Done, encode
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Attempts, Replan, Segment, Visit, Waits
 from metroline.routing.outcome import DELIVERED, Cause, Outcome
@@ -53,6 +56,7 @@ SEGMENT = Segment(
     waited=(Waits("ship", AT + 3, 2),),
     replans=(Replan("price", ("amount",)),),
 )
+BLOCK, MARKS = ("0/source/0", 0), base64.b64encode(BitMap([8]).serialize()).decode()
 SOURCE = [TopicMessage((0, 7), None, b'{"paid":false}')]
 
 
@@ -68,7 +72,11 @@ def line(monkeypatch: pytest.MonkeyPatch) -> None:
         attempts=Attempts("price", ("ValueError: no",), AT, ("services.py:5 in price\nlib.py:7 in put",), (AT + 9,)),
     )
     kept = [kept_message((SEGMENT, AT + 61), count=5)]
-    serve_topics(monkeypatch, {".journeys": kept, ".dead-letters": dead_letters_of([dead]), ".source": SOURCE})
+    done = Done(
+        order="a" * 32, act=Act.DISCARD, at=AT + 70, by="anna", reason="\x1b[31ma test", blocks=((*BLOCK, MARKS),)
+    )
+    topics = {".journeys": kept, ".dead-letters": dead_letters_of([dead]), ".source": SOURCE}
+    serve_topics(monkeypatch, topics | {".replay-jobs": [TopicMessage((0, 0), *encode(done))]})
 
     async def versions(*_: Any) -> AsyncIterator[PublishedRules]:
         yield PublishedRules(1, Publication(RULES, 0, "me", 1.0))
@@ -145,3 +153,10 @@ def test_what_is_no_id_is_wrong_use() -> None:
     result = traced("nonsense")
     assert result.exit_code == 2
     assert "'nonsense' is not the id of a record" in result.stderr
+
+
+def test_what_was_done_to_a_dead_letter_is_told_behind_its_journey() -> None:
+    assert "discarded by anna: \\x1b[31ma test" in traced("source-0-8").stdout
+    told = json.loads(traced("source-0-8", "--json", "-").stdout)
+    assert [(entry["what"], entry["by"]) for entry in told["done"]] == [("discard", "anna")]
+    assert json.loads(traced("source-0-7", "--json", "-").stdout)["done"] == []

@@ -22,6 +22,7 @@ APP = ROOT / "app"
 MAKERS = {
     "Permission": {"operations/permission.py"},
     "of_command": {"operations/permission.py", "cli"},
+    "of_job": {"operations/foreign_jobs.py"},
     "granted": {"operations/permission.py", "views/access/doors.py"},
 }
 """The files, or folders, in which a permission is made in each of the ways."""

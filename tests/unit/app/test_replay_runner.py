@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 import pytest
 
-from metroline.agents.kafka.producer import Confirmation
+from metroline.agents.kafka.producer import Confirmation, KeyedMessage
 from metroline.agents.kafka.topics import Topics
 from metroline.app.operations.desk import _Entry
 from metroline.app.operations.desk_index import DeskIndex, Reference
@@ -21,11 +21,25 @@ from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.replay_jobs import new_job
 from metroline.app.operations.replay_runner import ReplayRunner
 from metroline.app.operations.rereading import Rereading
-from metroline.routing.journeys.replay_jobs import Ask, Job, Jobs, JobState, Message, Start, Wish, encode
+from metroline.routing.journeys import replay_jobs as messages_module
+from metroline.routing.journeys.replay_jobs import (
+    Act,
+    Ask,
+    Done,
+    Job,
+    Jobs,
+    JobState,
+    Message,
+    Start,
+    StartDiscard,
+    StartForeign,
+    Wish,
+    encode,
+)
 from metroline.routing.journeys.settlement import SettledBlock, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin, RecordId
-from metroline.routing.messages.segment import Segment
+from metroline.routing.messages.segment import DiscardRequest, Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import RuleTables
@@ -50,10 +64,11 @@ class Line:
         self.block = SettledBlock()
         self.index = DeskIndex()
         self.letters: dict[tuple[str, int], Letter] = {}
-        self.log: list[tuple[bytes, bytes]] = []
+        self.log: list[tuple[bytes, bytes | None]] = []
         self.under_way: dict[RecordId, int] = {}
         self.reopened: Counter[RecordId] = Counter()
         self.by: set[str] = set()
+        self.asked: list[object] = []
         self.records: list[RecordId] = [(7, number, letters) if packed else number for number in range(letters)]
         for record in self.records:
             self.block.settle([record], DEAD, 1)
@@ -112,6 +127,7 @@ class Line:
         """Carry out a request, as the arrivals do."""
         [segment] = envelope.segments
         self.by.add(segment.replays[-1].by)
+        self.asked.append(segment.request)
         if self.block.reopen(segment.ids, DEAD, segment.generation):
             self.reopened[segment.ids[0]] += 1
             self.under_way[segment.ids[0]] = segment.generation + 1
@@ -132,6 +148,14 @@ class _Bus:
             self._line.log.append((key, value))
         else:
             self._line.ask(Envelope.decode(value, partition))
+        return self._confirmed()
+
+    async def produce_all(self, topic: str, messages: Sequence[KeyedMessage]) -> Confirmation:
+        assert topic == TOPICS.replay_jobs
+        self._line.log += [(key or b"", value) for value, key, *_ in messages]
+        return self._confirmed()
+
+    def _confirmed(self) -> Confirmation:
         confirmation: Confirmation = asyncio.get_running_loop().create_future()
         confirmation.set_result(None)
         return confirmation
@@ -150,8 +174,8 @@ class _Desk:
         return [self._line.letters[(reference.id, reference.place[1])] for reference in references]
 
 
-def begun(line: Line, **order: Any) -> Start:
-    start = new_job("anna", **({"group": line.group, "rate": 1_000_000.0, "reason": "it is mended"} | order))
+def begun(line: Line, kind: type[Start] = Start, **order: Any) -> Start:
+    start = new_job("anna", kind, **({"group": line.group, "rate": 1_000_000.0, "reason": "it is mended"} | order))
     line.write(start)
     return start
 
@@ -399,3 +423,78 @@ async def test_letters_that_were_deleted_from_their_topic_are_left_out() -> None
     job = line.job(start.job)
     assert job.progress is not None
     assert (job.state, job.progress.tally.left_out, line.reopened.total()) == (JobState.DONE, 10 - sent, sent)
+
+
+async def test_progress_that_a_client_delivers_late_is_written_over_and_its_job_stays_done() -> None:
+    line = Line(3)
+    start = begun(line)
+    runner = line.runner()
+    await turns(runner, line)
+    late = next(entry for entry in line.log if entry[0].startswith(f"{start.job}/progress/".encode()))
+    line.log.append(late)
+    assert line.job(start.job).is_closed
+    await turns(runner, line, 3)
+    compacted = Jobs()
+    for offset, (key, value) in enumerate(line.log):
+        if key not in [later for later, _ in line.log[offset + 1 :]]:
+            compacted.add(offset, key, value)
+    assert compacted.by_id[start.job].state is JobState.DONE
+    written = len(line.log)
+    await turns(runner, line, 3)
+    assert len(line.log) == written
+
+
+@pytest.mark.parametrize("dies_after", [None, *range(0, 12, 3)])
+async def test_a_job_that_discards_does_so_to_each_letter_once_without_steps(dies_after: int | None) -> None:
+    line = Line(30)
+    start = begun(line, StartDiscard, reason="a test order")
+    try:
+        await turns(line.runner(dies_after), line, 6)
+    except Killed:
+        await turns(line.runner(), line)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.act, job.progress.tally.ended) == (JobState.DONE, Act.DISCARD, 30)
+    assert line.reopened == Counter(line.records)
+    assert set(line.asked) == {DiscardRequest("a test order")}
+
+
+async def test_the_letters_of_a_job_that_has_ended_stay_known_until_newer_ones_need_the_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line(4)
+    runner = line.runner()
+    first = begun(line, ids=["source-0-0", "source-0-1"], group=None)
+    await turns(runner, line)
+    [part] = line.job(first.job).letters or []
+    assert part.blocks
+    monkeypatch.setattr(messages_module, "JOURNAL_BYTES", messages_module.size_of(part) + 100)
+    second = begun(line, ids=["source-0-2", "source-0-3"], group=None)
+    await turns(runner, line)
+    assert [part.blocks for part in line.job(first.job).letters or []] == [()]
+    assert all(part.blocks for part in line.job(second.job).letters or [])
+
+
+async def test_entries_of_the_journal_without_room_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages_module, "MAX_DONE", 50)
+    line = Line(1)
+    for number in range(200):
+        line.write(Done(order=f"{number:032x}", act=Act.REPLAY, at=float(number), by="anna", blocks=()))
+    runner = line.runner()
+    await turns(runner, line, 4)
+    assert len([key for key, value in line.log if value is None]) == 150
+    jobs = line.jobs_now()
+    assert (len(jobs.done), jobs.surplus, jobs.foreign) == (50, {}, 0)
+    written = len(line.log)
+    await turns(runner, line, 4)
+    assert len(line.log) == written
+
+
+async def test_a_job_about_a_topic_that_the_line_does_not_read_stops_and_says_so() -> None:
+    line = Line(1)
+    start = begun(line, StartForeign, topic="warehouse.dlq")
+    await turns(line.runner(), line, 4)
+    job = line.job(start.job)
+    assert job.progress is not None
+    assert (job.state, job.topic) == (JobState.STOPPED, "warehouse.dlq")
+    assert "is not among the topics of [dead_letters]" in job.progress.note

@@ -24,6 +24,7 @@ from metroline.app.cli.live.events import Changed, Counts, Ended, Event, LiveWor
 from metroline.app.compare.comparison import Comparison, Latency, Pace, Run
 from metroline.app.operations.journeys.whereabouts import Whereabouts
 from metroline.app.operations.letter import Group, Letter
+from metroline.app.operations.letter_journal import LetterEntry
 from metroline.app.operations.publishing import Published
 from metroline.app.operations.replay_jobs import job_as_json
 from metroline.app.operations.rules_history import history_of
@@ -186,7 +187,8 @@ def test_the_fields_of_journeys_are_described() -> None:
     assert told["places"][0]["decided"]["tried"]
     assert undescribed("trace", told, CHOSEN_BY_USERS) == set()
     where = to_builtins(Whereabouts("source", "it waits"))
-    assert undescribed("trace", {"id": "", "journeys": [], "whereabouts": where}) == set()
+    done = to_builtins(LetterEntry(1.0, "replay", "me", "", 0, None, None, None, False, [], None))
+    assert undescribed("trace", {"id": "", "journeys": [], "whereabouts": where, "done": [done]}) == set()
 
 
 def test_the_fields_of_a_replay_job_are_described() -> None:

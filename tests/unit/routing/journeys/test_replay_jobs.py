@@ -11,7 +11,8 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyroaring import BitMap
+from msgspec.structs import replace
+from pyroaring import BitMap, BitMap64
 
 from metroline.routing.journeys.replay_jobs import (
     MAX_JOBS,
@@ -46,8 +47,9 @@ def ask(wish: Wish, at: float = 2.0) -> Ask:
     return Ask(order=uuid.uuid4().hex, job=ID, wish=wish, at=at, by="anna")
 
 
-def progress(state: JobState, seen: int, epoch: int = 1, replayed: int = 0) -> Progress:
-    return Progress(job=ID, epoch=epoch, seen=seen, at=3.0, state=state, tally=Tally(9, replayed, replayed))
+def progress(state: JobState, seen: int, epoch: int = 1, replayed: int = 0, number: int = 0) -> Progress:
+    tally = Tally(9, replayed, replayed)
+    return Progress(job=ID, epoch=epoch, seen=seen, at=3.0, state=state, tally=tally, number=number)
 
 
 def members(epoch: int, part: int, parts: int) -> Members:
@@ -191,7 +193,8 @@ def test_dead_letters_of_another_system_that_were_taken_are_known_by_their_place
             Taken(order="c" * 32, topic="other", at=1.0, by="bert", places={"7": (1,)}),
         ]
     )
-    assert jobs.taken == {"dlq": {(0, 17), (0, 18), (3, 1)}, "other": {(7, 1)}}
+    places = {topic: taken.places for topic, taken in jobs.taken.items()}
+    assert places == {"dlq": {0: BitMap64([17, 18]), 3: BitMap64([1])}, "other": {7: BitMap64([1])}}
     with pytest.raises(NotAJobMessage):
         decode(*encode(Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"x": (1,)})))
 
@@ -205,20 +208,24 @@ def test_the_latest_claim_is_the_one_that_counts_and_its_offset_is_the_epoch() -
 messages = st.one_of(
     st.builds(ask, st.sampled_from(Wish), st.floats(2, 3)),
     st.builds(
-        lambda state, back, epoch: (state, back, epoch),
+        lambda state, back, epoch, number: (state, back, epoch, number),
         st.sampled_from(JobState),
         st.integers(0, 3),
         st.integers(1, 2),
+        st.integers(0, 3),
     ),
 )
 
 
 @given(st.lists(messages, max_size=12))
-def test_a_compacted_topic_tells_the_same(written: list[Ask | tuple[JobState, int, int]]) -> None:
+def test_a_compacted_topic_tells_the_same(written: list[Ask | tuple[JobState, int, int, int]]) -> None:
     log: list[tuple[int, Message]] = [(0, START)]
     for offset, one in enumerate(written, start=1):
-        message = one if isinstance(one, Ask) else progress(one[0], max(0, offset - one[1]), epoch=one[2])
+        message = one if isinstance(one, Ask) else progress(one[0], max(0, offset - one[1]), one[2], number=one[3])
         log.append((offset, message))
+    for job in folded([message for _, message in log]).overtaken:
+        assert job.progress is not None
+        log.append((len(log), replace(job.progress, epoch=2, number=9)))  # as the worker that carries out the jobs does
     whole, compacted = Jobs(), Jobs()
     latest = {encode(entry)[0]: offset for offset, entry in log}
     for offset, entry in log:
@@ -227,6 +234,15 @@ def test_a_compacted_topic_tells_the_same(written: list[Ask | tuple[JobState, in
             compacted.add(offset, *encode(entry))
     assert whole.by_id[ID].state is compacted.by_id[ID].state
     assert whole.by_id[ID].is_resumed == compacted.by_id[ID].is_resumed
+
+
+def test_progress_that_is_delivered_late_reopens_no_job_and_is_overwritten() -> None:
+    done, late = progress(JobState.DONE, 2, number=7), progress(JobState.RUNNING, 2, number=6)
+    jobs = folded([START, done, late])
+    assert (jobs.open, jobs.by_id[ID].progress) == ([], done)
+    assert [job.id for job in jobs.overtaken] == [ID], "compaction would keep the late one alone"
+    jobs.add(jobs.end, *encode(replace(done, number=8)))
+    assert jobs.overtaken == []
 
 
 def start(ramp: tuple[int, ...], stop_at: float = 1.0, patience: float = 60.0) -> Start:

@@ -1,0 +1,132 @@
+"""Dead letters of other systems are written to their topics, noted once they are, and never to a topic of the line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+
+from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.services.line import Line
+from metroline.agents.services.line_options import LineOptions
+from metroline.app.operations import foreign_letters as module
+from metroline.app.operations.foreign_letters import ForeignDesk, Found
+from metroline.app.operations.letter import DeadLetterError
+from metroline.app.operations.permission import NotPermitted, Permission
+from metroline.routing.journeys.foreign_letters import ForeignLetter
+from metroline.routing.journeys.replay_jobs import Taken
+
+OPTIONS = {"ends": {"shipped": {"topic": "shipped"}}, "dead_letters": {"topics": ["dlq", "other.dlq"]}}
+LINE = cast(Line, SimpleNamespace(options=LineOptions.model_validate(OPTIONS)))
+TOPICS = Topics("line", "line.source", {"shipped": "shipped"})
+ADA = Permission.granted("ada")
+
+
+class Brokers:
+    """A cluster that refuses some of the values that are written to it."""
+
+    bootstrap = "nowhere"
+
+    def __init__(self, refused: dict[bytes, Exception]) -> None:
+        self.refused = refused
+        self.written: list[bytes] = []
+
+    @asynccontextmanager
+    async def producer(self, **_: Any) -> AsyncIterator[Brokers]:
+        yield self
+
+    async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[Any]:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if (error := self.refused.get(value)) is not None:
+            answer.set_exception(error)
+        else:
+            self.written.append(value)
+            answer.set_result(SimpleNamespace(partition=1, offset=100 + len(self.written)))
+        return answer
+
+
+def found(number: int, topic: str = "orders") -> Found:
+    letter = ForeignLetter("Spring", topic, 0, number, "NoPrice", "no price", "", "", ())
+    return Found((0, number), letter, None, b"%d" % number, 1.0)
+
+
+def desk(monkeypatch: pytest.MonkeyPatch, refused: dict[bytes, Exception]) -> tuple[ForeignDesk, Brokers, list[Taken]]:
+    noted: list[Taken] = []
+
+    async def partitions(_: TopicAdmin, topics: list[str]) -> dict[str, int]:
+        return dict.fromkeys(set(topics) - {"gone"}, 4)
+
+    async def note(cluster: object, topics: object, taken: Taken, permission: Permission) -> None:
+        permission.demand()
+        noted.append(taken)
+
+    monkeypatch.setattr(TopicAdmin, "partitions", partitions)
+    monkeypatch.setattr(module, "note_taken", note)
+    brokers = Brokers(refused)
+    return ForeignDesk(cast(Cluster, brokers), TOPICS, "dlq", LINE), brokers, noted
+
+
+async def test_one_that_its_topic_never_takes_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, brokers, noted = desk(monkeypatch, {b"1": MessageSizeTooLargeError()})
+    problems = await made.send([found(number) for number in range(3)], ADA, job="0123456789")
+    assert (list(problems), brokers.written) == ([(0, 1)], [b"0", b"2"])
+    assert problems[0, 1].startswith("orders does not take it")
+    [taken] = noted
+    assert (taken.places, taken.sent, taken.job, taken.by) == (
+        {"0": (0, 2)},
+        {"orders": {"1": (101, 102)}},
+        "0123456789",
+        "ada",
+    )
+
+
+async def test_what_was_written_is_noted_also_if_the_brokers_go_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _, noted = desk(monkeypatch, {b"1": KafkaConnectionError()})
+    with pytest.raises(ClusterError, match="0-1 cannot be written to orders"):
+        await made.send([found(number) for number in range(2)], ADA)
+    assert [taken.places for taken in noted] == [{"0": (0,)}]
+
+
+async def test_nobody_writes_without_a_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, brokers, noted = desk(monkeypatch, {})
+    with pytest.raises(NotPermitted):
+        await made.send([found(1)], Permission.refused(NotPermitted("nobody is logged in")))
+    assert (brokers.written, noted) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("topic", "reason"),
+    [
+        ("line.arrivals", "to which nothing is replayed"),
+        ("line.table.outcomes", "to which nothing is replayed"),
+        ("dlq", "to which nothing is replayed"),
+        ("other.dlq", "to which nothing is replayed"),
+        ("shipped", "which is an end of the line"),
+        ("__consumer_offsets", "which is one of Kafka's own"),
+        ("gone", "there is no topic gone"),
+        ("orders", None),
+        ("line.source", None),
+    ],
+)
+async def test_the_topics_to_which_letters_may_go(
+    monkeypatch: pytest.MonkeyPatch, topic: str, reason: str | None
+) -> None:
+    made, _, _ = desk(monkeypatch, {})
+    refused = await made.refusals({topic})
+    assert (reason or "") in refused.get(topic, "")
+    assert (topic in refused) is (reason is not None)
+
+    async def fetched(_: object) -> list[Found]:
+        return [found(1, topic)]
+
+    monkeypatch.setattr(made, "fetched", fetched)
+    if reason is not None:
+        with pytest.raises(DeadLetterError, match=r"a dead letter|there is no topic"):
+            await anext(made.replay([(0, 1)], 100.0, ADA))
