@@ -102,6 +102,7 @@ async def _kept(
         code=line.identity(),
         rules_version=versions[-1].version if versions else None,
         table=kept_table(line.rules_text),
+        ends=sorted(line.ends),
         machine=machine_facts(comparison.broker),
         comparison=fitted(comparison.as_json()),
     )

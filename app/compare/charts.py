@@ -15,11 +15,15 @@ SHOWN_RATIO = 1.05
 """Ratio to the smallest value from which on it is written next to a value."""
 
 
-def bars(figure: Figure, runs: Sequence[Run]) -> Markup:
-    """Return a chart of one figure; next to each value stands its ratio to the smallest one."""
+def bars(figure: Figure, runs: Sequence[Run], beside: Sequence[Run] = ()) -> Markup:
+    """Return a chart of one figure; next to each value stands its ratio to the smallest one.
+
+    The axis is long enough for the runs `beside` these, too, so that their charts can be compared with this one.
+    """
     values = [figure.of(run) for run in runs]
     measured = [value for value in values if value]
-    longest, least = max(measured, default=0.0), min(measured, default=0.0)
+    least = min(measured, default=0.0)
+    longest = max([*measured, *(figure.of(run) or 0.0 for run in beside)], default=0.0)
     rows = []
     for index, (run, value) in enumerate(zip(runs, values, strict=True)):
         length = BARS * (value or 0) / longest if longest else 0

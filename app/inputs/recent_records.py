@@ -104,6 +104,12 @@ class _Tail:
         return max(1, min(round(wanted / max(1, len(self._open()))), 4 * each, LARGEST_BLOCK))
 
 
+def _lateness(message: Message, ends: Mapping[int, int]) -> tuple[int, int, int]:
+    """Return what orders messages by time; of those of one moment, none of the partitions is preferred."""
+    partition, offset = message.partition() or 0, message.offset() or 0
+    return message.timestamp()[1], offset - ends[partition], partition
+
+
 def _size(message: Message) -> int:
     return len(message.value() or b"") + len(message.key() or b"") + 100
 
@@ -117,9 +123,10 @@ async def read_recent(
     """
     partitions = (await TopicAdmin(cluster).partitions([topic])).get(topic, 0)
     wanted = [TopicPartition(topic, number) for number in range(partitions)]
-    tail = _Tail(await _begins(cluster, wanted), _by_number(await TopicAdmin(cluster).high_watermarks(wanted)))
+    ends = _by_number(await TopicAdmin(cluster).high_watermarks(wanted))
+    tail = _Tail(await _begins(cluster, wanted), ends)
     await asyncio.to_thread(tail.read_back, TopicTail(cluster, topic), count, max_bytes)
-    messages = sorted(tail.messages, key=lambda one: (one.timestamp()[1], one.partition(), one.offset()))
+    messages = sorted(tail.messages, key=lambda one: _lateness(one, ends))
     limit = await TopicAdmin(cluster).message_bytes(topic)
     return await _records_in(topic, messages, count, max_bytes, decoder, limit)
 

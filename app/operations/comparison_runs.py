@@ -67,6 +67,9 @@ Text = Annotated[str, Meta(max_length=2_000)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 
+NO_RESULTS = Raw(b"null")
+
+
 class KeptRun(Struct, frozen=True):
     """A comparison as the topic has it. Times are in seconds since the epoch."""
 
@@ -95,6 +98,8 @@ class KeptRun(Struct, frozen=True):
     """The published version with the rules of the run; None if these are those of no published version."""
     table: Annotated[str, Meta(max_length=MAX_TABLE_CHARACTERS)] = ""
     """The rules table of the run; empty if it is too long to be kept."""
+    ends: Annotated[list[Text], Meta(max_length=1_000)] = []
+    """The names of the line's ends, to which rules may lead."""
     machine: Annotated[dict[str, Text], Meta(max_length=16)] = {}
     step: Text = ""
     """The step that is being done, the number of records that are done, and their total (0: not known)."""
@@ -102,8 +107,13 @@ class KeptRun(Struct, frozen=True):
     total: Count = 0
     note: Text = ""
     """The reason why it failed, or who cancelled it."""
-    comparison: Raw | None = None
-    """The results, as `metroline compare --json` writes them."""
+    comparison: Raw = NO_RESULTS
+    """The results, as `metroline compare --json` writes them; `null` until there are any."""
+
+    @property
+    def has_results(self) -> bool:
+        """True once there are results."""
+        return bytes(self.comparison) != bytes(NO_RESULTS)
 
     def is_open(self, now: float) -> bool:
         """Return whether it still runs: whoever runs it says so every few seconds."""
@@ -163,8 +173,7 @@ class KeptRuns:
     def _take(self, name: str, run: KeptRun) -> None:
         if run.id != name:
             raise ValueError("the key is not the id in the message")
-        raw = run.comparison
-        self.by_id[name] = run if raw is None else replace(run, comparison=raw.copy())
+        self.by_id[name] = replace(run, comparison=run.comparison.copy())  # it is a part of the message until then
 
     def open_at(self, now: float) -> KeptRun | None:
         """Return the run that runs; of several that began at the same moment, the first."""

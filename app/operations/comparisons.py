@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from metroline.app.operations.comparison_runs import (
     forget,
     forget_old,
     keep,
+    kept_table,
     topic_prefix,
 )
 from metroline.app.operations.permission import Permission
@@ -61,8 +62,6 @@ HASTE_SECONDS = 5.0
 
 TRIES = 5
 """Number of times that the end of a run is written before it is given up."""
-
-NO_RUN = "there is no comparison that runs"
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +98,7 @@ class RunLine:
     code: str
     table: str
     rules_version: int | None
+    ends: Sequence[str]
     machine: Mapping[str, str]
 
 
@@ -267,7 +267,8 @@ def _new_run(order: Order, line: RunLine, by: str) -> KeptRun:
         asked=order.records,
         code=line.code,
         rules_version=line.rules_version,
-        table=line.table,
+        table=kept_table(line.table),
+        ends=sorted(line.ends),
         machine=dict(line.machine),
         step="starting",
     )

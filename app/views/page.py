@@ -16,6 +16,7 @@ LINKS = {
     "/table/outcomes/": "Outcomes",
     "/journeys/": "Journeys",
     "/dead-letters/": "Dead letters",
+    "/compare/": "Comparisons",
     "/traffic/": "Traffic",
 }
 

@@ -87,6 +87,8 @@ def serve_dead_letters(
     def on(tail: TopicTail) -> list[TopicMessage]:
         if tail.topic.endswith("replay-jobs"):
             return list(jobs)
+        if tail.topic.endswith("comparisons"):
+            return []
         return letters if tail.topic.endswith("dead-letters") else blocks
 
     def read(tail: TopicTail, _: Collection[int] | None = None) -> Iterator[list[TopicMessage]]:
