@@ -117,14 +117,14 @@ def progress_in(
     file: Path, used: RecordsUsed | None, and_also: Callable[[str, int, int], None]
 ) -> Callable[[str, int, int], None]:
     """Return a function that writes the progress to a file from time to time, for the worker that reads it."""
-    written = 0.0
+    written, last = 0.0, ""
 
     def report(step: str, done: int, total: int) -> None:
-        nonlocal written
+        nonlocal written, last
         and_also(step, done, total)
-        if time.monotonic() - written < REPORT_SECONDS:
+        if step == last and done < total and time.monotonic() - written < REPORT_SECONDS:
             return
-        written = time.monotonic()
+        written, last = time.monotonic(), step
         new = file.with_suffix(".new")
         new.write_bytes(msgspec.json.encode(Progress(step, done, total, used)))
         os.replace(new, file)

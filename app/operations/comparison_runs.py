@@ -47,6 +47,9 @@ MAX_DIFFERENCES, MAX_DIFFERENCE = 50, 2_000
 STALE_SECONDS = 30.0
 """Time without a sign of life after which a run counts as ended with its worker."""
 
+LAST_SECOND = 253_402_300_799
+"""The last second of the year 9999, after which there are no dates."""
+
 RUN_ID = re.compile(r"[0-9a-f]{10}")
 CANCEL = b".cancel"
 """The end of the key of a wish to cancel a run. The key of a run is its id."""
@@ -65,6 +68,7 @@ class RunState(StrEnum):
 
 Text = Annotated[str, Meta(max_length=2_000)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+Time = Annotated[float, Meta(ge=0, le=LAST_SECOND)]
 
 
 NO_RESULTS = Raw(b"null")
@@ -77,8 +81,8 @@ class KeptRun(Struct, frozen=True):
     state: RunState
     by: Text
     """Name of who started it."""
-    at: float
-    updated: float
+    at: Time
+    updated: Time
     started_from: Text
     """`page` or `command`."""
     worker: Text
@@ -130,7 +134,7 @@ class Cancel(Struct, frozen=True):
     """The wish of somebody to cancel a run."""
 
     by: Text
-    at: float
+    at: Time
 
 
 class ComparisonBusy(MetrolineError):

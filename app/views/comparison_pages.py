@@ -110,7 +110,7 @@ def _choice(runs: Sequence[RunAnswer]) -> Markup:
             _box(run),
             _link(run),
             _state(run),
-            moment(iso(run.at)),
+            _minute(run.at),
             run.by,
             number(run.records.count or run.asked),
             run.records.origin or "recent records",
@@ -207,6 +207,12 @@ def _facts(run: RunAnswer) -> dict[str, str]:
 
 def _at(seconds: float) -> str:
     return (iso(seconds) or "an unknown time").replace("T", " ").replace("Z", " UTC")
+
+
+def _minute(seconds: float) -> Markup:
+    """Return a time to the minute."""
+    at = iso(seconds) or ""
+    return tag("time", f"{at[:16].replace('T', ' ')} UTC", datetime=at)
 
 
 def _facts_table(run: RunAnswer) -> Markup:
