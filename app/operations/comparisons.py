@@ -193,16 +193,17 @@ class Comparisons:
                 await asyncio.sleep(2.0**attempt)
 
     async def _clear_up(self, run: KeptRun, permission: Permission) -> None:
-        """Note the end of runs whose worker has ended, and delete the topics that they have left."""
-        now = time.time()
-        cluster, topic = self.board.cluster, self.board.topic
-        for other in (await self.board.runs()).newest():
-            if other.id == run.id or other.state is not RunState.RUNNING or other.is_open(now):
-                continue
-            admin = TopicAdmin(cluster)
-            with suppress(ClusterError):
-                await admin.delete(await admin.topics_below(topic_prefix(other.id)))
-            await keep(cluster, topic, other.as_of(now), permission)
+        """Note the end of runs whose worker was killed, and delete the topics that earlier runs have left."""
+        now, cluster = time.time(), self.board.cluster
+        ended = [one for one in (await self.board.runs()).newest() if one.id != run.id and not one.is_open(now)]
+        for one in ended:
+            if one.state is RunState.RUNNING:
+                await keep(cluster, self.board.topic, one.as_of(now), permission)
+        prefixes = tuple(f"{topic_prefix(one.id)}." for one in ended)
+        async with cluster.admin() as admin:
+            left = [name for name in await admin.list_topics() if name.startswith(prefixes)]
+        if left:
+            await TopicAdmin(cluster).delete(left)
 
     async def _run(self, run: KeptRun, order: Order, line: RunLine, folder: Path, permission: Permission) -> KeptRun:
         result, progress, output = (folder / name for name in ("result.json", "progress.json", "output"))

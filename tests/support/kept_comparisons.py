@@ -35,4 +35,4 @@ def done(name: str = FIRST, **changes: Any) -> KeptRun:
     used = RecordsUsed(100_000, 2_000_000, "the topic orders.source", 5.0, 6.0, {"0": (7, 9)})
     results = fitted(comparison().as_json())
     run = replace(RUNNING, id=name, state=RunState.DONE, records=used, comparison=results, table=NETWORK.table.text)
-    return replace(run, rules_version=3, code="c0de", **changes)
+    return replace(run, **{"rules_version": 3, "code": "c0de", **changes})

@@ -59,6 +59,10 @@ async def topics_of(depot: Depot, name: str) -> list[str]:
     return await TopicAdmin(depot.cluster).topics_below(f"metroline-{name}")
 
 
+async def has_topics(depot: Depot, name: str) -> bool:
+    return bool(await topics_of(depot, name))
+
+
 async def two_workers(depot: Depot) -> tuple[WorkerProcess, WorkerProcess]:
     one, other = (depot.start(METROLINE_TOKEN=TOKEN) for _ in range(2))
     await depot.ready()
@@ -120,11 +124,7 @@ async def test_one_comparison_runs_at_a_time_and_any_worker_can_cancel_it(depot:
             "error": f"ada over HTTP runs the comparison {name} on this line: wait until it has ended, or cancel it",
         },
     )
-
-    async def has_begun() -> bool:
-        return bool(await topics_of(depot, name))
-
-    await depot.until(has_begun)
+    await depot.until(lambda: has_topics(depot, name))
     status, _ = await post(other, "/compare/cancel/", {"run": name})
     assert status == 200
     await depot.until(lambda: has_state(other, name, "cancelled"))
@@ -137,29 +137,23 @@ async def test_one_comparison_runs_at_a_time_and_any_worker_can_cancel_it(depot:
 async def test_the_end_of_a_worker_ends_its_comparison_and_says_so(depot: Depot) -> None:
     one, other = await two_workers(depot)
     await depot.push(numbered([2], **LONG))
-    name = await begun(one, 1)
-
-    async def has_begun() -> bool:
-        return bool(await topics_of(depot, name))
-
-    await depot.until(has_begun)
+    first = await begun(one, 1)
+    await depot.until(lambda: has_topics(depot, first))
     await depot.stop(one)
-    await depot.until(lambda: has_state(other, name, "interrupted"), watch=False)
-    assert (await run_at(other, name))["note"] == "the worker that ran it was stopped"
+    await depot.until(lambda: has_state(other, first, "interrupted"), watch=False)
+    assert (await run_at(other, first))["note"] == "the worker that ran it was stopped"
 
     killed = depot.start(METROLINE_TOKEN=TOKEN)
     await depot.ready(killed)
     second = await begun(killed, 1)
-    name = second
-    await depot.until(has_begun)
+    await depot.until(lambda: has_topics(depot, second))
     await depot.kill(killed)
     await depot.until(lambda: has_state(other, second, "interrupted"), watch=False)
     assert (await run_at(other, second))["note"] == "the process that ran it has ended"
     assert await topics_of(depot, second), "nobody could delete its topics yet"
-    third = await begun(other, 1)
-    await depot.until(lambda: _gone(depot, second))
-    assert third != second
+    await begun(other, 1)
 
+    async def are_gone() -> bool:
+        return not await topics_of(depot, first) and not await topics_of(depot, second)
 
-async def _gone(depot: Depot, name: str) -> bool:
-    return not await topics_of(depot, name)
+    await depot.until(are_gone)
