@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import re
+import time
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -199,22 +200,29 @@ class ComparisonBoard:
         self._tail = TopicTail(cluster, self.topic)
         self._runs = KeptRuns()
         self._read: deque[list[Message]] = deque()
+        self._read_at = float("-inf")
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "comparisons")
 
-    async def runs(self) -> KeptRuns:
-        """Read on, and return all runs; raise `ClusterError`. A line without the topic has none."""
+    async def runs(self, max_age: float = 0.0) -> KeptRuns:
+        """Return all runs; raise `ClusterError`. A line without the topic has none.
+
+        The topic is read on unless that was done less than `max_age` seconds ago: it takes a moment of a processor.
+        """
         async with self._lock:
+            if time.monotonic() - self._read_at < max_age:
+                return self._runs
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._read_on)
             finally:
                 while self._read:
                     self._take_in(self._read.popleft())
+            self._read_at = time.monotonic()
             return self._runs
 
-    async def run(self, name: str) -> KeptRun:
+    async def run(self, name: str, max_age: float = 0.0) -> KeptRun:
         """Return a run; raise `UnknownRun` if there is none of this name."""
-        found = (await self.runs()).by_id.get(name)
+        found = (await self.runs(max_age)).by_id.get(name) or (await self.runs()).by_id.get(name)
         if found is None:
             raise UnknownRun(f"there is no comparison {name!r}: the line keeps the last {KEPT}")
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -55,6 +56,9 @@ NOT_CONFIRMED = (
     "it with services_run_again"
 )
 
+MAX_AGE = 3.0
+"""Age in seconds up to which pages show runs as they were read, so that many tabs cost no more than one."""
+
 UNREADABLE = "its results cannot be read"
 
 blueprint = web.Blueprint("comparisons")
@@ -100,7 +104,7 @@ class ComparisonsView(LineView):
     async def kept(self, request: web.Request) -> list[KeptRun]:
         """Return the runs of the line as they are known now, the latest first; raise `ClusterError`."""
         now = time.time()
-        return [run.as_of(now) for run in (await self.comparisons(request).board.runs()).newest()]
+        return [run.as_of(now) for run in (await self.comparisons(request).board.runs(MAX_AGE)).newest()]
 
     async def write(
         self, request: web.Request, body: type[Body], act: Callable[[Body, Permission], Awaitable[KeptRun]]
@@ -185,7 +189,7 @@ class ComparisonView(ComparisonsView):
 
     async def get(self, request: web.Request, run: str) -> web.Response:
         try:
-            found = (await self.comparisons(request).board.run(run)).as_of(time.time())
+            found = (await self.comparisons(request).board.run(run, MAX_AGE)).as_of(time.time())
         except ClusterError as error:
             return self.refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except UnknownRun as error:
@@ -263,6 +267,7 @@ def answer_of(run: KeptRun, *, with_results: bool = True) -> RunAnswer:
 async def run_line(worker: LineApp) -> RunLine:
     """Return the line of a worker as a comparison needs it."""
     settings, line, topics = worker.settings, worker.line, worker.line_topics
+    rules = await rules_now(worker)
     environment = {
         "LINE": settings.line,
         "PREFIX": topics.prefix,
@@ -275,8 +280,8 @@ async def run_line(worker: LineApp) -> RunLine:
         str(worker.conf.canonical_url),
         environment,
         await asyncio.to_thread(line.identity),
-        line.rules_text,
-        _version_of(worker),
+        rules,
+        _version_of(worker, rules),
         sorted(line.ends),
         machine_facts(settings.broker_url),
     )
@@ -284,17 +289,27 @@ async def run_line(worker: LineApp) -> RunLine:
 
 async def start_state(worker: LineApp) -> StartState:
     """Return what the form says about the line of a worker."""
-    version, current = _version_of(worker), worker.live_rules.version
+    version, current = _version_of(worker, await rules_now(worker)), worker.live_rules.version
     is_current = not current or version == current
     file = "the rules in the line's file" + (f", which are those of version {version}" if version else "")
     rules = file if is_current else f"{file}, and not by version {current}, which is the current one"
     return StartState(worker.line_topics.source, sorted(worker.line.stops), rules, is_current)
 
 
-def _version_of(worker: LineApp) -> int | None:
-    """Return the latest published version that has the rules of the line's file; None if there is none."""
+async def rules_now(worker: LineApp) -> str:
+    """Return the rules in the line's file as it is now, which a comparison reads; the worker has read it at its start.
+
+    A file that cannot be read is reported by the comparison.
+    """
+    with suppress(OSError, UnicodeDecodeError):
+        return await asyncio.to_thread(worker.line.rules_file.read_text, "utf-8-sig")
+    return worker.line.rules_text
+
+
+def _version_of(worker: LineApp, rules: str) -> int | None:
+    """Return the latest published version that has these rules; None if there is none."""
     publications = worker.live_rules.publications()
-    return max((version for version, one in publications.items() if one.text == worker.line.rules_text), default=None)
+    return max((version for version, one in publications.items() if one.text == rules), default=None)
 
 
 @lru_cache(maxsize=8)

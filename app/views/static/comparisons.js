@@ -1,6 +1,6 @@
 // Keeps the progress of a comparison up to date, and loads the page again when the comparison has ended.
 
-const EVERY = 2000;
+const EVERY = 4000;
 
 async function look(place) {
   const answer = await fetch(`/compare/${place.dataset.run}/?format=json`, { headers: { Accept: "application/json" } });

@@ -72,6 +72,10 @@ async def two_workers(depot: Depot) -> tuple[WorkerProcess, WorkerProcess]:
 async def test_a_comparison_started_on_a_page_is_seen_on_every_worker(depot: Depot) -> None:
     (depot.folder / "line.toml").write_text(f'[ends.default]\ntopic = "{depot.prefix}.elsewhere"\n')
     one, other = await two_workers(depot)
+    empty = await begun(one, 5)
+    await depot.until(lambda: has_state(other, empty, "failed"))
+    expected = f"the topic {depot.topics.source} holds no records that can be compared"
+    assert (await run_at(other, empty))["note"] == expected
     await depot.push(numbered(range(60)))
     await depot.settled(60)
     before = await TopicAdmin(depot.cluster).topics_below(depot.prefix)
@@ -96,8 +100,8 @@ async def test_a_comparison_started_on_a_page_is_seen_on_every_worker(depot: Dep
     assert (comparison["records"], comparison["same_outcome"]) == (40, True)
     assert [run["strategy"] for run in comparison["runs"]] == ["signpost", "conductor"]
     assert {(run["sent"], run["delivered"] + run["dropped"]) for run in comparison["runs"]} == {(40, 40)}
-    [listed] = await asyncio.to_thread(other.get, "/compare/")
-    assert (listed["id"], listed["comparison"]) == (name, None)
+    listed = await asyncio.to_thread(other.get, "/compare/")
+    assert [(run["id"], run["comparison"]) for run in listed] == [(name, None), (empty, None)]
     assert await topics_of(depot, name) == []
     assert await TopicAdmin(depot.cluster).topics_below(depot.prefix) == before
     assert sum((await depot.counts()).values()) == 60, "the line itself has not seen these records again"
@@ -108,8 +112,12 @@ async def test_a_comparison_started_on_a_page_is_seen_on_every_worker(depot: Dep
     )
     assert ended.returncode == 0, ended.stderr
     assert "kept: the pages of the line's workers show this comparison at /compare/" in ended.stderr
-    newest = (await asyncio.to_thread(one.get, "/compare/"))[0]
-    assert (newest["started_from"], newest["records"]["count"]) == ("command", 8)
+
+    async def is_listed() -> bool:
+        newest = (await asyncio.to_thread(one.get, "/compare/"))[0]
+        return (newest["started_from"], newest["records"]["count"]) == ("command", 8)
+
+    await depot.until(is_listed)
 
 
 async def test_one_comparison_runs_at_a_time_and_any_worker_can_cancel_it(depot: Depot) -> None:
