@@ -168,7 +168,7 @@ class KeptRuns:
                 self.cancels[name] = msgspec.json.decode(value, type=Cancel)
             else:
                 self._take(name, msgspec.json.decode(value, type=KeptRun))
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
             return str(error)
         for kept in (self.by_id, self.cancels):
             while len(kept) > MAX_KNOWN:

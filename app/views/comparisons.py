@@ -197,7 +197,7 @@ class ComparisonView(ComparisonsView):
         answer = await asyncio.to_thread(answer_of, found)
         if not wants_html(request):
             return self.page(request, "Comparison", answer, Markup)
-        body = await asyncio.to_thread(lambda: run_page(request, answer, _network(found.table, tuple(found.ends))))
+        body = await asyncio.to_thread(lambda: run_page(request, answer, network_of(found)))
         return self.page(request, f"Comparison {found.id}", {}, lambda: body)
 
 
@@ -237,8 +237,10 @@ def answer_of(run: KeptRun, *, with_results: bool = True) -> RunAnswer:
     if with_results:
         try:
             comparison = msgspec.json.decode(run.comparison, type=Comparison | None)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, ValueError, RecursionError):  # not JSON, not UTF-8, or nested too deeply
             note = UNREADABLE
+        if comparison is not None and not comparison.runs:
+            comparison, note = None, UNREADABLE
     return RunAnswer(
         id=run.id,
         state=state,
@@ -312,9 +314,13 @@ def _version_of(worker: LineApp, rules: str) -> int | None:
     return max((version for version, one in publications.items() if one.text == rules), default=None)
 
 
+def network_of(run: KeptRun) -> Network | None:
+    """Return the network of the rules of a run; None if they were not kept, or if they cannot be read any more."""
+    return _network(run.table, tuple(run.ends))
+
+
 @lru_cache(maxsize=8)
 def _network(table: str, ends: tuple[str, ...]) -> Network | None:
-    """Return the network of a rules table that was kept; None if there is none, or if it cannot be read any more."""
     if not table:
         return None
     try:
