@@ -115,6 +115,11 @@ class Topics:
         return self.at("journal")
 
     @property
+    def comparisons(self) -> str:
+        """The topic of the comparisons of strategies that were run on this line."""
+        return self.at("comparisons")
+
+    @property
     def workers(self) -> str:
         """The topic of the workers' heartbeats."""
         return self.at("workers")
@@ -164,7 +169,8 @@ class Topics:
             yield TopicPlan(self.changelog(table), partitions, compacted | segments | COMPACTION_LAG)
         for topic in (self.rules, self.changelog("rules")):
             yield TopicPlan(topic, 1, compacted)
-        yield TopicPlan(self.replay_jobs, 1, compacted | segments | COMPACTION_LAG)
+        for topic in (self.replay_jobs, self.comparisons):
+            yield TopicPlan(topic, 1, compacted | segments | COMPACTION_LAG)
         yield TopicPlan(self.journal, 1, JOURNAL)
         yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS, "segment.ms": HOUR_MS})
         yield TopicPlan(self.pulses, 1, {"retention.ms": PULSES_MS, "segment.ms": PULSES_MS})

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import datetime
 import os
-import platform
 import shlex
+import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import MofNCompleteColumn
 
 from metroline.agents.services.line import Line
 from metroline.app.cli.comparison_table import print_comparison
 from metroline.app.cli.console import safe_console
+from metroline.app.cli.kept_comparisons import keep_comparison, progress_in, recent_records
 from metroline.app.cli.options import (
     NEW_FILE,
     RecordsCommand,
@@ -34,14 +37,29 @@ from metroline.app.cli.rate import HIGHEST, RateType
 from metroline.app.cli.reading_options import reading_options
 from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.compare.comparison import Comparison
-from metroline.app.compare.plan import RATE_SECONDS, Plan
+from metroline.app.compare.plan import RATE_SECONDS, Plan, RunFailed
 from metroline.app.compare.report import render
 from metroline.app.compare.runner import ComparisonRun
+from metroline.app.inputs.recent_records import MAX_RECORDS, RecentRecords
 from metroline.app.inputs.row_files import Reading
 from metroline.app.inputs.source_records import check_records, readable_again
+from metroline.app.operations.comparison_runs import RUN_ID, machine_facts
 from metroline.app.settings import Settings
+from metroline.routing.errors import UsageError
 from metroline.routing.rules.network import Network
 from metroline.routing.strategies import STRATEGIES, strategy_named
+
+
+class RunId(click.ParamType):
+    """The id of a comparison, as topics are named by it."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not RUN_ID.fullmatch(str(value)):
+            self.fail(f"{value!r} is no id of a comparison", param, ctx)
+        return str(value)
+
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 WIDTH = 140
@@ -92,6 +110,22 @@ WIDTH = 140
     help="Records in one source message, one per line.",
 )
 @seed_option
+@click.option(
+    "--recent",
+    type=click.IntRange(1, MAX_RECORDS),
+    help="Compare on this number of the latest records of the line's own source, instead of --records. The services of "
+    "the line are called with them again.",
+)
+@click.option(
+    "--keep/--no-keep",
+    "keeps",
+    default=True,
+    show_default=True,
+    help="Keep the comparison on the line's own brokers, where the pages of its workers show it. On other brokers, and "
+    "on the embedded one, nothing is kept.",
+)
+@click.option("--run", type=RunId(), hidden=True, help="Id of the comparison.")
+@click.option("--progress", type=NEW_FILE, hidden=True, help="Write the progress to this file.")
 @reading_options
 @json_option("the figures")
 @click.option("--html", "html_file", type=NEW_FILE, help="Write a report to this file. It needs no other file.")
@@ -110,6 +144,10 @@ def compare(
     partitions: int,
     pack: int,
     seed: int,
+    recent: int | None,
+    keeps: bool,
+    run: str | None,
+    progress: Path | None,
     reading: Reading,
     json_file: Path | None,
     html_file: Path | None,
@@ -126,8 +164,10 @@ def compare(
     Example: metroline compare --line orders --records orders.csv --html report.html
     """
     names = tuple(strategy_named(name.strip()).name for name in strategies.split(",") if name.strip())
-    where = Settings.read(line=line).line
+    settings = Settings.read(line=line)
+    where, began = settings.line, time.time()
     check_records(records)
+    _check_recent(recent, broker, pack)
     if results is not None:
         results.mkdir(parents=True, exist_ok=True)
     console = _console(to_stderr=str(json_file) == "-")
@@ -153,8 +193,12 @@ def compare(
             seed=seed,
             pack=pack,
             reading=reading,
+            recent=_recent(settings, target, recent),
+            run=run or "",
         )
-        comparison = _run(plan, target, Path(folder), console)
+        comparison = _run(plan, target, Path(folder), console, progress)
+        if keeps and target.embedded is None:
+            _keep(comparison, plan, settings, target, began)
     if json_file is not None:
         write_json(comparison.as_json(), json_file)
     if html_file is not None:
@@ -206,16 +250,54 @@ def _console(*, to_stderr: bool) -> Console:
     return safe_console(stderr=to_stderr, width=WIDTH)
 
 
-def _run(plan: Plan, target: TargetBroker, folder: Path, console: Console) -> Comparison:
-    with progress_bars(console, MofNCompleteColumn()) as report:
-        return asyncio.run(ComparisonRun(plan, target.cluster, folder, report, target.check).run())
+def _check_recent(recent: int | None, broker: str | None, pack: int) -> None:
+    """Raise `UsageError` if there is nowhere to read recent records, or if they cannot be sent as asked."""
+    if recent is None:
+        return
+    if not (broker or os.environ.get("BROKER_URL")):
+        raise UsageError("--recent: name the brokers of the line with --broker or BROKER_URL")
+    source = click.get_current_context().get_parameter_source("records")
+    if source is ParameterSource.COMMANDLINE:
+        raise UsageError("--recent and --records: use one of them")
+    if pack > 1:
+        raise UsageError("--recent and --pack: use one of them, since each record keeps the key of its message")
+
+
+def _recent(settings: Settings, target: TargetBroker, count: int | None) -> RecentRecords | None:
+    if count is None:
+        return None
+    return asyncio.run(recent_records(settings, Line.load(settings.line), target.cluster, count))
+
+
+def _keep(comparison: Comparison, plan: Plan, settings: Settings, target: TargetBroker, began: float) -> None:
+    line = Line.load(settings.line)
+    asyncio.run(keep_comparison(comparison, plan, settings, line, target.cluster, _command(), began))
+
+
+def _run(plan: Plan, target: TargetBroker, folder: Path, console: Console, progress: Path | None) -> Comparison:
+    with progress_bars(console, MofNCompleteColumn()) as shown:
+        used = None if plan.recent is None else plan.recent.used
+        report = shown if progress is None else progress_in(progress, used, shown)
+        return asyncio.run(_until_terminated(ComparisonRun(plan, target.cluster, folder, report, target.check)))
+
+
+async def _until_terminated(comparison: ComparisonRun) -> Comparison:
+    """Run a comparison. SIGTERM ends it in order: its workers end, and its topics are deleted."""
+    running = asyncio.ensure_future(comparison.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        this = asyncio.current_task()
+        if this is not None and this.cancelling():
+            raise  # by Ctrl-C
+        raise RunFailed("the comparison was ended by SIGTERM; its topics are deleted") from None
+
+
+def _command() -> str:
+    return " ".join(["metroline", *map(shlex.quote, sys.argv[1:])])
 
 
 def _report(comparison: Comparison, line: Line) -> str:
-    command = " ".join(["metroline", *map(shlex.quote, sys.argv[1:])])
-    environment = {
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-        "Python": platform.python_version(),
-        "broker": comparison.broker,
-    }
-    return render(comparison, Network.of(line.rules_table()), command, datetime.datetime.now(datetime.UTC), environment)
+    facts = machine_facts(comparison.broker)
+    return render(comparison, Network.of(line.rules_table()), _command(), datetime.datetime.now(datetime.UTC), facts)

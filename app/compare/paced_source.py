@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -27,13 +28,24 @@ class PacedSource:
     remains what it was. Latency counted from the due time therefore includes any delay (no coordinated omission).
     """
 
-    def __init__(self, librdkafka: Mapping[str, str], topic: str, partitions: int) -> None:
+    def __init__(
+        self,
+        librdkafka: Mapping[str, str],
+        topic: str,
+        partitions: int,
+        attributes: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """`attributes` are the key, headers and timestamp of each message, as parameters of aiokafka's producer.
+
+        They begin again where the messages do; without any, messages have none.
+        """
         self.topic = topic
         self.partitions = partitions
         self.due: dict[tuple[int, int], float] = {}
         """When each confirmed message of the last call of `send` was due, by partition and offset, in epoch seconds."""
         self.lateness = array("d")
         """Seconds after its due time at which each message of the last call was handed to the producer."""
+        self._more = [_for_librdkafka(each) for each in attributes]
         self.is_over = threading.Event()
         """Ends `send` early when set."""
         self._sent = 0
@@ -57,13 +69,13 @@ class PacedSource:
         """
         self.due, self.lateness = {}, array("d")
         records = 0
-        for message, count in messages:
+        for number, (message, count) in enumerate(messages):
             due = started_at + records / rate
             self._wait(due)
             if self.is_over.is_set():
                 return
             self.lateness.append(time.time() - due)
-            self._produce(message, due)
+            self._produce(message, due, self._more[number % len(self._more)] if self._more else {})
             records += count
         unconfirmed = self._producer.flush(FLUSH_SECONDS)
         if unconfirmed or self._error is not None:
@@ -78,11 +90,11 @@ class PacedSource:
         elif self._sent % POLL_EVERY == 0:
             self._producer.poll(0)
 
-    def _produce(self, message: bytes, due: float) -> None:
+    def _produce(self, message: bytes, due: float, more: Mapping[str, Any]) -> None:
         partition = self._sent % self.partitions
         confirmed = partial(self._confirmed, due)
         try:
-            self._producer.produce(self.topic, message, partition=partition, on_delivery=confirmed)
+            self._producer.produce(self.topic, message, partition=partition, on_delivery=confirmed, **more)
         except KafkaException as error:  # known without asking the broker: there is no such partition
             self._error = error.args[0]
         self._sent += 1
@@ -93,3 +105,9 @@ class PacedSource:
             self._error = error
         elif partition is not None and offset is not None:
             self.due[partition, offset] = due
+
+
+def _for_librdkafka(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return key, headers and timestamp of a message as librdkafka's producer takes them."""
+    at = attributes["timestamp_ms"]
+    return {"key": attributes["key"], "headers": attributes["headers"], **({} if at is None else {"timestamp": at})}

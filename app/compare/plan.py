@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from metroline.app.inputs.recent_records import RecentRecords
 from metroline.app.inputs.row_files import DEFAULT_READING, Reading
 from metroline.routing.errors import MetrolineError
 
@@ -27,7 +29,7 @@ class Plan:
     where: str
     """The line: a package or a folder."""
     records: str
-    """A file, or how many of the line's own records."""
+    """A file, or how many of the line's own records; not used if there are `recent` ones."""
     strategies: tuple[str, ...]
     broker_url: str
     broker_name: str
@@ -50,3 +52,19 @@ class Plan:
     """Records in a source message."""
     reading: Reading = DEFAULT_READING
     """The way in which a file of records is read."""
+    recent: RecentRecords | None = None
+    """Records that came to the line itself."""
+    run: str = ""
+    """The id by which topics of this comparison are named. Default: a random one."""
+
+    @property
+    def source_config(self) -> dict[str, str]:
+        """Configuration of a source topic. Recent records keep the times of their messages, which may be old."""
+        if self.recent is None:
+            return {}
+        return {"retention.ms": "-1", "max.message.bytes": str(self.recent.message_bytes)}
+
+    @property
+    def attributes(self) -> Sequence[Mapping[str, Any]]:
+        """Key, headers and timestamp of each source message; nothing for messages without any."""
+        return () if self.recent is None else self.recent.attributes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -29,22 +29,47 @@ def render(
     body = tag(
         "body",
         _header(comparison, when),
-        tag(
-            "main",
-            _verdict(comparison),
-            _findings(comparison),
-            _table(runs),
-            _charts(runs),
-            maps_and_routes(runs, network),
-        ),
-        tag("footer", _measurement(runs, command, when, environment)),
+        tag("main", sections(comparison, network)),
+        tag("footer", measurement(runs, command, when, environment)),
     )
     return f"<!DOCTYPE html>\n{tag('html', head(title, _style()), body, lang='en')}\n"
+
+
+def sections(comparison: Comparison, network: Network | None) -> Iterator[Markup | None]:
+    """Yield the parts of a report: verdict, findings, table, charts, and map if the network of the line is known."""
+    runs = comparison.runs
+    yield verdict(comparison)
+    yield _findings(comparison)
+    yield figures(runs)
+    yield _charts(runs)
+    if network is not None:
+        yield from maps_and_routes(runs, network)
+
+
+def beside_each_other(comparisons: Mapping[str, Comparison]) -> Markup:
+    """Return the charts of several comparisons, those of one figure on one axis. Keys are headings."""
+    every = [run for one in comparisons.values() for run in one.runs]
+    shown = [figure for figure in COSTS if figure.chart and any(figure.of(run) is not None for run in every)]
+    return tag("section", [_beside(figure, comparisons, every) for figure in shown])
+
+
+def _beside(figure: Figure, comparisons: Mapping[str, Comparison], every: Sequence[Run]) -> Markup:
+    charts = [
+        tag("figure", tag("figcaption", heading), bars(figure, one.runs, every)) for heading, one in comparisons.items()
+    ]
+    better = tag("small", "more" if figure.more_is_better else "less", " is better")
+    return Markup(tag("h3", figure.chart, better) + tag("div", charts, class_="charts"))
 
 
 @cache
 def _style() -> Markup:
     return Markup(files(__package__).joinpath("report.css").read_text("utf-8"))
+
+
+@cache
+def style_below(class_name: str) -> Markup:
+    """Return the style of a report for the elements of a class, in a page that has a style of its own."""
+    return Markup(f".{class_name} {{\n{_style()}\n}}")
 
 
 def _strategies(number: int) -> str:
@@ -71,7 +96,8 @@ def _moment(when: datetime) -> Markup:
     return tag("time", f"{at:%Y-%m-%d %H:%M} UTC", datetime=f"{at:%Y-%m-%dT%H:%M:%SZ}")
 
 
-def _verdict(comparison: Comparison) -> Markup:
+def verdict(comparison: Comparison) -> Markup:
+    """Return whether the outcome was the same under all strategies, with the outcomes or the differences."""
     alone = len(comparison.runs) == 1
     if not comparison.same_outcome:
         return tag(
@@ -126,16 +152,17 @@ def _tile(ending: Ending, number: int, sent: int) -> Markup:
     return tag("div", tag("dt", ending), tag("dd", count(number), " ", share), class_=ending if number else "none")
 
 
-def _table(runs: Sequence[Run]) -> Markup:
-    figures = [figure for figure in (*COUNTS, *COSTS) if any(figure.of(run) is not None for run in runs)]
-    heads = [tag("th", figure.name, scope="col", title=figure.meaning) for figure in figures]
+def figures(runs: Sequence[Run]) -> Markup:
+    """Return the table of the figures that were measured."""
+    shown = [figure for figure in (*COUNTS, *COSTS) if any(figure.of(run) is not None for run in runs)]
+    heads = [tag("th", figure.name, scope="col", title=figure.meaning) for figure in shown]
     return tag(
         "section",
         tag("h2", "What each strategy costs"),
         tag(
             "table",
             tag("thead", tag("tr", tag("th", "strategy", scope="col"), heads)),
-            tag("tbody", [_row(run, figures, runs[0]) for run in runs]),
+            tag("tbody", [_row(run, shown, runs[0]) for run in runs]),
             class_="comparison",
         ),
     )
@@ -166,9 +193,9 @@ def _charts(runs: Sequence[Run]) -> Markup:
     return tag("section", tag("div", charts, class_="charts"))
 
 
-def _measurement(runs: Sequence[Run], command: str, when: datetime, environment: Mapping[str, str]) -> Markup:
-    figures = [*COUNTS, *COSTS]
-    meanings = [tag("div", tag("dt", figure.name), tag("dd", figure.meaning)) for figure in figures]
+def measurement(runs: Sequence[Run], command: str, when: datetime, environment: Mapping[str, str]) -> Markup:
+    """Return how the figures were measured, and their meaning."""
+    meanings = [tag("div", tag("dt", figure.name), tag("dd", figure.meaning)) for figure in (*COUNTS, *COSTS)]
     facts = {**environment, "date": _moment(when)}
     unmeasured = None
     if not any(run.latency_ms or run.pace or run.highest_rate is not None for run in runs):

@@ -30,6 +30,7 @@ from metroline.app.inputs.row_files import UnreadableRecords
 from metroline.app.inputs.source_loader import Sent, load
 from metroline.app.inputs.source_records import packed, records_of
 from metroline.app.markup.numbers import counted
+from metroline.app.operations.comparison_runs import topic_prefix
 from metroline.routing.records.source_messages import read_message
 
 STREAM_RECORDS, STREAM_BYTES = 20_000, 64_000_000
@@ -50,7 +51,7 @@ class ComparisonRun:
         self.folder = folder
         self.progress = progress
         self.line = Line.load(plan.where)
-        self.prefix = f"metroline-{uuid.uuid4().hex[:10]}"
+        self.prefix = topic_prefix(plan.run or uuid.uuid4().hex[:10])
 
     async def run(self) -> Comparison:
         """Run all strategies.
@@ -108,9 +109,12 @@ class ComparisonRun:
         return {index: line for index, line in read if index in indexes and b"\n" not in line.strip()}
 
     async def _load(self, source: str) -> Sent:
-        await TopicAdmin(self.cluster).create([TopicPlan(source, self.plan.partitions)])
-        sent = Sent()
-        async for sent in load(self.cluster, source, self._records(), self.plan.partitions, pack=self.plan.pack):
+        await TopicAdmin(self.cluster).create([TopicPlan(source, self.plan.partitions, self.plan.source_config)])
+        sent, plan = Sent(), self.plan
+        loading = load(
+            self.cluster, source, self._records(), plan.partitions, pack=plan.pack, attributes=plan.attributes
+        )
+        async for sent in loading:
             self.progress("loading the source", sent.records, 0)
         if not sent.records:
             raise UnreadableRecords(f"--records {self.plan.records}: it holds no records")
@@ -143,6 +147,8 @@ class ComparisonRun:
         return found
 
     def _records(self) -> Iterator[bytes]:
+        if self.plan.recent is not None:
+            return iter(self.plan.recent.lines)
         return records_of(self.plan.records, self.line, self.plan.seed, reading=self.plan.reading)
 
 

@@ -94,8 +94,8 @@ class StrategyRun:
         """Run warm workers on a source of their own until the block ends; then delete their topics."""
         prefix = f"{self.prefix}.{self.variant.slug}-rate"
         topics = Topics(prefix, f"{prefix}.source")
-        await TopicAdmin(self.cluster).create([TopicPlan(topics.source, self.plan.partitions)])
-        source = PacedSource(self.cluster.librdkafka, topics.source, self.plan.partitions)
+        await TopicAdmin(self.cluster).create([TopicPlan(topics.source, self.plan.partitions, self.plan.source_config)])
+        source = PacedSource(self.cluster.librdkafka, topics.source, self.plan.partitions, self.plan.attributes)
         more = self.variant.at_a_rate
         async with running_workers(self.variant, self.plan, topics, self.folder, self.check, more) as workers:
             run = RateRun(self.variant.name, workers, self.cluster, topics, source, messages, self.progress)

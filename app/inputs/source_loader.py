@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -62,10 +62,12 @@ async def load(
     rate: float | None = None,
     pack: int = 1,
     linger: float = 0.0,
+    attributes: Sequence[Mapping[str, Any]] = (),
 ) -> AsyncIterator[Sent]:
     """Send the records, `rate` per second and `pack` in a message; without a rate, as fast as possible.
 
-    At a rate, messages wait up to `linger` seconds for others to be written with them.
+    At a rate, messages wait up to `linger` seconds for others to be written with them. `attributes` are the key,
+    headers and timestamp of each message, as parameters of aiokafka's producer; without any, messages have none.
     Yield the confirmed records now and then, and at the end.
     """
     sent = Sent(pack)
@@ -79,7 +81,8 @@ async def load(
                 if rate:
                     await _pace(started + index / rate)
                 sent.times.extend([time.time()] * count)
-                waiting.append((index, await producer.send(topic, message, partition=number % partitions)))
+                more = attributes[number] if attributes else {}
+                waiting.append((index, await producer.send(topic, message, partition=number % partitions, **more)))
                 sent.records += count
                 if len(waiting) >= MAX_UNCONFIRMED or (rate and time.monotonic() - reported > REPORT_SECONDS):
                     await _confirm(sent, waiting)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 from faust.web.drivers.aiohttp import Web
 
+from metroline.app.operations.comparison_runs import ComparisonBoard
+from metroline.app.operations.comparisons import Comparisons
 from metroline.app.operations.journeys.archive import JourneyArchive
 from metroline.app.operations.rules_process import RulesProcess
-from metroline.app.views import dead_letters, foreign_letters, replay_jobs, rules_page
+from metroline.app.views import comparisons, dead_letters, foreign_letters, replay_jobs, rules_page
 from metroline.app.views.access.doors import ACCESS, Access
 from metroline.app.views.access.login import LoginView, LogoutView
 from metroline.app.views.health import LiveView, ReadyView
@@ -41,6 +43,9 @@ def add_views(app: LineApp) -> None:
     archive = JourneyArchive(app.cluster, app.line_topics)
     cast(Web, app.web).web_app[journeys.JOURNEYS] = journeys.Journeys(app, archive)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: archive.aclose())
+    board = ComparisonBoard(app.cluster, app.line_topics, app.foreign)
+    compared = cast(Web, app.web).web_app[comparisons.COMPARISONS] = Comparisons(board)
+    cast(Web, app.web).web_app.on_cleanup.append(lambda _: compared.close())
     access = cast(Web, app.web).web_app[ACCESS] = Access(app)
     cast(Web, app.web).web_app.middlewares.append(access.middleware())
     app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
@@ -62,4 +67,5 @@ def add_views(app: LineApp) -> None:
     app.web.blueprints.add("/journeys", journeys.blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)
     app.web.blueprints.add("/rules", rules_page.blueprint)
+    app.web.blueprints.add("/compare", comparisons.blueprint)
     app.web.blueprints.add("/api/dead-letters", dead_letters.blueprint)

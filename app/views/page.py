@@ -17,6 +17,7 @@ LINKS = {
     "/journeys/": "Journeys",
     "/dead-letters/": "Dead letters",
     "/journal/": "Journal",
+    "/compare/": "Comparisons",
     "/traffic/": "Traffic",
 }
 

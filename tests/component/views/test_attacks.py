@@ -134,10 +134,8 @@ def paths(app: LineApp) -> Iterator[tuple[str, bytes]]:
             yield route.method, pattern.encode()
             continue
         for value in ODD:
-            yield (
-                route.method,
-                pattern.replace("{name}", "outcomes").replace("{key}", "KEY").encode().replace(b"KEY", value),
-            )
+            named = pattern.replace("{name}", "outcomes").replace("{key}", "KEY").replace("{run}", "KEY")
+            yield route.method, named.encode().replace(b"KEY", value)
             yield route.method, pattern.replace("{name}", "NAME").replace("{key}", "0").encode().replace(b"NAME", value)
 
 

@@ -36,6 +36,7 @@ WRITING = [
     for beginning in ("", "/api")
     for what in ("replay", "discard", "jobs/start", "jobs/ask")
 ]
+WRITING += ["/compare/start/", "/compare/cancel/"]
 
 DOORS = {
     **routes(Door.OPEN, "GET HEAD", "/health/live", "/health/ready", "/metrics"),
@@ -53,6 +54,7 @@ DOORS = {
     **routes(Door.READ, "GET HEAD", "/dead-letters/jobs/", "/api/dead-letters/", "/api/dead-letters/jobs/"),
     **routes(Door.READ, "GET HEAD", "/dead-letters/foreign/", "/api/dead-letters/foreign/"),
     **routes(Door.READ, "GET HEAD", "/dead-letters/journal/", "/api/dead-letters/journal/"),
+    **routes(Door.READ, "GET HEAD", "/compare/", "/compare/{run}/"),
     **routes(Door.READ, "HEAD", "/logout", *WRITING),
     **routes(Door.WRITE, "POST", "/logout", *WRITING),
 }
@@ -147,6 +149,7 @@ def served(worker: WebWorker) -> Iterable[tuple[str, str]]:
 async def status_of(worker: WebWorker, method: str, path: str, headers: dict[str, str]) -> int:
     cast(Web, worker.app.web).web_app[ACCESS].guesses = Guesses(lambda: 0.0)
     path = path.replace("/static/{name}", "/static/first_page.js")
+    path = path.replace("{run}", "0123456789")
     url = URL(worker.url + path.replace("{name}", "outcomes").replace("{key}", "0/source/0").replace("{version}", "1"))
     async with worker.client.request(method, url, headers=headers, allow_redirects=False) as response:
         return response.status

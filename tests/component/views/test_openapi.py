@@ -51,7 +51,7 @@ KNOWN: list[tuple[str, str, dict[str, Any]]] = [
 ]
 """Requests that are carried out."""
 
-NEEDS_BROKERS = ("/journeys", "/dead-letters/jobs/", "/api/dead-letters/jobs/", "/rules/")
+NEEDS_BROKERS = ("/journeys", "/dead-letters/jobs/", "/api/dead-letters/jobs/", "/rules/", "/compare/")
 """Beginnings of paths whose pages read topics. Without brokers they say so, with 503, which the first test forbids."""
 
 NO_PAGES = {"/static/{name}", STREAM}

@@ -31,6 +31,7 @@ MAX_RESIDENT_BYTES = 400 * 1024 * 1024
 
 PAGES = (
     "/",
+    "/compare/",
     "/journeys/",
     "/table/",
     "/table/outcomes/",
