@@ -37,6 +37,9 @@ WRITING = [
     for what in ("replay", "discard", "jobs/start", "jobs/ask")
 ]
 
+PUBLISHING = [f"{beginning}/rules/{what}" for beginning in ("", "/api") for what in ("publish/", "{version}/rollback/")]
+CHECKS = ("/rules/check/", "/api/rules/check/")
+
 DOORS = {
     **routes(Door.OPEN, "GET HEAD", "/health/live", "/health/ready", "/metrics"),
     **routes(Door.OPEN, "GET HEAD POST", "/login"),
@@ -49,6 +52,10 @@ DOORS = {
     **routes(Door.READ, "GET HEAD", "/journeys", "/journeys/", "/journeys/{name}", "/journeys/{name}/"),
     **routes(Door.READ, "GET HEAD", "/rules/", "/rules/{version}/"),
     **routes(Door.READ, "POST", "/rules/"),
+    **routes(Door.READ, "HEAD POST", *CHECKS),
+    **routes(Door.READ, "GET", *PUBLISHING[1::2]),
+    **routes(Door.READ, "HEAD", *PUBLISHING),
+    **routes(Door.WRITE, "POST", *PUBLISHING),
     **routes(Door.READ, "GET HEAD", "/dead-letters/jobs/", "/api/dead-letters/", "/api/dead-letters/jobs/"),
     **routes(Door.READ, "HEAD", "/logout", *WRITING),
     **routes(Door.WRITE, "POST", "/logout", *WRITING),
@@ -172,7 +179,7 @@ async def test_every_route_lets_in_who_may_use_it_and_nobody_else(start: Start, 
         for caller, headers in there.items():
             expected = EXPECTED[kind][door].get(caller, IN)
             is_other_site = caller.endswith(("from elsewhere", "from another port"))
-            if method == "POST" and path in ("/login", "/rules/") and is_other_site:
+            if method == "POST" and path in ("/login", "/rules/", *CHECKS) and is_other_site:
                 expected = 403
             if expected == IN and path.startswith(("/static/", STREAM)):  # no pages, and not replaced
                 expected = 200
