@@ -15,8 +15,16 @@ from faust import web
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from metroline.app.views.access.doors import ACCESS, FORM_TOKEN_HEADER, Door, door_of
+from metroline.app.views.access.doors import (
+    ACCESS,
+    FORM_TOKEN_HEADER,
+    LOGIN_PATH,
+    READING_BY_POST,
+    Door,
+    door_of,
+)
 from metroline.app.views.live import STREAM
+from metroline.app.web_server.gate import BODIES_OF_STRANGERS
 from metroline.app.web_server.guesses import Guesses
 from metroline.app.web_server.logins import Logins
 from tests.support.web_worker import HTML, TOKEN, Start, WebWorker
@@ -184,6 +192,10 @@ async def test_every_route_lets_in_who_may_use_it_and_nobody_else(start: Start, 
             if expected == IN and path.startswith(("/static/", STREAM)):  # no pages, and not replaced
                 expected = 200
             assert await status_of(worker, method, path, headers) == expected, (method, path, caller)
+
+
+def test_what_strangers_may_post_is_bounded() -> None:
+    assert {*READING_BY_POST, LOGIN_PATH} == {*BODIES_OF_STRANGERS}
 
 
 @pytest.mark.usefixtures("pages")
