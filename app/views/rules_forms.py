@@ -59,7 +59,11 @@ def show(request: web.Request, desk: RulesDesk, draft: Draft, answer: Answer | N
         parts.append(warning("No version yet. This worker routes nothing until there is one."))
     if desk.forecast is not None:
         parts.append(show_forecast(desk.forecast, desk.versions))
-    parts += [_edit_form(request, draft), show_unused(desk.rules), show_versions(desk.versions)]
+    parts += [
+        _edit_form(request, draft, is_changed=draft.table != desk.text),
+        show_unused(desk.rules),
+        show_versions(desk.versions),
+    ]
     return markup(parts)
 
 
@@ -117,7 +121,7 @@ def _reason_field(reason: str) -> Markup:
     return tag("p", tag("label", "Reason, kept with the version", for_="reason"), field, class_="reason-field")
 
 
-def _edit_form(request: web.Request, draft: Draft) -> Markup:
+def _edit_form(request: web.Request, draft: Draft, *, is_changed: bool) -> Markup:
     login = login_of(request)
     table = tag(
         "textarea",
@@ -160,6 +164,7 @@ def _edit_form(request: web.Request, draft: Draft) -> Markup:
         id="rules-form",
         aria_label="Rules table",
         data_check="/rules/check/",
+        data_changed="" if is_changed else None,
         data_editor=f"/static/{EDITOR}" if EDITOR in static_files() else None,
     )
 

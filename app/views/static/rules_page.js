@@ -115,7 +115,7 @@ async function start() {
       }
       checked = table;
       const problems = response.ok ? answer.problems : [{ line: null, problem: answer.error }];
-      if (editor.text() === table) editor.show(problems.filter((one) => response.ok));
+      if (editor.text() === table) editor.show(response.ok ? problems : []);
       tell(problems, response.ok ? answer.count : 1, editor.goTo);
       list.dataset.state = "checked";
     } catch (error) {
@@ -129,8 +129,9 @@ async function start() {
   }
 
   const editor = await field(() => later(PAUSE));
-  checked = area.dataset.version === "current" ? editor.text() : null;
-  if (editor.text() !== area.defaultValue) later(PAUSE); // the browser has put back what was typed before
+  const isTyped = editor.text() !== area.defaultValue; // before, and the browser has put it back
+  if (isTyped || "changed" in form.dataset) later(0);
+  else checked = editor.text(); // the current table has no problems
   form.dataset.ready = "";
 }
 

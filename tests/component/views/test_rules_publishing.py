@@ -354,3 +354,10 @@ async def test_the_page_says_where_its_script_finds_the_check_and_the_editor(
         assert [one for one in page.attributes("form", "data-editor") if one] == editors
         assert "/rules/check/" in page.attributes("form", "data-check")
         assert "/static/rules_page.js" in page.attributes("script", "src")
+
+
+async def test_the_script_checks_at_once_what_is_not_the_current_table(one: WebWorker, publishing: Publishing) -> None:
+    page = HtmlReader(await (await one.get("/rules/", HTML)).text())
+    assert "" not in page.attributes("form", "data-changed")
+    _, page = await send(one, "/rules/", table=changed(one), replaces=2, ask="preview")
+    assert "" in page.attributes("form", "data-changed")
