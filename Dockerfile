@@ -23,6 +23,11 @@ FROM ${BASE_IMAGE} AS build
 RUN if [ "$(dpkg --print-architecture)" != amd64 ]; then \
       apt-get update && apt-get install --yes --no-install-recommends build-essential && rm -rf /var/lib/apt/lists/*; \
     fi
+# The editor of the page /rules/ is bundled with npm. `--build-arg METROLINE_EDITOR=off` leaves it out, and npm with it
+ARG METROLINE_EDITOR=required
+RUN if [ "$METROLINE_EDITOR" != off ]; then \
+      apt-get update && apt-get install --yes --no-install-recommends nodejs npm && rm -rf /var/lib/apt/lists/*; \
+    fi
 # Without pip of its own: the one outside installs into it
 RUN python -m venv --without-pip /opt/metroline
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore

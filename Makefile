@@ -34,7 +34,7 @@ PARTITIONS ?=
 PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test test-unit test-long test-live test-properties chaos fuzz kafka-test bench bench-report bench-memory bench-waiting bench-core bench-lookups lint \
+.PHONY: help install install-dev editor demo up test test-unit test-long test-live test-properties chaos fuzz kafka-test bench bench-report bench-memory bench-waiting bench-core bench-lookups lint \
   docs docs-serve docs-settings docs-tree lock image-test clean
 
 help:  ## list these verbs
@@ -53,6 +53,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/pip
 	@echo "installing into $(VENV) (the first time takes a minute or so)"
 	@$(PIP) --require-hashes -r requirements.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m scripts.editor_bundle --if-possible
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-examples.txt
@@ -60,6 +61,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-exa
 	@$(PIP) --require-hashes --no-build-isolation --use-pep517 -r requirements-dev.txt
 	@$(PIP) --require-hashes --no-build-isolation --use-pep517 --no-deps -r requirements-examples.txt
 	@touch $@
+
+editor: install  ## bundle the editor of the page /rules/ again, after a change in editor/; needs Node.js 18 and npm
+	@$(BIN)/python -m scripts.editor_bundle
 
 demo: install  ## run the four strategies side by side on the example line
 	@$(BIN)/metroline demo $(ARGS)
@@ -155,5 +159,5 @@ image-test:  ## build the image and run it against an Apache Kafka
 	./scripts/image_test.sh
 
 clean:  ## remove everything that these verbs created
-	rm -rf $(VENV) $(PEERS) .lock .kafka .registry build site *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .lock .kafka .registry build site app/views/static/rules_editor.js *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

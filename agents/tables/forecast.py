@@ -29,7 +29,7 @@ class Forecast(Struct, frozen=True):
     outcomes: Counts
     """The journeys by their outcome, such as `dropped: no order`."""
     visits: Counts
-    """The visits by stop."""
+    """The journeys by the stops that they come to, each counted once at a stop."""
 
     @classmethod
     def of_json(cls, data: Any) -> Forecast | None:

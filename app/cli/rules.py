@@ -28,7 +28,7 @@ from metroline.app.operations.permission import Permission
 from metroline.app.operations.publishing import Grounds, NotPublished, Published, publish_table
 from metroline.app.operations.rules_history import PastVersion, history_of, text_difference
 from metroline.app.operations.rules_topic import PublishedRules, published_versions, read_published
-from metroline.app.preview.forecasts import forecast_of
+from metroline.app.preview import forecasts
 from metroline.app.preview.preview import Preview
 from metroline.app.preview.reading import MAX_JOURNEYS, NothingPublished, preview_of, read_remembered
 from metroline.app.settings import Settings
@@ -41,12 +41,6 @@ from metroline.routing.spelling import suggestion
 
 SHOWN = re.compile(r"# version \d+, published by .*\n")
 """The line that `rules show` prints before a table."""
-
-FORECAST_SECONDS = 20.0
-"""Time that the forecast of a table may take before it is published without one."""
-
-FORECAST_JOURNEYS = 20_000
-"""Number of the latest journeys from which a forecast is made."""
 
 HEADS = ("version", "published at", "by", "rules", "changes", "reason", "")
 """The columns of the history."""
@@ -148,21 +142,21 @@ class _Live:
     def _forecast(self, table: RulesTable) -> Forecast | None:
         """Return the forecast of a table. Without one, which a note says, it is published all the same."""
         try:
-            return asyncio.run(asyncio.wait_for(self._forecast_of(table), FORECAST_SECONDS))
+            return asyncio.run(asyncio.wait_for(self._forecast_of(table), forecasts.SECONDS))
         except NothingPublished:
             return None
         except TimeoutError:
-            problem: object = f"it took longer than {FORECAST_SECONDS:g} s"
+            problem: object = f"it took longer than {forecasts.SECONDS:g} s"
         except (MetrolineError, KafkaError) as error:
             problem = error
         say(f"no forecast is kept with the table: {problem}", err=True)
         return None
 
     async def _forecast_of(self, table: RulesTable) -> Forecast | None:
-        remembered = await read_remembered(self.settings, self.line, self.topics, FORECAST_JOURNEYS)
+        remembered = await read_remembered(self.settings, self.line, self.topics, forecasts.JOURNEYS)
         if table.text == remembered.current.text:
             return None
-        return forecast_of(await preview_of(self.settings, self.line, self.topics, table, remembered))
+        return forecasts.forecast_of(await preview_of(self.settings, self.line, self.topics, table, remembered))
 
     def _nothing(self) -> NotPublished:
         return NotPublished(f"the line {self.topics.prefix!r} has no published table at {self.settings.broker_url}")

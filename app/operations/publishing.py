@@ -12,8 +12,8 @@ from metroline.agents.membership.worker import LiveWorkers
 from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.permission import Permission
+from metroline.app.operations.rules_topic import PublishedRules, read_published
 from metroline.app.operations.rules_topic import publish as publish_rules
-from metroline.app.operations.rules_topic import read_published
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidRules, MetrolineError
 from metroline.routing.rules.coverage import warnings_of_change
@@ -26,6 +26,15 @@ from metroline.routing.strategies import STRATEGIES
 
 class NotPublished(MetrolineError):
     """Raised when a table could not be published, or when a line has no published table."""
+
+
+class Outdated(NotPublished):
+    """Raised when another table was published since the one that is to be published was made."""
+
+    def __init__(self, reason: str, current: PublishedRules | None) -> None:
+        """Take the version that is current now."""
+        super().__init__(reason)
+        self.current = current
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +73,8 @@ async def publish_table(
     """Publish a table that was read from `file`, unless it is current already.
 
     `replaces` is the version that it was made from; None to replace the current one, whichever it is. Raise
-    `NotPublished` if no worker is alive or `replaces` is not the current version, and `InvalidRules` if the table leads
-    to a stop that no live worker serves or to an end that some live worker does not know.
+    `NotPublished` if no worker is alive, `Outdated` if `replaces` is not the current version, and `InvalidRules` if the
+    table leads to a stop that no live worker serves or to an end that some live worker does not know.
     """
     cluster = settings.cluster()
     current = await read_published(cluster, topics)
@@ -79,9 +88,10 @@ async def publish_table(
     if current is None:
         raise NotPublished("there is no first version yet: a worker publishes the line's file when it starts")
     if replaces is not None and replaces != current.version:
-        raise NotPublished(
+        raise Outdated(
             f"version {current.version} by {current.publication.by} is current, not {replaces}: look at "
-            "`metroline rules diff`, then publish again"
+            "`metroline rules diff`, then publish again",
+            current,
         )
     publication = Publication(
         table.text, current.version, permission.demand(), time.time(), grounds.reason, grounds.forecast
@@ -89,8 +99,8 @@ async def publish_table(
     version = await publish_rules(cluster, topics, publication, permission)
     won = await read_published(cluster, topics)
     if won is None or won.version != version:
-        raise NotPublished(
-            "somebody else published at the same moment: look at `metroline rules diff`, then publish again"
+        raise Outdated(
+            "somebody else published at the same moment: look at `metroline rules diff`, then publish again", won
         )
     warnings = [f"warning: {warning}" for warning in warnings_of_change(current.text, table)]
     return Published(version, current.version, warnings + _fixed_rules(workers))

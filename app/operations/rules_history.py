@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import threading
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -30,15 +33,56 @@ class PastVersion(Struct, frozen=True):
     current: bool
 
 
-def history_of(versions: Iterable[tuple[int, Publication]]) -> list[PastVersion]:
-    """Return the history of versions that are given oldest first, newest first."""
+Value = TypeVar("Value")
+
+
+class LineCounts:
+    """Counts rules, and the lines by which two tables differ, and remembers the latest results by the tables' hashes.
+
+    Versions never change, and a page lists the same ones again and again.
+    """
+
+    def __init__(self, most: int = 512) -> None:
+        """Remember up to `most` results."""
+        self._most = most
+        self._known: dict[tuple[bytes, ...], object] = {}
+        self._lock = threading.Lock()
+
+    def rules(self, text: str) -> int | None:
+        """Return the number of the rules of a table; None if it is not TOML."""
+        return self._remembered(_count, text)
+
+    def changes(self, before: str, after: str) -> tuple[int, int]:
+        """Return the number of lines that were added and that were removed."""
+        return self._remembered(_changes, before, after)
+
+    def _remembered(self, count: Callable[..., Value], *texts: str) -> Value:
+        key = tuple([sha256(text.encode(errors="replace")).digest() for text in texts])
+        with self._lock:
+            if key in self._known:
+                self._known[key] = found = self._known.pop(key)  # it is the latest one now
+                return found  # type: ignore[return-value]  # by the number of texts it is this count's
+        made = count(*texts)
+        with self._lock:
+            self._known[key] = made
+            while len(self._known) > self._most:
+                del self._known[next(iter(self._known))]
+        return made
+
+
+def history_of(versions: Iterable[tuple[int, Publication]], counts: LineCounts | None = None) -> list[PastVersion]:
+    """Return the history of versions that are given oldest first, newest first.
+
+    `counts` remembers how versions differ, for the next look.
+    """
+    counts = LineCounts() if counts is None else counts
     first_with: dict[str, int] = {}
     listed: list[PastVersion] = []
     known = list(versions)
     before = ""
     for version, one in known:
         first = first_with.setdefault(one.text, version)
-        signs = [line[:1] for line in text_difference(before, one.text, "before", "after")[2:]]
+        added, removed = counts.changes(before, one.text)
         listed.append(
             PastVersion(
                 version,
@@ -46,9 +90,9 @@ def history_of(versions: Iterable[tuple[int, Publication]]) -> list[PastVersion]
                 one.by,
                 one.at,
                 one.reason,
-                _count(one.text),
-                signs.count("+"),
-                signs.count("-"),
+                counts.rules(one.text),
+                added,
+                removed,
                 None if first == version else first,
                 version == known[-1][0],
             )
@@ -60,6 +104,11 @@ def history_of(versions: Iterable[tuple[int, Publication]]) -> list[PastVersion]
 def text_difference(before: str, after: str, name: str, other: str) -> list[str]:
     """Return the lines of a unified diff; none if the tables are the same."""
     return list(difflib.unified_diff(before.splitlines(), after.splitlines(), name, other, lineterm=""))
+
+
+def _changes(before: str, after: str) -> tuple[int, int]:
+    signs = [line[:1] for line in text_difference(before, after, "before", "after")[2:]]
+    return signs.count("+"), signs.count("-")
 
 
 def _count(text: str) -> int | None:

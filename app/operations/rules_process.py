@@ -33,18 +33,18 @@ class RulesProcess:
         """Take the name of the line, and the time that a command has."""
         self._line = line
         self._seconds = seconds
-        self._is_busy = False
+        self._turn = asyncio.Lock()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Take the turn for all that one request asks about a table; raise `RulesBusy` if another one has it."""
-        if self._is_busy:
+    async def turn(self, *, is_patient: bool = False) -> AsyncIterator[None]:
+        """Take the turn for all that one request asks about a table.
+
+        If another one has it, wait if `is_patient`, and raise `RulesBusy` otherwise.
+        """
+        if self._turn.locked() and not is_patient:
             raise RulesBusy("another table is being looked at: try again in a moment")
-        self._is_busy = True
-        try:
+        async with self._turn:
             yield
-        finally:
-            self._is_busy = False
 
     async def ask(self, command: str, text: str, *options: str) -> bytes:
         """Return the JSON that `metroline rules COMMAND` writes about a table, for whoever has the turn.

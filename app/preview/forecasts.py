@@ -13,6 +13,12 @@ from metroline.agents.tables.forecast import MAX_NAME_CHARACTERS, MAX_NAMES, For
 from metroline.app.preview.preview import Preview
 from metroline.app.preview.seen import Seen
 
+SECONDS = 20.0
+"""Time that the forecast of a table may take before it is published without one."""
+
+JOURNEYS = 20_000
+"""Number of the latest journeys from which a forecast is made."""
+
 LEAST = 30
 """Number of journeys from which on shares are compared."""
 
@@ -29,7 +35,7 @@ class Difference(Struct, frozen=True):
     what: str
     """An outcome, or `visits of STOP`."""
     forecast: float
-    """The share of the journeys, from 0 to 1; visits are for each journey, and may be more."""
+    """The share of the journeys, from 0 to 1; for visits, of those that come to the stop."""
     seen: float
 
 
@@ -53,7 +59,7 @@ def forecast_of(preview: Preview) -> Forecast | None:
     if not sums.seen:
         return None
     outcomes = Counter({one.outcome[:MAX_NAME_CHARACTERS]: one.after for one in preview.outcomes})
-    visits = Counter({one.stop[:MAX_NAME_CHARACTERS]: one.after for one in preview.load})
+    visits = Counter({one.stop[:MAX_NAME_CHARACTERS]: one.journeys for one in preview.load})
     return Forecast(
         sums.seen,
         sums.changed,

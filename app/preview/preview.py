@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -53,6 +53,8 @@ class Load(Struct, frozen=True):
     stop: str
     before: int
     after: int
+    journeys: int = 0
+    """The journeys that come to it by the new table, each counted once however often it comes."""
 
 
 class Outcomes(Struct, frozen=True):
@@ -252,13 +254,17 @@ def preview(
 def _load(tally: _Tally, new: NewTable) -> list[Load]:
     """Return the visits of every stop that a journey visits or the new table names."""
     before, after = _visits(tally.before), _visits(tally.after)
+    once = _visits(tally.after, frozenset)
     stops = dict.fromkeys([*Network.of(new.table).stops, *before, *after])
-    return [Load(stop, before[stop], after[stop]) for stop in stops]
+    return [Load(stop, before[stop], after[stop], once[stop]) for stop in stops]
 
 
-def _visits(ways: Counter[tuple[str, ...]]) -> Counter[str]:
+def _visits(
+    ways: Counter[tuple[str, ...]], counted: Callable[[tuple[str, ...]], Iterable[str]] = tuple
+) -> Counter[str]:
+    """Return the visits by stop. With `frozenset`, a way that comes to a stop again counts there once."""
     visits: Counter[str] = Counter()
     for stops, count in ways.items():
-        for stop in stops:
+        for stop in counted(stops):
             visits[stop] += count
     return visits

@@ -9,8 +9,10 @@ from faust.web.drivers.aiohttp import Web
 from metroline.app.operations.comparison_runs import ComparisonBoard
 from metroline.app.operations.comparisons import Comparisons
 from metroline.app.operations.journeys.archive import JourneyArchive
+from metroline.app.operations.rules_history import LineCounts
 from metroline.app.operations.rules_process import RulesProcess
-from metroline.app.views import comparisons, dead_letters, foreign_letters, replay_jobs, rules_page
+from metroline.app.operations.table_checker import TableChecker
+from metroline.app.views import comparisons, dead_letters, foreign_letters, replay_jobs, rules_page, rules_publishing
 from metroline.app.views.access.doors import ACCESS, Access
 from metroline.app.views.access.login import LoginView, LogoutView
 from metroline.app.views.health import LiveView, ReadyView
@@ -40,6 +42,9 @@ def add_views(app: LineApp) -> None:
     desk = cast(Web, app.web).web_app[dead_letters.DESK] = app.desk
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: desk.close())
     cast(Web, app.web).web_app[rules_page.RULES_PROCESS] = RulesProcess(app.settings.line)
+    cast(Web, app.web).web_app[rules_page.LINE_COUNTS] = LineCounts()
+    checker = cast(Web, app.web).web_app[rules_publishing.CHECKER] = TableChecker()
+    cast(Web, app.web).web_app.on_cleanup.append(lambda _: checker.close())
     archive = JourneyArchive(app.cluster, app.line_topics)
     cast(Web, app.web).web_app[journeys.JOURNEYS] = journeys.Journeys(app, archive)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: archive.aclose())
@@ -66,6 +71,8 @@ def add_views(app: LineApp) -> None:
     app.page("/journeys")(journeys.JourneyList)
     app.web.blueprints.add("/journeys", journeys.blueprint)
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)
+    app.web.blueprints.add("/rules", rules_publishing.blueprint)
     app.web.blueprints.add("/rules", rules_page.blueprint)
     app.web.blueprints.add("/compare", comparisons.blueprint)
+    app.web.blueprints.add("/api/rules", rules_publishing.blueprint)
     app.web.blueprints.add("/api/dead-letters", dead_letters.blueprint)

@@ -23,8 +23,6 @@ SHOWN_MOVES = 50
 
 SHOWN_RULES = 1_000
 
-EDITOR_ROWS = 24
-
 
 class ShownVersion(Struct, frozen=True):
     """A version as the list shows it."""
@@ -57,13 +55,6 @@ class RulesDesk(Struct, frozen=True):
     """The forecast of the current version beside what was seen since, by the journeys that the workers hold."""
 
 
-class Draft(Struct, frozen=True):
-    """A table and a record as they stand in the form."""
-
-    table: str
-    record: str
-
-
 class Problem(Struct, frozen=True):
     """A problem of a table, its line from 1 on, the text of this line, and further lines that show the place."""
 
@@ -90,6 +81,19 @@ class Step(Struct, frozen=True):
     verdict: str
 
 
+class Meanwhile(Struct, frozen=True):
+    """The version that was published since a table was made from another one."""
+
+    version: int
+    made_from: int
+    """The version from which the table was made."""
+    by: str
+    at: str | None
+    why: str
+    lines: list[str]
+    """The changes since then, as the lines of a unified diff; empty if they are not known."""
+
+
 class Answer(Struct, frozen=True, omit_defaults=True):
     """The answer about a table or a record. It has the parts that were asked for."""
 
@@ -97,6 +101,9 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     problems: list[Problem] = []
     steps: list[Step] = []
     """The way of the record, if no service changes it."""
+    live_steps: list[Step] = []
+    """Its way by the current version, if the table is another one."""
+    meanwhile: Meanwhile | None = None
     is_same: bool = False
     """True if the table is the current one."""
     lines: list[str] = []
@@ -140,17 +147,6 @@ def step_of(one: Explained) -> Step:
     )
 
 
-def show(desk: RulesDesk, draft: Draft, answer: Answer | None) -> Markup:
-    """Return the page as HTML: the answer, if something was asked, the form, unused rules, and the versions."""
-    parts = [] if answer is None else [tag("section", _answer(answer), aria_label="Answer", role="status")]
-    if not desk.version:
-        parts.append(warning("No version yet. This worker routes nothing until there is one."))
-    if desk.forecast is not None:
-        parts.append(_forecast(desk.forecast, desk.versions))
-    parts += [_form(draft, desk.version), rules_list(desk.rules, desk.counted_by), _versions(desk.versions)]
-    return markup(parts)
-
-
 def warning(text: object) -> Markup:
     return tag("p", text, class_="warning")
 
@@ -162,15 +158,16 @@ def show_version(page: VersionPage) -> Markup:
     return markup(
         [
             tag("p", facts),
+            None if one.current else tag("p", rollback_link(one.version)),
             warning(f"Refused by this worker: {one.refused}") if one.refused else None,
             tag("h2", f"Changes to version {one.replaces}" if one.replaces else "The first version"),
-            _diff(page.lines),
+            show_diff(page.lines),
             tag("details", tag("summary", "as TOML"), tag("pre", page.text)),
         ]
     )
 
 
-def _forecast(check: Check, versions: list[ShownVersion]) -> Markup:
+def show_forecast(check: Check, versions: list[ShownVersion]) -> Markup:
     """Return the forecast of the current version beside what happened."""
     before = next((one.replaces for one in versions if one.current), 0)
     told = [f"Made from {counted(check.forecast.journeys, 'journey')}; {counted(check.seen, 'journey')} seen since. "]
@@ -185,46 +182,18 @@ def _forecast(check: Check, versions: list[ShownVersion]) -> Markup:
         [one.what, number(_share(one.forecast)), number(_share(one.seen))] for one in check.differences[:SHOWN_MOVES]
     ]
     worst = check.differences[0]
-    question = f" Roll back with metroline rules rollback {before}?" if before else ""
-    said = f"{worst.what}: forecast {_share(worst.forecast)}, seen {_share(worst.seen)}.{question}"
-    return markup([*parts, warning(said), tag("p", told), grid(["", "Forecast#", "Seen#"], rows)])
+    said = f"{worst.what}: forecast {_share(worst.forecast)}, seen {_share(worst.seen)}."
+    back = [tag("p", rollback_link(before))] if before else []
+    return markup([*parts, warning(said), *back, tag("p", told), grid(["", "Forecast#", "Seen#"], rows)])
+
+
+def rollback_link(version: int) -> Markup:
+    """Return the link to the page on which a version is published again."""
+    return tag("a", f"Roll back to version {version}", href=f"/rules/{version}/rollback/", class_="button")
 
 
 def _share(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def _form(draft: Draft, version: int) -> Markup:
-    table = tag(
-        "textarea",
-        # a browser takes the first line break of a textarea away
-        Markup("\n"),
-        draft.table,
-        name_="table",
-        id="table",
-        rows=EDITOR_ROWS,
-        spellcheck="false",
-        aria_describedby="table-help",
-    )
-    record = tag("textarea", Markup("\n"), draft.record, name_="record", id="record", rows=4, spellcheck="false")
-    told = (
-        "See what the table would change: its problems by line, the records about which it decides differently, and "
-        "the journeys and dead letters of this line. Nothing is published here: use metroline rules publish FILE "
-        f"--replaces {version} --reason TEXT."
-    )
-    return tag(
-        "form",
-        tag("h2", tag("label", "Change the table", for_="table")),
-        tag("p", told, id="table-help"),
-        table,
-        tag("h2", tag("label", "Try a record", for_="record")),
-        tag("p", "If a JSON object stands here, its way by the table above is shown instead. No service is called."),
-        record,
-        tag("p", tag("button", "Check", type="submit")),
-        method="post",
-        action="/rules/",
-        class_="desk",
-    )
 
 
 def rules_list(rules: list[RuleUse], by: CountedBy) -> Markup:
@@ -256,7 +225,7 @@ def _counted(by: CountedBy) -> list[object]:
     return told
 
 
-def _versions(versions: list[ShownVersion]) -> Markup:
+def show_versions(versions: list[ShownVersion]) -> Markup:
     rows = [
         [
             tag("a", f"version {one.version}", href=f"/rules/{one.version}/"),
@@ -265,11 +234,18 @@ def _versions(versions: list[ShownVersion]) -> Markup:
             one.why,
             f"+{one.added} -{one.removed}",
             _remarks(one),
+            None if one.current else rollback_link(one.version),
         ]
         for one in versions
     ]
     link = tag("p", tag("a", "The current rules as a table", href="/table/rules/"))
-    return markup([tag("h2", "Versions"), link, grid(["Version", "Published", "By", "Reason", "Lines", ""], rows)])
+    return markup(
+        [
+            tag("h2", "Versions"),
+            link,
+            grid(["Version", "Published", "By", "Reason", "Lines", "State", "Roll back"], rows),
+        ]
+    )
 
 
 def _remarks(one: ShownVersion) -> str:
@@ -278,19 +254,24 @@ def _remarks(one: ShownVersion) -> str:
     return ", ".join([*remarks, *(["refused"] if one.refused else [])])
 
 
-def _answer(answer: Answer) -> Markup:
+def show_answer(answer: Answer) -> Markup:
     parts: list[Any] = [tag("h2", "Answer")]
     if answer.error:
-        parts.append(warning(answer.error))
+        parts.append(tag("p", answer.error, class_="warning", role="alert"))
+    if answer.meanwhile:
+        parts.append(_newer(answer.meanwhile))
     if answer.problems:
         parts += [tag("p", f"The table has {counted(len(answer.problems), 'problem')}."), _problems(answer.problems)]
     if answer.steps:
-        parts.append(tag("ol", map(_step, answer.steps)))
+        parts.append(_ways(answer.steps, answer.live_steps))
     if answer.is_same:
         parts.append(tag("p", "This is the current table."))
     parts += map(warning, answer.warnings)
     if answer.lines:
-        parts += [_meaning(answer.meaning), tag("details", tag("summary", "Lines"), _diff(answer.lines), open="open")]
+        parts += [
+            _meaning(answer.meaning),
+            tag("details", tag("summary", "Lines"), show_diff(answer.lines), open="open"),
+        ]
     if answer.preview:
         parts.append(_preview(answer.preview))
     return markup(parts)
@@ -302,6 +283,31 @@ def _problems(problems: list[Problem]) -> Markup:
         for one in problems
     ]
     return grid(["Line#", "Problem", "Text"], rows)
+
+
+def _newer(one: Meanwhile) -> Markup:
+    told = [
+        f"Version {one.version} was published meanwhile, by {one.by}, ",
+        moment(one.at),
+        f": {one.why}." if one.why else ".",
+        f" This table was made from version {one.made_from}, and is now held against version {one.version}: it takes "
+        "the changes of that version back, unless you make them here, too.",
+    ]
+    changes = tag("details", tag("summary", f"Changes of version {one.version}"), show_diff(one.lines), open="open")
+    return markup([tag("p", told, class_="warning"), changes if one.lines else None])
+
+
+def _ways(steps: list[Step], live: list[Step]) -> Markup:
+    """Return the way of a record, and the one by the current version beside it."""
+    if not live:
+        return tag("ol", map(_step, steps))
+    parted = next((one.after for one, other in zip(steps, live, strict=False) if one.verdict != other.verdict), None)
+    told = "Both tables take the record the same way." if parted is None else f"The ways part after {parted}."
+    columns = [
+        tag("section", tag("h3", title), tag("ol", map(_step, way)))
+        for title, way in (("By the table above", steps), ("By the current version", live))
+    ]
+    return markup([tag("p", tag("strong", told)), tag("div", columns, class_="ways")])
 
 
 def _step(step: Step) -> Markup:
@@ -316,7 +322,7 @@ def _read(values: dict[str, str]) -> str | None:
     return f" ({', '.join(f'{name}={value}' for name, value in values.items())})" if values else None
 
 
-def _diff(lines: list[str]) -> Markup:
+def show_diff(lines: list[str]) -> Markup:
     names = {"+": "added", "-": "removed"}
     shown = [tag("span", line, "\n", class_=names.get(line[:1])) for line in lines]
     return tag("pre", shown or "no line differs", class_="diff")

@@ -26,7 +26,9 @@ URGENT = "/health/"
 STREAMS = frozenset({"/api/live/stream"})
 """Paths of answers that do not end. They take no turn, since they bound their own number."""
 
-BODIES_OF_STRANGERS = {"/login": 8 * 1024, "/rules/": 1024 * 1024}
+BODIES_OF_STRANGERS = {"/login": 8 * 1024} | dict.fromkeys(
+    ("/rules/", "/rules/check/", "/api/rules/check/"), 1024 * 1024
+)
 """The paths whose bodies may be read without a login, with their maximum size. They are read before a request has its
 turn: whoever sends one slowly keeps nobody from theirs, and is cut off as for a request that does not come whole."""
 

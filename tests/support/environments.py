@@ -15,7 +15,11 @@ from zipfile import ZipFile
 
 from tests.support.project import ROOT
 
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "metroline", "app", "agents", "routing")
+SOURCES = (
+    *("pyproject.toml", "README.md", "LICENSE", "metroline", "app", "agents", "routing"),
+    *("editor", "scripts/editor_bundle.py"),
+)
+NOT_COPIED = ("__pycache__", "*.egg-info", "node_modules")
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 SCRIPT = "#!{python}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
 SCRIPTS = {"metroline": ("metroline.app.cli", "main"), "faust": ("faust.cli.faust", "cli")}
@@ -27,9 +31,14 @@ def build_project(folder: Path) -> Path:
     for name in SOURCES:
         source, target = ROOT / name, copy / name
         if source.is_dir():
-            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(
+                source,
+                target,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules"),
+            )
         else:
-            copy.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
     return build(copy, folder / "wheels")
 
@@ -40,6 +49,7 @@ def build(project: Path, folder: Path) -> Path:
     built = subprocess.run(
         [sys.executable, "-c", BUILD, str(folder)],
         cwd=project,
+        env=os.environ | {"METROLINE_EDITOR": "off"},  # which would be downloaded, unless it is bundled already
         capture_output=True,
         text=True,
         timeout=200,

@@ -45,8 +45,8 @@ FORM_TOKEN_HEADER = "Metroline-Form-Token"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """The methods by which nothing is written."""
 
-READING_BY_POST = ("/rules/",)
-"""The paths to which a form with a question goes: what is read there is too long for an address."""
+READING_BY_POST = ("/rules/", "/rules/check/", "/api/rules/check/")
+"""The paths to which questions go that are too long for an address. Nothing is written there."""
 
 LOGIN_PATH = "/login"
 

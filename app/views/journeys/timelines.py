@@ -143,7 +143,7 @@ def _decision(decided: Decided) -> Markup:
     if decided.rule is not None:
         parts += [" by the rule ", tag("q", decided.rule)]
     if decided.version:
-        link = tag("a", f"version {decided.version}", href=f"/table/rules/{decided.version}/")
+        link = tag("a", f"version {decided.version}", href=f"/rules/{decided.version}/")
         parts += [" of ", link] if decided.rule is not None else [", by ", link, " of the rules"]
     if decided.by:
         parts.append(f", decided by {decided.by}")

@@ -15,8 +15,16 @@ from faust import web
 from faust.web.drivers.aiohttp import Web
 from yarl import URL
 
-from metroline.app.views.access.doors import ACCESS, FORM_TOKEN_HEADER, Door, door_of
+from metroline.app.views.access.doors import (
+    ACCESS,
+    FORM_TOKEN_HEADER,
+    LOGIN_PATH,
+    READING_BY_POST,
+    Door,
+    door_of,
+)
 from metroline.app.views.live import STREAM
+from metroline.app.web_server.gate import BODIES_OF_STRANGERS
 from metroline.app.web_server.guesses import Guesses
 from metroline.app.web_server.logins import Logins
 from tests.support.web_worker import HTML, TOKEN, Start, WebWorker
@@ -38,6 +46,9 @@ WRITING = [
 ]
 WRITING += ["/compare/start/", "/compare/cancel/"]
 
+PUBLISHING = [f"{beginning}/rules/{what}" for beginning in ("", "/api") for what in ("publish/", "{version}/rollback/")]
+CHECKS = ("/rules/check/", "/api/rules/check/")
+
 DOORS = {
     **routes(Door.OPEN, "GET HEAD", "/health/live", "/health/ready", "/metrics"),
     **routes(Door.OPEN, "GET HEAD POST", "/login"),
@@ -51,6 +62,10 @@ DOORS = {
     **routes(Door.READ, "GET HEAD", "/rules/", "/rules/{version}/", "/rules/{version}/seen/"),
     **routes(Door.READ, "GET HEAD", "/api/stop", "/journal/"),
     **routes(Door.READ, "POST", "/rules/"),
+    **routes(Door.READ, "HEAD POST", *CHECKS),
+    **routes(Door.READ, "GET", *PUBLISHING[1::2]),
+    **routes(Door.READ, "HEAD", *PUBLISHING),
+    **routes(Door.WRITE, "POST", *PUBLISHING),
     **routes(Door.READ, "GET HEAD", "/dead-letters/jobs/", "/api/dead-letters/", "/api/dead-letters/jobs/"),
     **routes(Door.READ, "GET HEAD", "/dead-letters/foreign/", "/api/dead-letters/foreign/"),
     **routes(Door.READ, "GET HEAD", "/dead-letters/journal/", "/api/dead-letters/journal/"),
@@ -178,11 +193,15 @@ async def test_every_route_lets_in_who_may_use_it_and_nobody_else(start: Start, 
         for caller, headers in there.items():
             expected = EXPECTED[kind][door].get(caller, IN)
             is_other_site = caller.endswith(("from elsewhere", "from another port"))
-            if method == "POST" and path in ("/login", "/rules/") and is_other_site:
+            if method == "POST" and path in ("/login", "/rules/", *CHECKS) and is_other_site:
                 expected = 403
             if expected == IN and path.startswith(("/static/", STREAM)):  # no pages, and not replaced
                 expected = 200
             assert await status_of(worker, method, path, headers) == expected, (method, path, caller)
+
+
+def test_what_strangers_may_post_is_bounded() -> None:
+    assert {*READING_BY_POST, LOGIN_PATH} == {*BODIES_OF_STRANGERS}
 
 
 @pytest.mark.usefixtures("pages")

@@ -181,7 +181,7 @@ async def test_a_journey_is_told_to_people_place_by_place(worker: WebWorker) -> 
     assert page.names.count("svg") == 2
     for words in ("waited 0.500 s", "worked on for 1.500 s", "by the rule all of version 1", "n = 1", EVIL):
         assert words in page.text
-    assert "/table/rules/1/" in page.attributes("a", "href")
+    assert "/rules/1/" in page.attributes("a", "href")
 
 
 async def test_a_dead_letter_is_told_with_its_attempts(worker: WebWorker) -> None:

@@ -117,7 +117,7 @@ def test_a_preview_tells_what_would_change() -> None:
 def test_a_preview_is_written_as_json() -> None:
     written = json.loads(rules("preview", "new.toml", "--json", "-").stdout)
     assert (written["replaces"], written["journeys"]["dropped"], written["starved"]) == (4, 2, [])
-    assert written["load"][0] == {"stop": "contact_point", "before": 4, "after": 2}
+    assert written["load"][0] == {"stop": "contact_point", "before": 4, "after": 2, "journeys": 2}
 
 
 @pytest.mark.parametrize(("kinds", "code"), [("dropped", 1), ("unroutable,looping", 0), ("unroutable, changed", 1)])

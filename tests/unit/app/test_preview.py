@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -181,6 +182,15 @@ def test_the_numbers_are_those_of_the_same_records_by_the_new_table(line: Path, 
     assert found.journeys.dropped == new_outcomes["dropped"]
     assert found.journeys.unroutable + found.journeys.failing == new_outcomes["dead"]
     assert sum(move.count for move in found.moves) == len(differing)
+
+
+def test_a_hundred_thousand_journeys_take_a_few_seconds_of_a_processor(line: Path) -> None:
+    journeys = (seen_in(run(line, OLD)) * 2_800)[:100_000]
+    new = new_table(changed(("total >= 50", "total >= 80")))
+    begin = time.process_time()
+    found = preview(new, 1, [(one, new.follow(one)) for one in journeys])
+    assert found.journeys.seen == 100_000
+    assert time.process_time() - begin < 5  # 1 s on the machine where this was written
 
 
 def test_a_change_is_named_with_both_rules_and_examples(line: Path) -> None:

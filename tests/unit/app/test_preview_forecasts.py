@@ -61,3 +61,15 @@ def test_a_forecast_is_made_from_a_preview() -> None:
     made = forecast_of(preview(NewTable(table, {}), 1, [(one, NewWay(("price",), "delivered")), (other, changed)]))
     assert made == Forecast(2, 1, 0, {"delivered": 1, "dropped: no": 1}, {"price": 1})
     assert forecast_of(preview(NewTable(table, {}), 1, [])) is None
+
+
+def test_a_stop_that_journeys_come_to_twice_is_no_difference() -> None:
+    table = RulesTable.parse('[[rules]]\nafter = "source"\nto = "price"\n')
+    way = tuple(Chosen(stop, None, 1) for stop in ("price", "check", "price"))
+    twice = [Seen("source-0-1", Shape(way, Ending.DELIVERED, "", None), None, AT, AT + 1)] * 20
+    once = seen(80)
+    followed = [(one, NewWay(one.shape.stops, "delivered")) for one in [*twice, *once]]
+    made = forecast_of(preview(NewTable(table, {}), 1, followed))
+    assert made is not None
+    assert made.visits == {"price": 100, "check": 20}
+    assert check(made, AT, [*twice, *once]).differences == []
