@@ -139,8 +139,8 @@ def read_from_beginning(consumer: Consumer, topics: Iterable[str], partitions: i
 class WrittenMessages:
     """Counts the messages in all topics whose names start with a prefix, without the workers' live figures and notes.
 
-    These come every second and at each start, whether there are records or not. The messages are read, since the embedded broker's
-    ListOffsets does not answer the end of a topic.
+    These come every second and at each start, whether there are records or not. The messages are read, since the
+    embedded broker's ListOffsets does not answer the end of a topic.
     """
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
