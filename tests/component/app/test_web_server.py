@@ -173,7 +173,20 @@ def test_only_our_own_pages_are_served() -> None:
     app = create_app(Settings(broker_url="kafka://127.0.0.1:1"))
     app.web.init_server()
     served = {path.split("/")[1] for path in app.web.views}
-    ours = {"", "health", "metrics", "traffic", "table", "dead-letters", "journeys", "rules", "api", "login", "logout"}
+    ours = {
+        "",
+        "health",
+        "metrics",
+        "traffic",
+        "table",
+        "dead-letters",
+        "journeys",
+        "journal",
+        "rules",
+        "api",
+        "login",
+        "logout",
+    }
     assert served == ours
 
 
