@@ -1,4 +1,4 @@
-"""How often each rule of the live table held, on the whole line."""
+"""Counts of how often each rule of the live table held, on the whole line."""
 
 from __future__ import annotations
 
