@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, cast
@@ -62,6 +64,9 @@ from metroline.app.provisioning import Provisioning
 from metroline.app.settings import Settings, misspelt
 from metroline.app.web_server.host_names import HostNames, is_open_to_strangers
 from metroline.app.web_server.server import WebServer
+
+NOTE_SECONDS = 1.0
+"""Time for which a note in the journal may delay the start or the end of a worker."""
 
 log = logging.getLogger(__name__)
 
@@ -268,8 +273,10 @@ class LineApp(faust.App):
         """Note in the journal that this worker starts or stops. A note that cannot be written is left out."""
         url, code = str(self.conf.canonical_url), self.line.identity()
         note = note_of(deed, worker=url, roles=role_in(self.conf.id), code=code)
-        confirmation = await self._worker.producer.send(self.line_topics.journal, None, note.encode(), 0)
-        confirmation.add_done_callback(_log_failure)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTE_SECONDS):
+                confirmation = await self._worker.producer.send(self.line_topics.journal, None, note.encode(), 0)
+                confirmation.add_done_callback(_log_failure)
 
     async def _open_resources(self) -> None:
         with self._loop_guard.limited({name: one.timeout for name, one in self.line.resources.items()}):
