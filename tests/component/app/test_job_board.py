@@ -1,4 +1,4 @@
-"""The board of replay jobs reads its topic once for all who wait, and never misses what was written before a question."""
+"""The board of replay jobs reads its topic once for all who wait, and misses nothing written before a question."""
 
 from __future__ import annotations
 
