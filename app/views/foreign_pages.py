@@ -14,6 +14,7 @@ from metroline.app.views.access.forms import form
 from metroline.app.views.letter_pages import (
     JOBS_PATH,
     NEXT_PAGE,
+    NOTHING,
     PATH,
     button,
     field,
@@ -54,17 +55,15 @@ def _groups(topic: str, groups: Sequence[ForeignGroup]) -> Markup:
             [
                 link(FOREIGN_PATH, group.id, topic=topic, group=group.id),
                 number(group.count),
-                one.system,
+                ", ".join(filter(None, (one.system, one.stage))),
                 one.topic,
-                one.stage,
-                one.error,
-                one.message[:200],
+                f"{one.error}: {one.message[:200]}",
                 moment(iso(group.first)),
                 moment(iso(group.last)),
                 link(FOREIGN_PATH, example, topic=topic, id=example),
             ]
         )
-    heads = ["Group", "Letters#", "System", "Topic", "Stage", "Error", "Message", "First", "Last", "Example"]
+    heads = ["Group", "Letters#", "System", "Topic", "Error", "First", "Last", "Example"]
     return grid(heads, rows) if rows else tag("p", "There are no dead letters.")
 
 
@@ -112,7 +111,7 @@ def foreign_letter_page(
             tag("h2", "What its headers say of the error"),
             grid(["Header", "Value"], [list(one) for one in found.error_headers()]),
             tag("h2", "All that was done to it"),
-            tag("ol", [tag("li", _entry(entry)) for entry in entries]) if entries else tag("p", "Nothing so far."),
+            tag("ol", [tag("li", _entry(entry)) for entry in entries]) if entries else tag("p", NOTHING),
             tag("h2", "Message"),
             tag("p", f"{letter.topic}{place}"),
             show_headers(told),

@@ -23,6 +23,8 @@ JOBS_PATH = f"{PATH}jobs/"
 
 NEXT_PAGE = "Further ones"
 
+NOTHING = "Nothing so far."
+
 
 def field(label: str, name: str, value: object = "", **attributes: object) -> Markup:
     """Return an input with its label."""
@@ -324,10 +326,10 @@ def gone_page(name: str, entries: Sequence[LetterEntry]) -> Markup:
     """Return the page of a letter that was replayed or discarded: all that was done to it."""
     return markup(
         [
-            tag("p", "It is no dead letter any more: it was replayed or discarded."),
+            tag("p", "It is no dead letter any more: it was replayed or discarded.") if entries else None,
             tag("p", link(f"/journeys/{quote(name, safe='')}", "Its journeys")),
             tag("h2", "All that was done to it"),
-            tag("ol", [tag("li", show_entry(entry)) for entry in entries]),
+            tag("ol", [tag("li", show_entry(entry)) for entry in entries]) if entries else tag("p", NOTHING),
             tag("p", link(PATH, "All dead letters")),
         ]
     )
@@ -354,7 +356,7 @@ def _journal(told: dict[str, Any], entries: Sequence[LetterEntry]) -> Markup:
         items.append((replay["at"], tag("li", done, edited)))
     items += [(entry.at, tag("li", show_entry(entry))) for entry in entries if entry.generation >= told["generation"]]
     items.sort(key=lambda item: item[0])
-    return tag("ol", [item for _, item in items]) if items else tag("p", "Nothing so far.")
+    return tag("ol", [item for _, item in items]) if items else tag("p", NOTHING)
 
 
 def show_headers(told: dict[str, Any]) -> Markup | None:

@@ -223,7 +223,7 @@ class Taken(Struct, frozen=True, tag_field="kind", tag="taken", kw_only=True):
 
 
 class Act(StrEnum):
-    """Anything that is done to a dead letter."""
+    """The acts on dead letters."""
 
     REPLAY = "replay"
     DISCARD = "discard"

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pyroaring import BitMap, BitMap64
 
+from metroline.routing.journeys import replay_jobs as module
 from metroline.routing.journeys.replay_jobs import (
     MAX_JOBS,
+    Act,
     Ask,
     Claim,
+    Done,
     Job,
     Jobs,
     JobState,
@@ -26,6 +29,8 @@ from metroline.routing.journeys.replay_jobs import (
     NotAJobMessage,
     Progress,
     Start,
+    StartDiscard,
+    StartForeign,
     Step,
     Taken,
     Tally,
@@ -41,6 +46,10 @@ ID = "0123456789"
 MARKS = base64.b64encode(BitMap([1, 2]).serialize()).decode()
 BARE = {"kind": "start", "job": ID, "at": 1.0, "by": "anna"}
 START = Start(job=ID, at=1.0, by="anna", group="4be3b2")
+
+
+DONE = Done(order="a" * 32, act=Act.DISCARD, at=1.0, by="anna", blocks=(("0/source/0", 0, MARKS),))
+TAKEN = Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"0": (17,)}, sent={"orders": {"2": (4,)}})
 
 
 def ask(wish: Wish, at: float = 2.0) -> Ask:
@@ -74,6 +83,18 @@ MESSAGES: list[Message] = [
     members(1, 0, 2),
     progress(JobState.STOPPED, 7),
     Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"0": (17, 18)}, reason="a test"),
+    Taken(order="b" * 32, topic="dlq", at=1.0, by="anna", places={"0": (17,)}, job=ID, sent={"orders": {"2": (4,)}}),
+    StartDiscard(job=ID, at=1.0, by="anna", group="4be3b2", reason="test orders"),
+    StartForeign(job=ID, at=1.0, by="anna", ids=("0-17",), topic="dlq"),
+    Done(
+        order="a" * 32,
+        act=Act.REPLAY,
+        at=1.0,
+        by="anna",
+        is_edited=True,
+        record="{}",
+        blocks=(("0/source/0", 0, MARKS),),
+    ),
 ]
 
 
@@ -96,6 +117,16 @@ def test_a_message_is_read_as_it_was_written(message: Message) -> None:
         (ID.encode(), orjson.dumps(BARE | {"group": "4be3b2", "ramp": []})),
         (ID.encode(), orjson.dumps(BARE | {"group": "4be3b2", "rate": 0})),
         (ID.encode(), orjson.dumps(BARE | {"group": "4be3b2", "at": -1})),
+        (ID.encode(), orjson.dumps(BARE | {"group": "4be3b2", "kind": "start-discard"})),
+        (ID.encode(), orjson.dumps(BARE | {"group": "4be3b2", "kind": "start-discard", "reason": "x", "to": "price"})),
+        (ID.encode(), orjson.dumps(BARE | {"group": "4be3b2", "kind": "start-foreign"})),
+        (
+            ID.encode(),
+            orjson.dumps(BARE | {"group": "4be3b2", "kind": "start-foreign", "topic": "d", "set": {}, "to": "x"}),
+        ),
+        (b"done/x", None),
+        (b"done/" + b"a" * 32, encode(DONE)[1].replace(MARKS.encode(), b"AAAA")),
+        (b"taken/" + b"a" * 32, encode(TAKEN)[1].replace(b'"2"', b'"two"')),
     ],
 )
 def test_what_nobody_of_the_line_writes_is_counted_and_left_out(key: bytes | None, value: bytes | None) -> None:
@@ -177,6 +208,29 @@ def test_jobs_that_have_ended_make_room_for_new_ones() -> None:
     assert jobs.add(jobs.end, *encode(start(MAX_JOBS))) is None
     assert (len(jobs.by_id), ID in jobs.by_id) == (MAX_JOBS, False)
     assert "are open already" in (jobs.add(jobs.end, *encode(start(MAX_JOBS + 1))) or "")
+
+
+def test_the_journal_is_bounded_and_what_is_deleted_from_the_topic_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_DONE", 3)
+    jobs = folded([replace(DONE, order=f"{number:032x}") for number in range(5)])
+    assert [done.order[-1] for done in jobs.done.values()] == ["2", "3", "4"]
+    assert list(jobs.surplus) == [f"done/{number:032x}" for number in range(2)]
+    for key in (*jobs.surplus, f"done/{3:032x}"):
+        assert jobs.add(jobs.end, key.encode(), None) is None
+    assert (list(jobs.done), jobs.surplus, jobs.foreign) == ([f"done/{2:032x}", f"done/{4:032x}"], {}, 0)
+    monkeypatch.setattr(module, "JOURNAL_BYTES", module.size_of(DONE))
+    jobs.add(jobs.end, *encode(replace(DONE, order="f" * 32)))
+    assert (list(jobs.done), jobs.done_bytes) == (["done/" + "f" * 32], module.size_of(DONE))
+
+
+def test_all_messages_of_a_job_that_made_room_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_JOBS", 1)
+    order = ask(Wish.PAUSE)
+    jobs = folded([START, order, members(1, 0, 1), progress(JobState.CANCELLED, 2), replace(START, job="f" * 10)])
+    assert list(jobs.by_id) == ["f" * 10]
+    assert set(jobs.surplus) == {ID, f"{ID}/ask/{order.order}", f"{ID}/members/1/0", f"{ID}/progress/1"}
 
 
 def test_a_job_is_open_until_a_worker_has_closed_it() -> None:
