@@ -7,7 +7,7 @@ PIP     = $(BIN)/pip --disable-pip-version-check install --quiet
 ARGS   ?=
 # make test: by file, in the order of tests/conftest.py, in more processes than cores, since many tests wait.
 ALL     := --numprocesses 6 --dist loadfile --no-loadscope-reorder
-# make test-long: tests that inject faults or measure, which take several minutes
+# make test-long: folders of tests that inject faults or measure; with them, the tests that are marked as long
 LONG    := tests/chaos tests/integration/benchmarks
 # make test-properties: factor for the number of examples
 EXAMPLES ?= 10
@@ -68,10 +68,11 @@ up: install  ## run a live line on this machine until Ctrl-C
 	@$(BIN)/metroline up $(ARGS)
 
 test: install-dev  ## run the tests; those on Apache Kafka need Java 17 and Maven
-	@$(BIN)/pytest $(ALL) $(LONG:%=--ignore=%) $(ARGS)
+	@$(BIN)/pytest $(ALL) $(LONG:%=--ignore=%) -m "not long" $(ARGS)
 
 test-long: install-dev  ## run the tests that inject faults or measure, and the property tests with more examples
 	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(LONG) $(ARGS)
+	@$(BIN)/pytest $(ALL) -m long tests/integration $(ARGS)
 	@EXAMPLES=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m hypothesis tests/unit tests/component $(ARGS)
 
 test-unit: install-dev  ## run the unit tests alone: no broker, no waiting
@@ -106,7 +107,7 @@ bench: install-dev $(PEERS)/.installed  ## compare the strategies with other sys
 bench-report: install-dev  ## render benchmarks/RESULTS.md from the raw results
 	@$(BIN)/python -m benchmarks.report
 
-bench-memory: install-dev  ## measure a worker's memory with 2 million waiting records and over 10 million, on Apache Kafka; takes half an hour
+bench-memory: install-dev  ## measure a worker's memory with 2 million waiting records and over 10 million, on Apache Kafka; takes ten minutes
 	@$(BIN)/python -m benchmarks.memory $(ARGS)
 
 bench-waiting: install-dev  ## measure a worker while 100,000 records wait for a day, on Apache Kafka: ARGS="--records 1000000 --wait 3600 --watch 600"

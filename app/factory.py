@@ -127,7 +127,9 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None, produce
     topics, cluster = settings.topics(line), settings.cluster()
     provisioning = Provisioning(settings, line, limits)
     tables = map(topics.changelog, ("rules", *TABLES))
-    foreign = ForeignMessages((topics.rules, topics.workers, topics.pulses, topics.replay_jobs, *tables))
+    foreign = ForeignMessages(
+        (topics.rules, topics.workers, topics.pulses, topics.replay_jobs, topics.journal, *tables)
+    )
     return WorkerParts(
         settings=settings,
         line=line,

@@ -35,7 +35,7 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.loss_reporter import LossReporter
 from metroline.agents.membership.heartbeat import Heartbeat
 from metroline.agents.membership.needs import purged_by
-from metroline.agents.membership.roles import Role
+from metroline.agents.membership.roles import Role, role_in
 from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
 from metroline.agents.on_ramp import OnRamp
 from metroline.agents.pulses.pulse_reader import PulseReader
@@ -53,6 +53,8 @@ from metroline.agents.tables.live_rules import LiveRules
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.local.ports import resolves
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.journal import Journal
+from metroline.app.operations.journal_notes import Deed, note_of
 from metroline.app.operations.replay_jobs import JobBoard
 from metroline.app.operations.replay_runner import ReplayRunner
 from metroline.app.provisioning import Provisioning
@@ -182,6 +184,15 @@ class LineApp(faust.App):
         self.loss_watch = parts.loss_watch
         self._pulse_sender = parts.pulse_sender
         self.pulses = parts.pulses
+        rules = parts.live_rules
+        self.journal = Journal(
+            worker.cluster,
+            worker.topics,
+            self.job_board.jobs,
+            lambda: rules.latest,
+            rules.latest_publications,
+            worker.foreign,
+        )
 
     def _create_directories(self) -> None:
         """Create none of Faust's folders for data: tables are held in memory."""
@@ -231,6 +242,7 @@ class LineApp(faust.App):
             await self._open_resources()
         await self._begin(self.absence_watch, self.purge, self.on_ramp, self.waiting_rooms, self.replay_runner)
         await self._begin(self._pulse_sender)
+        await self._note(Deed.JOINED)
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await TopicAdmin(self.cluster).high_watermarks([rules]))[rules]:
             await publish_first(self.bus, self.line.rules_text, time.time)
@@ -250,6 +262,13 @@ class LineApp(faust.App):
             if service is not None:
                 await self.add_runtime_dependency(service)
 
+    async def _note(self, deed: Deed) -> None:
+        """Note in the journal that this worker starts or stops. A note that cannot be written is left out."""
+        url, code = str(self.conf.canonical_url), self.line.identity()
+        note = note_of(deed, worker=url, roles=role_in(self.conf.id), code=code)
+        confirmation = await self._worker.producer.send(self.line_topics.journal, None, note.encode(), 0)
+        confirmation.add_done_callback(_log_failure)
+
     async def _open_resources(self) -> None:
         with self._loop_guard.limited({name: one.timeout for name, one in self.line.resources.items()}):
             for stop in self._stops:
@@ -259,6 +278,8 @@ class LineApp(faust.App):
         """Close the resources of services and the producer, once everything that uses them has stopped."""
         await super().on_shutdown()
         await self.pulses.close()
+        await self.journal.close()
+        await self._note(Deed.LEFT)
         await self._worker.resources.close()
         await self.job_board.close()
         if self.turn is not None:
@@ -376,3 +397,8 @@ class LineApp(faust.App):
     def started_at(self) -> float:
         """Time at which this worker started, in seconds since the epoch."""
         return self._worker.started_at
+
+
+def _log_failure(confirmation: Confirmation) -> None:
+    if not confirmation.cancelled() and (error := confirmation.exception()) is not None:
+        log.debug("the journal has no note about this worker: %s", error)

@@ -57,6 +57,7 @@ class OwnPulse:
             outcomes=outcomes_of(metrics.journeys),
             tracks=tracks_of(metrics.journeys),
             rules=rules_of(metrics.journeys),
+            rules_held=len(metrics.journeys.rule_hits),
             sent=sent_of(entered),
             ended=self._ended.latest() if self._ended is not None else (),
         )

@@ -44,6 +44,13 @@ JOURNEYS = {"retention.bytes": str(16 * 1024 * 1024), "retention.ms": str(7 * 24
 JOURNEYS_SEGMENT_BYTES = 4 * 1024 * 1024
 """Size of the files in which brokers keep them. They delete whole files."""
 
+JOURNAL = {
+    "retention.bytes": str(4 * 1024 * 1024),
+    "retention.ms": str(90 * 24 * 3600 * 1000),
+    "segment.bytes": str(1024 * 1024),
+}
+"""Bounds of the journal: more than ten thousand notes, for three months."""
+
 COMPACTION_LAG = {"min.compaction.lag.ms": HOUR_MS}
 """Keeps every entry of a changelog for an hour: one that was written late must not displace the one that counts.
 
@@ -108,6 +115,11 @@ class Topics:
         return self.at("comparisons")
 
     @property
+    def journal(self) -> str:
+        """The topic of notes on who did what to the line."""
+        return self.at("journal")
+
+    @property
     def workers(self) -> str:
         """The topic of the workers' heartbeats."""
         return self.at("workers")
@@ -159,5 +171,6 @@ class Topics:
             yield TopicPlan(topic, 1, compacted)
         for topic in (self.replay_jobs, self.comparisons):
             yield TopicPlan(topic, 1, compacted | segments | COMPACTION_LAG)
+        yield TopicPlan(self.journal, 1, JOURNAL)
         yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS, "segment.ms": HOUR_MS})
         yield TopicPlan(self.pulses, 1, {"retention.ms": PULSES_MS, "segment.ms": PULSES_MS})

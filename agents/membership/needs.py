@@ -41,7 +41,8 @@ def groups_of(role: Role, topics: Topics, epoch: int) -> list[str]:
 
 
 def _read(role: Role, topics: Topics) -> Iterator[str]:
-    yield from (topics.rules, topics.workers, topics.pulses, topics.comparisons, topics.changelog("rules"))
+    yield from (topics.rules, topics.workers, topics.pulses, topics.comparisons, topics.journal)
+    yield topics.changelog("rules")
     for part in sorted(role.parts):
         yield from topics.read_by(part)
     if role.plays(ON_RAMP):
@@ -53,7 +54,7 @@ def _read(role: Role, topics: Topics) -> Iterator[str]:
 
 
 def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str]:
-    yield from (topics.workers, topics.pulses, topics.comparisons, topics.changelog("rules"))
+    yield from (topics.workers, topics.pulses, topics.comparisons, topics.journal, topics.changelog("rules"))
     yield from map(topics.at, (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *WAITING_ROOMS))
     if role.plays(ARRIVALS):
         yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, topics.journeys, topics.replay_jobs)

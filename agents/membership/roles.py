@@ -66,6 +66,11 @@ class Role:
         return f"{group_prefix(prefix)}{self.name.replace(',', '+')}"
 
 
+def role_in(group: str) -> str:
+    """Return the role in the name of a consumer group, with `+` between its parts."""
+    return group.rpartition(GROUP_SEPARATOR)[2] or group
+
+
 def group_prefix(prefix: str) -> str:
     """Return what the consumer groups of all roles of a line begin with."""
     return f"{prefix}{GROUP_SEPARATOR}"

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from metroline.agents.delivery.journey_metrics import JOURNEY_BOUNDS, STOP_BOUNDS
-from metroline.agents.membership.roles import ON_RAMP, SERVICE
+from metroline.agents.delivery.journey_metrics import JOURNEY_BOUNDS, OTHER, STOP_BOUNDS
+from metroline.agents.membership.roles import ON_RAMP, SERVICE, role_in
 from metroline.agents.pulses.live_state import (
     FailureState,
     Level,
@@ -195,6 +195,8 @@ class LineState:
             tracks=_tracks(alive),
             failures=_failures(alive),
             rules=_rules(alive),
+            are_rules_complete=bool(alive) and all(map(_tells_all_rules, alive)),
+            counted_since=min((round(one.latest.started + one.skew, 3) for one in alive), default=None),
             events=tuple(sorted(self._events, key=lambda event: -event.at)),
             points=tuple(self._points),
         )
@@ -262,7 +264,7 @@ class LineState:
 
 
 def _role(pulse: Pulse) -> str:
-    return pulse.group.rpartition("@")[2] or pulse.group
+    return role_in(pulse.group)
 
 
 def _order(worker: WorkerHistory) -> tuple[str, str, str]:
@@ -415,6 +417,12 @@ def _rules(alive: Sequence[WorkerHistory]) -> tuple[RuleState, ...]:
             counts[one.rule] += one.count
     rates = _rates(alive, lambda pulse: {one.rule: one.count for one in pulse.rules})
     return tuple(RuleState(rule, count, round(rates[rule], 2)) for rule, count in counts.most_common())
+
+
+def _tells_all_rules(worker: WorkerHistory) -> bool:
+    """Return whether a worker tells of every rule that held. What is counted together as another rule is none."""
+    told = worker.latest.rules
+    return len(told) >= worker.latest.rules_held and all(one.rule != OTHER for one in told)
 
 
 def _rates(alive: Iterable[WorkerHistory], counts: Callable[[Pulse], dict[Key, int]]) -> dict[Key, float]:

@@ -145,8 +145,10 @@ class LiveEvent(Struct, frozen=True):
     at: float
     """Seconds since the epoch."""
     kind: str
-    """`published`, `rules` (they took effect), `joined`, `left` or `silent`."""
+    """`rules` (they took effect), `joined`, `left` or `silent`, and the kinds of the journal, as `published`."""
     text: str
+    href: str = ""
+    """The address of the page about it; empty if there is none."""
 
 
 class Point(Struct, frozen=True):
@@ -189,5 +191,9 @@ class LiveState(Struct, frozen=True):
     tracks: tuple[TrackState, ...]
     failures: tuple[FailureState, ...]
     rules: tuple[RuleState, ...]
+    are_rules_complete: bool
+    """False if a rule that is not listed may have held all the same: workers tell of those that held most."""
+    counted_since: float | None
+    """Time since which each worker counts, at the earliest, in seconds since the epoch; None without workers."""
     events: tuple[LiveEvent, ...]
     points: tuple[Point, ...]

@@ -145,6 +145,8 @@ class Pulse(Struct, frozen=True, omit_defaults=True):
     outcomes: Annotated[tuple[OutcomeSum, ...], Meta(max_length=MAX_OUTCOMES)] = ()
     tracks: Annotated[tuple[TrackSum, ...], Meta(max_length=MAX_SERIES)] = ()
     rules: Annotated[tuple[RuleSum, ...], Meta(max_length=MAX_SERIES)] = ()
+    rules_held: Count = 0
+    """Number of rules that held at all. If it is larger than that of `rules`, those that held least are left out."""
     sent: Annotated[tuple[PartitionSum, ...], Meta(max_length=MAX_PARTITIONS)] = ()
     ended: Annotated[tuple[EndedSum, ...], Meta(max_length=MAX_PARTITIONS)] = ()
 

@@ -25,7 +25,7 @@ from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.local.crew import Crew
 from metroline.app.local.ports import HOST, check_free
 from metroline.app.local.stop_signal import stop_signal
-from metroline.app.local.worker_process import own_age
+from metroline.app.local.worker_process import gathering, own_age
 from metroline.app.settings import Settings, misspelt
 from metroline.routing.errors import MetrolineError
 
@@ -100,6 +100,8 @@ def up(
         own = {"BROKER_URL": target.url, "LINE": settings.line}
         if "log_level" not in settings.model_fields_set:
             own["LOG_LEVEL"] = "warning"
+        if target.embedded is not None and gathering(rate):
+            own["FETCH_WAIT"] = str(gathering(rate))
         if rate:
             own["SOURCE_FORMAT"] = JSON  # that of the line's own records
         token = secrets.token_urlsafe(TOKEN_BYTES) if settings.metroline_token is None else None
@@ -123,7 +125,8 @@ def _run(
 ) -> None:
     """Start the workers, and run until Ctrl-C or an error."""
     reload = Reload(settings, target.cluster, line, crew, display.tell) if reloads else None
-    push = partial(push_forever, target.cluster, settings, rate, seed) if rate else None
+    linger = gathering(rate) if target.embedded is not None else 0.0
+    push = partial(push_forever, target.cluster, settings, rate, seed, linger) if rate else None
     session = Session(target, crew, push, reload, line, display.tell)
     failure: str | None = None
     try:

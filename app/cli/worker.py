@@ -18,6 +18,8 @@ from metroline.agents.services.line import Line
 from metroline.app.cli.options import json_option, line_option, write_json
 from metroline.app.cli.terminal import say
 from metroline.app.local.steps import Steps
+from metroline.app.operations.journal_notes import Deed, note_deed
+from metroline.app.operations.permission import Permission
 from metroline.app.run_worker import run_worker
 from metroline.app.settings import Settings
 from metroline.routing.errors import MetrolineError
@@ -75,7 +77,15 @@ def hand_over(line: str | None, roles: tuple[str, ...], json_file: Path | None) 
     loaded = Line.load(settings.line)
     division = [Role.parse(role, loaded.stops) for role in roles]
     cluster, topics, now = settings.cluster(), settings.topics(loaded), time.time()
-    moved = asyncio.run(hand_over_offsets(cluster, topics, division, loaded.stops, now, settings.cluster_key))
+
+    async def move() -> dict[str, Offsets]:
+        done = await hand_over_offsets(cluster, topics, division, loaded.stops, now, settings.cluster_key)
+        if done:
+            named = "; ".join(role.name for role in division)
+            await note_deed(cluster, topics, Permission.of_command(), Deed.HANDED_OVER, roles=named)
+        return done
+
+    moved = asyncio.run(move())
     if json_file is not None:
         write_json(_as_json(moved), json_file)
         return

@@ -62,15 +62,17 @@ async def load(
     rate: float | None = None,
     pack: int = 1,
     attributes: Sequence[Mapping[str, Any]] = (),
+    linger: float = 0.0,
 ) -> AsyncIterator[Sent]:
     """Send the records, `rate` per second and `pack` in a message; without a rate, as fast as possible.
 
     `attributes` are the key, headers and timestamp of each message, as parameters of aiokafka's producer; without any,
-    messages have none. Yield the confirmed records now and then, and at the end.
+    messages have none. At a rate, messages wait up to `linger` seconds for others to be written with them.
+    Yield the confirmed records now and then, and at the end.
     """
     sent = Sent(pack)
     waiting: list[tuple[int, Any]] = []
-    settings = {} if rate else THROUGHPUT
+    settings = {"linger_ms": round(linger * 1000)} if rate else THROUGHPUT
     async with cluster.producer(max_request_size=MAX_REQUEST_BYTES, **settings) as producer:
         started = reported = time.monotonic()
         try:

@@ -35,7 +35,22 @@ LOCAL = {
 """Settings for the embedded broker: a fetch does not return when data arrives, and a group is formed after half of the
 session timeout."""
 
+BUSY_RATE = 100.0
+"""Records per second from which a line on the embedded broker does with fewer, larger batches.
+
+Tansu 0.6.0 keeps every batch as an object and goes through all objects of a partition to read what is new in it. From
+some 10,000 on, whoever falls behind their end waits for seconds.
+"""
+
+BUSY_SECONDS = 0.05
+"""Time for which such a line gathers what it writes to its source, and for which a fetch waits."""
+
 MIN_SESSION_SECONDS = 1.5
+
+
+def gathering(rate: float) -> float:
+    """Return the time in seconds for which messages to the source are gathered on the embedded broker at this rate."""
+    return BUSY_SECONDS if rate >= BUSY_RATE else 0.0
 
 
 def quick_session(begin_seconds: float) -> dict[str, str]:

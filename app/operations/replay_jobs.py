@@ -21,6 +21,7 @@ from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
 from metroline.app.markup.times import iso
 from metroline.app.operations.desk import Desk
+from metroline.app.operations.journal_notes import Deed, note_deed
 from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replays import Replays
@@ -194,8 +195,11 @@ async def ask_job(
 
 
 async def note_taken(cluster: Cluster, topics: Topics, taken: Taken, permission: Permission) -> None:
-    """Note that dead letters of another system were replayed or discarded."""
+    """Note that dead letters of another system were replayed or discarded, for who lists them and in the journal."""
     await _write(cluster, topics, taken, permission)
+    deed = Deed.REPLAYED if taken.reason is None else Deed.DISCARDED
+    count = sum(map(len, taken.places.values()))
+    await note_deed(cluster, topics, permission, deed, count, topic=taken.topic, reason=taken.reason or "")
 
 
 async def _write(cluster: Cluster, topics: Topics, order: Start | Ask | Taken, permission: Permission) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from metroline.agents.tables.forecast import MAX_NAME_CHARACTERS, MAX_NAMES, Forecast
 from metroline.app.preview.preview import Preview
@@ -42,6 +43,8 @@ class Check(Struct, frozen=True):
     """False if they are too few to be compared."""
     differences: list[Difference]
     """The shares that differ by more than chance explains, the largest difference first."""
+    missing: list[str] = []
+    """Workers that gave no answer: their journeys are not among those that were seen."""
 
 
 def forecast_of(preview: Preview) -> Forecast | None:
@@ -60,36 +63,57 @@ def forecast_of(preview: Preview) -> Forecast | None:
     )
 
 
+class Tally(Struct, frozen=True):
+    """Journeys that entered since a table was published, counted by their outcomes and by the stops they visited."""
+
+    journeys: Annotated[int, Meta(ge=0)] = 0
+    outcomes: dict[str, Annotated[int, Meta(ge=0)]] = {}
+    visits: dict[str, Annotated[int, Meta(ge=0)]] = {}
+
+    @classmethod
+    def of(cls, published_at: float, journeys: Iterable[Seen]) -> Tally:
+        """Count the journeys that entered since a time, in seconds since the epoch."""
+        since = [seen for seen in journeys if seen.entered >= published_at]
+        visits: Counter[str] = Counter()
+        for seen in since:
+            visits.update({stop[:MAX_NAME_CHARACTERS] for stop in seen.shape.stops})
+        outcomes = Counter(seen.shape.outcome[:MAX_NAME_CHARACTERS] for seen in since)
+        return cls(len(since), dict(outcomes), dict(visits))
+
+    @classmethod
+    def total(cls, tallies: Iterable[Tally]) -> Tally:
+        """Return the sum of tallies."""
+        journeys, outcomes, visits = 0, Counter[str](), Counter[str]()
+        for one in tallies:
+            journeys += one.journeys
+            outcomes.update(one.outcomes)
+            visits.update(one.visits)
+        return cls(journeys, dict(outcomes), dict(visits))
+
+
 def check(forecast: Forecast, published_at: float, journeys: Iterable[Seen]) -> Check:
     """Compare a forecast with the journeys that entered since it was published, in seconds since the epoch."""
-    since = [seen for seen in journeys if seen.entered >= published_at]
-    if len(since) < LEAST or forecast.journeys < LEAST:
-        return Check(forecast, len(since), False, [])
-    outcomes = Counter(seen.shape.outcome[:MAX_NAME_CHARACTERS] for seen in since)
-    visits: Counter[str] = Counter()
-    for seen in since:
-        visits.update(set(seen.shape.stops))
-    found = [
-        Difference(name, told, share)
-        for name in outcomes.keys() | forecast.outcomes.keys()
-        if _differ(
-            told := forecast.outcomes.get(name, 0) / forecast.journeys,
-            share := outcomes[name] / len(since),
-            forecast.journeys,
-            len(since),
-        )
-    ]
-    found += [
-        Difference(f"visits of {stop}", told, share)
-        for stop in visits.keys() | forecast.visits.keys()
-        if _differ(
-            told := min(1.0, forecast.visits.get(stop, 0) / forecast.journeys),
-            share := visits[stop] / len(since),
-            forecast.journeys,
-            len(since),
-        )
-    ]
-    return Check(forecast, len(since), True, sorted(found, key=_size, reverse=True))
+    return compare(forecast, Tally.of(published_at, journeys))
+
+
+def compare(forecast: Forecast, since: Tally) -> Check:
+    """Compare a forecast with the journeys since it was published."""
+    if since.journeys < LEAST or forecast.journeys < LEAST:
+        return Check(forecast, since.journeys, False, [])
+    found = list(_differences("", forecast, since, forecast.outcomes, since.outcomes))
+    found += _differences("visits of ", forecast, since, forecast.visits, since.visits)
+    return Check(forecast, since.journeys, True, sorted(found, key=_size, reverse=True))
+
+
+def _differences(
+    what: str, forecast: Forecast, since: Tally, told: Mapping[str, int], seen: Mapping[str, int]
+) -> Iterator[Difference]:
+    """Yield the shares that differ by more than chance explains."""
+    for name in told.keys() | seen.keys():
+        expected = min(1.0, told.get(name, 0) / forecast.journeys)
+        share = min(1.0, seen.get(name, 0) / since.journeys)
+        if _differ(expected, share, forecast.journeys, since.journeys):
+            yield Difference(f"{what}{name}", expected, share)
 
 
 def _size(one: Difference) -> tuple[float, str]:

@@ -15,11 +15,13 @@ from metroline.app.views.access.doors import ACCESS, Access
 from metroline.app.views.access.login import LoginView, LogoutView
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
+from metroline.app.views.journal_page import JournalView
 from metroline.app.views.journeys import pages as journeys
 from metroline.app.views.live import LiveFiguresView, add_stream
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
 from metroline.app.views.openapi import OpenApiView
 from metroline.app.views.static_files import add_static_files
+from metroline.app.views.stop_details import StopDetailsView
 from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.tables.table_list import SCATTER_GATHER, TableList, blueprint
@@ -52,6 +54,8 @@ def add_views(app: LineApp) -> None:
     app.page("/metrics")(MetricsView)
     app.page("/traffic/")(TrafficView)
     app.page("/api/live")(LiveFiguresView)
+    app.page("/api/stop")(StopDetailsView)
+    app.page("/journal/")(JournalView)
     add_stream(app)
     add_static_files(cast(Web, app.web).web_app)
     app.page("/table")(TableList)

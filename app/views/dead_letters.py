@@ -6,7 +6,7 @@ Programs get JSON. Browsers get pages at the same addresses, whose forms write a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -25,7 +25,7 @@ from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.desk import MAX_PAGE, PAGE, Desk, DeskBusy
 from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.forecast import forecast
-from metroline.app.operations.letter import DeadLetterError, Letter
+from metroline.app.operations.letter import DeadLetterError, Group, Letter
 from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.app.operations.replay_runner import jobs_with
 from metroline.app.operations.replays import Replays, discard
@@ -173,6 +173,8 @@ class DeadLetters(DeadLettersView):
             (
                 Parameter("id", "Id of the only dead letter to list"),
                 Parameter("group", "Id of the group whose dead letters are listed"),
+                Parameter("stop", "Stop at which the records of the groups died"),
+                Parameter("kind", "Kind of the cause of the groups, as in `service_error`"),
                 Parameter("after", "Id of the last group or dead letter of the page before"),
                 Parameter("limit", "Length of the page", Annotated[int, Meta(ge=1, le=MAX_PAGE)]),
             ),
@@ -194,11 +196,12 @@ class DeadLetters(DeadLettersView):
             if group := query.get("group"):
                 page = await desk.page(group, query.get("after") or None, limit)
                 return self._page([letter.as_json() for letter in page.letters], page.next, limit, group=group)
-            groups, after = await desk.groups(), query.get("after")
+            asked = _asked_of(query)
+            groups, after = groups_of(await desk.groups(), **asked), query.get("after")
             begin = next((place for place, one in enumerate(groups, 1) if one.id == after), 0)
             shown = groups[begin : begin + limit]
             is_last = begin + limit >= len(groups)
-            return self._page([one.as_json() for one in shown], None if is_last else shown[-1].id, limit)
+            return self._page([one.as_json() for one in shown], None if is_last else shown[-1].id, limit, **asked)
         except BadRequest as error:
             return self.refuse(HTTPStatus.BAD_REQUEST, str(error))
         except (DeskBusy, ClusterError) as error:
@@ -222,12 +225,13 @@ class DeadLetters(DeadLettersView):
             page = await desk.page(group, query.get("after") or None, limit)
             title, body = f"Dead letters {group}", group_page(request, group, page.letters, page.next, stops)
         else:
-            groups, after = await desk.groups(), query.get("after")
+            asked = _asked_of(query)
+            groups, after = groups_of(await desk.groups(), **asked), query.get("after")
             begin = next((place for place, one in enumerate(groups, 1) if one.id == after), 0)
             shown = groups[begin : begin + limit]
             following = None if begin + limit >= len(groups) else shown[-1].id
             open_jobs = (await self.worker.job_board.jobs()).open
-            title, body = "Dead letters", groups_page(shown, following, open_jobs)
+            title, body = "Dead letters", groups_page(shown, following, open_jobs, asked)
         return self.answer(request, title, {}, lambda: body)
 
     def _page(self, shown: list[Any], after: str | None, limit: int, **query: str) -> web.Response:
@@ -236,6 +240,16 @@ class DeadLetters(DeadLettersView):
             return self.respond(shown)
         address = f"/dead-letters/?{urlencode({**query, 'limit': limit, 'after': after})}"
         return self.respond(shown, headers={"Link": f'<{address}>; rel="next"'})
+
+
+def groups_of(groups: Iterable[Group], stop: str = "", kind: str = "") -> list[Group]:
+    """Return the groups whose records died at a stop, and of a kind of cause; an empty text stands for any."""
+    return [one for one in groups if one.cause[0] == (stop or one.cause[0]) and one.cause[1] == (kind or one.cause[1])]
+
+
+def _asked_of(query: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of a query that chooses groups."""
+    return {name: query[name] for name in ("stop", "kind") if query.get(name)}
 
 
 def _limit(asked: str | None) -> int:

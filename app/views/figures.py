@@ -15,6 +15,7 @@ from metroline.agents.pulses.verdict import duration, rate
 from metroline.app.markup.html import Markup, tag
 from metroline.app.markup.numbers import count
 from metroline.app.markup.times import iso
+from metroline.routing.addresses import SOURCE, service_address
 
 NONE = "\N{EN DASH}"
 """Stands for a figure that nobody has told."""
@@ -76,6 +77,11 @@ def indexed(state: LiveState) -> dict[str, Any]:
     found["tracks"] = {track_key(one["start"], one["end"], one["is_end"]): one for one in found["tracks"]}
     found["rules"] = {one["rule"]: one for one in found["rules"]}
     return found
+
+
+def address_of(stop: str) -> str:
+    """Return the address by which the figures of a stop, or of the source, are found."""
+    return SOURCE if stop == SOURCE else service_address(stop)
 
 
 def track_key(start: str, end: str, is_end: bool) -> str:

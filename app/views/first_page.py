@@ -5,25 +5,19 @@ All of it is there without a script; `static/first_page.js` keeps it up to date.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-
-from msgspec import Struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from metroline.agents.membership.worker import WorkerInfo
 from metroline.agents.pulses.live_state import Level, LiveEvent, LiveState, Point, Verdict, WorkerState
 from metroline.agents.pulses.verdict import duration, rate
-from metroline.app.line_map.graph import Section, Station
-from metroline.app.line_map.live_map import LiveMap
 from metroline.app.markup.html import Markup, grid, moment, number, tag
-from metroline.app.markup.numbers import count
 from metroline.app.markup.times import iso
-from metroline.app.views.figures import NONE, Figures, track_key
-from metroline.routing.addresses import SOURCE, service_address
+from metroline.app.views.anchors import JOURNAL_PATH, panel_id
+from metroline.app.views.figures import NONE, Figures, address_of
+from metroline.app.views.line_picture import line_picture
+from metroline.app.views.stop_panels import stop_panel
+from metroline.routing.addresses import SOURCE
 from metroline.routing.rules.network import Network
-from metroline.routing.rules.rule import Rule
 from metroline.routing.rules.table import RulesTable
 
 SIGNS = {Level.GOOD: "✓", Level.NOTICE: "!", Level.BAD: "✕"}
@@ -60,18 +54,10 @@ WORKER_HEADS = (
 
 SUMS = ("delivered", "dropped", "dead", "lost", "under_way")
 
-LISTED_EVENTS, LISTED_RULES = 20, 200
+LISTED_EVENTS = 20
 
 CHART_WIDTH, CHART_HEIGHT = 720, 120
 """Size of the chart of the last minutes, in its own units."""
-
-WIDEST = 2_400.0
-"""Width of a map from left to right above which the one from top to bottom takes its place on every screen."""
-
-VIEW_BOX = re.compile(r'viewBox="\S+ \S+ (\S+) ')
-
-GAP = "\0"
-"""Stands for figures in a map that is drawn without them. No name has this character once it is escaped."""
 
 SCRIPTS = Markup(
     tag("link", rel="stylesheet", href="/static/first_page.css")
@@ -95,8 +81,9 @@ def first_page(
     figures = Figures(state)
     return Markup(
         _verdict(state)
+        + _search()
         + tag("dl", [_tile(figures, *tile) for tile in TILES], class_="tiles")
-        + _map(figures, table, version)
+        + line_picture(figures, table, version)
         + (_stops(figures, table) if table is not None else "")
         + _sums(figures)
         + tag("h2", "Workers of this line")
@@ -131,121 +118,21 @@ def _verdict(state: LiveState) -> Markup:
     )
 
 
+def _search() -> Markup:
+    """Return the search for a record, which leads to its journey."""
+    field = tag("input", name_="find", type="search", required="required", maxlength="2000", size="36", id="find")
+    return tag(
+        "form",
+        tag("label", "Where is the record? Its id, or a condition in CEL ", field),
+        tag("button", "Find it"),
+        action="/journeys/",
+        role="search",
+        class_="search",
+    )
+
+
 def _tile(figures: Figures, name: str, figure: str, form: str) -> Markup:
     return tag("div", tag("dt", name), figures.mark("dd", figure, form))
-
-
-def _map(figures: Figures, table: RulesTable | None, version: int) -> Markup:
-    if table is None:
-        return tag("p", "There is no rules table yet, so there is no map.")
-    pictures = _pictures_of(table)
-    forms = {"wide-map": pictures.wide, "turned-map": pictures.turned}
-    return Markup(
-        tag("h2", "The line")
-        + tag(
-            "p",
-            "Rules of version ",
-            tag("span", str(version), id="version", data_version=str(version)),
-            f", strategy {figures.state.strategy or NONE}. Choose a station for its rules and failures. "
-            "⇉ marks stops to which most records come in memory, in one train with the stop before.",
-            class_="note",
-        )
-        + tag(
-            "div",
-            [tag("div", one.with_figures(figures), class_=form) for form, one in forms.items() if one is not None],
-            id="map",
-            class_="map" if pictures.wide is not None else "map long",
-            tabindex="0",
-            role="region",
-            aria_label="Map of the line",
-        )
-    )
-
-
-class _Picture(Struct, frozen=True):
-    """A map without its figures: the parts between them, and after each part the function that gives the next one."""
-
-    parts: list[str]
-    figures: list[Callable[[Figures], str]]
-
-    def with_figures(self, figures: Figures) -> Markup:
-        told = [figure(figures) for figure in self.figures]
-        return Markup("".join(part + one for part, one in zip(self.parts, [*told, ""], strict=True)))
-
-
-class _Pictures(Struct, frozen=True):
-    """The two forms of a map. A line that is too long for any screen has only the one from top to bottom."""
-
-    wide: _Picture | None
-    turned: _Picture
-
-
-_pictures: dict[str, _Pictures] = {}
-"""The maps that were drawn last, by the text of their table."""
-
-
-def _pictures_of(table: RulesTable) -> _Pictures:
-    """Return the maps of a table. They are drawn once, and not for each look at the page."""
-    if table.text not in _pictures:
-        network = Network.of(table)
-        wide = _draw(network, LiveMap.wide)
-        is_long = float(VIEW_BOX.search(wide.parts[0])[1]) > WIDEST  # type: ignore[index]
-        _pictures.clear()
-        _pictures[table.text] = _Pictures(None if is_long else wide, _draw(network, LiveMap.turned))
-    return _pictures[table.text]
-
-
-def _draw(network: Network, form: Callable[[LiveMap], str]) -> _Picture:
-    found: list[Callable[[Figures], str]] = []
-
-    def note(figure: Callable[[Figures], str]) -> str:
-        found.append(figure)
-        return GAP
-
-    drawn = LiveMap(
-        network,
-        lambda station, line: note(lambda figures: _station(figures, station, line)),
-        lambda section: note(lambda figures: _section(figures, section)),
-        lambda stop: f"#{_id(stop)}",
-    )
-    return _Picture(form(drawn).split(GAP), found)
-
-
-def _station(figures: Figures, station: Station, line: str) -> str:
-    """Return the figures of a station as they stand on the map."""
-    if line == "ended":
-        return figures.mark("tspan", f"{station.name}_per_second", "rate")
-    mark = partial(figures.mark, "tspan", group="places", of=_address(station.name))
-    if line == "waiting":
-        return "".join(
-            [
-                mark("waiting", "count"),
-                " wait · ",
-                mark("oldest", "seconds"),
-                " ",
-                mark("", "sign"),
-                mark("chained_share", "train"),
-            ]
-        )
-    if line == "dead":
-        return mark("dead", "dead")
-    if station.name == SOURCE:
-        return ""
-    return "".join(["p50 ", mark("p50", "seconds"), " · p99 ", mark("p99", "seconds")])
-
-
-def _section(figures: Figures, section: Section) -> str:
-    key = track_key(section.start.name, section.end.name, section.end.is_terminal)
-    return figures.mark("tspan", "per_second", "rate", "tracks", key)
-
-
-def _address(stop: str) -> str:
-    return SOURCE if stop == SOURCE else service_address(stop)
-
-
-def _id(stop: str) -> str:
-    """Return the id of a stop's panel."""
-    return f"stop-{stop}"
 
 
 def _stops(figures: Figures, table: RulesTable) -> Markup:
@@ -254,56 +141,16 @@ def _stops(figures: Figures, table: RulesTable) -> Markup:
     return Markup(
         tag("h2", "Stops")
         + grid(["Stop", *(head for head, *_ in STOP_COLUMNS)], [_row(figures, stop) for stop in stops], class_="stops")
-        + tag("div", [_panel(figures, network, stop) for stop in stops], class_="panels")
+        + tag("div", [stop_panel(figures, network, stop) for stop in stops], class_="panels")
     )
 
 
 def _row(figures: Figures, stop: str) -> Iterator[Markup]:
-    yield tag("td", tag("a", stop, href=f"#{_id(stop)}"))
+    yield tag("td", tag("a", stop, href=f"#{panel_id(stop)}"))
     for head, figure, form in STOP_COLUMNS:
         kind = "number" if head.endswith("#") else None
         label = head.rstrip("#")
-        yield figures.mark("td", figure, form, "places", _address(stop), class_=kind, data_label=label)
-
-
-def _panel(figures: Figures, network: Network, stop: str) -> Markup:
-    """Return the panel of a stop: its rules in order, with how often each held, and its failures by cause."""
-    rules = network.edges.get(stop, [])
-    place = figures.state.places.get(_address(stop))
-    return tag(
-        "section",
-        tag("h3", stop, tabindex="-1"),
-        tag("p", f"Paused: {place.paused}", class_="warning") if place is not None and place.paused else None,
-        tag("ol", [_rule(figures, rule) for rule in rules[:LISTED_RULES]])
-        if rules
-        else tag("p", "It has no rules: records are delivered after it."),
-        tag("p", f"… and {count(len(rules) - LISTED_RULES)} more rules") if len(rules) > LISTED_RULES else None,
-        tag("ul", _failures(figures.state, stop), class_="failures", data_stop=stop),
-        tag("p", tag("a", "back to the map", href="#map")),
-        id=_id(stop),
-        class_="panel",
-    )
-
-
-def _rule(figures: Figures, rule: Rule) -> Markup:
-    equal = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in rule.match.items())
-    condition = " and ".join(filter(None, (equal, rule.when or ""))) or "always"
-    goal = f"to {rule.to}" if rule.to is not None else f"dropped: {rule.drop}"
-    return tag(
-        "li",
-        tag("b", rule.name),
-        " ",
-        tag("code", condition),
-        f" → {goal}; held ",
-        figures.mark("span", "count", "count", "rules", rule.name),
-        " times, ",
-        figures.mark("span", "per_second", "rate", "rules", rule.name),
-    )
-
-
-def _failures(state: LiveState, stop: str) -> list[Markup]:
-    found = [one for one in state.failures if one.stop == stop]
-    return [tag("li", f"{count(one.count)} dead letters: {one.cause}, {rate(one.per_second)}/s") for one in found]
+        yield figures.mark("td", figure, form, "places", address_of(stop), class_=kind, data_label=label)
 
 
 def _sums(figures: Figures) -> Markup:
@@ -382,11 +229,12 @@ def _changes(state: LiveState) -> Markup:
         tag("h2", "What changed")
         + tag("div", _chart(state.points, state.events), class_="map", id="chart")
         + tag("ol", [_event(one) for one in state.events[:LISTED_EVENTS]], class_="events", id="events")
+        + tag("p", tag("a", "The journal: who did what, and all that changed", href=JOURNAL_PATH))
     )
 
 
 def _event(event: LiveEvent) -> Markup:
-    return tag("li", moment(iso(event.at)), f" {event.text}")
+    return tag("li", moment(iso(event.at)), " ", tag("a", event.text, href=event.href) if event.href else event.text)
 
 
 def _chart(points: Sequence[Point], events: Iterable[LiveEvent]) -> Markup:

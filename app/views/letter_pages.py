@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -53,8 +53,10 @@ def link(path: str, text: object, **query: str) -> Markup:
     return tag("a", text, href=f"{path}?{urlencode(query)}" if query else path)
 
 
-def groups_page(groups: Sequence[Group], following: str | None, jobs: Iterable[Job]) -> Markup:
-    """Return the page of all groups, the largest one first, with the jobs that are not closed."""
+def groups_page(
+    groups: Sequence[Group], following: str | None, jobs: Iterable[Job], asked: Mapping[str, str]
+) -> Markup:
+    """Return the page of the groups that were `asked` for, the largest one first, with the jobs that are not closed."""
     total = sum(group.count for group in groups)
     rows = [
         [
@@ -70,11 +72,17 @@ def groups_page(groups: Sequence[Group], following: str | None, jobs: Iterable[J
         for group in groups
     ]
     heads = ["Group", "Letters#", "Stop", "Kind", "Reason", "First", "Last", "Example"]
-    shown = grid(heads, rows) if rows else tag("p", "There are no dead letters.")
+    chosen = ", ".join(f"{name} {value}" for name, value in asked.items())
+    only = tag("p", f"Only those of {chosen}. ", link(PATH, "All dead letters")) if chosen else None
+    shown = (
+        grid(heads, rows)
+        if rows
+        else tag("p", "There are no such dead letters." if chosen else "There are no dead letters.")
+    )
     is_whole = following is None
     facts = _facts({"dead letters" if is_whole else "on this page": count(total), "causes": len(groups)})
-    more = None if following is None else tag("p", link(PATH, NEXT_PAGE, after=following))
-    return markup([facts, _open_jobs(jobs), tag("h2", "By cause"), shown, more])
+    more = None if following is None else tag("p", link(PATH, NEXT_PAGE, **asked, after=following))
+    return markup([facts, _open_jobs(jobs), tag("h2", "By cause"), only, shown, more])
 
 
 def _open_jobs(jobs: Iterable[Job]) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -10,6 +11,7 @@ from faust.web.drivers.aiohttp import Web
 from msgspec.structs import replace
 
 from metroline.agents.pulses.live_state import LiveEvent, LiveState
+from metroline.app.operations.journal import JournalEntry
 from metroline.app.views.operation import Operation
 from metroline.app.views.view import NOT_STORED, LineView
 from metroline.app.web_server.event_streams import Data, EventStreams
@@ -17,8 +19,11 @@ from metroline.app.web_server.event_streams import Data, EventStreams
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
 
-LISTED = 5
-"""Versions of the rules that are told with what changed."""
+LISTED = 20
+"""Entries of the journal that are told with what changed."""
+
+SAME_SECONDS = 60.0
+"""Time between a pulse and a note in the journal of one start or stop: a worker may take long to start."""
 
 STREAM = "/api/live/stream"
 """The path of the stream, which takes no turn of the gate."""
@@ -35,13 +40,21 @@ class LiveFiguresView(LineView):
 
 
 async def line_state(app: LineApp) -> LiveState:
-    """Return the state of the line with the versions of its rules that were published last."""
+    """Return the state of the line with the latest entries of its journal among what changed."""
+    app.journal.keep_reading()
     state = await app.pulses.state()
-    published = [
-        LiveEvent(one.at, "published", f"version {version} of the rules was published by {one.by}")
-        for version, one in app.live_rules.latest_publications(LISTED).items()
+    return replace(state, events=with_journal(state.events, app.journal.entries()[:LISTED]))
+
+
+def with_journal(events: Sequence[LiveEvent], entries: Iterable[JournalEntry]) -> tuple[LiveEvent, ...]:
+    """Return events with the entries of the journal, newest first, and each worker that came or went once."""
+    told = {(event.kind, event.text): event.at for event in events}
+    more = [
+        LiveEvent(entry.at, entry.kind, entry.sentence, entry.href)
+        for entry in entries
+        if abs(entry.at - told.get((entry.kind, entry.sentence), float("-inf"))) > SAME_SECONDS
     ]
-    return replace(state, events=tuple(sorted([*state.events, *published], key=lambda event: -event.at)))
+    return tuple(sorted([*events, *more], key=lambda event: -event.at))
 
 
 def add_stream(app: LineApp) -> None:

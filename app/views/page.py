@@ -17,6 +17,7 @@ LINKS = {
     "/journeys/": "Journeys",
     "/dead-letters/": "Dead letters",
     "/compare/": "Comparisons",
+    "/journal/": "Journal",
     "/traffic/": "Traffic",
 }
 

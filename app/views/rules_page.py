@@ -25,15 +25,13 @@ from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.rehearsal import Rehearsal
 from metroline.app.operations.rules_history import PastVersion, history_of, text_difference
 from metroline.app.operations.rules_process import NoAnswer, RulesBusy, RulesProcess
-from metroline.app.preview.forecasts import Check, check
+from metroline.app.preview.forecasts import Check, Tally
 from metroline.app.preview.preview import Preview
-from metroline.app.preview.seen import Seen
 from metroline.app.views import rules_parts as parts
+from metroline.app.views.forecast_check import check_of_line, tally_here
 from metroline.app.views.operation import Operation, Parameter
-from metroline.app.views.rules_parts import Answer, Draft, Problem, RulesDesk, RuleUse, ShownVersion
-from metroline.app.views.tables.catalog import TABLES
-from metroline.app.views.tables.cooperative import entries_of
-from metroline.app.views.tables.journeys import StoredEntry
+from metroline.app.views.rule_uses import rule_uses
+from metroline.app.views.rules_parts import Answer, Draft, Problem, RulesDesk, ShownVersion
 from metroline.app.views.tables.table_list import SCATTER_GATHER
 from metroline.app.views.view import LineView
 from metroline.routing.errors import InvalidRules, UsageError
@@ -100,27 +98,20 @@ class RulesView(LineView):
         live = self.worker.live_rules
         current, version = live.current, live.version
         publications, refused = live.publications(), live.refused()
-        hits = self.worker.bus.metrics.journeys.rule_hits
         newest = sorted(islice(publications.items(), LISTED))
         history = await asyncio.to_thread(history_of, newest)
         return RulesDesk(
             version,
             "" if current is None else current.live.text,
             [_version(one, version, refused) for one in history],
-            [] if current is None else [RuleUse(rule.name, rule.after, hits[rule.name]) for rule in current.live.rules],
-            await self._checked(request, publications.get(version)),
+            *await rule_uses(self.worker),
+            await self._checked(request, version, publications.get(version)),
         )
 
-    async def _checked(self, request: web.Request, publication: Publication | None) -> Check | None:
-        """Return the forecast of the current version beside the journeys that this worker holds; None without one."""
-        journeys = self.worker.line_tables.journeys
-        if publication is None or publication.forecast is None or journeys is None:
-            return None
-        here = cast(AiohttpRequest, request).app[SCATTER_GATHER].partitions_here(TABLES["journeys"])
-        found: list[Seen] = []
-        async for _, entry in entries_of(journeys.table, here, StoredEntry):
-            found += [seen for one in entry.entries if (seen := Seen.of_journey(one)) is not None]
-        return check(publication.forecast, publication.at, found)
+    async def _checked(self, request: web.Request, version: int, publication: Publication | None) -> Check | None:
+        """Return the forecast of the current version beside what happened on the line; None without one."""
+        gather = cast(AiohttpRequest, request).app[SCATTER_GATHER]
+        return None if publication is None else await check_of_line(self.worker, gather, version, publication)
 
 
 @blueprint.route("/", name="desk")
@@ -207,6 +198,28 @@ class RulesVersionView(RulesView):
         row = _version(history_of([(number, publication)])[0], live.version, live.refused())
         page = parts.VersionPage(row, lines, publication.text)
         return self.page(request, f"Rules, version {version}", page, lambda: parts.show_version(page))
+
+
+@blueprint.route("/{version}/seen/", name="seen")
+class SeenView(RulesView):
+    """The journeys of this worker since a version was published, which the page of the rules adds up."""
+
+    api = (
+        Operation(
+            "get",
+            "The journeys that this worker holds and that entered since a version of the rules was published",
+            Tally,
+            (Parameter("version", "Number of the version"),),
+            others={HTTPStatus.NOT_FOUND: Answer},
+        ),
+    )
+
+    async def get(self, request: web.Request, version: str) -> web.Response:
+        found = [one for number, one in self.worker.live_rules.publications().items() if str(number) == version]
+        if not found:
+            return self.json_of(Answer(error=f"the rules have no version {version}"), HTTPStatus.NOT_FOUND)
+        gather = cast(AiohttpRequest, request).app[SCATTER_GATHER]
+        return self.json_of(await tally_here(self.worker, gather, found[0].at))
 
 
 async def _change(process: RulesProcess, text: str) -> Answer:

@@ -13,6 +13,8 @@ from metroline.app.markup.times import iso
 from metroline.app.operations.rules_history import PastVersion
 from metroline.app.preview.forecasts import Check
 from metroline.app.preview.preview import Load, Move, Preview, Sums
+from metroline.app.views.anchors import RULES_LIST, rule_id
+from metroline.app.views.rule_uses import CountedBy, RuleUse
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.meaning.difference import Difference, Meaning
 
@@ -42,15 +44,6 @@ class ShownVersion(Struct, frozen=True):
     """The reason why this worker refused it; None if it did not."""
 
 
-class RuleUse(Struct, frozen=True):
-    """A rule of the current version."""
-
-    rule: str
-    after: str
-    held: int
-    """Times that it held for records which ended at this worker since it started, by its name."""
-
-
 class RulesDesk(Struct, frozen=True):
     """The rules as a worker knows them."""
 
@@ -59,8 +52,9 @@ class RulesDesk(Struct, frozen=True):
     text: str
     versions: list[ShownVersion]
     rules: list[RuleUse]
+    counted_by: CountedBy
     forecast: Check | None
-    """The forecast of the current version beside what was seen since, by the journeys that this worker holds."""
+    """The forecast of the current version beside what was seen since, by the journeys that the workers hold."""
 
 
 class Draft(Struct, frozen=True):
@@ -153,7 +147,7 @@ def show(desk: RulesDesk, draft: Draft, answer: Answer | None) -> Markup:
         parts.append(warning("No version yet. This worker routes nothing until there is one."))
     if desk.forecast is not None:
         parts.append(_forecast(desk.forecast, desk.versions))
-    parts += [_form(draft, desk.version), _unused(desk.rules), _versions(desk.versions)]
+    parts += [_form(draft, desk.version), rules_list(desk.rules, desk.counted_by), _versions(desk.versions)]
     return markup(parts)
 
 
@@ -180,6 +174,8 @@ def _forecast(check: Check, versions: list[ShownVersion]) -> Markup:
     """Return the forecast of the current version beside what happened."""
     before = next((one.replaces for one in versions if one.current), 0)
     told = [f"Made from {counted(check.forecast.journeys, 'journey')}; {counted(check.seen, 'journey')} seen since. "]
+    if check.missing:
+        told.append(f"Without those of {', '.join(check.missing)}, which gave no answer. ")
     parts = [tag("h2", "Forecast of the current version")]
     if not check.is_enough:
         return markup([*parts, tag("p", told, "Too few to compare.")])
@@ -231,20 +227,33 @@ def _form(draft: Draft, version: int) -> Markup:
     )
 
 
-def _unused(rules: list[RuleUse]) -> Markup:
+def rules_list(rules: list[RuleUse], by: CountedBy) -> Markup:
+    """Return the rules in order, each with how often it held and at a place of its own, to which other pages lead."""
     if not rules:
         return Markup()
-    never = [rule for rule in rules if not rule.held]
-    told = "Counted by name, for records that ended at this worker since it started."
-    rows = [[rule.rule, rule.after, number(rule.held)] for rule in rules[:SHOWN_RULES]]
+    never = sum(not rule.held for rule in rules)
+    rows = [
+        [tag("span", rule.rule, id=rule_id(rule.rule)), rule.after, number(rule.held), "" if rule.held else "never"]
+        for rule in rules[:SHOWN_RULES]
+    ]
     return markup(
         [
-            tag("h2", f"Rules that never held: {count(len(never))} of {count(len(rules))}"),
-            tag("p", told),
-            tag("ul", [tag("li", rule.rule, " (after ", rule.after, ")") for rule in never[:SHOWN_RULES]]),
-            tag("details", tag("summary", "All rules"), grid(["Rule", "After", "Held#"], rows)),
+            tag("h2", f"Rules that never held: {count(never)} of {count(len(rules))}", id=RULES_LIST),
+            tag("p", _counted(by)),
+            grid(["Rule", "After", "Held#", ""], rows, class_="rules"),
         ]
     )
+
+
+def _counted(by: CountedBy) -> list[object]:
+    """Return a few sentences on what is counted."""
+    who = f"by {counted(by.workers, 'worker')}" if by.workers else "by this worker alone"
+    told: list[object] = [f"Counted {who}, by the names of the rules, for records that ended since "]
+    told.append("the start" if by.since is None else moment(iso(by.since)))
+    told.append(" at the earliest: a worker counts from its start.")
+    if not by.is_complete:
+        told.append(" Workers tell only of the rules that hold most, so that one with 0 may have held now and then.")
+    return told
 
 
 def _versions(versions: list[ShownVersion]) -> Markup:

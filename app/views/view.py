@@ -59,6 +59,11 @@ class LineView(web.View):
     def worker(self) -> LineApp:
         return cast("LineApp", self.app)
 
+    def json_of(self, data: object, status: int = 200) -> web.Response:
+        """Return the data of a page that only programs and scripts read, as JSON."""
+        body = orjson.dumps(to_builtins(data), option=orjson.OPT_INDENT_2)
+        return self.bytes(body, content_type="application/json", status=status, headers=dict(NOT_STORED))
+
     def answer(
         self,
         request: web.Request,
@@ -73,10 +78,5 @@ class LineView(web.View):
         `extra` are the scripts and styles that the page loads from this worker.
         """
         if not wants_html(request):
-            return self.bytes(
-                orjson.dumps(to_builtins(data), option=orjson.OPT_INDENT_2),
-                content_type="application/json",
-                status=status,
-                headers=dict(NOT_STORED),
-            )
+            return self.json_of(data, status)
         return html_page(self.worker, request, title, body(), status, extra)

@@ -13,8 +13,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from benchmarks.systems.source_producer import PARTITIONS
 
-PULSES = ".pulses"
-"""Ending of the name of the topic of live figures."""
+NOT_COUNTED = (".pulses", ".journal")
+"""Endings of the names of the topics of live figures and of notes on workers that start and stop."""
 
 SILENCE_SECONDS = 1.0
 """Time without a message after which a topic counts as read to its end."""
@@ -137,9 +137,9 @@ def read_from_beginning(consumer: Consumer, topics: Iterable[str], partitions: i
 
 
 class WrittenMessages:
-    """Counts the messages in all topics whose names start with a prefix, without the workers' live figures.
+    """Counts the messages in all topics whose names start with a prefix, without the workers' live figures and notes.
 
-    These come every second, whether there are records or not. The messages are read, since the embedded broker's
+    These come every second and at each start, whether there are records or not. The messages are read, since the embedded broker's
     ListOffsets does not answer the end of a topic.
     """
 
@@ -171,6 +171,6 @@ class WrittenMessages:
         return [
             TopicPartition(name, number, self._next.get((name, number), OFFSET_BEGINNING))
             for name, topic in consumer.list_topics(timeout=METADATA_SECONDS).topics.items()
-            if name.startswith(self._prefix) and not name.endswith(PULSES)
+            if name.startswith(self._prefix) and not name.endswith(NOT_COUNTED)
             for number in topic.partitions
         ]

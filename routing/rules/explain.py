@@ -10,6 +10,7 @@ import orjson
 
 from metroline.routing.errors import ConditionError
 from metroline.routing.records.fingerprints import fingerprint, matches
+from metroline.routing.rules.cel.reading import Path
 from metroline.routing.rules.cel.values import Budget
 from metroline.routing.rules.condition import MAX_OPERATIONS, Condition
 from metroline.routing.rules.rule_meta import NO_META, RuleMeta, as_variable
@@ -106,12 +107,21 @@ def shown(value: Any) -> str:
     return text if len(text) <= MAX_VALUE_CHARACTERS else text[: MAX_VALUE_CHARACTERS - 3] + "..."
 
 
-def _values_read(condition: Condition, record: dict[str, Any], meta: RuleMeta) -> dict[str, str]:
-    """Return the values that a condition reads, nested ones by their paths, with the fields sorted by name."""
+def fields_read(condition: Condition) -> list[str]:
+    """Return the names of all that a condition reads, as it writes them: fields by their paths, and those of `meta`."""
+    fields = [*map(_path_name, _paths_read(condition)), *(f"meta.{name}" for name in condition.meta)]
+    return [*sorted(set(fields)), *(["the whole record"] if condition.reads is None else [])]
+
+
+def _paths_read(condition: Condition) -> list[Path]:
     paths = [path for path in condition.paths if path and isinstance(path[0], str)]
     known = {path[0] for path in paths}
-    paths += [(name,) for name in condition.reads or () if name not in known]
-    read = {_path_name(path): shown(_value_at(record, path)) for path in paths}
+    return paths + [(name,) for name in condition.reads or () if name not in known]
+
+
+def _values_read(condition: Condition, record: dict[str, Any], meta: RuleMeta) -> dict[str, str]:
+    """Return the values that a condition reads, nested ones by their paths, with the fields sorted by name."""
+    read = {_path_name(path): shown(_value_at(record, path)) for path in _paths_read(condition)}
     own = as_variable(meta) if condition.meta else {}
     read |= {f"meta.{name}": shown(own[name]) for name in condition.meta}
     return dict(sorted(read.items())) | ({"record": "the whole record"} if condition.reads is None else {})

@@ -87,7 +87,7 @@ def serve_dead_letters(
     def on(tail: TopicTail) -> list[TopicMessage]:
         if tail.topic.endswith("replay-jobs"):
             return list(jobs)
-        if tail.topic.endswith("comparisons"):
+        if tail.topic.endswith(("comparisons", "journal")):
             return []
         return letters if tail.topic.endswith("dead-letters") else blocks
 

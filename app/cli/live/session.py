@@ -141,10 +141,13 @@ async def _end(task: asyncio.Task[None] | None) -> None:
             await task
 
 
-async def push_forever(cluster: Cluster, settings: Settings, rate: float, seed: int, line: Line) -> None:
-    """Send the line's own records into it, `rate` of them a second, until this is cancelled."""
+async def push_forever(cluster: Cluster, settings: Settings, rate: float, seed: int, linger: float, line: Line) -> None:
+    """Send the line's own records into it, `rate` of them a second, until this is cancelled.
+
+    They are gathered for up to `linger` seconds.
+    """
     source = settings.topics(line).source
     partitions = (await TopicAdmin(cluster).partitions([source]))[source]
     messages = chain.from_iterable(records_of("1000", line, number) for number in count(seed))
-    async for _ in load(cluster, source, messages, partitions, rate):
+    async for _ in load(cluster, source, messages, partitions, rate, linger=linger):
         pass

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from aiohttp.web import AppKey
+from aiohttp.web import AppKey, HTTPSeeOther
 from aiohttp.web import Request as AiohttpRequest
 from faust import web
 from msgspec import Meta
@@ -23,8 +23,9 @@ from metroline.app.views.journeys.listing import Asked, form, show_list
 from metroline.app.views.journeys.structs import JourneyPage, JourneysPage, ListedJourney, Refused, Searchable
 from metroline.app.views.journeys.timelines import show_timelines
 from metroline.app.views.operation import Either, Operation, Parameter
-from metroline.app.views.view import LineView
+from metroline.app.views.view import LineView, wants_html
 from metroline.routing.errors import UsageError
+from metroline.routing.messages.record_ids import id_of
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
@@ -109,7 +110,10 @@ class JourneysView(LineView):
 
 @blueprint.route("/", name="list")
 class JourneyList(JourneysView):
-    """The journeys that fit a query: `?where=`, `?outcome=`, `?stop=`, or those of a record: `?id=`."""
+    """The journeys that fit a query: `?where=`, `?outcome=`, `?stop=`, or those of a record: `?id=`.
+
+    `?find=` takes either, an id or a condition. A browser then comes straight to the only journey that fits.
+    """
 
     api = (
         Operation(
@@ -118,6 +122,7 @@ class JourneyList(JourneysView):
             Either((JourneysPage, JourneyPage)),
             (
                 Parameter("id", "Id of a record"),
+                Parameter("find", "Id of a record, or a condition as in `where`"),
                 Parameter("where", "Condition in CEL over the fields of the record, `meta` and `journey`"),
                 Parameter("outcome", "Outcome of the journeys: delivered, dropped or dead"),
                 Parameter("stop", "Stop that the journeys visited"),
@@ -132,13 +137,17 @@ class JourneyList(JourneysView):
         query = request.query
         asked = Asked(*(query.get(name, "").strip() for name in ("where", "outcome", "stop")))
         try:
-            if name := query.get("id"):
+            text = query.get("find", "").strip()
+            if name := query.get("id") or (text if is_id(text) else ""):
                 return await self.tell(request, name)
+            asked = replace(asked, where=text or asked.where)
             page = await self._search(request, asked)
         except UsageError as error:
             return self.refuse(request, HTTPStatus.BAD_REQUEST, str(error), asked)
         except (ArchiveBusy, ClusterError) as error:
             return self.refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), asked)
+        if text and wants_html(request) and page.next is None and len(page.journeys) == 1:
+            raise HTTPSeeOther(f"/journeys/{quote(page.journeys[0].id, safe='')}")
         return self.answer(request, "Journeys", page, lambda: show_list(page, asked, self.worker.line.stops))
 
     async def _search(self, request: web.Request, asked: Asked) -> JourneysPage:
@@ -179,6 +188,15 @@ class JourneyOfRecord(JourneysView):
             return self.refuse(request, HTTPStatus.NOT_FOUND, str(error), Asked())
         except (ArchiveBusy, ClusterError) as error:
             return self.refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), Asked())
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text is the id of a record, and not a condition."""
+    try:
+        id_of(text)
+    except UsageError:
+        return False
+    return not any(map(str.isspace, text))
 
 
 def vars_of(asked: Asked) -> dict[str, str]:

@@ -59,6 +59,14 @@ export function indexed(state) {
   };
 }
 
+// Shows the trains to the stops to which most records come in memory.
+export function showTrains(root, found) {
+  for (const train of root.querySelectorAll(".train")) {
+    const place = found.places.get(train.dataset.of);
+    train.toggleAttribute("data-on", place !== undefined && place.chained_share >= THROUGH);
+  }
+}
+
 // Writes all figures of a page. `elapsed` are the seconds since the state came.
 export function write(root, found, elapsed) {
   for (const element of root.querySelectorAll("[data-form]")) {

@@ -1,7 +1,8 @@
 // Keeps the first page up to date. Without it, the page is that of the moment in which it was loaded.
 
-import { count, duration, indexed, moment, rate, write, NONE } from "./figures.js";
+import { count, duration, indexed, moment, rate, showTrains, write, NONE } from "./figures.js";
 import { listen } from "./live_tabs.js";
+import { fillPanels } from "./stop_panels.js";
 
 const STALE_SECONDS = 3;
 const LISTED_EVENTS = 20;
@@ -83,20 +84,35 @@ function showWorkers(elapsed) {
   body.replaceChildren(...latest.workers.map((worker) => workerRow(worker, elapsed)), ...announced);
 }
 
+function failureItem(failure, text) {
+  const item = element("li", null);
+  const query = new URLSearchParams({ stop: failure.stop, kind: failure.cause });
+  item.append(element("a", text, { href: `/dead-letters/?${query}` }));
+  return item;
+}
+
 function showFailures() {
   for (const list of document.querySelectorAll(".failures")) {
     const failures = latest.failures.filter((one) => one.stop === list.dataset.stop);
     const texts = failures.map((one) => `${count(one.count)} dead letters: ${one.cause}, ${rate(one.per_second)}/s`);
-    if (texts.join("\n") === [...list.children].map((one) => one.textContent).join("\n")) continue;
-    list.replaceChildren(...texts.map((text) => element("li", text)));
+    const shown = [...list.children].map((one) => one.textContent);
+    if (texts.join("\n") === shown.join("\n") || list.contains(document.activeElement)) continue;
+    list.replaceChildren(...failures.map((one, place) => failureItem(one, texts[place])));
   }
+}
+
+function eventItem(event) {
+  const item = element("li", `${moment(event.at)} `);
+  item.append(event.href ? element("a", event.text, { href: event.href }) : event.text);
+  return item;
 }
 
 function showEvents() {
   const list = document.getElementById("events");
-  const texts = latest.events.slice(0, LISTED_EVENTS).map((one) => `${moment(one.at)} ${one.text}`);
+  const events = latest.events.slice(0, LISTED_EVENTS);
+  const texts = events.map((one) => `${moment(one.at)} ${one.text}`);
   if (texts.join("\n") === [...list.children].map((one) => one.textContent).join("\n")) return;
-  list.replaceChildren(...texts.map((text) => element("li", text)));
+  if (!list.contains(document.activeElement)) list.replaceChildren(...events.map(eventItem)); // a link keeps the focus
 }
 
 function showChart() {
@@ -145,6 +161,7 @@ function showAll() {
   showEvents();
   showChart();
   showVersion();
+  showTrains(document, found);
   tick();
 }
 
@@ -171,3 +188,4 @@ listen(
   () => tick(),
 );
 setInterval(tick, 1000);
+fillPanels();

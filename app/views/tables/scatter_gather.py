@@ -130,6 +130,10 @@ class ScatterGather:
         answers = await self._ask(others, f"/table/{table.name}/{quote(key)}/", decode)
         return Entry(next(iter(answers.pages.values()), None), sorted(answers.missing))
 
+    async def others(self, table: AnyTable, path: str, decode: Callable[[bytes], T]) -> Answers[T]:
+        """Ask the other workers that hold entries of a table for their part of the page at `path`."""
+        return await self._ask(self._others(table), path, decode)
+
     async def _read(self, table: GatheredTable[Content, Stored, Explained]) -> dict[str, Part[Content]]:
         stored, partitions = table.table(self.app.line_tables), self.partitions_here(table)
         if stored is None:

@@ -43,6 +43,7 @@ async def start() -> AsyncIterator[Start]:
             server = await stack.enter_async_context(TestServer(cast(Web, app.web).web_app))
             stack.push_async_callback(app._maybe_close_http_client)
             stack.push_async_callback(app.pulses.close)
+            stack.push_async_callback(app.journal.close)
             return WebWorker(app, server, client)
 
         yield started

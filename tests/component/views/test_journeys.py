@@ -238,3 +238,46 @@ async def test_a_page_says_that_there_is_more_to_read(worker: WebWorker, monkeyp
     page = await read(worker, "/journeys/")
     assert "There is more to read: search again in a moment." in page.text
     assert "Search further back" in page.text
+
+
+@pytest.mark.parametrize("text", ["source-0-40", " source-0-40 "])
+async def test_the_search_of_the_first_page_takes_an_id(worker: WebWorker, text: str) -> None:
+    found = await worker.json(f"/journeys/?find={quote(text)}")
+    assert (found["id"], len(found["journeys"])) == ("source-0-40", 1)
+
+
+async def test_the_search_of_the_first_page_takes_a_condition(worker: WebWorker) -> None:
+    found = await worker.json(f"/journeys/?find={quote('n > 3 && n < 40')}")
+    assert [one["id"] for one in found["journeys"]] == ["source-0-5", "source-0-4"]
+    shown = await read(worker, f"/journeys/?find={quote('n > 3 && n < 40')}")
+    assert "n > 3 && n < 40" in shown.attributes("input", "value")
+
+
+async def test_a_browser_comes_straight_to_the_only_journey_that_fits(worker: WebWorker) -> None:
+    path = f"{worker.url}/journeys/?find={quote('n == 5')}"
+    async with worker.client.get(path, headers=HTML, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/journeys/source-0-5")
+
+
+async def test_what_is_neither_an_id_nor_a_condition_is_refused_in_one_line(worker: WebWorker) -> None:
+    shown = await read(worker, f"/journeys/?find={quote('where is it?')}", 400)
+    assert "the condition cannot be used" in shown.words
+
+
+async def test_a_stop_has_its_latest_journeys(worker: WebWorker) -> None:
+    found = await worker.json("/api/stop?name=price")
+    assert [one["id"] for one in found["journeys"]] == [f"source-0-{number}" for number in (5, 4, 3, 2, 1)]
+    assert found["problems"] == []
+    assert len((await worker.json("/api/stop?name=source"))["journeys"]) == 5
+    nowhere = await worker.json("/api/stop?name=nowhere")
+    assert (nowhere["journeys"], nowhere["groups"]) == ([], [])
+
+
+async def test_a_stop_says_what_cannot_be_read_now(worker: WebWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Iterator[Any]:
+        raise ClusterError("the brokers are away")
+
+    monkeypatch.setattr(TopicTail, "read", fail)
+    found = await worker.json("/api/stop?name=source")
+    assert (found["journeys"], found["groups"]) == ([], [])
+    assert set(found["problems"]) == {"the brokers are away"}

@@ -106,6 +106,29 @@ async def test_the_first_page_has_the_causes_with_an_example_and_the_jobs_under_
     assert "paused" in text
 
 
+async def test_the_groups_of_one_stop_or_of_one_kind_there_have_an_address(worker: WebWorker) -> None:
+    group = await group_of(worker)
+    for query, is_there in (
+        ("stop=weigh", True),
+        ("stop=weigh&kind=service_error", True),
+        ("stop=weigh&kind=timeout", False),
+        ("stop=price", False),
+    ):
+        found = await (await worker.get(f"/dead-letters/?{query}")).json()
+        assert [one["group"] for one in found] == ([group] if is_there else [])
+        text = await page(worker, f"/dead-letters/?{query}")
+        assert (f'?group={group}"' in text) == is_there
+        assert ("There are no such dead letters." in text) != is_there
+        assert "All dead letters" in text
+
+
+async def test_a_stop_tells_its_dead_letters_by_cause(worker: WebWorker) -> None:
+    [group] = (await worker.json("/api/stop?name=weigh"))["groups"]
+    assert group["group"] == await group_of(worker)
+    assert (group["kind"], group["count"], group["reason"]) == ("service_error", 3, f"ValueError: {EVIL}")
+    assert (await worker.json("/api/stop?name=price"))["groups"] == []
+
+
 async def test_a_group_lists_its_letters_and_what_can_be_done_about_all_of_them(worker: WebWorker) -> None:
     text = await page(worker, f"/dead-letters/?group={await group_of(worker)}&limit=2")
     assert "source-0-1" in text

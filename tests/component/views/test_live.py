@@ -140,7 +140,8 @@ async def test_published_versions_are_among_what_changed(start: Start) -> None:
     published = {"rules": one.app.line.rules_text, "replaces": 0, "by": "alice", "at": NOW - 5}
     one.put(one.app.line_tables.rules, {"1": published})
     events = (await one.json("/api/live"))["events"]
-    assert {"at": NOW - 5, "kind": "published", "text": "version 1 of the rules was published by alice"} in events
+    text = "version 1 of the rules was published by alice"
+    assert {"at": NOW - 5, "kind": "published", "text": text, "href": "/rules/1/"} in events
     assert [event["at"] for event in events] == sorted((event["at"] for event in events), reverse=True)
 
 

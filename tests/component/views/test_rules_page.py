@@ -11,17 +11,20 @@ from aiohttp import ClientResponse
 from faust.web.drivers.aiohttp import Web
 from msgspec import to_builtins
 
+from metroline.agents.pulses.pulse import Pulse, RuleSum
 from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.rules_process import NoAnswer, RulesBusy, RulesProcess
 from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable
+from metroline.app.views.anchors import rule_link
 from metroline.app.views.rules_page import MAX_TABLE_CHARACTERS, RULES_PROCESS
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.meaning.difference import difference
 from metroline.routing.rules.table import RulesTable
 from tests.support.html_reader import HtmlReader
+from tests.support.live_figures import NOW, Told
 from tests.support.table_entries import journey
 from tests.support.web_worker import HTML, Start, WebWorker, share
 
@@ -46,6 +49,11 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Answering:
     return answer
 
 
+def pulse_of(name: str, **more: Any) -> Pulse:
+    """Return the pulse of a worker that started a minute ago."""
+    return Pulse(name, f"http://{name}:6066", "metrobus@all", ("arrivals",), "signpost", 2, NOW - 60, NOW, **more)
+
+
 def given_versions(one: WebWorker, *texts: str) -> None:
     for number, text in enumerate(texts, 1):
         publication = Publication(text, number - 1, "ann", 5.0, f"because of <{number}>")
@@ -56,6 +64,7 @@ def given_versions(one: WebWorker, *texts: str) -> None:
 async def one(start: Start, monkeypatch: pytest.MonkeyPatch) -> WebWorker:
     """Return a worker with two versions of its rules."""
     worker = await start()
+    worker.app.pulses = cast(Any, Told())
     text = worker.app.line.rules_text
     given_versions(worker, text, text.replace('drop = "no contact point"', 'drop = "no address"'))
     monkeypatch.setattr(worker.app.live_rules, "_recovered", lambda: True)
@@ -89,7 +98,37 @@ async def test_rules_that_never_held_are_named(one: WebWorker) -> None:
     assert (held["the others are logged"], held["nobody to write to"]) == (3, 0)
     words = HtmlReader(await (await one.get("/rules/", HTML)).text()).words
     assert f"Rules that never held: {len(held) - 1} of {len(held)}" in words
-    assert "nobody to write to (after contact_point)" in words
+    assert "nobody to write to contact_point 0 never" in words
+    assert "Counted by this worker alone" in words
+
+
+async def test_rules_are_counted_on_the_whole_line(one: WebWorker) -> None:
+    one.app.bus.metrics.journeys.rule_hits["the others are logged"] += 3
+    pulses = [
+        pulse_of(name, rules=(RuleSum("the others are logged", count),), rules_held=1)
+        for name, count in (("one", 4), ("other", 5))
+    ]
+    one.app.pulses = cast(Any, Told(*pulses))
+    page = await one.json("/rules/")
+    held = {row["rule"]: row["held"] for row in page["rules"]}
+    assert (held["the others are logged"], held["nobody to write to"]) == (9, 0)
+    assert page["counted_by"] == {"workers": 2, "since": NOW - 60, "is_complete": True}
+    words = HtmlReader(await (await one.get("/rules/", HTML)).text()).words
+    assert "Counted by 2 workers" in words
+    assert "may have held now and then" not in words
+
+
+async def test_rules_of_which_workers_do_not_tell_are_not_said_to_have_never_held(one: WebWorker) -> None:
+    one.app.pulses = cast(Any, Told(pulse_of("one", rules=(RuleSum("the others are logged", 4),), rules_held=2)))
+    words = HtmlReader(await (await one.get("/rules/", HTML)).text()).words
+    assert "one with 0 may have held now and then" in words
+
+
+async def test_each_rule_has_a_place_to_which_other_pages_lead(one: WebWorker) -> None:
+    read = HtmlReader(await (await one.get("/rules/", HTML)).text())
+    anchors = {rule_link(rule.name).partition("#")[2] for rule in one.app.live_rules.from_file.rules}
+    assert anchors <= set(read.attributes("span", "id"))
+    assert rule_link(None).partition("#")[2] in read.attributes("h2", "id")
 
 
 async def test_a_version_is_shown_with_the_lines_that_changed(one: WebWorker) -> None:
@@ -193,7 +232,9 @@ async def test_a_wrong_request_is_refused_with_the_reason(
 
 async def test_a_worker_without_a_table_says_so(start: Start) -> None:
     empty = await start()
-    assert (await empty.json("/rules/")) == {"version": 0, "text": "", "versions": [], "rules": [], "forecast": None}
+    page = await empty.json("/rules/")
+    assert page.pop("counted_by")["workers"] == 0
+    assert page == {"version": 0, "text": "", "versions": [], "rules": [], "forecast": None}
     assert "No version yet." in await (await empty.get("/rules/", HTML)).text()
 
 
@@ -222,6 +263,29 @@ async def test_a_command_that_fails_says_why() -> None:
 async def test_a_command_that_takes_too_long_is_ended() -> None:
     with pytest.raises(NoAnswer, match=r"longer than 0\.01 s"):
         await RulesProcess("no.such.line", 0.01).ask("diff", "")
+
+
+async def test_the_forecast_is_held_against_what_all_workers_hold(
+    one: WebWorker, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await start()
+    monkeypatch.setattr(other.app.live_rules, "_recovered", lambda: True)
+    publication = Publication(one.app.line.rules_text + "# 3", 2, "ann", 5.0, "", Forecast(100, 3, 0, {}, {}))
+    good = journey() | {"stops": [], "outcome": "delivered", "reason": None, "rule": None, "entered": 6.0}
+    for place, worker in enumerate((one, other)):
+        given_versions(worker, one.app.line.rules_text, one.app.line.rules_text + "# 2")
+        worker.put(worker.app.line_tables.rules, {"3": publication.as_json()})
+        recent = worker.app.line_tables.journeys
+        assert recent is not None
+        worker.put(recent.table, {f"{place}/0": {"number": 0, "entries": [good] * (20 + place)}})
+    await share({one: {0}, other: {1}})
+    page = await one.json("/rules/")
+    assert (page["forecast"]["seen"], page["forecast"]["missing"]) == (41, [])
+    assert (await other.json("/rules/3/seen/"))["journeys"] == 21
+    await share({one: {0}, other: {1}, "http://127.0.0.1:1": {2}})
+    page = await one.json("/rules/")
+    assert (page["forecast"]["seen"], page["forecast"]["missing"]) == (41, ["http://127.0.0.1:1"])
+    assert (await one.get("/rules/9/seen/")).status == 404
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.depot import RULES, SERVICES, Depot
 
 STUCK = """
@@ -19,6 +21,7 @@ GroupCoordinator.ensure_active_group = stand_still
 """
 
 
+@pytest.mark.long
 async def test_a_worker_that_never_joins_its_group_ends(depot: Depot) -> None:
     depot.write(SERVICES + STUCK, RULES)
     told = await depot.refused(BROKER_REBALANCE_TIMEOUT="1", BROKER_SESSION_TIMEOUT="6")

@@ -37,6 +37,7 @@ async def entered(depot: Depot) -> dict[int, EntryCount | None]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chaining", ["off", "on"])
 async def test_a_worker_that_is_killed_counts_no_record_twice_and_none_is_unaccounted_for(
     depot: Depot, chaining: str

@@ -273,6 +273,7 @@ async def test_a_retention_by_time_that_the_cluster_forces_is_warned_of(owned: O
     assert await depot.stop(worker) == 0
 
 
+@pytest.mark.long
 async def test_a_source_that_grows_is_read_whole_once_others_have_grown_the_topics(owned: Owned, depot: Depot) -> None:
     grant_use(owned, depot)
     made = plans(depot)

@@ -280,6 +280,7 @@ async def test_a_static_member_is_back_without_a_rebalance_and_ends_when_another
         assert str(again.reason).startswith(f"member cannot read {group.topic} any more: ")
 
 
+@pytest.mark.long
 async def test_a_group_that_its_leader_leaves_while_it_forms_forms_again(
     broker: Broker, prefix: str, members: AsyncExitStack
 ) -> None:

@@ -51,6 +51,7 @@ async def test_source_messages_that_are_deleted_while_no_worker_runs_are_counted
     assert (await asyncio.to_thread(metrics, second))["metroline_lost_messages_total", source] == 8
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chaining", ["off", "on"])
 async def test_an_envelope_that_is_deleted_from_the_topic_of_a_stop_is_counted_as_lost(
     depot: Depot, chaining: str

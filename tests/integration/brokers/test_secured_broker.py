@@ -255,6 +255,7 @@ async def test_records_get_their_outcomes_where_one_logs_in_with_tokens(depot: D
     await carry(depot, 40)
 
 
+@pytest.mark.long
 async def test_a_worker_outlives_its_tokens_an_issuer_that_is_away_and_a_secret_that_changes(
     depot: Depot, secured: Secured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

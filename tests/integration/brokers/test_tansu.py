@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest
@@ -56,6 +57,7 @@ async def holds(count: int, *consumers: AIOKafkaConsumer) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.long
 async def test_a_group_that_its_leader_leaves_while_it_forms_forms_again(broker: Broker, prefix: str) -> None:
     async with AsyncExitStack() as members:
         group = Group(broker, prefix, members)
@@ -101,6 +103,7 @@ async def left_by_its_leader(group: Group) -> None:
         await admin._client.send(node, LeaveGroupRequest(group.name, leader))
 
 
+@pytest.mark.long
 async def test_a_group_whose_leader_is_gone_is_formed_once_it_is_freed(embedded_broker: Broker, prefix: str) -> None:
     async with AsyncExitStack() as members:
         group = Group(embedded_broker, prefix, members)

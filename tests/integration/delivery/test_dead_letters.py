@@ -105,6 +105,7 @@ async def test_letters_go_to_a_stop_that_is_named_or_are_discarded(failed: Depot
     assert (await failed.counts())[Ending.DEAD] == 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
 async def test_a_replay_that_is_killed_in_the_middle_is_asked_for_again(depot: Depot) -> None:
     await depot.create_source()

@@ -209,6 +209,7 @@ async def test_a_worker_stops_while_the_registry_is_away(depot: Depot) -> None:
     assert await depot.counts() == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
 async def test_what_waits_for_the_registry_is_taken_over_by_another_worker(depot: Depot) -> None:
     depot.write(SERVICES, RULES)

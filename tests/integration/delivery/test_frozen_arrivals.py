@@ -11,6 +11,7 @@ from metroline.routing.outcome import Ending
 from tests.support.depot import Depot, numbered
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # late entries are overruled by the line, not by a broker
 async def test_what_was_settled_while_an_arrivals_worker_stood_still_stays_settled(depot: Depot) -> None:
     await depot.create_source()

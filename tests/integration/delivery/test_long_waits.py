@@ -80,6 +80,7 @@ async def all_wait(depot: Depot) -> bool:
     return await depot.waits() and all(committed.get(tp, 0) >= end for tp, end in ends.items())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("broker", "strategy", "chaining"),
     [("kafka", "map_maker", "off"), ("embedded", "signpost", "stops")],

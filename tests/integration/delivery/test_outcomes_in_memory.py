@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+
 from metroline.routing.outcome import Ending
 from tests.support.depot import Depot, expected, numbered
 
@@ -13,6 +15,7 @@ CHUNKS = 60
 PAUSE_SECONDS = 0.1
 
 
+@pytest.mark.long
 async def test_nothing_is_lost_or_counted_twice_while_workers_come_stop_and_die(depot: Depot) -> None:
     workers = [depot.start(CHAINING="on") for _ in range(2)]
     await depot.ready()

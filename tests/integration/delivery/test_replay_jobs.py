@@ -92,6 +92,7 @@ async def test_a_job_stops_while_the_cause_is_there_and_goes_on_when_it_is_gone(
     await replayed_once(depot)
 
 
+@pytest.mark.long
 async def test_a_job_outlives_the_worker_that_carries_it_out(depot: Depot) -> None:
     group = await died(depot, "signpost", "signpost")
     depot.open_gate()

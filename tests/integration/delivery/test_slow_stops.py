@@ -55,6 +55,7 @@ def records(count: int, slow: bool) -> list[bytes]:
     return [orjson.dumps({"n": n, "slow": slow, "text": "x" * SIZE}) for n in range(count)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
 async def test_a_stop_that_does_not_move_leaves_the_others_at_their_pace_and_memory_bounded(depot: Depot) -> None:
     depot.write(SERVICES, RULES)
@@ -77,6 +78,7 @@ async def test_a_stop_that_does_not_move_leaves_the_others_at_their_pace_and_mem
     assert await depot.counts() == {Ending.DELIVERED: 5_200}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # the chaos tests stop workers on both
 async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeats_nothing(depot: Depot) -> None:
     """A record takes a tenth of a second, so there are always packs under way."""
@@ -95,6 +97,7 @@ async def test_a_worker_that_is_asked_to_stop_ends_soon_and_its_successor_repeat
     assert await depot.duplicates() == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chaining", ["on", "off"])
 async def test_a_record_that_takes_minutes_holds_up_neither_a_stop_nor_a_rebalance(depot: Depot, chaining: str) -> None:
     depot.write(SERVICES, RULES)
@@ -116,6 +119,7 @@ async def test_a_record_that_takes_minutes_holds_up_neither_a_stop_nor_a_rebalan
     assert await depot.counts() == {Ending.DELIVERED: 44}
 
 
+@pytest.mark.long
 async def test_a_worker_that_is_asked_to_stop_ends_soon_where_its_broker_does_not_answer(
     prefix: str, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from metroline.agents.kafka.topic_admin import TopicAdmin
 from tests.support.depot import Depot, check_ways, numbered
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # the embedded one cannot add partitions to a topic
 @pytest.mark.parametrize("chaining", ["on", "off"])
 async def test_a_running_line_grows_with_its_source(depot: Depot, chaining: str) -> None:

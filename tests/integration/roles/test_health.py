@@ -190,6 +190,7 @@ async def test_a_partition_that_is_not_read_though_it_holds_messages_asks_for_a_
     assert await is_healthy(worker, "/health/ready")
 
 
+@pytest.mark.long
 async def test_a_broker_that_is_frozen_or_stopped_makes_a_worker_not_ready_until_it_is_back(
     prefix: str, tmp_path: Path
 ) -> None:

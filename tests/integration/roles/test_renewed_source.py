@@ -12,6 +12,7 @@ from tests.support.depot import Depot, numbered
 SAID_SECONDS = 30.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # clients of the embedded one crash on a deleted topic
 async def test_a_source_that_was_created_again_and_is_longer_than_before_is_read_from_its_beginning(
     depot: Depot,

@@ -34,6 +34,7 @@ async def test_the_end_of_a_partition_is_the_true_one_also_where_the_broker_tell
     assert await TopicAdmin(depot.cluster).high_watermarks([partition]) == {partition: 10}
 
 
+@pytest.mark.long
 async def test_counts_are_exact_while_three_workers_come_and_go(depot: Depot) -> None:
     batches = iter([numbered(range(first, first + 500)) for first in range(0, 3_000, 500)])
     workers = [depot.start(strategy) for strategy in ("signpost", "map_maker", "conductor")]

@@ -42,6 +42,7 @@ async def test_garbage_in_changelogs_is_named_and_keeps_no_worker_from_getting_r
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
 async def test_a_version_that_only_the_changelog_has_or_has_otherwise_is_none(depot: Depot) -> None:
     worker = depot.start()

@@ -11,8 +11,8 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from metroline.app.line_map.graph import Section, Station
-from metroline.app.line_map.live_map import LiveMap
+from metroline.app.line_map.graph import Section, Station, sections_of
+from metroline.app.line_map.live_map import Figures, LiveMap
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 from tests.support.project import ROOT
@@ -55,7 +55,7 @@ def network(text: str) -> Network:
     return Network.of(RulesTable.parse(text))
 
 
-def drawn(text: str, waiting: str = "", rate: str = "", *, turned: bool = False) -> str:
+def drawn(text: str, waiting: str = "", rate: str = "", train: str = "", *, turned: bool = False) -> str:
     """Return the map with these figures."""
 
     def of_station(station: Station, line: str) -> str:
@@ -64,12 +64,16 @@ def drawn(text: str, waiting: str = "", rate: str = "", *, turned: bool = False)
     def of_section(section: Section) -> str:
         return rate or "12,345/s"
 
-    drawn = LiveMap(network(text), of_station, of_section, lambda stop: f"#stop-{stop}")
+    def link(section: Section) -> str:
+        return f"/rules/#{section.start.name}-{section.end.name}"
+
+    figures = Figures(of_station, of_section, lambda _: train or 'data-on=""', lambda stop: f"#stop-{stop}", link)
+    drawn = LiveMap(network(text), figures)
     return drawn.turned() if turned else drawn.wide()
 
 
 def without_figures(svg: str) -> str:
-    return re.sub(r'(<text class="number"[^>]*>)[^<]*', r"\1", svg)
+    return re.sub(r'(<text class="number"[^>]*>)[^<]*', r"\1", re.sub('<g class="train"[^>]*>', "<g>", svg))
 
 
 FORMS = pytest.mark.parametrize("turned", [False, True], ids=["wide", "turned"])
@@ -78,7 +82,8 @@ FORMS = pytest.mark.parametrize("turned", [False, True], ids=["wide", "turned"])
 @FORMS
 @pytest.mark.parametrize("name", TABLES)
 def test_figures_change_nothing_but_themselves(name: str, turned: bool) -> None:
-    idle, busy = drawn(TABLES[name], "0 wait", "0/s", turned=turned), drawn(TABLES[name], turned=turned)
+    idle = drawn(TABLES[name], "0 wait", "0/s", 'data-off=""', turned=turned)
+    busy = drawn(TABLES[name], turned=turned)
     assert idle != busy
     assert without_figures(idle) == without_figures(busy)
 
@@ -104,14 +109,34 @@ def test_the_same_table_gives_the_same_picture_in_every_process() -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_every_stop_is_a_link_to_its_panel(name: str) -> None:
     root = ET.fromstring(drawn(TABLES[name]))
-    links = {each.get("href") for each in root.iter(f"{SVG}a")}
+    links = {each.get("href") for each in root.iter(f"{SVG}a") if each.get("class") != "section"}
     assert links == {f"#stop-{stop}" for stop in ("source", *network(TABLES[name]).stops)}
+
+
+@FORMS
+@pytest.mark.parametrize("name", TABLES)
+def test_every_track_is_a_link_to_its_rules(name: str, turned: bool) -> None:
+    root = ET.fromstring(drawn(TABLES[name], turned=turned))
+    links = {each.get("href") for each in root.iter(f"{SVG}a") if each.get("class") == "section"}
+    sections = sections_of(network(TABLES[name]), {})
+    assert links == {f"/rules/#{section.start.name}-{section.end.name}" for section in sections}
+
+
+@FORMS
+@pytest.mark.parametrize("name", TABLES)
+def test_a_train_stands_around_the_lines_to_each_stop(name: str, turned: bool) -> None:
+    root = ET.fromstring(drawn(TABLES[name], turned=turned))
+    trains = [[path.get("d") for path in each] for each in root.iter(f"{SVG}g") if each.get("class") == "train"]
+    assert len(trains) >= len(network(TABLES[name]).stops)
+    lines = {path.get("d") for path in root.iter(f"{SVG}path") if path.get("class") == "stop"}
+    assert lines
+    assert {path for train in trains for path in train} == lines
 
 
 def straight_lines(root: ET.Element) -> Iterator[tuple[float, float, float, float]]:
     """Yield the boxes of the straight parts of the lines along the direction in which the map reads."""
     for path in root.iter(f"{SVG}path"):
-        if path.get("class") in ("under", "arrow"):
+        if path.get("class") in (None, "under", "arrow", "hit"):  # without a class: trains
             continue
         half, x, y = float(path.get("stroke-width", "")) / 2, 0.0, 0.0
         for command, rest in re.findall(r"([MHVQ])([^MHVQ]*)", path.get("d", "")):
@@ -170,7 +195,7 @@ def test_every_line_ends_at_a_station(name: str, turned: bool) -> None:
     ]
     begins = [
         tuple(map(float, re.findall(r"-?[0-9.]+", group[1].get("d", ""))[:2]))
-        for group in (list(each) for each in root.iter(f"{SVG}g") if each.get("class") == "section")
+        for group in (list(each) for each in root.iter(f"{SVG}a") if each.get("class") == "section")
     ]
     assert begins
     for x, y in begins:

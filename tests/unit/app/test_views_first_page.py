@@ -17,6 +17,7 @@ from metroline.agents.pulses.pulse import (
     RuleSum,
     TrackSum,
 )
+from metroline.app.views.anchors import rule_id
 from metroline.app.views.figures import FORMS
 from metroline.app.views.first_page import first_page
 from metroline.routing.rules.table import RulesTable
@@ -150,6 +151,52 @@ def test_every_anchor_leads_somewhere() -> None:
     anchors = {href[1:] for href in read.attributes("a", "href") if href and href.startswith("#")}
     assert anchors <= ids
     assert {"stop-source", "stop-weigh"} <= anchors
+
+
+def test_a_stop_leads_to_its_rules_its_journeys_and_its_dead_letters() -> None:
+    read = page(state(pulse(0)))
+    links = set(read.attributes("a", "href"))
+    assert {
+        "/rules/#rule-heavy.20ones",
+        "/rules/#rule-all.20are.20weighed",
+        "/journeys/?stop=weigh",
+        "/journeys/",
+        "/dead-letters/?stop=weigh",
+        "/dead-letters/?stop=weigh&kind=service_error",
+    } <= links
+    assert "reads heavy" in read.words
+
+
+def test_the_page_has_a_search_for_records() -> None:
+    read = page(state(pulse(0)))
+    assert read.attributes("form", "action") == ["/journeys/"]
+    assert "find" in read.attributes("input", "name")
+
+
+def test_stops_to_which_records_come_in_memory_are_drawn_as_one_train() -> None:
+    def shown(chained: int) -> list[str | None]:
+        places = {"service.weigh": PlaceFigures(messages=10, records=100 * 1, chained=chained)}
+        later = {"service.weigh": PlaceFigures(messages=20, records=150, chained=2 * chained)}
+        read = page(state(pulse(0, places=places), pulse(1, places=later)))
+        trains = [own for element, own in read.elements if element == "g" and own.get("class") == "train"]
+        assert {own.get("data-of") for own in trains} == {"service.weigh"}
+        return [own.get("data-on", "off") for own in trains]
+
+    assert set(shown(200)) == {""}
+    assert set(shown(10)) == {"off"}
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [
+        ("all", "rule-all"),
+        ("a b", "rule-a.20b"),
+        ("a.20b", "rule-a.2E20b"),
+        ("größe <1>", "rule-gr.C3.B6.C3.9Fe.20.3C1.3E"),
+    ],
+)
+def test_ids_of_rules_are_different_and_fit_into_links(name: str, id: str) -> None:
+    assert rule_id(name) == id
 
 
 def test_the_script_knows_every_form_of_a_figure() -> None:

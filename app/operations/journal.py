@@ -1,0 +1,273 @@
+"""The journal of a line: who did what, and what changed, on one axis of time.
+
+Publications stand on the topic of the rules, and orders to replay jobs on theirs. What is recorded nowhere else is
+noted on a topic of its own, by the operation that does it. The journal puts all of it together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from urllib.parse import urlencode
+
+from confluent_kafka import Message
+from msgspec import Struct
+from msgspec.structs import replace
+
+from metroline.agents.kafka.cluster import Cluster, ClusterError
+from metroline.agents.kafka.foreign_messages import ForeignMessages
+from metroline.agents.kafka.topic_tail import TopicTail
+from metroline.agents.kafka.topics import Topics
+from metroline.agents.tables.publication import Publication
+from metroline.app.markup.numbers import count as number
+from metroline.app.operations.journal_notes import Deed, NotANote, Note
+from metroline.routing.journeys.replay_jobs import Job, Jobs, JobState, Wish
+
+MAX_NOTES = 2_000
+"""Number of notes that are remembered, the newest ones."""
+
+MAX_ENTRIES = 1_000
+"""Number of entries that are listed, the newest ones."""
+
+MAX_VERSIONS = 200
+"""Number of versions of the rules whose publications are listed."""
+
+TOGETHER_SECONDS = 60.0
+"""Time between two notes of one person that are told as one entry."""
+
+READ_SECONDS = 3.0
+"""Time for which a page waits until the topics are read. It shows what is known by then."""
+
+READ_AGAIN_SECONDS = 10.0
+"""Time after which the topics are read on for pages that are kept up to date."""
+
+log = logging.getLogger(__name__)
+
+DONE = {Wish.PAUSE: "paused", Wish.RESUME: "resumed", Wish.CANCEL: "cancelled"}
+
+
+class JournalEntry(Struct, frozen=True):
+    """Something that somebody did, or that changed."""
+
+    at: float
+    """Seconds since the epoch."""
+    kind: str
+    """`published`, `job`, `replayed`, `discarded`, `handed over`, `joined`, `left`, or `deployed`: other code runs."""
+    text: str
+    by: str = ""
+    """The name of the person or program; empty if it is not known, or a worker did it."""
+    reason: str = ""
+    href: str = ""
+    """The address of the page about it; empty if there is none."""
+
+    @property
+    def sentence(self) -> str:
+        """The entry in one sentence, with who and why."""
+        by = f" by {self.by}" if self.by else ""
+        return f"{self.text}{by}{f': {self.reason}' if self.reason else ''}"
+
+
+class Journal:
+    """The journal, as this worker has read it. A thread of its own reads the notes."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        topics: Topics,
+        jobs: Callable[[], Awaitable[Jobs]],
+        version: Callable[[], int],
+        publications: Callable[[int], Mapping[int, Publication]],
+        foreign: ForeignMessages | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`jobs` reads the replay jobs, `version` returns the latest version of the rules, and `publications` up to
+        some number of the newest ones. `foreign` counts the messages that nobody of the line wrote.
+        """
+        self._tail = TopicTail(cluster, topics.journal)
+        self._read_jobs = jobs
+        self._version = version
+        self._publications = publications
+        self._foreign = foreign
+        self._clock = clock
+        self._notes: deque[Note] = deque(maxlen=MAX_NOTES)
+        self._fresh: deque[list[Message]] = deque()
+        """Messages that were read and not taken in: the topic is not read again for them, even if reading on fails."""
+        self._jobs = Jobs()
+        self._published: tuple[int, list[JournalEntry]] = (0, [])
+        """The entries of the rules, and the latest version among them."""
+        self._entries: list[JournalEntry] | None = []
+        """All entries; None if they have to be put together again."""
+        self._thread = ThreadPoolExecutor(1, "journal")
+        self._read_at = float("-inf")
+        self._reading: asyncio.Task[list[str]] | None = None
+
+    async def read(self) -> list[str]:
+        """Read on, for a few seconds at most. Return the reasons why something could not be read.
+
+        All who ask meanwhile wait for the same answer of the brokers.
+        """
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await asyncio.shield(self._begin())
+        except TimeoutError:
+            return ["the brokers take long to answer, so that the latest entries may be missing"]
+
+    def entries(self) -> list[JournalEntry]:
+        """Return all that was read so far, newest first. It is put together when something has changed."""
+        version = self._version()
+        if version != self._published[0]:
+            self._published = version, list(published(self._publications(MAX_VERSIONS)))
+            self._entries = None
+        if self._entries is None:
+            self._entries = entries_of(self._notes, self._jobs.by_id.values(), self._published[1])
+        return self._entries
+
+    def keep_reading(self) -> asyncio.Task[list[str]] | None:
+        """Read on in the background, unless that was done a moment ago. Return the latest such task, if any."""
+        if self._clock() - self._read_at >= READ_AGAIN_SECONDS:
+            self._begin()
+        return self._reading
+
+    async def close(self) -> None:
+        """End what is being read."""
+        self._tail.is_stopped = True
+        if self._reading is not None:
+            self._reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reading
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self) -> asyncio.Task[list[str]]:
+        """Return the task that reads on: the one that does so already, or a new one."""
+        if self._reading is None or self._reading.done():
+            self._read_at = self._clock()
+            self._reading = asyncio.create_task(self._read_all())
+        return self._reading
+
+    async def _read_all(self) -> list[str]:
+        problems = []
+        for read in (self._read_notes, self._read_orders):
+            try:
+                await read()
+            except ClusterError as error:
+                problems.append(str(error))
+            except Exception as error:  # whatever it is, pages show what is known
+                log.exception("the journal could not be read")
+                problems.append(f"{type(error).__name__}: {error}")
+        self._entries = None
+        return problems
+
+    async def _read_orders(self) -> None:
+        self._jobs = await self._read_jobs()
+
+    async def _read_notes(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._read_on)
+        finally:
+            while self._fresh:
+                self._take_in(self._fresh.popleft())
+
+    def _read_on(self) -> None:
+        """Read the messages that were written since. Runs in the thread."""
+        for messages in self._tail.read():
+            self._fresh.append(messages)
+
+    def _take_in(self, messages: Sequence[Message]) -> None:
+        """Take in messages; none at all mean that the topic was created again."""
+        if not messages:
+            self._notes.clear()
+        for message in messages:
+            try:
+                self._notes.append(Note.decode(message.value()))
+            except NotANote as error:
+                if self._foreign is not None:
+                    self._foreign.leave_out(self._tail.topic, 0, message.offset() or 0, error)
+
+
+def entries_of(notes: Iterable[Note], jobs: Iterable[Job], others: Iterable[JournalEntry] = ()) -> list[JournalEntry]:
+    """Return all that notes and jobs tell, with other entries, newest first."""
+    found = [*others, *_of_notes(notes)]
+    for job in jobs:
+        found += _of_job(job)
+    return sorted(found, key=lambda entry: -entry.at)[:MAX_ENTRIES]
+
+
+def published(publications: Mapping[int, Publication]) -> Iterator[JournalEntry]:
+    """Yield the entries of versions of the rules."""
+    first_with: dict[str, int] = {}
+    for version, one in sorted(publications.items()):
+        first = first_with.setdefault(one.text, version)
+        again = f", which is the table of version {first} again," if first != version else ""
+        text = f"version {version} of the rules{again} was published"
+        yield JournalEntry(one.at, "published", text, one.by, one.reason, f"/rules/{version}/")
+
+
+def _of_job(job: Job) -> Iterator[JournalEntry]:
+    start, progress = job.start, job.progress
+    href = f"/dead-letters/jobs/?{urlencode({'job': job.id})}"
+    letters = f"the group {start.group}" if start.group else _letters(len(start.ids))
+    text = f"the replay job {job.id} of {letters} was started"
+    yield JournalEntry(start.at, "job", text, start.by, start.reason, href)
+    for _, ask in job.asks:
+        text = f"the replay job {job.id} was {DONE[ask.wish]}"
+        yield JournalEntry(ask.at, "job", text, ask.by, ask.reason, href)
+    if progress is not None and progress.state in (JobState.DONE, JobState.STOPPED):
+        done = f"{number(progress.tally.replayed)} of {number(progress.tally.total)} replayed"
+        how = "is done" if progress.state is JobState.DONE else "stopped by itself"
+        yield JournalEntry(progress.at, "job", f"the replay job {job.id} {how}, {done}", "", progress.note, href)
+
+
+def _of_notes(notes: Iterable[Note]) -> Iterator[JournalEntry]:
+    code = ""
+    for note in _together(notes):
+        if note.deed is Deed.JOINED and note.code:
+            if code and note.code != code:
+                text = f"other code of the line runs: {note.code} at {note.worker}, and {code} before"
+                yield JournalEntry(note.at, "deployed", text)
+            code = note.code
+        yield _entry(note)
+
+
+def _together(notes: Iterable[Note]) -> Iterator[Note]:
+    """Yield the notes in order; those that one request made, a note for each portion, are one."""
+    latest: Note | None = None
+    for note in notes:
+        if latest is not None and _are_one(latest, note):
+            latest = replace(note, count=latest.count + note.count, letter="")
+            continue
+        if latest is not None:
+            yield latest
+        latest = note
+    if latest is not None:
+        yield latest
+
+
+def _are_one(earlier: Note, later: Note) -> bool:
+    if later.deed not in (Deed.REPLAYED, Deed.DISCARDED) or later.at - earlier.at > TOGETHER_SECONDS:
+        return False
+    one, other = ((note.deed, note.by, note.reason, note.topic) for note in (earlier, later))
+    return one == other
+
+
+def _entry(note: Note) -> JournalEntry:
+    if note.deed in (Deed.JOINED, Deed.LEFT):
+        what = "started" if note.deed is Deed.JOINED else "stopped"
+        return JournalEntry(note.at, note.deed, f"{note.worker} {what} ({note.roles})")
+    if note.deed is Deed.HANDED_OVER:
+        return JournalEntry(note.at, note.deed, f"the line was handed over to {note.roles}", note.by, note.reason)
+    done = f"{'was' if note.count == 1 else 'were'} {note.deed}"
+    letters, href = _letters(note.count), ""
+    if note.topic:
+        letters = f"{letters} on {note.topic}"
+    elif note.letter:
+        letters, href = f"the dead letter {note.letter}", f"/journeys/?{urlencode({'id': note.letter})}"
+    return JournalEntry(note.at, note.deed, f"{letters} {done}", note.by, note.reason, href)
+
+
+def _letters(count: int) -> str:
+    return f"{number(count)} dead letter{'' if count == 1 else 's'}"
