@@ -137,7 +137,7 @@ def _tile(figures: Figures, name: str, figure: str, form: str) -> Markup:
 
 def _map(figures: Figures, table: RulesTable | None, version: int) -> Markup:
     if table is None:
-        return tag("p", "There is no rules table yet, so there is no map.")
+        return tag("p", "There is no rules table yet, so there is no map.", id="version", data_version="0")
     pictures = _pictures_of(table)
     forms = {"wide-map": pictures.wide, "turned-map": pictures.turned}
     return Markup(
