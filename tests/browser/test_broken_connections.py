@@ -12,8 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.support.brokers import Broker
-from tests.support.browser import DELIVERED, delivered, window
-from tests.support.depot import numbered
+from tests.support.browser import DELIVERED, window
 from tests.support.shown_line import ShownLine, shown_line
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -82,9 +81,8 @@ async def test_a_page_whose_worker_dies_leads_to_another_and_comes_back_with_its
     await expect(page).to_have_url(f"{crew.url}/")
     await expect(page.locator("#freshness")).to_have_text(FRESH)
 
-    before = await delivered(page)
-    await crew.depot.push(numbered(range(10)))
+    await crew.push(range(10))
     await crew.start(port=shows.port)
     await expect(left.locator("#verdict h2")).not_to_have_text(GONE)
     await expect(left.locator(".others")).to_have_count(0)
-    await expect(left.locator(DELIVERED)).to_have_text(str(before + 9))
+    await expect(left.locator(DELIVERED)).to_have_text(str(crew.delivered))

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, StorageState, expect
 
-from tests.support.browser import DELIVERED, Troubles, delivered, station_places, window
+from tests.support.browser import DELIVERED, Troubles, station_places, window
 from tests.support.depot import numbered
 from tests.support.shown_line import MARKUP, ShownLine
 from tests.support.watched_proxy import watched_proxy
@@ -57,10 +57,11 @@ async def opened(context: BrowserContext, url: str) -> Page:
 
 async def test_figures_move_and_stations_do_not(context: BrowserContext, line: ShownLine) -> None:
     page = await opened(context, line.url)
-    places, before = await station_places(page), await delivered(page)
+    await expect(page.locator(DELIVERED)).to_have_text(str(line.delivered))
+    places = await station_places(page)
     assert places
-    await line.depot.push(numbered(range(100)))
-    await expect(page.locator(DELIVERED)).to_have_text(str(before + 90))
+    await line.push(range(100))
+    await expect(page.locator(DELIVERED)).to_have_text(str(line.delivered))
     assert await station_places(page) == places
 
 
@@ -113,19 +114,17 @@ async def test_all_tabs_share_one_stream_and_a_further_page_answers(browser: Bro
         tabs = [await opened(context, proxy.url) for _ in range(TABS)]
         further = await context.new_page()
         await further.goto(f"{proxy.url}/table/rules/")
-        before = await delivered(tabs[0])
-        await line.depot.push(numbered(range(10)))
+        await line.push(range(10))
         for tab in tabs:
-            await expect(tab.locator(DELIVERED)).to_have_text(str(before + 9))
-        assert proxy.streams == 1
+            await expect(tab.locator(DELIVERED)).to_have_text(str(line.delivered))
+        await line.depot.until(lambda: proxy.streams == 1)
 
 
 async def test_behind_a_proxy_that_holds_streams_back_the_page_asks(browser: Browser, line: ShownLine) -> None:
     async with watched_proxy(line.url, holds_back=True) as proxy, window(browser) as context:
         page = await opened(context, proxy.url)
-        before = await delivered(page)
-        await line.depot.push(numbered(range(10)))
-        await expect(page.locator(DELIVERED)).to_have_text(str(before + 9))
+        await line.push(range(10))
+        await expect(page.locator(DELIVERED)).to_have_text(str(line.delivered))
 
 
 async def test_markup_in_a_record_is_shown_as_text(context: BrowserContext, line: ShownLine) -> None:
@@ -140,3 +139,24 @@ async def test_a_stranger_sees_no_form_that_writes(context: BrowserContext, line
     await page.goto(f"{line.url}/dead-letters/?id={line.ids['letter']}")
     await expect(page.get_by_role("link", name="Log in to do this").first).to_be_visible()
     assert await page.locator("form[method=post]").count() == 0
+
+
+async def test_a_dead_letter_is_edited_and_replayed(browser: Browser, line: ShownLine, logged_in: StorageState) -> None:
+    await line.depot.push(numbered(["refused"], kind="to be edited"))
+    found: list[str] = []
+
+    async def is_listed() -> bool:
+        letters = await line.get(f"/dead-letters/?group={line.ids['group']}")
+        found[:] = [one["id"] for one in letters if "kind" in one["record"]]
+        return bool(found)
+
+    await line.depot.until(is_listed)
+    async with window(browser, storage_state=logged_in) as context:
+        page = await context.new_page()
+        await page.goto(f"{line.url}/dead-letters/?id={found[0]}")
+        await page.get_by_label("Record, as it is replayed").fill('{"n": 4}')
+        await page.get_by_role("button", name="Replay", exact=True).click()
+        await expect(page.get_by_role("heading", name="Done")).to_be_visible()
+        line.delivered += 1
+        await page.goto(line.url)
+        await expect(page.locator(DELIVERED)).to_have_text(str(line.delivered))

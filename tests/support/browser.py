@@ -139,11 +139,6 @@ async def name_boxes(page: Page) -> list[NameBox]:
     return [NameBox(*one) for one in await page.evaluate(BOXES_OF_NAMES)]
 
 
-async def delivered(page: Page) -> int:
-    """Return how many records the line has delivered, as its first page says."""
-    return int((await page.locator(DELIVERED).inner_text()).replace(",", ""))
-
-
 async def station_places(page: Page) -> list[str]:
     """Return where the stations of the maps are drawn."""
     return list(await page.evaluate(PLACES_OF_STATIONS))

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from metroline.app.local.worker_process import WorkerProcess
+from metroline.routing.outcome import Ending
 from tests.support.brokers import Broker
-from tests.support.depot import Depot, numbered
+from tests.support.depot import Depot, expected, numbered
 from tests.support.forks.client import start_worker
 
 TOKEN = "a token for the tests"
 
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 """A value of a field that would run a script if a page did not escape it."""
-
-SENT = [*range(10), "refused", "refused"]
 
 
 @dataclass
@@ -32,6 +31,8 @@ class ShownLine:
     depot: Depot
     worker: WorkerProcess
     ids: dict[str, str] = field(default_factory=dict)
+    delivered: int = 0
+    """Records that the line delivers, once it is done with all that were sent."""
 
     @classmethod
     async def on(cls, depot: Depot) -> ShownLine:
@@ -39,8 +40,9 @@ class ShownLine:
         depot.variables |= {"METROLINE_TOKEN": TOKEN, "CLUSTER_KEY": "a key of these workers"}
         line = cls(depot, depot.start())
         await depot.ready()
-        await depot.push(numbered(SENT, note=MARKUP))
-        await depot.settled(len(SENT))
+        await line.push(range(10))
+        await depot.push(numbered(["refused", "refused"], note=MARKUP))
+        await depot.settled(12)
         await depot.until(line._knows_everything)
         return line
 
@@ -55,6 +57,11 @@ class ShownLine:
     async def get(self, path: str) -> Any:
         """Return the JSON at a path; None if it is not there."""
         return await asyncio.to_thread(self.worker.get, path)
+
+    async def push(self, numbers: range) -> None:
+        """Send records with these numbers, and count those that are to be delivered."""
+        await self.depot.push(numbered(numbers))
+        self.delivered += sum(expected(number)[1] is Ending.DELIVERED for number in numbers)
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         """Return the answer to a request to write."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from aiohttp import ClientSession, ClientTimeout
+from aiohttp import ClientResponse, ClientSession, ClientTimeout
 from aiohttp.web import Application, AppRunner, Request, Response, StreamResponse, TCPSite
 
 from metroline.app.views.live import STREAM
@@ -25,27 +25,37 @@ class WatchedProxy:
     """True for a proxy that passes an answer on once it has all of it: a stream never ends."""
     url: str = ""
     streams: int = 0
-    """Streams that were asked for."""
+    """Streams that run through it at the moment."""
     _client: ClientSession = field(init=False)
 
     async def answer(self, request: Request) -> StreamResponse:
+        """Pass a request on, and its answer back."""
         headers = {name: value for name, value in request.headers.items() if name.lower() not in OF_ONE_CONNECTION}
-        body = await request.read()
         asked = self._client.request(
-            request.method, self.target + request.path_qs, headers=headers, data=body, allow_redirects=False
+            request.method,
+            self.target + request.path_qs,
+            headers=headers,
+            data=await request.read(),
+            allow_redirects=False,
         )
         async with asked as answer:
             told = {name: value for name, value in answer.headers.items() if name.lower() not in OF_ONE_CONNECTION}
             if request.path != STREAM:
                 return Response(status=answer.status, headers=told, body=await answer.read())
             self.streams += 1
-            if self.holds_back:
-                return Response(status=answer.status, headers=told, body=await answer.read())
-            response = StreamResponse(status=answer.status, headers=told)
-            await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            return response
+            try:
+                return await self._stream(request, answer, told)
+            finally:
+                self.streams -= 1
+
+    async def _stream(self, request: Request, answer: ClientResponse, headers: dict[str, str]) -> StreamResponse:
+        if self.holds_back:
+            return Response(status=answer.status, headers=headers, body=await answer.read())
+        response = StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(request)
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+        return response
 
 
 @asynccontextmanager
