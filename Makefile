@@ -35,7 +35,7 @@ PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev editor demo up test test-unit test-long test-live test-properties chaos fuzz kafka-test bench bench-report bench-memory bench-waiting bench-core bench-lookups lint \
-  docs docs-serve docs-settings docs-tree lock image-test clean
+  docs docs-serve docs-settings docs-tree screenshots lock image-test clean
 
 help:  ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -71,7 +71,7 @@ demo: install  ## run the four strategies side by side on the example line
 up: install  ## run a live line on this machine until Ctrl-C
 	@$(BIN)/metroline up $(ARGS)
 
-test: install-dev  ## run the tests; those on Apache Kafka need Java 17 and Maven
+test: install-dev  ## run the tests; those on Apache Kafka need Java 17 and Maven, those in a browser Chromium
 	@$(BIN)/pytest $(ALL) $(LONG:%=--ignore=%) -m "not long" $(ARGS)
 
 test-long: install-dev  ## run the tests that inject faults or measure, and the property tests with more examples
@@ -143,6 +143,9 @@ docs-settings: install-dev  ## generate docs/settings.md from the docstrings in 
 
 docs-tree: install-dev  ## write the tree in docs/ARCHITECTURE.md from the docstrings of the modules
 	@$(BIN)/python -m scripts.architecture_tree
+
+screenshots: install-dev  ## take pictures of the pages of a running example line, into build/screenshots/ (Debian: chromium)
+	@$(BIN)/python -m scripts.screenshots $(ARGS)
 
 lock:  ## update requirements*.txt from pyproject.toml
 	@$(PYTHON) -m venv .lock

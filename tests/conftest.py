@@ -20,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-ORDER = ("chaos", "component", "integration", "unit")
+ORDER = ("chaos", "component", "browser", "integration", "unit")
 """Folders of tests in the order in which they run.
 
 Chaos comes first, since it takes longest, beside component tests, which leave it the machine. Unit tests come last:

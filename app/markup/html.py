@@ -9,6 +9,9 @@ from metroline.app.markup.numbers import count
 
 VOID_ELEMENTS = frozenset({"meta", "link", "input"})
 
+SCROLLING_ELEMENTS = frozenset({"pre"})
+"""Elements that scroll by themselves where they are too wide or too long, so that the keyboard must reach them."""
+
 
 class Markup(str):
     """HTML that needs no escaping."""
@@ -33,6 +36,8 @@ def tag(name: str, *parts: object, **attributes: object) -> Markup:
     In the name of an attribute, `_` stands for `-`, and one at the end is dropped: `class_`, `data_label`. An attribute
     whose value is None is left out.
     """
+    if name in SCROLLING_ELEMENTS:
+        attributes = {"tabindex": "0", **attributes}
     named = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
     written = "".join(f' {key}="{escape(value)}"' for key, value in named.items())
     return Markup(f"<{name}{written}>" + ("" if name in VOID_ELEMENTS else f"{markup(parts)}</{name}>"))
@@ -42,7 +47,8 @@ def grid(heads: Iterable[str], rows: Iterable[Iterable[object]], **attributes: o
     """Return a table that scrolls sideways where it is too wide. The head of a column of numbers ends in `#`."""
     body = [tag("tr", [_cell(cell) for cell in row]) for row in rows]
     head = tag("thead", tag("tr", map(_head, heads)))
-    return tag("div", tag("table", head, tag("tbody", body), **attributes), class_="wide")
+    table = tag("table", head, tag("tbody", body), **attributes)
+    return tag("div", table, class_="wide", tabindex="0", role="group", aria_label="Table")
 
 
 def moment(at: str | None) -> Markup:

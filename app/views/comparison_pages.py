@@ -65,7 +65,7 @@ class RunAnswer(Struct, frozen=True):
 
 
 class StartState(Struct, frozen=True):
-    """What the form says about the line whose records are compared."""
+    """The facts that the form states about the line whose records are compared."""
 
     source: str
     stops: list[str]

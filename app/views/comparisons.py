@@ -73,7 +73,7 @@ class StartBody(BaseModel):
     strategies: list[str] = Field(list(STRATEGIES), min_length=1, max_length=len(STRATEGIES))
     chaining: bool = False
     rates: bool = False
-    """Whether the highest rate that each strategy holds is measured, too."""
+    """True to measure the highest rate that each strategy holds as well."""
     services_run_again: bool = False
     """True to confirm that the services of the line are called again with these records."""
 

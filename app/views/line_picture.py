@@ -31,7 +31,7 @@ GAP = "\0"
 def line_picture(figures: Figures, table: RulesTable | None, version: int) -> Markup:
     """Return the map of the line with its figures. `table` and its `version` are those that it is drawn from."""
     if table is None:
-        return tag("p", "There is no rules table yet, so there is no map.")
+        return tag("p", "There is no rules table yet, so there is no map.", id="version", data_version="0")
     pictures = _pictures_of(table)
     forms = {"wide-map": pictures.wide, "turned-map": pictures.turned}
     return Markup(

@@ -49,7 +49,7 @@ def document(
             tag(
                 "footer",
                 "Served by ",
-                tag("a", worker, href=worker),
+                tag("a", worker, href=worker, id="served-by"),
                 SEPARATOR,
                 tag("a", "as JSON", href=as_json),
                 None if login is None else [SEPARATOR, login],

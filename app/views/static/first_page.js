@@ -2,6 +2,8 @@
 
 import { count, duration, indexed, moment, rate, showTrains, write, NONE } from "./figures.js";
 import { listen } from "./live_tabs.js";
+import { showOtherWorkers } from "./other_workers.js";
+import "./panels.js";
 import { fillPanels } from "./stop_panels.js";
 
 const STALE_SECONDS = 3;
@@ -17,6 +19,7 @@ const freshness = document.getElementById("freshness");
 let latest = null;
 let found = null;
 let heardAt = 0;
+let isLost = false;
 
 function element(name, text, attributes = {}) {
   const made = document.createElement(name);
@@ -149,7 +152,8 @@ function showChart() {
 function showVersion() {
   const shown = document.getElementById("version");
   if (!shown || Number(shown.dataset.version) >= latest.version) return;
-  shown.replaceChildren(element("a", `${shown.dataset.version}; version ${latest.version} is in use: show it`, { href: "/" }));
+  const before = shown.dataset.version === "0" ? "" : `${shown.dataset.version}; `; // without a table there is no map
+  shown.replaceChildren(element("a", `${before}version ${latest.version} is in use: show it`, { href: "/" }));
 }
 
 function showAll() {
@@ -170,9 +174,11 @@ function tick() {
   const elapsed = (Date.now() - heardAt) / 1000;
   write(document, found, elapsed);
   setText(age, latest.age === null ? NONE : `${duration(latest.age + elapsed)} ago`);
-  const isStale = latest.is_stale || elapsed > STALE_SECONDS;
+  const isSilent = isLost || elapsed > STALE_SECONDS;
+  const isStale = latest.is_stale || isSilent;
   document.body.toggleAttribute("data-stale", isStale);
-  if (elapsed > STALE_SECONDS) {
+  showOtherWorkers(verdict, latest.workers, isSilent);
+  if (isSilent) {
     showVerdict("bad", `This worker does not answer: the figures are out of date since ${moment(heardAt / 1000)}.`, []);
     showWorkers(elapsed);
   }
@@ -183,9 +189,13 @@ listen(
   (state) => {
     latest = state;
     heardAt = Date.now();
+    isLost = false;
     showAll();
   },
-  () => tick(),
+  () => {
+    isLost = true;
+    tick();
+  },
 );
 setInterval(tick, 1000);
 fillPanels();

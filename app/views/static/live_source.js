@@ -33,17 +33,18 @@ export function follow(told, lost) {
     stream = new EventSource(STREAM);
     stream.addEventListener("snapshot", (event) => hear(JSON.parse(event.data), true));
     stream.addEventListener("update", (event) => hear(JSON.parse(event.data), false));
+    stream.addEventListener("error", () => ask(true)); // it has ended: the worker may be gone
   }
 
-  async function ask() {
-    if (isAsking || Date.now() - askedAt < ASK_MS) return;
+  async function ask(isUrgent) {
+    if (isAsking || isEnded || (!isUrgent && Date.now() - askedAt < ASK_MS)) return;
     isAsking = true;
     askedAt = Date.now();
     try {
       const answer = await fetch(STATE, { cache: "no-store", signal: AbortSignal.timeout(4000) });
       if (answer.ok && !isEnded) hear(await answer.json(), true);
-    } catch {
-      // the worker is away: said below
+    } catch (error) {
+      if (error instanceof TypeError && !isEnded) lost(heardAt); // nobody is there; one that is slow is waited for below
     } finally {
       isAsking = false;
     }
@@ -52,7 +53,7 @@ export function follow(told, lost) {
   connect();
   const timer = setInterval(() => {
     const silence = Date.now() - heardAt;
-    if (silence > ASK_MS) ask();
+    if (silence > ASK_MS) ask(false);
     if (silence > SILENT_MS) lost(heardAt);
     const isOpen = stream && stream.readyState === EventSource.OPEN;
     if (silence > ASK_MS / 2 && Date.now() - triedAt > (isOpen ? STREAM_AGAIN_MS : SILENT_MS)) connect();

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import pytest
 
@@ -15,6 +15,7 @@ from metroline.app.line_map.graph import Section, Station, sections_of
 from metroline.app.line_map.live_map import Figures, LiveMap
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
+from tests.support.chains import chain
 from tests.support.project import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,18 +30,6 @@ WIDEST = {
     "ended": "12,345/s",
 }
 """Figures as wide as they are in a busy line."""
-
-
-def chain(stops: int) -> str:
-    """Return a table of many stops in a row, each of which drops some records, with a loop at each fourth."""
-    names = ["source", *(f"stop_number_{number}" for number in range(stops))]
-    rules = []
-    for number, (after, to) in enumerate(pairwise(names)):
-        rules.append(f'[[rules]]\nafter = "{after}"\nwhen = "n == {number}"\ndrop = "no"')
-        if number % 4 == 3:
-            rules.append(f'[[rules]]\nafter = "{after}"\nwhen = "n > {number}"\nto = "{names[number - 2]}"')
-        rules.append(f'[[rules]]\nafter = "{after}"\nto = "{to}"')
-    return "\n\n".join(rules)
 
 
 TABLES = {

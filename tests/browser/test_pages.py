@@ -1,0 +1,117 @@
+"""Every page in a browser: readable for everybody, in light and dark, on wide and narrow screens, and without errors.
+
+A new page is one more row of `PAGES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+from playwright.async_api import Browser, Page, StorageState
+
+from tests.support.browser import CONTRAST, Troubles, too_wide, violations, window
+from tests.support.shown_line import ShownLine
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+WIDTHS = (1400, 700, 390, 320)
+"""Widths in pixels: a screen, the same at 200 %, a phone, and a screen of 1,280 at 400 %, the narrowest last."""
+
+
+async def preview(page: Page) -> None:
+    """Ask what a table would change."""
+    table = await page.input_value("#table")
+    await page.fill("#table", table.replace('drop = "not kept"', 'to = "shelf"'))
+    await page.click("text=Check")
+
+
+async def dry_run(page: Page) -> None:
+    """Ask where a dead letter would go."""
+    await page.click("text=Only show where it would go")
+
+
+async def wrong_token(page: Page) -> None:
+    """Try to log in with a token that is not the right one."""
+    await page.fill("[name=name]", "a guest")
+    await page.fill("[name=token]", "a guess")
+    await page.click("text=Log in >> nth=0")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page and how a browser gets there."""
+
+    path: str
+    """With the names of `ShownLine.ids` in braces."""
+    text: str
+    """A text that the page shows."""
+    act: Callable[[Page], Awaitable[None]] | None = None
+    """What is done on the page that has the path, to get to the one that is looked at."""
+    is_logged_in: bool = True
+    refused: int = 0
+    """The status of the answer if it is an error, which browsers report."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.path} {self.act.__name__}" if self.act else self.path
+
+
+PAGES = (
+    Shown("/", "Do the sums add up?"),
+    Shown("/journeys/", "cannot be weighed"),
+    Shown("/journeys/?where=n+%3D%3D", "Journeys", refused=400),
+    Shown("/journeys/{journey}", "service_error"),
+    Shown("/journeys/source-0-99999", "Journey source-0-99999", refused=404),
+    Shown("/rules/", "Change the table"),
+    Shown("/rules/", "Decided differently", preview),
+    Shown("/rules/1/", "The first version"),
+    Shown("/rules/99/", "no version 99", refused=404),
+    Shown("/dead-letters/", "By cause"),
+    Shown("/dead-letters/?group={group}", "Replay all of them"),
+    Shown("/dead-letters/?id={letter}", "Only show where it would go"),
+    Shown("/dead-letters/?id={letter}", "Where they would go", dry_run),
+    Shown("/dead-letters/jobs/", "to see it"),
+    Shown("/dead-letters/jobs/?job={job}", "Asked for"),
+    Shown("/login", "Token", is_logged_in=False),
+    Shown("/login", "Log in", wrong_token, is_logged_in=False, refused=401),
+    Shown("/login", "is logged in until"),
+    Shown("/table/", "Tables"),
+    Shown("/table/rules/", "as TOML"),
+    Shown("/table/outcomes/", "delivered"),
+    Shown("/table/journeys/", "Journeys"),
+    Shown("/table/dead_letters/", "Dead letters"),
+    Shown("/traffic/", "Written to the bus"),
+)
+
+
+@pytest.mark.parametrize("shown", PAGES, ids=[page.name for page in PAGES])
+async def test_a_page_is_accessible_fits_every_screen_and_has_no_error(
+    shown: Shown, browser: Browser, line: ShownLine, logged_in: StorageState
+) -> None:
+    troubles = Troubles([line.host])
+    async with window(browser, troubles, storage_state=logged_in if shown.is_logged_in else None) as context:
+        page = await context.new_page()
+        await page.goto(line.url + shown.path.format(**line.ids))
+        if shown.act is not None:
+            await shown.act(page)
+        await page.get_by_text(shown.text).filter(visible=True).first.wait_for()
+        problems = await at_all_widths(page)
+        problems += await violations(page)
+        await page.emulate_media(color_scheme="dark")
+        problems += await violations(page, CONTRAST)
+    problems += troubles.beside(shown.refused)
+    assert not problems, "\n".join(problems)
+
+
+async def at_all_widths(page: Page) -> list[str]:
+    """Return the widths at which a page is too wide, and what axe-core finds at the least of them."""
+    found = []
+    for width in WIDTHS:
+        await page.set_viewport_size({"width": width, "height": 900})
+        if pixels := await too_wide(page):
+            found.append(f"at {width} pixels it is {pixels} too wide")
+    found += await violations(page)
+    await page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    return found
