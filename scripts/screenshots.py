@@ -60,7 +60,7 @@ FORMS: dict[str, dict[str, Any]] = {
 ENOUGH_RECORDS, ENOUGH_POINTS = 500, 45
 """Records that have their outcome, and seconds on the chart, before the pictures are taken."""
 
-START_SECONDS = 180.0
+START_SECONDS = 600.0
 
 
 class NoPictures(Exception):
@@ -70,25 +70,29 @@ class NoPictures(Exception):
 def main(words: Sequence[str]) -> None:
     """Take the pictures, and print their folder."""
     parser = argparse.ArgumentParser(description=__doc__, prog="make screenshots")
-    parser.add_argument("--url", help="address of a worker that runs; by default a line is started")
-    parser.add_argument("--token", default=TOKEN, help="its METROLINE_TOKEN")
+    parser.add_argument(
+        "--url",
+        help="address of a worker that runs, whose METROLINE_TOKEN is set here, too; by default a line is started",
+    )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="by default build/screenshots")
     asked = parser.parse_args(words)
+    token = os.environ.get("METROLINE_TOKEN", TOKEN)
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("error: Chromium is not installed (Debian: chromium)")
     asked.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with running_line(asked.url, asked.token) as url, sync_playwright() as playwright:
+        with running_line(asked.url, token) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium)
-            found = {
-                name: path.format(**ids) for name, path in PATHS.items() if (ids := ids_of(url)) and fits(path, ids)
-            }
+            ids = ids_of(url, token)
+            found = {name: path.format(**ids) for name, path in PATHS.items() if fits(path, ids)}
             for name, form in FORMS.items():
-                shoot(browser, url, asked.token, found, form, asked.folder, name)
+                shoot(browser, url, token, found, form, asked.folder, name)
             browser.close()
     except NoPictures as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: the line at {asked.url} could not be read: {error}")
     print(f"wrote {len(found) * len(FORMS)} pictures to {asked.folder}/")
 
 
@@ -125,15 +129,17 @@ def fits(path: str, ids: dict[str, str]) -> bool:
     return all(f"{{{name}}}" not in path or name in ids for name in ("journey", "group", "letter"))
 
 
-def ids_of(url: str) -> dict[str, str]:
+def ids_of(url: str, token: str) -> dict[str, str]:
     """Return the ids of a journey, of a group of dead letters, and of one of these, where there are any."""
-    journeys, groups = asked_of(url, "/journeys/")["journeys"], asked_of(url, "/dead-letters/")
+    journeys, groups = asked_of(url, "/journeys/", token)["journeys"], asked_of(url, "/dead-letters/", token)
     found = {"journey": journeys[0]["id"]} if journeys else {}
     return found | ({"group": groups[0]["group"], "letter": groups[0]["example"]} if groups else {})
 
 
-def asked_of(url: str, path: str) -> Any:
-    with urllib.request.urlopen(url + path, timeout=30.0) as answer:
+def asked_of(url: str, path: str, token: str) -> Any:
+    """Return the JSON at a path."""
+    request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=30.0) as answer:
         return json.load(answer)
 
 
@@ -163,21 +169,21 @@ def running_line(url: str | None, token: str) -> Iterator[str]:
             command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "METROLINE_TOKEN": token}
         )
         try:
-            wait_until_shown(line, f"http://{HOST}:{port}")
+            wait_until_shown(line, f"http://{HOST}:{port}", token)
             yield f"http://{HOST}:{port}"
         finally:
             line.send_signal(signal.SIGINT)
             line.wait()
 
 
-def wait_until_shown(line: subprocess.Popen[bytes], url: str) -> None:
+def wait_until_shown(line: subprocess.Popen[bytes], url: str, token: str) -> None:
     """Return when a line has something to show; raise `NoPictures` if it ends, or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if line.poll() is not None:
             raise NoPictures("the line ended: see `metroline up`")
         try:
-            state = asked_of(url, "/api/live")
+            state = asked_of(url, "/api/live", token)
         except OSError:
             state = {"sums": {}, "points": []}
         done = sum(state["sums"].get(ending, 0) for ending in ("delivered", "dropped", "dead"))
