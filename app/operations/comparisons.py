@@ -58,7 +58,7 @@ END_SECONDS = 30.0
 """Time that the process has to end its workers and to delete its topics, when it is asked to end."""
 
 HASTE_SECONDS = 5.0
-"""The same, when the worker itself ends."""
+"""Time it has, when the worker itself ends."""
 
 TRIES = 5
 """Number of times that the end of a run is written before it is given up."""

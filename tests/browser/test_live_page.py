@@ -27,6 +27,9 @@ ANSWERS = {
     "What changed?": ['heading "What changed"', "version 1 of the rules was published by"],
     "Do all workers run the same?": ['columnheader "Rules"', 'columnheader "Code"', 'columnheader "Strategy"'],
     "Do the sums add up?": [" sent = ", "records are missing"],
+    "Where is the record?": ["- search", 'button "Find it"'],
+    "What if I change this rule?": ["/rules/#rule-"],
+    "Who did what?": ['link "The journal: who did what'],
     "Is it fresh?": ["Figures of", UP_TO_DATE, 'columnheader "Told"'],
 }
 """The questions of an operator, and what the accessibility tree of the first page has about each."""

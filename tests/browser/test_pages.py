@@ -22,9 +22,10 @@ WIDTHS = (1400, 700, 390, 320)
 
 async def preview(page: Page) -> None:
     """Ask what a table would change."""
-    table = await page.input_value("#table")
-    await page.fill("#table", table.replace('drop = "not kept"', 'to = "shelf"'))
-    await page.click("text=Check")
+    await page.locator("#rules-form[data-ready]").wait_for()
+    table = await page.locator("#table").input_value()
+    await page.locator(".cm-content, #table:not([hidden])").fill(table.replace('drop = "not kept"', 'to = "shelf"'))
+    await page.click("text=Preview the changes")
 
 
 async def dry_run(page: Page) -> None:
@@ -48,7 +49,7 @@ class Shown:
     text: str
     """A text that the page shows."""
     act: Callable[[Page], Awaitable[None]] | None = None
-    """What is done on the page that has the path, to get to the one that is looked at."""
+    """An act on the page that has the path, which leads to the one that is looked at."""
     is_logged_in: bool = True
     refused: int = 0
     """The status of the answer if it is an error, which browsers report."""
@@ -67,6 +68,9 @@ PAGES = (
     Shown("/rules/", "Change the table"),
     Shown("/rules/", "Decided differently", preview),
     Shown("/rules/1/", "The first version"),
+    Shown("/journal/", "Journal"),
+    Shown("/compare/", "Compare on recent records"),
+    Shown("/dead-letters/journal/", "Journal"),
     Shown("/rules/99/", "no version 99", refused=404),
     Shown("/dead-letters/", "By cause"),
     Shown("/dead-letters/?group={group}", "Replay all of them"),
@@ -115,3 +119,24 @@ async def at_all_widths(page: Page) -> list[str]:
     found += await violations(page)
     await page.set_viewport_size({"width": WIDTHS[0], "height": 900})
     return found
+
+
+async def test_a_table_is_previewed_published_and_rolled_back(
+    browser: Browser, line: ShownLine, logged_in: StorageState
+) -> None:
+    troubles = Troubles([line.host])
+    async with window(browser, troubles, storage_state=logged_in) as context:
+        page = await context.new_page()
+        await page.goto(f"{line.url}/rules/")
+        await preview(page)
+        await page.get_by_text("Decided differently").first.wait_for()
+        await page.fill("#reason", "more is kept")
+        await page.get_by_role("button", name="Publish", exact=True).click()
+        await page.get_by_text("version 2 replaces version 1").wait_for()
+        await page.goto(f"{line.url}/rules/")
+        await page.get_by_role("link", name="Roll back").first.click()
+        await page.get_by_role("button", name="Roll back to version 1").click()
+        await page.get_by_role("link", name="version 3").first.wait_for()
+        await page.goto(f"{line.url}/journal/")
+        await page.get_by_text("more is kept").first.wait_for()
+    assert troubles.found == []

@@ -48,7 +48,7 @@ def chromium() -> str:
 
 @dataclass
 class Troubles:
-    """What goes wrong in a browser, on all of its pages: errors, and requests to hosts other than the workers."""
+    """All that goes wrong in a browser, on all of its pages: errors, and requests to hosts other than the workers."""
 
     hosts: Collection[str]
     """Each host with its port."""

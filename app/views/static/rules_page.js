@@ -46,6 +46,7 @@ async function field(onChange) {
       spellcheck: "false",
       autocapitalize: "off",
       autocorrect: "off",
+      tabindex: "0",
     },
     onChange,
   );
