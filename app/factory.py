@@ -107,7 +107,7 @@ def create_app(settings: Settings, limits: Limits | None = None, producer: Kafka
     `limits` is what provisioning returned; None if the topics are yet to be provisioned, when the app starts. A
     `producer` that has connected before is used instead of a new one.
     """
-    line = Line.load(settings.line)
+    line = settings.as_run(Line.load(settings.line))
     from_file = line.rules_table()
     app = LineApp(
         _worker_parts(settings, line, limits, producer or producer_of(settings)),

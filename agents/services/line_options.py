@@ -6,14 +6,16 @@ They are read when a worker starts, and never published: rules that are changed 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 
 from metroline.agents.formats.names import CHOICES, PACKED, REGISTERED, Choice, is_format
+from metroline.agents.gateways.kinds import END_KINDS, KAFKA
+from metroline.agents.gateways.outside_end import OutsideEnd
 from metroline.routing.addresses import END, SOURCE
 from metroline.routing.errors import InvalidLineOptions
 from metroline.routing.rules.toml_lines import line_of
@@ -23,6 +25,9 @@ from metroline.routing.spelling import unknown_key
 FILE = "line.toml"
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+RESERVED = frozenset({END, "record", "all"})
+"""Names that an end in another system than Kafka cannot have: to the rules it is a stop."""
 
 Topic = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
@@ -76,7 +81,7 @@ class SourceOptions(_Table):
 
 
 class EndOptions(_Table):
-    """A table `[ends.NAME]`."""
+    """A table `[ends.NAME]` of an end in Kafka."""
 
     topic: Topic | None = None
     """The topic to which records are delivered. Only the default end may be without one."""
@@ -88,6 +93,8 @@ class EndOptions(_Table):
     """The schema of the records, where the format has one."""
     message: Annotated[str, Field(strict=True, min_length=1)] | None = None
     """Name of the Protobuf message type of the records."""
+    kind: Literal["kafka"] = "kafka"
+    """The system to which records are delivered. Those of other kinds have options of their own."""
 
 
 class LineOptions(_Table):
@@ -95,11 +102,17 @@ class LineOptions(_Table):
 
     source: SourceOptions = SourceOptions()
     ends: dict[str, EndOptions] = Field(default_factory=dict)
-    """The ends by name. The default end is among them if something is said about it."""
+    """The ends in Kafka by name. The default end is among them if something is said about it."""
+    _outside: Mapping[str, OutsideEnd] = PrivateAttr(default_factory=dict)
+
+    @property
+    def outside(self) -> Mapping[str, OutsideEnd]:
+        """The ends in other systems by name. To the rules, each is a stop."""
+        return self._outside
 
     @property
     def end_names(self) -> frozenset[str]:
-        """The names of all ends."""
+        """The names of all ends in Kafka."""
         return frozenset((END, *self.ends))
 
     @classmethod
@@ -133,18 +146,47 @@ Problem = tuple[tuple[str, ...], str]
 
 
 def _validated(data: dict[str, Any]) -> tuple[LineOptions | None, list[Problem]]:
+    """Return the options, and what is wrong with those that are not valid each for itself."""
+    given = data.get("ends")
+    ends = given if isinstance(given, dict) else {}
+    outside: dict[str, OutsideEnd] = {}
+    problems: list[Problem] = []
+    for name, table in ends.items():
+        kind = table.get("kind", KAFKA) if isinstance(table, dict) else KAFKA
+        if kind == KAFKA:
+            continue
+        if not isinstance(kind, str) or kind not in END_KINDS:
+            known = ", ".join((KAFKA, *END_KINDS))
+            problems.append((("ends", name, "kind"), f"ends.{name}.kind: must be one of {known}"))
+            continue
+        try:
+            outside[name] = END_KINDS[kind].model_validate(table)
+        except ValidationError as error:
+            problems += [_described(("ends", name, *_path(one)), one, END_KINDS[kind]) for one in error.errors()]
+    in_kafka = {name: table for name, table in ends.items() if _is_in_kafka(table)}
     try:
-        return LineOptions.model_validate(data), []
+        options = LineOptions.model_validate(data | {"ends": in_kafka} if ends else data)
     except ValidationError as error:
-        return None, [_described(tuple(map(str, one["loc"])), one) for one in error.errors()]
+        return None, [*problems, *(_described(_path(one), one) for one in error.errors())]
+    options._outside = outside
+    return options, problems
 
 
-def _described(path: tuple[str, ...], error: Any) -> Problem:
-    what = EXPLAINED.get(error["type"], error["msg"])
+def _is_in_kafka(table: Any) -> bool:
+    return not isinstance(table, dict) or table.get("kind", KAFKA) == KAFKA
+
+
+def _path(error: Any) -> tuple[str, ...]:
+    return tuple(map(str, error["loc"]))
+
+
+def _described(path: tuple[str, ...], error: Any, table: type[BaseModel] | None = None) -> Problem:
+    """Return an error of pydantic as a problem; `table` is the model of an end of another kind than Kafka."""
+    what = EXPLAINED.get(error["type"], error["msg"].removeprefix("Value error, "))
     if error["type"] == "extra_forbidden":
-        tables: dict[int, type[_Table]] = {1: LineOptions, 2: SourceOptions, 3: EndOptions}
-        table = tables[len(path)]
-        what = unknown_key(path[-1], [field.alias or name for name, field in table.model_fields.items()])
+        tables: dict[int, type[BaseModel]] = {1: LineOptions, 2: SourceOptions, 3: EndOptions}
+        known = (table or tables[len(path)]).model_fields
+        what = unknown_key(path[-1], [field.alias or name for name, field in known.items()])
     elif error["type"] == "literal_error":
         what = f"must be {error['ctx']['expected']}"
     return path, f"{'.'.join(path)}: {what}"
@@ -156,12 +198,15 @@ def _conflicts(options: LineOptions, stops: Set[str]) -> list[Problem]:
 
 
 def _wrong_names(options: LineOptions, stops: Set[str]) -> Iterator[Problem]:
-    for name in options.ends:
+    for name in (*options.ends, *options.outside):
         if not NAME.match(name) or name == SOURCE:
             what = "a name has lower-case letters, digits and _, starts with a letter, and is not source"
             yield ("ends", name), f"an end cannot be named {name!r}: {what}"
         elif name in stops:
             yield ("ends", name), f"the end {name!r} has the name of a service: rename one of them"
+        elif name in options.outside and name in RESERVED:
+            what = "the default end is a topic: give it a name of its own"
+            yield ("ends", name), f"the end {name!r} cannot be of the kind {options.outside[name].kind}: {what}"
 
 
 def _wrong_combinations(options: LineOptions) -> Iterator[Problem]:

@@ -1,0 +1,13 @@
+"""The kinds of ends and sources other than topics of Kafka, by the names that `line.toml` uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from metroline.agents.gateways.outside_end import OutsideEnd
+
+KAFKA = "kafka"
+"""The kind of an end or a source that names no kind."""
+
+END_KINDS: Mapping[str, type[OutsideEnd]] = {}
+"""The options of an end, by its kind."""
