@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from metroline.agents.gateways.outside_end import OutsideEnd
+from metroline.agents.gateways.sqs.end import SqsEnd
 from metroline.agents.gateways.sqs.options import SqsSource
 
 KAFKA = "kafka"
@@ -13,5 +14,5 @@ KAFKA = "kafka"
 SOURCE_KINDS: Mapping[str, type[SqsSource] | None] = {KAFKA: None, "sqs": SqsSource}
 """The options of a source, by its kind."""
 
-END_KINDS: Mapping[str, type[OutsideEnd]] = {}
+END_KINDS: Mapping[str, type[OutsideEnd]] = {"sqs": SqsEnd}
 """The options of an end, by its kind."""
