@@ -14,13 +14,14 @@ from typing import Any
 from mode import Service
 
 from metroline.agents.delivery.shipping import Producer
-from metroline.agents.gateways.sqs.client import SqsRefused, opened
+from metroline.agents.gateways.sqs.client import opened
 from metroline.agents.gateways.sqs.options import SqsSource
 from metroline.agents.gateways.sqs.received import ID_HEADER, SourceMessage
 from metroline.agents.gateways.sqs.receiver import NotPut, SqsReceiver
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.producer import NotSent
 from metroline.agents.kafka.topic_tail import TopicTail
+from metroline.routing.errors import MetrolineError
 
 RETRY_SECONDS = 1.0
 """Time between two attempts to read the source topic."""
@@ -117,7 +118,7 @@ class SourceGateway(Service):
                 self.receiver = SqsReceiver(client, self._topic, self.options.receivers)
                 if not self.should_stop:
                     await self.receiver.run()
-        except SqsRefused as error:
+        except MetrolineError as error:
             await self.crash(error)
 
     async def on_stop(self) -> None:

@@ -57,12 +57,7 @@ class ElasticMq:
         url = f"{self.url}/000000000000/{queue}"
         for first in range(0, len(bodies), 10):
             entries = [
-                {"Id": str(place), "MessageBody": body}
-                | (
-                    {}
-                    if group is None
-                    else {"MessageGroupId": group, "MessageDeduplicationId": f"{group}-{first}-{place}"}
-                )
+                {"Id": str(place), "MessageBody": body} | _in_group(group, body)
                 for place, body in enumerate(bodies[first : first + 10])
             ]
             assert not self.call("SendMessageBatch", QueueUrl=url, Entries=entries).get("Failed")
@@ -108,6 +103,11 @@ def running_elasticmq(folder: Path) -> Iterator[ElasticMq]:
     finally:
         server.thaw()
         child.stop(timeout=15)
+
+
+def _in_group(group: str | None, body: str) -> dict[str, str]:
+    """Return what a message says of its group. Messages with one body are one message to a FIFO queue."""
+    return {} if group is None else {"MessageGroupId": group, "MessageDeduplicationId": f"{group}-{hash(body)}"}
 
 
 def _wait(server: ElasticMq) -> None:

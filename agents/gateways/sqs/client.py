@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -90,14 +91,16 @@ class SqsClient:
         self._client = client
         self._options = options
         self._url = options.queue if "://" in options.queue else ""
+        self._asking = asyncio.Lock()
         self.counts = CallCounts()
 
     async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Make a call about the queue; raise `SqsRefused` or `SqsAway`."""
-        if not self._url:
-            found = await self._answer("get_queue_url", QueueName=self._options.queue)
-            self._url = found["QueueUrl"]
-            self.counts.count("get_queue_url")
+        async with self._asking:  # calls that begin together ask once
+            if not self._url:
+                found = await self._answer("get_queue_url", QueueName=self._options.queue)
+                self._url = found["QueueUrl"]
+                self.counts.count("get_queue_url")
         return await self._answer(name, QueueUrl=self._url, **arguments)
 
     async def visibility(self) -> int:

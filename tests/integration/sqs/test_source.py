@@ -90,3 +90,22 @@ async def _records(depot: Depot) -> AsyncIterator[dict[str, Any]]:
     async for message in read_topic(depot.cluster, depot.topics.source):
         for line in message.value.splitlines():
             yield orjson.loads(line)
+
+
+async def test_a_group_of_a_fifo_queue_keeps_its_order(sqs: ElasticMq, queue: str, depot: Depot) -> None:
+    name = f"{queue}.fifo"
+    sqs.create(name, VisibilityTimeout="30")
+    text = (depot.folder / "line.toml").read_text()
+    (depot.folder / "line.toml").write_text(text.replace(f'"{queue}"', f'"{name}"'))
+    for first in range(0, 60, 20):
+        sqs.send(name, bodies(first, first + 20), group="a")
+        sqs.send(name, bodies(1_000 + first, 1_020 + first), group="b")
+    depot.start()
+
+    await depot.settled(120)
+
+    found: dict[tuple[bytes | None, int], list[int]] = {}
+    async for message in read_topic(depot.cluster, depot.topics.source):
+        found.setdefault((message.key, message.partition), []).append(orjson.loads(message.value)["n"])
+    assert sorted(key or b"" for key, _ in found) == [b"a", b"b"]  # each in one partition
+    assert [numbers for _, numbers in sorted(found.items())] == [list(range(60)), list(range(1_000, 1_060))]
