@@ -150,7 +150,7 @@ screenshots: install-dev  ## take pictures of the pages of a running example lin
 lock:  ## update requirements*.txt from pyproject.toml
 	@$(PYTHON) -m venv .lock
 	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
-	.lock/bin/$(COMPILE) pyproject.toml --group build --group limits --extra formats --output-file requirements.txt $(ARGS)
+	.lock/bin/$(COMPILE) pyproject.toml --group build --group limits --extra formats --extra sqs --output-file requirements.txt $(ARGS)
 	.lock/bin/$(COMPILE) pyproject.toml --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
 	.lock/bin/$(COMPILE) pyproject.toml --group bench --output-file requirements-bench.txt $(ARGS)
 	.lock/bin/$(COMPILE) --group webhooks --no-deps --output-file requirements-examples.txt $(ARGS)
@@ -162,5 +162,5 @@ image-test:  ## build the image and run it against an Apache Kafka
 	./scripts/image_test.sh
 
 clean:  ## remove everything that these verbs created
-	rm -rf $(VENV) $(PEERS) .lock .kafka .registry build site app/views/static/rules_editor.js *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .lock .kafka .registry .elasticmq build site app/views/static/rules_editor.js *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

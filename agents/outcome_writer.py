@@ -127,6 +127,8 @@ class OutcomeWriter:
         plain: dict[tuple[str, str], list[PlainMessage]] = {}
         for (strategy, origin), fresh in groups.items():
             for end, delivered in _by_end(fresh).items():
+                if self.ends.ends[end].is_outside:
+                    continue
                 address, topic = end_address(end), self.ends.topic(end)
                 partition = await self.ends.partition(end, origin.partition)
                 if self.ends.ends[end].is_packed:

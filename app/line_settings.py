@@ -83,6 +83,10 @@ class LineSettings(BaseSettings):
         _check_ends(topics, line)
         return topics
 
+    def as_run(self, line: Line) -> Line:
+        """Return a line as workers run it under these settings: writing to other systems, or to none."""
+        return line if self.end_topics == "named" else line.for_trials()
+
     def ends(self, line: Line) -> Ends:
         """Return the ends of a line, and the messages that records become at each of them."""
         options, is_named = line.options.ends, self.end_topics == "named"
@@ -91,7 +95,7 @@ class LineSettings(BaseSettings):
             own = options.get(name if is_named else END)
             is_packed = chosen.name == PACKED
             made[name] = End(None if own is None or is_packed else own.key, is_packed)
-        return made
+        return made | dict.fromkeys(line.options.outside, End(is_outside=True))
 
     def end_formats(self, line: Line) -> dict[str, EndFormat]:
         """Return the format of the records at each end of a line."""

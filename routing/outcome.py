@@ -65,6 +65,14 @@ class Wait:
     """The record that waits. Default: with `next` the record as the function leaves it, with `again` as it came."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveredAt:
+    """Returned by the service of an end in another system: the record is delivered there, and the journey ends."""
+
+    end: str
+    """The name of the end."""
+
+
 class Ending(StrEnum):
     """The three outcomes of a journey."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
 from pydantic_settings import BaseSettings
 
 from metroline.agents.services.declared_types import with_types
+from metroline.agents.services.end_service import service_of_end, stand_in
 from metroline.agents.services.line_modules import import_module_of, locate, lookups_of, services_of, tables_of
 from metroline.agents.services.line_options import LineOptions
 from metroline.agents.services.lookup_table import LookupTable
@@ -85,6 +86,9 @@ class Line:
             tables = tables_of(import_module_of(folder, package, "lookups", reuse=reuse))
         text = rules_file.read_text("utf-8-sig")
         options = LineOptions.read(folder, frozenset(services))
+        for name, end in options.outside.items():
+            services[name], writer = service_of_end(name, end)
+            resources[writer.name] = writer
         return cls(
             folder.name,
             services,
@@ -108,6 +112,11 @@ class Line:
     def ends(self) -> frozenset[str]:
         """The names of this line's ends."""
         return self.options.end_names
+
+    def for_trials(self) -> Line:
+        """Return the line with ends in other systems than Kafka that write nothing: every record passes them."""
+        tried = {name: stand_in(self.services[name]) for name in self.options.outside}
+        return replace(self, services=self.services | tried) if tried else self
 
     @property
     def code(self) -> list[Path]:

@@ -6,14 +6,17 @@ They are read when a worker starts, and never published: rules that are changed 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 
 from metroline.agents.formats.names import CHOICES, PACKED, REGISTERED, Choice, is_format
+from metroline.agents.gateways.kinds import END_KINDS, KAFKA, SOURCE_KINDS
+from metroline.agents.gateways.outside_end import OutsideEnd
+from metroline.agents.gateways.sqs.options import SqsSource
 from metroline.routing.addresses import END, SOURCE
 from metroline.routing.errors import InvalidLineOptions
 from metroline.routing.rules.toml_lines import line_of
@@ -26,6 +29,9 @@ MAX_FOREIGN = 20
 """Number of topics with dead letters of other systems."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+RESERVED = frozenset({END, "record", "all"})
+"""Names that an end in another system than Kafka cannot have: to the rules it is a stop."""
 
 Topic = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
@@ -78,10 +84,16 @@ class SourceOptions(_Table):
     """The format of the messages."""
     tombstones: Literal["dead", "drop", "deliver"] | None = None
     """The outcome of a source message without a value."""
+    kind: Literal["kafka"] = "kafka"
+    """The system from which the messages come. Those of other kinds have options of their own."""
+
+
+SOURCE_KEYS = frozenset(SourceOptions.model_fields) - {"kind"}
+"""The keys of `[source]` that say something about the source topic, whoever writes to it."""
 
 
 class EndOptions(_Table):
-    """A table `[ends.NAME]`."""
+    """A table `[ends.NAME]` of an end in Kafka."""
 
     topic: Topic | None = None
     """The topic to which records are delivered. Only the default end may be without one."""
@@ -93,6 +105,8 @@ class EndOptions(_Table):
     """The schema of the records, where the format has one."""
     message: Annotated[str, Field(strict=True, min_length=1)] | None = None
     """Name of the Protobuf message type of the records."""
+    kind: Literal["kafka"] = "kafka"
+    """The system to which records are delivered. Those of other kinds have options of their own."""
 
 
 class DeadLetterOptions(_Table):
@@ -107,12 +121,24 @@ class LineOptions(_Table):
 
     source: SourceOptions = SourceOptions()
     ends: dict[str, EndOptions] = Field(default_factory=dict)
-    """The ends by name. The default end is among them if something is said about it."""
+    """The ends in Kafka by name. The default end is among them if something is said about it."""
     dead_letters: DeadLetterOptions = DeadLetterOptions()
+    _outside: Mapping[str, OutsideEnd] = PrivateAttr(default_factory=dict)
+    _queue: SqsSource | None = PrivateAttr(default=None)
+
+    @property
+    def queue(self) -> SqsSource | None:
+        """The queue from which the messages of the source topic come; None if others write to the topic."""
+        return self._queue
+
+    @property
+    def outside(self) -> Mapping[str, OutsideEnd]:
+        """The ends in other systems by name. To the rules, each is a stop."""
+        return self._outside
 
     @property
     def end_names(self) -> frozenset[str]:
-        """The names of all ends."""
+        """The names of all ends in Kafka."""
         return frozenset((END, *self.ends))
 
     @classmethod
@@ -146,18 +172,69 @@ Problem = tuple[tuple[str, ...], str]
 
 
 def _validated(data: dict[str, Any]) -> tuple[LineOptions | None, list[Problem]]:
+    """Return the options, and what is wrong with those that are not valid each for itself."""
+    queue, problems = _queue(data)
+    if queue is not None or problems:
+        data = data | {"source": {key: value for key, value in data["source"].items() if key in SOURCE_KEYS}}
+    given = data.get("ends")
+    ends = given if isinstance(given, dict) else {}
+    outside: dict[str, OutsideEnd] = {}
+    for name, table in ends.items():
+        kind = table.get("kind", KAFKA) if isinstance(table, dict) else KAFKA
+        if kind == KAFKA:
+            continue
+        if not isinstance(kind, str) or kind not in END_KINDS:
+            known = ", ".join((KAFKA, *END_KINDS))
+            problems.append((("ends", name, "kind"), f"ends.{name}.kind: must be one of {known}"))
+            continue
+        try:
+            outside[name] = END_KINDS[kind].model_validate(table)
+        except ValidationError as error:
+            problems += [_described(("ends", name, *_path(one)), one, END_KINDS[kind]) for one in error.errors()]
+    in_kafka = {name: table for name, table in ends.items() if _is_in_kafka(table)}
     try:
-        return LineOptions.model_validate(data), []
+        options = LineOptions.model_validate(data | {"ends": in_kafka} if ends else data)
     except ValidationError as error:
-        return None, [_described(tuple(map(str, one["loc"])), one) for one in error.errors()]
+        return None, [*problems, *(_described(_path(one), one) for one in error.errors())]
+    options._outside = outside
+    options._queue = queue
+    return options, problems
 
 
-def _described(path: tuple[str, ...], error: Any) -> Problem:
-    what = EXPLAINED.get(error["type"], error["msg"])
+def _queue(data: dict[str, Any]) -> tuple[SqsSource | None, list[Problem]]:
+    """Return the queue that `[source]` names, if it has another kind than Kafka."""
+    table = data.get("source")
+    kind = table.get("kind") if isinstance(table, dict) else None
+    if not isinstance(table, dict) or kind is None:
+        return None, []
+    if not isinstance(kind, str) or kind not in SOURCE_KINDS:
+        return None, [(("source", "kind"), f"source.kind: must be one of {', '.join(SOURCE_KINDS)}")]
+    if SOURCE_KINDS[kind] is None:
+        return None, []
+    own = {key: value for key, value in table.items() if key not in SOURCE_KEYS}
+    try:
+        return SqsSource.model_validate(own), []
+    except ValidationError as error:
+        return None, [_described(("source", *_path(one)), one, SqsSource) for one in error.errors()]
+
+
+def _is_in_kafka(table: Any) -> bool:
+    return not isinstance(table, dict) or table.get("kind", KAFKA) == KAFKA
+
+
+def _path(error: Any) -> tuple[str, ...]:
+    return tuple(map(str, error["loc"]))
+
+
+def _described(path: tuple[str, ...], error: Any, table: type[BaseModel] | None = None) -> Problem:
+    """Return an error of pydantic as a problem; `table` is the model of an end of another kind than Kafka."""
+    what = EXPLAINED.get(error["type"], error["msg"].removeprefix("Value error, "))
     if error["type"] == "extra_forbidden":
-        tables: dict[int, type[_Table]] = {1: LineOptions, 2: SourceOptions, 3: EndOptions}
-        table = DeadLetterOptions if path[0] == "dead_letters" and len(path) > 1 else tables[len(path)]
-        what = unknown_key(path[-1], [field.alias or name for name, field in table.model_fields.items()])
+        tables: dict[int, type[BaseModel]] = {1: LineOptions, 2: SourceOptions, 3: EndOptions}
+        if path[0] == "dead_letters" and len(path) > 1:
+            tables[len(path)] = DeadLetterOptions
+        known = (table or tables[len(path)]).model_fields
+        what = unknown_key(path[-1], [field.alias or name for name, field in known.items()])
     elif error["type"] == "literal_error":
         what = f"must be {error['ctx']['expected']}"
     return path, f"{'.'.join(path)}: {what}"
@@ -174,12 +251,15 @@ def _conflicts(options: LineOptions, stops: Set[str]) -> list[Problem]:
 
 
 def _wrong_names(options: LineOptions, stops: Set[str]) -> Iterator[Problem]:
-    for name in options.ends:
+    for name in (*options.ends, *options.outside):
         if not NAME.match(name) or name == SOURCE:
             what = "a name has lower-case letters, digits and _, starts with a letter, and is not source"
             yield ("ends", name), f"an end cannot be named {name!r}: {what}"
         elif name in stops:
             yield ("ends", name), f"the end {name!r} has the name of a service: rename one of them"
+        elif name in options.outside and name in RESERVED:
+            what = "the default end is a topic: give it a name of its own"
+            yield ("ends", name), f"the end {name!r} cannot be of the kind {options.outside[name].kind}: {what}"
 
 
 def _wrong_combinations(options: LineOptions) -> Iterator[Problem]:

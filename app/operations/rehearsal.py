@@ -132,7 +132,7 @@ class Rehearsal:
         formats = {end: chosen.name for end, chosen in settings.end_formats(line).items()}
         return cls(
             table,
-            line.services,
+            line.for_trials().services,
             Limits(max_hops=settings.max_hops),
             settings.retry_policy,
             settings.max_age,

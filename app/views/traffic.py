@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 from faust import web
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from metroline.agents.delivery.metrics import Chained, Traffic, WorkerMetrics
+from metroline.agents.gateways.sqs.receiver import SqsReceiver
 from metroline.app.markup.html import Markup, grid, markup, number, tag
 from metroline.app.markup.numbers import count
 from metroline.app.views.operation import Operation
 from metroline.app.views.view import LineView
+
+
+class QueueTraffic(Struct, frozen=True):
+    """The messages that this worker received from SQS, and the calls that it made."""
+
+    messages: int
+    bytes: int
+    calls: dict[str, int]
+    billed_calls: int
+    """One for each chunk of 64 KiB that a call carries, at least one a call."""
+    failed_calls: dict[str, int]
+    repeated: int
+    """Messages that were received again although the bus had them."""
+    in_hand: int
+    problem: str | None
+    """The reason for which the last call failed; None if it succeeded."""
+
+    @classmethod
+    def of(cls, receiver: SqsReceiver) -> QueueTraffic:
+        """Return the figures of a receiver."""
+        counts = receiver.client.counts
+        return cls(
+            counts.messages,
+            counts.bytes,
+            dict(counts.calls),
+            counts.chunks,
+            dict(counts.failures),
+            receiver.repeated,
+            receiver.in_hand,
+            receiver.problem,
+        )
 
 
 class WorkerTraffic(Struct, frozen=True):
@@ -27,6 +59,8 @@ class WorkerTraffic(Struct, frozen=True):
     work_in_hand: int
     retries: int
     held_back: float
+    queue: QueueTraffic | None
+    """None unless this worker receives from a queue."""
 
 
 class TrafficView(LineView):
@@ -43,7 +77,10 @@ class TrafficView(LineView):
             "held_back": round(worker.on_ramp.admission.held_back, 2) if worker.on_ramp is not None else 0.0,
         }
         metrics = worker.bus.metrics
-        return self.answer(request, "Traffic", metrics.as_json() | waiting, lambda: _show(metrics, worker.work.behind))
+        receiver = worker.gateway.receiver if worker.gateway is not None else None
+        queue = None if receiver is None else to_builtins(QueueTraffic.of(receiver))
+        shown = metrics.as_json() | waiting | {"queue": queue}
+        return self.answer(request, "Traffic", shown, lambda: _show(metrics, worker.work.behind))
 
 
 def _show(metrics: WorkerMetrics, behind: float) -> Markup:

@@ -25,7 +25,7 @@ from metroline.routing.journeys.requested_waits import (
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.itinerary import Decider, Decision, NextStep
 from metroline.routing.messages.segment import Attempts, Replan, Segment
-from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, Drop, Outcome, Retry, Wait
+from metroline.routing.outcome import MAX_DETAIL_CHARACTERS, Cause, DeliveredAt, Drop, Outcome, Retry, Wait
 from metroline.routing.records import unencodable
 from metroline.routing.records.field_sets import NOTHING, FieldSet, union
 from metroline.routing.records.fingerprints import as_sent, changed_fields, have_changed
@@ -536,4 +536,6 @@ def _verdict(result: Any) -> Outcome:
         if not is_of(result.reason, str):
             return Outcome.dead(Cause.BAD_RETURN, f"Drop({shown(result.reason)}): the reason must be a string")
         return Outcome.dropped(result.reason)
+    if type(result) is DeliveredAt:
+        return Outcome.delivered(result.end)
     return Outcome.dead(Cause.BAD_RETURN, f"{name_of_type(result)}, not a dict, Drop, Retry or Wait")

@@ -21,6 +21,8 @@ class End(Struct, frozen=True):
     """The field of a record that is the key of its message; None for the key of its source message."""
     is_packed: bool = False
     """True if records are delivered in envelopes, which have no keys."""
+    is_outside: bool = False
+    """True if the records are in another system already when they come to the arrivals, and no topic is written."""
 
 
 Ends = Mapping[str, End]

@@ -1,0 +1,1 @@
+"""Gateways to systems other than Kafka: ends and sources of a line there. Knows neither Kafka nor envelopes."""

@@ -1,0 +1,82 @@
+"""The interface of an end in a system other than Kafka: it writes packs of records, with an answer for each record."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from metroline.routing.errors import MetrolineError
+from metroline.routing.meta import Meta
+
+
+class Outgoing(NamedTuple):
+    """A record that is to be written."""
+
+    record: dict[str, Any]
+    id: str
+    """The id of the record, the same each time that the record is delivered."""
+    meta: Meta
+    """Key, headers and timestamp of the record's source message."""
+
+
+class RefusedByEnd(Exception):
+    """The answer for a record that the system will never take. The record is a dead letter with this text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """The answer for a record that the system may take later. It waits on the bus and uses up no attempt."""
+
+    reason: str
+    after: float = 5.0
+    """Time after which the record is written again, in seconds."""
+
+
+class EndUnavailable(Exception):
+    """Raised if the system takes no records at present: all records of the pack wait, as with `Delayed`."""
+
+
+class MissingExtra(MetrolineError):
+    """Raised when an end or a source needs a package that is not installed; it says how to install it."""
+
+
+Answer = None | RefusedByEnd | Delayed
+"""None for a record that the system has confirmed."""
+
+
+class EndWriter(Protocol):
+    """Writes records into a system. It is used by several tasks at once, up to the end's `concurrency`."""
+
+    async def write(self, pack: Sequence[Outgoing]) -> Sequence[Answer]:
+        """Write records and return an answer for each, in their order; raise `EndUnavailable` for all of them.
+
+        A call may wait and try again by itself for some seconds, which holds back only the records of its own end.
+        """
+
+
+class OutsideEnd(BaseModel, ABC):
+    """A table `[ends.NAME]` with a `kind` other than `kafka`: its keys are the fields of the subclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+
+    max_batch: ClassVar[int] = 500
+    """Maximum number of records in a pack."""
+    concurrency: ClassVar[int] = 4
+    """Maximum number of packs that a worker writes at the same time."""
+    timeout: ClassVar[float] = 120.0
+    """Maximum time of a call of `EndWriter.write`, in seconds."""
+
+    @abstractmethod
+    def open(self, name: str) -> AbstractAsyncContextManager[EndWriter]:
+        """Return what opens the end of this name and closes it again; raise `MissingExtra` before anything is read.
+
+        It is opened when a worker starts that writes to the end, and must not need the system to be there: a system
+        that is away is waited for by `write`.
+        """

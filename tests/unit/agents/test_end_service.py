@@ -1,0 +1,137 @@
+"""An end in another system is a stop, whose service answers for each record of a pack."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metroline.agents.gateways import kinds
+from metroline.agents.gateways.outside_end import (
+    Answer,
+    Delayed,
+    EndUnavailable,
+    EndWriter,
+    Outgoing,
+    OutsideEnd,
+    RefusedByEnd,
+)
+from metroline.agents.services.line import Line
+from metroline.agents.stops.open_resources import OpenResources
+from metroline.app.testing.run import run_line
+from metroline.routing.errors import InvalidLineOptions
+from metroline.routing.meta import Meta
+from metroline.routing.outcome import DeliveredAt, Retry
+
+SERVICES = """
+from metroline import service
+
+@service
+def weigh(record):
+    return record
+"""
+
+RULES = """
+[[rules]]
+after = "source"
+to = "weigh"
+
+[[rules]]
+after = "weigh"
+to = "shipped"
+"""
+
+OPTIONS = """
+[ends.shipped]
+kind = "shelf"
+place = "left"
+"""
+
+META = Meta(None, {}, None, "source", 0, 0)
+
+
+class Shelf(OutsideEnd):
+    """An end that takes records with `good`, refuses those with `bad`, and delays all others."""
+
+    place: str
+
+    def open(self, name: str) -> AbstractAsyncContextManager[EndWriter]:
+        return _open()
+
+
+class ShelfWriter:
+    async def write(self, pack: Sequence[Outgoing]) -> Sequence[Answer]:
+        if any("away" in one.record for one in pack):
+            raise EndUnavailable("it is away")
+        return [
+            None if "good" in one.record else RefusedByEnd("it is bad") if "bad" in one.record else Delayed("full", 3.0)
+            for one in pack
+        ]
+
+
+@asynccontextmanager
+async def _open() -> AsyncIterator[EndWriter]:
+    yield ShelfWriter()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("metroline.agents.services.line_options.END_KINDS", {**kinds.END_KINDS, "shelf": Shelf})
+    (tmp_path / "services.py").write_text(SERVICES)
+    (tmp_path / "routes.toml").write_text(RULES)
+    (tmp_path / "line.toml").write_text(OPTIONS)
+    return tmp_path
+
+
+async def answers(folder: Path, *records: dict[str, Any]) -> list[Any]:
+    """Return what the service of the end answers for records."""
+    line = Line.load(str(folder))
+    async with OpenResources(line.resources) as resources:
+        service = await resources.connect(line.services["shipped"])
+        handler = service.handler_of_all([str(number) for number in range(len(records))], [META] * len(records))
+        found: list[Any] = await handler(list(records))
+        return found
+
+
+async def test_each_record_of_a_pack_has_its_own_answer(folder: Path) -> None:
+    delivered, refused, delayed = await answers(folder, {"good": 1}, {"bad": 1}, {})
+
+    assert delivered == DeliveredAt("shipped")
+    assert isinstance(refused, RefusedByEnd)
+    assert delayed == Retry("the end shipped: full", after=3.0)
+
+
+async def test_all_records_wait_for_a_system_that_is_away(folder: Path) -> None:
+    assert await answers(folder, {"good": 1}, {"away": 1}) == [Retry("the end shipped: it is away", after=5.0)] * 2
+
+
+def test_a_trial_writes_nothing_and_every_record_passes(folder: Path) -> None:
+    journey = run_line(str(folder), [{"away": 1}])[0]
+
+    assert (list(journey.stops), journey.outcome) == (["weigh", "shipped"], "delivered")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[ends.a]\nkind = 'shell'\n", "2: ends.a.kind: must be one of kafka, "),
+        ("[ends.a]\nkind = 'shelf'\n", "1: ends.a.place: is missing"),
+        (
+            "[ends.a]\nkind = 'shelf'\nplaice = 'b'\nplace = 'c'\n",
+            "3: ends.a.plaice: unknown key; there are kind",
+        ),
+        ("[ends.weigh]\nkind = 'shelf'\nplace = 'c'\n", "1: the end 'weigh' has the name of a service"),
+        ("[ends.end]\nkind = 'shelf'\nplace = 'c'\n", "1: the end 'end' cannot be of the kind shelf"),
+    ],
+)
+def test_options_that_are_wrong_are_named_with_their_line(folder: Path, text: str, problem: str) -> None:
+    (folder / "line.toml").write_text(text)
+
+    with pytest.raises(InvalidLineOptions) as refused:
+        Line.load(str(folder))
+
+    [told] = refused.value.problems
+    assert told.startswith(f"{folder}/line.toml:{problem}")
