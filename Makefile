@@ -155,5 +155,5 @@ image-test:  ## build the image and run it against an Apache Kafka
 	./scripts/image_test.sh
 
 clean:  ## remove everything that these verbs created
-	rm -rf $(VENV) $(PEERS) .lock .kafka .registry build site *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .lock .kafka .registry .opensearch build site *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from metroline.agents.gateways.opensearch.end import OpenSearchEnd
 from metroline.agents.gateways.outside_end import OutsideEnd
 
 KAFKA = "kafka"
 """The kind of an end or a source that names no kind."""
 
-END_KINDS: Mapping[str, type[OutsideEnd]] = {}
+END_KINDS: Mapping[str, type[OutsideEnd]] = {"opensearch": OpenSearchEnd}
 """The options of an end, by its kind."""

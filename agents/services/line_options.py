@@ -132,7 +132,7 @@ class LineOptions(_Table):
             raise InvalidLineOptions((f"{file}:{place}: {error}{error.shown}",)) from error
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidLineOptions((f"{file}:1: it cannot be read as text in UTF-8 ({error})",)) from error
-        options, problems = _validated(data)
+        options, problems = _validated(data, folder)
         if options is not None:
             problems += _conflicts(options, stops)
         if options is None or problems:
@@ -145,8 +145,11 @@ Problem = tuple[tuple[str, ...], str]
 """The keys that lead to what is wrong, and what is wrong there."""
 
 
-def _validated(data: dict[str, Any]) -> tuple[LineOptions | None, list[Problem]]:
-    """Return the options, and what is wrong with those that are not valid each for itself."""
+def _validated(data: dict[str, Any], folder: Path) -> tuple[LineOptions | None, list[Problem]]:
+    """Return the options, and what is wrong with those that are not valid each for itself.
+
+    Files that ends name are in `folder`.
+    """
     given = data.get("ends")
     ends = given if isinstance(given, dict) else {}
     outside: dict[str, OutsideEnd] = {}
@@ -160,7 +163,7 @@ def _validated(data: dict[str, Any]) -> tuple[LineOptions | None, list[Problem]]
             problems.append((("ends", name, "kind"), f"ends.{name}.kind: must be one of {known}"))
             continue
         try:
-            outside[name] = END_KINDS[kind].model_validate(table)
+            outside[name] = END_KINDS[kind].model_validate(table, context={"folder": folder})
         except ValidationError as error:
             problems += [_described(("ends", name, *_path(one)), one, END_KINDS[kind]) for one in error.errors()]
     in_kafka = {name: table for name, table in ends.items() if _is_in_kafka(table)}
