@@ -143,7 +143,7 @@ docs-tree: install-dev  ## write the tree in docs/ARCHITECTURE.md from the docst
 lock:  ## update requirements*.txt from pyproject.toml
 	@$(PYTHON) -m venv .lock
 	@.lock/bin/pip --disable-pip-version-check install --quiet 'uv>=0.9,<1'
-	.lock/bin/$(COMPILE) pyproject.toml --group build --group limits --extra formats --output-file requirements.txt $(ARGS)
+	.lock/bin/$(COMPILE) pyproject.toml --group build --group limits --extra formats --extra sqs --output-file requirements.txt $(ARGS)
 	.lock/bin/$(COMPILE) pyproject.toml --group build --extra dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
 	.lock/bin/$(COMPILE) pyproject.toml --group bench --output-file requirements-bench.txt $(ARGS)
 	.lock/bin/$(COMPILE) --group webhooks --no-deps --output-file requirements-examples.txt $(ARGS)
@@ -155,5 +155,5 @@ image-test:  ## build the image and run it against an Apache Kafka
 	./scripts/image_test.sh
 
 clean:  ## remove everything that these verbs created
-	rm -rf $(VENV) $(PEERS) .lock .kafka .registry .opensearch build site *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .lock .kafka .registry .opensearch .elasticmq build site *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -47,6 +47,7 @@ from metroline.agents.pulses.pulse_sender import PulseSender
 from metroline.agents.registration import Tables, register
 from metroline.agents.services.line import Line
 from metroline.agents.services.service import Service
+from metroline.agents.source_gateway import KafkaSourceTopic, SourceGateway
 from metroline.agents.source_watch import SourceWatch
 from metroline.agents.stops.circuit_breaker import CircuitBreaker
 from metroline.agents.stops.loop_guard import LoopGuard
@@ -248,6 +249,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         heartbeat=Heartbeat(cluster, app.line_topics.workers, app.workers, app.describe, app.announce, time.time),
         source_watch=_source_watch(app),
         on_ramp=_on_ramp(app, live_rules, agent_loop, partitions, reading) if role.plays(ON_RAMP) else None,
+        gateway=_gateway(app, partitions),
         waiting_rooms=_waiting_rooms(app, reading) if role.plays("arrivals") else None,
         stall_watch=StallWatch(cluster, app.readers, lambda: not is_reading(app)),
         absence_watch=_absence_watch(app),
@@ -370,6 +372,20 @@ def _on_ramp(
         is_open=partitions.reaches,
         **reading,
     )
+
+
+def _gateway(app: LineApp, partitions: PartitionWatch) -> SourceGateway | None:
+    queue = app.line.options.queue
+    if queue is None or not app.role.plays(ON_RAMP) or app.settings.end_topics != "named":
+        return None
+    topic = KafkaSourceTopic(
+        app.bus_producer,
+        app.cluster,
+        app.line_topics.source,
+        lambda: partitions.partitions,
+        lambda: app.bus.limits.message_bytes // 2,  # those of the line hold twice what the source does
+    )
+    return SourceGateway(queue, topic)
 
 
 def _replay_runner(app: LineApp, live_rules: LiveRules) -> ReplayRunner:

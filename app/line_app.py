@@ -43,6 +43,7 @@ from metroline.agents.pulses.pulse_sender import PulseSender
 from metroline.agents.registration import Tables
 from metroline.agents.rules_agent import publish_first
 from metroline.agents.services.line import Line
+from metroline.agents.source_gateway import SourceGateway
 from metroline.agents.source_watch import SourceWatch
 from metroline.agents.stops.circuit_breaker import CircuitBreaker
 from metroline.agents.stops.loop_guard import LoopGuard
@@ -108,6 +109,8 @@ class AppParts:
     """None unless the role plays the on-ramp."""
     source_watch: SourceWatch | None
     """None unless the role plays the on-ramp."""
+    gateway: SourceGateway | None
+    """None unless the role plays the on-ramp of a line whose records come from another system."""
     waiting_rooms: WaitingRooms | None
     """None unless the role plays the arrivals."""
     stall_watch: StallWatch
@@ -168,6 +171,7 @@ class LineApp(faust.App):
         self.purge = parts.purge
         self.on_ramp = parts.on_ramp
         self._source_watch = parts.source_watch
+        self.gateway = parts.gateway
         self.waiting_rooms = parts.waiting_rooms
         self.stall_watch = parts.stall_watch
         self.absence_watch = parts.absence_watch
@@ -230,7 +234,7 @@ class LineApp(faust.App):
             await self.turn.begin()
             await self._open_resources()
         await self._begin(self.absence_watch, self.purge, self.on_ramp, self.waiting_rooms, self.replay_runner)
-        await self._begin(self._pulse_sender)
+        await self._begin(self._pulse_sender, self.gateway)
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await TopicAdmin(self.cluster).high_watermarks([rules]))[rules]:
             await publish_first(self.bus, self.line.rules_text, time.time)
@@ -272,6 +276,11 @@ class LineApp(faust.App):
             await self.consumer.refresh_metadata()
         if self.on_ramp is not None:
             self.on_ramp.open_partitions()
+
+    @property
+    def bus_producer(self) -> KafkaProducer:
+        """The producer of everything that this worker sends but Faust's own messages."""
+        return self._worker.producer
 
     @property
     def is_joined(self) -> bool:

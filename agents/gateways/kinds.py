@@ -6,9 +6,13 @@ from collections.abc import Mapping
 
 from metroline.agents.gateways.opensearch.end import OpenSearchEnd
 from metroline.agents.gateways.outside_end import OutsideEnd
+from metroline.agents.gateways.sqs.options import SqsSource
 
 KAFKA = "kafka"
 """The kind of an end or a source that names no kind."""
+
+SOURCE_KINDS: Mapping[str, type[SqsSource] | None] = {KAFKA: None, "sqs": SqsSource}
+"""The options of a source, by its kind."""
 
 END_KINDS: Mapping[str, type[OutsideEnd]] = {"opensearch": OpenSearchEnd}
 """The options of an end, by its kind."""

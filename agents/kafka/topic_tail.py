@@ -56,6 +56,18 @@ class TopicTail:
         """Begin at these offsets of partitions."""
         self._next |= offsets
 
+    def begin_at_time(self, milliseconds: int) -> None:
+        """Begin at the first message of each partition with this timestamp or a later one, or at its end."""
+        with self._consumer() as consumer:
+            asked = [TopicPartition(self.topic, one, milliseconds) for one in self._partitions(consumer)]
+            try:
+                found = consumer.offsets_for_times(asked, timeout=ANSWER_SECONDS) if asked else []
+                for one in found:
+                    at_end = consumer.get_watermark_offsets(one, timeout=ANSWER_SECONDS)[1] if one.offset < 0 else 0
+                    self._next[one.partition] = at_end if one.offset < 0 else one.offset
+            except KafkaException as error:
+                raise ClusterError(f"{self.topic} cannot be read: {described(error.args[0])}") from error
+
     def read(self, partitions: Collection[int] | None = None) -> Generator[list[Message], None, None]:
         """Yield the messages that were written since the last call, up to the end that each partition has by now.
 

@@ -14,8 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from pydantic_core import PydanticCustomError
 
 from metroline.agents.formats.names import CHOICES, PACKED, REGISTERED, Choice, is_format
-from metroline.agents.gateways.kinds import END_KINDS, KAFKA
+from metroline.agents.gateways.kinds import END_KINDS, KAFKA, SOURCE_KINDS
 from metroline.agents.gateways.outside_end import OutsideEnd
+from metroline.agents.gateways.sqs.options import SqsSource
 from metroline.routing.addresses import END, SOURCE
 from metroline.routing.errors import InvalidLineOptions
 from metroline.routing.rules.toml_lines import line_of
@@ -78,6 +79,12 @@ class SourceOptions(_Table):
     """The format of the messages."""
     tombstones: Literal["dead", "drop", "deliver"] | None = None
     """The outcome of a source message without a value."""
+    kind: Literal["kafka"] = "kafka"
+    """The system from which the messages come. Those of other kinds have options of their own."""
+
+
+SOURCE_KEYS = frozenset(SourceOptions.model_fields) - {"kind"}
+"""The keys of `[source]` that say something about the source topic, whoever writes to it."""
 
 
 class EndOptions(_Table):
@@ -104,6 +111,12 @@ class LineOptions(_Table):
     ends: dict[str, EndOptions] = Field(default_factory=dict)
     """The ends in Kafka by name. The default end is among them if something is said about it."""
     _outside: Mapping[str, OutsideEnd] = PrivateAttr(default_factory=dict)
+    _queue: SqsSource | None = PrivateAttr(default=None)
+
+    @property
+    def queue(self) -> SqsSource | None:
+        """The queue from which the messages of the source topic come; None if others write to the topic."""
+        return self._queue
 
     @property
     def outside(self) -> Mapping[str, OutsideEnd]:
@@ -150,10 +163,12 @@ def _validated(data: dict[str, Any], folder: Path) -> tuple[LineOptions | None, 
 
     Files that ends name are in `folder`.
     """
+    queue, problems = _queue(data)
+    if queue is not None or problems:
+        data = data | {"source": {key: value for key, value in data["source"].items() if key in SOURCE_KEYS}}
     given = data.get("ends")
     ends = given if isinstance(given, dict) else {}
     outside: dict[str, OutsideEnd] = {}
-    problems: list[Problem] = []
     for name, table in ends.items():
         kind = table.get("kind", KAFKA) if isinstance(table, dict) else KAFKA
         if kind == KAFKA:
@@ -172,7 +187,25 @@ def _validated(data: dict[str, Any], folder: Path) -> tuple[LineOptions | None, 
     except ValidationError as error:
         return None, [*problems, *(_described(_path(one), one) for one in error.errors())]
     options._outside = outside
+    options._queue = queue
     return options, problems
+
+
+def _queue(data: dict[str, Any]) -> tuple[SqsSource | None, list[Problem]]:
+    """Return the queue that `[source]` names, if it has another kind than Kafka."""
+    table = data.get("source")
+    kind = table.get("kind") if isinstance(table, dict) else None
+    if not isinstance(table, dict) or kind is None:
+        return None, []
+    if not isinstance(kind, str) or kind not in SOURCE_KINDS:
+        return None, [(("source", "kind"), f"source.kind: must be one of {', '.join(SOURCE_KINDS)}")]
+    if SOURCE_KINDS[kind] is None:
+        return None, []
+    own = {key: value for key, value in table.items() if key not in SOURCE_KEYS}
+    try:
+        return SqsSource.model_validate(own), []
+    except ValidationError as error:
+        return None, [_described(("source", *_path(one)), one, SqsSource) for one in error.errors()]
 
 
 def _is_in_kafka(table: Any) -> bool:

@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from metroline.agents.gateways.sqs.receiver import SqsReceiver
 from metroline.agents.kafka.faust_transport import Consumer
 from metroline.agents.tables.outcome_counts import OutcomeCounts
 from metroline.app.readiness import conditions
@@ -90,6 +91,8 @@ class WorkerCollector(Collector):
         oldest, held_back = metrics.behind_now, on_ramp.admission.held_back
         yield gauge("metroline_source_oldest_waiting_seconds", "Age of the oldest message taken lately", oldest)
         yield counter("metroline_source_held_back_seconds", "Time in which the line was behind", held_back)
+        if self.app.gateway is not None and (receiver := self.app.gateway.receiver) is not None:
+            yield from _gateway(receiver)
 
     def _journeys(self) -> Iterator[Metric]:
         journeys = self.app.bus.metrics.journeys
@@ -155,3 +158,15 @@ class WorkerCollector(Collector):
         yield counters("metroline_bus_records", "Records written to the bus", by, records)
         yield counters("metroline_bus_bytes", "Bytes written to the bus", by, sizes)
         yield counters("metroline_chained_records", "Records that went on in memory", by, in_memory)
+
+
+def _gateway(receiver: SqsReceiver) -> Iterator[Metric]:
+    """Yield the metrics of the gateway that receives from a queue."""
+    counts = receiver.client.counts
+    yield counters("metroline_sqs_calls", "Calls of SQS that were answered", ["call"], one_label(counts.calls))
+    yield counters("metroline_sqs_failed_calls", "Calls of SQS that failed", ["call"], one_label(counts.failures))
+    yield counter("metroline_sqs_billed_calls", "Calls of SQS as billed: one for each chunk of 64 KiB", counts.chunks)
+    yield counter("metroline_sqs_messages", "Messages received from SQS", counts.messages)
+    yield counter("metroline_sqs_bytes", "Bytes of the messages received from SQS", counts.bytes)
+    yield counter("metroline_sqs_repeated_messages", "Messages received that the bus had already", receiver.repeated)
+    yield gauge("metroline_sqs_messages_in_hand", "Messages received and not deleted yet", receiver.in_hand)

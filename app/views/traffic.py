@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 from faust import web
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from metroline.agents.delivery.metrics import Chained, Traffic
+from metroline.agents.gateways.sqs.receiver import SqsReceiver
 from metroline.app.views.operation import Operation
 from metroline.app.views.view import LineView
+
+
+class QueueTraffic(Struct, frozen=True):
+    """The messages that this worker received from SQS, and the calls that it made."""
+
+    messages: int
+    bytes: int
+    calls: dict[str, int]
+    billed_calls: int
+    """One for each chunk of 64 KiB that a call carries, at least one a call."""
+    failed_calls: dict[str, int]
+    repeated: int
+    """Messages that were received again although the bus had them."""
+    in_hand: int
+    problem: str | None
+    """The reason for which the last call failed; None if it succeeded."""
+
+    @classmethod
+    def of(cls, receiver: SqsReceiver) -> QueueTraffic:
+        """Return the figures of a receiver."""
+        counts = receiver.client.counts
+        return cls(
+            counts.messages,
+            counts.bytes,
+            dict(counts.calls),
+            counts.chunks,
+            dict(counts.failures),
+            receiver.repeated,
+            receiver.in_hand,
+            receiver.problem,
+        )
 
 
 class WorkerTraffic(Struct, frozen=True):
@@ -25,6 +57,8 @@ class WorkerTraffic(Struct, frozen=True):
     work_in_hand: int
     retries: int
     held_back: float
+    queue: QueueTraffic | None
+    """None unless this worker receives from a queue."""
 
 
 class TrafficView(LineView):
@@ -40,4 +74,6 @@ class TrafficView(LineView):
             "retries": sum(handled.retries for handled in worker.bus.metrics.journeys.handling.values()),
             "held_back": round(worker.on_ramp.admission.held_back, 2) if worker.on_ramp is not None else 0.0,
         }
-        return self.json(worker.bus.metrics.as_json() | waiting)
+        receiver = worker.gateway.receiver if worker.gateway is not None else None
+        queue = None if receiver is None else to_builtins(QueueTraffic.of(receiver))
+        return self.json(worker.bus.metrics.as_json() | waiting | {"queue": queue})

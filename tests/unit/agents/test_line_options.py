@@ -48,7 +48,7 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
     [
         (
             "[source]\ntopik = 'a'\n",
-            "2: source.topik: unknown key; there are topic, format, tombstones; did you mean 'topic'?",
+            "2: source.topik: unknown key; there are topic, format, tombstones, kind; did you mean 'topic'?",
         ),
         ("[end.shipped]\n", "1: end: unknown key; there are source, ends; did you mean 'ends'?"),
         ("[sauce]\n", "1: sauce: unknown key; there are source, ends"),
