@@ -147,8 +147,7 @@ class SearchCluster:
                 status, answered = response.status, await response.read()
                 retry_after = response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = "no answer" if isinstance(error, asyncio.TimeoutError) else str(error) or type(error).__name__
-            raise ClusterAway(f"{url}: {reason}") from error
+            raise ClusterAway(f"{url}: {_reason(error)}") from error
         answer = _decoded(answered)
         if status in (200, 201) and isinstance(answer, dict):
             return answer
@@ -176,6 +175,14 @@ class SearchCluster:
             connector=aiohttp.TCPConnector(ssl=access.tls if access.tls is not None else True),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+
+
+def _reason(error: Exception) -> str:
+    """Return why there was no answer, without the host, which the address has already."""
+    if isinstance(error, asyncio.TimeoutError):
+        return "no answer"
+    cause = getattr(error, "os_error", error)  # of a connection that was not made
+    return str(cause) or type(cause).__name__
 
 
 def _decoded(body: bytes) -> Any:
