@@ -37,12 +37,28 @@ NO_RIGHT = frozenset(
 )
 
 
+INVALID = frozenset(
+    {
+        "AWS.SimpleQueueService.BatchRequestTooLong",
+        "BatchRequestTooLong",
+        "InvalidMessageContents",
+        "InvalidParameterValue",
+        "InvalidParameterValueException",
+        "MissingParameter",
+    }
+)
+
+
 class SqsRefused(MetrolineError):
     """Raised for an error that stays until somebody changes the queue, its rights or the options."""
 
 
 class SqsAway(MetrolineError):
     """Raised if SQS does not answer, or asks for fewer calls: the call may succeed later."""
+
+
+class SqsInvalid(SqsAway):
+    """Raised if SQS does not take what a call contains, as it is."""
 
 
 class CallCounts:
@@ -116,6 +132,8 @@ class SqsClient:
                 ) from error
             if code in NO_RIGHT:
                 raise SqsRefused(f"the queue {queue} may not be used ({name}): {code}: {text}") from error
+            if code in INVALID:
+                raise SqsInvalid(f"the queue {queue} does not take it: {code}: {text}") from error
             raise SqsAway(f"the queue {queue} did not answer {name}: {code}: {text}") from error
         except unusable as error:
             self.counts.failures[name] += 1

@@ -1,0 +1,158 @@
+"""An end that is a queue of SQS: sends packs of records, with an answer for each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import orjson
+
+from metroline.agents.gateways.outside_end import Answer, Delayed, EndWriter, Outgoing, OutsideEnd, RefusedByEnd
+from metroline.agents.gateways.sqs.client import SqsAway, SqsClient, SqsInvalid, SqsRefused, opened
+from metroline.agents.gateways.sqs.options import SqsEndOptions
+from metroline.agents.gateways.sqs.packing import ID_ATTRIBUTE, Line, Packed, calls, packed, rounds
+
+WAITS_SECONDS = (0.2, 1.0, 5.0)
+"""Waits between the attempts of a call. After the last one, its records wait on the bus."""
+
+DELAY_SECONDS = 10.0
+"""Time after which records that waited on the bus are sent again."""
+
+CONNECTIONS = 16
+
+LOG_SECONDS = 30.0
+"""Time between two lines in the log about calls that fail."""
+
+log = logging.getLogger(__name__)
+
+
+class SqsEnd(SqsEndOptions, OutsideEnd):
+    """The table of an end with `kind = "sqs"`."""
+
+    def open(self, name: str) -> AbstractAsyncContextManager[EndWriter]:
+        """Return what opens the end of this name and closes it again."""
+        return _opened(name, self)
+
+
+@asynccontextmanager
+async def _opened(name: str, end: SqsEnd) -> AsyncIterator[EndWriter]:
+    async with opened(end, CONNECTIONS) as client:
+        yield SqsWriter(name, end, client)
+
+
+class SqsWriter:
+    """Sends records to one queue."""
+
+    def __init__(self, name: str, end: SqsEndOptions, client: SqsClient) -> None:
+        self.name = name
+        self.end = end
+        self.client = client
+        self._order = asyncio.Lock()
+        self._logged_at = float("-inf")
+
+    async def write(self, pack: Sequence[Outgoing]) -> Sequence[Answer]:
+        """Send records and return an answer for each."""
+        answers: list[Answer] = [None] * len(pack)
+        lines, places = self._lines(pack, answers)
+        messages = packed(lines, several=self.end.packed)
+        if self.end.is_fifo:
+            async with self._order:
+                found = await self._send_in_order(messages)
+        else:
+            found = await self._send_all(messages)
+        for message, answer in found:
+            for place in message.places:
+                answers[places[place]] = answer
+        return answers
+
+    def _lines(self, pack: Sequence[Outgoing], answers: list[Answer]) -> tuple[list[Line], list[int]]:
+        """Return the records that can be sent, and their indexes; answer for the others."""
+        lines, places = [], []
+        for place, one in enumerate(pack):
+            group = self._group(one) if self.end.is_fifo else None
+            if self.end.is_fifo and not group:
+                source = f"the field {self.end.group!r}" if self.end.group else "the key of the source message"
+                answers[place] = RefusedByEnd(f"the queue needs a message group, and the record has none: {source}")
+                continue
+            lines.append(Line(orjson.dumps(one.record), one.id, group))
+            places.append(place)
+        return lines, places
+
+    def _group(self, one: Outgoing) -> str | None:
+        if self.end.group is None:
+            return None if one.meta.key is None else one.meta.key.decode("utf-8", "replace")
+        value = one.record.get(self.end.group)
+        return value if isinstance(value, str) or value is None else orjson.dumps(value).decode()
+
+    async def _send_all(self, messages: Sequence[Packed]) -> list[tuple[Packed, Answer]]:
+        found = await asyncio.gather(*(self._send(call) for call in calls(messages)))
+        return [one for of_call in found for one in of_call]
+
+    async def _send_in_order(self, messages: Sequence[Packed]) -> list[tuple[Packed, Answer]]:
+        """Send messages of a FIFO queue. If one of a group has to wait, the later ones of the group wait, too."""
+        found: list[tuple[Packed, Answer]] = []
+        waiting: dict[str | None, Delayed] = {}
+        for each in rounds(messages):
+            held = [(one, waiting[one.group]) for one in each if one.group in waiting]
+            sent = await self._send_all([one for one in each if one.group not in waiting])
+            waiting |= {one.group: answer for one, answer in sent if isinstance(answer, Delayed)}
+            found += [*held, *sent]
+        return found
+
+    async def _send(self, call: Sequence[Packed]) -> list[tuple[Packed, Answer]]:
+        """Send the messages of a call, and again those that fail for the moment."""
+        left = list(call)
+        found: list[tuple[Packed, Answer]] = []
+        reason = ""
+        for wait in (*WAITS_SECONDS, None):
+            try:
+                failed = await self._call(left)
+            except SqsInvalid as error:
+                if len(left) == 1:
+                    return [*found, (left[0], RefusedByEnd(str(error)))]
+                each = await asyncio.gather(*(self._send([one]) for one in left))
+                return [*found, *(one for of_call in each for one in of_call)]
+            except (SqsAway, SqsRefused) as error:
+                reason = str(error)
+            else:
+                found += [(one, None) for place, one in enumerate(left) if place not in failed]
+                refused = {place: text for place, (is_fault, text) in failed.items() if is_fault}
+                found += [(left[place], RefusedByEnd(text)) for place, text in refused.items()]
+                left = [left[place] for place in failed if place not in refused]
+                reason = next((text for is_fault, text in failed.values() if not is_fault), "")
+            if not left:
+                return found
+            if wait is not None:
+                await asyncio.sleep(wait)
+        self._complain(reason)
+        return [*found, *((one, Delayed(reason, DELAY_SECONDS)) for one in left)]
+
+    async def _call(self, messages: Sequence[Packed]) -> Mapping[int, tuple[bool, str]]:
+        """Make a call; return those that failed, by index: whether for good, and why."""
+        entries = [_entry(place, one) for place, one in enumerate(messages)]
+        answer = await self.client.call("send_message_batch", Entries=entries)
+        self.client.counts.count("send_message_batch", len(messages), sum(one.size for one in messages))
+        return {
+            int(one["Id"]): (bool(one.get("SenderFault")), f"{one.get('Code', '')}: {one.get('Message', '')}")
+            for one in answer.get("Failed", ())
+        }
+
+    def _complain(self, reason: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
+            log.warning("records of the end %s wait on the bus: %s", self.name, reason)
+
+
+def _entry(place: int, message: Packed) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "Id": str(place),
+        "MessageBody": message.body.decode(),
+        "MessageAttributes": {ID_ATTRIBUTE: {"DataType": "String", "StringValue": message.ids}},
+    }
+    if message.group is not None:
+        entry |= {"MessageGroupId": message.group, "MessageDeduplicationId": message.deduplication_id}
+    return entry

@@ -1,0 +1,72 @@
+"""An end of a line that is a queue of SQS, on a real server with its protocol."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+import pytest
+
+from metroline.routing.outcome import Ending
+from tests.support.depot import Depot, numbered
+from tests.support.elasticmq import CREDENTIALS, ElasticMq
+
+pytestmark = pytest.mark.long
+
+RULES = """
+[[rules]]
+after = "source"
+to = "weigh"
+
+[[rules]]
+after = "weigh"
+to = "shipped"
+"""
+
+
+@pytest.fixture
+def out(sqs: ElasticMq, depot: Depot) -> str:
+    """Return the queue to which the line sends, which does not exist yet."""
+    name = f"{depot.prefix}-out"
+    depot.write((depot.folder / "services.py").read_text(), RULES)
+    options = f'[ends.shipped]\nkind = "sqs"\nqueue = "{name}"\nendpoint = "{sqs.url}"\n'
+    (depot.folder / "line.toml").write_text(options)
+    depot.variables |= CREDENTIALS
+    return name
+
+
+def numbers(sqs: ElasticMq, queue: str) -> list[int]:
+    """Return the numbers of the records in a queue, sorted."""
+    return sorted(orjson.loads(line)["n"] for one in sqs.taken(queue) for line in one["Body"].splitlines())
+
+
+async def test_records_reach_a_queue_that_is_created_late_and_count_as_delivered_there(
+    sqs: ElasticMq, out: str, depot: Depot
+) -> None:
+    await depot.push(numbered(range(200)))
+    worker = depot.start()
+    await depot.ready(worker)
+    sqs.create(out)
+
+    await depot.settled(200)
+
+    assert await depot.counts() == {Ending.DELIVERED: 200}
+    assert await depot.delivered() == []
+    assert await asyncio.to_thread(numbers, sqs, out) == list(range(200))
+    assert {journey.reason for journey in (await depot.journeys()).values()} == {"shipped"}
+
+
+async def test_a_worker_that_is_killed_loses_nothing_on_the_way_to_a_queue(
+    sqs: ElasticMq, out: str, depot: Depot
+) -> None:
+    sqs.create(out)
+    await depot.push(numbered(range(2_000)))
+    worker = depot.start()
+    await depot.until(lambda: sqs.waiting(out)[0] > 3)
+    await depot.kill(worker)
+    depot.start()
+
+    await depot.settled(2_000)
+
+    assert await depot.counts() == {Ending.DELIVERED: 2_000}
+    assert sorted(set(await asyncio.to_thread(numbers, sqs, out))) == list(range(2_000))

@@ -1,0 +1,153 @@
+"""An end that is a queue: how records are packed, and the answer for each whatever SQS answers."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from metroline.agents.gateways.outside_end import Delayed, Outgoing, RefusedByEnd
+from metroline.agents.gateways.sqs.client import CallCounts, SqsAway, SqsClient, SqsInvalid, SqsRefused
+from metroline.agents.gateways.sqs.end import SqsEnd, SqsWriter
+from metroline.agents.gateways.sqs.packing import CALL_BYTES, Line, Packed, calls, packed
+from metroline.routing.meta import Meta
+
+CHUNK = 64 * 1024
+
+
+def records(*numbers: int, group: str | None = None) -> list[Outgoing]:
+    """Return records, whose ids are their numbers."""
+    meta = Meta(None if group is None else group.encode(), {}, None, "source", 0, 0)
+    return [Outgoing({"n": number}, f"source-0-{number}", meta) for number in numbers]
+
+
+class FakeClient:
+    """A queue that keeps the messages of each call. `answers` are those to its calls, in order; None takes all."""
+
+    def __init__(self, *answers: Exception | list[dict[str, Any]] | None) -> None:
+        self.counts = CallCounts()
+        self.sent: list[list[dict[str, Any]]] = []
+        self.answers = list(answers)
+
+    async def call(self, name: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        assert name == "send_message_batch"
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        failed = {one["Id"] for one in answer or ()}
+        self.sent.append([one for one in Entries if one["Id"] not in failed])
+        return {"Failed": answer or []}
+
+    @property
+    def bodies(self) -> list[str]:
+        return [one["MessageBody"] for call in self.sent for one in call]
+
+
+def writer(client: FakeClient, **options: Any) -> SqsWriter:
+    end = SqsEnd.model_validate({"kind": "sqs", "queue": "out", **options})
+    return SqsWriter("out", end, cast(SqsClient, client))
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metroline.agents.gateways.sqs.end.WAITS_SECONDS", (0.0, 0.0))
+
+
+def test_records_never_share_a_message_that_is_larger_than_a_chunk() -> None:
+    lines = [Line(b"x" * 1_300, f"source-0-{number}", None) for number in range(120)]
+
+    messages = packed(lines, several=True)
+
+    assert all(one.size <= CHUNK for one in messages)
+    assert [len(one.places) for one in messages] == [49, 49, 22]
+    assert [place for one in messages for place in one.places] == list(range(120))
+
+
+def test_a_record_that_is_larger_than_a_chunk_is_a_message_of_its_own() -> None:
+    sizes = (100, CHUNK + 1, 100)
+    messages = packed([Line(b"x" * size, str(size), None) for size in sizes], several=True)
+
+    assert [one.places for one in messages] == [(0,), (1,), (2,)]
+
+
+def test_a_call_has_ten_messages_and_no_more_bytes_than_it_may_have() -> None:
+    small = [Packed(b"x", str(number), None, (number,)) for number in range(25)]
+    large = [Packed(b"x" * (CHUNK - 100), str(number), None, (number,)) for number in range(6)]
+
+    assert [len(call) for call in calls(small)] == [10, 10, 5]
+    assert [len(call) for call in calls(large)] == [4, 2]
+    assert all(sum(one.size for one in call) <= CALL_BYTES for call in calls(large))
+
+
+async def test_records_are_sent_packed_with_their_ids() -> None:
+    client = FakeClient()
+
+    assert await writer(client).write(records(1, 2, 3)) == [None] * 3
+
+    assert client.bodies == ['{"n":1}\n{"n":2}\n{"n":3}']
+    ids = client.sent[0][0]["MessageAttributes"]["metroline-id"]["StringValue"]
+    assert ids == "source-0-1,source-0-2,source-0-3"
+    assert (client.counts.calls["send_message_batch"], client.counts.chunks) == (1, 1)
+
+
+async def test_without_packing_each_record_is_a_message() -> None:
+    client = FakeClient()
+    await writer(client, packed=False).write(records(*range(12)))
+
+    assert [len(call) for call in client.sent] == [10, 2]
+
+
+async def test_entries_that_fail_for_the_moment_are_sent_again_and_those_at_fault_are_refused() -> None:
+    client = FakeClient(
+        [
+            {"Id": "1", "SenderFault": False, "Code": "InternalError", "Message": "later"},
+            {"Id": "2", "SenderFault": True, "Code": "InvalidMessageContents", "Message": "a character"},
+        ]
+    )
+
+    first, second, third = await writer(client, packed=False).write(records(1, 2, 3))
+
+    assert (first, second) == (None, None)
+    assert isinstance(third, RefusedByEnd)
+    assert str(third) == "InvalidMessageContents: a character"
+    assert client.bodies == ['{"n":1}', '{"n":2}']
+
+
+@pytest.mark.parametrize("error", [SqsAway("ThrottlingException"), SqsRefused("the queue out does not exist")])
+async def test_records_wait_on_the_bus_while_the_queue_takes_none(error: Exception) -> None:
+    client = FakeClient(error, error, error)
+
+    [answer] = await writer(client).write(records(1))
+
+    assert answer == Delayed(str(error), 10.0)
+
+
+async def test_a_call_that_is_not_taken_is_divided_so_that_only_the_record_at_fault_is_refused() -> None:
+    client = FakeClient(SqsInvalid("too long"), None, SqsInvalid("too long"))
+
+    answers = await writer(client, packed=False).write(records(1, 2))
+
+    assert [type(one) for one in answers] == [type(None), RefusedByEnd]
+
+
+async def test_a_fifo_queue_gets_the_messages_of_a_group_in_order_and_the_later_ones_wait_for_the_first() -> None:
+    busy = [{"Id": "0", "SenderFault": False, "Code": "Busy", "Message": ""}]
+    client = FakeClient(busy, busy, busy)
+    pack = [*records(1, 2, group="a"), *records(3, group="b")]
+
+    answers = await writer(client, queue="out.fifo", packed=False).write(pack)
+
+    assert [type(one) for one in answers] == [Delayed, Delayed, type(None)]
+    assert client.bodies == ['{"n":3}']
+    assert client.sent[0][0]["MessageGroupId"] == "b"
+
+
+async def test_a_record_without_a_message_group_is_refused_by_a_fifo_queue() -> None:
+    client = FakeClient()
+    pack = records(1, 2)
+    pack[0].record["customer"] = 7
+
+    answers = await writer(client, queue="out.fifo", group="customer").write(pack)
+
+    assert [type(one) for one in answers] == [type(None), RefusedByEnd]
+    assert client.sent[0][0]["MessageGroupId"] == "7"
