@@ -56,6 +56,17 @@ class TopicTail:
         """Begin at these offsets of partitions."""
         self._next |= offsets
 
+    def ends(self) -> dict[int, tuple[int, int]]:
+        """Return the first offset and the offset behind the last one of each partition."""
+        with self._consumer() as consumer:
+            try:
+                return {
+                    one: consumer.get_watermark_offsets(TopicPartition(self.topic, one), timeout=ANSWER_SECONDS)
+                    for one in self._partitions(consumer)
+                }
+            except KafkaException as error:
+                raise ClusterError(f"{self.topic} cannot be read: {described(error.args[0])}") from error
+
     def begin_at_time(self, milliseconds: int) -> None:
         """Begin at the first message of each partition with this timestamp or a later one, or at its end."""
         with self._consumer() as consumer:

@@ -38,6 +38,7 @@ COMMANDS = {
     "worker": Entry("worker", "Run one worker process, as it is deployed."),
     "broker": Entry("broker", "Run the embedded broker alone until Ctrl-C."),
     "push": Entry("push", "Write records to the source topic of a line."),
+    "cost": Entry("cost", "Show what a month of records costs on SQS, packed and not."),
     "check": Entry("check", "Validate the rules table in FILE and draw its network."),
     "explain": Entry("explain", "Explain the way of each record, rule by rule."),
     "test": Entry("test", "Test the cases of a line, in memory, under every strategy."),

@@ -25,6 +25,7 @@ COMPLETE: dict[str, list[str]] = {
     "worker": [],
     "broker": [],
     "push": ["--records", "1"],
+    "cost": ["--records", "1", "--rate", "1"],
     "check": [str(TABLE)],
     "explain": [str(TABLE), "record.json"],
     "test": [LINE],

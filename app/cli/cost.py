@@ -1,0 +1,113 @@
+"""`metroline cost`: the bill of a month on SQS and on a managed Kafka cluster."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from metroline.agents.services.line import Line
+from metroline.app.cli.console import print_rows
+from metroline.app.cli.options import (
+    FILE,
+    RecordsCommand,
+    json_option,
+    line_option,
+    records_option,
+    seed_option,
+    write_json,
+)
+from metroline.app.cli.reading_options import reading_options
+from metroline.app.cli.terminal import say
+from metroline.app.inputs.row_files import Reading
+from metroline.app.inputs.source_records import NoRecords, check_records, records_of
+from metroline.app.operations.bill import MONTH_DAYS, PRICES, Bill, Prices, bill
+from metroline.app.operations.recent_flow import Flow, recent_flow
+from metroline.app.settings import Settings
+
+MAX_RECORDS = 100_000
+"""Records that are looked at. Those behind them are taken to be like them."""
+
+HEADS = ("way", "records a message", "calls", "dollars")
+
+
+@click.command(cls=RecordsCommand)
+@line_option
+@records_option(None)
+@click.option("--rate", type=click.FloatRange(min=0.001), help="Records per second, in the mean of a month.")
+@click.option(
+    "--gather",
+    type=click.FloatRange(min=0.001),
+    default=1.0,
+    show_default=True,
+    help="Seconds within which records share messages and calls.",
+)
+@click.option("--fifo", is_flag=True, help="Use the price of FIFO queues.")
+@click.option("--prices", "prices_file", type=FILE, help="File with prices. Default: the one that Metroline has.")
+@seed_option
+@reading_options
+@json_option("the bills")
+def cost(
+    line: str | None,
+    records: str | None,
+    rate: float,
+    gather: float,
+    fifo: bool,
+    prices_file: Path | None,
+    seed: int,
+    reading: Reading,
+    json_file: Path | None,
+) -> None:
+    """Show what a month of records costs on SQS, packed and not.
+
+    The calls, chunks and bytes are those of the records in a file, up to 100,000, as the ends of a line send them.
+    Without --records, they are those of the latest records on the source topic of a line that runs, in the Kafka
+    cluster at BROKER_URL, with their rate. A Kafka cluster that is billed by its use stands beside it. Nothing is sent.
+
+    \b
+    Example: metroline cost --records orders.jsonl.gz --rate 600
+    """
+    settings = Settings.read(line=line)
+    loaded = Line.load(settings.line)
+    prices = Prices.read(prices_file or PRICES)
+    if records is None:
+        flow = recent_flow(settings.cluster(), settings.topics(loaded).source)
+    elif rate is None:
+        raise click.UsageError("--records needs --rate: the number of records that come each second")
+    else:
+        check_records(records)
+        flow = Flow(list(islice(records_of(records, loaded, seed, reading=reading), MAX_RECORDS)), rate)
+    if not flow.records:
+        raise NoRecords(f"{records}: there are no records")
+    rate = flow.rate if rate is None else rate
+    made = bill(flow.records, rate, prices, gather=gather, partitions=settings.source_partitions, fifo=fifo)
+    if json_file is not None:
+        write_json(_as_json(made, prices), json_file)
+    else:
+        _show(made, prices)
+
+
+def _as_json(made: Bill, prices: Prices) -> dict[str, object]:
+    ways = [asdict(one) | {"calls": one.calls} for one in made.sqs]
+    return {
+        "records_per_second": made.rate,
+        "record_bytes": made.record_bytes,
+        "days": MONTH_DAYS,
+        "sqs": ways,
+        "kafka": asdict(made.kafka),
+        "prices": prices.model_dump(),
+    }
+
+
+def _show(made: Bill, prices: Prices) -> None:
+    kafka = made.kafka
+    rows = [
+        (f"SQS, {one.way}", f"{one.records_per_message:,.1f}", f"{one.calls:,.0f}", f"{one.dollars:,.2f}")
+        for one in made.sqs
+    ]
+    rows.append((f"{kafka.name}, {kafka.gb_in:,.1f} GB in and out", "", "", f"{kafka.dollars:,.2f}"))
+    title = f"a month of {made.rate:,g} records per second, {made.record_bytes:,.0f} bytes each"
+    print_rows(title, HEADS, [dict(zip(HEADS, row, strict=True)) for row in rows], HEADS[1:])
+    say(f"prices: SQS of {prices.sqs.date} ({prices.sqs.source}), Kafka of {prices.kafka.date} ({prices.kafka.source})")
