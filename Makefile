@@ -162,5 +162,5 @@ image-test:  ## build the image and run it against an Apache Kafka
 	./scripts/image_test.sh
 
 clean:  ## remove everything that these verbs created
-	rm -rf $(VENV) $(PEERS) .lock .kafka .registry .elasticmq build site app/views/static/rules_editor.js *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .lock .kafka .registry .opensearch .elasticmq build site app/views/static/rules_editor.js *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

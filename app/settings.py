@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from metroline.agents.formats.registry import RegistryAccess
+from metroline.agents.gateways.opensearch.access import OpenSearchSettings, UnusableAccess
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.oauth import OAuthClient
 from metroline.agents.kafka.tls import ClientCertificate, tls_context
@@ -44,10 +45,12 @@ SECRETS = (
     "schema_registry_password",
     "schema_registry_token",
     "schema_registry_key_password",
+    "opensearch_password",
+    "opensearch_api_key",
 )
 """The settings that no message shows. Each can be given by a file, whose path is the setting with `_file`."""
 
-URLS = ("BROKER_URL", "SCHEMA_REGISTRY_URL")
+URLS = ("BROKER_URL", "SCHEMA_REGISTRY_URL", "OPENSEARCH_URL")
 """The variables in which a password may be by mistake."""
 
 LIMITS = Limits()
@@ -57,7 +60,7 @@ NEARLY = 0.9
 """Similarity from which on a name is taken for a misspelt one (`difflib.SequenceMatcher.ratio`)."""
 
 
-class Settings(LineSettings):
+class Settings(LineSettings, OpenSearchSettings):
     """Settings of a worker and of the command, read from the environment. Times are in seconds, sizes in bytes."""
 
     line: str = "metroline.agents.lines.metrobus"
@@ -328,6 +331,8 @@ class Settings(LineSettings):
             self._check_certificate()
         if self.schema_registry_url:
             self._check_registry()
+        if self.opensearch_url:
+            self._check_opensearch()
         if self.broker_heartbeat_interval >= self.broker_session_timeout:
             raise ValueError("BROKER_HEARTBEAT_INTERVAL must be less than BROKER_SESSION_TIMEOUT")
         return self
@@ -358,6 +363,13 @@ class Settings(LineSettings):
                 "SCHEMA_REGISTRY_CA_FILE or SCHEMA_REGISTRY_CERT_FILE cannot be used "
                 f"({getattr(error, 'reason', None) or error.strerror or error})"
             ) from error
+
+    def _check_opensearch(self) -> None:
+        """Raise ValueError if these settings let no client into an OpenSearch cluster."""
+        try:
+            self.opensearch_access()
+        except UnusableAccess as error:
+            raise ValueError(str(error)) from error
 
     def _check_certificate(self) -> None:
         """Raise ValueError if the client's certificate cannot be used."""

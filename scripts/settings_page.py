@@ -100,6 +100,17 @@ TOPICS = {
         "schema_registry_key_password",
         "schema_registry_key_password_file",
     ),
+    "OpenSearch": (
+        "opensearch_url",
+        "opensearch_username",
+        "opensearch_password",
+        "opensearch_password_file",
+        "opensearch_api_key",
+        "opensearch_api_key_file",
+        "opensearch_ca_file",
+        "opensearch_cert_file",
+        "opensearch_key_file",
+    ),
     "Lookups": ("lookup_dir",),
     "Web server and log": (
         "web_bind",

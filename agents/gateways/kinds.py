@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from metroline.agents.gateways.opensearch.end import OpenSearchEnd
 from metroline.agents.gateways.outside_end import OutsideEnd
 from metroline.agents.gateways.sqs.end import SqsEnd
 from metroline.agents.gateways.sqs.options import SqsSource
@@ -14,5 +15,5 @@ KAFKA = "kafka"
 SOURCE_KINDS: Mapping[str, type[SqsSource] | None] = {KAFKA: None, "sqs": SqsSource}
 """The options of a source, by its kind."""
 
-END_KINDS: Mapping[str, type[OutsideEnd]] = {"sqs": SqsEnd}
+END_KINDS: Mapping[str, type[OutsideEnd]] = {"sqs": SqsEnd, "opensearch": OpenSearchEnd}
 """The options of an end, by its kind."""

@@ -80,3 +80,10 @@ class OutsideEnd(BaseModel, ABC):
         It is opened when a worker starts that writes to the end, and must not need the system to be there: a system
         that is away is waited for by `write`.
         """
+
+    async def problem(self) -> str | None:
+        """Return why records could not be written at present, with the way to solve it; None if nothing is known.
+
+        The commands `check` and `doctor` ask. Nothing is written.
+        """
+        return None

@@ -158,7 +158,7 @@ class LineOptions(_Table):
             raise InvalidLineOptions((f"{file}:{place}: {error}{error.shown}",)) from error
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidLineOptions((f"{file}:1: it cannot be read as text in UTF-8 ({error})",)) from error
-        options, problems = _validated(data)
+        options, problems = _validated(data, folder)
         if options is not None:
             problems += _conflicts(options, stops)
         if options is None or problems:
@@ -171,8 +171,11 @@ Problem = tuple[tuple[str, ...], str]
 """The keys that lead to what is wrong, and what is wrong there."""
 
 
-def _validated(data: dict[str, Any]) -> tuple[LineOptions | None, list[Problem]]:
-    """Return the options, and what is wrong with those that are not valid each for itself."""
+def _validated(data: dict[str, Any], folder: Path) -> tuple[LineOptions | None, list[Problem]]:
+    """Return the options, and what is wrong with those that are not valid each for itself.
+
+    Files that ends name are in `folder`.
+    """
     queue, problems = _queue(data)
     if queue is not None or problems:
         data = data | {"source": {key: value for key, value in data["source"].items() if key in SOURCE_KEYS}}
@@ -188,7 +191,7 @@ def _validated(data: dict[str, Any]) -> tuple[LineOptions | None, list[Problem]]
             problems.append((("ends", name, "kind"), f"ends.{name}.kind: must be one of {known}"))
             continue
         try:
-            outside[name] = END_KINDS[kind].model_validate(table)
+            outside[name] = END_KINDS[kind].model_validate(table, context={"folder": folder})
         except ValidationError as error:
             problems += [_described(("ends", name, *_path(one)), one, END_KINDS[kind]) for one in error.errors()]
     in_kafka = {name: table for name, table in ends.items() if _is_in_kafka(table)}

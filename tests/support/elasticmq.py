@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import signal
 import time
 import urllib.error
@@ -20,7 +18,7 @@ import orjson
 
 from metroline.app.local.child_process import Child
 from metroline.app.local.ports import HOST, free_port
-from tests.support.brokers import need_java, run, unavailable
+from tests.support.brokers import jars
 from tests.support.project import ROOT
 
 FOLDER = ROOT / ".elasticmq"  # kept between runs; 37 MB
@@ -91,11 +89,13 @@ class ElasticMq:
 @contextmanager
 def running_elasticmq(folder: Path) -> Iterator[ElasticMq]:
     """Run a server on a free port, with its log (`elasticmq.log`) in `folder`."""
-    jars, port = _jars(), free_port()
+    port = free_port()
     told = {"node-address.port": port, "node-address.host": HOST, "rest-sqs.bind-port": port}
     told |= {"rest-sqs.bind-hostname": HOST, "rest-stats.enabled": "false"}
     java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", *(f"-D{name}={value}" for name, value in told.items())]
-    child = Child.start([*java, "-cp", f"{jars}/*", "org.elasticmq.server.Main"], folder / "elasticmq.log", folder)
+    child = Child.start(
+        [*java, "-cp", f"{jars(POM, FOLDER)}/*", "org.elasticmq.server.Main"], folder / "elasticmq.log", folder
+    )
     server = ElasticMq(f"http://{HOST}:{port}", child)
     try:
         _wait(server)
@@ -120,20 +120,3 @@ def _wait(server: ElasticMq) -> None:
             assert server.child.exit_code is None, server.child.last_words()
             assert time.monotonic() < deadline, f"no ElasticMQ after {START_SECONDS:g} s"
             time.sleep(0.2)
-
-
-def _jars() -> Path:
-    """Return the folder of the jars, which Maven fetches once for each version of the pom."""
-    need_java()
-    FOLDER.mkdir(exist_ok=True)
-    with (FOLDER / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # test runs side by side fetch once
-        copied = FOLDER / "pom.xml"
-        if not copied.is_file() or copied.read_bytes() != POM.read_bytes():
-            shutil.rmtree(FOLDER / "lib", ignore_errors=True)
-            if shutil.which("mvn") is None:
-                unavailable("Maven (mvn) is not installed; it fetches ElasticMQ's jars")
-            command = ["mvn", "-B", "-q", "-f", str(POM), "dependency:copy-dependencies"]
-            run([*command, f"-DoutputDirectory={FOLDER / 'lib'}"])
-            shutil.copyfile(POM, copied)
-    return FOLDER / "lib"

@@ -43,7 +43,7 @@ class Packed(NamedTuple):
 
     @property
     def deduplication_id(self) -> str:
-        """The same text each time that these records are sent, by which a FIFO queue recognizes them."""
+        """A text by which a FIFO queue recognizes these records when they are sent again."""
         return sha256(self.ids.encode()).hexdigest()
 
 

@@ -387,6 +387,24 @@ def test_a_login_at_the_schema_registry_that_cannot_work_is_refused(
         read_with(monkeypatch, **variables)
 
 
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"OPENSEARCH_URL": "search:9200"}, "OPENSEARCH_URL: write http://host:port"),
+        ({"OPENSEARCH_URL": "http://me:s3cret@search:9200"}, "OPENSEARCH_URL: a user name or a password has no place"),
+        ({"OPENSEARCH_PASSWORD": "s3cret"}, "OPENSEARCH_PASSWORD needs OPENSEARCH_USERNAME"),
+        ({"OPENSEARCH_API_KEY_FILE": "/no/such"}, "OPENSEARCH_API_KEY_FILE: there is no file /no/such"),
+    ],
+)
+def test_settings_that_let_nobody_into_opensearch_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    with pytest.raises(InvalidSettings, match=told) as refused:
+        read_with(monkeypatch, **({"OPENSEARCH_URL": "http://search:9200"} | variables))
+
+    assert "s3cret" not in str(refused.value)
+
+
 def test_a_password_in_the_address_of_the_schema_registry_is_refused_without_being_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -19,10 +18,9 @@ from metroline.agents.formats.formats import Formats, UnusableFormat
 from metroline.agents.formats.lookups import RegistryHealth
 from metroline.agents.formats.names import EndFormat, is_format
 from metroline.agents.formats.registry import NotRegistered, RegistryAway, SchemaRegistry
-from metroline.app.local.ports import HOST
 from metroline.app.settings import Settings
 from tests.support.bench import until
-from tests.support.brokers import run, unavailable
+from tests.support.certificates import certified
 from tests.support.fake_registry import FakeRegistry
 
 ORDER = {"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}]}
@@ -141,17 +139,6 @@ async def test_another_node_is_asked_and_the_login_is_sent(registry: FakeRegistr
         assert registry.headers[-1]["Authorization"] == sent
         assert "secret" not in repr(access)
         assert "t0ken" not in repr(access)
-
-
-def certified(folder: Path, name: str) -> Path:
-    """Return a file with a certificate for this machine and its key, signed by itself."""
-    if shutil.which("openssl") is None:
-        unavailable("openssl is not installed; it makes certificates")
-    file = folder / f"{name}.pem"
-    words = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}".split()
-    run(["openssl", *words, "-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(file), "-out", f"{file}.crt"])
-    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
-    return file
 
 
 async def test_the_registry_and_this_client_identify_themselves_by_certificates(

@@ -1,0 +1,1 @@
+"""Lines whose ends are in real systems other than Kafka."""

@@ -1,0 +1,20 @@
+"""Certificates for servers and clients of tests, each signed by itself."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from metroline.app.local.ports import HOST
+from tests.support.brokers import run, unavailable
+
+
+def certified(folder: Path, name: str) -> Path:
+    """Return a file with a certificate for this machine and its key, signed by itself."""
+    if shutil.which("openssl") is None:
+        unavailable("openssl is not installed; it makes certificates")
+    file = folder / f"{name}.pem"
+    words = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}".split()
+    run(["openssl", *words, "-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(file), "-out", f"{file}.crt"])
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file

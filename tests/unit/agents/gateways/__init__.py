@@ -1,0 +1,1 @@
+"""Tests of gateways to other systems."""
