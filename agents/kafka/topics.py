@@ -60,6 +60,8 @@ class Topics:
     source: str
     ends: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The topics of the ends that do not share the topic `delivered`, by the ends' names. Others may use them, too."""
+    has_schedules: bool = False
+    """True if records enter the line by the clock."""
 
     def at(self, address: str) -> str:
         """Return the topic of an address: a service, a router or the arrivals."""
@@ -101,6 +103,11 @@ class Topics:
     def replay_jobs(self) -> str:
         """The topic of the jobs that replay dead letters."""
         return self.at("replay-jobs")
+
+    @property
+    def schedules(self) -> str:
+        """The topic of the ticks of schedules whose records have entered the line."""
+        return self.at("schedules")
 
     @property
     def workers(self) -> str:
@@ -153,5 +160,7 @@ class Topics:
         for topic in (self.rules, self.changelog("rules")):
             yield TopicPlan(topic, 1, compacted)
         yield TopicPlan(self.replay_jobs, 1, compacted | segments | COMPACTION_LAG)
+        if self.has_schedules:
+            yield TopicPlan(self.schedules, 1, compacted | segments | COMPACTION_LAG)
         yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS, "segment.ms": HOUR_MS})
         yield TopicPlan(self.pulses, 1, {"retention.ms": PULSES_MS, "segment.ms": PULSES_MS})

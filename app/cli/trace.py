@@ -68,7 +68,7 @@ async def _trace(settings: Settings, line: Line, wanted: Wanted) -> tuple[list[T
     async with aclosing(JourneyArchive(cluster, topics)) as archive:
         found = await archive.find_on_topics(wanted.text)
     if not found:
-        return [], await whereabouts(cluster, topics, line.stops, wanted, settings.source_epoch)
+        return [], await whereabouts(cluster, topics, line.stops, wanted, settings.source_epoch, line.options.schedules)
     versions = {one.version: one.text async for one in published_versions(cluster, topics)}
     teller = JourneyTeller(cluster, topics, settings, line, texts_of(versions))
     return [await teller.tell(one) for one in found], None

@@ -66,7 +66,14 @@ class Journeys:
         app = self.app
         self.looking += 1
         try:
-            return await whereabouts(app.cluster, app.line_topics, app.line.stops, wanted, app.settings.source_epoch)
+            return await whereabouts(
+                app.cluster,
+                app.line_topics,
+                app.line.stops,
+                wanted,
+                app.settings.source_epoch,
+                app.line.options.schedules,
+            )
         finally:
             self.looking -= 1
 
