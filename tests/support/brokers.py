@@ -84,22 +84,25 @@ def kafka_node(folder: Path, port: int, more: str, options: Sequence[str], **val
 
 
 def kafka_jars() -> Path:
-    """Return the folder of Kafka's jars, which Maven fetches once for each version of the pom."""
+    """Return the folder of Kafka's jars."""
+    return jars(HERE / "kafka" / "pom.xml", JARS)
+
+
+def jars(pom: Path, folder: Path) -> Path:
+    """Return the folder of the jars that a pom names, which Maven fetches into `folder` once for each version of it."""
     need_java()
-    pom = HERE / "kafka" / "pom.xml"
-    JARS.mkdir(exist_ok=True)
-    with (JARS / "lock").open("w") as lock:
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test runs side by side fetch once
-        copied = JARS / "pom.xml"
+        copied = folder / "pom.xml"
         if not copied.is_file() or copied.read_bytes() != pom.read_bytes():
-            shutil.rmtree(JARS / "lib", ignore_errors=True)
+            shutil.rmtree(folder / "lib", ignore_errors=True)
             if shutil.which("mvn") is None:
-                unavailable("Maven (mvn) is not installed; it fetches Kafka's jars")
-            run(
-                ["mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={JARS / 'lib'}"]
-            )
+                unavailable("Maven (mvn) is not installed; it fetches the jars")
+            into = f"-DoutputDirectory={folder / 'lib'}"
+            run(["mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", into])
             shutil.copyfile(pom, copied)
-    return JARS / "lib"
+    return folder / "lib"
 
 
 def unavailable(reason: str) -> NoReturn:
