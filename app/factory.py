@@ -33,6 +33,7 @@ from metroline.agents.kafka.stopped_partitions import StoppedPartitions
 from metroline.agents.kafka.tansu import free_group
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topic_survey import topic_id
+from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import ROUTERS, TABLE_BYTES, TABLES
 from metroline.agents.loss_reporter import LossReporter
 from metroline.agents.membership.heartbeat import Heartbeat
@@ -60,6 +61,7 @@ from metroline.agents.tables.outcome_counts import OutcomeCounts
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.agents.tables.plausible_offsets import PlausibleOffsets
 from metroline.agents.tables.published_versions import PublishedVersions
+from metroline.agents.ticker import Ticker
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.line_app import AppParts, LineApp, WorkerParts
 from metroline.app.operations.replay_runner import ReplayRunner
@@ -128,9 +130,9 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None, produce
     topics, cluster = settings.topics(line), settings.cluster()
     provisioning = Provisioning(settings, line, limits)
     tables = map(topics.changelog, ("rules", *TABLES))
-    foreign = ForeignMessages(
-        (topics.rules, topics.workers, topics.pulses, topics.replay_jobs, topics.journal, *tables)
-    )
+    schedules = (topics.schedules,) if topics.has_schedules else ()
+    own = (topics.rules, topics.workers, topics.pulses, topics.replay_jobs, topics.journal)
+    foreign = ForeignMessages((*own, *schedules, *tables))
     return WorkerParts(
         settings=settings,
         line=line,
@@ -262,6 +264,7 @@ def _declare(from_file: RulesTable, app: LineApp) -> AppParts:
         stopped=stopped,
         accounts=_accounts(app, tables),
         replay_runner=_replay_runner(app, live_rules) if role.plays(ARRIVALS) else None,
+        ticker=_ticker(app, live_rules) if role.plays(ARRIVALS) and app.line_topics.has_schedules else None,
         losses=losses,
         loss_watch=LossWatch(cluster, gaps, app.readers, lambda: not is_reading(app), losses.report),
         pulse_sender=PulseSender(signatures, OwnPulse(app, _ended_sums(app, tables)), app.send_pulse),
@@ -401,6 +404,19 @@ def _replay_runner(app: LineApp, live_rules: LiveRules) -> ReplayRunner:
         partial(read_again, app.settings, app.line),
         app.foreign_desks,
         app.line.services,
+    )
+
+
+def _ticker(app: LineApp, live_rules: LiveRules) -> Ticker:
+    return Ticker(
+        app.bus,
+        live_rules,
+        app.settings.strategy,
+        app.line.options.made_schedules(),
+        TopicTail(app.cluster, app.line_topics.schedules),
+        lambda: app.outcomes_epoch,
+        time.time,
+        app.foreign,
     )
 
 

@@ -53,6 +53,7 @@ from metroline.agents.stops.open_resources import OpenResources
 from metroline.agents.stops.stop import Stop
 from metroline.agents.stops.stuck_calls import StuckCalls
 from metroline.agents.tables.live_rules import LiveRules
+from metroline.agents.ticker import Ticker
 from metroline.agents.waiting_rooms import WaitingRooms
 from metroline.app.local.ports import resolves
 from metroline.app.operations.desk import Desk
@@ -134,6 +135,8 @@ class AppParts:
     """None unless the role plays the arrivals."""
     replay_runner: ReplayRunner | None
     """None unless the role plays the arrivals."""
+    ticker: Ticker | None
+    """None unless the role plays the arrivals, and the line has schedules."""
     losses: LossReporter
     loss_watch: LossWatch
     pulse_sender: PulseSender
@@ -191,6 +194,7 @@ class LineApp(faust.App):
         self.stopped = parts.stopped
         self.accounts = parts.accounts
         self.replay_runner = parts.replay_runner
+        self.ticker = parts.ticker
         self.losses = parts.losses
         self.loss_watch = parts.loss_watch
         self._pulse_sender = parts.pulse_sender
@@ -252,7 +256,7 @@ class LineApp(faust.App):
             await self.turn.begin()
             await self._open_resources()
         await self._begin(self.absence_watch, self.purge, self.on_ramp, self.waiting_rooms, self.replay_runner)
-        await self._begin(self._pulse_sender, self.gateway)
+        await self._begin(self.ticker, self._pulse_sender, self.gateway)
         await self._note(Deed.JOINED)
         rules = TopicPartition(self.line_topics.rules, 0)
         if not (await TopicAdmin(self.cluster).high_watermarks([rules]))[rules]:

@@ -63,6 +63,11 @@ class LineSettings(BaseSettings):
     go to `{prefix}.delivered`, in the format of the default end, and nothing is written to topics of others. So a line
     can be tried out."""
 
+    schedules: Literal["on", "off"] = "on"
+    """With `off`, no record enters the line by the [schedules](schedules.md) of its `line.toml`: to try the line out,
+    or to have maintenance rest. What is missed meanwhile is treated as if no worker had run. Give all workers the same
+    value."""
+
     @field_validator("source_format")
     @classmethod
     def _known_format(cls, name: str) -> str:
@@ -79,7 +84,8 @@ class LineSettings(BaseSettings):
         prefix = self.prefix or line.name
         ends = {name: end.topic for name, end in line.options.ends.items() if end.topic}
         source = self.source or line.options.source.topic or f"{prefix}.source"
-        topics = Topics(prefix, source, ends if self.end_topics == "named" else {})
+        has_schedules = bool(line.options.schedules) and self.schedules == "on"
+        topics = Topics(prefix, source, ends if self.end_topics == "named" else {}, has_schedules)
         _check_ends(topics, line)
         return topics
 

@@ -63,6 +63,8 @@ class Wait:
     """After the wait, the record comes back to this service (`again`) or continues to its next stop (`next`)."""
     record: Mapping[str, Any] | None = None
     """The record that waits. Default: with `next` the record as the function leaves it, with `again` as it came."""
+    progress: str = ""
+    """Progress of the work that the record waits for, such as `3 of 12 shards`; pages and dead letters show it."""
 
 
 @dataclass(frozen=True, slots=True)

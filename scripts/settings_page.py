@@ -43,6 +43,7 @@ TOPICS = {
         "source_epoch",
         "source_tombstones",
         "source_format",
+        "schedules",
         "role",
         "routing_strategy",
     ),

@@ -67,6 +67,8 @@ class Topics:
     source: str
     ends: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The topics of the ends that do not share the topic `delivered`, by the ends' names. Others may use them, too."""
+    has_schedules: bool = False
+    """True if records enter the line by the clock."""
 
     def at(self, address: str) -> str:
         """Return the topic of an address: a service, a router or the arrivals."""
@@ -120,6 +122,11 @@ class Topics:
         return self.at("comparisons")
 
     @property
+    def schedules(self) -> str:
+        """The topic of the ticks of schedules whose records have entered the line."""
+        return self.at("schedules")
+
+    @property
     def workers(self) -> str:
         """The topic of the workers' heartbeats."""
         return self.at("workers")
@@ -169,7 +176,8 @@ class Topics:
             yield TopicPlan(self.changelog(table), partitions, compacted | segments | COMPACTION_LAG)
         for topic in (self.rules, self.changelog("rules")):
             yield TopicPlan(topic, 1, compacted)
-        for topic in (self.replay_jobs, self.comparisons):
+        own = (self.replay_jobs, self.comparisons, *((self.schedules,) if self.has_schedules else ()))
+        for topic in own:
             yield TopicPlan(topic, 1, compacted | segments | COMPACTION_LAG)
         yield TopicPlan(self.journal, 1, JOURNAL)
         yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS, "segment.ms": HOUR_MS})

@@ -51,6 +51,7 @@ def _read(role: Role, topics: Topics) -> Iterator[str]:
         yield from map(topics.changelog, TABLES)
         yield from map(topics.at, WAITING_ROOMS)
         yield from (topics.dead_letters, topics.replay_jobs)  # the jobs that replay dead letters
+        yield from [topics.schedules] if topics.has_schedules else []
 
 
 def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str]:
@@ -59,3 +60,4 @@ def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str
     if role.plays(ARRIVALS):
         yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, topics.journeys, topics.replay_jobs)
         yield from map(topics.changelog, TABLES)
+        yield from [topics.schedules] if topics.has_schedules else []

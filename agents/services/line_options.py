@@ -1,15 +1,17 @@
-"""Reads `line.toml`, the options of a line: the topics of its records, its ends, and foreign dead letters.
+"""Reads `line.toml`, the options of a line: the topics of its records, its schedules, its ends, and foreign letters.
 
 They are read when a worker starts, and never published: rules that are changed live cannot write to another topic.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -17,8 +19,11 @@ from metroline.agents.formats.names import CHOICES, PACKED, REGISTERED, Choice, 
 from metroline.agents.gateways.kinds import END_KINDS, KAFKA, SOURCE_KINDS
 from metroline.agents.gateways.outside_end import OutsideEnd
 from metroline.agents.gateways.sqs.options import SqsSource
+from metroline.agents.services.crontab import Crontab, InvalidCrontab
+from metroline.agents.services.schedule import Missed, Schedule
 from metroline.routing.addresses import END, SOURCE
 from metroline.routing.errors import InvalidLineOptions
+from metroline.routing.records.source_messages import read_message
 from metroline.routing.rules.toml_lines import line_of
 from metroline.routing.rules.toml_text import InvalidToml, decode_toml
 from metroline.routing.spelling import unknown_key
@@ -57,10 +62,16 @@ def _known_schema(choice: Any) -> Any:
 Format = Annotated[str, Field(strict=True), AfterValidator(_known_format)]
 EndFormatName = Annotated[str, Field(strict=True), AfterValidator(_known_end_format)]
 
+TABLES_OF = (("ends",), ("schedules",))
+"""The keys whose tables have names."""
+
+OWN_FIELDS = frozenset({"schedule", "scheduled_at"})
+"""The fields that the record of a schedule has in any case."""
+
 EXPLAINED = {
     "missing": "is missing",
     "model_type": "must be a table",
-    "dict_type": "must be a table of ends: [ends.NAME]",
+    "dict_type": "must be a table",
     "string_type": "must be text",
     "string_too_short": "is empty",
     "tuple_type": "must be a list of topics",
@@ -116,10 +127,25 @@ class DeadLetterOptions(_Table):
     """The topics with dead letters of other systems that the pages show, and from which jobs replay."""
 
 
+class ScheduleOptions(_Table):
+    """A table `[schedules.NAME]`: a record that enters the line by the clock."""
+
+    cron: Annotated[str, Field(strict=True)]
+    """A crontab expression with five fields."""
+    timezone: Annotated[str, Field(strict=True)] = "UTC"
+    """The time zone of the expression, by its name in the IANA database."""
+    record: Annotated[dict[str, Any], Field(strict=True)] = Field(default_factory=dict)
+    """The fields of the record."""
+    missed: Missed = "latest"
+    """The ticks that are made up for, of those at which no worker ran."""
+
+
 class LineOptions(_Table):
     """The content of `line.toml`."""
 
     source: SourceOptions = SourceOptions()
+    schedules: dict[str, ScheduleOptions] = Field(default_factory=dict)
+    """The schedules by name."""
     ends: dict[str, EndOptions] = Field(default_factory=dict)
     """The ends in Kafka by name. The default end is among them if something is said about it."""
     dead_letters: DeadLetterOptions = DeadLetterOptions()
@@ -140,6 +166,13 @@ class LineOptions(_Table):
     def end_names(self) -> frozenset[str]:
         """The names of all ends in Kafka."""
         return frozenset((END, *self.ends))
+
+    def made_schedules(self) -> tuple[Schedule, ...]:
+        """Return the schedules of the line; raise `InvalidCrontab` if the options have not been checked."""
+        return tuple(
+            Schedule(name, Crontab(one.cron, one.timezone), one.record, one.missed)
+            for name, one in self.schedules.items()
+        )
 
     @classmethod
     def read(cls, folder: Path, stops: Set[str]) -> LineOptions:
@@ -232,8 +265,11 @@ def _path(error: Any) -> tuple[str, ...]:
 def _described(path: tuple[str, ...], error: Any, table: type[BaseModel] | None = None) -> Problem:
     """Return an error of pydantic as a problem; `table` is the model of an end of another kind than Kafka."""
     what = EXPLAINED.get(error["type"], error["msg"].removeprefix("Value error, "))
-    if error["type"] == "extra_forbidden":
-        tables: dict[int, type[BaseModel]] = {1: LineOptions, 2: SourceOptions, 3: EndOptions}
+    if error["type"] == "dict_type" and path in TABLES_OF:
+        what = f"must be a table of {path[0]}: [{path[0]}.NAME]"
+    elif error["type"] == "extra_forbidden":
+        named = ScheduleOptions if path[0] == "schedules" else EndOptions
+        tables: dict[int, type[BaseModel]] = {1: LineOptions, 2: SourceOptions, 3: named}
         if path[0] == "dead_letters" and len(path) > 1:
             tables[len(path)] = DeadLetterOptions
         known = (table or tables[len(path)]).model_fields
@@ -244,12 +280,13 @@ def _described(path: tuple[str, ...], error: Any, table: type[BaseModel] | None 
 
 
 def _conflicts(options: LineOptions, stops: Set[str]) -> list[Problem]:
-    """Return what is wrong with ends that are valid each for itself."""
+    """Return what is wrong with tables that are valid each for itself."""
     return [
         *_wrong_names(options, stops),
         *_wrong_combinations(options),
         *_shared_topics(options),
         *_wrong_letters(options),
+        *_wrong_schedules(options),
     ]
 
 
@@ -263,6 +300,39 @@ def _wrong_names(options: LineOptions, stops: Set[str]) -> Iterator[Problem]:
         elif name in options.outside and name in RESERVED:
             what = "the default end is a topic: give it a name of its own"
             yield ("ends", name), f"the end {name!r} cannot be of the kind {options.outside[name].kind}: {what}"
+
+
+def _wrong_schedules(options: LineOptions) -> Iterator[Problem]:
+    for name, schedule in options.schedules.items():
+        path = ("schedules", name)
+        if not NAME.match(name):
+            what = "a name has lower-case letters, digits and _, and starts with a letter"
+            yield path, f"a schedule cannot be named {name!r}: {what}"
+        try:
+            Crontab(schedule.cron, schedule.timezone)
+        except InvalidCrontab as error:
+            key = "timezone" if "time zone" in str(error) else "cron"
+            yield (*path, key), f"schedules.{name}.{key}: {error}"
+        for field in OWN_FIELDS & schedule.record.keys():
+            yield (*path, "record"), f"schedules.{name}.record: every tick sets the field {field}: leave it out"
+        if (problem := _unsendable(schedule.record)) is not None:
+            yield (*path, "record"), f"schedules.{name}.record: {problem}"
+
+
+def _unsendable(record: dict[str, Any]) -> str | None:
+    """Return why a record cannot be sent as JSON and read unchanged; None if it can."""
+    if _has_no_number(record):
+        return "nan and inf are not JSON"
+    try:
+        return read_message(orjson.dumps(record))[0].problem
+    except TypeError as error:
+        return str(error)
+
+
+def _has_no_number(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_has_no_number, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _wrong_combinations(options: LineOptions) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,7 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
     formats = _check_formats(str(where)) if has_broker else None
     live = _live_rules(where) if where and inspection is not None and inspection.are_usable else None
     served, ends = _services_and_ends(where, file)
+    schedules = _schedules(where, file)
     network = Network.read(read_text(file), served, str(file), ends)
     warnings = [*network.warnings, *_changes(network.table, where, live), *_declared(network.table, where)]
     if where is None:
@@ -73,9 +75,12 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
         rules = [rule.model_dump(exclude_none=True) for rule in network.table.rules]
         topics = {} if inspection is None else _topics_as_json(inspection)
         found = topics if formats is None else topics | _formats_as_json(formats)
-        write_json({"rules": rules, "stops": network.stops, "warnings": warnings} | found, json_file)
+        told = {"rules": rules, "stops": network.stops, "warnings": warnings}
+        write_json(told | ({"schedules": schedules} if schedules else {}) | found, json_file)
     else:
         say_text(text_map(network))
+        for one in schedules:
+            say(f"schedule {one['name']}: {one['cron']} ({one['timezone']}), next at {one['next']}")
         for warning in warnings:
             say(f"warning: {warning}")
         say(f"{file}: {counted(len(network.table.rules), 'rule')}, {counted(len(network.stops), 'stop')}: valid")
@@ -94,6 +99,17 @@ def _services_and_ends(line: str | None, file: Path) -> tuple[frozenset[str] | N
         return None, LineOptions.read(file.resolve().parent, frozenset()).end_names
     loaded = Line.load(line)
     return loaded.stops, loaded.ends
+
+
+def _schedules(line: str | None, file: Path) -> list[dict[str, str]]:
+    """Return the schedules of a line, each with the time at which it is due next."""
+    options = LineOptions.read(file.resolve().parent, frozenset()) if line is None else Line.load(line).options
+    now, told = int(time.time() // 60), []
+    for schedule in options.made_schedules():
+        chosen, crontab = options.schedules[schedule.name], schedule.crontab
+        due = crontab.shown(crontab.next_after(now))
+        told.append({"name": schedule.name, "cron": chosen.cron, "timezone": chosen.timezone, "next": due})
+    return told
 
 
 def _changes(table: RulesTable, line: str | None, live: str | None) -> Sequence[str]:

@@ -47,7 +47,8 @@ def _timeline(letter: Letter, told: dict[str, Any]) -> Iterator[str]:
     hops = counted(told["bus_hops"], "hop")
     segment = letter.envelope.segments[0]
     for waits in [*segment.waited, *([segment.waits] if segment.waits else [])]:
-        events.append((waits.since, f"began to wait at {waits.stop}, {counted(waits.times, 'time')} in all"))
+        last = f", last at {waits.progress!r}" if waits.progress else ""
+        events.append((waits.since, f"began to wait at {waits.stop}, {counted(waits.times, 'time')} in all{last}"))
     events.sort(key=lambda one: one[0])
     events.append((dead, f"dead after {hops} on the bus{_decided(letter)}"))  # its time has whole milliseconds only
     for at, event in events:

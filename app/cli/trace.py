@@ -80,7 +80,9 @@ async def _trace(
     finally:
         await board.close()
     if not found:
-        return [], await whereabouts(cluster, topics, line.stops, wanted, settings.source_epoch), done
+        schedules = line.options.schedules
+        where = await whereabouts(cluster, topics, line.stops, wanted, settings.source_epoch, schedules)
+        return [], where, done
     versions = {one.version: one.text async for one in published_versions(cluster, topics)}
     teller = JourneyTeller(cluster, topics, settings, line, texts_of(versions))
     return await teller.tell(found), None, done

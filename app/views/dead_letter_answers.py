@@ -38,6 +38,7 @@ class WaitsAnswer(Struct, frozen=True, forbid_unknown_fields=True):
     stop: str
     since: float
     times: int
+    progress: str
 
 
 class RetriedAnswer(Struct, frozen=True, forbid_unknown_fields=True):

@@ -304,7 +304,8 @@ def _timeline(told: dict[str, Any]) -> Markup:
         rule = "" if visit["rule"] is None else f"by the rule {visit['rule']!r} of version {visit['version']}"
         events.append((visit["at"], visit["stop"], rule))
     for waits in [*told["waited"], *([told["waits"]] if told["waits"] else [])]:
-        events.append((waits["since"], f"began to wait at {waits['stop']}", counted(waits["times"], "time")))
+        times = counted(waits["times"], "time") + (f": {waits['progress']}" if waits["progress"] else "")
+        events.append((waits["since"], f"began to wait at {waits['stop']}", times))
     events.sort(key=lambda event: event[0])
     events.append((told["settled"], "dead", f"after {counted(told['bus_hops'], 'hop')} on the bus"))
     rows = [[moment(iso(at)), number(f"{at - told['entered']:+.3f} s"), what, how] for at, what, how in events]

@@ -410,7 +410,7 @@ def _depart_waiting(
         max_age = policy.max_age if plan.goes_on else policy.max_age_here
         refused = send_waiting(departures, plan, left, policy.stop, policy.retries, max_age, now)
         if refused is not None:
-            noted, _ = with_wait(came, policy.stop, now)
+            noted, _ = with_wait(came, policy.stop, now, plan.progress)
             departures.add(noted.visited(policy.stop, now), _end(refused).hop(policy.stop))
 
 

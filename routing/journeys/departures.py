@@ -12,7 +12,7 @@ from metroline.routing.journeys.dead_letters import kept
 from metroline.routing.messages.envelope import Envelope, by_partition, pack, partitions_of
 from metroline.routing.messages.itinerary import Hop, NextStep
 from metroline.routing.messages.record_ids import SEVERAL, Origin
-from metroline.routing.messages.segment import Attempts, Segment
+from metroline.routing.messages.segment import Attempts, Segment, Waits
 from metroline.routing.outcome import Cause, Ending, Outcome
 
 StayTogether = Callable[[str, Collection[int]], bool]
@@ -102,7 +102,7 @@ class Departures:
             attempts=segment.attempts if is_dead else None,
             waits=segment.waits if is_dead else None,
             is_handled=False,
-            waited=segment.waited if is_dead or segment.waits is None else (*segment.waited, segment.waits),
+            waited=segment.waited if is_dead else _waited(segment),
             retried=segment.retried if is_dead else _retried(segment),
         )
         self.by_address.setdefault(to, []).append(moved)
@@ -177,6 +177,11 @@ class Departures:
             for origin, own in [(self.origin, segments)] if is_one else by_partition(self.origin, segments):
                 for envelope in pack(self.strategy, origin, own, max_bytes, max_records):
                     yield address, envelope
+
+
+def _waited(segment: Segment) -> tuple[Waits, ...]:
+    """Return the waits of a segment that leaves a stop."""
+    return segment.waited if segment.waits is None else (*segment.waited, segment.waits._replace(progress=""))
 
 
 def _retried(segment: Segment) -> tuple[Attempts, ...]:

@@ -19,9 +19,12 @@ from metroline.routing.journeys.requested_waits import (
 )
 from metroline.routing.journeys.retry_policy import RetryPolicy
 from metroline.routing.messages.segment import Attempts, Segment
-from metroline.routing.outcome import Outcome, Wait
+from metroline.routing.outcome import Outcome, Wait, sendable
 
 AGAIN, NEXT = "again", "next"
+
+MAX_PROGRESS_CHARACTERS = 200
+"""Maximum number of characters of a progress, which travels in the header of an envelope."""
 
 
 class PlannedWait(Struct, frozen=True):
@@ -35,6 +38,8 @@ class PlannedWait(Struct, frozen=True):
     """True if the records continue after the wait, False if they come back to the service."""
     is_given: bool
     """True if the records wait as the service left them, False if they wait as they came."""
+    progress: str = ""
+    """Progress of the work that they wait for, as the service reports it."""
 
     @classmethod
     def of(cls, asked: Wait, record: Any) -> PlannedWait | str:
@@ -51,8 +56,11 @@ class PlannedWait(Struct, frozen=True):
             return f'Wait(then={shown(then)}): then must be "again" or "next"'
         if record is not None and not is_of(record, dict):
             return f"Wait(record={shown(record)}): the record must be a dict"
+        if not is_of(asked.progress, str):
+            return f"Wait(progress={shown(asked.progress)}): progress must be text"
+        progress = " ".join(sendable(asked.progress).split())[:MAX_PROGRESS_CHARACTERS]
         goes_on = then == NEXT
-        return cls(0.0 if seconds is None else float(seconds), end, goes_on, goes_on or record is not None)
+        return cls(0.0 if seconds is None else float(seconds), end, goes_on, goes_on or record is not None, progress)
 
     def left(self, now: float) -> float:
         """Return the seconds from `now` to the end of the wait; negative if the end is past."""
@@ -63,7 +71,8 @@ class PlannedWait(Struct, frozen=True):
     ) -> float | Outcome:
         """Return the seconds for which the records wait, or their outcome, as `WaitRequest.granted` does."""
         wait = max(self.left(now), MIN_WAIT_SECONDS)
-        request = WaitRequest(f"its service asks for a wait of {wait:.0f} s", wait, None)
+        progress = f" ({self.progress})" if self.progress else ""
+        request = WaitRequest(f"its service asks for a wait of {wait:.0f} s{progress}", wait, None)
         return request.granted(policy, max_age, entered, since, now)
 
 
@@ -85,7 +94,7 @@ def send_waiting(
 
     Return their outcome instead if they may not wait for so long.
     """
-    noted, waits = with_wait(segment, stop, now)
+    noted, waits = with_wait(segment, stop, now, plan.progress)
     wait = plan.granted(retries, max_age, segment.entered, waits.since, now)
     if isinstance(wait, Outcome):
         return wait

@@ -57,10 +57,16 @@ class WaitRequest(Struct, frozen=True):
         return Outcome.dead(Cause.RETRIES_EXHAUSTED, f"{self.reason}; {why}" if self.reason else why)
 
 
-def with_wait(segment: Segment, stop: str, now: float) -> tuple[Segment, Waits]:
-    """Return the segment with one more wait at this stop, and its waits there; `now` is in seconds since the epoch."""
+def with_wait(segment: Segment, stop: str, now: float, progress: str = "") -> tuple[Segment, Waits]:
+    """Return the segment with one more wait at this stop, and its waits there; `now` is in seconds since the epoch.
+
+    A wait without progress keeps what was reported before.
+    """
     before = segment.waits
-    waits = Waits(stop, now, 1) if before is None or before.stop != stop else before._replace(times=before.times + 1)
+    if before is None or before.stop != stop:
+        waits = Waits(stop, now, 1, progress)
+    else:
+        waits = before._replace(times=before.times + 1, progress=progress or before.progress)
     return replace(segment, waits=waits), waits
 
 

@@ -35,6 +35,7 @@ class StoredWaits(Struct, frozen=True):
     stop: Annotated[str, Meta(max_length=300)]
     since: float
     times: Annotated[int, NATURAL]
+    progress: str = ""
 
 
 class StoredJourney(Struct, frozen=True):

@@ -76,6 +76,8 @@ class Waits(NamedTuple):
     since: float
     """Time at which the service asked for the first one, in seconds since the epoch."""
     times: int
+    progress: str = ""
+    """The progress that the service reported with the last one, while the record is at the stop or dead there."""
 
 
 class Replay(NamedTuple):
@@ -240,11 +242,13 @@ def encode_segment(segment: Segment) -> dict[str, Any]:
         if any(times):
             encoded["tried"] = times
     if segment.waits is not None:
-        encoded["waits"] = tuple(segment.waits)
+        encoded["waits"] = segment.waits[:3]
+        if segment.waits.progress:
+            encoded["progress"] = segment.waits.progress
     if segment.is_handled:
         encoded["handled"] = True
     if segment.waited:
-        encoded["waited"] = [tuple(waits) for waits in segment.waited]
+        encoded["waited"] = [waits[:3] for waits in segment.waited]
     if segment.retried:
         encoded["retried"] = [(one.stop, one.causes, one.due, one.times) for one in segment.retried]
     if segment.replans:
@@ -292,7 +296,7 @@ def decode_segments(data: list[dict[str, Any]], lines: list[bytes]) -> Iterator[
             natural(encoded.get("generation", 0)),
             tuple([_replay(*replay) for replay in encoded.get("replays", ())]),
             _request(encoded),
-            waits=None if (waits := encoded.get("waits")) is None else _waits(*waits),
+            waits=_waits_here(encoded),
             metadata=decode_metadata(encoded, len(ids)),
             is_handled=encoded.get("handled") is True,
             waited=tuple([_waits(*waits) for waits in encoded.get("waited", ())]),
@@ -326,6 +330,11 @@ def _attempts(tries: Any, times: Any, traces: Any = ()) -> Attempts:
 
 def _replan(stop: Any, fields: Any) -> Replan:
     return Replan(stop_name(stop), tuple(map(text, fields)))
+
+
+def _waits_here(encoded: dict[str, Any]) -> Waits | None:
+    waits = encoded.get("waits")
+    return None if waits is None else _waits(*waits)._replace(progress=text(encoded.get("progress", "")))
 
 
 def _waits(stop: Any, since: Any, times: Any) -> Waits:

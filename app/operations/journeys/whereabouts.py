@@ -19,6 +19,9 @@ from metroline.agents.membership.hand_over import Offsets, highest_committed
 from metroline.agents.membership.roles import group_prefix
 from metroline.agents.on_ramp import source_origin
 from metroline.agents.tables.entries import epoch_of, owned_entry
+from metroline.agents.ticker import schedule_origin
+from metroline.app.markup.numbers import counted
+from metroline.app.markup.times import iso
 from metroline.app.operations.journeys.archive import Wanted
 from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS, is_service, service_address, stop_of
 from metroline.routing.errors import MetrolineError
@@ -46,12 +49,19 @@ class Whereabouts:
 
 
 async def whereabouts(
-    cluster: Cluster, topics: Topics, stops: Collection[str], wanted: Wanted, epoch: int = 0
+    cluster: Cluster,
+    topics: Topics,
+    stops: Collection[str],
+    wanted: Wanted,
+    epoch: int = 0,
+    schedules: Collection[str] = (),
 ) -> Whereabouts:
-    """Return where a record is; `epoch` is that of the source, and `stops` are those of the line.
+    """Return where a record is; `epoch` is that of the source, and `stops` and `schedules` are those of the line.
 
     Raise `ClusterError` if the cluster does not answer.
     """
+    if wanted.name in map(schedule_origin, schedules):
+        return await _of_schedule(cluster, topics, stops, wanted, epoch)
     if wanted.name != source_origin(epoch):
         return Whereabouts("other_source", f"the ids of this source begin with {source_origin(epoch)}-")
     source = TopicPartition(topics.source, wanted.partition)
@@ -77,6 +87,18 @@ async def whereabouts(
             "worker that reads this partition",
         )
     return Whereabouts("under_way", "it is under way, and on none of the topics of the stops at this moment")
+
+
+async def _of_schedule(
+    cluster: Cluster, topics: Topics, stops: Collection[str], wanted: Wanted, epoch: int
+) -> Whereabouts:
+    """Return where the record of a tick is."""
+    ended = _ended(await asyncio.to_thread(_block, cluster, topics, wanted), wanted)
+    if ended is not None:
+        return ended
+    committed = await _committed(cluster, topics, stops, wanted.partition, epoch)
+    found = await asyncio.to_thread(_under_way, cluster, topics, stops, wanted, committed)
+    return found or Whereabouts("none", "no record of this tick is on the topics of the line at this moment")
 
 
 def _ended(block: SettledBlock | None, wanted: Wanted) -> Whereabouts | None:
@@ -151,13 +173,24 @@ def _under_way(
 def _told(address: str, segment: Segment) -> str:
     if is_service(address):
         failed = len(segment.attempts.causes) if segment.attempts and segment.attempts.stop == stop_of(address) else 0
-        return f"it waits at the stop {stop_of(address)}, or its service works on it" + (
-            f"; attempts that failed there: {failed}" if failed else ""
+        return (
+            f"it waits at the stop {stop_of(address)}, or its service works on it"
+            + _asked_so_far(segment, stop_of(address))
+            + (f"; attempts that failed there: {failed}" if failed else "")
         )
     if address in WAITING_ROOMS:
         stop = segment.attempts.stop if segment.attempts else "its stop"
-        return f"it waits in the waiting room {address} for its next attempt at {stop}"
+        return f"it waits in the waiting room {address} for its next attempt at {stop}{_asked_so_far(segment, stop)}"
     return "it is on its way to the arrivals" if address == ARRIVALS else f"it waits for the {address}"
+
+
+def _asked_so_far(segment: Segment, stop: str) -> str:
+    """Return since when and how often a record has waited at a stop, and the progress that its service reported."""
+    waits = segment.waits
+    if waits is None or waits.stop != stop:
+        return ""
+    progress = f": {waits.progress}" if waits.progress else ""
+    return f"; {counted(waits.times, 'wait')} there since {iso(waits.since)}{progress}"
 
 
 def _on_topic(

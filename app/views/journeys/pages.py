@@ -69,7 +69,14 @@ class Journeys:
         """Return where a record is; raise `ArchiveBusy` if too many others look for records."""
         app = self.app
         with self._turn():
-            return await whereabouts(app.cluster, app.line_topics, app.line.stops, wanted, app.settings.source_epoch)
+            return await whereabouts(
+                app.cluster,
+                app.line_topics,
+                app.line.stops,
+                wanted,
+                app.settings.source_epoch,
+                app.line.options.schedules,
+            )
 
     async def tell(self, journeys: Sequence[EndedJourney]) -> list[Timeline]:
         """Return the timelines of journeys; raise `ArchiveBusy` if too many others look for records."""

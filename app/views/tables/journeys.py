@@ -40,6 +40,7 @@ class Waits(Struct, frozen=True):
     stop: str
     since: str | None
     times: int
+    progress: str = ""
 
 
 class Journey(Struct, frozen=True):
@@ -71,7 +72,7 @@ class Journey(Struct, frozen=True):
             stored.hops,
             [Visit(visit.stop, iso(visit.at), visit.rule, visit.by, visit.version) for visit in stored.stops],
             stored.record,
-            [Waits(waits.stop, iso(waits.since), waits.times) for waits in stored.waited],
+            [Waits(waits.stop, iso(waits.since), waits.times, waits.progress) for waits in stored.waited],
         )
 
 

@@ -296,6 +296,20 @@ def test_ends_have_their_topics_unless_all_is_delivered_to_the_lines_own(
     assert Settings.read().ends(line) == {"end": End(is_packed=True), "shipped": End(is_packed=True)}
 
 
+def test_a_line_with_schedules_has_their_topic_unless_they_are_held(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    line = line_with(tmp_path, '[schedules.nightly]\ncron = "@daily"\n')
+    monkeypatch.setenv("PREFIX", "mine")
+
+    def topics() -> set[str]:
+        return {plan.name for plan in Settings.read().topics(line).plans(4, line.stops, 1)}
+
+    assert "mine.schedules" in topics()
+    monkeypatch.setenv("SCHEDULES", "off")
+    assert "mine.schedules" not in topics()
+
+
 def test_each_end_has_its_format_and_the_environment_overrides_that_of_the_default_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

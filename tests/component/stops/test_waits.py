@@ -60,6 +60,36 @@ async def test_a_record_waits_on_the_bus_until_its_time(bench: Bench, wait: Wait
     assert (segment.waits, segment.history) == (Waits("a", bench.now, 1), ())
 
 
+async def test_progress_travels_with_the_record_until_it_leaves_the_stop(bench: Bench) -> None:
+    answers: list[Any] = [Wait(seconds=60, progress="1 of\n3"), Wait(seconds=60), {"n": 2}]
+
+    def poll(record: Record) -> Any:
+        return answers.pop(0)
+
+    sent, first = await only(bench, poll, envelope({"n": 1}))
+    assert first.waits == Waits("a", bench.now, 1, "1 of 3")
+    sent, second = await only(bench, poll, sent.envelope)
+    assert second.waits == Waits("a", bench.now, 2, "1 of 3"), "a wait without progress keeps what was reported"
+    _, left = await only(bench, poll, sent.envelope)
+    assert (left.waits, left.waited) == (None, (Waits("a", bench.now, 2),))
+
+
+async def test_a_deadline_ends_a_record_with_its_last_progress(bench: Bench) -> None:
+    wait = Wait(seconds=60, progress="2 of 3")
+    policy = dataclasses.replace(PATIENCE, wait_max=30)
+    _, segment = await only(bench, stays(wait), envelope({"n": 1}), retry_policy=policy)
+    assert segment.outcome is not None
+    assert segment.outcome.detail.startswith("its service asks for a wait of 60 s (2 of 3); it has waited for 0 s")
+    assert segment.waits == Waits("a", bench.now, 1, "2 of 3")
+
+
+async def test_progress_that_is_no_text_is_a_dead_letter(bench: Bench) -> None:
+    wait = Wait(seconds=60, progress=3)  # type: ignore[arg-type]
+    _, segment = await only(bench, stays(wait), envelope({"n": 1}))
+    assert segment.outcome is not None
+    assert segment.outcome.reason == "bad_return: Wait(progress=3): progress must be text"
+
+
 async def test_it_comes_back_to_its_service_as_it_came_and_keeps_all_of_its_attempts(bench: Bench) -> None:
     seen: list[Record] = []
 

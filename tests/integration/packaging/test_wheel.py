@@ -9,7 +9,7 @@ from tests.support.environments import Environment
 from tests.support.project import ROOT
 
 ROOMS = ("app", "agents", "routing")
-RESOURCES = ("*.py", "routes.toml", "cases.toml", "*.css", "*.js", "*.template")
+RESOURCES = ("*.py", "routes.toml", "line.toml", "cases.toml", "*.css", "*.js", "*.template")
 
 
 def test_everything_is_below_metroline(wheel: Path) -> None:

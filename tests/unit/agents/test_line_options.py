@@ -54,8 +54,11 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
             "[source]\ntopik = 'a'\n",
             "2: source.topik: unknown key; there are topic, format, tombstones, kind; did you mean 'topic'?",
         ),
-        ("[end.shipped]\n", "1: end: unknown key; there are source, ends, dead_letters; did you mean 'ends'?"),
-        ("[sauce]\n", "1: sauce: unknown key; there are source, ends, dead_letters"),
+        (
+            "[end.shipped]\n",
+            "1: end: unknown key; there are source, schedules, ends, dead_letters; did you mean 'ends'?",
+        ),
+        ("[sauce]\n", "1: sauce: unknown key; there are source, schedules, ends, dead_letters"),
         ("\n[ends.a]\ntopic = 'a'\nkeys = 'b'\n", "4: ends.a.keys: unknown key; there are topic, key, format"),
         ("ends = { a = { topic = 5 } }\n", "1: ends.a.topic: must be text"),
         (
@@ -70,6 +73,32 @@ def test_the_source_and_the_ends_are_read(tmp_path: Path) -> None:
         ("[source]\ntombstones = true\n", "2: source.tombstones: must be 'dead', 'drop' or 'deliver'"),
         ("[ends]\nshipped = 'orders'\n", "2: ends.shipped: must be a table"),
         ("\n[[ends]]\nnumbers = [\n1" + "0" * 15 + ",\n]\n", "2: ends: must be a table of ends: [ends.NAME]"),
+        ("schedules = 5\n", "1: schedules: must be a table of schedules: [schedules.NAME]"),
+        ("[schedules.a]\ncron = '0 2 * *'\n", "2: schedules.a.cron: '0 2 * *' is no crontab expression: it has"),
+        (
+            "[schedules.a]\ncron = '0 0 31 2 *'\n",
+            "2: schedules.a.cron: '0 0 31 2 *' never comes: no month has",
+        ),
+        (
+            "[schedules.a]\ncron = '@daily'\ntimezone = 'CEST'\n",
+            "3: schedules.a.timezone: there is no time zone ",
+        ),
+        ("[schedules.a]\nrecord = {}\n", "1: schedules.a.cron: is missing"),
+        (
+            "[schedules.a]\ncron = '@daily'\nmissed = 'none'\n",
+            "3: schedules.a.missed: must be 'latest', 'all' or",
+        ),
+        (
+            "[schedules.a]\ncron = '@daily'\nmised = 'all'\n",
+            "3: schedules.a.mised: unknown key; there are cron, timezone, record, missed; did you mean 'missed'?",
+        ),
+        ("[schedules.'A b']\ncron = '@daily'\n", "1: a schedule cannot be named 'A b'"),
+        (
+            "[schedules.a]\ncron = '@daily'\nrecord = { schedule = 'b' }\n",
+            "3: schedules.a.record: every tick sets the field schedule: leave it out",
+        ),
+        ("[schedules.a]\ncron = '@daily'\nrecord = { n = nan }\n", "3: schedules.a.record: nan and inf are not JSON"),
+        ("[schedules.a]\ncron = '@daily'\nrecord.n = 99999999999999999999\n", "3: schedules.a.record: "),
         ("ends = 5\n", "1: ends: must be a table of ends: [ends.NAME]"),
         ("[dead_letters]\ntopics = 'a'\n", "2: dead_letters.topics: must be a list of topics"),
         ("[dead_letters]\ntopics = ['a b']\n", "2: dead_letters.topics.0: must be the name of a topic: letters, "),

@@ -80,7 +80,8 @@ def test_check_lists_what_is_wrong_in_line_toml(folder: Path) -> None:
     refused = metroline("check", folder / "routes.toml")
     assert refused.exit_code == 2
     assert refused.stderr.splitlines() == [
-        f"{folder}/line.toml:1: sauce: unknown key; there are source, ends, dead_letters; did you mean 'source'?",
+        f"{folder}/line.toml:1: sauce: unknown key; there are source, schedules, ends, dead_letters; did you mean "
+        "'source'?",
         f"{folder}/line.toml:3: source.topic: must be text",
     ]
 
@@ -193,3 +194,21 @@ def test_check_compares_what_rules_read_with_the_types_that_services_declare(fol
         "warning: rule 'misspelt' sends what 'price' returns to 'ship': the first declares 'total' as number, the "
         "second as string",
     ]
+
+
+def test_check_names_the_schedules_and_when_each_is_due_next(folder: Path) -> None:
+    (folder / "services.py").write_text(SERVICES)
+    (folder / "line.toml").write_text('[schedules.yearly]\ncron = "0 12 1 1 *"\ntimezone = "Europe/Berlin"\n')
+
+    said = metroline("check", folder)
+    assert said.exit_code == 0
+    assert "schedule yearly: 0 12 1 1 * (Europe/Berlin), next at 2" in said.output
+
+    [schedule] = json.loads(metroline("check", folder, "--json", "-").output)["schedules"]
+    assert (schedule["name"], schedule["cron"], schedule["timezone"]) == ("yearly", "0 12 1 1 *", "Europe/Berlin")
+    assert schedule["next"].endswith("-01-01T12:00:00+01:00")
+
+    (folder / "line.toml").write_text('[schedules.yearly]\ncron = "0 25 * * *"\n')
+    refused = metroline("check", folder)
+    assert refused.exit_code != 0
+    assert "line.toml:2: schedules.yearly.cron: '0 25 * * *' is no crontab expression" in refused.stderr

@@ -1,0 +1,1 @@
+"""The example line `maintenance`: looks after the indices of an OpenSearch cluster, one step after the other."""

@@ -1,0 +1,160 @@
+"""The line `maintenance` on a real OpenSearch: what it saves, deletes and leaves, also when its workers are killed."""
+
+from __future__ import annotations
+
+import urllib.error
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from aiokafka import TopicPartition
+
+from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.lines.maintenance.cluster import SearchCluster
+from metroline.agents.lines.maintenance.services import Settings
+from metroline.routing.addresses import service_address
+from metroline.routing.outcome import Ending
+from metroline.testing import run_line_async
+from tests.support.brokers import Broker
+from tests.support.depot import Depot
+from tests.support.search_server import SearchServer, running_opensearch
+
+pytestmark = pytest.mark.long
+
+LINE = "metroline.agents.lines.maintenance"
+OLD, YOUNG = "logs-2024.01", "logs-2026.11"
+DOCUMENTS = 50
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchServer]:
+    """Run an OpenSearch with a snapshot repository for all tests of this module."""
+    folder = tmp_path_factory.mktemp("opensearch")
+    with running_opensearch(folder) as running:
+        body = {"type": "fs", "settings": {"location": str(folder / "snapshots" / "maintenance")}}
+        running.ask("PUT", "_snapshot/maintenance", body)
+        yield running
+
+
+@pytest.fixture
+def indices(server: SearchServer) -> None:
+    """Create an index that is old, one that is not, and one that is none of the line's, with documents in each."""
+    for name in (OLD, YOUNG, "orders"):
+        server.ask("DELETE", f"{name}?ignore_unavailable=true")
+        settings: dict[str, Any] = {"number_of_replicas": 0, "number_of_shards": 1}
+        mappings = {"properties": {"test": {"type": "boolean"}, "@timestamp": {"type": "date"}}}
+        server.ask("PUT", name, {"settings": settings, "mappings": mappings})
+        for number in range(DOCUMENTS):
+            document = {"test": number % 5 == 0, "@timestamp": "2026-01-01T00:00:00Z", "n": number}
+            server.ask("PUT", f"{name}/_doc/{number}", document)
+        server.ask("POST", f"{name}/_refresh")
+
+
+class AgedCluster(SearchCluster):
+    """A real cluster that says of one index that it is old: nobody can create an index of last year."""
+
+    async def settings(self, pattern: str) -> dict[str, dict[str, str]]:
+        found = await super().settings(pattern)
+        return {name: one | ({"index.creation_date": "1000"} if name == OLD else {}) for name, one in found.items()}
+
+
+@pytest.fixture
+async def search(server: SearchServer) -> AsyncIterator[SearchCluster]:
+    async with aiohttp.ClientSession() as session:
+        yield AgedCluster(session, server.url)
+
+
+async def test_what_is_old_is_saved_and_deleted_and_false_alarms_are_deleted(
+    server: SearchServer, search: SearchCluster, indices: None
+) -> None:
+    settings = Settings(poll_seconds=0.1)
+    [journey] = await run_line_async(LINE, {"kind": "maintenance"}, resources={"search": search, "settings": settings})
+    assert journey.outcome == "delivered", journey.reason
+    assert journey.record["deleted"] == [OLD]
+    assert journey.record["false_alarms"] == DOCUMENTS // 5
+    assert server.count(YOUNG) == DOCUMENTS - DOCUMENTS // 5
+    assert server.count("orders") == DOCUMENTS
+    with pytest.raises(urllib.error.HTTPError):
+        server.ask("GET", OLD)
+    name = journey.record["snapshot"]
+    server.ask("POST", f"_snapshot/maintenance/{name}/_restore?wait_for_completion=true", {"indices": OLD})
+    assert server.count(OLD) == DOCUMENTS, "what was deleted can be restored"
+
+
+async def test_a_repository_that_is_missing_deletes_nothing(
+    server: SearchServer, search: SearchCluster, indices: None
+) -> None:
+    settings = Settings(poll_seconds=0.1, repository="nowhere")
+    [journey] = await run_line_async(LINE, {"kind": "maintenance"}, resources={"search": search, "settings": settings})
+    assert (journey.outcome, journey.stops[-1]) == ("dead", "snapshot")
+    assert "repository_missing_exception" in str(journey.reason)
+    assert server.count(OLD) == DOCUMENTS
+
+
+SERVICES = f"""
+import aiohttp
+
+from metroline import resource
+from metroline.agents.lines.maintenance.cluster import SearchCluster
+from metroline.agents.lines.maintenance.services import *
+from metroline.agents.lines.maintenance.services import Settings
+
+
+class AgedCluster(SearchCluster):
+    async def settings(self, pattern):
+        found = await super().settings(pattern)
+        if "{OLD}" in found:
+            found["{OLD}"]["index.creation_date"] = "1000"
+        return found
+
+
+@resource
+async def search(settings: Settings):
+    async with aiohttp.ClientSession() as session:
+        yield AgedCluster(session, settings.url)
+"""
+
+KILLED_AT = ("choose", "snapshot", "watch_snapshot", "delete_indices", "delete_false_alarms", "merge")
+
+
+async def test_a_worker_that_is_killed_at_each_step_harms_nothing(
+    server: SearchServer, indices: None, kafka_broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    variables = {
+        "SCHEDULES": "off",
+        "SERVICE_ATTEMPTS": "5",
+        "MAINTENANCE_URL": server.url,
+        "MAINTENANCE_POLL_SECONDS": "0.5",
+    }
+    depot = Depot(kafka_broker, prefix, tmp_path / "line", tmp_path, partitions=1, variables=variables)
+    depot.write(SERVICES, (Path(__file__).parents[3] / "agents/lines/maintenance/routes.toml").read_text())
+
+    async def reached(stop: str) -> bool:
+        place = TopicPartition(depot.topics.at(service_address(stop)), 0)
+        return (await TopicAdmin(depot.cluster).high_watermarks([place]))[place] > 0
+
+    before = {one["snapshot"] for one in server.ask("GET", "_snapshot/maintenance/_all")["snapshots"]}
+    try:
+        await depot.push([b'{"kind": "maintenance"}'])
+        for stop in KILLED_AT:
+            worker = depot.start()
+            await depot.ready(worker)
+            await depot.until(lambda stop=stop: reached(stop))  # type: ignore[misc]
+            await depot.kill(worker)
+        await depot.ready(depot.start())
+        await depot.settled(1)
+        assert (await depot.counts())[Ending.DELIVERED] == 1, await depot.letters()
+        [record] = {orjson.dumps(one): one for one in await depot.delivered()}.values()
+    finally:
+        depot.end()
+    assert record["deleted"] == [OLD]
+    assert server.count(YOUNG) == DOCUMENTS - DOCUMENTS // 5
+    assert server.count("orders") == DOCUMENTS
+    found = server.ask("GET", "_snapshot/maintenance/_all")["snapshots"]
+    [made] = [one for one in found if one["snapshot"] not in before and OLD in one["indices"]]
+    assert (made["snapshot"], made["state"]) == (record["snapshot"], "SUCCESS")
+    server.ask("POST", f"_snapshot/maintenance/{made['snapshot']}/_restore?wait_for_completion=true", {"indices": OLD})
+    assert server.count(OLD) == DOCUMENTS, "what was deleted can be restored"

@@ -1,0 +1,85 @@
+"""A cluster of indices in memory, in place of the client of the line `maintenance`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from metroline.agents.lines.maintenance.cluster import ClusterProblem
+
+OLD, YOUNG = "1000", "9000000000000"
+"""Times of creation."""
+
+
+class MemoryCluster:
+    """A cluster that is done with everything at the third question, and that notes what it is asked to change."""
+
+    def __init__(self, **indices: str) -> None:
+        """Take the time of creation of each index. Its UUID is its name with a number."""
+        self.indices = {name: {"index.uuid": f"{name}-1", "index.creation_date": at} for name, at in indices.items()}
+        self.snapshots: dict[str, dict[str, Any]] = {}
+        self.ends_with = "SUCCESS"
+        """The state with which snapshots end."""
+        self.asked: dict[str, int] = {}
+        self.changes: list[tuple[str, Any]] = []
+        self.task_ends: dict[str, Any] = {"response": {"deleted": 7, "failures": []}}
+        self.fails_after: set[str] = set()
+        """Changes after which the connection breaks once, when the cluster has made them."""
+
+    def recreate(self, name: str) -> None:
+        """Put another index in the place of one."""
+        self.indices[name] = {"index.uuid": f"{name}-2", "index.creation_date": OLD}
+
+    async def settings(self, pattern: str) -> dict[str, dict[str, str]]:
+        return dict(self.indices) if pattern == "logs-*" else {k: v for k, v in self.indices.items() if k == pattern}
+
+    async def uuids(self, names: Sequence[str]) -> dict[str, str]:
+        return {name: self.indices[name]["index.uuid"] for name in names if name in self.indices}
+
+    async def snapshot(self, repository: str, name: str) -> dict[str, Any] | None:
+        found = self.snapshots.get(name)
+        if found is not None and found["state"] == "IN_PROGRESS" and self._is_done(name):
+            found["state"] = self.ends_with
+        return None if found is None else dict(found)
+
+    async def shards(self, repository: str, name: str) -> tuple[int, int]:
+        return self.asked[name], 3
+
+    async def start_snapshot(self, repository: str, name: str, indices: Sequence[str], metadata: Any) -> None:
+        assert name not in self.snapshots, "a name is taken once"
+        state = {"snapshot": name, "state": "IN_PROGRESS", "indices": list(indices), "metadata": metadata}
+        self.snapshots[name] = state
+        self._changed("snapshot", sorted(indices))
+
+    async def delete_snapshot(self, repository: str, name: str) -> None:
+        del self.snapshots[name]
+        self.asked.pop(name, None)
+        self._changed("delete snapshot", name)
+
+    async def delete_index(self, name: str) -> None:
+        uuid = self.indices.pop(name)["index.uuid"]
+        self._changed("delete", uuid)
+
+    async def start_deletion(self, indices: Sequence[str], query: Any) -> str:
+        self._changed("delete by query", list(indices))
+        return "deletion"
+
+    async def start_merge(self, indices: Sequence[str]) -> str:
+        self._changed("merge", list(indices))
+        return "merge"
+
+    async def task(self, task: str) -> dict[str, Any]:
+        if task not in ("deletion", "merge"):
+            raise ClusterProblem("GET", 404, {})
+        done = self._is_done(task)
+        return {"completed": done, "task": {"status": {"deleted": 3, "total": 7}}} | (self.task_ends if done else {})
+
+    def _is_done(self, what: str) -> bool:
+        self.asked[what] = self.asked.get(what, 0) + 1
+        return self.asked[what] >= 3
+
+    def _changed(self, what: str, of: Any) -> None:
+        self.changes.append((what, of))
+        if what in self.fails_after:
+            self.fails_after.remove(what)
+            raise ConnectionResetError("the connection broke")
