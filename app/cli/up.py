@@ -25,7 +25,7 @@ from metroline.app.inputs.lookup_builds import prepare_lookups
 from metroline.app.local.crew import Crew
 from metroline.app.local.ports import HOST, check_free
 from metroline.app.local.stop_signal import stop_signal
-from metroline.app.local.worker_process import gathering, own_age
+from metroline.app.local.worker_process import EMBEDDED_PARTITIONS, gathering, own_age
 from metroline.app.settings import Settings, misspelt
 from metroline.routing.errors import MetrolineError
 
@@ -100,6 +100,8 @@ def up(
         own = {"BROKER_URL": target.url, "LINE": settings.line}
         if "log_level" not in settings.model_fields_set:
             own["LOG_LEVEL"] = "warning"
+        if target.embedded is not None and "source_partitions" not in settings.model_fields_set:
+            own["SOURCE_PARTITIONS"] = str(EMBEDDED_PARTITIONS)
         if target.embedded is not None and gathering(rate):
             own["FETCH_WAIT"] = str(gathering(rate))
         if rate:

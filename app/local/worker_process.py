@@ -35,12 +35,15 @@ LOCAL = {
 """Settings for the embedded broker: a fetch does not return when data arrives, and a group is formed after half of the
 session timeout."""
 
-BUSY_RATE = 100.0
-"""Records per second from which a line on the embedded broker does with fewer, larger batches.
+EMBEDDED_PARTITIONS = 16
+"""Partitions of a line that runs for long on the embedded broker.
 
 Tansu 0.6.0 keeps every batch as an object and goes through all objects of a partition to read what is new in it. From
-some 10,000 on, whoever falls behind their end waits for seconds.
+some 10,000 in a partition on, whoever falls behind their end waits for seconds.
 """
+
+BUSY_RATE = 100.0
+"""Records per second from which such a line does with fewer, larger batches."""
 
 BUSY_SECONDS = 0.05
 """Time for which such a line gathers what it writes to its source, and for which a fetch waits."""
