@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from metroline.agents.delivery import journey_metrics
 from metroline.agents.delivery.journey_metrics import OTHER, JourneyMetrics
+from metroline.agents.gateways.sqs.client import CallCounts
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Segment, Visit
@@ -147,8 +149,12 @@ async def exported(start: Start) -> set[str]:
     journeys.decided["conductor"] += 1
     one.app.bus.metrics.sent("arrivals", 1, 1)
     one.app.bus.metrics.handed_on("arrivals", 1)
+    counts = CallCounts()
+    counts.calls["ReceiveMessage"] = counts.failures["ReceiveMessage"] = 1
+    receiver = SimpleNamespace(client=SimpleNamespace(counts=counts), repeated=0, in_hand=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(one.app), "resource_breaks", {"pool": 0})  # the example line has no resources
+        patch.setattr(one.app, "gateway", SimpleNamespace(receiver=receiver))  # and no queue
         found = await samples(one)
     return {name for name, _ in found if OWN.fullmatch(name) and not name.endswith("_created")}
 

@@ -212,6 +212,6 @@ def test_the_conditions_after_a_stop_share_one_budget_in_a_decision() -> None:
 
 
 def test_the_union_of_thousands_of_field_sets_takes_a_moment() -> None:
-    began = time.perf_counter()
+    began = time.process_time()  # of this process: other programs do not count
     assert len(union([frozenset({f"f{number}"}) for number in range(10_000)]) or ()) == 10_000
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5

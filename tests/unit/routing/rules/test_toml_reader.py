@@ -277,25 +277,25 @@ def test_any_text_is_a_table_or_has_problems(text: str) -> None:
 
 
 def test_a_megabyte_that_is_no_table_is_refused_in_a_moment() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert problems('a = "' + '\\"""' * 249_000)[0].startswith("1:9: not valid TOML")
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_a_table_of_ten_thousand_problems_is_refused_in_seconds() -> None:
     text = "".join(f'[[rules]]\nafter = "source"\nmatch = {{ a = {n} }}\nto = "x"\n' for n in range(10_000))
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(problems(text, SERVED)) == 10_000
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_thousands_of_unknown_keys_are_told_with_their_lines_in_seconds() -> None:
     rule = '[[rules]]\nafter = "source"\nto = "end"\n'
     keys = "".join(f"k{number} = 1\n" for number in range(5_000))
     for text, first in ((rule + keys, 4), (keys + rule, 1)):
-        began = time.perf_counter()
+        began = time.process_time()
         told = problems(text)
-        assert time.perf_counter() - began < 5
+        assert time.process_time() - began < 5
         assert [problem.split(":")[0] for problem in told] == [str(first + number) for number in range(5_000)]
 
 
@@ -311,9 +311,9 @@ def test_the_indexes_of_all_matches_are_bounded_together() -> None:
 
 
 def test_a_condition_of_quotes_that_are_not_closed_is_refused_in_a_moment() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     (told,) = problems(
         f"[[rules]]\nafter = 'source'\nwhen = 'a {chr(92)}{chr(34)}{(chr(92) + chr(34)) * 10_000}'\nto = 'end'"
     )
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert "CEL has no sign" in told
