@@ -41,7 +41,7 @@ def groups_of(role: Role, topics: Topics, epoch: int) -> list[str]:
 
 
 def _read(role: Role, topics: Topics) -> Iterator[str]:
-    yield from (topics.rules, topics.workers, topics.pulses, topics.journal, topics.comparisons)
+    yield from (topics.rules, topics.workers, topics.pulses, topics.journal, topics.replay_jobs, topics.comparisons)
     yield topics.changelog("rules")
     for part in sorted(role.parts):
         yield from topics.read_by(part)
@@ -50,14 +50,15 @@ def _read(role: Role, topics: Topics) -> Iterator[str]:
     if role.plays(ARRIVALS):
         yield from map(topics.changelog, TABLES)
         yield from map(topics.at, WAITING_ROOMS)
-        yield from (topics.dead_letters, topics.replay_jobs)  # the jobs that replay dead letters
+        yield topics.dead_letters  # for the jobs that replay them
         yield from [topics.schedules] if topics.has_schedules else []
 
 
 def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str]:
-    yield from (topics.workers, topics.pulses, topics.journal, topics.comparisons, topics.changelog("rules"))
+    yield from (topics.workers, topics.pulses, topics.journal, topics.replay_jobs, topics.comparisons)
+    yield topics.changelog("rules")
     yield from map(topics.at, (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *WAITING_ROOMS))
     if role.plays(ARRIVALS):
-        yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, topics.journeys, topics.replay_jobs)
+        yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, topics.journeys)
         yield from map(topics.changelog, TABLES)
         yield from [topics.schedules] if topics.has_schedules else []

@@ -29,6 +29,11 @@ from metroline.app.local.worker_process import EMBEDDED_PARTITIONS, gathering, o
 from metroline.app.settings import Settings, misspelt
 from metroline.routing.errors import MetrolineError
 
+DELIVERED = "delivered"
+"""The value of END_TOPICS with which a line tries itself out: it touches no other system."""
+
+KEPT_IN_MEMORY = "the embedded broker would forget its records; END_TOPICS=named receives them all the same"
+
 TOKEN_BYTES = 15
 """Random bytes of the token for the pages, which people copy from the terminal: 20 characters."""
 
@@ -100,10 +105,10 @@ def up(
         own = {"BROKER_URL": target.url, "LINE": settings.line}
         if "log_level" not in settings.model_fields_set:
             own["LOG_LEVEL"] = "warning"
-        if target.embedded is not None and "source_partitions" not in settings.model_fields_set:
-            own["SOURCE_PARTITIONS"] = str(EMBEDDED_PARTITIONS)
-        if target.embedded is not None and gathering(rate):
-            own["FETCH_WAIT"] = str(gathering(rate))
+        if target.embedded is not None:
+            own |= for_embedded(settings, loaded, rate)
+            if (queue := loaded.options.queue) is not None and own.get("END_TOPICS") == DELIVERED:
+                say(f"warning: nothing is received from the queue {queue.queue}: {KEPT_IN_MEMORY}", err=True)
         if rate:
             own["SOURCE_FORMAT"] = JSON  # that of the line's own records
         token = secrets.token_urlsafe(TOKEN_BYTES) if settings.metroline_token is None else None
@@ -112,6 +117,22 @@ def up(
         begin = age if reloads and target.embedded is not None else None
         crew = Crew(target.environment | own, folder, workers, port, has_standby=reloads, begin_seconds=begin)
         _run(target, settings, loaded, crew, token, rate, seed, reloads, display)
+
+
+def for_embedded(settings: Settings, line: Line, rate: float) -> dict[str, str]:
+    """Return the variables that a line on the embedded broker needs besides those of every worker there.
+
+    A message of a queue is deleted once the bus has its records, and this bus forgets them: so none is received, unless
+    END_TOPICS says otherwise.
+    """
+    own = {}
+    if "source_partitions" not in settings.model_fields_set:
+        own["SOURCE_PARTITIONS"] = str(EMBEDDED_PARTITIONS)
+    if gathering(rate):
+        own["FETCH_WAIT"] = str(gathering(rate))
+    if line.options.queue is not None and "end_topics" not in settings.model_fields_set:
+        own["END_TOPICS"] = DELIVERED
+    return own
 
 
 def _run(

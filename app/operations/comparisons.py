@@ -140,7 +140,11 @@ class Comparisons:
             raise ComparisonBusy("the comparison before this one is being ended: try again in a moment")
         run = _new_run(order, line, by)
         await keep(self.board.cluster, self.board.topic, run, permission)
-        first = (await self.board.runs()).open_at(time.time())
+        try:
+            first = (await self.board.runs()).open_at(time.time())
+        except ClusterError:
+            await forget(self.board.cluster, self.board.topic, [run.id], permission)
+            raise
         if first is not None and first.id != run.id:
             await forget(self.board.cluster, self.board.topic, [run.id], permission)
             _refuse_second(first)
@@ -242,9 +246,12 @@ class Comparisons:
             beat = time.monotonic()
             run = replace(_with_progress(run, file), updated=time.time())
             try:
-                cancel = (await self.board.runs()).cancels.get(run.id)
+                runs = await self.board.runs()
+                cancel, kept = runs.cancels.get(run.id), runs.by_id.get(run.id)
                 if cancel is not None:
                     raise _Ended(RunState.CANCELLED, f"cancelled by {cancel.by}")
+                if kept is not None and kept.state is not RunState.RUNNING:  # this worker was silent for too long
+                    raise _Ended(kept.state, kept.note)
                 await keep(self.board.cluster, self.board.topic, run, permission)
             except ClusterError as error:  # the comparison itself will end if the brokers are gone
                 log.warning("the progress of the comparison %s is not written: %s", run.id, error)

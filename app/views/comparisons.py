@@ -295,7 +295,8 @@ async def start_state(worker: LineApp) -> StartState:
     is_current = not current or version == current
     file = "the rules in the line's file" + (f", which are those of version {version}" if version else "")
     rules = file if is_current else f"{file}, and not by version {current}, which is the current one"
-    return StartState(worker.line_topics.source, sorted(worker.line.stops), rules, is_current)
+    called = worker.line.stops - worker.line.options.outside.keys()  # ends in other systems have a stand-in
+    return StartState(worker.line_topics.source, sorted(called), rules, is_current)
 
 
 async def rules_now(worker: LineApp) -> str:
