@@ -95,14 +95,15 @@ async def preview_of(
     settings: Settings, line: Line, topics: Topics, table: RulesTable, remembered: Remembered
 ) -> Preview:
     """Return the preview of a table, with the source messages that its decisions need."""
-    new = NewTable(table, remembered.versions, settings.max_hops, remembered.times)
+    ends = frozenset(line.options.outside)
+    new = NewTable(table, remembered.versions, settings.max_hops, remembered.times, ends)
     followed = [(seen, new.follow(seen)) for seen in remembered.journeys]
     problem = await _with_sources(settings, line, topics, new, followed)
     letters = [(seen, new.follow(seen)) for seen in remembered.letters]
     unseen = [*remembered.unseen, *([problem] if problem else [])]
     current = remembered.versions.get(remembered.current.version)
     waiting = remembered.under_way if current is not None else []
-    ahead = [(one, *turned(current or table, table, one, settings.max_hops)) for one in waiting]
+    ahead = [(one, *turned(current or table, table, one, settings.max_hops, ends)) for one in waiting]
     return preview(new, remembered.current.version, followed, letters, unseen, ahead)
 
 

@@ -46,9 +46,14 @@ class Shape(NamedTuple):
 
     @property
     def is_ended_by_rules(self) -> bool:
-        """True if the rules after the last stop decided the outcome; False if a service did, or an operator."""
+        """True if the rules after the last stop decided the outcome; False if a service did, or an operator.
+
+        An end in another system is a stop that delivers.
+        """
         if self.ending is Ending.DEAD:
             return self.detail in BY_RULES
+        if self.ending is Ending.DELIVERED and self.rule is None and self.way and self.detail == self.way[-1].stop:
+            return False
         return self.ending is Ending.DELIVERED or self.rule is not None
 
     @property

@@ -9,7 +9,7 @@ the end, under the table of that time, leads to the decision that was made.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -93,8 +93,8 @@ class Ahead:
     first: Decision
 
 
-def ahead(table: RulesTable, one: UnderWay, max_hops: int) -> Ahead:
-    """Return the way of a record that is under way, by a rules table."""
+def ahead(table: RulesTable, one: UnderWay, max_hops: int, ends: Set[str] = frozenset()) -> Ahead:
+    """Return the way of a record that is under way, by a rules table; `ends` are stops that deliver."""
     record = _object(one.line) or {}
     metas = rule_metas(one.metadata or Metadata(), one.entered, 1, table.reader.meta)
     first = decision = _decided(table, one.stop, record, metas)
@@ -102,6 +102,8 @@ def ahead(table: RulesTable, one: UnderWay, max_hops: int) -> Ahead:
     met = {one.stop}
     while decision.stop is not None:
         stops.append(decision.stop)
+        if decision.stop in ends:
+            return Ahead((*stops,), outcome_text(Ending.DELIVERED, decision.stop), first)
         if decision.stop in met or one.visited + len(stops) >= max_hops:
             return Ahead((*stops,), LOOPS, first)
         met.add(decision.stop)
@@ -113,9 +115,11 @@ def _decided(table: RulesTable, after: str, record: dict[str, Any], metas: RuleM
     return table.stop_rules(after).decide([record], metas)[0]
 
 
-def turned(before: RulesTable, after: RulesTable, one: UnderWay, max_hops: int) -> tuple[Ahead, NewWay]:
+def turned(
+    before: RulesTable, after: RulesTable, one: UnderWay, max_hops: int, ends: Set[str] = frozenset()
+) -> tuple[Ahead, NewWay]:
     """Return the ways of a record that is under way, by the current table and by a new one."""
-    old, new = (ahead(table, one, max_hops) for table in (before, after))
+    old, new = (ahead(table, one, max_hops, ends) for table in (before, after))
     if (old.stops, old.outcome) == (new.stops, new.outcome):
         return old, NewWay(new.stops, new.outcome)
     turn = _first_turn(before, after, one, old, new)
@@ -157,6 +161,8 @@ class NewTable:
     max_hops: int = 64
     times: Mapping[int, float] = field(default_factory=dict)
     """The time at which each version was published, in seconds since the epoch."""
+    ends: Set[str] = frozenset()
+    """The stops that deliver to another system."""
     _plans: dict[tuple[Shape, int], _Plan] = field(default_factory=dict)
     _rules: dict[tuple[int, str], list[Rule]] = field(default_factory=dict)
 
@@ -379,6 +385,8 @@ class _Walk:
             self.stops.append(stop)
             if stop in rest:
                 return place + rest.index(stop)
+            if stop in self.new.ends:
+                return NewWay((*self.stops,), outcome_text(Ending.DELIVERED, stop), self.turn, self.is_supposed)
             self.is_supposed = True
             if stop in met or len(self.stops) >= self.new.max_hops:
                 return NewWay((*self.stops,), LOOPS, self.turn, True)

@@ -21,7 +21,7 @@ from metroline.app.operations.letter import Letter
 from metroline.app.operations.rehearsal import ORIGIN, Passage, Rehearsal
 from metroline.app.preview.preview import Preview, preview
 from metroline.app.preview.seen import Chosen, Seen, Shape
-from metroline.app.preview.ways import LOOPS, NewTable, NewWay, Unknown
+from metroline.app.preview.ways import LOOPS, NewTable, NewWay, UnderWay, Unknown, ahead
 from metroline.app.testing.journey import Journey
 from metroline.app.testing.run import run_line
 from metroline.routing.errors import InvalidRules
@@ -379,3 +379,29 @@ def test_a_journey_that_waited_is_read_like_any_other() -> None:
     seen = Seen.of_journey(journey)
     assert seen is not None
     assert seen.shape.outcome == "dead: retries_exhausted"
+
+
+SEARCHED = '[[rules]]\nafter = "source"\nto = "price"\n[[rules]]\nafter = "price"\nto = "search"\n'
+
+
+def test_an_end_in_another_system_ends_the_way_of_a_record() -> None:
+    table, ends = RulesTable.parse(SEARCHED), frozenset({"search"})
+    stops = [StoredVisit("price", 1.0, "rule 1", "map-maker", 1), StoredVisit("search", 1.0, "rule 2", "map-maker", 1)]
+    stored_one = StoredJourney("source-0-1", "delivered", "search", None, 1.0, 2.0, 1, stops, "{}")
+    seen = Seen.of_journey(stored_one)
+    assert seen is not None
+    assert seen.shape.outcome == "delivered at search"
+    for versions in ({}, {1: table}):
+        assert NewTable(table, versions, 8, {}, ends).follow(seen).outcome == seen.shape.outcome
+    waiting = UnderWay("source-0-2", "price", True, b"{}", 1.0, 1)
+    found = ahead(table, waiting, 8, ends)
+    assert (found.stops, found.outcome) == (("search",), "delivered at search")
+
+
+def test_records_that_a_new_table_sends_to_an_end_in_another_system_are_forecast_there() -> None:
+    before = RulesTable.parse(SEARCHED.replace('"search"', '"end"'), 1)
+    stops = [StoredVisit("price", 1.0, "rule 1", "map-maker", 1)]
+    seen = Seen.of_journey(StoredJourney("source-0-1", "delivered", "", "rule 2", 1.0, 2.0, 1, stops, "{}"))
+    assert seen is not None
+    way = NewTable(RulesTable.parse(SEARCHED), {1: before}, 8, {}, frozenset({"search"})).follow(seen)
+    assert (way.stops, way.outcome) == (("price", "search"), "delivered at search")
