@@ -39,17 +39,29 @@ class PulseSender(Service):
         self._pulse = pulse
         self._send = send
         self._open: Confirmation | None = None
+        self._turn = asyncio.Lock()
+        self._has_ended = False
 
     async def on_stop(self) -> None:
         """Send the last pulse, unless that takes long: the worker counts as silent then."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
+                if self._open is not None:
+                    await asyncio.wait([self._open])
                 await self.beat(is_last=True)
 
     async def beat(self, *, is_last: bool = False) -> None:
-        """Send a pulse, unless the one before is still on its way: none pile up while the brokers are away."""
-        if self._open is not None and not self._open.done():
-            return
+        """Send a pulse, unless the one before is still on its way: none pile up while the brokers are away.
+
+        After the last one, none is sent any more: it would bring the worker back to the pages.
+        """
+        async with self._turn:
+            if self._has_ended or (self._open is not None and not self._open.done()):
+                return
+            self._has_ended = is_last
+            await self._try(is_last)
+
+    async def _try(self, is_last: bool) -> None:
         try:
             await self._send_now(self._pulse(is_last))
         except MetrolineError as error:

@@ -54,6 +54,20 @@ async def test_a_worker_that_stops_says_so() -> None:
     assert [one.is_last for one in brokers.pulses] == [True]
 
 
+async def test_a_worker_says_that_it_stops_though_a_pulse_is_on_its_way_and_nothing_afterwards() -> None:
+    brokers = Brokers()
+    sender = PulseSender(SIGNATURES, pulse, brokers.send)
+    await sender.beat()
+    stopping = asyncio.create_task(sender.on_stop())
+    await asyncio.sleep(0)
+    brokers.open[0].set_exception(NotSent("away for a moment"))
+    await stopping
+    brokers.open[1].set_exception(NotSent("away for a moment"))
+    await asyncio.sleep(0)
+    await sender.beat()
+    assert [one.is_last for one in brokers.pulses] == [False, True]
+
+
 async def test_brokers_that_take_nothing_do_not_keep_a_worker_from_its_end(monkeypatch: Any) -> None:
     monkeypatch.setattr(pulse_sender, "LAST_SECONDS", 0.05)
 
