@@ -152,7 +152,7 @@ class SqsReceiver:
             await self._take_new(self._new(messages))
         except Exception:  # a defect: the messages are received again
             for one in messages:
-                self._in_hand.pop(one.id, None)
+                self._forget(one)
             raise
 
     def _new(self, messages: Sequence[Received]) -> list[Received]:
@@ -172,13 +172,17 @@ class SqsReceiver:
         present = await self._held(again) if again else frozenset[str]()
         self.repeated += len(present)
         await self._put([one for one in fresh if one.id not in present and self._fits(one)])
-        done = [one for one in fresh if one.id in self._in_hand]
-        self._deletions.add(done)
+        self._deletions.add([one for one in fresh if self._in_hand.get(one.id) is one])
+
+    def _forget(self, one: Received) -> None:
+        """Note that a message is in hand no more, unless it was received once more since then and is in hand again."""
+        if self._in_hand.get(one.id) is one:
+            del self._in_hand[one.id]
 
     def _fits(self, one: Received) -> bool:
         if self.topic.fits(one.to_source()):
             return True
-        self._in_hand.pop(one.id, None)
+        self._forget(one)
         self._complain(f"the message {one.id} stays in the queue: it is too large for the source topic")
         return False
 
@@ -202,7 +206,7 @@ class SqsReceiver:
         now = asyncio.get_running_loop().time()
         for one in messages:
             if one.visible_at <= now:
-                self._in_hand.pop(one.id, None)
+                self._forget(one)
         return [one for one in messages if one.visible_at > now]
 
     async def _delete(self, messages: Sequence[Received]) -> None:
@@ -221,7 +225,7 @@ class SqsReceiver:
                 break
             await asyncio.sleep(wait)
         for one in messages:
-            self._in_hand.pop(one.id, None)
+            self._forget(one)
 
     async def _extend(self) -> None:
         """Extend the visibility of messages of which half the time has passed, by the queue's own value."""

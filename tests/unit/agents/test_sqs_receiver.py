@@ -82,6 +82,8 @@ class FakeTopic:
         self.failures = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.holding: asyncio.Event | None = None
+        """If given, `holds` waits for it."""
 
     @property
     def ids(self) -> list[str]:
@@ -96,6 +98,8 @@ class FakeTopic:
         self.messages += messages
 
     async def holds(self, ids: Collection[str], since: int) -> frozenset[str]:
+        if self.holding is not None:
+            await self.holding.wait()
         return frozenset({*self.held, *self.ids}.intersection(ids))
 
     def fits(self, message: SourceMessage) -> bool:
@@ -214,6 +218,30 @@ async def test_a_message_that_is_in_hand_is_deleted_with_its_last_receipt_handle
 
     assert topic.ids == ["a"]
     assert queue.deleted[0] == "a/2"
+
+
+async def test_a_message_that_was_left_in_the_queue_and_comes_again_is_not_deleted_by_its_first_batch() -> None:
+    queue, topic = FakeQueue(), FakeTopic()
+    topic.gate.clear()
+    queue.send("large", "a")
+    receiver = SqsReceiver(cast(SqsClient, queue), topic, 4)
+    running = asyncio.create_task(receiver.run())
+    while queue.counts.messages < 2:
+        await asyncio.sleep(0.01)
+    topic.holding = asyncio.Event()
+    queue.send("large", count=2)
+    receiver._begin_poll()
+    while queue.counts.messages < 3:
+        await asyncio.sleep(0.01)
+
+    topic.gate.set()
+    while not queue.deleted:
+        await asyncio.sleep(0.01)
+    topic.holding.set()
+    receiver.stop()
+    await running
+
+    assert queue.deleted == ["a/1"]
 
 
 async def test_after_an_error_only_what_the_bus_does_not_have_is_written_again() -> None:
