@@ -228,11 +228,17 @@ class SqsReceiver:
             self._forget(one)
 
     async def _extend(self) -> None:
-        """Extend the visibility of messages of which half the time has passed, by the queue's own value."""
-        now = asyncio.get_running_loop().time()
-        due = [one for one in self._in_hand.values() if one.visible_at - now < self._visibility / 2]
+        """Extend the visibility of messages of which half the time has passed, by the queue's own value.
+
+        Once the time has passed, another worker may have a message, and it is not extended: that one's time would be.
+        """
+        clock = asyncio.get_running_loop().time
+        due = [one for one in self._in_hand.values() if one.visible_at - clock() < self._visibility / 2]
         for first in range(0, len(due), MOST):
-            part = due[first : first + MOST]
+            now = clock()
+            part = [one for one in due[first : first + MOST] if now < one.visible_at]
+            if not part:
+                continue
             entries = [
                 {"Id": str(place), "ReceiptHandle": one.receipt, "VisibilityTimeout": int(self._visibility)}
                 for place, one in enumerate(part)

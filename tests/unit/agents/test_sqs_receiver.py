@@ -183,6 +183,25 @@ async def test_visibility_is_extended_while_the_bus_does_not_confirm() -> None:
     assert topic.ids == ["a"]
 
 
+async def test_a_message_that_another_worker_may_have_by_now_is_not_extended() -> None:
+    queue, topic = FakeQueue(visibility=1), FakeTopic()
+    topic.gate.clear()
+    queue.send("late", "a")
+    receiver = SqsReceiver(cast(SqsClient, queue), topic, 1)
+    running = asyncio.create_task(receiver.run())
+    while receiver.in_hand < 2:
+        await asyncio.sleep(0)
+    receiver._in_hand["late"].visible_at = 0.0  # the worker stood still for longer than the visibility timeout
+
+    while not queue.extended:
+        await asyncio.sleep(0.01)
+    topic.gate.set()
+    receiver.stop()
+    await running
+
+    assert set(queue.extended) == {"a/1"}
+
+
 async def test_a_message_that_is_received_again_is_deleted_and_not_written_twice() -> None:
     queue, topic = FakeQueue(), FakeTopic()
     topic.held = {"a"}
