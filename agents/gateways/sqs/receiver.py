@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol, cast
 
 from metroline.agents.gateways.sqs.batches import MOST, Batches
@@ -33,8 +33,11 @@ class NotPut(Exception):
 class SourceTopic(Protocol):
     """The source topic of the line, to which messages are put."""
 
-    async def put(self, messages: Sequence[SourceMessage]) -> None:
-        """Write messages in this order, and return once the brokers have confirmed all; raise `NotPut`."""
+    async def put(self, messages: Sequence[SourceMessage]) -> Mapping[str, str]:
+        """Write messages in this order, and return once the brokers have confirmed all; raise `NotPut`.
+
+        The answer has those that the brokers will never take, by message id, each with the reason.
+        """
 
     async def holds(self, ids: Collection[str], since: int) -> frozenset[str]:
         """Return those of these message ids that the topic holds.
@@ -182,21 +185,29 @@ class SqsReceiver:
     def _fits(self, one: Received) -> bool:
         if self.topic.fits(one.to_source()):
             return True
-        self._forget(one)
-        self._complain(f"the message {one.id} stays in the queue: it is too large for the source topic")
+        self._leave(one, "it is too large for the source topic")
         return False
+
+    def _leave(self, one: Received, reason: str) -> None:
+        """Leave a message to the queue, whose redrive policy moves it away once it was received often enough."""
+        self._forget(one)
+        self._complain(f"the message {one.id} stays in the queue: {reason}")
 
     async def _held(self, messages: Sequence[Received]) -> frozenset[str]:
         return await self.topic.holds([one.id for one in messages], min(one.first for one in messages))
 
     async def _put(self, messages: Sequence[Received]) -> None:
-        """Return when the bus has all of these messages. It is asked before one is written again."""
+        """Return when the bus has all messages that it takes. It is asked before one is written again."""
         while messages := self._still_ours(messages):
             try:
-                await self.topic.put([one.to_source() for one in messages])
-                return
+                refused = await self.topic.put([one.to_source() for one in messages])
             except NotPut as error:
                 self._complain(f"messages wait for the source topic: {error}")
+            else:
+                for one in messages:
+                    if one.id in refused:
+                        self._leave(one, f"the source topic does not take it: {refused[one.id]}")
+                return
             await asyncio.sleep(FIRST_WAIT_SECONDS)
             present = await self._held(messages)
             messages = [one for one in messages if one.id not in present]

@@ -89,13 +89,14 @@ class FakeTopic:
     def ids(self) -> list[str]:
         return [str(dict(one.headers)["sqs-message-id"]) for one in self.messages]
 
-    async def put(self, messages: Sequence[SourceMessage]) -> None:
+    async def put(self, messages: Sequence[SourceMessage]) -> dict[str, str]:
         await self.gate.wait()
         if self.failures:
             self.failures -= 1
             self.messages += messages[:1]  # the brokers have it, and did not confirm it
             raise NotPut("no broker answers")
-        self.messages += messages
+        self.messages += [one for one in messages if one.value != b"body of bad"]
+        return {"bad": "INVALID_RECORD"}
 
     async def holds(self, ids: Collection[str], since: int) -> frozenset[str]:
         if self.holding is not None:
@@ -271,6 +272,18 @@ async def test_after_an_error_only_what_the_bus_does_not_have_is_written_again()
     await received(queue, topic, lambda: len(queue.deleted) == 3)
 
     assert topic.ids == ["a", "b", "c"]
+
+
+async def test_a_message_that_the_brokers_refuse_stays_in_the_queue_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue, topic = FakeQueue(), FakeTopic()
+    queue.send("a", "bad", "b")
+
+    receiver = await received(queue, topic, lambda: len(queue.deleted) == 2)
+
+    assert (topic.ids, queue.deleted, receiver.in_hand) == (["a", "b"], ["a/1", "b/1"], 0)
+    assert "the message bad stays in the queue: the source topic does not take it: INVALID_RECORD" in caplog.messages
 
 
 async def test_a_worker_that_stood_still_leaves_its_messages_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
