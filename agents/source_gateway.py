@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -19,7 +19,7 @@ from metroline.agents.gateways.sqs.options import SqsSource
 from metroline.agents.gateways.sqs.received import ID_HEADER, SourceMessage
 from metroline.agents.gateways.sqs.receiver import NotPut, SqsReceiver
 from metroline.agents.kafka.cluster import Cluster, ClusterError
-from metroline.agents.kafka.producer import NotSent
+from metroline.agents.kafka.producer import KeyedMessage, NotSent, SomeNotSent
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.routing.errors import MetrolineError
 
@@ -31,6 +31,9 @@ MOST_IDS = 1_000_000
 
 HEADROOM_BYTES = 1024
 """Bytes that a message takes beside key, value and headers."""
+
+CHANGES = 2
+"""Changes with which the producer may make a broker accept a message: of its timestamp and of its key."""
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +60,35 @@ class KafkaSourceTopic:
         """The time from which on all ids are known, in milliseconds since the epoch."""
         self._reading = asyncio.Lock()
 
-    async def put(self, messages: Sequence[SourceMessage]) -> None:
-        """Write messages; raise `NotPut` unless all are confirmed."""
+    async def put(self, messages: Sequence[SourceMessage]) -> Mapping[str, str]:
+        """Write messages, and return the reason for each that the brokers refuse for what it is, by its id.
+
+        Raise `NotPut` unless the brokers have confirmed all others. Messages that they refuse are sent as the producer
+        changes them, such as with the current time, and each alone at the end: one at fault has them refuse its batch.
+        """
         partitions = self._partitions() or 1
-        sent = [(one.value, one.key, one.spread % partitions, one.timestamp, one.headers) for one in messages]
+        left: Sequence[KeyedMessage] = [
+            (one.value, one.key, one.spread % partitions, one.timestamp, one.headers) for one in messages
+        ]
+        for _ in range(CHANGES + 1):
+            error = await self._refusal(left)
+            if error is None:
+                return {}
+            left = error.messages
+        alone = [(one, await self._refusal([one])) for one in left]
+        return {_id_of(one): str(error) for one, error in alone if error is not None}
+
+    async def _refusal(self, messages: Sequence[KeyedMessage]) -> SomeNotSent | None:
+        """Write messages; return the error with those that a broker refuses, raise `NotPut` for any other error."""
         try:
-            await (await self._producer.send_all(self._topic, sent))
+            await (await self._producer.send_all(self._topic, messages))
+        except SomeNotSent as error:
+            if error.are_refused:
+                return error
+            raise NotPut(str(error)) from error
         except NotSent as error:
             raise NotPut(str(error)) from error
+        return None
 
     async def holds(self, ids: Collection[str], since: int) -> frozenset[str]:
         """Return those of these message ids that the topic holds; wait for the brokers."""
@@ -99,6 +123,11 @@ class KafkaSourceTopic:
                     if name == ID_HEADER and value is not None:
                         self._ids.add(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
                         break
+
+
+def _id_of(message: KeyedMessage) -> str:
+    """Return the message id in the headers of a message for the source topic."""
+    return next(str(value) for name, value in reversed(message[4]) if name == ID_HEADER)
 
 
 class SourceGateway(Service):

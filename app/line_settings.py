@@ -80,8 +80,12 @@ class LineSettings(BaseSettings):
     def _known_delivered_format(cls, name: str) -> str:
         return name if name in ("plain", PACKED) else cls._known_format(name)
 
+    def prefix_of(self, line: Line) -> str:
+        """Return the prefix of the names of a line's topics."""
+        return self.prefix or line.name
+
     def topics(self, line: Line) -> Topics:
-        prefix = self.prefix or line.name
+        prefix = self.prefix_of(line)
         ends = {name: end.topic for name, end in line.options.ends.items() if end.topic}
         source = self.source or line.options.source.topic or f"{prefix}.source"
         has_schedules = bool(line.options.schedules) and self.schedules == "on"
@@ -91,7 +95,7 @@ class LineSettings(BaseSettings):
 
     def as_run(self, line: Line) -> Line:
         """Return a line as workers run it under these settings: writing to other systems, or to none."""
-        return line if self.end_topics == "named" else line.for_trials()
+        return line.with_prefix(self.prefix_of(line)) if self.end_topics == "named" else line.for_trials()
 
     def ends(self, line: Line) -> Ends:
         """Return the ends of a line, and the messages that records become at each of them."""

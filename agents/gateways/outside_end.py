@@ -19,9 +19,11 @@ class Outgoing(NamedTuple):
 
     record: dict[str, Any]
     id: str
-    """The id of the record, the same each time that the record is delivered."""
+    """The id of the record in its line, the same each time that the record is delivered."""
     meta: Meta
     """Key, headers and timestamp of the record's source message."""
+    prefix: str = ""
+    """The line's PREFIX, which tells its ids from those of other lines."""
 
 
 class RefusedByEnd(Exception):

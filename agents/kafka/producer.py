@@ -74,6 +74,11 @@ ERRORS: dict[int, type[NotSent]] = {
     KafkaError._UNKNOWN_PARTITION: NoTopic,
 }
 
+REFUSED_MESSAGE = frozenset(
+    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP},
+)
+"""Errors with which a broker refuses messages for what they are: it has not written them, and never will."""
+
 REFUSED_PRODUCER = frozenset(
     {
         KafkaError.PRODUCER_FENCED,
@@ -106,9 +111,11 @@ MESSAGE_BYTES = 100
 class SomeNotSent(NotSent):
     """Raised when some of several messages were not confirmed. It has those that may be sent again."""
 
-    def __init__(self, text: str, messages: Sequence[KeyedMessage]) -> None:
+    def __init__(self, text: str, messages: Sequence[KeyedMessage], *, are_refused: bool = False) -> None:
+        """With `are_refused`, a broker has refused all of them, and each was changed if that may help."""
         super().__init__(text)
         self.messages = messages
+        self.are_refused = are_refused
 
 
 class _Together:
@@ -146,7 +153,9 @@ class _Together:
             return None
         unsent = [_again(self.messages[place], error) for place, error in sorted(self.failed.items())]
         first = self.failed[min(self.failed)]
-        return SomeNotSent(f"{len(unsent)} of {len(self.messages)} messages: {_as_error(first)}", unsent)
+        are_refused = all(error.code() in REFUSED_MESSAGE for error in self.failed.values())
+        text = f"{len(unsent)} of {len(self.messages)} messages: {_as_error(first)}"
+        return SomeNotSent(text, unsent, are_refused=are_refused)
 
 
 def _size(messages: Sequence[KeyedMessage]) -> int:

@@ -25,14 +25,17 @@ from metroline.routing.meta import Meta
 from metroline.routing.outcome import DeliveredAt, Retry
 
 
-def service_of_end(name: str, end: OutsideEnd) -> tuple[Service, Resource]:
-    """Return the service that writes the records of an end, and the resource with the connection that it needs."""
+def service_of_end(name: str, end: OutsideEnd, prefix: str) -> tuple[Service, Resource]:
+    """Return the service that writes the records of an end, and the resource with the connection that it needs.
+
+    `prefix` is the PREFIX of the line whose records it writes.
+    """
     resource_name = f"end:{name}"
     """No parameter of an author's function can have this name."""
 
     async def deliver(records: Sequence[Record], ids: Sequence[str], metas: Sequence[Meta], **held: Any) -> list[Any]:
         writer: EndWriter = held[resource_name]
-        pack = [Outgoing(*each) for each in zip(records, ids, metas, strict=True)]
+        pack = [Outgoing(*each, prefix) for each in zip(records, ids, metas, strict=True)]
         try:
             answers = await writer.write(pack)
         except EndUnavailable as error:

@@ -87,7 +87,7 @@ class Line:
         text = rules_file.read_text("utf-8-sig")
         options = LineOptions.read(folder, frozenset(services))
         for name, end in options.outside.items():
-            services[name], writer = service_of_end(name, end)
+            services[name], writer = service_of_end(name, end, folder.name)
             resources[writer.name] = writer
         return cls(
             folder.name,
@@ -112,6 +112,11 @@ class Line:
     def ends(self) -> frozenset[str]:
         """The names of this line's ends."""
         return self.options.end_names
+
+    def with_prefix(self, prefix: str) -> Line:
+        """Return the line whose ends in other systems tell its records from those of other lines by this PREFIX."""
+        ends = {name: service_of_end(name, end, prefix)[0] for name, end in self.options.outside.items()}
+        return replace(self, services=self.services | ends) if ends else self
 
     def for_trials(self) -> Line:
         """Return the line with ends in other systems than Kafka that write nothing: every record passes them."""

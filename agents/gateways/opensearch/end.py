@@ -63,7 +63,7 @@ class OpenSearchEnd(OutsideEnd):
     index: Annotated[Text, AfterValidator(_pattern)]
     """The index or alias, or a pattern of indices with the time of a record."""
     id: Text | None = None
-    """The field with the id of the document; None for the id of the record."""
+    """The field with the id of the document; None for the PREFIX of the line and the id of the record."""
     time: Text | None = None
     """The field with the time of the record; None for the timestamp of the source message."""
     template: Annotated[IndexTemplate | None, PlainValidator(_template)] = None
@@ -135,7 +135,7 @@ class DocumentWriter:
                 raise RefusedByEnd(str(error)) from error
         source = orjson.dumps(one.record)
         if self._end.id is None:
-            return Document(index, one.id, source)
+            return Document(index, f"{one.prefix}-{one.id}", source)
         found = one.record.get(self._end.id)
         if found is None or isinstance(found, dict | list):
             raise RefusedByEnd(f"documents take their ids from the field {self._end.id!r}, which has no text or number")
@@ -179,7 +179,7 @@ def _version(one: Outgoing) -> int:
     So the record that came last stays, in whatever order records with one id are written, and however often.
     """
     at = max(0, round((one.meta.timestamp or 0.0) * 1_000))
-    line = one.id.rpartition("-")[2].partition(".")[2] or "0"  # "orders.in-0-17.2" is the third line of a message
+    line = one.id.rpartition("-")[2].partition(".")[2] or "0"  # "source-0-17.2" is the third line of a message
     place = (one.meta.offset & 0xFFF) << LINE_BITS | min(int(line), (1 << LINE_BITS) - 1)
     return min(at << PLACE_BITS | place, 2**63 - 1)
 

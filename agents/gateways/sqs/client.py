@@ -37,17 +37,20 @@ NO_RIGHT = frozenset(
     }
 )
 
-
 INVALID = frozenset(
     {
-        "AWS.SimpleQueueService.BatchRequestTooLong",
         "BatchRequestTooLong",
         "InvalidMessageContents",
         "InvalidParameterValue",
         "InvalidParameterValueException",
-        "MissingParameter",
     }
 )
+"""Errors of what a call contains: characters that a message may not have, or too many bytes."""
+
+
+def is_invalid(code: str) -> bool:
+    """Return whether an error is one of what a call contains, and not one of rights or of keys."""
+    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.") in INVALID
 
 
 class SqsRefused(MetrolineError):
@@ -135,7 +138,7 @@ class SqsClient:
                 ) from error
             if code in NO_RIGHT:
                 raise SqsRefused(f"the queue {queue} may not be used ({name}): {code}: {text}") from error
-            if code in INVALID:
+            if is_invalid(code):
                 raise SqsInvalid(f"the queue {queue} does not take it: {code}: {text}") from error
             raise SqsAway(f"the queue {queue} did not answer {name}: {code}: {text}") from error
         except unusable as error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from metroline.agents.gateways.outside_end import Answer, Delayed, EndWriter, Outgoing, OutsideEnd, RefusedByEnd
-from metroline.agents.gateways.sqs.client import SqsAway, SqsClient, SqsInvalid, SqsRefused, opened
+from metroline.agents.gateways.sqs.client import SqsAway, SqsClient, SqsInvalid, SqsRefused, is_invalid, opened
 from metroline.agents.gateways.sqs.options import SqsEndOptions
 from metroline.agents.gateways.sqs.packing import ID_ATTRIBUTE, Line, Packed, calls, packed, rounds
 
@@ -22,6 +22,8 @@ DELAY_SECONDS = 10.0
 """Time after which records that waited on the bus are sent again."""
 
 CONNECTIONS = 16
+
+NO_ANSWER = "SQS did not answer for the message"
 
 LOG_SECONDS = 30.0
 """Time between two lines in the log about calls that fail."""
@@ -43,6 +45,14 @@ async def _opened(name: str, end: SqsEnd) -> AsyncIterator[EndWriter]:
         yield SqsWriter(name, end, client)
 
 
+class Failure(NamedTuple):
+    """The reason why a message is not in the queue."""
+
+    is_invalid: bool
+    """True if SQS will never take the message as it is."""
+    text: str
+
+
 class SqsWriter:
     """Sends records to one queue."""
 
@@ -55,7 +65,7 @@ class SqsWriter:
 
     async def write(self, pack: Sequence[Outgoing]) -> Sequence[Answer]:
         """Send records and return an answer for each."""
-        answers: list[Answer] = [None] * len(pack)
+        answers: list[Answer] = [Delayed(NO_ANSWER, DELAY_SECONDS)] * len(pack)
         lines, places = self._lines(pack, answers)
         messages = packed(lines, several=self.end.packed)
         if self.end.is_fifo:
@@ -107,38 +117,56 @@ class SqsWriter:
         left = list(call)
         found: list[tuple[Packed, Answer]] = []
         reason = ""
-        for wait in (*WAITS_SECONDS, None):
-            try:
-                failed = await self._call(left)
-            except SqsInvalid as error:
-                if len(left) == 1:
-                    return [*found, (left[0], RefusedByEnd(str(error)))]
-                each = await asyncio.gather(*(self._send([one]) for one in left))
-                return [*found, *(one for of_call in each for one in of_call)]
-            except (SqsAway, SqsRefused) as error:
-                reason = str(error)
-            else:
-                found += [(one, None) for place, one in enumerate(left) if place not in failed]
-                refused = {place: text for place, (is_fault, text) in failed.items() if is_fault}
-                found += [(left[place], RefusedByEnd(text)) for place, text in refused.items()]
-                left = [left[place] for place in failed if place not in refused]
-                reason = next((text for is_fault, text in failed.values() if not is_fault), "")
+        for wait in (*WAITS_SECONDS, 0.0):
+            tried = list(zip(left, await self._attempt(left), strict=True))
+            left = []
+            for one, failure in tried:
+                if failure is None:
+                    found.append((one, None))
+                elif failure.is_invalid:
+                    found += await self._divided(one, failure.text)
+                else:
+                    left.append(one)
+                    reason = failure.text
             if not left:
                 return found
-            if wait is not None:
-                await asyncio.sleep(wait)
+            await asyncio.sleep(wait)
         self._complain(reason)
         return [*found, *((one, Delayed(reason, DELAY_SECONDS)) for one in left)]
 
-    async def _call(self, messages: Sequence[Packed]) -> Mapping[int, tuple[bool, str]]:
-        """Make a call; return those that failed, by index: whether for good, and why."""
+    async def _divided(self, message: Packed, reason: str) -> list[tuple[Packed, Answer]]:
+        """Send the halves of a message that SQS does not take, down to the record at fault, which is refused."""
+        if len(message.places) == 1:
+            return [(message, RefusedByEnd(reason))]
+        first, second = message.halves()
+        found = await self._send([first])
+        waiting = next((answer for _, answer in found if isinstance(answer, Delayed)), None)
+        if waiting is not None and message.group is not None:
+            return [*found, (second, waiting)]
+        return [*found, *await self._send([second])]
+
+    async def _attempt(self, messages: Sequence[Packed]) -> list[Failure | None]:
+        """Make a call and return for each message why it is not in the queue; None if it is."""
+        try:
+            return await self._call(messages)
+        except SqsInvalid as error:
+            if len(messages) == 1:
+                return [Failure(True, str(error))]
+            return [failure for one in messages for failure in await self._attempt([one])]
+        except (SqsAway, SqsRefused) as error:
+            return [Failure(False, str(error))] * len(messages)
+
+    async def _call(self, messages: Sequence[Packed]) -> list[Failure | None]:
         entries = [_entry(place, one) for place, one in enumerate(messages)]
         answer = await self.client.call("send_message_batch", Entries=entries)
         self.client.counts.count("send_message_batch", len(messages), sum(one.size for one in messages))
-        return {
-            int(one["Id"]): (bool(one.get("SenderFault")), f"{one.get('Code', '')}: {one.get('Message', '')}")
-            for one in answer.get("Failed", ())
-        }
+        failures: list[Failure | None] = [Failure(False, NO_ANSWER)] * len(messages)
+        for one in answer.get("Successful", ()):
+            failures[int(one["Id"])] = None
+        for one in answer.get("Failed", ()):
+            code = str(one.get("Code", ""))
+            failures[int(one["Id"])] = Failure(is_invalid(code), f"{code}: {one.get('Message', '')}")
+        return failures
 
     def _complain(self, reason: str) -> None:
         now = asyncio.get_running_loop().time()

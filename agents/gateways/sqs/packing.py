@@ -46,6 +46,15 @@ class Packed(NamedTuple):
         """A text by which a FIFO queue recognizes these records when they are sent again."""
         return sha256(self.ids.encode()).hexdigest()
 
+    def halves(self) -> tuple[Packed, Packed]:
+        """Return two messages, with the first and the second half of at least two records."""
+        lines, ids, middle = self.body.split(b"\n"), self.ids.split(","), len(self.places) // 2
+        first, second = (
+            Packed(b"\n".join(lines[part]), ",".join(ids[part]), self.group, self.places[part])
+            for part in (slice(middle), slice(middle, None))
+        )
+        return first, second
+
 
 def packed(lines: Iterable[Line], *, several: bool) -> list[Packed]:
     """Return messages for records, in their order within each group.

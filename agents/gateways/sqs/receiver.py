@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol, cast
 
 from metroline.agents.gateways.sqs.batches import MOST, Batches
@@ -33,8 +33,11 @@ class NotPut(Exception):
 class SourceTopic(Protocol):
     """The source topic of the line, to which messages are put."""
 
-    async def put(self, messages: Sequence[SourceMessage]) -> None:
-        """Write messages in this order, and return once the brokers have confirmed all; raise `NotPut`."""
+    async def put(self, messages: Sequence[SourceMessage]) -> Mapping[str, str]:
+        """Write messages in this order, and return once the brokers have confirmed all; raise `NotPut`.
+
+        The answer has those that the brokers will never take, by message id, each with the reason.
+        """
 
     async def holds(self, ids: Collection[str], since: int) -> frozenset[str]:
         """Return those of these message ids that the topic holds.
@@ -152,7 +155,7 @@ class SqsReceiver:
             await self._take_new(self._new(messages))
         except Exception:  # a defect: the messages are received again
             for one in messages:
-                self._in_hand.pop(one.id, None)
+                self._forget(one)
             raise
 
     def _new(self, messages: Sequence[Received]) -> list[Received]:
@@ -172,27 +175,39 @@ class SqsReceiver:
         present = await self._held(again) if again else frozenset[str]()
         self.repeated += len(present)
         await self._put([one for one in fresh if one.id not in present and self._fits(one)])
-        done = [one for one in fresh if one.id in self._in_hand]
-        self._deletions.add(done)
+        self._deletions.add([one for one in fresh if self._in_hand.get(one.id) is one])
+
+    def _forget(self, one: Received) -> None:
+        """Note that a message is in hand no more, unless it was received once more since then and is in hand again."""
+        if self._in_hand.get(one.id) is one:
+            del self._in_hand[one.id]
 
     def _fits(self, one: Received) -> bool:
         if self.topic.fits(one.to_source()):
             return True
-        self._in_hand.pop(one.id, None)
-        self._complain(f"the message {one.id} stays in the queue: it is too large for the source topic")
+        self._leave(one, "it is too large for the source topic")
         return False
+
+    def _leave(self, one: Received, reason: str) -> None:
+        """Leave a message to the queue, whose redrive policy moves it away once it was received often enough."""
+        self._forget(one)
+        self._complain(f"the message {one.id} stays in the queue: {reason}")
 
     async def _held(self, messages: Sequence[Received]) -> frozenset[str]:
         return await self.topic.holds([one.id for one in messages], min(one.first for one in messages))
 
     async def _put(self, messages: Sequence[Received]) -> None:
-        """Return when the bus has all of these messages. It is asked before one is written again."""
+        """Return when the bus has all messages that it takes. It is asked before one is written again."""
         while messages := self._still_ours(messages):
             try:
-                await self.topic.put([one.to_source() for one in messages])
-                return
+                refused = await self.topic.put([one.to_source() for one in messages])
             except NotPut as error:
                 self._complain(f"messages wait for the source topic: {error}")
+            else:
+                for one in messages:
+                    if one.id in refused:
+                        self._leave(one, f"the source topic does not take it: {refused[one.id]}")
+                return
             await asyncio.sleep(FIRST_WAIT_SECONDS)
             present = await self._held(messages)
             messages = [one for one in messages if one.id not in present]
@@ -202,7 +217,7 @@ class SqsReceiver:
         now = asyncio.get_running_loop().time()
         for one in messages:
             if one.visible_at <= now:
-                self._in_hand.pop(one.id, None)
+                self._forget(one)
         return [one for one in messages if one.visible_at > now]
 
     async def _delete(self, messages: Sequence[Received]) -> None:
@@ -221,14 +236,20 @@ class SqsReceiver:
                 break
             await asyncio.sleep(wait)
         for one in messages:
-            self._in_hand.pop(one.id, None)
+            self._forget(one)
 
     async def _extend(self) -> None:
-        """Extend the visibility of messages of which half the time has passed, by the queue's own value."""
-        now = asyncio.get_running_loop().time()
-        due = [one for one in self._in_hand.values() if one.visible_at - now < self._visibility / 2]
+        """Extend the visibility of messages of which half the time has passed, by the queue's own value.
+
+        Once the time has passed, another worker may have a message, and it is not extended: that one's time would be.
+        """
+        clock = asyncio.get_running_loop().time
+        due = [one for one in self._in_hand.values() if one.visible_at - clock() < self._visibility / 2]
         for first in range(0, len(due), MOST):
-            part = due[first : first + MOST]
+            now = clock()
+            part = [one for one in due[first : first + MOST] if now < one.visible_at]
+            if not part:
+                continue
             entries = [
                 {"Id": str(place), "ReceiptHandle": one.receipt, "VisibilityTimeout": int(self._visibility)}
                 for place, one in enumerate(part)

@@ -57,9 +57,9 @@ async def search() -> AsyncIterator[FakeOpenSearch]:
         yield running
 
 
-def outgoing(number: int, timestamp: float | None = NOON, **fields: Any) -> Outgoing:
-    meta = Meta(None, {}, timestamp, "orders", 0, number)
-    return Outgoing({"n": number} | fields, f"orders-0-{number}", meta)
+def outgoing(number: int, timestamp: float | None = NOON, prefix: str = "orders", **fields: Any) -> Outgoing:
+    meta = Meta(None, {}, timestamp, "orders.in", 0, number)
+    return Outgoing({"n": number} | fields, f"source-0-{number}", meta, prefix)
 
 
 def end(search: FakeOpenSearch, **options: Any) -> OpenSearchEnd:
@@ -87,10 +87,20 @@ async def test_records_are_documents_in_the_index_of_their_time(search: FakeOpen
 
     assert await written(search, *pack, index="orders-%Y.%m.%d") == [None, None]
     assert search.documents == {
-        ("orders-2026.11.27", "orders-0-1"): {"n": 1},
-        ("orders-2026.11.28", "orders-0-2"): {"n": 2},
+        ("orders-2026.11.27", "orders-source-0-1"): {"n": 1},
+        ("orders-2026.11.28", "orders-source-0-2"): {"n": 2},
     }
     assert search.bulks == [2]
+
+
+async def test_lines_that_write_to_one_index_leave_the_documents_of_others_alone(search: FakeOpenSearch) -> None:
+    await written(search, outgoing(1, line="orders"))
+    await written(search, outgoing(1, prefix="returns", line="returns"))
+
+    assert {id: document["line"] for (_, id), document in search.documents.items()} == {
+        "orders-source-0-1": "orders",
+        "returns-source-0-1": "returns",
+    }
 
 
 async def test_a_field_may_hold_the_time(search: FakeOpenSearch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from metroline.agents.kafka import producer as producing
-from metroline.agents.kafka.producer import BY_KEY, NOW, KafkaProducer, NotSent
+from metroline.agents.kafka.producer import BY_KEY, NOW, KafkaProducer, NotSent, SomeNotSent
 
 OnDelivery = Callable[[KafkaError | None, Any], None]
 
@@ -123,3 +123,32 @@ def test_a_producer_can_connect_before_an_event_loop_runs(monkeypatch: pytest.Mo
 
     asyncio.run(use())
     assert len(RefusedClient.made) == 2, "the client that has connected is used"
+
+
+@pytest.mark.parametrize(
+    ("code", "are_refused"),
+    [
+        (KafkaError.INVALID_RECORD, True),
+        (KafkaError.MSG_SIZE_TOO_LARGE, True),
+        (KafkaError.NOT_ENOUGH_REPLICAS, False),
+        (KafkaError._MSG_TIMED_OUT, False),
+    ],
+)
+async def test_messages_that_a_broker_refuses_for_what_they_are_are_told_from_those_that_may_pass_later(
+    code: int, are_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(Client):
+        def poll(self, timeout: float) -> None:
+            time.sleep(0.01)
+            while self._open:
+                self._open.pop(0)(KafkaError(code, "no"), None)
+
+    Refusing.made = []
+    monkeypatch.setattr(producing, "Producer", Refusing)
+    producer = KafkaProducer({}, 1_000_000)
+    try:
+        with pytest.raises(SomeNotSent) as refused:
+            await asyncio.wait_for(messages_together(producer), 10)
+    finally:
+        await producer.close()
+    assert refused.value.are_refused is are_refused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from metroline.agents.gateways.outside_end import (
 )
 from metroline.agents.services.line import Line
 from metroline.agents.stops.open_resources import OpenResources
+from metroline.app.line_settings import LineSettings
 from metroline.app.testing.run import run_line
 from metroline.routing.errors import InvalidLineOptions
 from metroline.routing.meta import Meta
@@ -106,6 +108,22 @@ async def test_each_record_of_a_pack_has_its_own_answer(folder: Path) -> None:
 
 async def test_all_records_wait_for_a_system_that_is_away(folder: Path) -> None:
     assert await answers(folder, {"good": 1}, {"away": 1}) == [Retry("the end shipped: it is away", after=5.0)] * 2
+
+
+@pytest.mark.parametrize(("chosen", "prefix"), [("", "shop"), ("orders", "orders")])
+async def test_an_end_is_told_the_prefix_of_the_line(folder: Path, chosen: str, prefix: str) -> None:
+    line = replace(Line.load(str(folder)), name="shop")
+    service = LineSettings(prefix=chosen).as_run(line).services["shipped"]
+    told: list[str] = []
+
+    class Writer:
+        async def write(self, pack: Sequence[Outgoing]) -> Sequence[Answer]:
+            told.extend(one.prefix for one in pack)
+            return [None] * len(pack)
+
+    await service.handler([{}], ["source-0-1"], [META], **{"end:shipped": Writer()})
+
+    assert told == [prefix]
 
 
 def test_a_trial_writes_nothing_and_every_record_passes(folder: Path) -> None:

@@ -22,25 +22,39 @@ def records(*numbers: int, group: str | None = None) -> list[Outgoing]:
 
 
 class FakeClient:
-    """A queue that keeps the messages of each call. `answers` are those to its calls, in order; None takes all."""
+    """A queue that keeps the messages of each call. `answers` are those to its calls, in order; None takes all.
 
-    def __init__(self, *answers: Exception | list[dict[str, Any]] | None) -> None:
+    Messages with the text `bad`, or more bytes than `most`, are refused.
+    """
+
+    def __init__(self, *answers: Exception | list[dict[str, Any]] | None, bad: str = "bad", most: int = CHUNK) -> None:
         self.counts = CallCounts()
         self.sent: list[list[dict[str, Any]]] = []
         self.answers = list(answers)
+        self.silent: set[str] = set()
+        """Bodies of messages that the answers do not name."""
+        self.bad, self.most = bad, most
 
     async def call(self, name: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         assert name == "send_message_batch"
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):
             raise answer
-        failed = {one["Id"] for one in answer or ()}
-        self.sent.append([one for one in Entries if one["Id"] not in failed])
-        return {"Failed": answer or []}
+        failures = [*(answer or ()), *(_refused(one["Id"]) for one in Entries if self._refuses(one["MessageBody"]))]
+        failed = {one["Id"] for one in failures}
+        self.sent.append([one for one in Entries if one["Id"] not in failed and one["MessageBody"] not in self.silent])
+        return {"Successful": [{"Id": one["Id"]} for one in self.sent[-1]], "Failed": failures}
+
+    def _refuses(self, body: str) -> bool:
+        return self.bad in body or len(body) > self.most
 
     @property
     def bodies(self) -> list[str]:
         return [one["MessageBody"] for call in self.sent for one in call]
+
+
+def _refused(place: str) -> dict[str, Any]:
+    return {"Id": place, "SenderFault": True, "Code": "InvalidMessageContents", "Message": "a character"}
 
 
 def writer(client: FakeClient, **options: Any) -> SqsWriter:
@@ -128,6 +142,60 @@ async def test_a_call_that_is_not_taken_is_divided_so_that_only_the_record_at_fa
     answers = await writer(client, packed=False).write(records(1, 2))
 
     assert [type(one) for one in answers] == [type(None), RefusedByEnd]
+
+
+@pytest.mark.parametrize("queue", ["out", "out.fifo"])
+async def test_only_the_record_at_fault_of_a_packed_message_is_refused_and_the_others_keep_their_order(
+    queue: str,
+) -> None:
+    client = FakeClient()
+    pack = records(*range(9), group="a")
+    pack[4].record["n"] = "bad"
+
+    answers = await writer(client, queue=queue).write(pack)
+
+    assert [place for place, one in enumerate(answers) if isinstance(one, RefusedByEnd)] == [4]
+    assert answers.count(None) == 8
+    assert "\n".join(client.bodies) == "\n".join(f'{{"n":{number}}}' for number in range(9) if number != 4)
+    ids = ",".join(one["MessageAttributes"]["metroline-id"]["StringValue"] for call in client.sent for one in call)
+    assert ids == ",".join(f"source-0-{number}" for number in range(9) if number != 4)
+
+
+async def test_a_packed_message_that_is_too_long_for_the_queue_is_divided() -> None:
+    client = FakeClient(most=20)
+
+    assert await writer(client).write(records(*range(8))) == [None] * 8
+
+    assert "\n".join(client.bodies) == "\n".join(f'{{"n":{number}}}' for number in range(8))
+
+
+async def test_the_second_half_of_a_message_of_a_group_waits_for_the_first() -> None:
+    away = SqsAway("ThrottlingException")
+    client = FakeClient([_refused("0")], away, away, away)
+
+    answers = await writer(client, queue="out.fifo").write(records(1, 2, group="a"))
+
+    assert answers == [Delayed("ThrottlingException", 10.0)] * 2
+    assert client.bodies == []
+
+
+@pytest.mark.parametrize("code", ["KmsAccessDenied", "KMS.DisabledException", "AccessDeniedException"])
+async def test_records_wait_if_a_right_or_a_key_is_at_fault(code: str) -> None:
+    failed = [{"Id": "0", "SenderFault": True, "Code": code, "Message": "no"}]
+    client = FakeClient(failed, failed, failed)
+
+    [answer] = await writer(client).write(records(1))
+
+    assert answer == Delayed(f"{code}: no", 10.0)
+
+
+async def test_a_message_for_which_sqs_does_not_answer_is_not_delivered() -> None:
+    client = FakeClient()
+    client.silent = {'{"n":2}'}
+
+    answers = await writer(client, packed=False).write(records(1, 2))
+
+    assert answers == [None, Delayed("SQS did not answer for the message", 10.0)]
 
 
 async def test_a_fifo_queue_gets_the_messages_of_a_group_in_order_and_the_later_ones_wait_for_the_first() -> None:

@@ -82,20 +82,25 @@ class FakeTopic:
         self.failures = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.holding: asyncio.Event | None = None
+        """If given, `holds` waits for it."""
 
     @property
     def ids(self) -> list[str]:
         return [str(dict(one.headers)["sqs-message-id"]) for one in self.messages]
 
-    async def put(self, messages: Sequence[SourceMessage]) -> None:
+    async def put(self, messages: Sequence[SourceMessage]) -> dict[str, str]:
         await self.gate.wait()
         if self.failures:
             self.failures -= 1
             self.messages += messages[:1]  # the brokers have it, and did not confirm it
             raise NotPut("no broker answers")
-        self.messages += messages
+        self.messages += [one for one in messages if one.value != b"body of bad"]
+        return {"bad": "INVALID_RECORD"}
 
     async def holds(self, ids: Collection[str], since: int) -> frozenset[str]:
+        if self.holding is not None:
+            await self.holding.wait()
         return frozenset({*self.held, *self.ids}.intersection(ids))
 
     def fits(self, message: SourceMessage) -> bool:
@@ -179,6 +184,25 @@ async def test_visibility_is_extended_while_the_bus_does_not_confirm() -> None:
     assert topic.ids == ["a"]
 
 
+async def test_a_message_that_another_worker_may_have_by_now_is_not_extended() -> None:
+    queue, topic = FakeQueue(visibility=1), FakeTopic()
+    topic.gate.clear()
+    queue.send("late", "a")
+    receiver = SqsReceiver(cast(SqsClient, queue), topic, 1)
+    running = asyncio.create_task(receiver.run())
+    while receiver.in_hand < 2:
+        await asyncio.sleep(0)
+    receiver._in_hand["late"].visible_at = 0.0  # the worker stood still for longer than the visibility timeout
+
+    while not queue.extended:
+        await asyncio.sleep(0.01)
+    topic.gate.set()
+    receiver.stop()
+    await running
+
+    assert set(queue.extended) == {"a/1"}
+
+
 async def test_a_message_that_is_received_again_is_deleted_and_not_written_twice() -> None:
     queue, topic = FakeQueue(), FakeTopic()
     topic.held = {"a"}
@@ -216,6 +240,30 @@ async def test_a_message_that_is_in_hand_is_deleted_with_its_last_receipt_handle
     assert queue.deleted[0] == "a/2"
 
 
+async def test_a_message_that_was_left_in_the_queue_and_comes_again_is_not_deleted_by_its_first_batch() -> None:
+    queue, topic = FakeQueue(), FakeTopic()
+    topic.gate.clear()
+    queue.send("large", "a")
+    receiver = SqsReceiver(cast(SqsClient, queue), topic, 4)
+    running = asyncio.create_task(receiver.run())
+    while queue.counts.messages < 2:
+        await asyncio.sleep(0.01)
+    topic.holding = asyncio.Event()
+    queue.send("large", count=2)
+    receiver._begin_poll()
+    while queue.counts.messages < 3:
+        await asyncio.sleep(0.01)
+
+    topic.gate.set()
+    while not queue.deleted:
+        await asyncio.sleep(0.01)
+    topic.holding.set()
+    receiver.stop()
+    await running
+
+    assert queue.deleted == ["a/1"]
+
+
 async def test_after_an_error_only_what_the_bus_does_not_have_is_written_again() -> None:
     queue, topic = FakeQueue(), FakeTopic()
     topic.failures = 1
@@ -224,6 +272,18 @@ async def test_after_an_error_only_what_the_bus_does_not_have_is_written_again()
     await received(queue, topic, lambda: len(queue.deleted) == 3)
 
     assert topic.ids == ["a", "b", "c"]
+
+
+async def test_a_message_that_the_brokers_refuse_stays_in_the_queue_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue, topic = FakeQueue(), FakeTopic()
+    queue.send("a", "bad", "b")
+
+    receiver = await received(queue, topic, lambda: len(queue.deleted) == 2)
+
+    assert (topic.ids, queue.deleted, receiver.in_hand) == (["a", "b"], ["a/1", "b/1"], 0)
+    assert "the message bad stays in the queue: the source topic does not take it: INVALID_RECORD" in caplog.messages
 
 
 async def test_a_worker_that_stood_still_leaves_its_messages_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
