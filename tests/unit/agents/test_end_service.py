@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -68,6 +69,10 @@ class ShelfWriter:
     async def write(self, pack: Sequence[Outgoing]) -> Sequence[Answer]:
         if any("away" in one.record for one in pack):
             raise EndUnavailable("it is away")
+        if any("late" in one.record for one in pack):
+            raise TimeoutError("of its own")
+        if any("hangs" in one.record for one in pack):
+            await asyncio.Event().wait()
         return [
             None if "good" in one.record else RefusedByEnd("it is bad") if "bad" in one.record else Delayed("full", 3.0)
             for one in pack
@@ -108,6 +113,25 @@ async def test_each_record_of_a_pack_has_its_own_answer(folder: Path) -> None:
 
 async def test_all_records_wait_for_a_system_that_is_away(folder: Path) -> None:
     assert await answers(folder, {"good": 1}, {"away": 1}) == [Retry("the end shipped: it is away", after=5.0)] * 2
+
+
+async def test_all_records_wait_for_a_system_that_never_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shelf, "patience", 0.05)
+
+    found = await asyncio.wait_for(answers(folder, {"hangs": 1}, {"good": 1}), 60)
+
+    assert found == [Retry("the end shipped: no answer within 0.05 s", after=5.0)] * 2
+
+
+async def test_a_timeout_of_the_writer_itself_is_an_error(folder: Path) -> None:
+    with pytest.raises(TimeoutError, match="of its own"):
+        await answers(folder, {"late": 1})
+
+
+def test_a_call_is_cancelled_before_it_would_use_up_an_attempt(folder: Path) -> None:
+    end = Line.load(str(folder)).options.outside["shipped"]
+
+    assert end.patience < end.timeout
 
 
 @pytest.mark.parametrize(("chosen", "prefix"), [("", "shop"), ("orders", "orders")])
