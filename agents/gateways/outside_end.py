@@ -57,7 +57,8 @@ class EndWriter(Protocol):
     async def write(self, pack: Sequence[Outgoing]) -> Sequence[Answer]:
         """Write records and return an answer for each, in their order; raise `EndUnavailable` for all of them.
 
-        A call may wait and try again by itself for some seconds, which holds back only the records of its own end.
+        A call may wait and try again by itself for some seconds, which holds back only the records of its own end. It
+        may be cancelled at any time, after which all of its records are written again.
         """
 
 
@@ -72,8 +73,10 @@ class OutsideEnd(BaseModel, ABC):
     """Maximum number of records in a pack."""
     concurrency: ClassVar[int] = 4
     """Maximum number of packs that a worker writes at the same time."""
+    patience: ClassVar[float] = 110.0
+    """Time after which a call of `EndWriter.write` is cancelled and its records wait, in seconds."""
     timeout: ClassVar[float] = 120.0
-    """Maximum time of a call of `EndWriter.write`, in seconds."""
+    """Time after which a call that does not end when it is cancelled uses up an attempt, in seconds."""
 
     @abstractmethod
     def open(self, name: str) -> AbstractAsyncContextManager[EndWriter]:

@@ -6,6 +6,7 @@ of its own, metrics, and dead letters that can be replayed from it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,9 +38,14 @@ def service_of_end(name: str, end: OutsideEnd, prefix: str) -> tuple[Service, Re
         writer: EndWriter = held[resource_name]
         pack = [Outgoing(*each, prefix) for each in zip(records, ids, metas, strict=True)]
         try:
-            answers = await writer.write(pack)
+            async with asyncio.timeout(end.patience) as limit:
+                answers = await writer.write(pack)
         except EndUnavailable as error:
             return [_waiting(name, Delayed(str(error)))] * len(records)
+        except TimeoutError:
+            if not limit.expired():  # it is one of the writer's own
+                raise
+            return [_waiting(name, Delayed(f"no answer within {end.patience:g} s"))] * len(records)
         return [_returned(name, answer) for answer in answers]
 
     deliver.__doc__ = f"Writes the records of the end {name} ({end.kind})."

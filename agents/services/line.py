@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -113,6 +113,11 @@ class Line:
         """The names of this line's ends."""
         return self.options.end_names
 
+    @property
+    def last(self) -> frozenset[str]:
+        """The stops after which journeys are over: the ends in other systems than Kafka."""
+        return frozenset(self.options.outside)
+
     def with_prefix(self, prefix: str) -> Line:
         """Return the line whose ends in other systems tell its records from those of other lines by this PREFIX."""
         ends = {name: service_of_end(name, end, prefix)[0] for name, end in self.options.outside.items()}
@@ -145,7 +150,14 @@ class Line:
 
     def rules_table(self) -> RulesTable:
         """Return the rules table in the line's file; raise `InvalidRules` if it does not fit the line's services."""
-        return Network.read(self.rules_text, self.stops, str(self.rules_file), self.ends).table
+        return self.network(self.rules_text, str(self.rules_file)).table
+
+    def network(self, text: str, file: str, served: Set[str] | None = None) -> Network:
+        """Return the network of a rules table for this line; raise `InvalidRules` if it cannot be used.
+
+        `served` are the stops that services serve; None for those of this line's code.
+        """
+        return Network.read(text, self.stops if served is None else served, file, self.ends, self.last)
 
     def records(self, count: int, seed: int = 1) -> Iterator[Record | bytes]:
         """Return an iterator over `count` records of the line.

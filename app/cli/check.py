@@ -65,9 +65,8 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
     inspection = _inspect(where, file) if has_broker else None
     formats = _check_formats(str(where)) if has_broker else None
     live = _live_rules(where) if where and inspection is not None and inspection.are_usable else None
-    served, ends = _services_and_ends(where, file)
     schedules = _schedules(where, file)
-    network = Network.read(read_text(file), served, str(file), ends)
+    network = _network(where, file)
     warnings = [*network.warnings, *_changes(network.table, where, live), *_declared(network.table, where)]
     if where is None:
         warnings.append(_unchecked(file))
@@ -90,15 +89,16 @@ def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None
         click.get_current_context().exit(1)
 
 
-def _services_and_ends(line: str | None, file: Path) -> tuple[frozenset[str] | None, frozenset[str]]:
-    """Return the stops that a line serves and the names of its ends.
+def _network(line: str | None, file: Path) -> Network:
+    """Return the network of a table for a line.
 
-    If it is not known which line it is, the stops are None, and the ends are those of a line.toml beside the table.
+    If it is not known which line it is, its services are not known either, and the ends are those of a line.toml beside
+    the table.
     """
     if line is None:
-        return None, LineOptions.read(file.resolve().parent, frozenset()).end_names
-    loaded = Line.load(line)
-    return loaded.stops, loaded.ends
+        options = LineOptions.read(file.resolve().parent, frozenset())
+        return Network.read(read_text(file), None, str(file), options.end_names, frozenset(options.outside))
+    return Line.load(line).network(read_text(file), str(file))
 
 
 def _schedules(line: str | None, file: Path) -> list[dict[str, str]]:

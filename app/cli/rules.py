@@ -35,7 +35,6 @@ from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidRules, MetrolineError, UsageError
 from metroline.routing.rules.coverage import warnings_of_change
 from metroline.routing.rules.meaning.difference import Meaning, difference
-from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.spelling import suggestion
 
@@ -137,7 +136,7 @@ class _Live:
         table = RulesTable.parse(text, file=file, ends=self.line.ends)
         grounds = Grounds(reason, self._forecast(table) if has_forecast else None)
         permission = Permission.of_command()
-        return asyncio.run(publish_table(self.settings, self.topics, table, file, permission, grounds, replaces))
+        return asyncio.run(publish_table(self.settings, self.line, table, file, permission, grounds, replaces))
 
     def _forecast(self, table: RulesTable) -> Forecast | None:
         """Return the forecast of a table. Without one, which a note says, it is published all the same."""
@@ -378,7 +377,7 @@ def preview(file: Path, limit: int, fail_on: tuple[str, ...], line: str | None, 
     Example: metroline rules preview routes.toml --fail-on unroutable,looping
     """
     live = _Live.of(line)
-    table = Network.read(read_table(file), frozenset(live.line.services), str(file), live.line.ends).table
+    table = live.line.network(read_table(file), str(file)).table
 
     async def read() -> Preview:
         remembered = await read_remembered(live.settings, live.line, live.topics, limit)

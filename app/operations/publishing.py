@@ -6,9 +6,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import live_workers
 from metroline.agents.membership.worker import LiveWorkers
+from metroline.agents.services.line import Line
 from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.permission import Permission
@@ -63,7 +63,7 @@ class Grounds:
 
 async def publish_table(
     settings: Settings,
-    topics: Topics,
+    line: Line,
     table: RulesTable,
     file: str,
     permission: Permission,
@@ -74,16 +74,17 @@ async def publish_table(
 
     `replaces` is the version that it was made from; None to replace the current one, whichever it is. Raise
     `NotPublished` if no worker is alive, `Outdated` if `replaces` is not the current version, and `InvalidRules` if the
-    table leads to a stop that no live worker serves or to an end that some live worker does not know.
+    table leads to a stop that no live worker serves or to an end that some live worker does not know, or has a rule
+    after an end.
     """
-    cluster = settings.cluster()
+    cluster, topics = settings.cluster(), settings.topics(line)
     current = await read_published(cluster, topics)
     if current is not None and current.text == table.text:
         return Published(current.version, None, [])
     workers = await live_workers(cluster, topics.workers, settings.cluster_key)
     if not workers.alive(time.time()):
         raise NotPublished(f"no worker of the line {topics.prefix!r} is alive at {settings.broker_url}: start it first")
-    Network.of(table).validate(workers.stops(time.time()), file)
+    Network.of(table).validate(workers.stops(time.time()), file, line.last)
     _refuse_unknown_ends(table, workers, file)
     if current is None:
         raise NotPublished("there is no first version yet: a worker publishes the line's file when it starts")

@@ -43,14 +43,16 @@ class TableChecker:
         process = self._process
         return None if process is None or process.returncode is not None else process.pid
 
-    async def check(self, table: str, served: Collection[str], ends: Collection[str]) -> Found:
+    async def check(
+        self, table: str, served: Collection[str], ends: Collection[str], last: Collection[str] = ()
+    ) -> Found:
         """Return the problems of a table.
 
         Raise `RulesBusy` if too many tables wait to be checked, and `NoAnswer` if it takes too long.
         """
         if self._waiting >= MAX_WAITING:
             raise RulesBusy("too many tables are being checked: try again in a moment")
-        request = msgspec.json.encode(Request(table, sorted(served), sorted(ends)))
+        request = msgspec.json.encode(Request(table, sorted(served), sorted(ends), sorted(last)))
         self._waiting += 1
         try:
             async with self._turn:

@@ -37,6 +37,8 @@ class Request(Struct):
     """The stops that live workers serve."""
     ends: list[str]
     """The names of the line's ends."""
+    last: list[str] = []
+    """The stops after which journeys are over."""
 
 
 class Found(Struct):
@@ -51,7 +53,7 @@ class Found(Struct):
 def check_table(request: Request) -> Found:
     """Return the problems of a table; none if it is valid."""
     try:
-        Network.read(request.table, frozenset(request.served), FILE, frozenset(request.ends))
+        Network.read(request.table, frozenset(request.served), FILE, frozenset(request.ends), frozenset(request.last))
     except InvalidRules as error:
         told = [one[:MAX_CHARACTERS] for one in error.problems[:MAX_PROBLEMS]]
         return Found(told, len(error.problems))

@@ -14,7 +14,6 @@ from metroline.agents.services.line_modules import imported_from, locate
 from metroline.agents.services.resource import named_parameters
 from metroline.agents.services.service import Service
 from metroline.routing.errors import UsageError
-from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.spelling import suggestion
 
@@ -47,7 +46,7 @@ def load_line(where: str | os.PathLike[str] | Line, rules: Path | None = None) -
         text = rules.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{rules} cannot be read: {error}") from error
-    return LoadedLine(line, Network.read(text, line.stops, str(rules), line.ends).table)
+    return LoadedLine(line, line.network(text, str(rules)).table)
 
 
 def _load(where: str) -> LoadedLine:

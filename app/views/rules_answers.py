@@ -27,7 +27,6 @@ from metroline.routing.errors import InvalidRules
 from metroline.routing.journeys.departures import Limits
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.meaning.difference import Meaning
-from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ async def forecast_of(process: RulesProcess, table: str) -> tuple[Forecast | Non
 
 
 def _read(text: str, worker: LineApp) -> RulesTable:
-    return Network.read(text, worker.served_stops(), FILE, worker.line.ends).table
+    return worker.line.network(text, FILE, worker.served_stops()).table
 
 
 async def _steps(worker: LineApp, table: RulesTable, record: bytes) -> list[Step]:

@@ -114,8 +114,7 @@ class PublishingView(RulesView):
 
         def publish() -> Published:
             """Publish from a thread of its own: a large table takes a processor for a while."""
-            topics, settings = worker.line_topics, worker.settings
-            return asyncio.run(publish_table(settings, topics, table, file, permission, grounds, replaces))
+            return asyncio.run(publish_table(worker.settings, worker.line, table, file, permission, grounds, replaces))
 
         done = await asyncio.to_thread(publish)
         await self._applied(done.version)
@@ -149,8 +148,8 @@ class RulesCheckView(RulesView):
             given = await fields_of(request, ("table",))
             draft = draft_of(given, "", 0)
             check_size(draft)
-            checker = cast(AiohttpRequest, request).app[CHECKER]
-            found = await checker.check(draft.table, self.worker.served_stops(), self.worker.line.ends)
+            checker, line = cast(AiohttpRequest, request).app[CHECKER], self.worker.line
+            found = await checker.check(draft.table, self.worker.served_stops(), line.ends, line.last)
         except UsageError as error:
             return self._refuse(request, str(error), HTTPStatus.BAD_REQUEST)
         except TimeoutError:

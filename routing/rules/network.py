@@ -24,16 +24,21 @@ class Network:
 
     @classmethod
     def read(
-        cls, text: str, served: Set[str] | None, file: str = "routes.toml", ends: frozenset[str] = ONLY_END
+        cls,
+        text: str,
+        served: Set[str] | None,
+        file: str = "routes.toml",
+        ends: frozenset[str] = ONLY_END,
+        last: Set[str] = frozenset(),
     ) -> Self:
         """Return the network of a rules table in TOML.
 
         `served` are the stops that services serve; None if the services are not known. `ends` are the names of the
-        line's ends. Raise `InvalidRules` with
-        every problem of the table and of its stops.
+        line's ends, and `last` the stops after which journeys are over: its ends in other systems than Kafka. Raise
+        `InvalidRules` with every problem of the table and of its stops.
         """
         network = cls.of(RulesTable.parse(text, file=file, served=served, ends=ends))
-        network.validate(frozenset(network.stops) if served is None else served, file)
+        network.validate(frozenset(network.stops) if served is None else served, file, last)
         return network
 
     @classmethod
@@ -96,8 +101,12 @@ class Network:
         """Properties of the table that may be intended or a mistake."""
         return tuple(f"a record may loop: {' > '.join([*cycle, cycle[0]])}" for cycle in self.cycles)
 
-    def validate(self, served: Set[str], file: str = "routes.toml") -> None:
-        """Raise `InvalidRules` with every stop that no service serves or that cannot be reached from the source."""
+    def validate(self, served: Set[str], file: str = "routes.toml", last: Set[str] = frozenset()) -> None:
+        """Raise `InvalidRules` with every stop that no service serves or that cannot be reached from the source.
+
+        No rule may come after a stop in `last`, where journeys are over. A published table that has such a rule can
+        still be read.
+        """
         ways = [way_of(index, rule) for index, rule in enumerate(self.table.rules)]
         found = {(index, key): what for index, key, what in unserved(ways, served, self.table.ends)}
         reachable = {SOURCE, *self.reachable}
@@ -107,6 +116,9 @@ class Network:
                 hint = suggestion(rule.after, begun)
                 what = f"{label_of(index, rule)}: the stop {rule.after!r} cannot be reached from 'source'{hint}"
                 found.setdefault((index, "after"), what)
+            if rule.after in last:
+                what = f"no rule may come after the end {rule.after!r}, where journeys are over"
+                found[index, "after"] = f"{label_of(index, rule)}: {what}"
         problems = [(line_of_rule(self.table.text, *place), what) for place, what in found.items()]
         if SOURCE not in self.edges:
             problems.append((1, "no rule has after = 'source': no journey could begin"))

@@ -31,7 +31,6 @@ from metroline.app.operations.rules_file import publish_file
 from metroline.app.settings import Settings
 from metroline.routing.errors import InvalidLineOptions, InvalidRules, MetrolineError
 from metroline.routing.rules.coverage import warnings_of_change
-from metroline.routing.rules.network import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ class Reload:
 
     def _publish(self, line: Line) -> int:
         text = read_text(line.rules_file)
-        table = Network.read(text, line.stops, str(line.rules_file), line.ends).table
+        table = line.network(text, str(line.rules_file)).table
         published = asyncio.run(publish_file(self._cluster, self._settings.topics(line), text, Permission.of_command()))
         for warning in warnings_of_change(published.before, table) if published.before else ():
             self._warn(warning)

@@ -103,6 +103,32 @@ async def test_lines_that_write_to_one_index_leave_the_documents_of_others_alone
     }
 
 
+async def test_a_write_that_was_cancelled_is_written_again_by_the_same_writer(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('{"index_patterns": ["orders"]}')
+    asked, hangs = asyncio.Event(), asyncio.Event()
+
+    class Hanging(FakeOpenSearch):
+        async def answer(self, request: web.Request) -> web.StreamResponse:
+            asked.set()
+            await hangs.wait()
+            return await super().answer(request)
+
+    async with Hanging().running() as search:
+        options = {"kind": "opensearch", "index": "orders", "url": search.url, "template": "own.json"}
+        made = OpenSearchEnd.model_validate(options, context={"folder": tmp_path})
+        async with made.open("search") as writer:
+            writing = asyncio.create_task(writer.write([outgoing(1)]))
+            await asked.wait()
+            writing.cancel()
+            await asyncio.wait([writing])
+            hangs.set()
+            assert writing.cancelled()
+            assert list(await asyncio.wait_for(writer.write([outgoing(1)]), 60)) == [None]
+
+    assert list(search.templates) == ["own"]
+    assert search.count("orders") == 1
+
+
 async def test_a_field_may_hold_the_time(search: FakeOpenSearch) -> None:
     pack = [outgoing(1, at="2025-01-02T23:30:00-02:00"), outgoing(2, at=1_735_689_600_000), outgoing(3, at="soon")]
 

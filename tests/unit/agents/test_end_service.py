@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from metroline.agents.gateways import kinds
 from metroline.agents.gateways.outside_end import (
@@ -22,11 +24,16 @@ from metroline.agents.gateways.outside_end import (
 )
 from metroline.agents.services.line import Line
 from metroline.agents.stops.open_resources import OpenResources
+from metroline.app.cli import cli
 from metroline.app.line_settings import LineSettings
+from metroline.app.operations import publishing
+from metroline.app.operations.permission import Permission
+from metroline.app.settings import Settings
 from metroline.app.testing.run import run_line
-from metroline.routing.errors import InvalidLineOptions
+from metroline.routing.errors import InvalidLineOptions, InvalidRules
 from metroline.routing.meta import Meta
 from metroline.routing.outcome import DeliveredAt, Retry
+from metroline.routing.rules.table import RulesTable
 
 SERVICES = """
 from metroline import service
@@ -68,6 +75,10 @@ class ShelfWriter:
     async def write(self, pack: Sequence[Outgoing]) -> Sequence[Answer]:
         if any("away" in one.record for one in pack):
             raise EndUnavailable("it is away")
+        if any("late" in one.record for one in pack):
+            raise TimeoutError("of its own")
+        if any("hangs" in one.record for one in pack):
+            await asyncio.Event().wait()
         return [
             None if "good" in one.record else RefusedByEnd("it is bad") if "bad" in one.record else Delayed("full", 3.0)
             for one in pack
@@ -110,6 +121,25 @@ async def test_all_records_wait_for_a_system_that_is_away(folder: Path) -> None:
     assert await answers(folder, {"good": 1}, {"away": 1}) == [Retry("the end shipped: it is away", after=5.0)] * 2
 
 
+async def test_all_records_wait_for_a_system_that_never_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shelf, "patience", 0.05)
+
+    found = await asyncio.wait_for(answers(folder, {"hangs": 1}, {"good": 1}), 60)
+
+    assert found == [Retry("the end shipped: no answer within 0.05 s", after=5.0)] * 2
+
+
+async def test_a_timeout_of_the_writer_itself_is_an_error(folder: Path) -> None:
+    with pytest.raises(TimeoutError, match="of its own"):
+        await answers(folder, {"late": 1})
+
+
+def test_a_call_is_cancelled_before_it_would_use_up_an_attempt(folder: Path) -> None:
+    end = Line.load(str(folder)).options.outside["shipped"]
+
+    assert end.patience < end.timeout
+
+
 @pytest.mark.parametrize(("chosen", "prefix"), [("", "shop"), ("orders", "orders")])
 async def test_an_end_is_told_the_prefix_of_the_line(folder: Path, chosen: str, prefix: str) -> None:
     line = replace(Line.load(str(folder)), name="shop")
@@ -130,6 +160,59 @@ def test_a_trial_writes_nothing_and_every_record_passes(folder: Path) -> None:
     journey = run_line(str(folder), [{"away": 1}])[0]
 
     assert (list(journey.stops), journey.outcome) == (["weigh", "shipped"], "delivered")
+
+
+AFTER = '[[rules]]\nafter = "shipped"\nto = "weigh"\n'
+AFTER_PROBLEM = "rule 3: no rule may come after the end 'shipped', where journeys are over"
+
+
+def test_no_rule_may_come_after_the_end(folder: Path) -> None:
+    (folder / "routes.toml").write_text(RULES + AFTER)
+
+    with pytest.raises(InvalidRules, match=AFTER_PROBLEM):
+        Line.load(str(folder)).rules_table()
+    with pytest.raises(InvalidRules, match=AFTER_PROBLEM):
+        run_line(str(folder), [{}])
+    for arguments in ([], ["--line", str(folder)]):
+        ended = CliRunner().invoke(cli, ["check", str(folder / "routes.toml"), *arguments])
+        assert ended.exit_code == 1
+        assert AFTER_PROBLEM in ended.stderr
+
+
+def test_a_table_is_checked_without_the_services_of_its_line(folder: Path) -> None:
+    (folder / "services.py").unlink()
+    (folder / "routes.toml").write_text(RULES + AFTER)
+
+    ended = CliRunner().invoke(cli, ["check", str(folder / "routes.toml")])
+
+    assert AFTER_PROBLEM in ended.stderr
+
+
+async def test_a_table_with_a_rule_after_the_end_is_not_published(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line.load(str(folder))
+    table = RulesTable.parse(RULES + AFTER, ends=line.ends)
+
+    class Workers:
+        def alive(self, at: float) -> list[str]:
+            return ["a"]
+
+        def stops(self, at: float) -> frozenset[str]:
+            return line.stops
+
+    async def workers(*_: object) -> Workers:
+        return Workers()
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(publishing, "live_workers", workers)
+    monkeypatch.setattr(publishing, "read_published", nothing)
+    with pytest.raises(InvalidRules, match=AFTER_PROBLEM):
+        await publishing.publish_table(
+            Settings(), line, table, "routes.toml", Permission.of_command(), publishing.Grounds()
+        )
 
 
 @pytest.mark.parametrize(

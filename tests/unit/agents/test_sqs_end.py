@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 import pytest
@@ -65,6 +66,29 @@ def writer(client: FakeClient, **options: Any) -> SqsWriter:
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metroline.agents.gateways.sqs.end.WAITS_SECONDS", (0.0, 0.0))
+
+
+async def test_a_queue_in_order_is_free_again_after_a_call_that_was_cancelled() -> None:
+    asked = asyncio.Event()
+
+    class HangingClient(FakeClient):
+        async def call(self, name: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+            if not asked.is_set():
+                asked.set()
+                await asyncio.Event().wait()
+            return await super().call(name, Entries)
+
+    client = HangingClient()
+    queue = writer(client, queue="out.fifo")
+    pack = records(1, group="a")
+    writing = asyncio.create_task(queue.write(pack))
+    await asked.wait()
+    writing.cancel()
+    await asyncio.wait([writing])
+
+    assert writing.cancelled()
+    assert await asyncio.wait_for(queue.write(pack), 60) == [None]
+    assert len(client.bodies) == 1
 
 
 def test_records_never_share_a_message_that_is_larger_than_a_chunk() -> None:

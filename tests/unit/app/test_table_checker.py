@@ -85,6 +85,13 @@ def test_a_long_list_of_problems_is_cut_and_counted() -> None:
     assert found.count >= MAX_PROBLEMS + 50  # further ones for rules that cannot be reached
 
 
+async def test_a_rule_after_the_end_in_another_system_is_a_problem(checker: TableChecker) -> None:
+    text = f'{GOOD}[[rules]]\nafter = "price"\nto = "end"\n'
+    assert (await checker.check(text, SERVED, ENDS)).count == 0
+    [problem] = (await checker.check(text, SERVED, ENDS, ["price"])).problems
+    assert problem.startswith("table:5: rule 2: no rule may come after the end 'price'")
+
+
 def test_requests_are_answered_until_the_input_ends() -> None:
     requests = [msgspec.json.encode(Request(text, [*SERVED], [*ENDS])) for text in (GOOD, BAD)]
     source, target = BytesIO(b"".join(len(one).to_bytes(LENGTH, "big") + one for one in requests)), BytesIO()

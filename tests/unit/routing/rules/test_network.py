@@ -129,3 +129,13 @@ def test_an_end_that_the_line_does_not_have_and_a_rule_after_an_end_are_refused(
     with pytest.raises(InvalidRules) as error:
         Network.read(text, {"a"}, ends=ENDS)
     assert error.value.problems == (problem,)
+
+
+def test_no_rule_may_come_after_a_stop_at_which_journeys_are_over() -> None:
+    text = '[[rules]]\nafter = "source"\nto = "search"\n[[rules]]\nafter = "search"\nto = "a"\n'
+    assert Network.read(text, {"search", "a"}, ends=ENDS).stops == ("search", "a")
+    with pytest.raises(InvalidRules) as error:
+        Network.read(text, {"search", "a"}, ends=ENDS, last={"search"})
+    assert error.value.problems == (
+        "routes.toml:5: rule 2: no rule may come after the end 'search', where journeys are over",
+    )
