@@ -18,6 +18,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 TABS = 8
 MOST_TABS_TO_A_STOP = 40
 
+MANY = 20
+"""Dead letters of a job that sends one in ten seconds, so that it goes on for longer than a test may take."""
+
 UP_TO_DATE = "They are kept up to date."
 
 ANSWERS = {
@@ -163,3 +166,27 @@ async def test_a_dead_letter_is_edited_and_replayed(browser: Browser, line: Show
         line.delivered += 1
         await page.goto(line.url)
         await expect(page.locator(DELIVERED)).to_have_text(str(line.delivered))
+
+
+async def test_a_replay_is_paused_and_cancelled(browser: Browser, line: ShownLine, logged_in: StorageState) -> None:
+    await line.depot.push(numbered(["refused"] * MANY))
+    path = f"/dead-letters/?group={line.ids['group']}&limit=200"
+    letters: list[str] = []
+
+    async def are_listed() -> bool:
+        letters[:] = [one["id"] for one in await line.get(path)]
+        return len(letters) >= MANY
+
+    await line.depot.until(are_listed)
+    started = await line.post(
+        "/dead-letters/jobs/start/", {"ids": letters[:MANY], "reason": "slowly", "rate": 0.1, "stop_at": 1.0}
+    )
+    async with window(browser, storage_state=logged_in) as context:
+        page = await context.new_page()
+        await page.goto(f"{line.url}/dead-letters/jobs/?job={started['job']}")
+        await page.get_by_role("button", name="Pause").click()
+        await expect(page.get_by_role("button", name="Resume")).to_be_visible()
+        await page.get_by_role("button", name="Cancel").click()
+        await expect(page.get_by_role("button", name="Resume")).to_have_count(0)
+    job = await line.get(f"/dead-letters/jobs/?job={started['job']}")
+    assert job["state"] == "cancelled"

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
-from playwright.async_api import Browser, Page, StorageState
+from playwright.async_api import Browser, Page, StorageState, expect
 
-from tests.support.browser import CONTRAST, Troubles, too_wide, violations, window
+from tests.support.browser import CONTRAST, DELIVERED, Troubles, too_wide, violations, window
+from tests.support.depot import numbered
 from tests.support.shown_line import ShownLine
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -133,6 +134,10 @@ async def test_a_table_is_previewed_published_and_rolled_back(
         await page.fill("#reason", "more is kept")
         await page.get_by_role("button", name="Publish", exact=True).click()
         await page.get_by_text("version 2 replaces version 1").wait_for()
+        await line.depot.push(numbered([5]))  # is not kept by version 1
+        line.delivered += 1
+        await page.goto(line.url)
+        await expect(page.locator(DELIVERED)).to_have_text(str(line.delivered))
         await page.goto(f"{line.url}/rules/")
         await page.get_by_role("link", name="Roll back").first.click()
         await page.get_by_role("button", name="Roll back to version 1").click()
