@@ -13,7 +13,7 @@ import orjson
 from metroline.agents.gateways.outside_end import Answer, Delayed, EndWriter, Outgoing, OutsideEnd, RefusedByEnd
 from metroline.agents.gateways.sqs.client import SqsAway, SqsClient, SqsInvalid, SqsRefused, is_invalid, opened
 from metroline.agents.gateways.sqs.options import SqsEndOptions
-from metroline.agents.gateways.sqs.packing import ID_ATTRIBUTE, Line, Packed, calls, packed, rounds
+from metroline.agents.gateways.sqs.packing import ID_ATTRIBUTE, LINE_ATTRIBUTE, Line, Packed, calls, packed, rounds
 
 WAITS_SECONDS = (0.2, 1.0, 5.0)
 """Waits between the attempts of a call. After the last one, its records wait on the bus."""
@@ -87,7 +87,7 @@ class SqsWriter:
                 source = f"the field {self.end.group!r}" if self.end.group else "the key of the source message"
                 answers[place] = RefusedByEnd(f"the queue needs a message group, and the record has none: {source}")
                 continue
-            lines.append(Line(orjson.dumps(one.record), one.id, group))
+            lines.append(Line(orjson.dumps(one.record), one.id, group, one.prefix))
             places.append(place)
         return lines, places
 
@@ -176,10 +176,13 @@ class SqsWriter:
 
 
 def _entry(place: int, message: Packed) -> dict[str, Any]:
+    attributes = {ID_ATTRIBUTE: message.ids, LINE_ATTRIBUTE: message.prefix}
     entry: dict[str, Any] = {
         "Id": str(place),
         "MessageBody": message.body.decode(),
-        "MessageAttributes": {ID_ATTRIBUTE: {"DataType": "String", "StringValue": message.ids}},
+        "MessageAttributes": {
+            name: {"DataType": "String", "StringValue": text} for name, text in attributes.items() if text
+        },
     }
     if message.group is not None:
         entry |= {"MessageGroupId": message.group, "MessageDeduplicationId": message.deduplication_id}

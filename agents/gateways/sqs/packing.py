@@ -15,7 +15,10 @@ CALL_BYTES = 4 * CHUNK_BYTES
 ID_ATTRIBUTE = "metroline-id"
 """The message attribute with the ids of the records, with commas between several."""
 
-ATTRIBUTE_BYTES = len(ID_ATTRIBUTE) + len("String")
+LINE_ATTRIBUTE = "metroline-prefix"
+"""The message attribute with the line's PREFIX, which tells its ids from those of other lines."""
+
+ATTRIBUTE_BYTES = len(ID_ATTRIBUTE) + len(LINE_ATTRIBUTE) + 2 * len("String")
 
 
 class Line(NamedTuple):
@@ -25,6 +28,8 @@ class Line(NamedTuple):
     id: str
     group: str | None
     """The message group, in a FIFO queue."""
+    prefix: str = ""
+    """The PREFIX of the line that sends the record. All records of a pack have the same."""
 
 
 class Packed(NamedTuple):
@@ -35,22 +40,23 @@ class Packed(NamedTuple):
     group: str | None
     places: tuple[int, ...]
     """The indexes of the records."""
+    prefix: str = ""
 
     @property
     def size(self) -> int:
         """The bytes that are billed: body and attributes."""
-        return len(self.body) + ATTRIBUTE_BYTES + len(self.ids)
+        return len(self.body) + ATTRIBUTE_BYTES + len(self.ids) + len(self.prefix)
 
     @property
     def deduplication_id(self) -> str:
         """A text by which a FIFO queue recognizes these records when they are sent again."""
-        return sha256(self.ids.encode()).hexdigest()
+        return sha256(f"{self.prefix}:{self.ids}".encode()).hexdigest()
 
     def halves(self) -> tuple[Packed, Packed]:
         """Return two messages, with the first and the second half of at least two records."""
         lines, ids, middle = self.body.split(b"\n"), self.ids.split(","), len(self.places) // 2
         first, second = (
-            Packed(b"\n".join(lines[part]), ",".join(ids[part]), self.group, self.places[part])
+            Packed(b"\n".join(lines[part]), ",".join(ids[part]), self.group, self.places[part], self.prefix)
             for part in (slice(middle), slice(middle, None))
         )
         return first, second
@@ -65,13 +71,13 @@ def packed(lines: Iterable[Line], *, several: bool) -> list[Packed]:
     found: list[Packed] = []
     open_messages: dict[str | None, int] = {}
     for place, line in enumerate(lines):
-        alone = Packed(line.text, line.id, line.group, (place,))
+        alone = Packed(line.text, line.id, line.group, (place,), line.prefix)
         at = open_messages.get(line.group) if several else None
         if at is not None:
             before = found[at]
-            if before.size + alone.size - ATTRIBUTE_BYTES + 2 <= CHUNK_BYTES:
+            if before.size + len(line.text) + len(line.id) + 2 <= CHUNK_BYTES:
                 body, ids = before.body + b"\n" + line.text, f"{before.ids},{line.id}"
-                found[at] = Packed(body, ids, line.group, (*before.places, place))
+                found[at] = Packed(body, ids, line.group, (*before.places, place), line.prefix)
                 continue
         open_messages[line.group] = len(found)
         found.append(alone)

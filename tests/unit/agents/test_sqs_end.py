@@ -234,6 +234,18 @@ async def test_a_fifo_queue_gets_the_messages_of_a_group_in_order_and_the_later_
     assert client.sent[0][0]["MessageGroupId"] == "b"
 
 
+async def test_records_of_two_lines_with_the_same_ids_are_no_copies_of_each_other() -> None:
+    client = FakeClient()
+    for prefix in ("orders", "returns", "orders"):
+        pack = [one._replace(prefix=prefix) for one in records(1, 2, group="a")]
+        await writer(client, queue="out.fifo").write(pack)
+
+    first, other, again = (one for call in client.sent for one in call)
+    assert first == again
+    assert first["MessageDeduplicationId"] != other["MessageDeduplicationId"]
+    assert other["MessageAttributes"]["metroline-prefix"]["StringValue"] == "returns"
+
+
 async def test_a_record_without_a_message_group_is_refused_by_a_fifo_queue() -> None:
     client = FakeClient()
     pack = records(1, 2)
