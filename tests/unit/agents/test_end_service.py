@@ -31,6 +31,7 @@ from metroline.app.operations.permission import Permission
 from metroline.app.settings import Settings
 from metroline.app.testing.run import run_line
 from metroline.routing.errors import InvalidLineOptions, InvalidRules
+from metroline.routing.journeys.ends import End
 from metroline.routing.meta import Meta
 from metroline.routing.outcome import DeliveredAt, Retry
 from metroline.routing.rules.table import RulesTable
@@ -156,10 +157,30 @@ async def test_an_end_is_told_the_prefix_of_the_line(folder: Path, chosen: str, 
     assert told == [prefix]
 
 
-def test_a_trial_writes_nothing_and_every_record_passes(folder: Path) -> None:
+def test_a_trial_writes_nothing_and_every_record_is_delivered_at_the_end(folder: Path) -> None:
+    (folder / "line.toml").write_text(f'{OPTIONS}[ends.end]\nkey = "no_such_field"\n')
     journey = run_line(str(folder), [{"away": 1}])[0]
 
-    assert (list(journey.stops), journey.outcome) == (["weigh", "shipped"], "delivered")
+    assert (list(journey.stops), journey.outcome, journey.end) == (["weigh", "shipped"], "delivered", "shipped")
+
+
+def test_cases_can_expect_the_end(folder: Path) -> None:
+    (folder / "cases.toml").write_text('[[cases]]\nname = "a"\nrecord = { a = 1 }\nend = "shipped"\n')
+    ended = CliRunner().invoke(cli, ["test", str(folder)])
+
+    assert ended.exit_code == 0, ended.output + ended.stderr
+
+
+async def test_a_worker_for_trials_delivers_to_its_own_topic(folder: Path) -> None:
+    (folder / "line.toml").write_text(f"{OPTIONS}[ends.end]\nformat = 'packed'\n")
+    settings, loaded = LineSettings(end_topics="delivered"), Line.load(str(folder))
+    line = settings.as_run(loaded)
+
+    assert await line.services["shipped"].handler([{}, {}]) == [DeliveredAt("shipped")] * 2
+    assert settings.ends(line)["shipped"] == settings.ends(line)["end"] == End(is_packed=True)
+    assert settings.end_formats(line)["shipped"] == settings.end_formats(line)["end"]
+    assert settings.topics(line).end("shipped") == f"{line.name}.delivered"
+    assert LineSettings().ends(loaded)["shipped"] == End(is_outside=True)
 
 
 AFTER = '[[rules]]\nafter = "shipped"\nto = "weigh"\n'
