@@ -374,7 +374,7 @@ class LineApp(faust.App):
             gone=gone,
             behind=round(self.work.behind, 2),
             source_behind=round(self.bus.metrics.behind_now, 2),
-            ends=tuple(sorted(self.line.ends)),
+            ends=tuple(sorted(self.line.ends | self.line.last)),
         )
 
     def is_sole_reader(self) -> bool:

@@ -60,7 +60,8 @@ class LineSettings(BaseSettings):
     schema. It overrides `line.toml`."""
     end_topics: Literal["named", "delivered"] = "named"
     """With `named`, records are delivered to the topics that `line.toml` names for their ends. With `delivered`, all
-    go to `{prefix}.delivered`, in the format of the default end, and nothing is written to topics of others. So a line
+    go to `{prefix}.delivered`, in the format of the default end, and nothing is written to topics of others or to other
+    systems. So a line
     can be tried out."""
 
     schedules: Literal["on", "off"] = "on"
@@ -105,13 +106,13 @@ class LineSettings(BaseSettings):
             own = options.get(name if is_named else END)
             is_packed = chosen.name == PACKED
             made[name] = End(None if own is None or is_packed else own.key, is_packed)
-        return made | dict.fromkeys(line.options.outside, End(is_outside=True))
+        return made | (dict.fromkeys(line.options.outside, End(is_outside=True)) if is_named else {})
 
     def end_formats(self, line: Line) -> dict[str, EndFormat]:
         """Return the format of the records at each end of a line."""
         default = self._default_format(line.options.ends.get(END, EndOptions()))
         if self.end_topics == "delivered":
-            return dict.fromkeys(line.ends, default)
+            return dict.fromkeys((*line.ends, *line.options.outside), default)
         own = {
             name: EndFormat(end.format or JSON, end.schema_choice, end.message, f"ends.{name}.format in line.toml")
             for name, end in line.options.ends.items()

@@ -66,7 +66,7 @@ class WorkerInfo:
     source_behind: float = 0.0
     """Seconds for which records of the source wait for this worker."""
     ends: tuple[str, ...] = ()
-    """The names of the ends that this worker knows."""
+    """The names of the ends that this worker knows, in Kafka and in other systems."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the announcement as a dict that `of_json` reads."""
@@ -160,9 +160,17 @@ class LiveWorkers:
         """Return the number of live workers that serve a stop, without the one whose id is `me`."""
         return sum(stop in worker.stops and worker.id != me for worker in self.alive(now))
 
-    def without_end(self, end: str, now: float) -> list[str]:
-        """Return the addresses of the live workers that do not know the end with this name, sorted."""
-        return sorted(worker.url for worker in self.alive(now) if end not in worker.ends)
+    def ends(self, now: float) -> frozenset[str]:
+        """Return the ends that some live worker knows."""
+        return frozenset(end for worker in self.alive(now) for end in worker.ends)
+
+    def without_end(self, end: str, now: float, part: str | None = None) -> list[str]:
+        """Return the addresses of the live workers that do not know the end with this name, sorted.
+
+        With `part`, only those that play this part are asked.
+        """
+        asked = [worker for worker in self.alive(now) if part is None or part in worker.parts]
+        return sorted(worker.url for worker in asked if end not in worker.ends)
 
     def others_behind(self, me: str, now: float) -> float:
         """Return the longest time for which messages wait for a worker whose id is not `me`, in seconds.

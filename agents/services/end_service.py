@@ -65,10 +65,10 @@ def service_of_end(name: str, end: OutsideEnd, prefix: str) -> tuple[Service, Re
 
 
 def stand_in(service: Service) -> Service:
-    """Return a service for trials that takes the place of an end: it writes nothing, and every record passes."""
+    """Return a service for trials that takes the place of an end: it writes nothing, and takes every record."""
 
-    async def deliver(records: Sequence[Record]) -> list[Record]:
-        return list(records)
+    async def deliver(records: Sequence[Record]) -> list[DeliveredAt]:
+        return [DeliveredAt(service.name)] * len(records)
 
     deliver.__doc__ = service.handler.__doc__
     return Service(service.name, deliver, service.concurrency, is_async=True, batching=service.batching)

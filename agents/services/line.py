@@ -124,7 +124,7 @@ class Line:
         return replace(self, services=self.services | ends) if ends else self
 
     def for_trials(self) -> Line:
-        """Return the line with ends in other systems than Kafka that write nothing: every record passes them."""
+        """Return the line with ends in other systems than Kafka that write nothing, and take every record."""
         tried = {name: stand_in(self.services[name]) for name in self.options.outside}
         return replace(self, services=self.services | tried) if tried else self
 

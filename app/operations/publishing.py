@@ -15,6 +15,7 @@ from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import PublishedRules, read_published
 from metroline.app.operations.rules_topic import publish as publish_rules
 from metroline.app.settings import Settings
+from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import InvalidRules, MetrolineError
 from metroline.routing.rules.coverage import warnings_of_change
 from metroline.routing.rules.network import Network
@@ -108,10 +109,18 @@ async def publish_table(
 
 
 def _refuse_unknown_ends(table: RulesTable, workers: LiveWorkers, file: str) -> None:
-    """Raise `InvalidRules` if a rule leads to an end that some live worker does not know."""
+    """Raise `InvalidRules` if a rule leads to an end that some live worker does not know.
+
+    Of an end in another system, which some worker serves as a stop, those that play the arrivals have to know: with an
+    older line.toml they would make dead letters of what is in the other system already.
+    """
     problems = []
+    now = time.time()
+    outside = workers.ends(now) - table.ends
     for index, rule in enumerate(table.rules):
-        if rule.to in table.ends and rule.to is not None and (urls := workers.without_end(rule.to, time.time())):
+        if rule.to is None or rule.to not in table.ends | outside:
+            continue
+        if urls := workers.without_end(rule.to, now, ARRIVALS if rule.to in outside else None):
             at = f"{file}:{line_of_rule(table.text, index, 'to')}: {label_of(index, rule)}"
             problems.append(f"{at}: no end {rule.to!r} is known to {', '.join(urls)}: restart with the new line.toml")
     if problems:

@@ -60,13 +60,13 @@ class MemoryCluster:
         uuid = self.indices.pop(name)["index.uuid"]
         self._changed("delete", uuid)
 
-    async def start_deletion(self, indices: Sequence[str], query: Any) -> str:
+    async def start_deletion(self, indices: Sequence[str], query: Any) -> list[str]:
         self._changed("delete by query", list(indices))
-        return "deletion"
+        return ["deletion"]
 
-    async def start_merge(self, indices: Sequence[str]) -> str:
+    async def start_merge(self, indices: Sequence[str]) -> list[str]:
         self._changed("merge", list(indices))
-        return "merge"
+        return ["merge"]
 
     async def task(self, task: str) -> dict[str, Any]:
         if task not in ("deletion", "merge"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +12,9 @@ ANSWER_SECONDS = 60.0
 """Longest time for one request."""
 
 NOT_FOUND = 404
+
+LIST_BYTES = 3_000
+"""Maximum length of a list of indices in an address: a cluster takes 4,096 bytes for the first line of a request."""
 
 
 class ClusterProblem(Exception):
@@ -88,22 +91,31 @@ class SearchCluster:
             if problem.status != NOT_FOUND:
                 raise
 
-    async def start_deletion(self, indices: Sequence[str], query: Any) -> str:
-        """Begin to delete the documents that fit a query; return the task."""
+    async def start_deletion(self, indices: Sequence[str], query: Any) -> list[str]:
+        """Begin to delete the documents that fit a query; return the tasks."""
         parameters = {"wait_for_completion": "false", "conflicts": "proceed"}
-        found = await self._ask("POST", f"{_list(indices)}/_delete_by_query", parameters, {"query": query})
-        return str(found["task"])
+        return await self._tasks(indices, "_delete_by_query", parameters, {"query": query})
 
-    async def start_merge(self, indices: Sequence[str]) -> str:
-        """Begin to merge segments that hold deleted documents; return the task."""
-        parameters = {"wait_for_completion": "false", "only_expunge_deletes": "true"}
-        found = await self._ask("POST", f"{_list(indices)}/_forcemerge", parameters)
-        return str(found["task"])
+    async def start_merge(self, indices: Sequence[str]) -> list[str]:
+        """Begin to merge segments that hold deleted documents; return the tasks."""
+        return await self._tasks(
+            indices, "_forcemerge", {"wait_for_completion": "false", "only_expunge_deletes": "true"}
+        )
 
     async def task(self, task: str) -> dict[str, Any]:
         """Return the state of a task."""
         found: dict[str, Any] = await self._ask("GET", f"_tasks/{_part(task)}")
         return found
+
+    async def _tasks(
+        self, indices: Sequence[str], what: str, parameters: Mapping[str, str], body: Any = None
+    ) -> list[str]:
+        """Begin a task for as many indices as an address has room for, and return all of them."""
+        tasks = []
+        for names in _lists(indices):
+            found = await self._ask("POST", f"{names}/{what}", parameters, body)
+            tasks.append(str(found["task"]))
+        return tasks
 
     async def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None) -> Any:
         limit = aiohttp.ClientTimeout(ANSWER_SECONDS)
@@ -120,5 +132,13 @@ def _part(text: str) -> str:
     return quote(text, safe="*,")
 
 
-def _list(indices: Sequence[str]) -> str:
-    return ",".join(map(_part, indices))
+def _lists(indices: Sequence[str]) -> Iterator[str]:
+    """Yield the names of indices as parts of an address, as many in each as it has room for."""
+    listed = ""
+    for part in map(_part, indices):
+        if listed and len(listed) + 1 + len(part) > LIST_BYTES:
+            yield listed
+            listed = ""
+        listed = f"{listed},{part}" if listed else part
+    if listed:
+        yield listed

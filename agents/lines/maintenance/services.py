@@ -40,7 +40,7 @@ class Settings(BaseSettings, env_prefix="MAINTENANCE_"):
     pattern: str = "logs-*"
     """MAINTENANCE_PATTERN: the indices that are looked after."""
     keep_days: float = 90
-    """MAINTENANCE_KEEP_DAYS: indices that were created earlier are deleted."""
+    """MAINTENANCE_KEEP_DAYS: indices that were created earlier are deleted, unless the record has a longer time."""
     false_alarms: dict[str, Any] = {"term": {"test": True}}
     """MAINTENANCE_FALSE_ALARMS: query, as JSON, for the documents that are false alarms by design."""
     time_field: str = "@timestamp"
@@ -51,6 +51,10 @@ class Settings(BaseSettings, env_prefix="MAINTENANCE_"):
 
 class NotSaved(Exception):
     """Raised when indices are not in a snapshot that ended well. Replay the record from `snapshot`."""
+
+
+class InvalidRun(Exception):
+    """Raised when a record has a field that cannot be used."""
 
 
 class TaskFailed(Exception):
@@ -65,11 +69,11 @@ async def search(settings: Settings) -> AsyncIterator[SearchCluster]:
         yield SearchCluster(session, settings.url)
 
 
-@service(timeout=120)
+@service(timeout=120, no_retry=(InvalidRun,))
 async def choose(run: Record, id: str, search: SearchCluster, settings: Settings) -> Record:
     """List the indices once, with the UUID of each. The list travels with the record; later steps keep to it."""
     now = int(time.time() * 1000)
-    oldest = now - settings.keep_days * DAY_MS
+    oldest = now - kept_days(run, settings) * DAY_MS
     found = await search.settings(settings.pattern)
     run["indices"] = [
         {"index": name, "uuid": one["index.uuid"], "old": int(one["index.creation_date"]) < oldest}
@@ -142,12 +146,12 @@ async def delete_false_alarms(run: Record, search: SearchCluster, settings: Sett
 @service(timeout=120, wait_max=12 * HOUR, no_retry=(TaskFailed,))
 async def watch_deletion(run: Record, search: SearchCluster, settings: Settings) -> Record | Wait:
     """Wait until the documents are deleted."""
-    task = await task_of(run, "deletion", search)
-    if task is not None and not task["completed"]:
-        status = task["task"].get("status") or {}
-        progress = f"{status.get('deleted', 0)} of {status.get('total', 0)} false alarms deleted"
-        return Wait(seconds=settings.poll_seconds, progress=progress)
-    run["false_alarms"] = 0 if task is None else task["response"].get("deleted", 0)
+    tasks = await tasks_of(run, "deletion", search)
+    if not all(task["completed"] for task in tasks):
+        states = [task["task"].get("status") or {} for task in tasks]
+        deleted, total = (sum(one.get(key, 0) for one in states) for key in ("deleted", "total"))
+        return Wait(seconds=settings.poll_seconds, progress=f"{deleted} of {total} false alarms deleted")
+    run["false_alarms"] = sum(task["response"].get("deleted", 0) for task in tasks)
     return run
 
 
@@ -164,11 +168,19 @@ async def merge(run: Record, search: SearchCluster) -> Record:
 @service(timeout=120, wait_max=24 * HOUR, no_retry=(TaskFailed,))
 async def watch_merge(run: Record, search: SearchCluster, settings: Settings) -> Record | Wait:
     """Wait until the segments are merged."""
-    task = await task_of(run, "merge", search)
-    if task is not None and not task["completed"]:
-        seconds = task["task"].get("running_time_in_nanos", 0) / 1e9
+    pending = [task for task in await tasks_of(run, "merge", search) if not task["completed"]]
+    if pending:
+        seconds = max(task["task"].get("running_time_in_nanos", 0) for task in pending) / 1e9
         return Wait(seconds=settings.poll_seconds, progress=f"merging for {seconds:.0f} s")
     return run
+
+
+def kept_days(run: Record, settings: Settings) -> float:
+    """Return for how many days a run keeps indices: longer than the settings say, if the record does, never shorter."""
+    asked = run.get("keep_days", settings.keep_days)
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        raise InvalidRun(f"keep_days must be a number of days, not {str(asked)[:100]!r}")
+    return max(asked, settings.keep_days)
 
 
 def digest(indices: Sequence[Record]) -> str:
@@ -205,21 +217,26 @@ async def still_there(run: Record, search: SearchCluster) -> list[str]:
     return sorted(name for name, uuid in (await search.uuids(list(kept))).items() if uuid == kept[name])
 
 
-async def task_of(run: Record, step: str, search: SearchCluster) -> Record | None:
-    """Return the state of the task that a step began; None if it had nothing to do. Raise `TaskFailed`."""
-    if step not in run:
-        return None
+async def tasks_of(run: Record, step: str, search: SearchCluster) -> list[Record]:
+    """Return the states of the tasks that a step began; none if it had nothing to do. Raise `TaskFailed`."""
+    begun = run.get(step, [])
+    names = [begun] if isinstance(begun, str) else begun  # records that were under way before have one name
+    return [await state_of(name, search) for name in names]
+
+
+async def state_of(name: str, search: SearchCluster) -> Record:
+    """Return the state of a task; raise `TaskFailed` if it failed, also in part."""
     try:
-        task = await search.task(run[step])
+        task = await search.task(name)
     except ClusterProblem as problem:
         if problem.status == 404:
-            raise TaskFailed(f"the cluster does not know the task {run[step]}: was its node restarted?") from problem
+            raise TaskFailed(f"the cluster does not know the task {name}: was its node restarted?") from problem
         raise
     if task.get("error"):
-        raise TaskFailed(f"the task {run[step]} failed: {str(task['error'])[:500]}")
+        raise TaskFailed(f"the task {name} failed: {str(task['error'])[:500]}")
     failures = (task.get("response") or {}).get("failures") or (task.get("response") or {}).get("_shards", {}).get(
         "failures"
     )
     if failures:
-        raise TaskFailed(f"the task {run[step]} failed in part: {str(failures)[:500]}")
+        raise TaskFailed(f"the task {name} failed in part: {str(failures)[:500]}")
     return task

@@ -110,6 +110,9 @@ def test_an_end_that_a_live_worker_does_not_know_is_told_with_the_workers_addres
     knows = replace(ME, ends=("end", "shipped"))
     assert workers(knows).without_end("shipped", 100.0) == []
     assert workers(knows, OLD).without_end("shipped", 100.0) == ["http://there"]
+    assert workers(knows, OLD).without_end("shipped", 100.0, "no such part") == []
+    assert workers(knows, OLD).without_end("shipped", 100.0, OLD.parts[0]) == ["http://there"]
+    assert workers(knows, OLD).ends(100.0) == {"end", "shipped"}
     of_before = {name: value for name, value in ME.as_json().items() if name != "ends"}
     assert WorkerInfo.of_json(of_before).ends == ()
 

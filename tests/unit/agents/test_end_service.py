@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from click.testing import CliRunner
 
@@ -22,15 +24,18 @@ from metroline.agents.gateways.outside_end import (
     OutsideEnd,
     RefusedByEnd,
 )
+from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
 from metroline.agents.services.line import Line
 from metroline.agents.stops.open_resources import OpenResources
 from metroline.app.cli import cli
+from metroline.app.factory import create_app
 from metroline.app.line_settings import LineSettings
 from metroline.app.operations import publishing
 from metroline.app.operations.permission import Permission
 from metroline.app.settings import Settings
 from metroline.app.testing.run import run_line
 from metroline.routing.errors import InvalidLineOptions, InvalidRules
+from metroline.routing.journeys.ends import End
 from metroline.routing.meta import Meta
 from metroline.routing.outcome import DeliveredAt, Retry
 from metroline.routing.rules.table import RulesTable
@@ -156,10 +161,30 @@ async def test_an_end_is_told_the_prefix_of_the_line(folder: Path, chosen: str, 
     assert told == [prefix]
 
 
-def test_a_trial_writes_nothing_and_every_record_passes(folder: Path) -> None:
+def test_a_trial_writes_nothing_and_every_record_is_delivered_at_the_end(folder: Path) -> None:
+    (folder / "line.toml").write_text(f'{OPTIONS}[ends.end]\nkey = "no_such_field"\n')
     journey = run_line(str(folder), [{"away": 1}])[0]
 
-    assert (list(journey.stops), journey.outcome) == (["weigh", "shipped"], "delivered")
+    assert (list(journey.stops), journey.outcome, journey.end) == (["weigh", "shipped"], "delivered", "shipped")
+
+
+def test_cases_can_expect_the_end(folder: Path) -> None:
+    (folder / "cases.toml").write_text('[[cases]]\nname = "a"\nrecord = { a = 1 }\nend = "shipped"\n')
+    ended = CliRunner().invoke(cli, ["test", str(folder)])
+
+    assert ended.exit_code == 0, ended.output + ended.stderr
+
+
+async def test_a_worker_for_trials_delivers_to_its_own_topic(folder: Path) -> None:
+    (folder / "line.toml").write_text(f"{OPTIONS}[ends.end]\nformat = 'packed'\n")
+    settings, loaded = LineSettings(end_topics="delivered"), Line.load(str(folder))
+    line = settings.as_run(loaded)
+
+    assert await line.services["shipped"].handler([{}, {}]) == [DeliveredAt("shipped")] * 2
+    assert settings.ends(line)["shipped"] == settings.ends(line)["end"] == End(is_packed=True)
+    assert settings.end_formats(line)["shipped"] == settings.end_formats(line)["end"]
+    assert settings.topics(line).end("shipped") == f"{line.name}.delivered"
+    assert LineSettings().ends(loaded)["shipped"] == End(is_outside=True)
 
 
 AFTER = '[[rules]]\nafter = "shipped"\nto = "weigh"\n'
@@ -188,31 +213,57 @@ def test_a_table_is_checked_without_the_services_of_its_line(folder: Path) -> No
     assert AFTER_PROBLEM in ended.stderr
 
 
-async def test_a_table_with_a_rule_after_the_end_is_not_published(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = Line.load(str(folder))
-    table = RulesTable.parse(RULES + AFTER, ends=line.ends)
+def test_a_worker_announces_its_ends_in_kafka_and_elsewhere(folder: Path) -> None:
+    app = create_app(Settings(line=str(folder)))
+    told = app.describe(1.0, gone=False)
 
-    class Workers:
-        def alive(self, at: float) -> list[str]:
-            return ["a"]
+    assert told.ends == ("end", "shipped")
 
-        def stops(self, at: float) -> frozenset[str]:
-            return line.stops
 
-    async def workers(*_: object) -> Workers:
-        return Workers()
+def worker(url: str, *parts: str, ends: tuple[str, ...] = ("end", "shipped")) -> WorkerInfo:
+    """Return the announcement of a live worker."""
+    stops, now = ("shipped", "weigh"), time.time()
+    return WorkerInfo(f"{url}/1", "all", parts, stops, "signpost", url, 1, now, now, ends=ends)
+
+
+async def publish(monkeypatch: pytest.MonkeyPatch, line: Line, text: str, *alive: WorkerInfo) -> None:
+    """Publish a table where these workers are alive, as far as it is checked: there is no first version yet."""
+    known = LiveWorkers()
+    for one in alive:
+        known.observe(orjson.dumps(one.as_json()))
+
+    async def workers(*_: object) -> LiveWorkers:
+        return known
 
     async def nothing(*_: object) -> None:
         return None
 
     monkeypatch.setattr(publishing, "live_workers", workers)
     monkeypatch.setattr(publishing, "read_published", nothing)
+    table = RulesTable.parse(text, ends=line.ends)
+    permission, grounds = Permission.of_command(), publishing.Grounds()
+    await publishing.publish_table(Settings(), line, table, "routes.toml", permission, grounds)
+
+
+async def test_a_table_with_a_rule_after_the_end_is_not_published(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InvalidRules, match=AFTER_PROBLEM):
-        await publishing.publish_table(
-            Settings(), line, table, "routes.toml", Permission.of_command(), publishing.Grounds()
-        )
+        await publish(monkeypatch, Line.load(str(folder)), RULES + AFTER, worker("http://a", "arrivals"))
+
+
+async def test_a_table_is_not_published_while_the_arrivals_do_not_know_the_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line.load(str(folder))
+    new, stop = worker("http://new", "arrivals"), worker("http://stop", "service:weigh", ends=("end",))
+
+    with pytest.raises(publishing.NotPublished, match="no first version"):
+        await publish(monkeypatch, line, RULES, new, stop)
+
+    old = worker("http://old", "arrivals", ends=("end",))
+    with pytest.raises(InvalidRules, match="rule 2: no end 'shipped' is known to http://old: restart"):
+        await publish(monkeypatch, line, RULES, new, stop, old)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from metroline.agents.lines.maintenance.services import Settings, digest
+from metroline import Wait
+from metroline.agents.lines.maintenance.cluster import SearchCluster
+from metroline.agents.lines.maintenance.services import Settings, digest, watch_deletion, watch_merge
 from metroline.testing import Journey, run_line
 from tests.support.memory_cluster import OLD, YOUNG, MemoryCluster
 
@@ -159,6 +163,75 @@ def test_a_task_that_failed_in_part_stops_the_rest() -> None:
     assert (journey.outcome, journey.stops[-1]) == ("dead", "watch_deletion")
     assert "a shard is away" in str(journey.reason)
     assert "merge" not in dict(search.changes)
+
+
+@pytest.mark.parametrize(("days", "deleted"), [(1, []), (89.5, []), (90, []), (100_000, []), (None, ["logs-old"])])
+def test_a_record_can_keep_indices_longer_but_never_shorter_than_the_settings(
+    days: float | None, deleted: list[str]
+) -> None:
+    week_ago = str(int((time.time() - 7 * 86_400) * 1_000))
+    search = MemoryCluster(**{"logs-old": OLD if days in (None, 100_000) else week_ago, "logs-new": YOUNG})
+    journey = run(search, {"kind": "maintenance"} | ({} if days is None else {"keep_days": days}))
+    assert journey.record["deleted"] == deleted
+
+
+@pytest.mark.parametrize("days", ["30", True, None, [30]])
+def test_a_number_of_days_that_is_none_deletes_nothing(days: Any) -> None:
+    search = cluster()
+    journey = run(search, {"kind": "maintenance", "keep_days": days})
+    assert (journey.cause, journey.stops) == ("service_error", ["choose"])
+    assert "keep_days must be a number of days" in str(journey.reason)
+    assert search.changes == []
+
+
+class ListeningCluster(SearchCluster):
+    """A client that notes the paths of its requests, and begins a task at each."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    async def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None) -> Any:
+        self.paths.append(path)
+        return {"task": f"node:{len(self.paths)}"}
+
+
+async def test_more_indices_than_an_address_has_room_for_are_several_tasks() -> None:
+    names = [f"logs-of-a-department-{number:04}" for number in range(500)]
+    search = ListeningCluster()
+
+    tasks = [*await search.start_deletion(names, {}), *await search.start_merge(names)]
+
+    assert tasks == [f"node:{number + 1}" for number in range(len(search.paths))]
+    assert max(map(len, search.paths)) < 3_100
+    for step in ("_delete_by_query", "_forcemerge"):
+        lists = [path.split("/")[0] for path in search.paths if path.endswith(f"/{step}")]
+        assert len(lists) > 1
+        assert ",".join(lists).split(",") == names
+
+
+async def test_a_step_with_several_tasks_waits_for_all_of_them() -> None:
+    states = {
+        "a": {"completed": True, "task": {"status": {"deleted": 3, "total": 3}}, "response": {"deleted": 3}},
+        "b": {
+            "completed": False,
+            "task": {"status": {"deleted": 1, "total": 4}, "running_time_in_nanos": 5_000_000_000},
+        },
+    }
+    search = MemoryCluster()
+
+    async def task(task: str) -> dict[str, Any]:
+        return states[task]
+
+    search.task = task  # type: ignore[method-assign]
+    record = {"deletion": ["a", "b"], "merge": ["a", "b"]}
+    settings, client, part = Settings(), cast(SearchCluster, search), "4 of 7 false alarms deleted"
+    assert await watch_deletion(dict(record), client, settings) == Wait(seconds=10, progress=part)
+    assert await watch_merge(dict(record), client, settings) == Wait(seconds=10, progress="merging for 5 s")
+
+    states["b"] = {"completed": True, "task": {}, "response": {"deleted": 4}}
+    assert await watch_deletion(dict(record), client, settings) == record | {"false_alarms": 7}
+    assert await watch_merge(dict(record), client, settings) == record
+    assert await watch_deletion({"deletion": "a"}, client, settings) == {"deletion": "a", "false_alarms": 3}
 
 
 def test_a_cluster_without_such_indices_needs_no_maintenance() -> None:
