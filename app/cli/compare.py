@@ -33,7 +33,7 @@ from metroline.app.cli.options import (
     write_text,
 )
 from metroline.app.cli.progress import progress_bars
-from metroline.app.cli.rate import HIGHEST, RateType
+from metroline.app.cli.rate import HIGHEST, FiniteRange, RateType
 from metroline.app.cli.reading_options import reading_options
 from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.compare.comparison import Comparison
@@ -85,7 +85,7 @@ WIDTH = 140
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, 3600),
+    type=FiniteRange(1, 3600),
     default=RATE_SECONDS,
     show_default=True,
     help="Seconds for which records arrive at a rate. If there are too few, the first ones come again.",

@@ -19,6 +19,7 @@ from metroline.app.cli.options import (
     seed_option,
     write_json,
 )
+from metroline.app.cli.rate import FiniteRange
 from metroline.app.cli.reading_options import reading_options
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.row_files import Reading
@@ -36,10 +37,10 @@ HEADS = ("way", "records a message", "calls", "dollars")
 @click.command(cls=RecordsCommand)
 @line_option
 @records_option(None)
-@click.option("--rate", type=click.FloatRange(min=0.001), help="Records per second, in the mean of a month.")
+@click.option("--rate", type=FiniteRange(0.001, 1e9), help="Records per second, in the mean of a month.")
 @click.option(
     "--gather",
-    type=click.FloatRange(min=0.001),
+    type=FiniteRange(0.001, 86_400),
     default=1.0,
     show_default=True,
     help="Seconds within which records share messages and calls.",

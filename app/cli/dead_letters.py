@@ -28,6 +28,7 @@ from metroline.app.cli.options import FILE, json_option, line_option, write_json
 from metroline.app.cli.printed_letter import print_letter
 from metroline.app.cli.printed_steps import print_way
 from metroline.app.cli.progress import ReportProgress, progress_bars
+from metroline.app.cli.rate import FiniteRange
 from metroline.app.cli.replay_jobs import COMMANDS, RampType, ShareType, follow_job
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.lookup_builds import prepare_possible_lookups
@@ -70,7 +71,7 @@ group_option = click.option(
     "--group", "group", help="All dead letters of this group; `metroline dead-letters list` lists the groups."
 )
 rate_option = click.option(
-    "--rate", default=100.0, show_default=True, type=click.FloatRange(min=0.1), help="Dead letters per second."
+    "--rate", default=100.0, show_default=True, type=FiniteRange(min=0.1), help="Dead letters per second."
 )
 
 

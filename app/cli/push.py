@@ -24,6 +24,7 @@ from metroline.app.cli.options import (
     write_json,
 )
 from metroline.app.cli.progress import progress_bars
+from metroline.app.cli.rate import FiniteRange
 from metroline.app.cli.reading_options import reading_options
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.row_files import Reading
@@ -48,7 +49,7 @@ class NotRecords(MetrolineError):
 @click.command(cls=RecordsCommand)
 @line_option
 @records_option(None)
-@click.option("--rate", type=click.FloatRange(min=0.1), help="Records per second. Default: as fast as possible.")
+@click.option("--rate", type=FiniteRange(min=0.1), help="Records per second. Default: as fast as possible.")
 @seed_option
 @reading_options
 @click.option(

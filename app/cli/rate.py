@@ -1,4 +1,4 @@
-"""The value of `--rate`: records per second, or `max`."""
+"""Values of options that are numbers, such as `--rate`: records per second, or `max`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ import click
 HIGHEST = math.inf
 """The value of `--rate max`."""
 LOWEST = 0.1
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds, and not `nan`, `inf` or another text that stands for no number."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 class RateType(click.ParamType):

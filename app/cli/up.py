@@ -19,6 +19,7 @@ from metroline.app.cli.live.kept_logs import kept_logs
 from metroline.app.cli.live.reload import Reload
 from metroline.app.cli.live.session import Session, push_forever
 from metroline.app.cli.options import broker_option, json_option, line_option, seed_option
+from metroline.app.cli.rate import FiniteRange
 from metroline.app.cli.target_broker import TargetBroker, target_broker
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.lookup_builds import prepare_lookups
@@ -43,7 +44,7 @@ TOKEN_BYTES = 15
 @broker_option
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=20.0,
     show_default=True,
     help="Number of the line's own records that arrive per second; 0 for none.",

@@ -83,3 +83,15 @@ def test_the_command_shows_the_bills_with_the_dates_of_the_prices(tmp_path: Path
     assert "SQS, packed, a message a call" in done.stdout
     prices = Prices.read()
     assert f"prices: SQS of {prices.sqs.date} ({prices.sqs.source})" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--rate", "--gather"])
+@pytest.mark.parametrize("value", ["inf", "nan", "-inf", "1e308"])
+def test_a_rate_that_is_no_number_is_refused_in_a_line(tmp_path: Path, option: str, value: str) -> None:
+    (tmp_path / "records.jsonl").write_bytes(RECORD)
+    told = ["--records", str(tmp_path / "records.jsonl"), "--rate", "553", option, value]
+
+    done = CliRunner().invoke(cli, ["cost", "--line", "metroline.agents.lines.metrobus", *told])
+
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}': " in done.stderr
