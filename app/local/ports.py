@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import socket
 
 from metroline.routing.errors import MetrolineError
@@ -27,6 +28,12 @@ def free_port() -> int:
     keeper.bind((HOST, 0))
     _kept.append(keeper)
     return int(keeper.getsockname()[1])
+
+
+@atexit.register
+def _release() -> None:
+    while _kept:
+        _kept.pop().close()
 
 
 def check_free(host: str, port: int, what: str) -> None:

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from threading import Event
 
 import pytest
 from aiokafka import TopicPartition
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError
 from confluent_kafka import TopicPartition as Position
 
 from metroline.agents.kafka.cluster import Cluster
@@ -180,7 +181,14 @@ async def test_a_partition_that_the_client_reads_no_more_is_read_again_from_wher
         await group.push(range(5))
         await taken(10, member)
         both = [Position(group.topic, number) for number in range(2)]
-        member.consumer._thread.post(lambda client: client.pause(both))
+        is_paused = Event()
+
+        def pause(client: Consumer) -> None:
+            client.pause(both)
+            is_paused.set()
+
+        member.consumer._thread.post(pause)
+        await asyncio.to_thread(is_paused.wait, 20)
         await group.push(range(5, 10))
         for _ in range(20):
             await member.take()

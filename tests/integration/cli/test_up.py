@@ -67,7 +67,7 @@ class Up:
     def end(self) -> str:
         """End it with Ctrl-C, and return everything that it printed."""
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(60) == 0, self.text
+        assert self.process.wait(180) == 0, self.text
         wait_until(lambda: COUNTS.search(self.lines[-1]) is not None, 10)
         return self.text
 
