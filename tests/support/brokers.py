@@ -26,6 +26,16 @@ JARS = ROOT / ".kafka"  # kept between runs; 43 MB
 JAVA = ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1"]
 
 
+EMBEDDED_FIRST = pytest.mark.parametrize(
+    "broker", ["embedded", pytest.param("kafka", marks=pytest.mark.long)], indirect=True
+)
+"""`make test` runs a test on the embedded broker, and `make test-long` on Apache Kafka."""
+KAFKA_FIRST = pytest.mark.parametrize(
+    "broker", ["kafka", pytest.param("embedded", marks=pytest.mark.long)], indirect=True
+)
+"""`make test` runs a test on Apache Kafka, and `make test-long` on the embedded broker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Broker:
     """A running broker, or the nodes of a cluster."""

@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 from confluent_kafka import Consumer, KafkaError
 from confluent_kafka import TopicPartition as Position
 
+from metroline.agents.kafka import group_thread
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.group_consumer import GroupConsumer
 from metroline.agents.kafka.group_owner import Offsets
@@ -173,8 +174,9 @@ async def test_partitions_change_hands_and_nothing_is_lost_or_repeated(
 
 
 async def test_a_partition_that_the_client_reads_no_more_is_read_again_from_where_it_was(
-    broker: Broker, prefix: str, members: AsyncExitStack
+    broker: Broker, prefix: str, members: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(group_thread, "PAUSE_SECONDS", 600.0)  # the thread would resume what it paused meanwhile
     async with members:
         group = Group(broker, prefix, members)
         member = await group.only_member()

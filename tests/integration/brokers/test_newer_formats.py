@@ -8,6 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from metroline.routing.messages.envelope import FORMAT
+from tests.support.brokers import EMBEDDED_FIRST
 from tests.support.depot import Depot, numbered
 from tests.support.health import health
 
@@ -22,6 +23,7 @@ def of_a_newer_version(partition: int) -> bytes:
     ("address", "group"),
     [("service.weigh", "{}@all"), ("arrivals", "{}@all"), ("waiting.200ms", "{}.waiting"), ("source", "{}.on-ramp")],
 )
+@EMBEDDED_FIRST
 async def test_its_partition_waits_for_an_upgrade_and_all_others_go_on(depot: Depot, address: str, group: str) -> None:
     topic, before = depot.topics.at(address), 3
     worker = depot.start()

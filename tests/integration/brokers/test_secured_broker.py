@@ -223,13 +223,14 @@ async def carry(depot: Depot, count: int) -> None:
     assert await depot.stop(worker) == 0
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", pytest.param("SCRAM-SHA-512", marks=pytest.mark.long)])
 async def test_records_get_their_outcomes_where_one_logs_in(depot: Depot, secured: Secured, mechanism: str) -> None:
     depot.variables = secured.login(mechanism)
 
     await carry(depot, 40)
 
 
+@pytest.mark.long
 async def test_records_get_their_outcomes_by_tls_alone_with_the_systems_certificates(
     depot: Depot, secured: Secured
 ) -> None:

@@ -31,6 +31,7 @@ def test_two_who_share_a_broker_meet_on_it_and_it_ends_with_the_second(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["embedded", "kafka"])
+@pytest.mark.long
 def test_who_comes_after_the_last_has_left_gets_another_broker(name: str, tmp_path: Path) -> None:
     if name == "kafka":
         kafka_jars()

@@ -14,7 +14,7 @@ import pytest
 
 from metroline.app.local.ports import free_port
 from metroline.app.local.worker_process import LOCAL
-from tests.support.brokers import Broker
+from tests.support.brokers import EMBEDDED_FIRST, Broker
 from tests.support.cli import metroline, running
 from tests.support.waiting import is_running, wait_until
 
@@ -65,6 +65,7 @@ def line(tmp_path: Path) -> Path:
     return folder
 
 
+@EMBEDDED_FIRST
 def test_every_strategy_makes_the_messages_of_the_table_and_the_same_outcomes(tmp_path: Path, broker: Broker) -> None:
     ended = metroline(
         "compare",
@@ -100,6 +101,7 @@ def test_every_strategy_makes_the_messages_of_the_table_and_the_same_outcomes(tm
     assert "map_maker" in (tmp_path / "f.html").read_text()
 
 
+@pytest.mark.long
 def test_records_of_ones_own_come_to_their_outcomes_and_the_results_say_how(tmp_path: Path, line: Path) -> None:
     rows = ["amount,kind,note", "60,sale,a", "3,sale,b", "70,gift,c", ",sale,d", "80,sale,007"]
     with gzip.open(tmp_path / "orders.csv.gz", "wt") as file:
@@ -150,6 +152,7 @@ def test_a_service_that_writes_the_time_is_named_and_is_no_difference(tmp_path: 
     assert "same outcome: every record went the same way under 2 strategies, apart from what is not" in ended.stdout
 
 
+@pytest.mark.long
 def test_records_that_come_packed_are_told_apart_by_their_place_in_the_input(tmp_path: Path, line: Path) -> None:
     rows = [{"amount": number, "kind": "sale"} for number in range(101)]
     (tmp_path / "orders.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -181,6 +184,7 @@ def price(record):
 """
 
 
+@pytest.mark.long
 def test_a_strategy_that_does_not_keep_up_is_a_finding_in_words_and_no_failure(tmp_path: Path) -> None:
     folder = tmp_path / "slow"
     folder.mkdir()
@@ -242,6 +246,7 @@ def test_what_cannot_be_compared_is_one_line_that_says_what_to_do(
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.long
 def test_a_broker_that_dies_is_reported_as_that(tmp_path: Path) -> None:
     with running("up", "--port", str(free_port()), cwd=tmp_path) as process:
         assert process.stdout is not None

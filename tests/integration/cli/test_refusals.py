@@ -9,6 +9,7 @@ import pytest
 
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
+from tests.support.brokers import KAFKA_FIRST
 from tests.support.depot import RULES, SERVICES, Depot, check_ways, numbered
 
 BROKERS_LEAVE = """
@@ -24,6 +25,7 @@ AIOKafkaConsumerThread.on_start = refused
 """
 
 
+@KAFKA_FIRST
 async def test_a_source_that_was_created_anew_is_refused_until_its_epoch_is_raised(depot: Depot) -> None:
     worker = depot.start()
     await depot.ready()

@@ -222,6 +222,7 @@ def broker_variables(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"BROKER_URL": broker.url}
 
 
+@pytest.mark.long
 def test_no_record_is_lost_or_counted_twice_while_the_files_change(
     tmp_path: Path, prefix: str, broker_variables: dict[str, str]
 ) -> None:
@@ -263,6 +264,7 @@ def ended(live: Up) -> int:
     return sum(int(counts[-1][name].replace(",", "")) for name in ("delivered", "dropped", "dead")) if counts else 0
 
 
+@pytest.mark.long
 def test_an_error_keeps_what_runs_and_says_where_and_the_last_one_keeps_the_logs(tmp_path: Path) -> None:
     line, command = made(tmp_path)
     with up(command, tmp_path) as live:
@@ -320,6 +322,7 @@ async def scales():
 @service(no_retry"""
 
 
+@pytest.mark.long
 def test_what_services_hold_is_closed_before_other_workers_open_it(tmp_path: Path) -> None:
     line, command = made(tmp_path)
     book = tmp_path / "book"

@@ -12,6 +12,7 @@ import pytest
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.kafka.topic_reader import read_topic
 from metroline.routing.outcome import Ending
+from tests.support.brokers import EMBEDDED_FIRST
 from tests.support.depot import Depot, numbered
 
 RULES = """
@@ -48,6 +49,7 @@ async def values(depot: Depot, topic: str) -> dict[bytes | None, list[int]]:
 
 
 @pytest.mark.parametrize(("strategy", "chaining"), [("map_maker", "on"), ("conductor", "off")])
+@EMBEDDED_FIRST
 async def test_each_record_is_delivered_at_the_end_that_its_rule_names(
     depot: Depot, strategy: str, chaining: str
 ) -> None:

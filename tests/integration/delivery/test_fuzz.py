@@ -61,7 +61,7 @@ def envelope(number: int, partition: int) -> bytes:
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # both brokers carry the same malformed messages
-@pytest.mark.parametrize("chaining", ["off", "stops"])
+@pytest.mark.parametrize("chaining", [pytest.param("off", marks=pytest.mark.long), "stops"])
 async def test_broken_messages_on_every_topic_are_letters_and_good_ones_between_them_arrive(
     depot: Depot, jitter: random.Random, chaining: str
 ) -> None:

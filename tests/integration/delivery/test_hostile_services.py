@@ -99,7 +99,11 @@ MORE = [
 GOOD = 50
 
 
-@pytest.mark.parametrize(("broker", "chaining"), [("embedded", "on"), ("kafka", "off")], indirect=["broker"])
+@pytest.mark.parametrize(
+    ("broker", "chaining"),
+    [("embedded", "on"), pytest.param("kafka", "off", marks=pytest.mark.long)],
+    indirect=["broker"],
+)
 async def test_each_of_their_records_ends_and_the_worker_goes_on(depot: Depot, chaining: str) -> None:
     depot.write(SERVICES, RULES)
     worker = depot.start("map_maker", CHAINING=chaining, SERVICE_TIMEOUT="1", SERVICE_ATTEMPTS="1")

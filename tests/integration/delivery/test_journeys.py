@@ -19,6 +19,7 @@ from metroline.app.operations.rules_topic import published_versions
 from metroline.app.settings import Settings
 from metroline.routing.journeys.timeline import Certainty, Timeline
 from metroline.routing.strategies import STRATEGIES
+from tests.support.brokers import EMBEDDED_FIRST
 from tests.support.cli import metroline
 from tests.support.depot import Depot, expected, numbered
 
@@ -64,6 +65,7 @@ def check(journey: Timeline, strategy: str) -> None:
 
 
 @pytest.mark.parametrize("chaining", ["off", "on"])
+@EMBEDDED_FIRST
 async def test_every_record_is_told_as_it_went_under_each_strategy(depot: Depot, chaining: str) -> None:
     await depot.create_source()
     lines = {name: replace(depot, prefix=f"{depot.prefix}.{name}", workers=depot.workers) for name in STRATEGIES}

@@ -13,6 +13,7 @@ import pytest
 from metroline.app.local.worker_process import WorkerProcess
 from metroline.app.operations.replay_jobs import JobBoard, job_as_json
 from metroline.routing.outcome import Ending
+from tests.support.brokers import KAFKA_FIRST
 from tests.support.cli import metroline
 from tests.support.delivered import delivered_ids
 from tests.support.depot import Depot
@@ -71,6 +72,7 @@ async def replayed_once(depot: Depot) -> None:
     assert (len(stand), set(stand.values())) == (MANY, {1})
 
 
+@KAFKA_FIRST
 async def test_a_job_stops_while_the_cause_is_there_and_goes_on_when_it_is_gone(depot: Depot) -> None:
     group = await died(depot, "signpost")
     stopped = await asked(depot, "replay", "--group", group, "--reason", "let us see", code=1)

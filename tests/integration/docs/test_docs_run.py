@@ -26,7 +26,14 @@ COMMAND_SECONDS = 240
 
 COMMANDS = frozenset({"run", "until", "start"})
 
-RUN_PAGES = [page for page in PAGES if any(block.mark in COMMANDS for block in page.blocks)]
+LONG_PAGES = frozenset({"docs/tutorial.md"})
+"""Pages whose commands take a minute or more."""
+
+RUN_PAGES = [
+    pytest.param(page, marks=pytest.mark.long if page.name in LONG_PAGES else (), id=page.name)
+    for page in PAGES
+    if any(block.mark in COMMANDS for block in page.blocks)
+]
 
 
 class Reader:
@@ -120,7 +127,7 @@ def missing(shown: str, printed: str) -> str | None:
 
 
 @pytest.mark.timeout(600)  # on a busy machine; a page has up to a dozen commands, and some start brokers and workers
-@pytest.mark.parametrize("page", RUN_PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUN_PAGES)
 def test_what_a_page_shows_runs_and_prints_what_the_page_says(page: Page, tmp_path: Path) -> None:
     blocks = page.blocks
     with ExitStack() as terminals:

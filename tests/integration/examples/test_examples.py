@@ -38,6 +38,7 @@ def outcomes(line: str, count: int, broker: Broker, folder: Path, **variables: s
     return [json.loads(one) for one in (folder / "signpost.jsonl").read_text("utf-8").splitlines()]
 
 
+@pytest.mark.long
 def test_their_own_tests_pass_all_in_one_run() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
@@ -45,6 +46,7 @@ def test_their_own_tests_pass_all_in_one_run() -> None:
     assert "skipped" not in ended.stdout
 
 
+@pytest.mark.long
 def test_reports_of_bird_strikes_come_to_their_ends(embedded_broker: Broker, tmp_path: Path) -> None:
     archive = tmp_path / "reports.sqlite"
     found = outcomes("birdstrikes", 10_000, embedded_broker, tmp_path, BIRDSTRIKES_ARCHIVE=str(archive))

@@ -101,6 +101,7 @@ def test_a_project_with_folders_of_these_names_checks_and_explains(environment: 
     assert "sets total=21" in explained.stdout, explained.stderr
 
 
+@pytest.mark.long
 def test_its_workers_run_in_the_projects_own_folder(environment: Environment, project: Path) -> None:
     ended = environment.run(
         *("metroline", "compare", "--line", "lines/orders", "--records", "orders.jsonl"),
@@ -160,6 +161,7 @@ def installed_line(environment: Environment, tmp_path: Path) -> Path:
     return environment.packages / "company" / "orders"
 
 
+@pytest.mark.long
 def test_a_line_in_a_package_of_its_own_runs_by_its_dotted_name(
     environment: Environment, installed_line: Path, tmp_path: Path
 ) -> None:

@@ -33,7 +33,13 @@ def in_the_checkout(*command: str, cwd: Path, **variables: str) -> Ended:
     )
 
 
-@pytest.fixture(params=["nothing else", "another agents", "the checkout"])
+@pytest.fixture(
+    params=[
+        "nothing else",
+        pytest.param("another agents", marks=pytest.mark.long),
+        pytest.param("the checkout", marks=pytest.mark.long),
+    ]
+)
 def metroline(request: pytest.FixtureRequest, environment: Environment, tmp_path: Path) -> Metroline:
     """Return the command where `agents` is not importable, is another package, or is this project's folder."""
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SERVICES = "from metroline import service\n\n@service\ndef work(record):\n    return record | {'seen': True}\n"
 RULES = '[[rules]]\nafter = "source"\nto = "work"\n'
 TESTS = """
@@ -56,6 +58,7 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.long
 def test_a_failing_test_shows_its_journeys_and_a_line_is_found_beside_the_test(tmp_path: Path) -> None:
     (tmp_path / "line").mkdir()
     (tmp_path / "line" / "services.py").write_text(SERVICES)

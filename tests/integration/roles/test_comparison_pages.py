@@ -69,6 +69,7 @@ async def two_workers(depot: Depot) -> tuple[WorkerProcess, WorkerProcess]:
     return one, other
 
 
+@pytest.mark.long
 async def test_a_comparison_started_on_a_page_is_seen_on_every_worker(depot: Depot) -> None:
     (depot.folder / "line.toml").write_text(f'[ends.default]\ntopic = "{depot.prefix}.elsewhere"\n')
     one, other = await two_workers(depot)
@@ -142,6 +143,7 @@ async def test_one_comparison_runs_at_a_time_and_any_worker_can_cancel_it(depot:
     assert (status, refusal["error"]) == (400, f"the comparison {name} cannot be cancelled: it is cancelled")
 
 
+@pytest.mark.long
 async def test_the_end_of_a_worker_ends_its_comparison_and_says_so(depot: Depot) -> None:
     one, other = await two_workers(depot)
     await depot.push(numbered([2], **LONG))

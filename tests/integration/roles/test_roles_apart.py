@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from metroline.app.local.worker_process import WorkerProcess
 from metroline.routing.outcome import Ending
+from tests.support.brokers import EMBEDDED_FIRST
 from tests.support.cli import metroline
 from tests.support.depot import Depot, check_ways, numbered
 
@@ -52,6 +53,7 @@ async def test_a_line_in_five_roles_does_what_one_process_does_and_two_of_one_ro
     assert sent_to(arrivals) == {"delivered"}
 
 
+@EMBEDDED_FIRST
 async def test_another_role_assignment_is_refused_while_one_runs_and_takes_over_by_hand_over(depot: Depot) -> None:
     whole = depot.start("conductor")
     await depot.ready()

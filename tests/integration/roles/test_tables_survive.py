@@ -95,6 +95,7 @@ async def write_as_one_batch(depot: Depot, changelog: str) -> None:
         await asyncio.gather(*sent)
 
 
+@pytest.mark.long
 async def test_counts_are_exact_when_the_only_worker_is_killed_at_work(depot: Depot) -> None:
     worker = depot.start("conductor")
     await depot.ready()

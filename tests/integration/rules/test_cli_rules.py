@@ -81,6 +81,7 @@ def latest_outcomes(live: Live, since: float) -> set[str]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("live", ["map_maker"], indirect=True)
 def test_a_published_table_changes_the_way_of_the_records_that_follow_without_a_restart(live: Live) -> None:
     (live.folder / "routes.toml").write_text(EVERYBODY_OUT)

@@ -8,6 +8,7 @@ from metroline.agents.tables.publication import Publication
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_topic import publish
 from metroline.routing.strategies import STRATEGIES
+from tests.support.brokers import EMBEDDED_FIRST
 from tests.support.depot import RULES, Depot, Journey, numbered
 
 ALL_LIFTED = RULES.replace('match = { heavy = true }\nto = "crane"', 'to = "crane"').split('\n[[rules]]\nname = "some')[
@@ -26,6 +27,7 @@ async def published(depot: Depot, text: str, replaces: int) -> int:
     )
 
 
+@EMBEDDED_FIRST
 async def test_later_records_go_the_new_way_under_every_strategy_but_hard_wired(depot: Depot) -> None:
     """The line has four on-ramps, each with a partition of the source and a strategy of its own."""
     depot.start(role="router,arrivals,service:weigh,service:crane,service:shelf")

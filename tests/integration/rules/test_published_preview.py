@@ -200,6 +200,7 @@ def unknown(live: Running, records: list[dict[str, Any]], since: float) -> list[
     return [one for one in records if (one["kind"], one["n"]) not in known]
 
 
+@pytest.mark.long
 def test_what_is_published_on_the_page_does_what_its_preview_said(live: Running) -> None:
     send(live, QUICK, 0.0)
     live.push(*SLOW)

@@ -8,10 +8,12 @@ import pytest
 from aiokafka import TopicPartition
 
 from metroline.routing.strategies import STRATEGIES
+from tests.support.brokers import EMBEDDED_FIRST
 from tests.support.depot import Depot, check_ways, numbered
 
 
 @pytest.mark.parametrize("chaining", ["off", "stops"])
+@EMBEDDED_FIRST
 async def test_four_lines_on_one_source_each_by_its_strategy_do_the_same_with_every_record(
     depot: Depot, chaining: str
 ) -> None:
@@ -31,6 +33,7 @@ async def test_four_lines_on_one_source_each_by_its_strategy_do_the_same_with_ev
     assert all(records == final[0] for records in final)
 
 
+@EMBEDDED_FIRST
 async def test_journeys_under_way_end_as_they_began_when_the_strategy_is_switched(depot: Depot) -> None:
     first, later = range(16), range(16, 32)
     before = depot.start("conductor")

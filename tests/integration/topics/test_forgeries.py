@@ -49,6 +49,7 @@ def seed() -> int:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+@pytest.mark.long
 async def test_forgeries_on_every_topic_end_block_and_silence_no_worker(depot: Depot, seed: int) -> None:
     forgeries = FORGERIES or SHORT_FORGERIES
     print(f"\nSEED={seed} FORGERIES={forgeries}; logs in {depot.logs}", flush=True)

@@ -19,6 +19,7 @@ from metroline.app.local.ports import HOST, free_port
 from metroline.app.local.worker_process import WorkerProcess
 from tests.support.forks.request import Request
 from tests.support.project import ROOT
+from tests.support.waiting import is_running
 
 
 @dataclass(slots=True)
@@ -80,7 +81,10 @@ class ForkedProcess:
 
     def poll(self) -> int | None:
         """Return the exit code, or None while the process runs."""
-        return self._exit_code(timeout=0)
+        code = self._exit_code(timeout=0)
+        if code is None and not is_running(self.pid):
+            code = self._exit_code(timeout=None)  # it is on its way
+        return code
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code once the process has ended. Raise `TimeoutExpired` after `timeout` seconds."""

@@ -35,7 +35,9 @@ def own_tests(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("options", "line"), [((), "orders"), (("--package",), "orders/orders")])
+@pytest.mark.parametrize(
+    ("options", "line"), [((), "orders"), pytest.param(("--package",), "orders/orders", marks=pytest.mark.long)]
+)
 def test_what_is_made_is_valid_and_passes_its_own_tests(options: tuple[str, ...], line: str, folder: Path) -> None:
     made = metroline("new", "orders", *options)
     assert made.exit_code == 0, made.output

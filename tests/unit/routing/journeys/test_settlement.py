@@ -57,12 +57,14 @@ def shuffled(share: float) -> Iterator[RecordId]:
         ("1,000 a message, one of each under way", packed(1_000, without=500), 60_000),
     ],
 )
+@pytest.mark.long
 def test_a_million_settled_records_take_no_more_than(name: str, ids: Iterable[RecordId], most: int) -> None:
     kept = kept_of(ids)
     print(f"{name}: {kept:,} bytes per million records")
     assert kept <= most
 
 
+@pytest.mark.long
 def test_a_block_stays_small_when_all_of_its_records_begin_anew_and_their_reasons_are_long() -> None:
     block, dead = SettledBlock(), ("log", Ending.DEAD.value, "service_error")
     ids: list[RecordId] = [(offset, index, 49) for offset in range(BLOCK_OFFSETS) for index in range(49)]
