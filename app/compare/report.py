@@ -156,15 +156,16 @@ def figures(runs: Sequence[Run]) -> Markup:
     """Return the table of the figures that were measured."""
     shown = [figure for figure in (*COUNTS, *COSTS) if any(figure.of(run) is not None for run in runs)]
     heads = [tag("th", figure.name, scope="col", title=figure.meaning) for figure in shown]
+    table = tag(
+        "table",
+        tag("thead", tag("tr", tag("th", "strategy", scope="col"), heads)),
+        tag("tbody", [_row(run, shown, runs[0]) for run in runs]),
+        class_="comparison",
+    )
     return tag(
         "section",
         tag("h2", "What each strategy costs"),
-        tag(
-            "table",
-            tag("thead", tag("tr", tag("th", "strategy", scope="col"), heads)),
-            tag("tbody", [_row(run, shown, runs[0]) for run in runs]),
-            class_="comparison",
-        ),
+        tag("div", table, class_="wide", tabindex="0", role="group", aria_label="What each strategy costs"),
     )
 
 

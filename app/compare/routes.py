@@ -33,7 +33,14 @@ def maps_and_routes(runs: Sequence[Run], network: Network) -> Iterator[Markup]:
         yield tag(
             "section",
             tag("h2", f"Where the records went{under}"),
-            tag("div", Markup(draw(network, traffic)), class_="map"),
+            tag(
+                "div",
+                Markup(draw(network, traffic)),
+                class_="map",
+                tabindex="0",
+                role="region",
+                aria_label=f"Map of the records{under}",
+            ),
             tag("p", "Thicker lines carried more records. No record took a dotted line.", class_="note"),
             _routes(run),
             _ends(run),

@@ -24,9 +24,6 @@ WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 DELIVERED = "b[data-figure=delivered]"
 """The number of records that the line has delivered, on its first page."""
 
-CONTRAST = "color-contrast"
-"""The rule of axe-core whose result depends on the colours, which differ between light and dark."""
-
 RUN_AXE = """async (options) => (await axe.run(document, options)).violations.map((one) =>
   `${one.id}: ${one.help}\\n  ${one.nodes.map((node) => `${node.html}: ${node.failureSummary}`).join("\\n  ")}`)"""
 

@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.app.local.worker_process import WorkerProcess
+from metroline.app.operations.comparison_runs import keep
+from metroline.app.operations.permission import Permission
 from metroline.routing.outcome import Ending
 from tests.support.brokers import Broker
 from tests.support.depot import Depot, expected, numbered
 from tests.support.forks.client import start_worker
+from tests.support.kept_comparisons import done
 
 TOKEN = "a token for the tests"
 
@@ -38,8 +42,17 @@ class ShownLine:
     async def on(cls, depot: Depot) -> ShownLine:
         """Start a worker, and send records until there is one of everything."""
         depot.variables |= {"METROLINE_TOKEN": TOKEN, "CLUSTER_KEY": "a key of these workers"}
+        foreign = f"{depot.prefix}-dlq"
+        (depot.folder / "line.toml").write_text(f'[dead_letters]\ntopics = ["{foreign}"]\n')
         line = cls(depot, depot.start())
         await depot.ready()
+        await TopicAdmin(depot.cluster).create([TopicPlan(foreign, 1)])
+        async with depot.cluster.producer() as producer:
+            headers = [("kafka_dlt-original-topic", b"orders"), ("kafka_dlt-exception-message", b"no price")]
+            await producer.send_and_wait(foreign, b"an order", headers=headers, partition=0)
+        for run in (done("abcdef0123"), done("0123456789", chaining=True)):
+            await keep(depot.cluster, depot.topics.comparisons, run, Permission.granted("a test"))
+            line.ids["run"] = run.id
         await line.push(range(10))
         await depot.push(numbered(["refused", "refused"], note=MARKUP))
         await depot.settled(12)
