@@ -195,6 +195,7 @@ class ComparisonBoard:
     def __init__(self, cluster: Cluster, topics: Topics, foreign: ForeignMessages | None = None) -> None:
         """`foreign` counts the messages that nobody of the line wrote."""
         self.cluster = cluster
+        self.topics = topics
         self.topic = topics.comparisons
         self._foreign = foreign
         self._tail = TopicTail(cluster, self.topic)

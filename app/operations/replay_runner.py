@@ -72,6 +72,12 @@ CONFIRM_SECONDS = 30.0
 DELETED_TOGETHER = 100
 """Entries of the journal without room from which on they are deleted."""
 
+TIDY_SECONDS = 60.0
+"""Time between two looks at the notes about letters of other systems."""
+
+FOLD_SECONDS = 600.0
+"""Age of the last note of a replay without a job from which on it counts as ended."""
+
 MAX_SENT = 1_000
 """Requests of a job that are sent at a look."""
 
@@ -146,6 +152,7 @@ class ReplayRunner(Service):
         self._number = 0
         """Number of the progress that was written last."""
         self._problem = ""
+        self._tidied_at = float("-inf")
         self._got_on = False
         """True if anything was sent or written at the present turn."""
 
@@ -187,7 +194,8 @@ class ReplayRunner(Service):
         for closed in self._work.keys() - {job.id for job in jobs_open}:
             del self._work[closed]
         overtaken, surplus = jobs.overtaken, list(islice(jobs.surplus, MAX_SENT))
-        if not jobs_open and not overtaken and len(surplus) < DELETED_TOGETHER:
+        is_untidy = bool(jobs.taken) and time.monotonic() - self._tidied_at >= TIDY_SECONDS
+        if not jobs_open and not overtaken and not is_untidy and len(surplus) < DELETED_TOGETHER:
             return False
         self._got_on = False
         if await self._is_in_charge(jobs):
@@ -196,6 +204,8 @@ class ReplayRunner(Service):
                 await self._repeat(job, epoch)
             if len(surplus) >= DELETED_TOGETHER:
                 await self._delete(surplus)
+            if is_untidy:
+                await self._tidy(jobs)
             for job in jobs_open:
                 try:
                     if await self._carry_out(job, jobs, epoch):
@@ -276,11 +286,24 @@ class ReplayRunner(Service):
         return False
 
     async def _delete(self, keys: Sequence[str]) -> None:
-        """Delete entries of the journal for which there is no room."""
+        """Delete messages that are needed no more."""
         self._got_on = True
         topic = self._bus.topics.replay_jobs
         messages: list[KeyedMessage] = [(None, key.encode(), 0, NOW, []) for key in keys]
         await _confirmed([await self._bus.produce_all(topic, messages)], topic)
+
+    async def _tidy(self, jobs: Jobs) -> None:
+        """Write one note for the many of a job or replay that has ended, and delete notes about letters that are gone.
+
+        The notes of what was replayed or discarded are needed until the topic of the letters does not hold these any
+        more: without them, they would be listed and replayed again.
+        """
+        self._tidied_at = time.monotonic()
+        for whole, others in islice(jobs.folds(time.time() - FOLD_SECONDS), MAX_SENT):
+            await self._write(whole)  # before what it stands for is deleted
+            await self._delete(others)
+        if past := await self._foreign.past(jobs):
+            await self._delete(past)
 
     async def _repeat(self, job: Job, epoch: int) -> None:
         """Write the progress of a job again, so that compaction keeps it: an older one was written after it."""

@@ -6,7 +6,7 @@ Programs get JSON. Browsers get pages at the same addresses, whose forms write a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -164,11 +164,12 @@ class DeadLettersView(LineView):
         address = f"/dead-letters/{below}?{urlencode({**query, 'limit': limit, 'after': after})}"
         return self.respond(shown, headers={"Link": f'<{address}>; rel="next"'})
 
-    async def sent(self, requests: list[Envelope], rate: float, permission: Permission) -> int:
+    async def sent(self, requests: AsyncIterator[list[Envelope]], rate: float, permission: Permission) -> int:
         """Send requests to the arrivals, `rate` per second; return their number."""
-        worker = self.worker
-        sending = send_requests(worker.cluster, worker.line_topics, requests, rate, permission)
-        return [number async for number in sending][-1]
+        worker, sent = self.worker, 0
+        async for confirmed in send_requests(worker.cluster, worker.line_topics, requests, rate, permission):
+            sent = confirmed
+        return sent
 
     async def replay(self, desk: Desk, asked: ReplayBody, permission: Permission) -> Answer:
         """Send dead letters on their way again, or return where they would go."""
@@ -177,18 +178,27 @@ class DeadLettersView(LineView):
             served = ", ".join(sorted(worker.served_stops()))
             raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
         rule_tables: RuleTables = worker.live_rules.rule_tables
-        done, still_dead, ways = 0, dict[str, str](), dict[str, str]()
-        async for letters in desk.chosen(asked.ids, asked.group):
-            replays = await self._edited(asked, letters, permission.by)
-            replays.check(rule_tables)
-            check_edits(replays, worker.line.services, rule_tables, asked.to)
-            still_dead |= replays.still_dead
-            if asked.dry_run:
-                ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
+        still_dead = dict[str, str]()
+
+        async def checked() -> AsyncIterator[Replays]:
+            async for letters in desk.chosen(asked.ids, asked.group):
+                replays = await self._edited(asked, letters, permission.by)
+                replays.check(rule_tables)
+                check_edits(replays, worker.line.services, rule_tables, asked.to)
+                still_dead.update(replays.still_dead)
+                yield replays
+
+        answer: Answer = {}
+        if asked.dry_run:
+            async for replays in checked():
+                answer["would_go"] = {
+                    letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines
+                }
                 break  # a whole page of them tells where the others go
-            done += await self.sent(replays.requests, asked.rate, permission)
-        more = {"still_dead": still_dead} if still_dead else {}
-        return {"would_go": ways, **more} if asked.dry_run else {"replayed": done, **more}
+        else:
+            requests = (replays.requests async for replays in checked())
+            answer["replayed"] = await self.sent(requests, asked.rate, permission)
+        return answer | {"still_dead": still_dead} if still_dead else answer
 
     async def _edited(self, asked: ReplayBody, letters: list[Letter], by: str) -> Replays:
         record = None if asked.record is None else orjson.dumps(asked.record)
@@ -334,11 +344,11 @@ class Discard(DeadLettersView):
             places = await foreign.chosen(asked.ids, asked.group)
             await foreign.discard(places, asked.reason, permission)
             return {"discarded": len(places)}
-        done = 0
-        async for letters in desk.chosen(asked.ids, asked.group):
-            requests = [discard(letter, asked.reason, permission.by) for letter in letters]
-            done += await self.sent(requests, asked.rate, permission)
-        return {"discarded": done}
+        requests = (
+            [discard(letter, asked.reason, permission.by) for letter in letters]
+            async for letters in desk.chosen(asked.ids, asked.group)
+        )
+        return {"discarded": await self.sent(requests, asked.rate, permission)}
 
 
 @blueprint.route("/journal/", name="journal")

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 from pyroaring import BitMap, BitMap64
 
 from metroline.routing.errors import MetrolineError
@@ -42,6 +43,9 @@ MAX_DONE = 10_000
 JOURNAL_BYTES = 8 * 1024 * 1024
 """Size of the journal, and again of the letters of jobs that have ended, from which on the oldest make room."""
 
+MAX_LETTERS = 1_000_000
+"""Number of dead letters in one message."""
+
 MAX_SURPLUS = 100_000
 """Number of entries without room that are remembered until a worker deletes them."""
 
@@ -60,6 +64,9 @@ OrderId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 TopicName = Annotated[str, Meta(min_length=1, max_length=249)]
 
 JobId = Annotated[str, Meta(pattern="^[0-9a-f]{10}$")]
+
+Places = dict[str, str]
+"""Offsets as Roaring bitmaps in base64, by the number of the partition."""
 
 
 class NotAJobMessage(MetrolineError):
@@ -209,17 +216,19 @@ class Taken(Struct, frozen=True, tag_field="kind", tag="taken", kw_only=True):
     """Dead letters of another system that were replayed or discarded: their places on its topic."""
 
     order: OrderId
+    """The id of the replay or discard."""
+    part: Natural = 0
+    """Number of the note among those of the replay or discard."""
     topic: TopicName
     at: Moment
     by: Name
-    places: dict[str, tuple[Natural, ...]]
-    """The offsets, by the number of the partition."""
+    places: Places
     reason: Text | None = None
     """The reason why they were discarded; None if they were replayed."""
     job: JobId | None = None
     """The job that replayed them."""
-    sent: dict[TopicName, dict[str, tuple[Natural, ...]]] = {}
-    """The offsets at which they stand since, by the topic and the number of the partition, as far as they are known."""
+    sent: dict[TopicName, Places] = {}
+    """The places at which they stand since, by the topic, as far as they are known."""
 
 
 class Act(StrEnum):
@@ -230,9 +239,12 @@ class Act(StrEnum):
 
 
 class Done(Struct, frozen=True, tag_field="kind", tag="done", kw_only=True):
-    """An entry of the journal: dead letters for which somebody asked without a job."""
+    """An entry of the journal: dead letters that somebody replayed or discarded without a job."""
 
     order: OrderId
+    """The id of the replay or discard."""
+    part: Natural = 0
+    """Number of the entry among those of the replay or discard."""
     act: Act
     at: Moment
     by: Name
@@ -242,6 +254,8 @@ class Done(Struct, frozen=True, tag_field="kind", tag="done", kw_only=True):
     is_edited: bool = False
     record: Annotated[str, Meta(max_length=16 * 1024)] | None = None
     """The record of a single letter as it was replayed, if it was edited, or its beginning."""
+    count: Natural = 0
+    """Number of the letters."""
     blocks: tuple[tuple[str, Natural, str], ...]
     """The letters, as in `Members`."""
 
@@ -255,16 +269,22 @@ _ENCODER = msgspec.json.Encoder()
 DONE = "done/"
 """The beginning of the keys of the journal's entries."""
 
-DELETED = re.compile(rb"done/[0-9a-f]{32}|[0-9a-f]{10}(/(ask|members|progress)/[0-9a-f/]{1,60})?")
+TAKEN = "taken/"
+"""The beginning of the keys of notes about dead letters of other systems."""
+
+DELETED = re.compile(
+    rb"(done|taken)/[0-9a-f]{32}(/[1-9][0-9]{0,8})?|[0-9a-f]{10}(/(ask|members|progress)/[0-9a-f/]{1,60})?"
+)
 """The keys of messages that whoever carries out the jobs deletes, to make room."""
 
 
 def encode(message: Message) -> tuple[bytes, bytes]:
     """Return the key and the value of a message. Compaction keeps the last message of each key."""
-    return _key(message).encode(), _ENCODER.encode(message)
+    return key_of(message).encode(), _ENCODER.encode(message)
 
 
-def _key(message: Message) -> str:
+def key_of(message: Message) -> str:
+    """Return the key of a message as text."""
     if isinstance(message, Start):
         return message.job
     if isinstance(message, Ask):
@@ -272,12 +292,16 @@ def _key(message: Message) -> str:
     if isinstance(message, Claim):
         return "owner"
     if isinstance(message, Taken):
-        return f"taken/{message.order}"
+        return f"{TAKEN}{message.order}{_part(message)}"
     if isinstance(message, Done):
-        return f"{DONE}{message.order}"
+        return f"{DONE}{message.order}{_part(message)}"
     if isinstance(message, Members):
         return f"{message.job}/members/{message.epoch}/{message.part}"
     return f"{message.job}/progress/{message.epoch}"
+
+
+def _part(message: Done | Taken) -> str:
+    return f"/{message.part}" if message.part else ""
 
 
 def decode(key: bytes | None, value: bytes | None) -> Message:
@@ -288,11 +312,9 @@ def decode(key: bytes | None, value: bytes | None) -> Message:
         raise NotAJobMessage(f"no message about a replay job: {error}") from error
     if isinstance(message, Start):
         _check_start(message)
-    if isinstance(message, (Members, Done)):
+    if isinstance(message, (Members, Done, Taken)):
         _check_bitmaps(message)
-    if isinstance(message, Taken) and not all(map(PARTITION.fullmatch, _partitions(message))):
-        raise NotAJobMessage("it names a partition that is no number")
-    if key is None or key != _key(message).encode():
+    if key is None or key != key_of(message).encode():
         raise NotAJobMessage("the key of the message is not that of what it says")
     return message
 
@@ -306,18 +328,31 @@ def _check_start(start: Start) -> None:
         raise NotAJobMessage("letters are discarded for a reason")
 
 
-def _partitions(taken: Taken) -> Iterator[str]:
-    yield from taken.places
-    for partitions in taken.sent.values():
-        yield from partitions
-
-
-def _check_bitmaps(message: Members | Done) -> None:
+def _check_bitmaps(message: Members | Done | Taken) -> None:
     try:
-        for _, _, encoded in message.blocks:
-            bitmap_in(encoded)
+        if isinstance(message, Taken):
+            all_places = [message.places, *message.sent.values()]
+            if not all(PARTITION.fullmatch(partition) for places in all_places for partition in places):
+                raise NotAJobMessage("it names a partition that is no number")
+            count = max(sum(len(offsets_in(encoded)) for encoded in places.values()) for places in all_places)
+        else:
+            count = sum(len(bitmap_in(encoded)) for _, _, encoded in message.blocks)
     except (ValueError, LookupError) as error:
         raise NotAJobMessage(f"the letters of a job cannot be read: {error}") from error
+    if count > MAX_LETTERS:
+        raise NotAJobMessage(f"it has more than {MAX_LETTERS} letters")
+
+
+def offsets_in(encoded: str) -> BitMap64:
+    """Return offsets from Roaring's portable format as base64; raise ValueError or LookupError if they are none."""
+    return BitMap64.deserialize(base64.b64decode(encoded, validate=True))
+
+
+def encoded_offsets(offsets: Iterable[int]) -> str:
+    """Return offsets as `offsets_in` reads them."""
+    bitmap = BitMap64(offsets)
+    bitmap.run_optimize()
+    return base64.b64encode(bitmap.serialize()).decode()
 
 
 def bitmap_in(encoded: str) -> BitMap:
@@ -421,6 +456,8 @@ def note_of(job: Job) -> str:
 class TakenEntry(NamedTuple):
     """Dead letters of another system that were replayed or discarded together."""
 
+    order: str
+    part: int
     at: float
     by: str
     reason: str | None
@@ -432,28 +469,59 @@ class TakenEntry(NamedTuple):
 
     @classmethod
     def of(cls, taken: Taken) -> TakenEntry:
-        places = {int(partition): BitMap64(offsets) for partition, offsets in taken.places.items()}
+        places = {int(partition): offsets_in(encoded) for partition, encoded in taken.places.items()}
         sent = {
-            (topic, int(partition)): BitMap64(offsets)
+            (topic, int(partition)): offsets_in(encoded)
             for topic, partitions in taken.sent.items()
-            for partition, offsets in partitions.items()
+            for partition, encoded in partitions.items()
         }
-        return cls(taken.at, taken.by, taken.reason, taken.job, places, sent)
+        return cls(taken.order, taken.part, taken.at, taken.by, taken.reason, taken.job, places, sent)
+
+    @property
+    def size(self) -> int:
+        """The number of letters."""
+        return sum(map(len, self.places.values()))
+
+    def is_before(self, begins: Mapping[int, int]) -> bool:
+        """Return whether all offsets are lower than those of their partitions."""
+        return all(offsets.max() < begins.get(partition, 0) for partition, offsets in self.places.items() if offsets)
 
 
-@dataclass(slots=True)
 class TakenLetters:
     """The dead letters of a topic of another system that were replayed or discarded."""
 
-    places: dict[int, BitMap64] = field(default_factory=dict)
-    """The offsets, by partition."""
-    entries: dict[str, TakenEntry] = field(default_factory=dict)
-    """Who took them and when, by the ids of the orders."""
+    def __init__(self) -> None:
+        self.entries: dict[str, TakenEntry] = {}
+        """Who took them and when, by the keys of the notes."""
+        self._places: dict[int, BitMap64] | None = {}
+        """The offsets, by partition; None if they have to be put together again."""
+
+    @property
+    def places(self) -> dict[int, BitMap64]:
+        """The offsets, by partition."""
+        if self._places is None:
+            self._places = united(self.entries.values())
+        return self._places
 
     def add(self, taken: Taken) -> None:
-        entry = self.entries[taken.order] = TakenEntry.of(taken)
-        for partition, offsets in entry.places.items():
+        """Add the letters of a note."""
+        entry = self.entries[key_of(taken)] = TakenEntry.of(taken)
+        for partition, offsets in entry.places.items() if self._places is not None else ():
             self.places[partition] = self.places.get(partition, BitMap64()) | offsets
+
+    def forget(self, key: str) -> None:
+        """Forget the note with a key, if there is one."""
+        if self.entries.pop(key, None) is not None:
+            self._places = None
+
+
+def united(entries: Iterable[TakenEntry]) -> dict[int, BitMap64]:
+    """Return the offsets of all entries, by partition."""
+    found: dict[int, list[BitMap64]] = {}
+    for entry in entries:
+        for partition, offsets in entry.places.items():
+            found.setdefault(partition, []).append(offsets)
+    return {partition: BitMap64.union(*several) for partition, several in found.items()}
 
 
 @dataclass(slots=True)
@@ -497,6 +565,7 @@ class Jobs:
         if isinstance(message, Claim):
             self.claim, self.epoch = message, offset
         elif isinstance(message, Taken):
+            self._forget(key_of(message))
             self.taken.setdefault(message.topic, TakenLetters()).add(message)
         elif isinstance(message, Done):
             self._note(message)
@@ -517,8 +586,8 @@ class Jobs:
 
     def _note(self, done: Done) -> None:
         """Add an entry to the journal. The oldest ones make room."""
-        self._forget(_key(done))
-        self.done[_key(done)] = done
+        self._forget(key_of(done))
+        self.done[key_of(done)] = done
         self.done_bytes += size_of(done)
         while len(self.done) > MAX_DONE or self.done_bytes > JOURNAL_BYTES:
             key = next(iter(self.done))
@@ -533,6 +602,37 @@ class Jobs:
         self.surplus.pop(key, None)
         if (done := self.done.pop(key, None)) is not None:
             self.done_bytes -= size_of(done)
+        for taken in self.taken.values() if key.startswith(TAKEN) else ():
+            taken.forget(key)
+
+    def folds(self, before: float) -> Iterator[tuple[Taken, list[str]]]:
+        """Yield notes that stand for several each, and the keys of the others that they stand for.
+
+        They are those of jobs that have ended, and of replays without a job whose last note is older than a time:
+        nobody asks any more where their letters went.
+        """
+        for topic, taken in self.taken.items():
+            together: dict[str, list[TakenEntry]] = {}
+            for entry in taken.entries.values():
+                together.setdefault(entry.job or entry.order, []).append(entry)
+            for entries in together.values():
+                if len(entries) > 1 and self._is_over(entries, before):
+                    yield _folded(topic, entries)
+
+    def _is_over(self, entries: Sequence[TakenEntry], before: float) -> bool:
+        if entries[0].job is None:
+            return max(entry.at for entry in entries) < before
+        job = self.by_id.get(entries[0].job)
+        return job is None or job.is_closed
+
+    def past(self, topic: str, begins: Mapping[int, int]) -> list[str]:
+        """Return the keys of notes about letters that a topic does not hold any more, by the offsets it begins at."""
+        taken = self.taken.get(topic) or TakenLetters()
+        return [
+            key
+            for key, entry in taken.entries.items()
+            if entry.is_before(begins) and self._is_over([entry], float("inf"))
+        ]
 
     def _begin(self, start: Start) -> None:
         """Add a job. While there are `MAX_JOBS`, the oldest one that is closed makes room."""
@@ -542,7 +642,7 @@ class Jobs:
                 raise NotAJobMessage(f"{MAX_JOBS} replay jobs are open already")
             del self.by_id[closed.id]
             for message in closed.messages():
-                self._add_surplus(_key(message))
+                self._add_surplus(key_of(message))
         self.by_id.setdefault(start.job, Job(start))
 
     def _add_members(self, job: Job, message: Members) -> None:
@@ -569,6 +669,22 @@ class Jobs:
     def overtaken(self) -> list[Job]:
         """The jobs whose latest progress has to be written again."""
         return [job for job in self.by_id.values() if job.is_overtaken]
+
+
+def _folded(topic: str, entries: Sequence[TakenEntry]) -> tuple[Taken, list[str]]:
+    first = entries[0]
+    places = {str(partition): encoded_offsets(offsets) for partition, offsets in united(entries).items()}
+    whole = Taken(
+        order=first.order,
+        part=first.part,
+        topic=topic,
+        at=first.at,
+        by=first.by,
+        places=places,
+        reason=first.reason,
+        job=first.job,
+    )
+    return whole, [key_of(replace(whole, order=entry.order, part=entry.part)) for entry in entries[1:]]
 
 
 def _note_progress(job: Job, message: Progress) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import msgspec
 import pytest
+from pyroaring import BitMap64
 
 from metroline.agents.kafka.producer import Confirmation, KeyedMessage
 from metroline.agents.kafka.topics import Topics
@@ -30,11 +32,14 @@ from metroline.routing.journeys.replay_jobs import (
     Jobs,
     JobState,
     Message,
+    Progress,
     Start,
     StartDiscard,
     StartForeign,
+    Taken,
     Wish,
     encode,
+    encoded_offsets,
 )
 from metroline.routing.journeys.settlement import SettledBlock, offset_of
 from metroline.routing.messages.envelope import Envelope
@@ -105,7 +110,12 @@ class Line:
             jobs.add(offset, key, value)
         return jobs
 
-    def runner(self, dies_after: int | None = None, ownership: Callable[[], int | None] = lambda: 3) -> ReplayRunner:
+    def runner(
+        self,
+        dies_after: int | None = None,
+        ownership: Callable[[], int | None] = lambda: 3,
+        foreign: Mapping[str, Any] | None = None,
+    ) -> ReplayRunner:
         """Return what a worker runs; it dies after that number of messages."""
         return ReplayRunner(
             cast(Any, _Bus(self, dies_after)),
@@ -115,6 +125,7 @@ class Line:
             ownership,
             lambda: RuleTables(TABLE, TABLE),
             self.read_again,
+            foreign,
         )
 
     async def _jobs(self) -> Jobs:
@@ -140,9 +151,7 @@ class _Bus:
         self._line, self._left = line, dies_after
 
     async def produce(self, topic: str, partition: int, value: bytes, *, key: bytes | None = None) -> Confirmation:
-        if self._left == 0:
-            raise Killed
-        self._left = None if self._left is None else self._left - 1
+        self._live()
         if topic == TOPICS.replay_jobs:
             assert key is not None
             self._line.log.append((key, value))
@@ -151,9 +160,15 @@ class _Bus:
         return self._confirmed()
 
     async def produce_all(self, topic: str, messages: Sequence[KeyedMessage]) -> Confirmation:
+        self._live()
         assert topic == TOPICS.replay_jobs
         self._line.log += [(key or b"", value) for value, key, *_ in messages]
         return self._confirmed()
+
+    def _live(self) -> None:
+        if self._left == 0:
+            raise Killed
+        self._left = None if self._left is None else self._left - 1
 
     def _confirmed(self) -> Confirmation:
         confirmation: Confirmation = asyncio.get_running_loop().create_future()
@@ -498,3 +513,59 @@ async def test_a_job_about_a_topic_that_the_line_does_not_read_stops_and_says_so
     assert job.progress is not None
     assert (job.state, job.topic) == (JobState.STOPPED, "warehouse.dlq")
     assert "is not among the topics of [dead_letters]" in job.progress.note
+
+
+class _Dlq:
+    """A topic of another system that holds its letters from an offset on."""
+
+    def __init__(self) -> None:
+        self.begin = 0
+
+    async def begins(self) -> dict[int, int]:
+        return {0: self.begin}
+
+
+async def test_notes_about_letters_of_other_systems_become_one_and_go_with_their_letters() -> None:
+    line, dlq = Line(1), _Dlq()
+    start = new_job("anna", StartForeign, topic="dlq", group="4be3b2")
+    line.write(start, *(_taken(number, start.job) for number in range(40)))
+    line.write(Progress(job=start.job, epoch=1, seen=1, at=3.0, state=JobState.DONE), _taken(50, None))
+    runner = line.runner(foreign={"dlq": dlq})
+    await turns(runner, line, 4)
+    assert len(line.jobs_now().taken["dlq"].entries) == 2
+    assert line.jobs_now().taken["dlq"].places == {0: BitMap64([*range(40), 50])}, "none of them is listed again"
+    written = len(line.log)
+    await turns(runner, line, 4)
+    assert len(line.log) == written
+    dlq.begin = 45  # the other system's topic has deleted what is older
+    await turns(line.runner(foreign={"dlq": dlq}), line, 4)
+    assert line.jobs_now().taken["dlq"].places == {0: BitMap64([50])}
+
+
+@pytest.mark.parametrize("dies_after", range(4))
+async def test_no_letter_is_listed_again_if_a_worker_is_killed_while_notes_become_one(dies_after: int) -> None:
+    line = Line(1)
+    start = new_job("anna", StartForeign, topic="dlq", group="4be3b2")
+    line.write(start, *(_taken(number, start.job) for number in range(5)))
+    line.write(Progress(job=start.job, epoch=1, seen=1, at=3.0, state=JobState.DONE))
+    with suppress(Killed):
+        await turns(line.runner(dies_after=dies_after), line, 4)
+    for end in range(7, len(line.log) + 1):
+        jobs = Jobs()
+        for offset, (key, value) in enumerate(line.log[:end]):
+            jobs.add(offset, key, value)
+        assert jobs.taken["dlq"].places == {0: BitMap64(range(5))}
+    await turns(line.runner(), line, 4)
+    assert len(line.jobs_now().taken["dlq"].entries) == 1
+
+
+def _taken(number: int, job: str | None) -> Taken:
+    return Taken(
+        order=f"{number:032x}",
+        topic="dlq",
+        at=float(number),
+        by="anna",
+        places={"0": encoded_offsets([number])},
+        job=job,
+        sent={"orders": {"2": encoded_offsets([100 + number])}},
+    )
