@@ -55,20 +55,20 @@ async def send_requests(
     `ClusterError` if the journal cannot be written.
     """
     permission.demand()
-    noted = _Noted(cluster, topics, permission)
-    try:
-        async with cluster.producer(max_request_size=MAX_REQUEST_BYTES) as producer:
-            began, number = time.monotonic(), 0
-            async for requests in portions:
+    noted, sent = _Noted(cluster, topics, permission), 0
+    async for requests in portions:
+        try:
+            async with cluster.producer(max_request_size=MAX_REQUEST_BYTES) as producer:
+                due = time.monotonic()
                 for some in _together(requests, rate):
                     await noted.note(some)
                     for request in some:
-                        await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+                        await asyncio.sleep(max(0.0, due - time.monotonic()))
                         await noted.send(producer, request)
-                        number += 1
-                        yield number
-    finally:  # the producer is closed: each request was written, or never will be
-        await noted.correct()
+                        due, sent = due + 1 / rate, sent + 1
+                        yield sent
+        finally:  # the producer is closed: each request was written, or never will be
+            await noted.correct()
 
 
 def is_written(confirmation: Confirmation) -> bool:

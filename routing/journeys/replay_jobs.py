@@ -52,6 +52,9 @@ MAX_SURPLUS = 100_000
 MAX_SHOWN = 20
 """Number of reasons for which letters were left out, and of orders, that a job keeps."""
 
+MAX_NUMBER = 2**53 - 1
+"""Highest number of a message about progress."""
+
 PARTITION = re.compile(r"[0-9]{1,9}")
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -664,6 +667,15 @@ class Jobs:
                 size += size_of(part)
                 if size > JOURNAL_BYTES and part.blocks:
                     yield part
+
+    @property
+    def is_outranked(self) -> bool:
+        """True if there is progress that whoever made the latest claim cannot overwrite; no worker wrote it."""
+        return any(
+            (job.progress.epoch, job.progress.number) >= (self.epoch, MAX_NUMBER)
+            for job in self.by_id.values()
+            if job.progress is not None and (job.is_overtaken or not job.is_closed)
+        )
 
     @property
     def overtaken(self) -> list[Job]:

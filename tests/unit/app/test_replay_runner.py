@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from random import Random
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
@@ -48,6 +49,7 @@ from metroline.routing.messages.segment import DiscardRequest, Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import RuleTables
+from tests.support.forgeries.operations import forged_job
 
 FIRST = b"0/source/0"
 DEAD = ("", "dead", "expired")
@@ -513,6 +515,9 @@ async def test_a_job_about_a_topic_that_the_line_does_not_read_stops_and_says_so
     assert job.progress is not None
     assert (job.state, job.topic) == (JobState.STOPPED, "warehouse.dlq")
     assert "is not among the topics of [dead_letters]" in job.progress.note
+    line.write(Ask(order=uuid.uuid4().hex, job=start.job, wish=Wish.CANCEL, at=9.0, by="anna"))
+    await turns(line.runner(), line, 4)
+    assert line.job(start.job).is_closed
 
 
 class _Dlq:
@@ -569,3 +574,26 @@ def _taken(number: int, job: str | None) -> Taken:
         job=job,
         sent={"orders": {"2": encoded_offsets([100 + number])}},
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_forgeries_among_the_messages_keep_no_job_from_its_end(
+    seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    line, random = Line(12), Random(seed)
+    runner = line.runner(foreign={"dlq": _Dlq()})
+
+    def forge(count: int) -> None:
+        for _ in range(count):
+            forged = forged_job(random)
+            line.log.append((forged.key or b"", forged.value))
+
+    forge(150)
+    start = begun(line, ramp=(1, 10))
+    forge(50)
+    await turns(runner, line, 60)
+    assert line.job(start.job).state is JobState.DONE
+    assert set(line.reopened.values()) == {1}
+    written, logged = len(line.log), len(caplog.records)
+    await turns(runner, line, 60)
+    assert (len(line.log), len(caplog.records)) == (written, logged), "nothing is written or logged again and again"
