@@ -52,7 +52,7 @@ from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.operations.rules_topic import read_published
 from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.replay_jobs import Start, StartDiscard, StartForeign
+from metroline.routing.journeys.replay_job_messages import Start, StartDiscard, StartForeign
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.spelling import suggestion

@@ -24,7 +24,7 @@ from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import note_done
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.replay_jobs import Done, key_of
+from metroline.routing.journeys.replay_job_messages import Done, key_of
 from metroline.routing.messages.envelope import Envelope
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024

@@ -17,7 +17,7 @@ from pyroaring import BitMap
 
 from metroline.agents.kafka.topic_tail import Place
 from metroline.app.operations.letter import Group, Letter
-from metroline.routing.journeys.replay_jobs import Tally
+from metroline.routing.journeys.replay_job_messages import Tally
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, EMPTY, block_key, mark_of, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin, id_of, id_text

@@ -17,7 +17,8 @@ from metroline.app.operations.foreign_letters import PORTION, ForeignDesk, Forei
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import Permission
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.replay_jobs import Jobs, StartForeign, TakenEntry, TakenLetters, Tally
+from metroline.routing.journeys.replay_job_board import Jobs, TakenEntry, TakenLetters
+from metroline.routing.journeys.replay_job_messages import StartForeign, Tally
 from metroline.routing.journeys.settlement import EMPTY
 
 BLOCK = 1 << 20

@@ -39,7 +39,8 @@ from metroline.app.operations.replay_jobs import JobBoard, note_taken
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.foreign_letters import ForeignLetter, NotAForeignLetter, read_foreign, shown_error
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
-from metroline.routing.journeys.replay_jobs import Jobs, Taken, TakenLetters, encoded_offsets
+from metroline.routing.journeys.replay_job_board import Jobs, TakenLetters
+from metroline.routing.journeys.replay_job_messages import Taken, encoded_offsets
 
 PORTION = 100
 """Letters that are sent, and then noted as sent, together."""

@@ -28,7 +28,9 @@ from metroline.agents.tables.publication import Publication
 from metroline.app.markup.numbers import count as number
 from metroline.app.operations.journal_notes import Deed, NotANote, Note
 from metroline.app.operations.letter_journal import only_letter
-from metroline.routing.journeys.replay_jobs import Act, Done, Job, Jobs, JobState, TakenEntry, Wish
+from metroline.routing.journeys.replay_job_board import Jobs, TakenEntry
+from metroline.routing.journeys.replay_job_messages import Act, Done, JobState, Wish
+from metroline.routing.journeys.replay_jobs import Job
 
 MAX_NOTES = 2_000
 """Number of notes that are remembered, the newest ones."""

@@ -18,7 +18,9 @@ from metroline.app.operations.desk_index import Marks, block_and_marks, id_of_ma
 from metroline.app.operations.letter_marks import portions_of
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS, record_before
-from metroline.routing.journeys.replay_jobs import Act, Done, Job, Jobs, Members, StartForeign, bitmap_in
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import Act, Done, Members, StartForeign, bitmap_in
+from metroline.routing.journeys.replay_jobs import Job
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, block_key, mark_of, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import DiscardRequest, ReplayRequest

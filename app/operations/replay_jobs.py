@@ -29,12 +29,11 @@ from metroline.app.operations.replays import Replays
 from metroline.app.operations.rereading import Rereading
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
-from metroline.routing.journeys.replay_jobs import (
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import (
     MAX_STEPS,
     Ask,
     Done,
-    Job,
-    Jobs,
     JobState,
     NotAJobMessage,
     Start,
@@ -44,8 +43,8 @@ from metroline.routing.journeys.replay_jobs import (
     Wish,
     decode,
     encode,
-    note_of,
 )
+from metroline.routing.journeys.replay_jobs import Job, note_of
 from metroline.routing.strategies import RuleTables
 
 MAX_NAMED = 10

@@ -34,10 +34,9 @@ from metroline.app.operations.rereading import Rereading
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
-from metroline.routing.journeys.replay_jobs import (
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import (
     Claim,
-    Job,
-    Jobs,
     JobState,
     Members,
     Message,
@@ -47,10 +46,8 @@ from metroline.routing.journeys.replay_jobs import (
     StartForeign,
     Tally,
     encode,
-    next_step,
-    note_of,
-    shown_reasons,
 )
+from metroline.routing.journeys.replay_jobs import Job, next_step, note_of, shown_reasons
 from metroline.routing.journeys.settlement import EMPTY
 from metroline.routing.strategies import RuleTables
 

@@ -16,7 +16,7 @@ from metroline.app.views.foreign_pages import FOREIGN_PATH, foreign_group_page, 
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.paging import Paging
 from metroline.app.views.view import wants_html
-from metroline.routing.journeys.replay_jobs import TakenEntry
+from metroline.routing.journeys.replay_job_board import TakenEntry
 
 
 class ForeignTopic(Struct, frozen=True):

@@ -23,7 +23,7 @@ from metroline.app.views.letter_pages import (
     show_headers,
 )
 from metroline.app.views.paging import next_link
-from metroline.routing.journeys.replay_jobs import TakenEntry
+from metroline.routing.journeys.replay_job_board import TakenEntry
 
 FOREIGN_PATH = f"{PATH}foreign/"
 

@@ -17,7 +17,8 @@ from metroline.app.operations.letter_journal import LetterEntry, entry_text
 from metroline.app.operations.replay_jobs import JobAnswer, described
 from metroline.app.views.access.forms import form
 from metroline.app.views.paging import next_link
-from metroline.routing.journeys.replay_jobs import Act, Job
+from metroline.routing.journeys.replay_job_messages import Act
+from metroline.routing.journeys.replay_jobs import Job
 
 PATH = "/dead-letters/"
 JOBS_PATH = f"{PATH}jobs/"

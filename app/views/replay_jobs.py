@@ -30,7 +30,8 @@ from metroline.app.views.dead_letters import Answer, DeadLettersView, ForeignSel
 from metroline.app.views.letter_pages import JOBS_PATH, PATH, job_page, jobs_grid, link
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import wants_html
-from metroline.routing.journeys.replay_jobs import Job, JobState, Start, StartDiscard, StartForeign, Wish
+from metroline.routing.journeys.replay_job_messages import JobState, Start, StartDiscard, StartForeign, Wish
+from metroline.routing.journeys.replay_jobs import Job
 
 ORDERS = {
     JobState.RUNNING: (Wish.PAUSE, Wish.CANCEL),

@@ -23,7 +23,8 @@ from metroline.app.operations.journal import entries_of
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.routing.journeys.foreign_letters import ForeignLetter
-from metroline.routing.journeys.replay_jobs import Jobs, Taken, encode, encoded_offsets
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import Taken, encode, encoded_offsets
 
 OPTIONS = {"ends": {"shipped": {"topic": "shipped"}}, "dead_letters": {"topics": ["dlq", "other.dlq"]}}
 LINE = cast(Line, SimpleNamespace(options=LineOptions.model_validate(OPTIONS)))

@@ -12,8 +12,8 @@ from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.pulses.pulse import Pulse
 from metroline.app.operations.journal_notes import Deed, Note
-from metroline.routing.journeys.replay_jobs import Act, Done, Message, encode
-from metroline.routing.journeys.replay_jobs import Start as StartJob
+from metroline.routing.journeys.replay_job_messages import Act, Done, Message, encode
+from metroline.routing.journeys.replay_job_messages import Start as StartJob
 from tests.support.dead_letter_topic import TopicMessage
 from tests.support.html_reader import HtmlReader
 from tests.support.journey_topics import serve_topics

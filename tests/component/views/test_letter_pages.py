@@ -19,7 +19,7 @@ from metroline.app.operations.replay_jobs import new_job
 from metroline.app.operations.replays import discard
 from metroline.app.views import replay_jobs as job_views
 from metroline.app.web_server.logins import Logins
-from metroline.routing.journeys.replay_jobs import Ask, JobState, Message, Progress, Start, Tally, Wish, encode
+from metroline.routing.journeys.replay_job_messages import Ask, JobState, Message, Progress, Start, Tally, Wish, encode
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit

@@ -13,7 +13,7 @@ import orjson
 from pyroaring import BitMap
 
 from metroline.app.operations.journal_notes import Deed, Note
-from metroline.routing.journeys.replay_jobs import (
+from metroline.routing.journeys.replay_job_messages import (
     Act,
     Ask,
     Claim,

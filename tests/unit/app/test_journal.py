@@ -27,11 +27,11 @@ from metroline.app.operations.letter_journal import letter_journal
 from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.replay import discard_request, replay_request
-from metroline.routing.journeys.replay_jobs import (
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import (
     Act,
     Ask,
     Done,
-    Jobs,
     JobState,
     Message,
     Progress,

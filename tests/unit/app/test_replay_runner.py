@@ -24,13 +24,12 @@ from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.replay_jobs import new_job
 from metroline.app.operations.replay_runner import ReplayRunner
 from metroline.app.operations.rereading import Rereading
-from metroline.routing.journeys import replay_jobs as messages_module
-from metroline.routing.journeys.replay_jobs import (
+from metroline.routing.journeys import replay_job_board as board_module
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import (
     Act,
     Ask,
     Done,
-    Job,
-    Jobs,
     JobState,
     Message,
     Progress,
@@ -42,6 +41,7 @@ from metroline.routing.journeys.replay_jobs import (
     encode,
     encoded_offsets,
 )
+from metroline.routing.journeys.replay_jobs import Job
 from metroline.routing.journeys.settlement import SettledBlock, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin, RecordId
@@ -485,7 +485,7 @@ async def test_the_letters_of_a_job_that_has_ended_stay_known_until_newer_ones_n
     await turns(runner, line)
     [part] = line.job(first.job).letters or []
     assert part.blocks
-    monkeypatch.setattr(messages_module, "JOURNAL_BYTES", messages_module.size_of(part) + 100)
+    monkeypatch.setattr(board_module, "JOURNAL_BYTES", board_module.size_of(part) + 100)
     second = begun(line, ids=["source-0-2", "source-0-3"], group=None)
     await turns(runner, line)
     assert [part.blocks for part in line.job(first.job).letters or []] == [()]
@@ -493,7 +493,7 @@ async def test_the_letters_of_a_job_that_has_ended_stay_known_until_newer_ones_n
 
 
 async def test_entries_of_the_journal_without_room_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages_module, "MAX_DONE", 50)
+    monkeypatch.setattr(board_module, "MAX_DONE", 50)
     line = Line(1)
     for number in range(200):
         line.write(Done(order=f"{number:032x}", act=Act.REPLAY, at=float(number), by="anna", blocks=()))

@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pyroaring import BitMap, BitMap64
 
-from metroline.routing.journeys import replay_jobs as module
-from metroline.routing.journeys.replay_jobs import (
-    MAX_JOBS,
+from metroline.routing.journeys import replay_job_board as module
+from metroline.routing.journeys.replay_job_board import MAX_JOBS, Jobs
+from metroline.routing.journeys.replay_job_messages import (
     MAX_LETTERS,
     Act,
     Ask,
     Claim,
     Done,
-    Job,
-    Jobs,
     JobState,
     Members,
     Message,
@@ -32,18 +30,15 @@ from metroline.routing.journeys.replay_jobs import (
     Start,
     StartDiscard,
     StartForeign,
-    Step,
     Taken,
     Tally,
     Wish,
-    after,
     decode,
     encode,
     encoded_offsets,
     key_of,
-    next_step,
-    shown_reasons,
 )
+from metroline.routing.journeys.replay_jobs import Job, Step, after, next_step, shown_reasons
 
 ID = "0123456789"
 MARKS = base64.b64encode(BitMap([1, 2]).serialize()).decode()
