@@ -35,6 +35,9 @@ from metroline.routing.strategies import Strategy
 LOOK_SECONDS = 1.0
 """Time between two looks at the clock. A tick is no finer than a minute."""
 
+MAX_AHEAD_MINUTES = 5
+"""Time that the clock of another worker may be ahead. A later tick has not come yet, and was forged."""
+
 PARTITION = 0
 """The partition in which the records of schedules travel. Every line has it."""
 
@@ -112,7 +115,7 @@ class Ticker(Service):
             return
         if epoch == self._epoch and not any(self._is_due(schedule, now) for schedule in self._schedules):
             return
-        await self._read()
+        await self._read(now)
         self._epoch = epoch
         for schedule in self._schedules:
             await self._follow(schedule, now, epoch)
@@ -161,20 +164,24 @@ class Ticker(Service):
         await (await self._bus.produce(self._bus.topics.schedules, PARTITION, value, key=schedule.name.encode()))
         self._done[schedule.name] = tick
 
-    async def _read(self) -> None:
+    async def _read(self, now: int) -> None:
         """Read which ticks are done. The latest tick counts, not the last message: a frozen worker may write late."""
+        names = {schedule.name for schedule in self._schedules}
         for portion in await asyncio.to_thread(lambda: list(self._tail.read())):
             if not portion:
                 self._done.clear()
             for message in portion:
                 try:
                     name, tick = decode_tick(message)
+                    if tick > now + MAX_AHEAD_MINUTES:
+                        raise MetrolineError(f"the minute {tick} has not come yet")
                 except (MetrolineError, TypeError, ValueError) as error:
                     offset = message.offset() or 0
                     problem = MetrolineError(f"it is no tick of a schedule: {error}")
                     self._foreign.leave_out(self._tail.topic, PARTITION, offset, problem)
                 else:
-                    self._done[name] = max(tick, self._done.get(name, -1))
+                    if name in names:  # others were schedules of the line once, or never
+                        self._done[name] = max(tick, self._done.get(name, -1))
 
     @property
     def done(self) -> Mapping[str, int]:

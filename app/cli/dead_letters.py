@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.operations.rules_topic import read_published
 from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.replay_jobs import Start, StartDiscard, StartForeign
+from metroline.routing.journeys.replay_job_messages import Start, StartDiscard, StartForeign
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.spelling import suggestion
@@ -425,8 +425,11 @@ async def _rehearse(settings: Settings, tables: RuleTables, replays: Replays, st
 def _send(desk: Desk, requests: list[Envelope], rate: float, permission: Permission, done: str) -> int:
     """Send requests, and return their number."""
 
+    async def portions() -> AsyncIterator[list[Envelope]]:
+        yield requests
+
     async def send(report: ReportProgress) -> None:
-        async for number in send_requests(desk.cluster, desk.topics, requests, rate, permission):
+        async for number in send_requests(desk.cluster, desk.topics, portions(), rate, permission):
             report(done, number, len(requests))
 
     with progress_bars(safe_console(stderr=True), MofNCompleteColumn()) as report:

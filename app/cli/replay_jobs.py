@@ -21,7 +21,8 @@ from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import JobBoard, ask_job, job_as_json, journal_of, parse_ramp, parse_share
 from metroline.app.settings import Settings
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.replay_jobs import Act, Job, JobState, Start, Wish
+from metroline.routing.journeys.replay_job_messages import Act, JobState, Start, Wish
+from metroline.routing.journeys.replay_jobs import Job
 
 LOOK_SECONDS = 0.5
 """Time between two looks at the progress of a job."""

@@ -122,7 +122,7 @@ class KeptRun(Struct, frozen=True):
 
     def is_open(self, now: float) -> bool:
         """Return whether it still runs: whoever runs it says so every few seconds."""
-        return self.state is RunState.RUNNING and now - self.updated < STALE_SECONDS
+        return self.state is RunState.RUNNING and abs(now - self.updated) < STALE_SECONDS
 
     def as_of(self, now: float) -> KeptRun:
         """Return the run as it is known at a time: interrupted, if there was no sign of life for long."""
@@ -195,6 +195,7 @@ class ComparisonBoard:
     def __init__(self, cluster: Cluster, topics: Topics, foreign: ForeignMessages | None = None) -> None:
         """`foreign` counts the messages that nobody of the line wrote."""
         self.cluster = cluster
+        self.topics = topics
         self.topic = topics.comparisons
         self._foreign = foreign
         self._tail = TopicTail(cluster, self.topic)

@@ -39,6 +39,7 @@ from metroline.app.operations.comparison_runs import (
     kept_table,
     topic_prefix,
 )
+from metroline.app.operations.journal_notes import Deed, note_deed
 from metroline.app.operations.permission import Permission
 from metroline.routing.errors import UsageError
 
@@ -150,6 +151,7 @@ class Comparisons:
             _refuse_second(first)
         log.info("%s started the comparison %s on %s recent records", by, run.id, order.records)
         self._task = asyncio.create_task(self._carry_out(run, order, line, permission))
+        await note_deed(self.board.cluster, self.board.topics, permission, Deed.COMPARED, run=run.id)
         return run
 
     async def cancel(self, name: str, permission: Permission) -> KeptRun:
@@ -160,6 +162,7 @@ class Comparisons:
             what = "only those that were started on a page can be cancelled" if not run.worker else f"it is {run.state}"
             raise UsageError(f"the comparison {name} cannot be cancelled: {what}")
         await ask_to_cancel(self.board.cluster, self.board.topic, name, Cancel(by, time.time()), permission)
+        await note_deed(self.board.cluster, self.board.topics, permission, Deed.CANCELLED, run=name)
         return run
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from pyroaring import BitMap
 
 from metroline.agents.kafka.topic_tail import Place
 from metroline.app.operations.letter import Group, Letter
-from metroline.routing.journeys.replay_jobs import Tally
+from metroline.routing.journeys.replay_job_messages import Tally
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, EMPTY, block_key, mark_of, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin, id_of, id_text
@@ -323,10 +323,8 @@ class DeskIndex:
                     begin = found + 1
 
     def _id(self, number: int) -> str:
-        block, mark = self._block_list[self._in_block[number]], self._marks[number]
-        line, place = divmod(mark, BLOCK_OFFSETS)
-        offset = block.first_offset + place
-        return id_text(block.origin, (offset, line - 1, line + 1) if line else offset)
+        block = self._block_list[self._in_block[number]]
+        return _id_at(block.origin, block.first_offset, self._marks[number])
 
     def _reference(self, number: int) -> Reference:
         place = self._partitions[number], self._offsets[number]
@@ -339,3 +337,16 @@ def block_and_marks(name: str) -> tuple[bytes, tuple[int, ...]]:
     alone = offset % BLOCK_OFFSETS
     marks = (alone,) if index is None else (alone + (index + 1) * BLOCK_OFFSETS, *((alone,) if index == 0 else ()))
     return block_key(origin, offset // BLOCK_OFFSETS), marks
+
+
+def id_of_mark(block: str, mark: int) -> str:
+    """Return the id of the letter with a mark in the block with this key; raise ValueError for the key of none."""
+    partition, _, rest = block.partition("/")
+    name, _, number = rest.rpartition("/")
+    return _id_at(Origin(name, int(partition)), int(number) * BLOCK_OFFSETS, mark)
+
+
+def _id_at(origin: Origin, first_offset: int, mark: int) -> str:
+    line, place = divmod(mark, BLOCK_OFFSETS)
+    offset = first_offset + place
+    return id_text(origin, (offset, line - 1, line + 1) if line else offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
@@ -12,11 +13,12 @@ from pyroaring import BitMap, BitMap64
 from metroline.agents.kafka.topic_tail import Place
 from metroline.app.operations.desk_index import Mark, Marks
 from metroline.app.operations.foreign_index import NONE, ForeignIndex, Offsets
-from metroline.app.operations.foreign_letters import PORTION, ForeignDesk, parse_place
+from metroline.app.operations.foreign_letters import PORTION, ForeignDesk, ForeignNote, parse_place
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import Permission
 from metroline.routing.errors import UsageError
-from metroline.routing.journeys.replay_jobs import Jobs, StartForeign, TakenEntry, TakenLetters, Tally
+from metroline.routing.journeys.replay_job_board import Jobs, TakenEntry, TakenLetters
+from metroline.routing.journeys.replay_job_messages import StartForeign, Tally
 from metroline.routing.journeys.settlement import EMPTY
 
 BLOCK = 1 << 20
@@ -55,6 +57,15 @@ class ForeignJobs:
             return None
         return f"{start.topic} is not among the topics of [dead_letters] in line.toml"
 
+    async def past(self, jobs: Jobs) -> list[str]:
+        """Return the keys of notes about letters that their topics do not hold any more."""
+        return [
+            key
+            for topic, desk in self._desks.items()
+            if topic in jobs.taken
+            for key in jobs.past(topic, await desk.begins())
+        ]
+
     async def found(self, start: StartForeign, others: Mapping[str, Marks], jobs: Jobs) -> tuple[Marks, dict[str, int]]:
         """Return the letters of a new job, and how many are left out, by reason."""
         index, taken = await self._desks[start.topic].look(jobs)
@@ -82,10 +93,10 @@ class ForeignJobs:
         own = [entry for entry in taken.entries.values() if entry.job == start.job]
         total = sum(map(len, places.values()))
         gone = sum(len(offsets & taken.places.get(partition, NONE)) for partition, offsets in places.items())
-        replayed = min(gone, sum(map(_size, own)))
+        replayed = min(gone, sum(entry.size for entry in own))
         dead_again = min(replayed, sum(index.come_back(topic, sent) for topic, sent in _sent(own).items()))
         late = time.time() - start.patience
-        under_way = min(sum(_size(entry) for entry in own if entry.at > late), replayed - dead_again)
+        under_way = min(sum(entry.size for entry in own if entry.at > late), replayed - dead_again)
         ended = replayed - dead_again - under_way
         left_out = len(skipped) + gone - replayed
         return Tally(total, replayed, ended, dead_again, under_way, left_out), gone - replayed
@@ -115,7 +126,7 @@ class ForeignJobs:
         }
         good = [found for found in letters if found.letter.topic not in refused]
         if good:
-            problems = await desk.send(good, Permission.of_job(start.by), job=start.job)
+            problems = await desk.send(good, Permission.of_job(start.by), ForeignNote(uuid.uuid4().hex, job=start.job))
             skipped |= {mark_at(start.topic, place): reason for place, reason in problems.items()}
         return len(good)
 
@@ -137,10 +148,6 @@ def _asked(index: ForeignIndex, taken: TakenLetters, start: StartForeign, left_o
             yield partition, offset
         else:
             left_out[NOT_THERE] += 1
-
-
-def _size(entry: TakenEntry) -> int:
-    return sum(map(len, entry.places.values()))
 
 
 def _sent(entries: Sequence[TakenEntry]) -> dict[str, dict[int, BitMap64]]:

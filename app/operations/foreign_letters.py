@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, cast
@@ -22,6 +23,7 @@ from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topic_tail import Place, TopicTail
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
 from metroline.agents.services.line import Line
+from metroline.app.operations.dead_letters import is_written
 from metroline.app.operations.desk import (
     FRESH_SECONDS,
     MAX_PAGE_BYTES,
@@ -37,7 +39,8 @@ from metroline.app.operations.replay_jobs import JobBoard, note_taken
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.foreign_letters import ForeignLetter, NotAForeignLetter, read_foreign, shown_error
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
-from metroline.routing.journeys.replay_jobs import Jobs, Taken, TakenLetters
+from metroline.routing.journeys.replay_job_board import Jobs, TakenLetters
+from metroline.routing.journeys.replay_job_messages import Taken, encoded_offsets
 
 PORTION = 100
 """Letters that are sent, and then noted as sent, together."""
@@ -107,12 +110,13 @@ class ForeignPage(NamedTuple):
     """Id of the last one if others follow it, for the next page."""
 
 
-class Sent(NamedTuple):
-    """A dead letter that was replayed, and where it stands since."""
+class ForeignNote(NamedTuple):
+    """The note that is made of some letters once they are replayed or discarded, as in `Taken`."""
 
-    place: Place
-    topic: str
-    at: Place
+    order: str
+    part: int = 0
+    reason: str | None = None
+    job: str | None = None
 
 
 class ForeignDesk:
@@ -180,6 +184,10 @@ class ForeignDesk:
         finally:
             await board.close()
 
+    async def begins(self) -> dict[int, int]:
+        """Return the first offset that each partition of the topic holds; raise `ClusterError`."""
+        return {partition: begin for partition, (begin, _) in (await asyncio.to_thread(self._tail.ends)).items()}
+
     async def groups(self) -> list[ForeignGroup]:
         """Return the groups, the largest one first. It raises what `look` raises."""
         index, taken = await self.look()
@@ -242,14 +250,15 @@ class ForeignDesk:
         It raises what `send` raises, and `DeadLetterError` if a letter may not be sent to its topic.
         """
         permission.demand()
-        began, done = time.monotonic(), 0
+        began, done, order, part = time.monotonic(), 0, uuid.uuid4().hex, itertools.count()
         for portion in _portions(places):
             left: Sequence[Place] = portion
             while letters := await self.fetched(left):
                 refused = await self.refusals({found.letter.topic for found in letters})
                 for reason in refused.values():
                     raise DeadLetterError(reason)
-                problems = await self.send(letters, permission, partial(_due, began + done / rate, rate))
+                note = ForeignNote(order, next(part))
+                problems = await self.send(letters, permission, note, partial(_due, began + done / rate, rate))
                 done += len(letters) - len(problems)
                 yield done
                 for (partition, offset), reason in problems.items():
@@ -262,8 +271,8 @@ class ForeignDesk:
         self,
         letters: Sequence[Found],
         permission: Permission,
+        note: ForeignNote,
         due: Callable[[int], float] = lambda _: 0.0,
-        job: str | None = None,
     ) -> dict[Place, str]:
         """Send letters to the topics that they came from, and note them as replayed once they are confirmed.
 
@@ -287,10 +296,9 @@ class ForeignDesk:
         except KafkaError as error:
             raise ClusterError(f"nothing can be written to {self._cluster.bootstrap}: {error}") from error
         finally:
-            written = [(found, future.result()) for found, future in begun if _is_written(future)]
-            sent = [Sent(found.place, found.letter.topic, (one.partition, one.offset)) for found, one in written]
-            if sent:
-                await self._note([one.place for one in sent], permission, None, job, sent)
+            written = [(found, future.result()) for found, future in begun if is_written(future)]
+            if written:
+                await self._note([found.place for found, _ in written], permission, note, _sent(written))
         failed += [(found, problem) for found, future in begun if (problem := future.exception()) is not None]
         for found, problem in failed:
             if not isinstance(problem, NEVER_WRITTEN):
@@ -299,34 +307,27 @@ class ForeignDesk:
 
     async def discard(self, places: Sequence[Place], reason: str, permission: Permission) -> None:
         """Note that letters need nothing more."""
-        await self._note(places, permission, reason[:MAX_REASON_CHARACTERS])
+        await self._note(places, permission, ForeignNote(uuid.uuid4().hex, reason=reason[:MAX_REASON_CHARACTERS]))
 
     async def _note(
         self,
         places: Sequence[Place],
         permission: Permission,
-        reason: str | None = None,
-        job: str | None = None,
-        sent: Sequence[Sent] = (),
+        note: ForeignNote,
+        sent: Mapping[str, Sequence[Place]] | None = None,
     ) -> None:
-        where: dict[str, dict[str, list[int]]] = {}
-        for one in sent:
-            where.setdefault(one.topic, {}).setdefault(str(one.at[0]), []).append(one.at[1])
-        for first in range(0, len(places), 10_000):
-            by_partition: dict[str, list[int]] = {}
-            for partition, offset in places[first : first + 10_000]:
-                by_partition.setdefault(str(partition), []).append(offset)
-            taken = Taken(
-                order=uuid.uuid4().hex,
-                topic=self.topic,
-                at=time.time(),
-                by=permission.demand()[:200] or "unknown",
-                places={partition: tuple(offsets) for partition, offsets in by_partition.items()},
-                reason=reason,
-                job=job,
-                sent={topic: {one: tuple(some) for one, some in found.items()} for topic, found in where.items()},
-            )
-            await note_taken(self._cluster, self._topics, taken, permission)
+        taken = Taken(
+            order=note.order,
+            part=note.part,
+            topic=self.topic,
+            at=time.time(),
+            by=permission.demand()[:200] or "unknown",
+            places=_encoded(places),
+            reason=note.reason,
+            job=note.job,
+            sent={topic: _encoded(theirs) for topic, theirs in (sent or {}).items()},
+        )
+        await note_taken(self._cluster, self._topics, taken, permission)
 
     async def refusals(self, topics: set[str]) -> dict[str, str]:
         """Return the topics to which letters may not be replayed, with the reasons.
@@ -419,8 +420,20 @@ async def _begin(producer: AIOKafkaProducer, found: Found, partitions: int) -> a
     )
 
 
-def _is_written(future: asyncio.Future[RecordMetadata]) -> bool:
-    return future.done() and not future.cancelled() and future.exception() is None
+def _sent(written: Sequence[tuple[Found, RecordMetadata]]) -> dict[str, list[Place]]:
+    """Return where letters stand since, by topic."""
+    sent: dict[str, list[Place]] = {}
+    for found, at in written:
+        sent.setdefault(found.letter.topic, []).append((at.partition, at.offset))
+    return sent
+
+
+def _encoded(places: Iterable[Place]) -> dict[str, str]:
+    """Return places as notes have them."""
+    by_partition: dict[str, list[int]] = {}
+    for partition, offset in places:
+        by_partition.setdefault(str(partition), []).append(offset)
+    return {partition: encoded_offsets(offsets) for partition, offsets in by_partition.items()}
 
 
 def _due(began: float, rate: float, number: int) -> float:

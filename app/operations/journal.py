@@ -1,7 +1,8 @@
 """The journal of a line: who did what, and what changed, on one axis of time.
 
-Publications stand on the topic of the rules, and orders to replay jobs on theirs. What is recorded nowhere else is
-noted on a topic of its own, by the operation that does it. The journal puts all of it together.
+Publications stand on the topic of the rules; orders to replay jobs, and replays and discards without a job, on the
+topic of jobs. What is recorded nowhere else is noted on a topic of its own, by the operation that does it. The journal
+puts all of it together.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from urllib.parse import urlencode
+from typing import TypeVar
+from urllib.parse import quote, urlencode
 
 from confluent_kafka import Message
 from msgspec import Struct
-from msgspec.structs import replace
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.foreign_messages import ForeignMessages
@@ -26,7 +27,10 @@ from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.publication import Publication
 from metroline.app.markup.numbers import count as number
 from metroline.app.operations.journal_notes import Deed, NotANote, Note
-from metroline.routing.journeys.replay_jobs import Job, Jobs, JobState, Wish
+from metroline.app.operations.letter_journal import only_letter
+from metroline.routing.journeys.replay_job_board import Jobs, TakenEntry
+from metroline.routing.journeys.replay_job_messages import Act, Done, JobState, Wish
+from metroline.routing.journeys.replay_jobs import Job
 
 MAX_NOTES = 2_000
 """Number of notes that are remembered, the newest ones."""
@@ -36,9 +40,6 @@ MAX_ENTRIES = 1_000
 
 MAX_VERSIONS = 200
 """Number of versions of the rules whose publications are listed."""
-
-TOGETHER_SECONDS = 60.0
-"""Time between two notes of one person that are told as one entry."""
 
 READ_SECONDS = 3.0
 """Time for which a page waits until the topics are read. It shows what is known by then."""
@@ -50,6 +51,10 @@ log = logging.getLogger(__name__)
 
 DONE = {Wish.PAUSE: "paused", Wish.RESUME: "resumed", Wish.CANCEL: "cancelled"}
 
+ACTS = {Act.REPLAY: "replayed", Act.DISCARD: "discarded"}
+
+Part = TypeVar("Part", Done, TakenEntry)
+
 
 class JournalEntry(Struct, frozen=True):
     """Something that somebody did, or that changed."""
@@ -57,7 +62,8 @@ class JournalEntry(Struct, frozen=True):
     at: float
     """Seconds since the epoch."""
     kind: str
-    """`published`, `job`, `replayed`, `discarded`, `handed over`, `joined`, `left`, or `deployed`: other code runs."""
+    """`published`, `job`, `replayed`, `discarded`, `comparison`, `handed over`, `joined`, `left`, or `deployed`: other
+    code runs."""
     text: str
     by: str = ""
     """The name of the person or program; empty if it is not known, or a worker did it."""
@@ -100,8 +106,11 @@ class Journal:
         self._jobs = Jobs()
         self._published: tuple[int, list[JournalEntry]] = (0, [])
         """The entries of the rules, and the latest version among them."""
-        self._entries: list[JournalEntry] | None = []
-        """All entries; None if they have to be put together again."""
+        self._changes = 0
+        """Number of times that notes were taken in."""
+        self._entries: list[JournalEntry] = []
+        self._state = (0, 0, 0)
+        """The version of the rules, the changes and the end of the jobs of which these entries tell."""
         self._thread = ThreadPoolExecutor(1, "journal")
         self._read_at = float("-inf")
         self._reading: asyncio.Task[list[str]] | None = None
@@ -122,9 +131,10 @@ class Journal:
         version = self._version()
         if version != self._published[0]:
             self._published = version, list(published(self._publications(MAX_VERSIONS)))
-            self._entries = None
-        if self._entries is None:
-            self._entries = entries_of(self._notes, self._jobs.by_id.values(), self._published[1])
+        state = version, self._changes, self._jobs.end
+        if state != self._state:
+            self._state = state
+            self._entries = entries_of(self._notes, self._jobs, self._published[1])
         return self._entries
 
     def keep_reading(self) -> asyncio.Task[list[str]] | None:
@@ -159,7 +169,6 @@ class Journal:
             except Exception as error:  # whatever it is, pages show what is known
                 log.exception("the journal could not be read")
                 problems.append(f"{type(error).__name__}: {error}")
-        self._entries = None
         return problems
 
     async def _read_orders(self) -> None:
@@ -179,6 +188,7 @@ class Journal:
 
     def _take_in(self, messages: Sequence[Message]) -> None:
         """Take in messages; none at all mean that the topic was created again."""
+        self._changes += 1
         if not messages:
             self._notes.clear()
         for message in messages:
@@ -189,11 +199,13 @@ class Journal:
                     self._foreign.leave_out(self._tail.topic, 0, message.offset() or 0, error)
 
 
-def entries_of(notes: Iterable[Note], jobs: Iterable[Job], others: Iterable[JournalEntry] = ()) -> list[JournalEntry]:
-    """Return all that notes and jobs tell, with other entries, newest first."""
-    found = [*others, *_of_notes(notes)]
-    for job in jobs:
+def entries_of(notes: Iterable[Note], jobs: Jobs, others: Iterable[JournalEntry] = ()) -> list[JournalEntry]:
+    """Return all that notes and the topic of jobs tell, with other entries, newest first."""
+    found = [*others, *_of_notes(notes), *_of_letters(jobs.done.values())]
+    for job in jobs.by_id.values():
         found += _of_job(job)
+    for topic, taken in jobs.taken.items():
+        found += _of_foreign_letters(topic, taken.entries.values())
     return sorted(found, key=lambda entry: -entry.at)[:MAX_ENTRIES]
 
 
@@ -222,9 +234,39 @@ def _of_job(job: Job) -> Iterator[JournalEntry]:
         yield JournalEntry(progress.at, "job", f"the replay job {job.id} {how}, {done}", "", progress.note, href)
 
 
+def _of_letters(done: Iterable[Done]) -> Iterator[JournalEntry]:
+    """Yield an entry for each replay or discard without a job, which may have several in the journal of letters."""
+    for parts in _together(done):
+        first, total = parts[0], sum(part.count for part in parts)
+        kind, name = ACTS[first.act], only_letter(first) if len(parts) == 1 else ""
+        if name:
+            href = f"/journeys/?{urlencode({'id': name})}"
+            yield JournalEntry(first.at, kind, f"the dead letter {name} was {kind}", first.by, first.reason, href)
+        else:
+            yield JournalEntry(first.at, kind, f"{_letters(total)} {_were(total)} {kind}", first.by, first.reason)
+
+
+def _of_foreign_letters(topic: str, entries: Iterable[TakenEntry]) -> Iterator[JournalEntry]:
+    """Yield an entry for each replay or discard of letters of another system without a job."""
+    href = f"/dead-letters/foreign/?{urlencode({'topic': topic})}"
+    for parts in _together(entry for entry in entries if entry.job is None):
+        first, total = parts[0], sum(part.size for part in parts)
+        kind = ACTS[Act.REPLAY if first.reason is None else Act.DISCARD]
+        text = f"{_letters(total)} on {topic} {_were(total)} {kind}"
+        yield JournalEntry(first.at, kind, text, first.by, first.reason or "", href)
+
+
+def _together(parts: Iterable[Part]) -> Iterable[list[Part]]:
+    """Return the parts of each replay or discard."""
+    found: dict[str, list[Part]] = {}
+    for part in parts:
+        found.setdefault(part.order, []).append(part)
+    return found.values()
+
+
 def _of_notes(notes: Iterable[Note]) -> Iterator[JournalEntry]:
     code = ""
-    for note in _together(notes):
+    for note in notes:
         if note.deed is Deed.JOINED and note.code:
             if code and note.code != code:
                 text = f"other code of the line runs: {note.code} at {note.worker}, and {code} before"
@@ -233,40 +275,19 @@ def _of_notes(notes: Iterable[Note]) -> Iterator[JournalEntry]:
         yield _entry(note)
 
 
-def _together(notes: Iterable[Note]) -> Iterator[Note]:
-    """Yield the notes in order; those that one request made, a note for each portion, are one."""
-    latest: Note | None = None
-    for note in notes:
-        if latest is not None and _are_one(latest, note):
-            latest = replace(note, count=latest.count + note.count, letter="")
-            continue
-        if latest is not None:
-            yield latest
-        latest = note
-    if latest is not None:
-        yield latest
-
-
-def _are_one(earlier: Note, later: Note) -> bool:
-    if later.deed not in (Deed.REPLAYED, Deed.DISCARDED) or later.at - earlier.at > TOGETHER_SECONDS:
-        return False
-    one, other = ((note.deed, note.by, note.reason, note.topic) for note in (earlier, later))
-    return one == other
-
-
 def _entry(note: Note) -> JournalEntry:
     if note.deed in (Deed.JOINED, Deed.LEFT):
         what = "started" if note.deed is Deed.JOINED else "stopped"
         return JournalEntry(note.at, note.deed, f"{note.worker} {what} ({note.roles})")
     if note.deed is Deed.HANDED_OVER:
         return JournalEntry(note.at, note.deed, f"the line was handed over to {note.roles}", note.by, note.reason)
-    done = f"{'was' if note.count == 1 else 'were'} {note.deed}"
-    letters, href = _letters(note.count), ""
-    if note.topic:
-        letters = f"{letters} on {note.topic}"
-    elif note.letter:
-        letters, href = f"the dead letter {note.letter}", f"/journeys/?{urlencode({'id': note.letter})}"
-    return JournalEntry(note.at, note.deed, f"{letters} {done}", note.by, note.reason, href)
+    done = "started" if note.deed is Deed.COMPARED else "cancelled"
+    text = f"the comparison {note.run} was {done}"
+    return JournalEntry(note.at, "comparison", text, note.by, note.reason, f"/compare/{quote(note.run)}/")
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _letters(count: int) -> str:

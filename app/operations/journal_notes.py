@@ -38,13 +38,15 @@ class NotANote(MetrolineError):
 class Deed(StrEnum):
     """The things that are noted on the topic of the journal."""
 
-    REPLAYED = "replayed"
-    DISCARDED = "discarded"
     HANDED_OVER = "handed over"
     JOINED = "joined"
     """A worker started."""
     LEFT = "left"
     """A worker stopped."""
+    COMPARED = "compared"
+    """A comparison of strategies was started on a page."""
+    CANCELLED = "cancelled"
+    """One was cancelled."""
 
 
 class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,12 +57,8 @@ class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds since the epoch."""
     by: Name = ""
     """The name of the person or program; empty for workers."""
-    count: Annotated[int, Meta(ge=0, lt=2**53)] = 0
-    """Number of dead letters."""
-    letter: Text = ""
-    """The id of the only dead letter."""
-    topic: Text = ""
-    """The topic of another system on which the dead letters are."""
+    run: Text = ""
+    """The id of a comparison."""
     worker: Text = ""
     """The address of a worker."""
     roles: Text = ""
@@ -86,10 +84,10 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
 
 
-def note_of(deed: Deed, by: str = "", count: int = 0, **texts: str) -> Note:
+def note_of(deed: Deed, by: str = "", **texts: str) -> Note:
     """Return a note of this moment. Texts are cut, and lose what UTF-8 cannot encode."""
     cut = {name: _text(text) for name, text in texts.items()}
-    return Note(deed=deed, at=time.time(), by=_text(by)[:MAX_NAME], count=count, **cut)
+    return Note(deed=deed, at=time.time(), by=_text(by)[:MAX_NAME], **cut)
 
 
 async def note_deed(
@@ -97,14 +95,13 @@ async def note_deed(
     topics: Topics,
     permission: Permission,
     deed: Deed,
-    count: int = 0,
     **texts: str,
 ) -> None:
     """Note what has been done by whoever has the permission. What is done stays done if the note cannot be written.
 
     Nothing is noted where the topic is missing: workers of this version create it when they start.
     """
-    note = note_of(deed, permission.demand(), count, **texts)
+    note = note_of(deed, permission.demand(), **texts)
     topic = topics.journal
     try:
         async with asyncio.timeout(NOTE_SECONDS):

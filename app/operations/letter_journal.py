@@ -1,23 +1,26 @@
 """The journal of dead letters: who replayed, edited or discarded each of them, also when it is gone.
 
 Jobs say which letters they have; everything else that is done to letters is noted on the topic of jobs, before it is
-done. The journal is bounded, so that the oldest entries make room.
+done, and corrected if it is not done after all. The journal is bounded, so that the oldest entries make room.
 """
 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import count, islice
 
 from msgspec import Struct
 from pyroaring import BitMap
 
-from metroline.app.operations.desk_index import Marks, block_and_marks
+from metroline.app.operations.desk_index import Marks, block_and_marks, id_of_mark
 from metroline.app.operations.letter_marks import portions_of
 from metroline.routing.errors import UsageError
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS, record_before
-from metroline.routing.journeys.replay_jobs import Act, Done, Job, Jobs, Members, StartForeign, bitmap_in
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import Act, Done, Members, StartForeign, bitmap_in
+from metroline.routing.journeys.replay_jobs import Job
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, block_key, mark_of, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.segment import DiscardRequest, ReplayRequest
@@ -49,8 +52,12 @@ class LetterEntry(Struct, frozen=True):
     """The record as it was replayed, or its beginning, if it was edited by hand."""
 
 
-def entries_of(requests: Sequence[Envelope]) -> Iterator[Done]:
-    """Yield the entries of the journal for requests to the arrivals."""
+def entries_of(requests: Sequence[Envelope], order: str, first: int = 0) -> Iterator[Done]:
+    """Yield the entries of the journal for requests to the arrivals.
+
+    `order` is the id of the replay or discard that they belong to, and `first` the number of its first entry.
+    """
+    number = count(first)
     groups: dict[tuple[Act, str, str, str | None, bool], Marks] = {}
     for request in requests:
         [segment] = request.segments
@@ -68,7 +75,8 @@ def entries_of(requests: Sequence[Envelope]) -> Iterator[Done]:
         record = record_before(requests[0].segments[0].lines[0]) if is_edited and len(requests) == 1 else None
         for blocks in portions_of(marks):
             yield Done(
-                order=uuid.uuid4().hex,
+                order=order,
+                part=next(number),
                 act=act,
                 at=time.time(),
                 by=by[:MAX_NAME] or "unknown",
@@ -76,6 +84,7 @@ def entries_of(requests: Sequence[Envelope]) -> Iterator[Done]:
                 to=to,
                 is_edited=is_edited,
                 record=record,
+                count=sum(len(bitmap_in(encoded)) for _, _, encoded in blocks),
                 blocks=blocks,
             )
 
@@ -148,3 +157,13 @@ def entry_text(entry: LetterEntry) -> str:
     if entry.is_edited:
         parts.append(f"edited{': ' if entry.fields else ''}{', '.join(entry.fields)}")
     return ", ".join(parts) + (f": {entry.reason}" if entry.reason else "")
+
+
+def only_letter(done: Done) -> str:
+    """Return the id of the only letter of an entry; empty if there are several."""
+    marks = [(block, mark) for block, _, encoded in done.blocks[:1] for mark in islice(bitmap_in(encoded), 2)]
+    if done.count != 1 or len(marks) != 1:
+        return ""
+    with suppress(ValueError):  # a forged key
+        return id_of_mark(*marks[0])
+    return ""

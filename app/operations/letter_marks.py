@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable
 
 from metroline.app.operations.desk_index import Marks
-from metroline.routing.journeys.replay_jobs import Done, Members, bitmap_in
+from metroline.routing.journeys.replay_job_messages import Done, Members, bitmap_in
 from metroline.routing.journeys.settlement import EMPTY
 
 PART_BYTES = 512 * 1024

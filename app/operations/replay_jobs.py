@@ -23,19 +23,17 @@ from metroline.agents.services.service import Service
 from metroline.app.markup.times import iso
 from metroline.app.operations.desk import Desk
 from metroline.app.operations.edit_checks import check_edits
-from metroline.app.operations.journal_notes import Deed, note_deed
 from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replays import Replays
 from metroline.app.operations.rereading import Rereading
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
-from metroline.routing.journeys.replay_jobs import (
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import (
     MAX_STEPS,
     Ask,
     Done,
-    Job,
-    Jobs,
     JobState,
     NotAJobMessage,
     Start,
@@ -45,8 +43,8 @@ from metroline.routing.journeys.replay_jobs import (
     Wish,
     decode,
     encode,
-    note_of,
 )
+from metroline.routing.journeys.replay_jobs import Job, note_of
 from metroline.routing.strategies import RuleTables
 
 MAX_NAMED = 10
@@ -217,25 +215,25 @@ async def ask_job(
 
 
 async def note_taken(cluster: Cluster, topics: Topics, taken: Taken, permission: Permission) -> None:
-    """Note that dead letters of another system were replayed or discarded, for who lists them and in the journal."""
+    """Note that dead letters of another system were replayed or discarded."""
     await _write(cluster, topics, taken, permission=permission)
-    if taken.job is not None:
-        return  # the journal has the job
-    deed = Deed.REPLAYED if taken.reason is None else Deed.DISCARDED
-    count = sum(map(len, taken.places.values()))
-    await note_deed(cluster, topics, permission, deed, count, topic=taken.topic, reason=taken.reason or "")
 
 
-async def note_done(cluster: Cluster, topics: Topics, entries: Iterable[Done], permission: Permission) -> None:
-    """Write entries of the journal of dead letters."""
-    if noted := list(entries):
-        await _write(cluster, topics, *noted, permission=permission)
+async def note_done(
+    cluster: Cluster, topics: Topics, entries: Iterable[Done], permission: Permission, wrong: Iterable[str] = ()
+) -> None:
+    """Write entries of the journal of dead letters, and delete those with the keys `wrong`."""
+    await _write(cluster, topics, *entries, permission=permission, gone=wrong)
 
 
 async def _write(
-    cluster: Cluster, topics: Topics, *messages: Start | Ask | Taken | Done, permission: Permission
+    cluster: Cluster,
+    topics: Topics,
+    *messages: Start | Ask | Taken | Done,
+    permission: Permission,
+    gone: Iterable[str] = (),
 ) -> None:
-    """Write messages to the topic of jobs; return when they are confirmed.
+    """Write messages to the topic of jobs, and delete those with the keys `gone`; return when that is confirmed.
 
     Raise `NotPermitted` without a permission, and `ClusterError` if the brokers do not take them.
     """
@@ -245,7 +243,7 @@ async def _write(
         raise DeadLetterError(f"there is no topic {topic}: workers of this version create it when they start")
     try:
         async with cluster.producer(max_request_size=TABLE_BYTES) as producer:
-            for key, value in map(encode, messages):
+            for key, value in (*map(encode, messages), *((key.encode(), None) for key in gone)):
                 await producer.send_and_wait(topic, value, key=key, partition=0)
     except KafkaError as error:
         raise ClusterError(f"the topic {topic} cannot be written to: {error}") from error

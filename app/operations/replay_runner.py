@@ -34,10 +34,9 @@ from metroline.app.operations.rereading import Rereading
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.journeys.replay import MAX_REASON_CHARACTERS
-from metroline.routing.journeys.replay_jobs import (
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import (
     Claim,
-    Job,
-    Jobs,
     JobState,
     Members,
     Message,
@@ -47,10 +46,8 @@ from metroline.routing.journeys.replay_jobs import (
     StartForeign,
     Tally,
     encode,
-    next_step,
-    note_of,
-    shown_reasons,
 )
+from metroline.routing.journeys.replay_jobs import Job, next_step, note_of, shown_reasons
 from metroline.routing.journeys.settlement import EMPTY
 from metroline.routing.strategies import RuleTables
 
@@ -71,6 +68,12 @@ CONFIRM_SECONDS = 30.0
 
 DELETED_TOGETHER = 100
 """Entries of the journal without room from which on they are deleted."""
+
+TIDY_SECONDS = 60.0
+"""Time between two looks at the notes about letters of other systems."""
+
+FOLD_SECONDS = 600.0
+"""Age of the last note of a replay without a job from which on it counts as ended."""
 
 MAX_SENT = 1_000
 """Requests of a job that are sent at a look."""
@@ -145,7 +148,9 @@ class ReplayRunner(Service):
         self._work: dict[str, _Work] = {}
         self._number = 0
         """Number of the progress that was written last."""
-        self._problem = ""
+        self._problems: dict[str, str] = {}
+        """The problem that was logged last, by the job; the key of those of no job is empty."""
+        self._tidied_at = float("-inf")
         self._got_on = False
         """True if anything was sent or written at the present turn."""
 
@@ -166,10 +171,10 @@ class ReplayRunner(Service):
                 self._tell(error)
                 await self.sleep(IDLE_SECONDS)
 
-    def _tell(self, error: Exception) -> None:
-        """Log a problem, unless it is the last one that was logged."""
-        if str(error) != self._problem and not self.should_stop:
-            self._problem = str(error)
+    def _tell(self, error: Exception, job: str = "") -> None:
+        """Log a problem, unless it is the last one of the job that was logged."""
+        if str(error) != self._problems.get(job) and not self.should_stop:
+            self._problems[job] = str(error)
             self.log.warning(
                 "replay jobs cannot be carried out at present, trying again: %s",
                 error,
@@ -184,10 +189,12 @@ class ReplayRunner(Service):
         """Take the next step of each open job, if this worker is the one to do so. Return whether any got on."""
         jobs = self._jobs = await self.board.jobs()
         jobs_open = jobs.open
-        for closed in self._work.keys() - {job.id for job in jobs_open}:
-            del self._work[closed]
+        for known in (self._work, self._problems):
+            for closed in known.keys() - {"", *(job.id for job in jobs_open)}:
+                del known[closed]
         overtaken, surplus = jobs.overtaken, list(islice(jobs.surplus, MAX_SENT))
-        if not jobs_open and not overtaken and len(surplus) < DELETED_TOGETHER:
+        is_untidy = bool(jobs.taken) and time.monotonic() - self._tidied_at >= TIDY_SECONDS
+        if not jobs_open and not overtaken and not is_untidy and len(surplus) < DELETED_TOGETHER:
             return False
         self._got_on = False
         if await self._is_in_charge(jobs):
@@ -196,12 +203,14 @@ class ReplayRunner(Service):
                 await self._repeat(job, epoch)
             if len(surplus) >= DELETED_TOGETHER:
                 await self._delete(surplus)
+            if is_untidy:
+                await self._tidy(jobs)
             for job in jobs_open:
                 try:
                     if await self._carry_out(job, jobs, epoch):
                         break  # its letters are read back before another job takes any
                 except Exception as error:  # noqa: BLE001 - the others go on, whatever is in a letter
-                    self._tell(error)
+                    self._tell(error, job.id)
         return self._got_on
 
     async def _is_in_charge(self, jobs: Jobs) -> bool:
@@ -217,7 +226,9 @@ class ReplayRunner(Service):
             return False  # the claim is read at the next turn
         if jobs.claim is not None and jobs.claim.owner == self._token:
             self._yielded_at = None
-            return True
+            if jobs.is_outranked:
+                self._forget()  # a claim of its own again has a higher epoch
+            return not jobs.is_outranked
         self._work.clear()
         now = time.monotonic()
         self._yielded_at = now if self._yielded_at is None else self._yielded_at
@@ -230,9 +241,11 @@ class ReplayRunner(Service):
         state, note, seen = job.state, note_of(job), jobs.end  # orders that are read from now on come at the next turn
         base = job.progress.base if job.progress is not None else (0, 0)
         problem = self._foreign.problem(job.start) if isinstance(job.start, StartForeign) else None
-        if state is JobState.RUNNING and problem is not None:
-            stopped = Progress(job=job.id, epoch=epoch, seen=seen, at=time.time(), state=JobState.STOPPED, note=problem)
-            await self._write_progress(job, stopped)
+        if problem is not None:  # its letters cannot be looked at
+            known = job.progress or Progress(job=job.id, epoch=epoch, seen=seen, at=time.time(), state=state)
+            state, note = (JobState.STOPPED, problem) if state is JobState.RUNNING else (state, note)
+            latest = msgspec.structs.replace(known, epoch=epoch, seen=seen, at=time.time(), state=state, note=note)
+            await self._write_progress(job, latest)
             return False
         if state is JobState.RUNNING and job.letters is None:
             self.log.info("the replay job %s of %s begins", job.id, job.start.by)
@@ -276,20 +289,34 @@ class ReplayRunner(Service):
         return False
 
     async def _delete(self, keys: Sequence[str]) -> None:
-        """Delete entries of the journal for which there is no room."""
+        """Delete messages that are needed no more."""
         self._got_on = True
         topic = self._bus.topics.replay_jobs
         messages: list[KeyedMessage] = [(None, key.encode(), 0, NOW, []) for key in keys]
         await _confirmed([await self._bus.produce_all(topic, messages)], topic)
 
+    async def _tidy(self, jobs: Jobs) -> None:
+        """Write one note for the many of a job or replay that has ended, and delete notes about letters that are gone.
+
+        The notes of what was replayed or discarded are needed until the topic of the letters does not hold these any
+        more: without them, they would be listed and replayed again.
+        """
+        self._tidied_at = time.monotonic()
+        for whole, others in islice(jobs.folds(time.time() - FOLD_SECONDS), MAX_SENT):
+            await self._write(whole)  # before what it stands for is deleted
+            await self._delete(others)
+        if past := await self._foreign.past(jobs):
+            await self._delete(past)
+
     async def _repeat(self, job: Job, epoch: int) -> None:
         """Write the progress of a job again, so that compaction keeps it: an older one was written after it."""
         if job.progress is not None:
-            await self._write(msgspec.structs.replace(job.progress, epoch=epoch, number=self._next_number(job)))
+            await self._write(msgspec.structs.replace(job.progress, epoch=epoch, number=self._next_number(job, epoch)))
 
-    def _next_number(self, job: Job) -> int:
-        """Return a number for progress that is higher than that of any before, also of any that may still come."""
-        self._number = max(self._number, job.progress.number if job.progress is not None else 0) + 1
+    def _next_number(self, job: Job, epoch: int) -> int:
+        """Return a number for progress in an epoch that is higher than any so far, also than those still to come."""
+        known = job.progress.number if job.progress is not None and job.progress.epoch == epoch else 0
+        self._number = max(self._number, known) + 1
         return self._number
 
     async def _write_progress(self, job: Job, progress: Progress) -> None:
@@ -299,12 +326,12 @@ class ReplayRunner(Service):
             known = msgspec.structs.replace(progress, at=before.at, seen=before.seen, number=before.number)
             if known == before:
                 return
-        messages: list[Progress | Members] = [msgspec.structs.replace(progress, number=self._next_number(job))]
+        number = self._next_number(job, progress.epoch)
         if progress.state.is_final:
             self.log.info("the replay job %s is %s: %s", job.id, progress.state, _told(progress.tally))
         elif progress.state is JobState.STOPPED and (before is None or before.state is not JobState.STOPPED):
             self.log.warning("the replay job %s stops: %s", job.id, progress.note)
-        await self._write(*messages)
+        await self._write(msgspec.structs.replace(progress, number=number))
         if progress.state.is_final:  # what the oldest jobs had makes room, and is compacted
             jobs = await self.board.jobs()
             if parts := [msgspec.structs.replace(part, blocks=()) for part in jobs.without_room()]:

@@ -6,10 +6,9 @@ Programs get JSON. Browsers get pages at the same addresses, whose forms write a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
-from urllib.parse import urlencode
 
 import orjson
 from aiohttp.web import AppKey
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from metroline.agents.kafka.cluster import ClusterError
 from metroline.app.markup.html import Markup, tag
 from metroline.app.operations.dead_letters import send_requests
-from metroline.app.operations.desk import MAX_PAGE, PAGE, Desk, DeskBusy
+from metroline.app.operations.desk import MAX_PAGE, Desk, DeskBusy
 from metroline.app.operations.edit_checks import check_edits
 from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.forecast import forecast
@@ -36,8 +35,9 @@ from metroline.app.views.access.forms import BODY_SECONDS, FORM_TYPE
 from metroline.app.views.access.visitor import permission_of
 from metroline.app.views.dead_letter_answers import DiscardedAnswer, GroupAnswer, LetterAnswer, ReplayedAnswer
 from metroline.app.views.form_bodies import body_of_form
-from metroline.app.views.letter_pages import done_page, gone_page, group_page, groups_page, letter_page
+from metroline.app.views.letter_pages import PATH, done_page, gone_page, group_page, groups_page, letter_page
 from metroline.app.views.operation import Either, Error, Operation, Parameter
+from metroline.app.views.paging import BadRequest, Paging
 from metroline.app.views.view import LineView, wants_html
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.messages.envelope import Envelope
@@ -50,10 +50,6 @@ MAX_IDS = 10_000
 """Number of dead letters that a request can name by their ids."""
 
 blueprint = web.Blueprint("dead_letters")
-
-
-class BadRequest(MetrolineError):
-    """Raised for a wrong parameter, and for a body that is not one JSON object or would change as it is read."""
 
 
 class Selection(BaseModel):
@@ -157,18 +153,29 @@ class DeadLettersView(LineView):
         """Return what has been done, as a page shows it."""
         return done_page(data)
 
-    def page(self, shown: list[Any], after: str | None, limit: int, below: str = "", **query: str) -> web.Response:
+    def page(self, shown: Iterable[Any], following: str | None) -> web.Response:
         """Return a page, with the address of the next one (RFC 8288) if there is one."""
-        if after is None:
-            return self.respond(shown)
-        address = f"/dead-letters/{below}?{urlencode({**query, 'limit': limit, 'after': after})}"
-        return self.respond(shown, headers={"Link": f'<{address}>; rel="next"'})
+        headers = {} if following is None else {"Link": f'<{following}>; rel="next"'}
+        return self.respond([one.as_json() for one in shown], headers=headers)
 
-    async def sent(self, requests: list[Envelope], rate: float, permission: Permission) -> int:
+    async def read(self, request: web.Request, answer: Awaitable[web.Response]) -> web.Response:
+        """Return the answer to a request to read, or the reason why there is none."""
+        try:
+            return self.shown(request, await answer)
+        except BadRequest as error:
+            refused = self.refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except (DeskBusy, ClusterError) as error:
+            refused = self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        except MetrolineError as error:
+            refused = self.refuse(HTTPStatus.NOT_FOUND, str(error))
+        return self.shown(request, refused)
+
+    async def sent(self, requests: AsyncIterator[list[Envelope]], rate: float, permission: Permission) -> int:
         """Send requests to the arrivals, `rate` per second; return their number."""
-        worker = self.worker
-        sending = send_requests(worker.cluster, worker.line_topics, requests, rate, permission)
-        return [number async for number in sending][-1]
+        worker, sent = self.worker, 0
+        async for confirmed in send_requests(worker.cluster, worker.line_topics, requests, rate, permission):
+            sent = confirmed
+        return sent
 
     async def replay(self, desk: Desk, asked: ReplayBody, permission: Permission) -> Answer:
         """Send dead letters on their way again, or return where they would go."""
@@ -177,18 +184,27 @@ class DeadLettersView(LineView):
             served = ", ".join(sorted(worker.served_stops()))
             raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
         rule_tables: RuleTables = worker.live_rules.rule_tables
-        done, still_dead, ways = 0, dict[str, str](), dict[str, str]()
-        async for letters in desk.chosen(asked.ids, asked.group):
-            replays = await self._edited(asked, letters, permission.by)
-            replays.check(rule_tables)
-            check_edits(replays, worker.line.services, rule_tables, asked.to)
-            still_dead |= replays.still_dead
-            if asked.dry_run:
-                ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
+        still_dead = dict[str, str]()
+
+        async def checked() -> AsyncIterator[Replays]:
+            async for letters in desk.chosen(asked.ids, asked.group):
+                replays = await self._edited(asked, letters, permission.by)
+                replays.check(rule_tables)
+                check_edits(replays, worker.line.services, rule_tables, asked.to)
+                still_dead.update(replays.still_dead)
+                yield replays
+
+        answer: Answer = {}
+        if asked.dry_run:
+            async for replays in checked():
+                answer["would_go"] = {
+                    letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines
+                }
                 break  # a whole page of them tells where the others go
-            done += await self.sent(replays.requests, asked.rate, permission)
-        more = {"still_dead": still_dead} if still_dead else {}
-        return {"would_go": ways, **more} if asked.dry_run else {"replayed": done, **more}
+        else:
+            requests = (replays.requests async for replays in checked())
+            answer["replayed"] = await self.sent(requests, asked.rate, permission)
+        return answer | {"still_dead": still_dead} if still_dead else answer
 
     async def _edited(self, asked: ReplayBody, letters: list[Letter], by: str) -> Replays:
         record = None if asked.record is None else orjson.dumps(asked.record)
@@ -232,76 +248,47 @@ class DeadLetters(DeadLettersView):
     )
 
     async def get(self, request: web.Request) -> web.Response:
-        return self.shown(request, await self._get(request))
+        return await self.read(request, self._get(request))
 
     async def _get(self, request: web.Request) -> web.Response:
         query, desk = request.query, self.desk(request)
-        try:
-            limit = limit_of(query.get("limit"))
-            if wants_html(request):
-                return await self._html(request, desk, limit)
-            if one := query.get("id"):
-                return self.respond([letter.as_json() for letter in await desk.named([one])])
-            if group := query.get("group"):
-                page = await desk.page(group, query.get("after") or None, limit)
-                return self.page([letter.as_json() for letter in page.letters], page.next, limit, group=group)
-            asked = _asked_of(query)
-            groups, after = groups_of(await desk.groups(), **asked), query.get("after")
-            begin = next((place for place, one in enumerate(groups, 1) if one.id == after), 0)
-            shown = groups[begin : begin + limit]
-            is_last = begin + limit >= len(groups)
-            return self.page([one.as_json() for one in shown], None if is_last else shown[-1].id, limit, **asked)
-        except BadRequest as error:
-            return self.refuse(HTTPStatus.BAD_REQUEST, str(error))
-        except (DeskBusy, ClusterError) as error:
-            return self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        except MetrolineError as error:
-            return self.refuse(HTTPStatus.NOT_FOUND, str(error))
-
-    async def _html(self, request: web.Request, desk: Desk, limit: int) -> web.Response:
-        """Return what the query asks for as a page."""
-        query, stops = request.query, self.worker.served_stops()
         if one := query.get("id"):
-            entries = letter_journal(await self.worker.job_board.jobs(), one)
-            is_dead = await desk.asked(lambda index: index.reference(one) is not None)
-            if entries and not is_dead:
-                return self.answer(request, f"Dead letter {one}", {}, lambda: gone_page(one, entries))
-            letters = await desk.named([one])
-            if not letters:
-                raise DeadLetterError(f"{one} was deleted from the topic of dead letters")
-            title, body = f"Dead letter {letters[0].id}", letter_page(request, letters[0], entries, stops)
-        elif group := query.get("group"):
-            page = await desk.page(group, query.get("after") or None, limit)
-            title, body = f"Dead letters {group}", group_page(request, group, page.letters, page.next, stops)
-        else:
-            asked = _asked_of(query)
-            groups, after = groups_of(await desk.groups(), **asked), query.get("after")
-            begin = next((place for place, one in enumerate(groups, 1) if one.id == after), 0)
-            shown = groups[begin : begin + limit]
-            following = None if begin + limit >= len(groups) else shown[-1].id
-            open_jobs = (await self.worker.job_board.jobs()).open
-            has_foreign = bool(self.worker.foreign_desks)
-            title, body = "Dead letters", groups_page(shown, following, open_jobs, asked, has_foreign=has_foreign)
-        return self.answer(request, title, {}, lambda: body)
+            return await self._letter(request, desk, one)
+        if group := query.get("group"):
+            return await self._group(request, desk, group, Paging.of(PATH, query, "group"))
+        paging = Paging.of(PATH, query, "stop", "kind")
+        shown, following = paging.cut(groups_of(await desk.groups(), **paging.chosen))
+        if not wants_html(request):
+            return self.page(shown, following)
+        jobs, has_foreign = (await self.worker.job_board.jobs()).open, bool(self.worker.foreign_desks)
+        body = groups_page(shown, following, jobs, paging.chosen, has_foreign=has_foreign)
+        return self.answer(request, "Dead letters", {}, lambda: body)
+
+    async def _group(self, request: web.Request, desk: Desk, group: str, paging: Paging) -> web.Response:
+        page = await desk.page(group, paging.after, paging.limit)
+        following = paging.next(page.next)
+        if not wants_html(request):
+            return self.page(page.letters, following)
+        body = group_page(request, group, page.letters, following, self.worker.served_stops())
+        return self.answer(request, f"Dead letters {group}", {}, lambda: body)
+
+    async def _letter(self, request: web.Request, desk: Desk, name: str) -> web.Response:
+        if not wants_html(request):
+            return self.page(await desk.named([name]), None)
+        entries = letter_journal(await self.worker.job_board.jobs(), name)
+        is_dead = await desk.asked(lambda index: index.reference(name) is not None)
+        if entries and not is_dead:
+            return self.answer(request, f"Dead letter {name}", {}, lambda: gone_page(name, entries))
+        letters = await desk.named([name])
+        if not letters:
+            raise DeadLetterError(f"{name} was deleted from the topic of dead letters")
+        body = letter_page(request, letters[0], entries, self.worker.served_stops())
+        return self.answer(request, f"Dead letter {letters[0].id}", {}, lambda: body)
 
 
 def groups_of(groups: Iterable[Group], stop: str = "", kind: str = "") -> list[Group]:
     """Return the groups whose records died at a stop, and of a kind of cause; an empty text stands for any."""
     return [one for one in groups if one.cause[0] == (stop or one.cause[0]) and one.cause[1] == (kind or one.cause[1])]
-
-
-def _asked_of(query: Mapping[str, str]) -> dict[str, str]:
-    """Return the part of a query that chooses groups."""
-    return {name: query[name] for name in ("stop", "kind") if query.get(name)}
-
-
-def limit_of(asked: str | None) -> int:
-    """Return the length of a page; raise `BadRequest` unless it is a number from 1 to `MAX_PAGE`."""
-    if not asked:
-        return PAGE
-    if not (asked.isascii() and asked.isdigit() and len(asked) < 9 and 1 <= int(asked) <= MAX_PAGE):
-        raise BadRequest(f"limit is a number from 1 to {MAX_PAGE}")
-    return int(asked)
 
 
 def _readable(value: object) -> str:
@@ -334,11 +321,11 @@ class Discard(DeadLettersView):
             places = await foreign.chosen(asked.ids, asked.group)
             await foreign.discard(places, asked.reason, permission)
             return {"discarded": len(places)}
-        done = 0
-        async for letters in desk.chosen(asked.ids, asked.group):
-            requests = [discard(letter, asked.reason, permission.by) for letter in letters]
-            done += await self.sent(requests, asked.rate, permission)
-        return {"discarded": done}
+        requests = (
+            [discard(letter, asked.reason, permission.by) for letter in letters]
+            async for letters in desk.chosen(asked.ids, asked.group)
+        )
+        return {"discarded": await self.sent(requests, asked.rate, permission)}
 
 
 @blueprint.route("/journal/", name="journal")
@@ -355,9 +342,9 @@ class Journal(DeadLettersView):
     )
 
     async def get(self, request: web.Request) -> web.Response:
+        return await self.read(request, self._get(request))
+
+    async def _get(self, request: web.Request) -> web.Response:
         name = request.query.get("id", "")
-        try:
-            entries = letter_journal(await self.worker.job_board.jobs(), name)
-        except ClusterError as error:
-            return self.shown(request, self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error)))
+        entries = letter_journal(await self.worker.job_board.jobs(), name)
         return self.answer(request, f"Dead letter {name}", entries, lambda: gone_page(name, entries))

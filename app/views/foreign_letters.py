@@ -8,16 +8,15 @@ from typing import Annotated, Any
 from faust import web
 from msgspec import Meta, Struct
 
-from metroline.agents.kafka.cluster import ClusterError
-from metroline.app.operations.desk import MAX_PAGE, DeskBusy
+from metroline.app.operations.desk import MAX_PAGE
 from metroline.app.operations.foreign_letters import ForeignDesk, parse_place
 from metroline.app.operations.letter import DeadLetterError
-from metroline.app.views.dead_letters import BadRequest, DeadLettersView, blueprint, limit_of
-from metroline.app.views.foreign_pages import foreign_group_page, foreign_letter_page, topics_page
+from metroline.app.views.dead_letters import DeadLettersView, blueprint
+from metroline.app.views.foreign_pages import FOREIGN_PATH, foreign_group_page, foreign_letter_page, topics_page
 from metroline.app.views.operation import Either, Error, Operation, Parameter
+from metroline.app.views.paging import Paging
 from metroline.app.views.view import wants_html
-from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.replay_jobs import TakenEntry
+from metroline.routing.journeys.replay_job_board import TakenEntry
 
 
 class ForeignTopic(Struct, frozen=True):
@@ -90,29 +89,21 @@ class ForeignLetters(DeadLettersView):
     )
 
     async def get(self, request: web.Request) -> web.Response:
-        return self.shown(request, await self._get(request))
+        return await self.read(request, self._get(request))
 
     async def _get(self, request: web.Request) -> web.Response:
         query = request.query
-        try:
-            limit = limit_of(query.get("limit"))
-            if not (topic := query.get("topic")):
-                return await self._topics(request)
-            desk = self.foreign_desk(topic)
-            if name := query.get("id"):
-                return await self._letter(request, desk, name)
-            if group := query.get("group"):
-                return await self._group(request, desk, group, query.get("after") or None, limit)
-            groups = await desk.groups()
-            if wants_html(request):
-                return self.answer(request, f"Dead letters on {topic}", {}, lambda: topics_page({topic: groups}))
-            return self.respond([group.as_json() for group in groups])
-        except BadRequest as error:
-            return self.refuse(HTTPStatus.BAD_REQUEST, str(error))
-        except (DeskBusy, ClusterError) as error:
-            return self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        except MetrolineError as error:
-            return self.refuse(HTTPStatus.NOT_FOUND, str(error))
+        if not (topic := query.get("topic")):
+            return await self._topics(request)
+        desk = self.foreign_desk(topic)
+        if name := query.get("id"):
+            return await self._letter(request, desk, name)
+        if group := query.get("group"):
+            return await self._group(request, desk, group, Paging.of(FOREIGN_PATH, query, "topic", "group"))
+        groups = await desk.groups()
+        if wants_html(request):
+            return self.answer(request, f"Dead letters on {topic}", {}, lambda: topics_page({topic: groups}))
+        return self.page(groups, None)
 
     async def _topics(self, request: web.Request) -> web.Response:
         found: dict[str, Any] = {}
@@ -125,17 +116,15 @@ class ForeignLetters(DeadLettersView):
             return self.answer(request, "Dead letters of other systems", {}, lambda: topics_page(found))
         return self.respond([_told(topic, groups, self.worker.foreign_desks[topic]) for topic, groups in found.items()])
 
-    async def _group(
-        self, request: web.Request, desk: ForeignDesk, name: str, after: str | None, limit: int
-    ) -> web.Response:
-        page = await desk.page(name, after, limit)
+    async def _group(self, request: web.Request, desk: ForeignDesk, name: str, paging: Paging) -> web.Response:
+        page = await desk.page(name, paging.after, paging.limit)
+        following = paging.next(page.next)
         if not wants_html(request):
-            return self.page(
-                [one.as_json() for one in page.letters], page.next, limit, "foreign/", topic=desk.topic, group=name
-            )
+            return self.page(page.letters, following)
         group = await desk.group(name)
         refused = await desk.refusals({group.example.topic})
-        body = foreign_group_page(request, desk.topic, group, page, refused.get(group.example.topic))
+        refusal = refused.get(group.example.topic)
+        body = foreign_group_page(request, desk.topic, group, page.letters, following, refusal)
         return self.answer(request, f"Dead letters {name}", {}, lambda: body)
 
     async def _letter(self, request: web.Request, desk: ForeignDesk, name: str) -> web.Response:
@@ -145,7 +134,7 @@ class ForeignLetters(DeadLettersView):
             raise DeadLetterError(f"{name} is no dead letter on {desk.topic}, or was deleted")
         [letter] = found
         if not wants_html(request):
-            return self.respond([letter.as_json()])
+            return self.page([letter], None)
         _, taken = await desk.look()
         entries: list[TakenEntry] = [one for one in taken.entries.values() if place[1] in one.places.get(place[0], ())]
         refused = await desk.refusals({letter.letter.topic})

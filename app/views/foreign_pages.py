@@ -9,11 +9,10 @@ from faust import web
 from metroline.app.markup.html import Markup, grid, markup, moment, number, tag
 from metroline.app.markup.times import iso
 from metroline.app.operations.foreign_index import ForeignGroup
-from metroline.app.operations.foreign_letters import ForeignPage, Found
+from metroline.app.operations.foreign_letters import Found
 from metroline.app.views.access.forms import form
 from metroline.app.views.letter_pages import (
     JOBS_PATH,
-    NEXT_PAGE,
     NOTHING,
     PATH,
     button,
@@ -23,7 +22,8 @@ from metroline.app.views.letter_pages import (
     show_facts,
     show_headers,
 )
-from metroline.routing.journeys.replay_jobs import TakenEntry
+from metroline.app.views.paging import next_link
+from metroline.routing.journeys.replay_job_board import TakenEntry
 
 FOREIGN_PATH = f"{PATH}foreign/"
 
@@ -68,20 +68,27 @@ def _groups(topic: str, groups: Sequence[ForeignGroup]) -> Markup:
 
 
 def foreign_group_page(
-    request: web.Request, topic: str, group: ForeignGroup, page: ForeignPage, refusal: str | None
+    request: web.Request,
+    topic: str,
+    group: ForeignGroup,
+    letters: Sequence[Found],
+    following: str | None,
+    refusal: str | None,
 ) -> Markup:
-    """Return the letters of a group, and what can be done about all of them. `refusal` is why none can be replayed."""
+    """Return letters of a group, and what can be done about all of them. `refusal` is why none can be replayed.
+
+    `following` is the address of the next page.
+    """
     rows = [
         [link(FOREIGN_PATH, one.id, topic=topic, id=one.id), moment(iso(one.at)), one.letter.message[:200]]
-        for one in page.letters
+        for one in letters
     ]
-    more = None
-    if page.next is not None:
-        more = tag("p", link(FOREIGN_PATH, NEXT_PAGE, topic=topic, group=group.id, after=page.next))
     goes = {"letters": group.count, "system": group.example.system, "replayed to": group.example.topic}
     acts = _acts(request, topic, "group", group.id, refusal, several=True)
     back = tag("p", link(FOREIGN_PATH, "All topics of other systems"))
-    return markup([back, show_facts(goes), grid(["Dead letter", "Written", "Message"], rows), more, acts])
+    return markup(
+        [back, show_facts(goes), grid(["Dead letter", "Written", "Message"], rows), next_link(following), acts]
+    )
 
 
 def foreign_letter_page(

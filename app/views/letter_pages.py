@@ -16,12 +16,12 @@ from metroline.app.operations.letter import Group, Letter
 from metroline.app.operations.letter_journal import LetterEntry, entry_text
 from metroline.app.operations.replay_jobs import JobAnswer, described
 from metroline.app.views.access.forms import form
-from metroline.routing.journeys.replay_jobs import Act, Job
+from metroline.app.views.paging import next_link
+from metroline.routing.journeys.replay_job_messages import Act
+from metroline.routing.journeys.replay_jobs import Job
 
 PATH = "/dead-letters/"
 JOBS_PATH = f"{PATH}jobs/"
-
-NEXT_PAGE = "Further ones"
 
 NOTHING = "Nothing so far."
 
@@ -66,7 +66,7 @@ def groups_page(
 ) -> Markup:
     """Return the page of the groups that were `asked` for, the largest one first, with the jobs that are not closed.
 
-    `has_foreign` if the line reads dead letters of other systems.
+    `following` is the address of the next page. `has_foreign` is True if the line reads dead letters of other systems.
     """
     total = sum(group.count for group in groups)
     rows = [
@@ -92,9 +92,8 @@ def groups_page(
     )
     is_whole = following is None
     facts = show_facts({"dead letters" if is_whole else "on this page": count(total), "causes": len(groups)})
-    more = None if following is None else tag("p", link(PATH, NEXT_PAGE, **asked, after=following))
     foreign = tag("p", link(f"{PATH}foreign/", "Dead letters of other systems")) if has_foreign else None
-    return markup([facts, _open_jobs(jobs), tag("h2", "By cause"), only, shown, more, foreign])
+    return markup([facts, _open_jobs(jobs), tag("h2", "By cause"), only, shown, next_link(following), foreign])
 
 
 def _open_jobs(jobs: Iterable[Job]) -> Markup:
@@ -140,7 +139,10 @@ def _job_row(job: JobAnswer) -> list[object]:
 def group_page(
     request: web.Request, group: str, letters: Sequence[Letter], following: str | None, stops: Collection[str]
 ) -> Markup:
-    """Return the letters of a group, and what can be done about all of them."""
+    """Return letters of a group, and what can be done about all of them.
+
+    `following` is the address of the next page.
+    """
     rows = [
         [
             link(PATH, letter.id, id=letter.id),
@@ -150,7 +152,6 @@ def group_page(
         ]
         for letter in letters
     ]
-    more = None if following is None else tag("p", link(PATH, NEXT_PAGE, group=group, after=following))
     start = form(
         request,
         f"{JOBS_PATH}start/",
@@ -173,7 +174,7 @@ def group_page(
     )
     heads = ["Dead letter", "Died", "Dead before#", "Reason"]
     acts = [tag("h2", "Replay"), start, tag("h2", "Discard"), discard]
-    return markup([tag("p", link(PATH, "All causes")), grid(heads, rows), more, acts])
+    return markup([tag("p", link(PATH, "All causes")), grid(heads, rows), next_link(following), acts])
 
 
 def letter_page(request: web.Request, letter: Letter, entries: Sequence[LetterEntry], stops: Collection[str]) -> Markup:

@@ -9,7 +9,6 @@ from aiohttp.web import HTTPSeeOther
 from faust import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from metroline.agents.kafka.cluster import ClusterError
 from metroline.app.markup.html import markup, tag
 from metroline.app.operations.desk import PAGE, Desk
 from metroline.app.operations.foreign_jobs import check_foreign
@@ -31,8 +30,8 @@ from metroline.app.views.dead_letters import Answer, DeadLettersView, ForeignSel
 from metroline.app.views.letter_pages import JOBS_PATH, PATH, job_page, jobs_grid, link
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import wants_html
-from metroline.routing.errors import MetrolineError
-from metroline.routing.journeys.replay_jobs import Job, JobState, Start, StartDiscard, StartForeign, Wish
+from metroline.routing.journeys.replay_job_messages import JobState, Start, StartDiscard, StartForeign, Wish
+from metroline.routing.journeys.replay_jobs import Job
 
 ORDERS = {
     JobState.RUNNING: (Wish.PAUSE, Wish.CANCEL),
@@ -92,20 +91,18 @@ class JobList(JobsView):
     )
 
     async def get(self, request: web.Request) -> web.Response:
-        try:
-            board = self.worker.job_board
-            if name := request.query.get("job"):
-                return self._one(request, await board.job(name))
-            jobs = list((await board.jobs()).by_id.values())[::-1]
-            shown = jobs_grid(jobs) if jobs else tag("p", "There are no replay jobs.")
-            if not wants_html(request):
-                return self.respond([job_as_json(job) for job in jobs])
-            body = markup([shown, tag("p", link(PATH, "Dead letters"))])
-            return self.answer(request, "Replay jobs", {}, lambda: body)
-        except ClusterError as error:
-            return self.shown(request, self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error)))
-        except MetrolineError as error:
-            return self.shown(request, self.refuse(HTTPStatus.NOT_FOUND, str(error)))
+        return await self.read(request, self._get(request))
+
+    async def _get(self, request: web.Request) -> web.Response:
+        board = self.worker.job_board
+        if name := request.query.get("job"):
+            return self._one(request, await board.job(name))
+        jobs = list((await board.jobs()).by_id.values())[::-1]
+        if not wants_html(request):
+            return self.respond([job_as_json(job) for job in jobs])
+        shown = jobs_grid(jobs) if jobs else tag("p", "There are no replay jobs.")
+        body = markup([shown, tag("p", link(PATH, "Dead letters"))])
+        return self.answer(request, "Replay jobs", {}, lambda: body)
 
     def _one(self, request: web.Request, job: Job) -> web.Response:
         if not wants_html(request):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,15 +13,18 @@ from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.topic_tail import Place
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.line import Line
 from metroline.agents.services.line_options import LineOptions
 from metroline.app.operations import foreign_letters as module
-from metroline.app.operations.foreign_letters import ForeignDesk, Found
+from metroline.app.operations.foreign_letters import ForeignDesk, ForeignNote, Found
+from metroline.app.operations.journal import entries_of
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.routing.journeys.foreign_letters import ForeignLetter
-from metroline.routing.journeys.replay_jobs import Taken
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import Taken, encode, encoded_offsets
 
 OPTIONS = {"ends": {"shipped": {"topic": "shipped"}}, "dead_letters": {"topics": ["dlq", "other.dlq"]}}
 LINE = cast(Line, SimpleNamespace(options=LineOptions.model_validate(OPTIONS)))
@@ -75,13 +78,14 @@ def desk(monkeypatch: pytest.MonkeyPatch, refused: dict[bytes, Exception]) -> tu
 
 async def test_one_that_its_topic_never_takes_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     made, brokers, noted = desk(monkeypatch, {b"1": MessageSizeTooLargeError()})
-    problems = await made.send([found(number) for number in range(3)], ADA, job="0123456789")
+    note = ForeignNote("a" * 32, job="0123456789")
+    problems = await made.send([found(number) for number in range(3)], ADA, note)
     assert (list(problems), brokers.written) == ([(0, 1)], [b"0", b"2"])
     assert problems[0, 1].startswith("orders does not take it")
     [taken] = noted
     assert (taken.places, taken.sent, taken.job, taken.by) == (
-        {"0": (0, 2)},
-        {"orders": {"1": (101, 102)}},
+        {"0": encoded_offsets([0, 2])},
+        {"orders": {"1": encoded_offsets([101, 102])}},
         "0123456789",
         "ada",
     )
@@ -90,14 +94,35 @@ async def test_one_that_its_topic_never_takes_holds_up_no_other(monkeypatch: pyt
 async def test_what_was_written_is_noted_also_if_the_brokers_go_away(monkeypatch: pytest.MonkeyPatch) -> None:
     made, _, noted = desk(monkeypatch, {b"1": KafkaConnectionError()})
     with pytest.raises(ClusterError, match="0-1 cannot be written to orders"):
-        await made.send([found(number) for number in range(2)], ADA)
-    assert [taken.places for taken in noted] == [{"0": (0,)}]
+        await made.send([found(number) for number in range(2)], ADA, ForeignNote("a" * 32))
+    assert [taken.places for taken in noted] == [{"0": encoded_offsets([0])}]
+
+
+async def test_a_replay_that_breaks_off_is_one_entry_of_the_journal_with_those_that_went(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, brokers, noted = desk(monkeypatch, {b"250": KafkaConnectionError()})
+
+    async def fetched(_: object, places: Sequence[Place]) -> list[Found]:
+        return [found(offset) for _, offset in places]
+
+    monkeypatch.setattr(ForeignDesk, "fetched", fetched)
+    with pytest.raises(ClusterError, match="0-250 cannot be written to orders"):
+        async for _ in made.replay([(0, number) for number in range(400)], 1e9, ADA):
+            pass
+    jobs = Jobs()
+    for offset, taken in enumerate(noted):
+        assert jobs.add(offset, *encode(taken)) is None
+    assert len(noted) == 3, "each portion is noted, so that none is sent again"
+    [entry] = entries_of([], jobs)
+    assert len(brokers.written) == 299
+    assert entry.sentence == "299 dead letters on dlq were replayed by ada"
 
 
 async def test_nobody_writes_without_a_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     made, brokers, noted = desk(monkeypatch, {})
     with pytest.raises(NotPermitted):
-        await made.send([found(1)], Permission.refused(NotPermitted("nobody is logged in")))
+        await made.send([found(1)], Permission.refused(NotPermitted("nobody is logged in")), ForeignNote("a" * 32))
     assert (brokers.written, noted) == ([], [])
 
 

@@ -12,7 +12,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import Topics
 from metroline.app.operations.replay_jobs import JobBoard, new_job
-from metroline.routing.journeys.replay_jobs import encode
+from metroline.routing.journeys.replay_job_messages import encode
 from tests.support.dead_letter_topic import TopicMessage
 
 

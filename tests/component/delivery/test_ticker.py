@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from random import Random
 from typing import Any, cast
 
 import orjson
@@ -15,6 +16,7 @@ from metroline.agents.ticker import Ticker
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.strategies import strategy_named
 from tests.support.bench import Bench, Sent
+from tests.support.forgeries.operations import forged_tick
 
 HOURLY = Schedule("hourly", Crontab("0 * * * *"), {"n": 1})
 TOPIC = "test.schedules"
@@ -186,3 +188,18 @@ async def test_a_late_note_of_a_frozen_worker_and_garbage_change_nothing(bench: 
     ]
     await look_at(bench, ticker(bench, written), 7_300)
     assert entered(bench) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_forgeries_on_its_topic_keep_no_schedule_from_its_ticks(bench: Bench, seed: int) -> None:
+    random, written = Random(seed), Written(bench)
+    for _ in range(300):
+        forged = forged_tick(random, "hourly")
+        written.extra.append((forged.key, forged.value))
+    bench.now = 10 * 3600.0 + 60
+    made = ticker(bench, written)
+    await made.look()
+    bench.now += 3600.0
+    await made.look()
+    assert [name for name, _ in entered(bench)][-1:] == ["schedule.hourly-660"]
+    assert set(made.done) == {"hourly"}, "names that are no schedule are not remembered"

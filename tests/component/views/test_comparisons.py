@@ -16,9 +16,10 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from metroline.agents.kafka.topic_tail import TopicTail
-from metroline.app.operations import comparison_runs
+from metroline.app.operations import comparison_runs, comparisons
 from metroline.app.operations.comparison_runs import CANCEL, KeptRun, RunState
 from metroline.app.operations.comparisons import Comparisons
+from metroline.app.operations.journal_notes import Deed
 from metroline.app.operations.permission import Permission
 from metroline.app.web_server.logins import Logins
 from tests.support.dead_letter_topic import TopicMessage
@@ -35,6 +36,8 @@ class Log:
 
     def __init__(self) -> None:
         self.messages: list[TopicMessage] = []
+        self.noted: list[tuple[Deed, str, str]] = []
+        """The deeds in the journal, with who and which comparison."""
 
     def write(self, key: bytes, value: bytes | None) -> None:
         self.messages.append(TopicMessage((0, len(self.messages)), key, value))
@@ -54,11 +57,15 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
         for key, value in messages:
             log.write(key, value)
 
+    async def note(_: object, __: object, permission: Permission, deed: Deed, run: str) -> None:
+        log.noted.append((deed, permission.demand(), run))
+
     async def carry_out(*_: Any) -> None:
         pass
 
     monkeypatch.setattr(TopicTail, "read", lambda *_: iter([list(log.messages)] if log.messages else []))
     monkeypatch.setattr(comparison_runs, "_write", write)
+    monkeypatch.setattr(comparisons, "note_deed", note)
     monkeypatch.setattr(Comparisons, "_carry_out", carry_out)
     return log
 
@@ -178,6 +185,7 @@ async def test_the_progress_of_a_comparison_is_shown_and_who_may_can_cancel_it(w
     assert answer.status == 200
     assert log.messages[-1].key() == FIRST.encode() + CANCEL
     assert orjson.loads(log.messages[-1].value() or b"")["by"] == "ada over HTTP"
+    assert log.noted == [(Deed.CANCELLED, "ada over HTTP", FIRST)]
 
 
 async def test_a_comparison_of_a_worker_that_is_gone_is_interrupted(worker: WebWorker, log: Log) -> None:
@@ -213,6 +221,7 @@ async def test_a_comparison_is_started_once_it_is_confirmed(worker: WebWorker, l
         409,
         f"ada over HTTP runs the comparison {run['id']} on this line: wait until it has ended, or cancel it",
     )
+    assert log.noted == [(Deed.COMPARED, "ada over HTTP", run["id"])], "a comparison that is refused was not started"
 
 
 @pytest.mark.parametrize(

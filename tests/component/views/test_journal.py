@@ -12,8 +12,8 @@ from metroline.agents.kafka.cluster import ClusterError
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.pulses.pulse import Pulse
 from metroline.app.operations.journal_notes import Deed, Note
-from metroline.routing.journeys.replay_jobs import Start as StartJob
-from metroline.routing.journeys.replay_jobs import encode
+from metroline.routing.journeys.replay_job_messages import Act, Done, Message, encode
+from metroline.routing.journeys.replay_job_messages import Start as StartJob
 from tests.support.dead_letter_topic import TopicMessage
 from tests.support.html_reader import HtmlReader
 from tests.support.journey_topics import serve_topics
@@ -22,17 +22,19 @@ from tests.support.web_worker import HTML, Start, WebWorker
 
 EVIL = "<script>alert(1)</script>"
 JOB = StartJob(job="0123456789", at=NOW - 20, by="bert", group="4be3b2", reason="it is mended")
+DISCARD = Done(order="a" * 32, act=Act.DISCARD, at=NOW - 30, by=EVIL, count=3, reason=EVIL, blocks=())
 NOTES = [
-    Note(deed=Deed.DISCARDED, at=NOW - 30, by=EVIL, count=3, reason=EVIL),
     Note(deed=Deed.JOINED, at=NOW - 10, worker="http://other:6066", roles="all", code="c0de"),
 ]
 
 
 @pytest.fixture
 async def worker(start: Start, monkeypatch: pytest.MonkeyPatch) -> WebWorker:
-    """Return a worker of a line with two notes, a replay job and a version of the rules."""
+    """Return a worker of a line with a note, a replay job, a discard and a version of the rules."""
+    written: list[Message] = [JOB, DISCARD]
+    jobs = [TopicMessage((0, offset), *encode(one)) for offset, one in enumerate(written)]
     notes = [TopicMessage((0, offset), None, one.encode()) for offset, one in enumerate(NOTES)]
-    serve_topics(monkeypatch, {".journal": notes, ".replay-jobs": [TopicMessage((0, 0), *encode(JOB))]})
+    serve_topics(monkeypatch, {".journal": notes, ".replay-jobs": jobs})
     made = await start()
     made.app.pulses = cast(Any, Told())
     rules = {"rules": made.app.line.rules_text, "replaces": 0, "by": "ada", "at": NOW - 40}

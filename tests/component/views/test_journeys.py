@@ -17,7 +17,7 @@ from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.app.operations.journeys import archive as archive_module
 from metroline.app.operations.journeys.whereabouts import Whereabouts
 from metroline.app.views.journeys import pages
-from metroline.routing.journeys.replay_jobs import Act, Done, encode
+from metroline.routing.journeys.replay_job_messages import Act, Done, encode
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Attempts, Replan, Segment, Visit
 from metroline.routing.outcome import DELIVERED, Cause, Outcome

@@ -19,7 +19,7 @@ from metroline.app.operations.replay_jobs import new_job
 from metroline.app.operations.replays import discard
 from metroline.app.views import replay_jobs as job_views
 from metroline.app.web_server.logins import Logins
-from metroline.routing.journeys.replay_jobs import Ask, JobState, Message, Progress, Start, Tally, Wish, encode
+from metroline.routing.journeys.replay_job_messages import Ask, JobState, Message, Progress, Start, Tally, Wish, encode
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Attempts, Replay, Segment, Visit
@@ -173,7 +173,7 @@ async def test_all_letters_of_a_group_are_discarded_by_a_job(worker: WebWorker) 
 async def test_what_was_done_to_a_letter_is_shown_also_when_it_is_gone(
     worker: WebWorker, jobs: list[TopicMessage]
 ) -> None:
-    [done] = entries_of([discard(letter(2), EVIL, "bert"), discard(letter(7), EVIL, "bert")])
+    [done] = entries_of([discard(letter(2), EVIL, "bert"), discard(letter(7), EVIL, "bert")], "a" * 32)
     jobs.append(TopicMessage((0, len(jobs)), *encode(done)))
     dead = await page(worker, "/dead-letters/?id=source-0-2")
     assert "discarded by bert" in dead

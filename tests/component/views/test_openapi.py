@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -62,10 +62,13 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Envelope]:
     """Return the requests to the arrivals that were sent, in place of a broker."""
     sent: list[Envelope] = []
 
-    async def send(_: object, __: object, requests: Sequence[Envelope], *___: object) -> AsyncIterator[int]:
-        for number, request in enumerate(requests, 1):
-            sent.append(request)
-            yield number
+    async def send(_: object, __: object, portions: AsyncIterable[list[Envelope]], *___: object) -> AsyncIterator[int]:
+        number = 0
+        async for requests in portions:
+            for request in requests:
+                sent.append(request)
+                number += 1
+                yield number
 
     monkeypatch.setattr(dead_letters, "send_requests", send)
     return sent

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,10 @@ MAX_RESIDENT_BYTES = 400 * 1024 * 1024
 PAGES = (
     "/",
     "/compare/",
+    "/dead-letters/",
+    "/dead-letters/jobs/",
+    "/dead-letters/journal/?id=source-0-1",
+    "/journal/",
     "/journeys/",
     "/table/",
     "/table/outcomes/",
@@ -40,6 +45,12 @@ PAGES = (
     "/table/rules/",
     "/metrics",
 )
+
+SCHEDULE = """
+[schedules.nightly]
+cron = "0 3 1 1 *"
+record = { n = 1 }
+"""
 
 
 @pytest.fixture
@@ -55,12 +66,14 @@ async def test_forgeries_on_every_topic_end_block_and_silence_no_worker(depot: D
     print(f"\nSEED={seed} FORGERIES={forgeries}; logs in {depot.logs}", flush=True)
     if seed % 2:
         depot.variables["CLUSTER_KEY"] = "a key of these workers"
+    depot.folder.joinpath("line.toml").write_text(SCHEDULE)
+    topics = replace(depot.topics, has_schedules=True)
     strategies = ("conductor", "map_maker")
     for strategy in strategies:
         depot.start(strategy, CHAINING="stops")
     await depot.until(depot.all_ready)
     good = GoodRecords(depot, seed)
-    forger = Forger(depot.broker.bootstrap, forgers(depot.topics, depot.partitions, ("weigh", "crane", "shelf")), seed)
+    forger = Forger(depot.broker.bootstrap, forgers(topics, depot.partitions, ("weigh", "crane", "shelf")), seed)
     for number in range(ROUNDS):
         good.send(RECORDS // 2)
         await asyncio.to_thread(forger.write, forgeries)

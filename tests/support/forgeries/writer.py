@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from confluent_kafka import KafkaException, Producer
 
-from metroline.agents.kafka.topic_admin import DEFAULT_MESSAGE_BYTES
+from metroline.agents.kafka.topic_admin import DEFAULT_MESSAGE_BYTES, TopicPlan
 from metroline.agents.kafka.topics import Topics
 from tests.support.forgeries.announcements import forged_announcement
 from tests.support.forgeries.envelopes import forged_envelope, forged_kept, forged_letter
 from tests.support.forgeries.forgery import Forgery
+from tests.support.forgeries.operations import forged_comparison, forged_job, forged_note, forged_tick
 from tests.support.forgeries.tables import forged_block, forged_journeys, forged_publication
 
 Forge = Callable[[Random, int], Forgery]
@@ -31,9 +33,23 @@ def forgers(topics: Topics, partitions: int, stops: tuple[str, ...]) -> dict[str
         topics.dead_letters: forged_letter,
         topics.journeys: forged_kept,
         topics.delivered: forged_letter,
+        topics.replay_jobs: forged_job,
+        topics.journal: forged_note,
+        topics.comparisons: forged_comparison,
+        topics.schedules: lambda random, _: forged_tick(random),
     }
     plans = topics.plans(partitions, stops, DEFAULT_MESSAGE_BYTES)
-    return {plan.name: (plan.partitions, own.get(plan.name, forged_envelope)) for plan in plans}
+    return {plan.name: (plan.partitions, _keyed(own.get(plan.name, forged_envelope), plan)) for plan in plans}
+
+
+def _keyed(forge: Forge, plan: TopicPlan) -> Forge:
+    """Return what forges messages for a topic; a compacted one takes none without a key."""
+
+    def keyed(random: Random, partition: int) -> Forgery:
+        forged = forge(random, partition)
+        return replace(forged, key=forged.key or b"") if plan.config.get("cleanup.policy") == "compact" else forged
+
+    return keyed
 
 
 class Forger:
@@ -57,8 +73,6 @@ class Forger:
         partitions, forge = self._forgers[topic]
         partition = self._random.randrange(partitions)
         forged = forge(self._random, partition)
-        if topic.rpartition(".table.")[1] and forged.key is None:
-            forged = Forgery(forged.value, b"", forged.headers)  # a compacted topic takes no message without a key
 
         def answered(error: object, _: object) -> None:
             self.written[topic] += error is None

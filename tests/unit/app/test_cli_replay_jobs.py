@@ -14,9 +14,9 @@ from metroline.app.cli import replay_jobs as job_commands
 from metroline.app.operations import replay_jobs as operations
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import JobBoard
-from metroline.routing.journeys.replay_jobs import (
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import (
     Ask,
-    Jobs,
     JobState,
     Message,
     Progress,

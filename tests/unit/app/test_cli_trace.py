@@ -16,7 +16,7 @@ from metroline.agents.tables.publication import Publication
 from metroline.app.cli import cli, trace
 from metroline.app.operations.journeys.whereabouts import Whereabouts
 from metroline.app.operations.rules_topic import PublishedRules
-from metroline.routing.journeys.replay_jobs import Act, Done, encode
+from metroline.routing.journeys.replay_job_messages import Act, Done, encode
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Attempts, Replan, Segment, Visit, Waits
 from metroline.routing.outcome import DELIVERED, Cause, Outcome

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
+from pyroaring import BitMap
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.foreign_messages import ForeignMessages
@@ -20,10 +22,26 @@ from metroline.agents.tables.publication import Publication
 from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.journal import Journal, entries_of, published
 from metroline.app.operations.journal_notes import MAX_NAME, MAX_TEXT, Deed, NotANote, Note, note_deed, note_of
+from metroline.app.operations.letter import DeadLetterError
+from metroline.app.operations.letter_journal import letter_journal
 from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.journeys.replay import discard_request, replay_request
-from metroline.routing.journeys.replay_jobs import Ask, Jobs, JobState, Message, Progress, Start, Tally, Wish, encode
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import (
+    Act,
+    Ask,
+    Done,
+    JobState,
+    Message,
+    Progress,
+    Start,
+    Taken,
+    Tally,
+    Wish,
+    encode,
+    encoded_offsets,
+)
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Replay, Segment
@@ -39,7 +57,7 @@ def note(deed: Deed, at: float, **fields: Any) -> Note:
 
 
 def sentences(*notes: Note) -> list[str]:
-    return [entry.sentence for entry in entries_of(notes, [])]
+    return [entry.sentence for entry in entries_of(notes, Jobs())]
 
 
 def jobs_of(*written: Message) -> Jobs:
@@ -54,7 +72,7 @@ def test_publications_tell_who_and_why_and_which_table_came_back() -> None:
         version: Publication(text, version - 1, "ada", float(version), reason)
         for version, text, reason in ((1, "a", ""), (2, "b", "a try"), (3, "a", "it went wrong"))
     }
-    found = entries_of([], [], published(publications))
+    found = entries_of([], Jobs(), published(publications))
     assert [entry.sentence for entry in found] == [
         "version 3 of the rules, which is the table of version 1 again, was published by ada: it went wrong",
         "version 2 of the rules was published by ada: a try",
@@ -67,7 +85,7 @@ def test_jobs_tell_their_start_each_order_and_their_end() -> None:
     start = Start(job="0123456789", at=5.0, by="ada", group="4be3b2", reason="it is mended")
     pause = Ask(order=uuid.uuid4().hex, job=start.job, wish=Wish.PAUSE, at=6.0, by="bert", reason="too hot")
     end = Progress(job=start.job, epoch=0, seen=2, at=9.0, state=JobState.DONE, tally=Tally(1_200, 1_100))
-    found = entries_of([], jobs_of(start, pause, end).by_id.values())
+    found = entries_of([], jobs_of(start, pause, end))
     assert [entry.sentence for entry in found] == [
         "the replay job 0123456789 is done, 1,100 of 1,200 replayed",
         "the replay job 0123456789 was paused by bert: too hot",
@@ -76,20 +94,54 @@ def test_jobs_tell_their_start_each_order_and_their_end() -> None:
     assert {entry.href for entry in found} == {"/dead-letters/jobs/?job=0123456789"}
 
 
-def test_notes_of_one_request_are_one_entry() -> None:
-    notes = [note(Deed.DISCARDED, 10.0 + n, by="ada", count=500, reason="a test") for n in range(3)]
-    other = note(Deed.DISCARDED, 13.0, by="bert", count=1, reason="a test", letter="source-0-7")
-    later = note(Deed.DISCARDED, 200.0, by="bert", count=2, reason="a test")
-    assert sentences(*notes, other, later) == [
-        "2 dead letters were discarded by bert: a test",
-        "the dead letter source-0-7 was discarded by bert: a test",
+def done(order: str, part: int, count: int, **fields: Any) -> Done:
+    blocks = (("0/source/0", 0, base64.b64encode(BitMap(range(7, 7 + count)).serialize()).decode()),)
+    given: dict[str, Any] = {"act": Act.DISCARD, "at": 10.0 + part, "by": "ada", "reason": "a test"} | fields
+    return Done(order=order * 32, part=part, count=count, blocks=blocks, **given)
+
+
+def test_a_replay_or_discard_is_one_entry_in_however_many_parts_it_was_noted() -> None:
+    parts = [done("a", part, 500) for part in range(3)]
+    found = entries_of([], jobs_of(*parts, done("b", 0, 1, act=Act.REPLAY, reason="", at=40.0)))
+    assert [entry.sentence for entry in found] == [
+        "the dead letter source-0-7 was replayed by ada",
         "1,500 dead letters were discarded by ada: a test",
+    ]
+    assert [(entry.kind, entry.href) for entry in found] == [
+        ("replayed", "/journeys/?id=source-0-7"),
+        ("discarded", ""),
     ]
 
 
-def test_replays_of_other_systems_name_their_topic() -> None:
-    told = sentences(note(Deed.REPLAYED, 1.0, by="ada", count=1, topic="connect.dlq"))
-    assert told == ["1 dead letter on connect.dlq was replayed by ada"]
+@pytest.mark.parametrize("block", ["", "source", "0/source", "x/source/0", "0/source/x"])
+def test_a_forged_entry_about_a_letter_that_cannot_be_is_shown_without_it(block: str) -> None:
+    whole = done("a", 0, 1)
+    [(_, generation, marks)] = whole.blocks
+    [entry] = entries_of([], jobs_of(replace(whole, blocks=((block, generation, marks),))))
+    assert entry.text == "1 dead letter was discarded"
+
+
+def test_letters_of_other_systems_name_their_topic_and_those_of_jobs_are_told_by_these() -> None:
+    def taken(order: str, part: int, reason: str | None = None, job: str | None = None) -> Taken:
+        places = {"0": encoded_offsets([part])}
+        return Taken(order=order * 32, part=part, topic="dlq", at=1.0, by="ada", places=places, reason=reason, job=job)
+
+    notes = [taken("a", 0), taken("a", 1), taken("b", 2, "a test"), taken("c", 3, job="0123456789")]
+    found = entries_of([], jobs_of(*notes))
+    assert [entry.sentence for entry in found] == [
+        "2 dead letters on dlq were replayed by ada",
+        "1 dead letter on dlq was discarded by ada: a test",
+    ]
+    assert {entry.href for entry in found} == {"/dead-letters/foreign/?topic=dlq"}
+
+
+def test_comparisons_that_are_started_and_cancelled_have_a_link_to_them() -> None:
+    notes = [note(deed, 1.0, by="ada", run="0123456789") for deed in (Deed.COMPARED, Deed.CANCELLED)]
+    found = entries_of(notes, Jobs())
+    assert [(entry.kind, entry.sentence, entry.href) for entry in found] == [
+        ("comparison", "the comparison 0123456789 was started by ada", "/compare/0123456789/"),
+        ("comparison", "the comparison 0123456789 was cancelled by ada", "/compare/0123456789/"),
+    ]
 
 
 def test_workers_come_and_go_and_other_code_is_named() -> None:
@@ -112,7 +164,7 @@ def test_workers_come_and_go_and_other_code_is_named() -> None:
 
 
 def test_a_note_survives_its_message_and_is_bounded() -> None:
-    made = note_of(Deed.DISCARDED, "\ud800" * 900, 3, reason="x" * 9_000)
+    made = note_of(Deed.HANDED_OVER, "\ud800" * 900, reason="x" * 9_000)
     assert Note.decode(made.encode()) == made
     assert (len(made.by), len(made.reason)) == (MAX_NAME, MAX_TEXT)
 
@@ -127,21 +179,60 @@ class Board:
     """A cluster that keeps what is written to it."""
 
     def __init__(self) -> None:
-        self.written: list[tuple[str, bytes]] = []
+        self.log: list[tuple[str, bytes | None, bytes | None]] = []
+        """The topic, the key and the value of each message."""
         self.refused: set[str] = set()
+        """Topics that take no messages."""
+        self.room = 1_000
+        """Number of requests that the topic of the arrivals takes."""
+        self.unanswered: list[asyncio.Future[Any]] = []
+        """The confirmations of requests that are written, and confirmed when the producer is closed."""
+        self.is_slow = False
 
     @asynccontextmanager
     async def producer(self, **_: Any) -> AsyncIterator[Board]:
-        yield self
+        try:
+            yield self
+        finally:
+            while self.unanswered:
+                self.unanswered.pop().set_result(None)
 
-    async def send_and_wait(self, topic: str, value: bytes, **_: Any) -> None:
+    async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[Any]:
+        confirmation: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if len(self.requests) == self.room:
+            confirmation.set_exception(ClusterError("the brokers are away"))
+            return confirmation
+        self.log.append((topic, None, value))
+        if self.is_slow:
+            self.unanswered.append(confirmation)
+        else:
+            confirmation.set_result(None)
+        return confirmation
+
+    async def send_and_wait(self, topic: str, value: bytes | None, key: bytes | None = None, **_: Any) -> None:
         if topic in self.refused:
             raise ClusterError("it is full")
-        self.written.append((topic, value))
+        self.log.append((topic, key, value))
 
     @property
-    def notes(self) -> list[Note]:
-        return [Note.decode(value) for topic, value in self.written if topic == TOPICS.journal]
+    def requests(self) -> list[bytes | None]:
+        return [value for topic, _, value in self.log if topic == TOPICS.at(ARRIVALS)]
+
+    @property
+    def jobs(self) -> Jobs:
+        """Return the topic of jobs as it is now."""
+        jobs = Jobs()
+        for offset, (topic, key, value) in enumerate(self.log):
+            assert topic != TOPICS.replay_jobs or jobs.add(offset, key, value) is None
+        return jobs
+
+    def told(self) -> list[str]:
+        """Return the entries of the journal."""
+        return [entry.sentence for entry in entries_of([], self.jobs)]
+
+    def replayed(self) -> set[str]:
+        """Return the letters that the journal names as replayed or discarded."""
+        return {name for name in map("source-0-{}".format, range(100)) if letter_journal(self.jobs, name)}
 
 
 @pytest.fixture
@@ -162,54 +253,122 @@ REPLAY = Replay(1.0, "ada", "timeout: late")
 Asks = Callable[[int], Envelope]
 
 
+def discards(count: int) -> list[Envelope]:
+    return [discard_request(letter(number), REPLAY, "a test") for number in range(count)]
+
+
+async def portions(*requests: Sequence[Envelope]) -> AsyncIterator[Sequence[Envelope]]:
+    for some in requests:
+        yield some
+
+
+async def send(board: Board, *requests: Sequence[Envelope], rate: float = 1e6) -> list[int]:
+    sending = send_requests(cast(Cluster, board), TOPICS, portions(*requests), rate, ADA)
+    return [number async for number in sending]
+
+
+def named(count: int) -> set[str]:
+    return {f"source-0-{number}" for number in range(count)}
+
+
 @pytest.mark.parametrize(
-    ("ask", "deed", "reason"),
+    ("ask", "told"),
     [
-        (lambda number: replay_request(letter(number), REPLAY, None, b"{}"), Deed.REPLAYED, ""),
-        (lambda number: discard_request(letter(number), REPLAY, "a test"), Deed.DISCARDED, "a test"),
+        (lambda number: replay_request(letter(number), REPLAY, None, b"{}"), "replayed by ada"),
+        (lambda number: discard_request(letter(number), REPLAY, "a test"), "discarded by ada: a test"),
     ],
 )
-async def test_what_is_sent_to_the_arrivals_is_noted_once_with_who(
-    board: Board, ask: Asks, deed: Deed, reason: str
+async def test_what_is_sent_to_the_arrivals_is_one_entry_with_who(board: Board, ask: Asks, told: str) -> None:
+    assert await send(board, [ask(number) for number in range(3)], [ask(3)]) == [1, 2, 3, 4]
+    assert board.told() == [f"4 dead letters were {told}"]
+    assert board.replayed() == named(4)
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3, 5, 7])
+async def test_a_replay_that_breaks_off_is_noted_as_far_as_it_went_and_repeated_without_a_trace(
+    board: Board, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests = [ask(number) for number in range(3)]
-    assert [n async for n in send_requests(cast(Cluster, board), TOPICS, requests, 1e6, ADA)] == [1, 2, 3]
-    assert [(n.deed, n.by, n.count, n.letter, n.reason) for n in board.notes] == [(deed, "ada", 3, "", reason)]
-    assert [n async for n in send_requests(cast(Cluster, board), TOPICS, requests[2:], 1e6, ADA)] == [1]
-    assert (board.notes[1].letter, board.notes[1].count) == ("source-0-2", 1)
+    monkeypatch.setattr("metroline.app.operations.dead_letters.MAX_NOTED", 3)
+    requests, board.room = discards(8), room
+    with pytest.raises(ClusterError, match="the brokers are away"):
+        await send(board, requests)
+    assert board.replayed() == named(room)
+    were = "was" if room == 1 else "were"
+    several = f"{room} dead letter{'' if room == 1 else 's'} {were} discarded by ada: a test"
+    one = "the dead letter source-0-0 was discarded by ada: a test"
+    assert board.told() == ([one] if room == 1 else [several] if room else [])
+    board.room = 1_000
+    await send(board, requests[room:])
+    journal = [entry for number in range(8) for entry in letter_journal(board.jobs, f"source-0-{number}")]
+    assert len(journal) == 8, "each letter has one entry"
 
 
-async def test_what_was_sent_before_an_error_is_noted(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = [discard_request(letter(number), REPLAY, "a test") for number in range(3)]
-    arrived: list[bytes] = []
+async def test_whoever_stops_a_replay_learns_what_was_written(board: Board) -> None:
+    board.is_slow = True
+    sending = asyncio.create_task(send(board, discards(3)))
+    while not board.unanswered:
+        await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert len(board.requests) == 1
+    assert board.replayed() == named(1), "its confirmation came while the producer was closed"
 
-    async def send(topic: str, value: bytes, **_: Any) -> None:
-        if topic == TOPICS.at(ARRIVALS) and len(arrived) == 2:
-            raise ClusterError("the brokers are away")
-        if topic == TOPICS.at(ARRIVALS):
-            arrived.append(value)
-        board.written.append((topic, value))
 
-    monkeypatch.setattr(board, "send_and_wait", send)
-    with pytest.raises(ClusterError):
-        async for _ in send_requests(cast(Cluster, board), TOPICS, requests, 1e6, ADA):
+async def test_a_replay_whose_reader_goes_away_is_noted_as_far_as_it_went(board: Board) -> None:
+    sending = send_requests(cast(Cluster, board), TOPICS, portions(discards(5)), 1e6, ADA)
+    assert [await anext(sending), await anext(sending)] == [1, 2]
+    await cast(AsyncGenerator[int], sending).aclose()
+    assert board.replayed() == named(len(board.requests)) == named(2)
+
+
+async def test_letters_that_cannot_be_found_leave_those_before_them_noted(board: Board) -> None:
+    async def requests() -> AsyncIterator[list[Envelope]]:
+        yield discards(2)
+        raise DeadLetterError("the next page cannot be read")
+
+    with pytest.raises(DeadLetterError):
+        async for _ in send_requests(cast(Cluster, board), TOPICS, requests(), 1e6, ADA):
             pass
-    assert [n.count for n in board.notes] == [2]
+    assert board.replayed() == named(2)
+
+
+async def test_a_slow_replay_notes_few_letters_ahead(board: Board) -> None:
+    sending = send_requests(cast(Cluster, board), TOPICS, portions(discards(50)), 0.4, ADA)
+    await anext(sending)
+    assert board.replayed() == named(2), "the letters of the next five seconds"
+    await cast(AsyncGenerator[int], sending).aclose()
+    assert board.replayed() == named(1)
+
+
+async def test_nothing_is_sent_if_it_cannot_be_noted(board: Board) -> None:
+    board.refused.add(TOPICS.replay_jobs)
+    with pytest.raises(ClusterError, match="it is full"):
+        await send(board, discards(2))
+    assert board.requests == []
+
+
+async def test_a_journal_that_cannot_be_corrected_is_a_warning(board: Board, caplog: pytest.LogCaptureFixture) -> None:
+    sending = send_requests(cast(Cluster, board), TOPICS, portions(discards(5)), 1e6, ADA)
+    await anext(sending)
+    board.refused.add(TOPICS.replay_jobs)
+    await cast(AsyncGenerator[int], sending).aclose()
+    assert "the journal has 4 dead letters as replayed or discarded that were not" in caplog.text
+    assert "it is full" in caplog.text
 
 
 async def test_nothing_is_noted_without_a_permission(board: Board) -> None:
     nobody = Permission.refused(NotPermitted("nobody is logged in"))
     with pytest.raises(NotPermitted):
-        await note_deed(cast(Cluster, board), TOPICS, nobody, Deed.DISCARDED, 1)
-    assert board.written == []
+        await note_deed(cast(Cluster, board), TOPICS, nobody, Deed.HANDED_OVER)
+    assert board.log == []
 
 
 async def test_what_is_done_stays_done_if_the_journal_cannot_be_written(
     board: Board, caplog: pytest.LogCaptureFixture
 ) -> None:
     board.refused.add(TOPICS.journal)
-    requests = [discard_request(letter(1), REPLAY, "a test")]
-    assert [n async for n in send_requests(cast(Cluster, board), TOPICS, requests, 1e6, ADA)] == [1]
+    await note_deed(cast(Cluster, board), TOPICS, ADA, Deed.HANDED_OVER, roles="all")
     assert (
         "it is done, but orders.journal cannot be written to, so that the journal lacks it: it is full" in caplog.text
     )
@@ -220,8 +379,8 @@ async def test_a_line_of_an_earlier_version_has_no_journal(board: Board, monkeyp
         return {}
 
     monkeypatch.setattr(TopicAdmin, "partitions", none)
-    await note_deed(cast(Cluster, board), TOPICS, ADA, Deed.DISCARDED, 1)
-    assert board.written == []
+    await note_deed(cast(Cluster, board), TOPICS, ADA, Deed.HANDED_OVER)
+    assert board.log == []
 
 
 async def test_the_journal_reads_on_and_says_what_it_cannot_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +402,7 @@ async def test_the_journal_reads_on_and_says_what_it_cannot_read(monkeypatch: py
     monkeypatch.setattr(TopicTail, "read", read)
     foreign = ForeignMessages()
     journal = Journal(Cluster("127.0.0.1:1"), TOPICS, jobs, lambda: 0, lambda _: {}, foreign)
-    first = note(Deed.DISCARDED, 1.0, by="ada", count=1)
+    first = note(Deed.HANDED_OVER, 1.0, by="ada")
     messages.append([message(first.encode()), message(b"garbage")])
     assert await journal.read() == []
     assert [entry.by for entry in journal.entries()] == ["ada"]

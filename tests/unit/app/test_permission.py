@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import getpass
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from metroline.agents.tables.publication import Publication
 from metroline.app.operations.dead_letters import send_requests
 from metroline.app.operations.permission import NotPermitted, Permission, user_name
 from metroline.app.operations.rules_topic import publish
+from metroline.routing.messages.envelope import Envelope
 from tests.support.project import ROOT
 
 APP = ROOT / "app"
@@ -56,9 +57,13 @@ CLUSTER = cast(Cluster, NoCluster())
 TOPICS = Topics("orders", "orders.source", {})
 
 
+async def no_requests() -> AsyncIterator[list[Envelope]]:
+    yield []
+
+
 async def test_nothing_is_sent_or_published_without_a_permission() -> None:
     with pytest.raises(NotPermitted, match="nobody is logged in"):
-        async for _ in send_requests(CLUSTER, TOPICS, [], 100.0, NOBODY):
+        async for _ in send_requests(CLUSTER, TOPICS, no_requests(), 100.0, NOBODY):
             pass
     with pytest.raises(NotPermitted, match="nobody is logged in"):
         await publish(CLUSTER, TOPICS, Publication("", 1, "eve", 0.0), NOBODY)

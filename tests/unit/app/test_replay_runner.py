@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from random import Random
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import msgspec
 import pytest
+from pyroaring import BitMap64
 
 from metroline.agents.kafka.producer import Confirmation, KeyedMessage
 from metroline.agents.kafka.topics import Topics
@@ -21,21 +24,24 @@ from metroline.app.operations.letter import DeadLetterError, Letter
 from metroline.app.operations.replay_jobs import new_job
 from metroline.app.operations.replay_runner import ReplayRunner
 from metroline.app.operations.rereading import Rereading
-from metroline.routing.journeys import replay_jobs as messages_module
-from metroline.routing.journeys.replay_jobs import (
+from metroline.routing.journeys import replay_job_board as board_module
+from metroline.routing.journeys.replay_job_board import Jobs
+from metroline.routing.journeys.replay_job_messages import (
     Act,
     Ask,
     Done,
-    Job,
-    Jobs,
     JobState,
     Message,
+    Progress,
     Start,
     StartDiscard,
     StartForeign,
+    Taken,
     Wish,
     encode,
+    encoded_offsets,
 )
+from metroline.routing.journeys.replay_jobs import Job
 from metroline.routing.journeys.settlement import SettledBlock, offset_of
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin, RecordId
@@ -43,6 +49,7 @@ from metroline.routing.messages.segment import DiscardRequest, Segment
 from metroline.routing.outcome import Cause, Outcome
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.strategies import RuleTables
+from tests.support.forgeries.operations import forged_job
 
 FIRST = b"0/source/0"
 DEAD = ("", "dead", "expired")
@@ -105,7 +112,12 @@ class Line:
             jobs.add(offset, key, value)
         return jobs
 
-    def runner(self, dies_after: int | None = None, ownership: Callable[[], int | None] = lambda: 3) -> ReplayRunner:
+    def runner(
+        self,
+        dies_after: int | None = None,
+        ownership: Callable[[], int | None] = lambda: 3,
+        foreign: Mapping[str, Any] | None = None,
+    ) -> ReplayRunner:
         """Return what a worker runs; it dies after that number of messages."""
         return ReplayRunner(
             cast(Any, _Bus(self, dies_after)),
@@ -115,6 +127,7 @@ class Line:
             ownership,
             lambda: RuleTables(TABLE, TABLE),
             self.read_again,
+            foreign,
         )
 
     async def _jobs(self) -> Jobs:
@@ -140,9 +153,7 @@ class _Bus:
         self._line, self._left = line, dies_after
 
     async def produce(self, topic: str, partition: int, value: bytes, *, key: bytes | None = None) -> Confirmation:
-        if self._left == 0:
-            raise Killed
-        self._left = None if self._left is None else self._left - 1
+        self._live()
         if topic == TOPICS.replay_jobs:
             assert key is not None
             self._line.log.append((key, value))
@@ -151,9 +162,15 @@ class _Bus:
         return self._confirmed()
 
     async def produce_all(self, topic: str, messages: Sequence[KeyedMessage]) -> Confirmation:
+        self._live()
         assert topic == TOPICS.replay_jobs
         self._line.log += [(key or b"", value) for value, key, *_ in messages]
         return self._confirmed()
+
+    def _live(self) -> None:
+        if self._left == 0:
+            raise Killed
+        self._left = None if self._left is None else self._left - 1
 
     def _confirmed(self) -> Confirmation:
         confirmation: Confirmation = asyncio.get_running_loop().create_future()
@@ -468,7 +485,7 @@ async def test_the_letters_of_a_job_that_has_ended_stay_known_until_newer_ones_n
     await turns(runner, line)
     [part] = line.job(first.job).letters or []
     assert part.blocks
-    monkeypatch.setattr(messages_module, "JOURNAL_BYTES", messages_module.size_of(part) + 100)
+    monkeypatch.setattr(board_module, "JOURNAL_BYTES", board_module.size_of(part) + 100)
     second = begun(line, ids=["source-0-2", "source-0-3"], group=None)
     await turns(runner, line)
     assert [part.blocks for part in line.job(first.job).letters or []] == [()]
@@ -476,7 +493,7 @@ async def test_the_letters_of_a_job_that_has_ended_stay_known_until_newer_ones_n
 
 
 async def test_entries_of_the_journal_without_room_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages_module, "MAX_DONE", 50)
+    monkeypatch.setattr(board_module, "MAX_DONE", 50)
     line = Line(1)
     for number in range(200):
         line.write(Done(order=f"{number:032x}", act=Act.REPLAY, at=float(number), by="anna", blocks=()))
@@ -498,3 +515,85 @@ async def test_a_job_about_a_topic_that_the_line_does_not_read_stops_and_says_so
     assert job.progress is not None
     assert (job.state, job.topic) == (JobState.STOPPED, "warehouse.dlq")
     assert "is not among the topics of [dead_letters]" in job.progress.note
+    line.write(Ask(order=uuid.uuid4().hex, job=start.job, wish=Wish.CANCEL, at=9.0, by="anna"))
+    await turns(line.runner(), line, 4)
+    assert line.job(start.job).is_closed
+
+
+class _Dlq:
+    """A topic of another system that holds its letters from an offset on."""
+
+    def __init__(self) -> None:
+        self.begin = 0
+
+    async def begins(self) -> dict[int, int]:
+        return {0: self.begin}
+
+
+async def test_notes_about_letters_of_other_systems_become_one_and_go_with_their_letters() -> None:
+    line, dlq = Line(1), _Dlq()
+    start = new_job("anna", StartForeign, topic="dlq", group="4be3b2")
+    line.write(start, *(_taken(number, start.job) for number in range(40)))
+    line.write(Progress(job=start.job, epoch=1, seen=1, at=3.0, state=JobState.DONE), _taken(50, None))
+    runner = line.runner(foreign={"dlq": dlq})
+    await turns(runner, line, 4)
+    assert len(line.jobs_now().taken["dlq"].entries) == 2
+    assert line.jobs_now().taken["dlq"].places == {0: BitMap64([*range(40), 50])}, "none of them is listed again"
+    written = len(line.log)
+    await turns(runner, line, 4)
+    assert len(line.log) == written
+    dlq.begin = 45  # the other system's topic has deleted what is older
+    await turns(line.runner(foreign={"dlq": dlq}), line, 4)
+    assert line.jobs_now().taken["dlq"].places == {0: BitMap64([50])}
+
+
+@pytest.mark.parametrize("dies_after", range(4))
+async def test_no_letter_is_listed_again_if_a_worker_is_killed_while_notes_become_one(dies_after: int) -> None:
+    line = Line(1)
+    start = new_job("anna", StartForeign, topic="dlq", group="4be3b2")
+    line.write(start, *(_taken(number, start.job) for number in range(5)))
+    line.write(Progress(job=start.job, epoch=1, seen=1, at=3.0, state=JobState.DONE))
+    with suppress(Killed):
+        await turns(line.runner(dies_after=dies_after), line, 4)
+    for end in range(7, len(line.log) + 1):
+        jobs = Jobs()
+        for offset, (key, value) in enumerate(line.log[:end]):
+            jobs.add(offset, key, value)
+        assert jobs.taken["dlq"].places == {0: BitMap64(range(5))}
+    await turns(line.runner(), line, 4)
+    assert len(line.jobs_now().taken["dlq"].entries) == 1
+
+
+def _taken(number: int, job: str | None) -> Taken:
+    return Taken(
+        order=f"{number:032x}",
+        topic="dlq",
+        at=float(number),
+        by="anna",
+        places={"0": encoded_offsets([number])},
+        job=job,
+        sent={"orders": {"2": encoded_offsets([100 + number])}},
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_forgeries_among_the_messages_keep_no_job_from_its_end(
+    seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    line, random = Line(12), Random(seed)
+    runner = line.runner(foreign={"dlq": _Dlq()})
+
+    def forge(count: int) -> None:
+        for _ in range(count):
+            forged = forged_job(random)
+            line.log.append((forged.key or b"", forged.value))
+
+    forge(150)
+    start = begun(line, ramp=(1, 10))
+    forge(50)
+    await turns(runner, line, 60)
+    assert line.job(start.job).state is JobState.DONE
+    assert set(line.reopened.values()) == {1}
+    written, logged = len(line.log), len(caplog.records)
+    await turns(runner, line, 60)
+    assert (len(line.log), len(caplog.records)) == (written, logged), "nothing is written or logged again and again"

@@ -32,8 +32,9 @@ from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable, NewWay, Turn, Unknown
 from metroline.app.provisioning import Inspection
-from metroline.routing.journeys.replay_jobs import Ask, Job, Wish
-from metroline.routing.journeys.replay_jobs import Start as StartJob
+from metroline.routing.journeys.replay_job_messages import Ask, Wish
+from metroline.routing.journeys.replay_job_messages import Start as StartJob
+from metroline.routing.journeys.replay_jobs import Job
 from metroline.routing.journeys.timeline import timeline
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.record_ids import Origin

@@ -50,8 +50,8 @@ def test_the_commands_for_workers_grant_what_they_need() -> None:
         assert allows("W", "Read", "group", group), group
 
 
-def test_nobody_else_may_write_to_inner_topics_but_the_operator_to_rules_arrivals_jobs_and_the_journal() -> None:
-    operator = {"orders.rules", "orders.arrivals", "orders.replay-jobs", "orders.journal"}
+def test_nobody_else_may_write_to_inner_topics_but_the_operator_to_rules_arrivals_and_jobs() -> None:
+    operator = {"orders.rules", "orders.arrivals", "orders.replay-jobs"}
     for who in ("U", "D", "O"):
         writes = {name for operations, kind, name, _ in granted(who) if kind == "topic" and "Write" in operations}
         assert writes == {"U": {"orders.source"}, "D": set(), "O": operator}[who]

@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pyroaring import BitMap, BitMap64
 
-from metroline.routing.journeys import replay_jobs as module
-from metroline.routing.journeys.replay_jobs import (
-    MAX_JOBS,
+from metroline.routing.journeys import replay_job_board as module
+from metroline.routing.journeys.replay_job_board import MAX_JOBS, Jobs
+from metroline.routing.journeys.replay_job_messages import (
+    MAX_LETTERS,
     Act,
     Ask,
     Claim,
     Done,
-    Job,
-    Jobs,
     JobState,
     Members,
     Message,
@@ -31,25 +30,29 @@ from metroline.routing.journeys.replay_jobs import (
     Start,
     StartDiscard,
     StartForeign,
-    Step,
     Taken,
     Tally,
     Wish,
-    after,
     decode,
     encode,
-    next_step,
-    shown_reasons,
+    encoded_offsets,
+    key_of,
 )
+from metroline.routing.journeys.replay_jobs import Job, Step, after, next_step, shown_reasons
 
 ID = "0123456789"
 MARKS = base64.b64encode(BitMap([1, 2]).serialize()).decode()
+HUGE = base64.b64encode(BitMap(range(2**32 - 1)).serialize()).decode()
 BARE = {"kind": "start", "job": ID, "at": 1.0, "by": "anna"}
 START = Start(job=ID, at=1.0, by="anna", group="4be3b2")
 
 
+def at(*offsets: int) -> str:
+    return encoded_offsets(offsets)
+
+
 DONE = Done(order="a" * 32, act=Act.DISCARD, at=1.0, by="anna", blocks=(("0/source/0", 0, MARKS),))
-TAKEN = Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"0": (17,)}, sent={"orders": {"2": (4,)}})
+TAKEN = Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"0": at(17)}, sent={"orders": {"2": at(4)}})
 
 
 def ask(wish: Wish, at: float = 2.0) -> Ask:
@@ -82,8 +85,8 @@ MESSAGES: list[Message] = [
     Claim(owner="a", worker="http://w:6066", at=1.0),
     members(1, 0, 2),
     progress(JobState.STOPPED, 7),
-    Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"0": (17, 18)}, reason="a test"),
-    Taken(order="b" * 32, topic="dlq", at=1.0, by="anna", places={"0": (17,)}, job=ID, sent={"orders": {"2": (4,)}}),
+    Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"0": at(17, 18)}, reason="a test"),
+    Taken(order="b" * 32, topic="dlq", at=1.0, by="anna", places={"0": at(17)}, job=ID, sent={"orders": {"2": at(4)}}),
     StartDiscard(job=ID, at=1.0, by="anna", group="4be3b2", reason="test orders"),
     StartForeign(job=ID, at=1.0, by="anna", ids=("0-17",), topic="dlq"),
     Done(
@@ -126,7 +129,11 @@ def test_a_message_is_read_as_it_was_written(message: Message) -> None:
         ),
         (b"done/x", None),
         (b"done/" + b"a" * 32, encode(DONE)[1].replace(MARKS.encode(), b"AAAA")),
+        (b"done/" + b"a" * 32 + b"/1", encode(DONE)[1]),
+        (b"done/" + b"a" * 32, encode(replace(DONE, blocks=(("0/source/0", 0, HUGE),)))[1]),
         (b"taken/" + b"a" * 32, encode(TAKEN)[1].replace(b'"2"', b'"two"')),
+        (b"taken/" + b"a" * 32, encode(replace(TAKEN, places={"0": "AAAA"}))[1]),
+        (b"taken/" + b"a" * 32, encode(replace(TAKEN, places={"0": encoded_offsets(range(MAX_LETTERS + 1))}))[1]),
     ],
 )
 def test_what_nobody_of_the_line_writes_is_counted_and_left_out(key: bytes | None, value: bytes | None) -> None:
@@ -242,15 +249,53 @@ def test_a_job_is_open_until_a_worker_has_closed_it() -> None:
 def test_dead_letters_of_another_system_that_were_taken_are_known_by_their_places() -> None:
     jobs = folded(
         [
-            Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"0": (17, 18)}),
-            Taken(order="b" * 32, topic="dlq", at=1.0, by="bert", places={"0": (18,), "3": (1,)}),
-            Taken(order="c" * 32, topic="other", at=1.0, by="bert", places={"7": (1,)}),
+            Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"0": at(17, 18)}),
+            Taken(order="b" * 32, topic="dlq", at=1.0, by="bert", places={"0": at(18), "3": at(1)}),
+            Taken(order="c" * 32, topic="other", at=1.0, by="bert", places={"7": at(1)}),
         ]
     )
     places = {topic: taken.places for topic, taken in jobs.taken.items()}
     assert places == {"dlq": {0: BitMap64([17, 18]), 3: BitMap64([1])}, "other": {7: BitMap64([1])}}
     with pytest.raises(NotAJobMessage):
-        decode(*encode(Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"x": (1,)})))
+        decode(*encode(Taken(order="a" * 32, topic="dlq", at=1.0, by="anna", places={"x": at(1)})))
+
+
+def taken(number: int, job: str | None = ID) -> Taken:
+    note = Taken(order=f"{number:032x}", topic="dlq", at=float(number), by="anna", places={"0": at(number)}, job=job)
+    return replace(note, sent={"orders": {"2": at(100 + number)}})
+
+
+def test_the_notes_of_a_job_are_one_once_it_has_ended_and_it_stands_for_all_of_them() -> None:
+    jobs = folded([START, *map(taken, range(1, 4))])
+    assert list(jobs.folds(1e9)) == [], "the job still has to know where its letters went"
+    jobs.add(jobs.end, *encode(progress(JobState.DONE, 1)))
+    [(whole, others)] = jobs.folds(0.0)
+    assert (whole.places, whole.sent, whole.at, whole.job) == ({"0": at(1, 2, 3)}, {}, 1.0, ID)
+    assert jobs.add(jobs.end, *encode(whole)) is None
+    for key in others:
+        assert jobs.add(jobs.end, key.encode(), None) is None
+        assert jobs.taken["dlq"].places == {0: BitMap64([1, 2, 3])}, "at no moment is one listed again"
+    assert list(jobs.taken["dlq"].entries) == [key_of(whole)]
+    assert list(jobs.folds(1e9)) == []
+
+
+def test_the_notes_of_a_replay_without_a_job_are_one_when_no_more_come() -> None:
+    parts = [replace(taken(number, None), order="d" * 32, part=number) for number in range(1, 4)]
+    jobs = folded([*parts, replace(taken(9, None), order="e" * 32)])
+    assert list(jobs.folds(3.0)) == []
+    [(whole, others)] = jobs.folds(4.0)
+    assert (key_of(whole), others) == (f"taken/{'d' * 32}/1", [f"taken/{'d' * 32}/{part}" for part in (2, 3)])
+
+
+def test_a_note_is_needed_for_as_long_as_its_topic_holds_a_letter() -> None:
+    note = replace(taken(1, None), places={"0": at(1, 5), "1": at(3)})
+    jobs = folded([START, note, taken(2)])
+    assert jobs.past("dlq", {0: 6, 1: 3}) == []
+    assert jobs.past("dlq", {0: 6}) == [], "who knows what the other partition holds"
+    assert jobs.past("dlq", {0: 6, 1: 4}) == [key_of(note)], "the job of the other has not ended"
+    assert jobs.past("other", {0: 6, 1: 4}) == []
+    jobs.add(jobs.end, key_of(note).encode(), None)
+    assert jobs.taken["dlq"].places == {0: BitMap64([2])}
 
 
 def test_the_latest_claim_is_the_one_that_counts_and_its_offset_is_the_epoch() -> None:
