@@ -35,7 +35,7 @@ class PublishedAnswer(Struct, frozen=True):
     published: bool
     """False if the table was the current one already."""
     version: int
-    """The version that is current now."""
+    """The version of the table."""
     replaces: int | None
     warnings: list[str]
 

@@ -24,6 +24,7 @@ from metroline.app.operations.permission import Permission
 from metroline.app.operations.publishing import Grounds, NotPublished, Outdated, Published, publish_table
 from metroline.app.operations.rules_history import history_of, text_difference
 from metroline.app.operations.rules_process import NoAnswer, RulesBusy
+from metroline.app.operations.rules_topic import Unconfirmed
 from metroline.app.operations.table_checker import TableChecker
 from metroline.app.views.access.visitor import permission_of
 from metroline.app.views.operation import Error, Operation, Parameter
@@ -53,8 +54,6 @@ APPLIED_SECONDS = 3.0
 POLL_SECONDS = 0.05
 
 NOT_PREVIEWED = "Not published yet: this is the preview of the table. Publish it if this is what it is to change."
-
-UNCERTAIN = "the cluster did not answer, so that it is not known whether the table was published: look at the versions"
 
 blueprint = web.Blueprint("rules_publishing")
 
@@ -307,10 +306,10 @@ def refusal(
             return _outdated(error, publications, made_from), HTTPStatus.CONFLICT
         case NotPublished():
             return Answer(f"Not published: {error}"), HTTPStatus.CONFLICT
-        case RulesBusy() | NoAnswer() | ClusterError():
+        case RulesBusy() | NoAnswer() | ClusterError() | KafkaError():
             return Answer(f"Not published: {error}"), HTTPStatus.SERVICE_UNAVAILABLE
-        case TimeoutError() | KafkaError():
-            return Answer(UNCERTAIN), HTTPStatus.SERVICE_UNAVAILABLE
+        case Unconfirmed() | TimeoutError():
+            return Answer(str(Unconfirmed())), HTTPStatus.SERVICE_UNAVAILABLE
         case _:
             raise error  # `NotPermitted`, first of all
 

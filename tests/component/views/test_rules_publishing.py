@@ -9,6 +9,7 @@ from typing import Any, cast
 import orjson
 import pytest
 from aiohttp import ClientResponse
+from aiokafka.errors import TopicAuthorizationFailedError
 from faust.web.drivers.aiohttp import Web
 from msgspec import to_builtins
 from yarl import URL
@@ -18,7 +19,7 @@ from metroline.agents.tables.publication import MAX_REASON, Publication
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.publishing import Grounds, NotPublished, Outdated, Published
 from metroline.app.operations.rules_process import NoAnswer, RulesProcess
-from metroline.app.operations.rules_topic import PublishedRules
+from metroline.app.operations.rules_topic import PublishedRules, Unconfirmed
 from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable
@@ -244,7 +245,8 @@ async def test_a_table_with_problems_is_refused_with_each_line(one: WebWorker, p
     [
         (NotPublished("no worker of the line is alive"), 409),
         (NoAnswer("no broker"), 503),
-        (TimeoutError(), 503),
+        (Unconfirmed(), 503),
+        (TopicAuthorizationFailedError(), 503),
     ],
 )
 async def test_what_cannot_be_published_now_is_said_and_nothing_that_was_typed_is_lost(
@@ -254,6 +256,7 @@ async def test_what_cannot_be_published_now_is_said_and_nothing_that_was_typed_i
     mark = Draft(changed(one), "", 2).mark
     got, page = await send(one, "/rules/publish/", table=changed(one), reason="why", replaces=2, previewed=mark)
     assert got == status
+    assert ("Not published: " in page.words) is not isinstance(problem, Unconfirmed)
     assert changed(one) in page.text
     assert mark in page.attributes("input", "value")
     assert "why" in page.attributes("input", "value")
