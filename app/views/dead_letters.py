@@ -41,7 +41,6 @@ from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import LineView, wants_html
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.strategies import RuleTables
 
 DESK = AppKey("desk", Desk)
 """The key under which the web application keeps the desk."""
@@ -176,7 +175,7 @@ class DeadLettersView(LineView):
         if asked.to is not None and asked.to not in worker.served_stops():
             served = ", ".join(sorted(worker.served_stops()))
             raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
-        rule_tables: RuleTables = worker.live_rules.rule_tables
+        rule_tables, last = worker.live_rules.rule_tables, worker.line.last
         done, still_dead, ways = 0, dict[str, str](), dict[str, str]()
         async for letters in desk.chosen(asked.ids, asked.group):
             replays = await self._edited(asked, letters, permission.by)
@@ -184,7 +183,7 @@ class DeadLettersView(LineView):
             check_edits(replays, worker.line.services, rule_tables, asked.to)
             still_dead |= replays.still_dead
             if asked.dry_run:
-                ways = {letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines}
+                ways = {one.id: forecast(rule_tables, one, line, asked.to, last) for one, line in replays.lines}
                 break  # a whole page of them tells where the others go
             done += await self.sent(replays.requests, asked.rate, permission)
         more = {"still_dead": still_dead} if still_dead else {}

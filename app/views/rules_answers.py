@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -24,7 +25,6 @@ from metroline.app.views import rules_parts as parts
 from metroline.app.views.rules_drafts import Draft
 from metroline.app.views.rules_parts import Answer, Meanwhile, Problem, Step
 from metroline.routing.errors import InvalidRules
-from metroline.routing.journeys.departures import Limits
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.meaning.difference import Meaning
 from metroline.routing.rules.table import RulesTable
@@ -103,9 +103,7 @@ def _read(text: str, worker: LineApp) -> RulesTable:
 
 async def _steps(worker: LineApp, table: RulesTable, record: bytes) -> list[Step]:
     """Return the way of a record by a table."""
-    settings = worker.settings
-    limits = Limits(max_hops=settings.max_hops)
-    rehearsal = Rehearsal(table, None, limits, settings.retry_policy, ends=settings.ends(worker.line))
+    rehearsal = dataclasses.replace(Rehearsal.of_line(worker.settings, worker.line, table), services=None)
 
     async def explained() -> list[Explained]:
         return [step async for step in rehearsal.explain(record)]
