@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 from aiohttp.web import AppKey
 from aiohttp.web import Request as AiohttpRequest
@@ -193,7 +193,7 @@ class RulesPublishView(PublishingView):
             replaces = draft.replaces if given.get("replaces") is not None else None
             done = await self.publish(draft.table, FILE, permission, draft.reason, replaces, request)
         except REFUSED as error:
-            answer, status = refusal(error, draft.table, self.worker.live_rules.publications(), draft.replaces)
+            answer, status = refusal(error, draft.table, self.worker.live_rules.publications, draft.replaces)
             if answer.meanwhile is not None:
                 draft = replace(draft, replaces=answer.meanwhile.version, previewed="")
             return self.shown(request, await self.desk(request), draft, answer, status)
@@ -205,7 +205,7 @@ class RulesPublishView(PublishingView):
         asked = replace(draft, ask="preview")
         async with process.turn():
             answer = await answer_about(self.worker, process, asked)
-        newer = meanwhile(self.worker.live_rules.publications(), draft, desk.version)
+        newer = meanwhile(self.worker.live_rules.publications, draft, desk.version)
         draft = replace(draft, replaces=desk.version)
         if answer.preview is not None:
             answer = replace(answer, error=NOT_PREVIEWED)
@@ -257,7 +257,7 @@ class RulesRollbackView(PublishingView):
             done = await self.publish(page.text, file, permission, reason, replaces, request)
         except REFUSED as error:
             base = page.current if replaces is None else replaces
-            answer, status = refusal(error, page.text, self.worker.live_rules.publications(), base)
+            answer, status = refusal(error, page.text, self.worker.live_rules.publications, base)
             kept = page.reason
             page = await self._page(version) or page
             return self._asked(request, replace(page, reason=kept), answer, status)
@@ -266,10 +266,10 @@ class RulesRollbackView(PublishingView):
     async def _page(self, version: str) -> RollbackPage | None:
         """Return the page about a version; None if there is none of this number."""
         live = self.worker.live_rules
-        found = [(number, one) for number, one in live.publications().items() if str(number) == version]
-        if not found:
+        number = live.publications.named(version)
+        if number is None:
             return None
-        [(number, publication)] = found
+        publication = live.publications[number]
         current, names = live.current, (f"version {live.version}", f"version {version}")
         text = "" if current is None else current.live.text
         lines = await asyncio.to_thread(text_difference, text, publication.text, *names)
@@ -318,7 +318,9 @@ def _outdated(error: Outdated, publications: Mapping[int, Publication], made_fro
     """Return the answer about a table that was made from a version that is not the current one any more."""
     if error.current is None:
         return Answer(f"Not published: {error}")
-    known: dict[int, Any] = {**publications, error.current.version: error.current.publication}
+    current = error.current
+    known = {version: publications[version] for version in (made_from,) if version in publications}
+    known[current.version] = current.publication
     newer: Meanwhile | None = meanwhile(known, Draft("", "", made_from), error.current.version)
     told = f"Not published: version {error.current.version} by {error.current.publication.by} came first."
     return Answer(told, meanwhile=newer)
