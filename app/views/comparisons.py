@@ -58,7 +58,7 @@ NOT_CONFIRMED = (
 MAX_AGE = 3.0
 """Age in seconds up to which pages show runs as they were read, so that many tabs cost no more than one."""
 
-NO_RULES = "the line has no rules yet, by which records could be compared: a worker publishes the first version"
+NO_RULES = "this worker has no rules yet, by which records could be compared: try again when it has started"
 
 UNREADABLE = "its results cannot be read"
 

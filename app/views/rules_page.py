@@ -134,7 +134,7 @@ class RulesDeskView(RulesView):
             return self.shown(request, desk, draft, Answer(LATE), HTTPStatus.REQUEST_TIMEOUT)
         except (RulesBusy, NoAnswer) as error:
             return self.shown(request, desk, draft, Answer(str(error)), HTTPStatus.SERVICE_UNAVAILABLE)
-        newer = meanwhile(self.worker.live_rules.publications, draft, desk.version)
+        newer = await meanwhile(self.worker.live_rules.publications, draft, desk.version)
         draft = replace(draft, replaces=desk.version)
         is_previewed = answer.preview is not None
         draft = replace(draft, previewed=draft.mark if is_previewed else "")

@@ -287,4 +287,4 @@ async def test_a_line_without_rules_is_not_compared(start: Start, log: Log) -> N
     assert "It runs by no rules: there are none yet." in (await page(worker, "/compare/")).words
     answer = await post(worker, "/compare/start/", {"services_run_again": True})
     assert (answer.status, log.messages) == (400, [])
-    assert "the line has no rules yet" in (await answer.json())["error"]
+    assert "this worker has no rules yet" in (await answer.json())["error"]

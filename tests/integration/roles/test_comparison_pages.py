@@ -70,6 +70,7 @@ async def has_topics(depot: Depot, name: str) -> bool:
 async def two_workers(depot: Depot) -> tuple[WorkerProcess, WorkerProcess]:
     one, other = (depot.start(METROLINE_TOKEN=TOKEN) for _ in range(2))
     await depot.ready()
+    await depot.until(lambda: depot.all_have(1, 2))
     return one, other
 
 
