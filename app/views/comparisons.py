@@ -125,6 +125,8 @@ class ComparisonsView(LineView):
             return self.refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except NotPermitted:
             raise  # answered at the door
+        except UnknownRun as error:
+            return self.refuse(request, HTTPStatus.NOT_FOUND, str(error))
         except MetrolineError as error:
             return self.refuse(request, HTTPStatus.CONFLICT, str(error))
         if wants_html(request):
