@@ -87,6 +87,10 @@ class CancelBody(BaseModel):
     run: str
 
 
+class NoRules(MetrolineError):
+    """Raised when a worker has no rules yet, by which records could be compared."""
+
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -270,11 +274,11 @@ def answer_of(run: KeptRun, *, with_results: bool = True) -> RunAnswer:
 
 
 async def run_line(worker: LineApp) -> RunLine:
-    """Return the line of a worker as a comparison needs it; raise `UsageError` if it has no rules yet."""
+    """Return the line of a worker as a comparison needs it; raise `NoRules` if it has none yet."""
     settings, line, topics = worker.settings, worker.line, worker.line_topics
     current = worker.live_rules.current
     if current is None:
-        raise UsageError(NO_RULES)
+        raise NoRules(NO_RULES)
     environment = {
         "LINE": settings.line,
         "PREFIX": topics.prefix,

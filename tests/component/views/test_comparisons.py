@@ -282,9 +282,14 @@ async def test_a_comparison_runs_by_the_current_rules_and_not_by_those_of_the_fi
     assert (line.rules_version, line.table) == (2, current_rules(worker))
 
 
+async def test_a_comparison_that_is_unknown_cannot_be_cancelled(worker: WebWorker, log: Log) -> None:
+    answer = await post(worker, "/compare/cancel/", {"run": "<b>x</b>"})
+    assert (answer.status, log.messages) == (404, [])
+
+
 async def test_a_line_without_rules_is_not_compared(start: Start, log: Log) -> None:
     worker = await start(metroline_token=TOKEN)
     assert "It runs by no rules: there are none yet." in (await page(worker, "/compare/")).words
     answer = await post(worker, "/compare/start/", {"services_run_again": True})
-    assert (answer.status, log.messages) == (400, [])
+    assert (answer.status, log.messages) == (409, [])
     assert "this worker has no rules yet" in (await answer.json())["error"]

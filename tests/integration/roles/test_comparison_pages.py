@@ -162,6 +162,7 @@ async def test_the_end_of_a_worker_ends_its_comparison_and_says_so(depot: Depot)
 
     killed = depot.start(METROLINE_TOKEN=TOKEN)
     await depot.ready(killed)
+    await depot.until(lambda: depot.all_have(1, 2))
     second = await begun(killed, 1)
     await depot.until(lambda: has_topics(depot, second))
     await depot.kill(killed)
