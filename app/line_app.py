@@ -205,7 +205,7 @@ class LineApp(faust.App):
             worker.topics,
             self.job_board.jobs,
             lambda: rules.latest,
-            rules.latest_publications,
+            rules.publications.latest,
             worker.foreign,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, cast
 
 from pydantic import Field, field_validator
@@ -69,6 +70,10 @@ class LineSettings(BaseSettings):
     or to have maintenance rest. What is missed meanwhile is treated as if no worker had run. Give all workers the same
     value."""
 
+    rules_file: str = ""
+    """File with the rules table that takes the place of the line's `routes.toml`, so that a table can be tried out.
+    Default: `routes.toml`."""
+
     @field_validator("source_format")
     @classmethod
     def _known_format(cls, name: str) -> str:
@@ -95,8 +100,14 @@ class LineSettings(BaseSettings):
         return topics
 
     def as_run(self, line: Line) -> Line:
-        """Return a line as workers run it under these settings: writing to other systems, or to none."""
-        return line.with_prefix(self.prefix_of(line)) if self.end_topics == "named" else line.for_trials()
+        """Return a line as workers run it under these settings, by their rules and with ends that write or do not."""
+        run = line.with_prefix(self.prefix_of(line)) if self.end_topics == "named" else line.for_trials()
+        if not self.rules_file:
+            return run
+        try:
+            return run.with_rules(Path(self.rules_file).read_text("utf-8-sig"), self.rules_file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidSettings(f"RULES_FILE: {self.rules_file} cannot be read: {error}") from error
 
     def ends(self, line: Line) -> Ends:
         """Return the ends of a line, and the messages that records become at each of them."""

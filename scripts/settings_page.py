@@ -37,6 +37,7 @@ topics, the tables and the web server itself; leave those to the variables above
 TOPICS = {
     "The line": (
         "line",
+        "rules_file",
         "prefix",
         "source",
         "source_partitions",

@@ -56,6 +56,9 @@ class Line:
     """The files of the modules outside of the line's folder that its code has imported, by the modules' names. Those of
     the standard library and of installed packages are not among them."""
 
+    rules_name: str = ""
+    """The name of the rules table, if it is not that of `rules_file`."""
+
     @classmethod
     def load(cls, where: str, *, reuse: bool = False) -> Line:
         """Return the line in a package (a dotted name) or a folder; raise `InvalidLine` if it cannot be loaded.
@@ -123,6 +126,10 @@ class Line:
         ends = {name: service_of_end(name, end, prefix)[0] for name, end in self.options.outside.items()}
         return replace(self, services=self.services | ends) if ends else self
 
+    def with_rules(self, text: str, file: str) -> Line:
+        """Return the line with another rules table; `file` is the name by which its problems call it."""
+        return replace(self, rules_text=text, rules_name=file)
+
     def for_trials(self) -> Line:
         """Return the line with ends in other systems than Kafka that write nothing, and take every record."""
         tried = {name: stand_in(self.services[name]) for name in self.options.outside}
@@ -150,7 +157,7 @@ class Line:
 
     def rules_table(self) -> RulesTable:
         """Return the rules table in the line's file; raise `InvalidRules` if it does not fit the line's services."""
-        return self.network(self.rules_text, str(self.rules_file)).table
+        return self.network(self.rules_text, self.rules_name or str(self.rules_file)).table
 
     def network(self, text: str, file: str, served: Set[str] | None = None) -> Network:
         """Return the network of a rules table for this line; raise `InvalidRules` if it cannot be used.

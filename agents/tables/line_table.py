@@ -19,7 +19,7 @@ from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.kafka.producer import Confirmation
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.entries import partition_of, version_of
-from metroline.agents.tables.published_versions import PublishedVersions, forget_oldest
+from metroline.agents.tables.published_versions import PublishedVersions, forget_oldest, without_forecasts
 
 PROGRESS_SECONDS = 10.0
 """Time between two lines of the log about a recovery that is under way."""
@@ -84,13 +84,15 @@ class LineGlobalTable(LineTable, faust.GlobalTable):
         """The versions on the topic of the rules; set before the table is recovered."""
         self._verified: dict[int, bytes | None] = {}
         """Publications of entries that are yet to be applied, by the entry's offset; None if there is none."""
+        self._without_forecast = 0
+        """The version up to which no forecasts are kept."""
         self._asked: set[int] = set()
         """Offsets of entries whose publications are being read."""
 
     async def put(self, bus: Bus, partition: int, key: bytes, value: dict[str, Any]) -> Confirmation:
         """Set the publication of a version."""
         confirmation = await super().put(bus, partition, key, value)
-        self._forget_oldest()
+        self._forget()
         return confirmation
 
     async def on_changelog_event(self, event: EventT[bytes]) -> None:
@@ -117,7 +119,7 @@ class LineGlobalTable(LineTable, faust.GlobalTable):
                 self._asked.discard(event.message.offset)
             else:
                 self._apply(event, self._verified.pop(event.message.offset, None))
-        self._forget_oldest()
+        self._forget()
 
     def _apply(self, event: EventT[bytes], publication: bytes | None) -> None:
         if publication is None:
@@ -125,11 +127,16 @@ class LineGlobalTable(LineTable, faust.GlobalTable):
         else:
             self.data[cast(bytes, event.key)] = publication
 
-    def _forget_oldest(self) -> None:
-        forgotten = forget_oldest({int(key): value for key, value in self.data.items()})
+    def _forget(self) -> None:
+        versions = {int(key): value for key, value in self.data.items()}
+        forgotten = forget_oldest(versions)
         for version in forgotten:
             del self.data[str(version).encode()]
         self.forgotten += len(forgotten)
+        older = without_forecasts(versions, self._without_forecast)
+        for version, encoded in older.items():
+            self.data[str(version).encode()] = encoded
+        self._without_forecast = max(older, default=self._without_forecast)
 
 
 class PatientRecovery(Recovery):

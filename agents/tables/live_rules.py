@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.publication import Publication
+from metroline.agents.tables.publications import Publications
 from metroline.routing.errors import MetrolineError
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
@@ -48,6 +49,8 @@ class LiveRules:
         self._served_then: set[str] = set()
         self._current: RuleTables | None = None
         self._refused: dict[int, str] = {}
+        self.publications = Publications(table)
+        """All versions."""
         self._reading: dict[int, Future[RulesTable]] = {}
         """The large versions that are being read, or have been."""
 
@@ -92,16 +95,6 @@ class LiveRules:
         """Return the versions that this worker does not use, with the problem of each."""
         return dict(self._refused)
 
-    def publications(self) -> dict[int, Publication]:
-        """Return all versions, newest first."""
-        found = {int(key): Publication.of_json(value) for key, value in self._table.entries()}
-        return dict(sorted(found.items(), reverse=True))
-
-    def latest_publications(self, most: int) -> dict[int, Publication]:
-        """Return up to `most` versions, newest first."""
-        versions = sorted(map(int, self._table.data), reverse=True)[:most]
-        return {version: Publication.of_json(self._table.read(str(version).encode())) for version in versions}
-
     def _reload(self) -> None:
         """Switch to the newest valid version. Versions are never removed, so their number shows a new one.
 
@@ -118,7 +111,7 @@ class LiveRules:
             if version in self._refused:
                 continue
             try:
-                publication = Publication.of_json(self._table.read(str(version).encode()))
+                publication = self.publications[version]
                 table = self._parsed(version, publication.text)
                 if table is None:
                     return

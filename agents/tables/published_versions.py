@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 import orjson
 from aiokafka import TopicPartition
@@ -25,6 +26,10 @@ FAR_AHEAD = 2**20
 MAX_VERSIONS, MAX_VERSIONS_BYTES = 1_000, 64 * 1024 * 1024
 """Number and bytes of the versions that a worker keeps in memory."""
 
+MAX_FORECASTS = 8
+"""Number of the latest versions whose forecasts a worker keeps. It compares that of the current version with what
+happens, which is an earlier one while it refuses the latest ones."""
+
 log = logging.getLogger(__name__)
 
 
@@ -39,6 +44,20 @@ def forget_oldest(versions: dict[int, bytes]) -> list[int]:
     return forgotten
 
 
+def without_forecasts(versions: Mapping[int, bytes], done: int) -> dict[int, bytes]:
+    """Return the versions whose forecasts are not kept, without these. Those up to `done` have none any more."""
+    older = [version for version in sorted(versions)[:-MAX_FORECASTS] if version > done]
+    return {version: _without_forecast(versions[version]) for version in older}
+
+
+def _without_forecast(encoded: bytes) -> bytes:
+    if b'"forecast"' not in encoded:
+        return encoded
+    publication = orjson.loads(encoded)
+    publication.pop("forecast", None)
+    return orjson.dumps(publication)
+
+
 class PublishedVersions:
     """Finds versions on the topic of the rules: a message is one if it replaces the version before it."""
 
@@ -47,6 +66,8 @@ class PublishedVersions:
         self._partition = TopicPartition(topic, 0)
         self._found: dict[int, bytes] = {}
         self._latest = 0
+        self._without_forecast = 0
+        """The version up to which no forecasts are kept."""
         self._next = 0
         """The offset up to which the topic was read."""
         self._asked_at = float("-inf")
@@ -100,3 +121,6 @@ class PublishedVersions:
             self._latest = version
             self._found[version] = orjson.dumps(publication.as_json())
             forget_oldest(self._found)
+            older = without_forecasts(self._found, self._without_forecast)
+            self._found |= older
+            self._without_forecast = max(older, default=self._without_forecast)

@@ -23,10 +23,12 @@ from metroline.app.cli.console import safe_console
 from metroline.app.cli.kept_comparisons import keep_comparison, progress_in, recent_records
 from metroline.app.cli.options import (
     NEW_FILE,
+    RULES_FILE,
     RecordsCommand,
     broker_option,
     json_option,
     line_option,
+    read_table,
     records_option,
     seed_option,
     write_json,
@@ -124,6 +126,12 @@ WIDTH = 140
     help="Keep the comparison on the line's own brokers, where the pages of its workers show it. On other brokers, and "
     "on the embedded one, nothing is kept.",
 )
+@click.option(
+    "--rules",
+    "rules_file",
+    type=RULES_FILE,
+    help="Rules table to compare by. Default: the `routes.toml` of the line.",
+)
 @click.option("--run", type=RunId(), hidden=True, help="Id of the comparison.")
 @click.option("--progress", type=NEW_FILE, hidden=True, help="Write the progress to this file.")
 @reading_options
@@ -146,6 +154,7 @@ def compare(
     seed: int,
     recent: int | None,
     keeps: bool,
+    rules_file: Path | None,
     run: str | None,
     progress: Path | None,
     reading: Reading,
@@ -194,6 +203,8 @@ def compare(
             pack=pack,
             reading=reading,
             recent=_recent(settings, target, recent),
+            rules=None if rules_file is None else read_table(rules_file),
+            rules_name=str(rules_file or ""),
             run=run or "",
         )
         comparison = _run(plan, target, Path(folder), console, progress)
@@ -202,7 +213,7 @@ def compare(
     if json_file is not None:
         write_json(comparison.as_json(), json_file)
     if html_file is not None:
-        write_text(_report(comparison, Line.load(where)), html_file)
+        write_text(_report(comparison, plan.load_line()), html_file)
     print_comparison(comparison, console, results)
     if html_file is not None:
         console.print(f"report: {html_file}", soft_wrap=True)
@@ -270,7 +281,7 @@ def _recent(settings: Settings, target: TargetBroker, count: int | None) -> Rece
 
 
 def _keep(comparison: Comparison, plan: Plan, settings: Settings, target: TargetBroker, began: float) -> None:
-    line = Line.load(settings.line)
+    line = plan.load_line()
     asyncio.run(keep_comparison(comparison, plan, settings, line, target.cluster, _command(), began))
 
 

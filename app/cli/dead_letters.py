@@ -268,17 +268,18 @@ def replay(
         return
     letters = _chosen(desk, ids, group)
     raw = None if record is None else b"\n".join(line for _, line in records_in(record, Reading("json")))
-    reread = Rereading() if raw is not None else asyncio.run(read_again(settings, Line.load(settings.line), letters))
+    loaded = Line.load(settings.line)
+    reread = Rereading() if raw is not None else asyncio.run(read_again(settings, loaded, letters))
     replays = Replays.of(letters, values, raw, stop, permission.by, reread)
     live = asyncio.run(_live_table(desk, settings, stop))
     needs_file = any(not strategy_named(letter.envelope.strategy).needs_live for letter, _ in replays.lines)
-    tables = RuleTables(Line.load(settings.line).rules_table() if needs_file else live, live)
+    tables = RuleTables(loaded.rules_table() if needs_file else live, live)
     replays.check(tables)
-    check_edits(replays, Line.load(settings.line).services, tables, stop)
+    check_edits(replays, loaded.services, tables, stop)
     if call_services:
         asyncio.run(_rehearse(settings, tables, replays, stop))
     elif dry_run:
-        ways = {letter.id: forecast(tables, letter, anew, stop) for letter, anew in replays.lines}
+        ways = {letter.id: forecast(tables, letter, anew, stop, loaded.last) for letter, anew in replays.lines}
         if json_file is not None:
             write_json({"would_go": ways, "still_dead": dict(replays.still_dead)}, json_file)
         else:

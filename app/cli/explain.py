@@ -86,10 +86,11 @@ def explain(
 def _rehearsal(settings: Settings, line: Line | None, file: Path) -> Rehearsal:
     if line is not None:
         return Rehearsal.of_line(settings, line, RulesTable.parse(read_text(file), file=str(file), ends=line.ends))
-    ends = LineOptions.read(file.resolve().parent, frozenset()).end_names
-    table = RulesTable.parse(read_text(file), file=str(file), ends=ends)
-    limits = Limits(max_hops=settings.max_hops)
-    return Rehearsal(table, None, limits, settings.retry_policy, settings.max_age, {end: End() for end in ends})
+    options = LineOptions.read(file.resolve().parent, frozenset())
+    table = RulesTable.parse(read_text(file), file=str(file), ends=options.end_names)
+    limits, last = Limits(max_hops=settings.max_hops), frozenset(options.outside)
+    ends = dict.fromkeys(options.end_names | last, End())
+    return Rehearsal(table, None, limits, settings.retry_policy, settings.max_age, ends, last=last)
 
 
 def _metadata(key: str | None, headers: Sequence[str]) -> Metadata:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -42,6 +43,9 @@ class _NewFile(click.Path):
             self.fail(f"the folder {str(found.parent)!r} is not writable", param, context)
         return found
 
+
+SHOWN = re.compile(r"# version \d+, published by .*\n")
+"""The line that `rules show` prints before a table."""
 
 RULES_FILE = _RulesFile(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = _NewFile(dir_okay=False, writable=True, path_type=Path)
@@ -133,6 +137,13 @@ def read_text(file: Path) -> str:
         return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableFile(f"{file} cannot be read: {error}") from error
+
+
+def read_table(file: Path) -> str:
+    """Return the table in a file, without the first line that `rules show` adds."""
+    text = read_text(file)
+    shown = SHOWN.match(text)
+    return text[shown.end() :] if shown else text
 
 
 def write_json(data: Any, file: Path) -> None:

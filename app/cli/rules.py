@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import MAX_REASON
 from metroline.app.cli.console import print_rows
 from metroline.app.cli.groups import CommandGroup
-from metroline.app.cli.options import RULES_FILE, json_option, line_option, read_text, write_json
+from metroline.app.cli.options import RULES_FILE, json_option, line_option, read_table, write_json
 from metroline.app.cli.printed_meaning import told_meaning
 from metroline.app.cli.printed_preview import print_preview
 from metroline.app.cli.terminal import say, write_out
@@ -37,9 +36,6 @@ from metroline.routing.rules.coverage import warnings_of_change
 from metroline.routing.rules.meaning.difference import Meaning, difference
 from metroline.routing.rules.table import RulesTable
 from metroline.routing.spelling import suggestion
-
-SHOWN = re.compile(r"# version \d+, published by .*\n")
-"""The line that `rules show` prints before a table."""
 
 HEADS = ("version", "published at", "by", "rules", "changes", "reason", "")
 """The columns of the history."""
@@ -66,13 +62,6 @@ forecast_option = click.option(
     default=True,
     help="Keep a forecast with the table: what it would have done with the latest journeys. Default: with one.",
 )
-
-
-def read_table(file: Path) -> str:
-    """Return the table in a file, without the first line that `rules show` adds."""
-    text = read_text(file)
-    shown = SHOWN.match(text)
-    return text[shown.end() :] if shown else text
 
 
 @click.group(cls=CommandGroup)

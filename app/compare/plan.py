@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metroline.agents.services.line import Line
 from metroline.app.inputs.recent_records import RecentRecords
 from metroline.app.inputs.row_files import DEFAULT_READING, Reading
 from metroline.routing.errors import MetrolineError
@@ -54,8 +55,17 @@ class Plan:
     """The way in which a file of records is read."""
     recent: RecentRecords | None = None
     """Records that came to the line itself."""
+    rules: str | None = None
+    """The rules table; None for that of the line."""
+    rules_name: str = ""
+    """The name by which problems call that table."""
     run: str = ""
     """The id by which topics of this comparison are named. Default: a random one."""
+
+    def load_line(self) -> Line:
+        """Return the line, with the rules of the plan."""
+        line = Line.load(self.where)
+        return line if self.rules is None else line.with_rules(self.rules, self.rules_name)
 
     @property
     def source_config(self) -> dict[str, str]:

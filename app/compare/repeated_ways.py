@@ -40,10 +40,11 @@ async def take_again(where: str, line: Line, records: Sequence[bytes], folder: P
 
     `where` is the line's package or folder. Files are written to `folder`.
     """
-    source, output, log = (folder / name for name in ("again.jsonl", "again.json", "again.log"))
+    rules, source, output, log = (folder / f"again.{end}" for end in ("toml", "jsonl", "json", "log"))
+    rules.write_text(line.rules_text, "utf-8")
     source.write_bytes(b"\n".join(records))
     output.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "metroline", "explain", str(line.rules_file), str(source)]
+    command = [sys.executable, "-m", "metroline", "explain", str(rules), str(source)]
     child = Child.start([*command, "--line", where, "--format", "json", "--json", str(output)], log)
     try:
         if await asyncio.to_thread(child.wait, MAX_SECONDS) != 0:

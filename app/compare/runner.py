@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
-from metroline.agents.services.line import Line
 from metroline.app.compare.comparison import Comparison, Run
 from metroline.app.compare.differences import EXAMPLES, Compared, differences, listed, wrong_sums
 from metroline.app.compare.evidence import Evidence
@@ -50,7 +49,7 @@ class ComparisonRun:
         self.check = check
         self.folder = folder
         self.progress = progress
-        self.line = Line.load(plan.where)
+        self.line = plan.load_line()
         self.prefix = topic_prefix(plan.run or uuid.uuid4().hex[:10])
 
     async def run(self) -> Comparison:

@@ -41,8 +41,13 @@ class StrategyWorkers:
         return self.workers[0].child.last_words()
 
 
-def worker_environment(variant: Variant, plan: Plan, topics: Topics, more: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables of a worker, which overrule what the line says about its topics."""
+def worker_environment(
+    variant: Variant, plan: Plan, topics: Topics, more: Mapping[str, str], rules: str = ""
+) -> dict[str, str]:
+    """Return the environment variables of a worker, which overrule what the line says about its topics.
+
+    `rules` is the file with the rules; empty for that of the line.
+    """
     return {
         **plan.environment,
         **variant.environment,
@@ -54,6 +59,7 @@ def worker_environment(variant: Variant, plan: Plan, topics: Topics, more: Mappi
         "ACKNOWLEDGED_MESSAGES": "keep",  # the evidence of what became of each record is read from the topics
         "LOG_LEVEL": "warning",
         "SOURCE_FORMAT": "json",
+        "RULES_FILE": rules,
         "END_TOPICS": "delivered",  # a comparison writes to no topics but its own
         "SCHEDULES": "off",  # the records of all runs are the same
         "DELIVERED_FORMAT": "packed",  # plain messages have the timestamp of their source message
@@ -71,7 +77,10 @@ async def running_workers(
     more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[StrategyWorkers]:
     """Run the plan's number of workers until the block ends; they log to `folder`, and their web servers answer."""
-    variables = worker_environment(variant, plan, topics, more or {})
+    rules = folder / "rules.toml"
+    if plan.rules is not None:
+        rules.write_text(plan.rules, "utf-8")
+    variables = worker_environment(variant, plan, topics, more or {}, "" if plan.rules is None else str(rules))
     workers: list[WorkerProcess] = []
     try:
         for number in range(plan.workers):

@@ -120,6 +120,16 @@ class KeptRun(Struct, frozen=True):
         """True once there are results."""
         return bytes(self.comparison) != bytes(NO_RESULTS)
 
+    def follows(self, known: KeptRun) -> bool:
+        """Return whether this can be a later state of a run than a known one.
+
+        The end of a run is final. By a clock that differs, another worker may have noted that a run was interrupted
+        while its own worker went on: that one's next sign of life does not revive it, and how it ended counts.
+        """
+        if known.state is RunState.INTERRUPTED:
+            return self.state is not RunState.RUNNING
+        return known.state is RunState.RUNNING
+
     def is_open(self, now: float) -> bool:
         """Return whether it still runs: whoever runs it says so every few seconds."""
         return self.state is RunState.RUNNING and abs(now - self.updated) < STALE_SECONDS
@@ -178,6 +188,9 @@ class KeptRuns:
     def _take(self, name: str, run: KeptRun) -> None:
         if run.id != name:
             raise ValueError("the key is not the id in the message")
+        known = self.by_id.get(name)
+        if known is not None and not run.follows(known):
+            return
         self.by_id[name] = replace(run, comparison=run.comparison.copy())  # it is a part of the message until then
 
     def open_at(self, now: float) -> KeptRun | None:

@@ -98,7 +98,8 @@ class RunLine:
     """Variables of the process beside those of the worker."""
     code: str
     table: str
-    rules_version: int | None
+    """The current rules of the line."""
+    rules_version: int
     ends: Sequence[str]
     machine: Mapping[str, str]
 
@@ -214,8 +215,11 @@ class Comparisons:
 
     async def _run(self, run: KeptRun, order: Order, line: RunLine, folder: Path, permission: Permission) -> KeptRun:
         result, progress, output = (folder / name for name in ("result.json", "progress.json", "output"))
-        command = [sys.executable, "-m", "metroline", "compare", *order.options()]
-        command += ["--run", run.id, "--progress", str(progress), "--json", str(result), "--no-keep"]
+        rules = folder / f"version {line.rules_version}"
+        await asyncio.to_thread(rules.write_text, line.table, "utf-8")
+        files = {"--rules": rules, "--progress": progress, "--json": result}
+        command = [sys.executable, "-m", "metroline", "compare", *order.options(), "--run", run.id, "--no-keep"]
+        command += [word for option, file in files.items() for word in (option, str(file))]
         child = await asyncio.to_thread(Child.start, command, output, None, {**os.environ, **line.environment})
         state, note, patience = RunState.DONE, "", END_SECONDS
         try:
@@ -262,7 +266,8 @@ class Comparisons:
 
 def _new_run(order: Order, line: RunLine, by: str) -> KeptRun:
     now = time.time()
-    command = shlex.join(["metroline", "compare", "--line", line.where, *order.options()])
+    shown = shlex.join(["metroline", "rules", "show", "--version", str(line.rules_version), "--line", line.where])
+    compared = shlex.join(["metroline", "compare", "--line", line.where, *order.options(), "--rules", "rules.toml"])
     return KeptRun(
         id=uuid.uuid4().hex[:10],
         state=RunState.RUNNING,
@@ -271,7 +276,7 @@ def _new_run(order: Order, line: RunLine, by: str) -> KeptRun:
         updated=now,
         started_from="page",
         worker=line.worker,
-        command=command[:2_000],
+        command=f"{shown} > rules.toml && {compared}"[:2_000],
         strategies=list(order.strategies),
         chaining=order.chaining,
         rate="max" if order.rates else "",

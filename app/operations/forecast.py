@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import orjson
 
@@ -28,18 +28,21 @@ def table_for(rule_tables: RuleTables, letter: Letter) -> RulesTable:
     return rule_tables.live if strategy.needs_live else rule_tables.from_file
 
 
-def forecast(rule_tables: RuleTables, letter: Letter, line: bytes, stop: str | None) -> str:
+def forecast(
+    rule_tables: RuleTables, letter: Letter, line: bytes, stop: str | None, last: Set[str] = frozenset()
+) -> str:
     """Describe the way of a letter's record by the current rules.
 
-    `line` is the record as it is replayed. Where it goes first is certain. What follows is the way of a record that no
-    service changes, drops or fails on, and the text says so.
+    `line` is the record as it is replayed, and `last` are the stops that are ends in other systems. Where it goes first
+    is certain. What follows is the way of a record that no service changes, drops or fails on, and the text says so.
     """
     table = table_for(rule_tables, letter)
     metas = rule_metas(letter.envelope.segments[0].metadata, time.time(), 1, table.reader.meta)
     [plan] = table.plans(stop or SOURCE, [orjson.loads(line)], metas)
     legs: Sequence[Decision | Decider] = [plan] if isinstance(plan, Decision) else plan.legs
+    legs = _up_to_an_end(legs, last)
     known, open_legs = ([f"{stop} (as asked)"], legs) if stop else ([_described(legs[0])], legs[1:])
-    if not open_legs:
+    if not open_legs or stop in last:
         return known[0]
     if open_legs[0] is Decider.SWITCH:
         return f"{known[0]} -> {LATER}"
@@ -51,6 +54,12 @@ def restarted(rehearsal: Rehearsal, request: Envelope) -> Departures:
     departures = rehearsal.departures()
     restart(departures, rehearsal.rule_tables, request.segments[0], time.time())
     return departures
+
+
+def _up_to_an_end(legs: Sequence[Decision | Decider], last: Set[str]) -> Sequence[Decision | Decider]:
+    """Return the legs of a way without those behind the first stop that is an end in another system."""
+    places = (place for place, leg in enumerate(legs) if isinstance(leg, Decision) and leg.stop in last)
+    return legs[: next(places, len(legs)) + 1]
 
 
 def _described(leg: Decision | Decider) -> str:

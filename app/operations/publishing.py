@@ -12,8 +12,7 @@ from metroline.agents.services.line import Line
 from metroline.agents.tables.forecast import Forecast
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.permission import Permission
-from metroline.app.operations.rules_topic import PublishedRules, read_published
-from metroline.app.operations.rules_topic import publish as publish_rules
+from metroline.app.operations.rules_topic import PublishedRules, Written, publish_and_look, read_published
 from metroline.app.settings import Settings
 from metroline.routing.addresses import ARRIVALS
 from metroline.routing.errors import InvalidRules, MetrolineError
@@ -43,7 +42,7 @@ class Published:
     """The result of publishing a table."""
 
     version: int
-    """The version that is current now."""
+    """The version of the table."""
     replaces: int | None
     """The version that it replaces; None if nothing was published, since the table is current already."""
     warnings: list[str]
@@ -98,14 +97,22 @@ async def publish_table(
     publication = Publication(
         table.text, current.version, permission.demand(), time.time(), grounds.reason, grounds.forecast
     )
-    version = await publish_rules(cluster, topics, publication, permission)
-    won = await read_published(cluster, topics)
-    if won is None or won.version != version:
+    written = await publish_and_look(cluster, topics, publication, permission)
+    if written.version is None:
         raise Outdated(
-            "somebody else published at the same moment: look at `metroline rules diff`, then publish again", won
+            "somebody else published at the same moment: look at `metroline rules diff`, then publish again",
+            written.current,
         )
     warnings = [f"warning: {warning}" for warning in warnings_of_change(current.text, table)]
-    return Published(version, current.version, warnings + _fixed_rules(workers))
+    return Published(written.version, current.version, _replaced_since(written) + warnings + _fixed_rules(workers))
+
+
+def _replaced_since(written: Written) -> list[str]:
+    """Return a warning if somebody else has replaced a version in the moment since it was published."""
+    current = written.current
+    if current is None or current.version == written.version:
+        return []
+    return [f"warning: version {current.version} by {current.publication.by} has replaced it in the same moment"]
 
 
 def _refuse_unknown_ends(table: RulesTable, workers: LiveWorkers, file: str) -> None:

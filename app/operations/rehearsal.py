@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,7 +33,7 @@ from metroline.routing.messages.envelope import Envelope
 from metroline.routing.messages.metadata import Metadata
 from metroline.routing.messages.record_ids import Origin
 from metroline.routing.messages.segment import Segment
-from metroline.routing.outcome import Cause, Ending, Outcome
+from metroline.routing.outcome import Cause, DeliveredAt, Ending, Outcome
 from metroline.routing.rules.explain import NO_CHANGES, Changes, Explained, changes, trials
 from metroline.routing.rules.rule_meta import NO_META, rule_metas
 from metroline.routing.rules.table import RulesTable
@@ -112,6 +112,8 @@ class Rehearsal:
     ends: Ends = field(default_factory=lambda: DEFAULT_ENDS)
     formats: Mapping[str, str] = field(default_factory=dict)
     """The formats of the ends other than JSON, by the names of the ends. Nothing checks them here."""
+    last: Set[str] = frozenset()
+    """The stops that are ends in other systems: a record that comes there is delivered, also if nothing is called."""
     source: str = SOURCE
     """The name of the source topic, for the metadata that services receive."""
     strategy: Strategy = STRATEGY
@@ -138,6 +140,7 @@ class Rehearsal:
             settings.max_age,
             settings.ends(line),
             {end: name for end, name in formats.items() if name not in (JSON, PACKED)},
+            line.last,
             settings.topics(line).source,
             resources=resources or OpenResources(line.resources),
         )
@@ -290,15 +293,16 @@ class Rehearsal:
             raise NotCalled(f"{waits[-1]}, and comes back to the stop then; this command does not wait")
 
     def _passed(self, stop: str, segment: Segment) -> _Handled:
-        """Return a record after a stop that left it as it is."""
+        """Return a record after a stop that left it as it is, or after an end in another system, which took it."""
         departures = self.departures()
         answers = Answers(stop, segment, ServiceViews(None).of, self.strategy, self.rule_tables)
         opened = answers.open(0)
         if opened is not None:
-            answers.returned(0, *opened)
+            known, handed = opened
+            answers.returned(0, known, DeliveredAt(stop) if stop in self.last else handed)
         answers.taken = 1
         depart(departures, answers, StopPolicy(stop, self.retries), self._now(), self._jitter)
-        return _Handled(departures, (), is_decided=True)
+        return _Handled(departures, (), is_decided=not answers.ends)
 
     async def _answers(
         self, service: Service, policy: StopPolicy, segment: Segment, errors: list[BaseException]

@@ -9,7 +9,7 @@ from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.permission import Permission
-from metroline.app.operations.rules_topic import publish, read_published
+from metroline.app.operations.rules_topic import publish_and_look, read_published
 from metroline.routing.errors import MetrolineError
 
 ATTEMPTS = 3
@@ -44,8 +44,7 @@ async def publish_file(cluster: Cluster, topics: Topics, text: str, permission: 
             return PublishedFile(current.version, text)
         replaced = 0 if current is None else current.version
         publication = Publication(text, replaced, permission.by, time.time(), REASON)
-        version = await publish(cluster, topics, publication, permission)
-        won = await read_published(cluster, topics)
-        if won is not None and won.version == version:
-            return PublishedFile(version, "" if current is None else current.publication.text)
+        written = await publish_and_look(cluster, topics, publication, permission)
+        if written.version is not None:
+            return PublishedFile(written.version, "" if current is None else current.publication.text)
     raise NotPublishedYet("the rules were not published: somebody else publishes all the time")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 import threading
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
@@ -32,6 +34,16 @@ class PastVersion(Struct, frozen=True):
     """The earliest version with the same table; None if there is none."""
     current: bool
 
+
+CONTEXT = 3
+"""Number of lines around those that differ."""
+
+MAX_COMPARED = 150_000_000
+"""Greatest product of the numbers of differing lines of two tables that are compared line by line: 12,000 in each take
+a processor for about two seconds."""
+
+HUNK = re.compile(r"@@ -(\d+)((?:,\d+)?) \+(\d+)((?:,\d+)?) @@")
+"""The head of a hunk of a unified diff."""
 
 Value = TypeVar("Value")
 
@@ -102,8 +114,42 @@ def history_of(versions: Iterable[tuple[int, Publication]], counts: LineCounts |
 
 
 def text_difference(before: str, after: str, name: str, other: str) -> list[str]:
-    """Return the lines of a unified diff; none if the tables are the same."""
-    return list(difflib.unified_diff(before.splitlines(), after.splitlines(), name, other, lineterm=""))
+    """Return the lines of a unified diff; none if the tables are the same.
+
+    Where very many lines differ, they are all removed and added: to find those that are alike would take minutes.
+    """
+    old, new = before.splitlines(), after.splitlines()
+    if old == new:
+        return []
+    first = _alike(old, new)
+    last = _alike(old[first:][::-1], new[first:][::-1])
+    begin, ends = max(0, first - CONTEXT), (len(old) - last + CONTEXT, len(new) - last + CONTEXT)
+    shown_old, shown_new = old[begin : ends[0]], new[begin : ends[1]]
+    if len(shown_old) * len(shown_new) > MAX_COMPARED:
+        return [f"--- {name}", f"+++ {other}", *_replaced(shown_old, shown_new, first - begin, begin)]
+    lines = difflib.unified_diff(shown_old, shown_new, name, other, n=CONTEXT, lineterm="")
+    return [HUNK.sub(partial(_moved, begin), line) if line.startswith("@@ ") else line for line in lines]
+
+
+def _alike(old: list[str], new: list[str]) -> int:
+    """Return the number of lines that are alike at the beginning."""
+    pairs = enumerate(zip(old, new, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(old), len(new)))
+
+
+def _replaced(old: list[str], new: list[str], before: int, begin: int) -> Iterator[str]:
+    """Yield the hunk in which all lines are replaced, but for `before` lines at the beginning and those at the end."""
+    behind = _alike(old[before:][::-1], new[before:][::-1])
+    yield f"@@ -{begin + bool(old)},{len(old)} +{begin + bool(new)},{len(new)} @@"
+    yield from (f" {line}" for line in old[:before])
+    yield from (f"-{line}" for line in old[before : len(old) - behind])
+    yield from (f"+{line}" for line in new[before : len(new) - behind])
+    yield from (f" {line}" for line in old[len(old) - behind :])
+
+
+def _moved(by: int, hunk: re.Match[str]) -> str:
+    """Return the head of a hunk of lines that begin later in their tables."""
+    return f"@@ -{int(hunk[1]) + by}{hunk[2]} +{int(hunk[3]) + by}{hunk[4]} @@"
 
 
 def _changes(before: str, after: str) -> tuple[int, int]:

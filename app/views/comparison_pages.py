@@ -70,10 +70,8 @@ class StartState(Struct, frozen=True):
     source: str
     stops: list[str]
     """The stops whose services are called again."""
-    rules: str
-    """The rules by which the comparison runs, in words."""
-    is_current: bool
-    """True if these are the current rules of the line."""
+    version: int
+    """The version of the line's current rules, by which the comparison runs; 0 if it has none yet."""
 
 
 def extra() -> Markup:
@@ -145,7 +143,7 @@ def _state(run: RunAnswer) -> str:
 
 
 def _rules(run: RunAnswer) -> str:
-    return "the line's file" if run.rules_version is None else f"version {run.rules_version}"
+    return "not published" if run.rules_version is None else f"version {run.rules_version}"
 
 
 def run_page(request: web.Request, run: RunAnswer, network: Network | None) -> Markup:
@@ -197,7 +195,7 @@ def _facts(run: RunAnswer) -> dict[str, str]:
         "records": records,
         "offsets by partition": offsets,
         "left out": f"{counted(used.left_out, 'message')} without a record" if used.left_out else "",
-        "rules": _rules(run) if run.rules_version is None else f"{_rules(run)}, as in the line's file",
+        "rules": _rules(run) + (", the current one when it was started" if run.worker else ""),
         "code of the line": run.code,
         "worker": run.worker,
         **run.machine,
@@ -254,7 +252,8 @@ def _start_form(request: web.Request, start: StartState, running: RunAnswer | No
         f"{MAX_SECONDS / 60:g} minutes. With the highest rates, it sends as much as the strategies hold, on the "
         "machine and the brokers that the line uses, too."
     )
-    rules = tag("p", f"It runs by {start.rules}.", class_=None if start.is_current else "warning")
+    by = f"version {start.version} of the rules, the current one" if start.version else "no rules: there are none yet"
+    rules = tag("p", f"It runs by {by}.", class_=None if start.version else "warning")
     boxes = [_check(name, name, is_on=True) for name in STRATEGIES]
     parts = form(
         request,

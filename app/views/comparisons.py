@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -59,6 +58,8 @@ NOT_CONFIRMED = (
 MAX_AGE = 3.0
 """Age in seconds up to which pages show runs as they were read, so that many tabs cost no more than one."""
 
+NO_RULES = "this worker has no rules yet, by which records could be compared: try again when it has started"
+
 UNREADABLE = "its results cannot be read"
 
 blueprint = web.Blueprint("comparisons")
@@ -84,6 +85,10 @@ class CancelBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     run: str
+
+
+class NoRules(MetrolineError):
+    """Raised when a worker has no rules yet, by which records could be compared."""
 
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -124,6 +129,8 @@ class ComparisonsView(LineView):
             return self.refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except NotPermitted:
             raise  # answered at the door
+        except UnknownRun as error:
+            return self.refuse(request, HTTPStatus.NOT_FOUND, str(error))
         except MetrolineError as error:
             return self.refuse(request, HTTPStatus.CONFLICT, str(error))
         if wants_html(request):
@@ -155,7 +162,7 @@ class ComparisonList(ComparisonsView):
                 return self.page(request, "Comparisons", answers, Markup)
             done = [run for run in kept if run.has_results][:LATEST]
             latest = await asyncio.to_thread(lambda: [answer_of(run) for run in done])
-            start = await start_state(self.worker)
+            start = start_state(self.worker)
             return self.page(request, "Comparisons", {}, lambda: list_page(request, answers, latest, start))
         except ClusterError as error:
             return self.refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
@@ -267,9 +274,11 @@ def answer_of(run: KeptRun, *, with_results: bool = True) -> RunAnswer:
 
 
 async def run_line(worker: LineApp) -> RunLine:
-    """Return the line of a worker as a comparison needs it."""
+    """Return the line of a worker as a comparison needs it; raise `NoRules` if it has none yet."""
     settings, line, topics = worker.settings, worker.line, worker.line_topics
-    rules = await rules_now(worker)
+    current = worker.live_rules.current
+    if current is None:
+        raise NoRules(NO_RULES)
     environment = {
         "LINE": settings.line,
         "PREFIX": topics.prefix,
@@ -282,37 +291,17 @@ async def run_line(worker: LineApp) -> RunLine:
         str(worker.conf.canonical_url),
         environment,
         await asyncio.to_thread(line.identity),
-        rules,
-        _version_of(worker, rules),
+        current.live.text,
+        current.live.version,
         sorted(line.ends),
         machine_facts(settings.broker_url),
     )
 
 
-async def start_state(worker: LineApp) -> StartState:
+def start_state(worker: LineApp) -> StartState:
     """Return what the form says about the line of a worker."""
-    version, current = _version_of(worker, await rules_now(worker)), worker.live_rules.version
-    is_current = not current or version == current
-    file = "the rules in the line's file" + (f", which are those of version {version}" if version else "")
-    rules = file if is_current else f"{file}, and not by version {current}, which is the current one"
     called = worker.line.stops - worker.line.options.outside.keys()  # ends in other systems have a stand-in
-    return StartState(worker.line_topics.source, sorted(called), rules, is_current)
-
-
-async def rules_now(worker: LineApp) -> str:
-    """Return the rules in the line's file as it is now, which a comparison reads; the worker has read it at its start.
-
-    A file that cannot be read is reported by the comparison.
-    """
-    with suppress(OSError, UnicodeDecodeError):
-        return await asyncio.to_thread(worker.line.rules_file.read_text, "utf-8-sig")
-    return worker.line.rules_text
-
-
-def _version_of(worker: LineApp, rules: str) -> int | None:
-    """Return the latest published version that has these rules; None if there is none."""
-    publications = worker.live_rules.publications()
-    return max((version for version, one in publications.items() if one.text == rules), default=None)
+    return StartState(worker.line_topics.source, sorted(called), worker.live_rules.version)
 
 
 def network_of(run: KeptRun) -> Network | None:

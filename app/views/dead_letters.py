@@ -41,7 +41,6 @@ from metroline.app.views.paging import BadRequest, Paging
 from metroline.app.views.view import LineView, wants_html
 from metroline.routing.errors import MetrolineError, UsageError
 from metroline.routing.messages.envelope import Envelope
-from metroline.routing.strategies import RuleTables
 
 DESK = AppKey("desk", Desk)
 """The key under which the web application keeps the desk."""
@@ -183,7 +182,7 @@ class DeadLettersView(LineView):
         if asked.to is not None and asked.to not in worker.served_stops():
             served = ", ".join(sorted(worker.served_stops()))
             raise DeadLetterError(f"no worker serves the stop {asked.to!r}; the stops are {served}")
-        rule_tables: RuleTables = worker.live_rules.rule_tables
+        rule_tables, last = worker.live_rules.rule_tables, worker.line.last
         still_dead = dict[str, str]()
 
         async def checked() -> AsyncIterator[Replays]:
@@ -198,7 +197,7 @@ class DeadLettersView(LineView):
         if asked.dry_run:
             async for replays in checked():
                 answer["would_go"] = {
-                    letter.id: forecast(rule_tables, letter, line, asked.to) for letter, line in replays.lines
+                    one.id: forecast(rule_tables, one, line, asked.to, last) for one, line in replays.lines
                 }
                 break  # a whole page of them tells where the others go
         else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,14 +20,14 @@ from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.rehearsal import Rehearsal
 from metroline.app.operations.rules_history import text_difference
 from metroline.app.operations.rules_process import NoAnswer, RulesBusy, RulesProcess
+from metroline.app.operations.table_checks import MAX_CHARACTERS as MAX_PROBLEM_CHARACTERS
+from metroline.app.operations.table_checks import MAX_PROBLEMS
 from metroline.app.preview import forecasts
 from metroline.app.preview.preview import Preview
 from metroline.app.views import rules_parts as parts
 from metroline.app.views.rules_drafts import Draft
 from metroline.app.views.rules_parts import Answer, Meanwhile, Problem, Step
 from metroline.routing.errors import InvalidRules
-from metroline.routing.journeys.departures import Limits
-from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.meaning.difference import Meaning
 from metroline.routing.rules.table import RulesTable
 
@@ -37,6 +39,9 @@ FILE = "table"
 
 PLACE = re.compile(rf"{FILE}:(?P<line>[0-9]+)(:[0-9]+)?: (?P<problem>.*)")
 """A problem, which begins with its place."""
+
+STEPS_SECONDS = 20.0
+"""Time that the way of a record may take, in seconds."""
 
 PREVIEWED = 20_000
 """Number of the latest journeys, and of the dead letters, about which the preview of the page decides."""
@@ -58,7 +63,7 @@ async def answer_about(worker: LineApp, process: RulesProcess, draft: Draft) -> 
     try:
         table = await asyncio.to_thread(_read, draft.table, worker)
     except InvalidRules as error:
-        return Answer(problems=problems_of(error.problems, draft.table))
+        return Answer(problems=problems_of(error.problems, draft.table), problem_count=len(error.problems))
     if not draft.is_about_record:
         return await _change(process, draft.table)
     record = orjson.dumps(exact_object(draft.record.encode()))
@@ -69,19 +74,22 @@ async def answer_about(worker: LineApp, process: RulesProcess, draft: Draft) -> 
     return Answer(steps=steps, live_steps=await _steps(worker, current.live, record))
 
 
-def problems_of(problems: tuple[str, ...] | list[str], table: str) -> list[Problem]:
-    """Return problems with their lines and the texts there."""
-    return [_problem(one, table.splitlines()) for one in problems]
+def problems_of(problems: Sequence[str], table: str) -> list[Problem]:
+    """Return the first of some problems, with their lines and the texts there."""
+    lines = table.splitlines()
+    return [_problem(one[:MAX_PROBLEM_CHARACTERS], lines) for one in problems[:MAX_PROBLEMS]]
 
 
-def meanwhile(publications: Mapping[int, Publication], draft: Draft, version: int) -> Meanwhile | None:
+async def meanwhile(publications: Mapping[int, Publication], draft: Draft, version: int) -> Meanwhile | None:
     """Return the version that was published since a draft was made; None if there is none."""
     published = publications.get(version)
     if draft.replaces == version or published is None:
         return None
     before = publications.get(draft.replaces)
     names = f"version {draft.replaces}", f"version {version}"
-    lines = [] if before is None else text_difference(before.text, published.text, *names)
+    lines: list[str] = []
+    if before is not None:  # large tables take a while
+        lines = await asyncio.to_thread(text_difference, before.text, published.text, *names)
     return Meanwhile(version, draft.replaces, published.by, iso(published.at), published.reason, lines)
 
 
@@ -103,14 +111,19 @@ def _read(text: str, worker: LineApp) -> RulesTable:
 
 async def _steps(worker: LineApp, table: RulesTable, record: bytes) -> list[Step]:
     """Return the way of a record by a table."""
-    settings = worker.settings
-    limits = Limits(max_hops=settings.max_hops)
-    rehearsal = Rehearsal(table, None, limits, settings.retry_policy, ends=settings.ends(worker.line))
+    rehearsal = dataclasses.replace(Rehearsal.of_line(worker.settings, worker.line, table), services=None)
 
-    async def explained() -> list[Explained]:
-        return [step async for step in rehearsal.explain(record)]
+    until = time.monotonic() + STEPS_SECONDS
 
-    return [parts.step_of(one) for one in await asyncio.to_thread(asyncio.run, explained())]
+    async def explained() -> list[Step]:
+        steps = []
+        async for one in rehearsal.explain(record):
+            steps.append(parts.step_of(one))
+            if time.monotonic() > until:
+                raise NoAnswer(f"the way of the record took longer than {STEPS_SECONDS:g} s: try a smaller table")
+        return steps
+
+    return await asyncio.to_thread(asyncio.run, explained())
 
 
 async def _change(process: RulesProcess, text: str) -> Answer:
@@ -123,11 +136,12 @@ async def _change(process: RulesProcess, text: str) -> Answer:
     return Answer(lines=lines, warnings=found.warnings, meaning=found.meaning, preview=preview)
 
 
-def _problem(text: str, lines: list[str]) -> Problem:
+def _problem(problem: str, lines: list[str]) -> Problem:
     """Return a problem with its line and the text there."""
-    first, _, rest = text.partition("\n")
+    first, _, rest = problem.partition("\n")
     found = PLACE.fullmatch(first)
     if found is None:
         return Problem(None, first, None, rest)
     line = int(found["line"])
-    return Problem(line, found["problem"], lines[line - 1] if 0 < line <= len(lines) else None, rest)
+    text = lines[line - 1][: parts.MAX_CHARACTERS] if 0 < line <= len(lines) else None
+    return Problem(line, found["problem"], text, rest)

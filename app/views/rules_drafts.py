@@ -104,7 +104,7 @@ def version_in(given: Mapping[str, Any], version: int) -> int:
     told = given.get("replaces", version)
     if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 19:
         told = int(told)
-    if not isinstance(told, int) or isinstance(told, bool):
+    if not isinstance(told, int) or isinstance(told, bool) or told < 0:
         raise UsageError("replaces is the number of the version that the table was made from")
     return told
 

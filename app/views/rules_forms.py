@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from metroline.agents.tables.publication import MAX_REASON
 from metroline.app.markup.html import Markup, markup, moment, tag
-from metroline.app.views.access.forms import FORM_TOKEN, OFF, form, login_link
+from metroline.app.views.access.forms import FORM_TOKEN, OFF, form
 from metroline.app.views.access.visitor import can_log_in, login_of
 from metroline.app.views.rules_drafts import Draft
 from metroline.app.views.rules_parts import (
@@ -35,7 +35,7 @@ class PublishedAnswer(Struct, frozen=True):
     published: bool
     """False if the table was the current one already."""
     version: int
-    """The version that is current now."""
+    """The version of the table."""
     replaces: int | None
     warnings: list[str]
 
@@ -173,8 +173,8 @@ def _publish_part(request: web.Request, draft: Draft) -> Markup:
     """Return the fields by which a table is published, for whoever is logged in; others get the way to the login."""
     title = tag("h2", "Publish")
     if login_of(request) is None:
-        way = login_link(request, "Log in to publish; what is typed here is not kept") if can_log_in(request) else OFF
-        return markup([title, tag("p", way, class_="login")])
+        way_in = tag("button", "Log in to publish", type="submit", formaction="/rules/publish/")
+        return markup([title, tag("p", way_in if can_log_in(request) else OFF, class_="login")])
     told = (
         f"The table replaces version {draft.replaces} for the decisions that follow. It is refused if somebody else "
         "published meanwhile."

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
-from itertools import islice
 from typing import Any, cast
 
 from aiohttp.web import AppKey
@@ -82,8 +81,8 @@ class RulesView(LineView):
         """Return what the page shows of the rules, as this worker knows them."""
         live = self.worker.live_rules
         current, version = live.current, live.version
-        publications, refused = live.publications(), live.refused()
-        newest = sorted(islice(publications.items(), LISTED + 1))  # the last one is what the one before it changed
+        publications, refused = live.publications, live.refused()
+        newest = sorted(publications.latest(LISTED + 1).items())  # the last one is what the one before it changed
         counts = cast(AiohttpRequest, request).app[LINE_COUNTS]
         history = (await asyncio.to_thread(history_of, newest, counts))[:LISTED]
         return RulesDesk(
@@ -135,7 +134,7 @@ class RulesDeskView(RulesView):
             return self.shown(request, desk, draft, Answer(LATE), HTTPStatus.REQUEST_TIMEOUT)
         except (RulesBusy, NoAnswer) as error:
             return self.shown(request, desk, draft, Answer(str(error)), HTTPStatus.SERVICE_UNAVAILABLE)
-        newer = meanwhile(self.worker.live_rules.publications(), draft, desk.version)
+        newer = await meanwhile(self.worker.live_rules.publications, draft, desk.version)
         draft = replace(draft, replaces=desk.version)
         is_previewed = answer.preview is not None
         draft = replace(draft, previewed=draft.mark if is_previewed else "")
@@ -158,12 +157,11 @@ class RulesVersionView(RulesView):
 
     async def get(self, request: web.Request, version: str) -> web.Response:
         live = self.worker.live_rules
-        publications = live.publications()
-        known = [one for one in publications if str(one) == version]
-        if not known:
+        publications = live.publications
+        number = publications.named(version)
+        if number is None:
             missing = Answer(error=f"the rules have no version {version}")
             return self.page(request, "Not found", missing, lambda: parts.warning(missing.error), HTTPStatus.NOT_FOUND)
-        [number] = known
         publication = publications[number]
         before = publications.get(publication.replaces)
         names = f"version {publication.replaces}", f"version {version}"
@@ -189,11 +187,12 @@ class SeenView(RulesView):
     )
 
     async def get(self, request: web.Request, version: str) -> web.Response:
-        found = [one for number, one in self.worker.live_rules.publications().items() if str(number) == version]
-        if not found:
+        publications = self.worker.live_rules.publications
+        number = publications.named(version)
+        if number is None:
             return self.json_of(Answer(error=f"the rules have no version {version}"), HTTPStatus.NOT_FOUND)
         gather = cast(AiohttpRequest, request).app[SCATTER_GATHER]
-        return self.json_of(await tally_here(self.worker, gather, found[0].at))
+        return self.json_of(await tally_here(self.worker, gather, publications[number].at))
 
 
 def version_row(one: PastVersion, current: int, refused: Mapping[int, str]) -> ShownVersion:

@@ -21,6 +21,12 @@ from metroline.routing.rules.meaning.difference import Difference, Meaning
 SHOWN_MOVES = 50
 """Changes that the page shows."""
 
+MAX_TRIED = 100
+"""Number of the rules that were tried after one stop and are listed."""
+
+MAX_CHARACTERS = 1_000
+"""Length of what is said about one rule, and of a line of a table beside its problem."""
+
 SHOWN_RULES = 1_000
 
 
@@ -78,7 +84,10 @@ class Step(Struct, frozen=True):
 
     after: str
     tried: list[Tried]
+    """The rules that were tried, up to the one that decided; of many, the last ones."""
     verdict: str
+    left_out: int = 0
+    """Number of rules that were tried before these."""
 
 
 class Meanwhile(Struct, frozen=True):
@@ -99,6 +108,8 @@ class Answer(Struct, frozen=True, omit_defaults=True):
 
     error: str | None = None
     problems: list[Problem] = []
+    problem_count: int = 0
+    """Number of all problems: a long list is cut."""
     steps: list[Step] = []
     """The way of the record, if no service changes it."""
     live_steps: list[Step] = []
@@ -140,11 +151,9 @@ def version_of(one: PastVersion, *, is_current: bool, refused: str | None) -> Sh
 
 def step_of(one: Explained) -> Step:
     """Return a decision with the rules that were tried."""
-    return Step(
-        one.after,
-        [Tried(trial.rule, trial.holds, trial.verdict, trial.read) for trial in one.trials],
-        one.verdict,
-    )
+    last = one.trials[-MAX_TRIED:]
+    tried = [Tried(trial.rule, trial.holds, trial.verdict[:MAX_CHARACTERS], trial.read) for trial in last]
+    return Step(one.after, tried, one.verdict, len(one.trials) - len(last))
 
 
 def warning(text: object) -> Markup:
@@ -261,7 +270,7 @@ def show_answer(answer: Answer) -> Markup:
     if answer.meanwhile:
         parts.append(_newer(answer.meanwhile))
     if answer.problems:
-        parts += [tag("p", f"The table has {counted(len(answer.problems), 'problem')}."), _problems(answer.problems)]
+        parts += [tag("p", _told(answer)), _problems(answer.problems)]
     if answer.steps:
         parts.append(_ways(answer.steps, answer.live_steps))
     if answer.is_same:
@@ -275,6 +284,11 @@ def show_answer(answer: Answer) -> Markup:
     if answer.preview:
         parts.append(_preview(answer.preview))
     return markup(parts)
+
+
+def _told(answer: Answer) -> str:
+    more = f" These are the first {count(len(answer.problems))}." if answer.problem_count > len(answer.problems) else ""
+    return f"The table has {counted(max(answer.problem_count, len(answer.problems)), 'problem')}.{more}"
 
 
 def _problems(problems: list[Problem]) -> Markup:
@@ -315,6 +329,8 @@ def _step(step: Step) -> Markup:
         tag("li", "✔ " if one.holds else "· ", tag("b", one.rule), ": ", one.verdict, _read(one.read))
         for one in step.tried
     ]
+    if step.left_out:
+        tried.insert(0, tag("li", f"{counted(step.left_out, 'rule')} before these did not hold"))
     return tag("li", f"after {step.after}", tag("ul", tried), tag("p", "→ ", tag("b", step.verdict)))
 
 

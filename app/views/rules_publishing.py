@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 from aiohttp.web import AppKey
 from aiohttp.web import Request as AiohttpRequest
@@ -24,6 +24,7 @@ from metroline.app.operations.permission import Permission
 from metroline.app.operations.publishing import Grounds, NotPublished, Outdated, Published, publish_table
 from metroline.app.operations.rules_history import history_of, text_difference
 from metroline.app.operations.rules_process import NoAnswer, RulesBusy
+from metroline.app.operations.rules_topic import PublishedRules, Unconfirmed
 from metroline.app.operations.table_checker import TableChecker
 from metroline.app.views.access.visitor import permission_of
 from metroline.app.views.operation import Error, Operation, Parameter
@@ -39,7 +40,7 @@ from metroline.app.views.rules_drafts import (
     version_in,
 )
 from metroline.app.views.rules_forms import PublishedAnswer, RollbackPage, show_published, show_rollback
-from metroline.app.views.rules_page import LATE, RULES_PROCESS, RulesView, version_row
+from metroline.app.views.rules_page import LATE, LINE_COUNTS, RULES_PROCESS, RulesView, version_row
 from metroline.app.views.rules_parts import Answer, Meanwhile, Problem, RulesDesk, warning
 from metroline.routing.errors import InvalidRules, MetrolineError, UsageError
 from metroline.routing.rules.table import RulesTable
@@ -53,8 +54,6 @@ APPLIED_SECONDS = 3.0
 POLL_SECONDS = 0.05
 
 NOT_PREVIEWED = "Not published yet: this is the preview of the table. Publish it if this is what it is to change."
-
-UNCERTAIN = "the cluster did not answer, so that it is not known whether the table was published: look at the versions"
 
 blueprint = web.Blueprint("rules_publishing")
 
@@ -109,6 +108,8 @@ class PublishingView(RulesView):
         process = cast(AiohttpRequest, request).app[RULES_PROCESS]
         current = worker.live_rules.current
         is_current = current is not None and current.live.text == text
+        if not is_current:
+            self._refuse_outdated(replaces)
         forecast, problem = (None, None) if is_current else await forecast_of(process, text)
         grounds = Grounds(reason, forecast)
 
@@ -121,6 +122,17 @@ class PublishingView(RulesView):
         is_new = done.replaces is not None
         warnings = [*done.warnings, *([problem] if problem and is_new else [])]
         return PublishedAnswer(is_new, done.version, done.replaces, warnings)
+
+    def _refuse_outdated(self, replaces: int | None) -> None:
+        """Raise `Outdated` if a later version is known here than the one that a table was made from.
+
+        What is not known here yet is found as it is published, but after a forecast, which takes a while.
+        """
+        rules = self.worker.live_rules
+        if replaces is None or replaces >= rules.latest:
+            return
+        current = PublishedRules(rules.latest, rules.publications[rules.latest])
+        raise Outdated(f"version {current.version} by {current.publication.by} is current, not {replaces}", current)
 
     async def _applied(self, version: int) -> None:
         deadline = time.monotonic() + APPLIED_SECONDS
@@ -194,7 +206,7 @@ class RulesPublishView(PublishingView):
             replaces = draft.replaces if given.get("replaces") is not None else None
             done = await self.publish(draft.table, FILE, permission, draft.reason, replaces, request)
         except REFUSED as error:
-            answer, status = refusal(error, draft.table, self.worker.live_rules.publications(), draft.replaces)
+            answer, status = await refusal(error, draft.table, self.worker.live_rules.publications, draft.replaces)
             if answer.meanwhile is not None:
                 draft = replace(draft, replaces=answer.meanwhile.version, previewed="")
             return self.shown(request, await self.desk(request), draft, answer, status)
@@ -206,7 +218,7 @@ class RulesPublishView(PublishingView):
         asked = replace(draft, ask="preview")
         async with process.turn():
             answer = await answer_about(self.worker, process, asked)
-        newer = meanwhile(self.worker.live_rules.publications(), draft, desk.version)
+        newer = await meanwhile(self.worker.live_rules.publications, draft, desk.version)
         draft = replace(draft, replaces=desk.version)
         if answer.preview is not None:
             answer = replace(answer, error=NOT_PREVIEWED)
@@ -237,14 +249,14 @@ class RulesRollbackView(PublishingView):
     )
 
     async def get(self, request: web.Request, version: str) -> web.Response:
-        page = await self._page(version)
+        page = await self._page(request, version)
         if page is None:
             return self._missing(request, version)
         return self._asked(request, page)
 
     async def post(self, request: web.Request, version: str) -> web.Response:
         permission = permission_of(request)
-        page = await self._page(version)
+        page = await self._page(request, version)
         if page is None:
             return self._missing(request, version)
         replaces: int | None = None
@@ -258,23 +270,24 @@ class RulesRollbackView(PublishingView):
             done = await self.publish(page.text, file, permission, reason, replaces, request)
         except REFUSED as error:
             base = page.current if replaces is None else replaces
-            answer, status = refusal(error, page.text, self.worker.live_rules.publications(), base)
+            answer, status = await refusal(error, page.text, self.worker.live_rules.publications, base)
             kept = page.reason
-            page = await self._page(version) or page
+            page = await self._page(request, version) or page
             return self._asked(request, replace(page, reason=kept), answer, status)
         return self.page(request, "Rules", done, lambda: show_published(done))
 
-    async def _page(self, version: str) -> RollbackPage | None:
+    async def _page(self, request: web.Request, version: str) -> RollbackPage | None:
         """Return the page about a version; None if there is none of this number."""
         live = self.worker.live_rules
-        found = [(number, one) for number, one in live.publications().items() if str(number) == version]
-        if not found:
+        number = live.publications.named(version)
+        if number is None:
             return None
-        [(number, publication)] = found
+        publication = live.publications[number]
         current, names = live.current, (f"version {live.version}", f"version {version}")
         text = "" if current is None else current.live.text
         lines = await asyncio.to_thread(text_difference, text, publication.text, *names)
-        [past] = history_of([(number, publication)])
+        counts = cast(AiohttpRequest, request).app[LINE_COUNTS]
+        [past] = await asyncio.to_thread(history_of, [(number, publication)], counts)
         row = version_row(past, live.version, live.refused())
         return RollbackPage(row, live.version, lines, publication.text, f"back to version {version}")
 
@@ -293,7 +306,7 @@ class RulesRollbackView(PublishingView):
         return self.page(request, "Not found", answer, lambda: warning(answer.error), HTTPStatus.NOT_FOUND)
 
 
-def refusal(
+async def refusal(
     error: Exception, table: str, publications: Mapping[int, Publication], made_from: int
 ) -> tuple[Answer, HTTPStatus]:
     """Return the answer to somebody whose table is not published, with its status; raise what the door answers."""
@@ -302,24 +315,27 @@ def refusal(
             return Answer(str(error)), HTTPStatus.BAD_REQUEST
         case InvalidRules():
             told = "The table is not published: it has problems."
-            return Answer(told, problems=problems_of(error.problems, table)), HTTPStatus.BAD_REQUEST
+            problems = problems_of(error.problems, table)
+            return Answer(told, problems=problems, problem_count=len(error.problems)), HTTPStatus.BAD_REQUEST
         case Outdated():
-            return _outdated(error, publications, made_from), HTTPStatus.CONFLICT
+            return await _outdated(error, publications, made_from), HTTPStatus.CONFLICT
         case NotPublished():
             return Answer(f"Not published: {error}"), HTTPStatus.CONFLICT
-        case RulesBusy() | NoAnswer() | ClusterError():
+        case RulesBusy() | NoAnswer() | ClusterError() | KafkaError():
             return Answer(f"Not published: {error}"), HTTPStatus.SERVICE_UNAVAILABLE
-        case TimeoutError() | KafkaError():
-            return Answer(UNCERTAIN), HTTPStatus.SERVICE_UNAVAILABLE
+        case Unconfirmed() | TimeoutError():
+            return Answer(str(Unconfirmed())), HTTPStatus.SERVICE_UNAVAILABLE
         case _:
             raise error  # `NotPermitted`, first of all
 
 
-def _outdated(error: Outdated, publications: Mapping[int, Publication], made_from: int) -> Answer:
+async def _outdated(error: Outdated, publications: Mapping[int, Publication], made_from: int) -> Answer:
     """Return the answer about a table that was made from a version that is not the current one any more."""
     if error.current is None:
         return Answer(f"Not published: {error}")
-    known: dict[int, Any] = {**publications, error.current.version: error.current.publication}
-    newer: Meanwhile | None = meanwhile(known, Draft("", "", made_from), error.current.version)
+    current = error.current
+    known = {version: publications[version] for version in (made_from,) if version in publications}
+    known[current.version] = current.publication
+    newer: Meanwhile | None = await meanwhile(known, Draft("", "", made_from), error.current.version)
     told = f"Not published: version {error.current.version} by {error.current.publication.by} came first."
     return Answer(told, meanwhile=newer)

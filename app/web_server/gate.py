@@ -26,8 +26,11 @@ URGENT = "/health/"
 STREAMS = frozenset({"/api/live/stream"})
 """Paths of answers that do not end. They take no turn, since they bound their own number."""
 
-BODIES_OF_STRANGERS = {"/login": 8 * 1024} | dict.fromkeys(
-    ("/rules/", "/rules/check/", "/api/rules/check/"), 1024 * 1024
+TABLE_BYTES, LOGIN_BYTES = 1024 * 1024, 8 * 1024
+"""Maximum size of the body with a rules table, and of that of a login without the form that goes through it."""
+
+BODIES_OF_STRANGERS = {"/login": TABLE_BYTES + LOGIN_BYTES} | dict.fromkeys(
+    ("/rules/", "/rules/check/", "/rules/publish/", "/api/rules/check/"), TABLE_BYTES
 )
 """The paths whose bodies may be read without a login, with their maximum size. They are read before a request has its
 turn: whoever sends one slowly keeps nobody from theirs, and is cut off as for a request that does not come whole."""

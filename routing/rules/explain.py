@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import orjson
@@ -81,14 +82,20 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> Changes:
 def trials(stop_rules: StopRules, record: dict[str, Any], meta: RuleMeta = NO_META) -> Iterator[Trial]:
     """Yield the rules after a stop that are tried for a record, up to the one that holds or fails."""
     budget = Budget(MAX_OPERATIONS)
+
+    @cache
+    def at(path: Path) -> str:
+        """Return the value at a path as it is shown, which takes a while for a large one that many rules read."""
+        return shown(_value_at(record, path))
+
     for compiled in stop_rules.rules:
         rule, condition = compiled.rule, compiled.condition
-        read = {name: shown(record.get(name)) for name in rule.match}
+        read = {name: at((name,)) for name in rule.match}
         if not all(matches(value, record.get(name)) for name, value in rule.match.items()):
             yield Trial(rule.name, False, "match does not fit", read)
             continue
         if condition is not None:
-            read |= _values_read(condition, record, meta)
+            read |= _values_read(condition, at, meta)
             try:
                 holds = condition.holds(record, meta, budget)
             except ConditionError as error:
@@ -119,9 +126,9 @@ def _paths_read(condition: Condition) -> list[Path]:
     return paths + [(name,) for name in condition.reads or () if name not in known]
 
 
-def _values_read(condition: Condition, record: dict[str, Any], meta: RuleMeta) -> dict[str, str]:
+def _values_read(condition: Condition, at: Callable[[Path], str], meta: RuleMeta) -> dict[str, str]:
     """Return the values that a condition reads, nested ones by their paths, with the fields sorted by name."""
-    read = {_path_name(path): shown(_value_at(record, path)) for path in _paths_read(condition)}
+    read = {_path_name(path): at(path) for path in _paths_read(condition)}
     own = as_variable(meta) if condition.meta else {}
     read |= {f"meta.{name}": shown(own[name]) for name in condition.meta}
     return dict(sorted(read.items())) | ({"record": "the whole record"} if condition.reads is None else {})

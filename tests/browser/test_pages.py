@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, StorageState, expect
 
 from tests.support.browser import DELIVERED, Troubles, too_wide, violations, window
 from tests.support.depot import numbered
-from tests.support.shown_line import ShownLine
+from tests.support.shown_line import TOKEN, ShownLine
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -159,3 +159,28 @@ async def test_a_table_is_previewed_published_and_rolled_back(
         await page.goto(f"{line.url}/journal/")
         await page.get_by_text("more is kept").first.wait_for()
     assert troubles.found == []
+
+
+async def test_a_table_that_is_typed_while_the_login_ends_is_there_after_the_next_one(
+    browser: Browser, line: ShownLine, logged_in: StorageState
+) -> None:
+    async with window(browser, storage_state=logged_in) as context:
+        page = await context.new_page()
+        await page.goto(f"{line.url}/rules/")
+        await page.locator("#rules-form[data-ready]").wait_for()
+        typed = f"{await page.locator('#table').input_value()}# <typed> & kept\n"
+        await page.locator(".cm-content, #table:not([hidden])").fill(typed)
+        await page.fill("#reason", "it took long")
+        await context.clear_cookies()
+        await page.get_by_role("button", name="Publish", exact=True).click()
+        await page.get_by_label("Your name").fill("Ada")
+        await page.get_by_label("Token").fill(TOKEN)
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_text("Logged in as Ada").wait_for()
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Look at it again").click()
+        await page.locator("#rules-form[data-ready]").wait_for()
+        assert await page.locator("#table").input_value() == typed
+        assert await page.locator("#reason").input_value() == "it took long"
+        await page.get_by_text("+# <typed> & kept").wait_for()

@@ -19,6 +19,7 @@ from faust import web
 from metroline.app.markup.html import Markup, tag
 from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.app.views.access.forms import FORM_TOKEN, FORM_TYPE, BadForm, form_of, login_path
+from metroline.app.views.access.kept_forms import login_form, refused_form
 from metroline.app.views.access.visitor import CAN_LOG_IN, LOGIN, PERMISSION
 from metroline.app.views.view import html_page, wants_html
 from metroline.app.web_server.answers import refusal
@@ -61,6 +62,7 @@ NO_TOKEN = "the header Authorization: Bearer TOKEN is missing or wrong"
 NO_LOGIN = f"{NO_TOKEN}, and nobody is logged in: log in at /login"
 FROM_ELSEWHERE = "a page of another site sent this request: only this site's own pages and programs may write"
 OLD_FORM = "the form is not of this login: open its page again"
+STILL_THERE = "Nothing was done with what you typed. It is shown again when you go on from here."
 TOO_MANY = "too many wrong tokens: try again in {} s"
 
 log = logging.getLogger(__name__)
@@ -124,7 +126,7 @@ class Access:
                 await self._check(request)
                 return await handler(request)
             except NotPermitted as error:
-                return self._answer(request, error)
+                return await self._answer(request, error)
 
         return let_through
 
@@ -200,7 +202,7 @@ class Access:
         ):
             self._check_bearer(request)
 
-    def _answer(self, request: Request, error: NotPermitted) -> StreamResponse:
+    async def _answer(self, request: Request, error: NotPermitted) -> StreamResponse:
         """Return the answer to somebody who may not: one line of JSON or, for a browser, a page with the way in."""
         status, headers = HTTPStatus.FORBIDDEN, dict[str, str]()
         if isinstance(error, Refused):
@@ -208,14 +210,21 @@ class Access:
         asked = cast(web.Request, request)
         if not wants_html(asked):
             return refusal(status, str(error), headers)
-        is_login_missing = status == HTTPStatus.UNAUTHORIZED
-        if is_login_missing and request.method in READING:
+        if status == HTTPStatus.UNAUTHORIZED and request.method in READING:
             return refusal(HTTPStatus.SEE_OTHER, str(error), {"Location": login_path(request.path_qs)})
-        link = tag("p", tag("a", "Log in", href="/login")) if is_login_missing else None
-        body = Markup(tag("p", str(error), class_="warning") + (link or ""))
+        body = Markup(tag("p", str(error), class_="warning") + await self._way_on(asked, error))
         answer = cast(StreamResponse, html_page(self._app, asked, "Not done", body, status))
         answer.headers.update({name: value for name, value in headers.items() if name != "WWW-Authenticate"})
         return answer
+
+    async def _way_on(self, request: web.Request, error: NotPermitted) -> Markup:
+        """Return the way in, or the way back to a form of another login, with what was typed where it is kept."""
+        kept = await refused_form(request)
+        if isinstance(error, Refused) and error.status == HTTPStatus.UNAUTHORIZED:
+            if kept is None:
+                return tag("p", tag("a", "Log in", href="/login"))
+            return Markup(tag("p", STILL_THERE) + login_form("/", kept=kept))
+        return Markup() if kept is None or str(error) != OLD_FORM else kept.way_on(STILL_THERE)
 
 
 async def _check_form(request: Request, login: Login) -> None:

@@ -17,10 +17,11 @@ from metroline.app.markup.html import Markup, tag
 from metroline.app.markup.times import iso
 from metroline.app.views.access.doors import ACCESS, Access, Refused, clean_name
 from metroline.app.views.access.forms import OFF, BadForm, form, form_of, login_path
-from metroline.app.views.access.visitor import login_of
+from metroline.app.views.access.kept_forms import NEXT, KeptForm, form_in_login, login_form
+from metroline.app.views.access.visitor import LOGIN, login_of
 from metroline.app.views.operation import Error, Operation
-from metroline.app.views.view import LineView, wants_html
-from metroline.app.web_server.logins import LOGIN_SECONDS, MAX_NAME
+from metroline.app.views.view import LineView, html_page, wants_html
+from metroline.app.web_server.logins import LOGIN_SECONDS
 from metroline.app.web_server.origins import is_encrypted
 
 OWN_PATH = re.compile(r"/(?![/\\])[!-~]{0,2000}")
@@ -34,6 +35,8 @@ LOGIN_REFUSALS = (
     HTTPStatus.TOO_MANY_REQUESTS,
 )
 """The statuses with which a login is refused."""
+
+KEPT = "What you typed before is still there. Nothing has been done with it."
 
 WRONG = "This is not the token: METROLINE_TOKEN of the workers has it."
 
@@ -93,28 +96,35 @@ class LoginView(LineView):
             given = await form_of(request)  # the gate has read it, within bounds
         except BadForm as error:
             return self.refuse(request, Refused(HTTPStatus.BAD_REQUEST, str(error)))
-        following, name = own_path(given.get("next")), clean_name(given.get("name", ""))
+        following, name, kept = own_path(given.get(NEXT)), clean_name(given.get("name", "")), form_in_login(given)
         access = self.access(request)
         try:
             access.check_token(asked, given.get("token", "").strip(), WRONG)
         except Refused as error:
-            return self.refuse(request, error, following, name)
+            return self.refuse(request, error, following, name, kept)
         if not name:
             nameless = Refused(HTTPStatus.BAD_REQUEST, "Say who you are: the name is recorded with what you do.")
-            return self.refuse(request, nameless, following)
-        return self._logged_in(asked, access, name, following)
+            return self.refuse(request, nameless, following, kept=kept)
+        return self._logged_in(request, access, name, following, kept)
 
     def access(self, request: web.Request) -> Access:
         return cast(AiohttpRequest, request).app[ACCESS]
 
-    def _logged_in(self, asked: AiohttpRequest, access: Access, name: str, following: str) -> web.Response:
-        logins = access.logins()
+    def _logged_in(
+        self, request: web.Request, access: Access, name: str, following: str, kept: KeptForm | None
+    ) -> web.Response:
+        """Return the cookie of a login, and lead on; what was typed before is shown for another look."""
+        asked, logins = cast(AiohttpRequest, request), access.logins()
         assert logins is not None  # the token was the right one
         log.info("%s logged in to the web server from %s", name, asked.remote)
+        cookie = logins.issue(name, time.time())
         answer = _go_to(following)
+        if kept is not None and (login := logins.login(cookie, time.time())) is not None:
+            asked[LOGIN] = login
+            answer = html_page(self.worker, request, "Logged in", kept.way_on(KEPT))
         cast(AiohttpResponse, answer).set_cookie(
             logins.cookie,
-            logins.issue(name, time.time()),
+            cookie,
             max_age=LOGIN_SECONDS,
             httponly=True,
             samesite="Strict",
@@ -122,30 +132,45 @@ class LoginView(LineView):
         )
         return answer
 
-    def refuse(self, request: web.Request, error: Refused, following: str = "/", name: str = "") -> web.Response:
+    def refuse(
+        self,
+        request: web.Request,
+        error: Refused,
+        following: str = "/",
+        name: str = "",
+        kept: KeptForm | None = None,
+    ) -> web.Response:
         """Return the form again, with what is wrong."""
         problem = str(error)
         answer = self.answer(
             request,
             "Login",
             {"error": problem},
-            lambda: self._show(request, following, problem, name),
+            lambda: self._show(request, following, problem, name, kept),
             status=error.status,
         )
         cast(AiohttpResponse, answer).headers.update(error.headers)
         return answer
 
-    def _show(self, request: web.Request, following: str, problem: str | None = None, name: str = "") -> Markup:
+    def _show(
+        self,
+        request: web.Request,
+        following: str,
+        problem: str | None = None,
+        name: str = "",
+        kept: KeptForm | None = None,
+    ) -> Markup:
         warning = tag("p", problem, class_="warning", role="alert") if problem else None
         login = login_of(request)
         if login is not None:
             until = tag("p", f"{login.name} is logged in until {iso(login.expires)}.")
-            return Markup(tag("div", warning, until, form(request, "/logout", tag("button", "Log out"))))
+            way_on = None if kept is None else kept.way_on(KEPT)
+            return Markup(tag("div", warning, until, way_on, form(request, "/logout", tag("button", "Log out"))))
         if self.access(request).logins() is None:
             return tag("p", OFF)
         again = tag("a", "go on", href=login_path(following)) if following != "/" and problem is None else None
         hint = tag("p", "If you are logged in and came by a link from another site, ", again, ".") if again else None
-        return tag("div", warning, _form(following, name), hint)
+        return tag("div", warning, login_form(following, name, kept), hint)
 
 
 class LogoutView(LineView):
@@ -169,23 +194,3 @@ def own_path(given: str | None) -> str:
 def _go_to(path: str) -> web.Response:
     headers = {"Location": path, "Cache-Control": "no-store"}
     return cast(web.Response, AiohttpResponse(status=HTTPStatus.SEE_OTHER, headers=headers))
-
-
-def _form(following: str, name: str) -> Markup:
-    """Return the form of the login. It needs no token of its own: whoever sends it must know that of the line."""
-    return tag(
-        "form",
-        tag("input", type="hidden", name_="next", value=following),
-        tag(
-            "label",
-            "Your name",
-            tag("input", name_="name", value=name, maxlength=MAX_NAME, required="", autocomplete="username"),
-        ),
-        tag(
-            "label", "Token", tag("input", name_="token", type="password", required="", autocomplete="current-password")
-        ),
-        tag("button", "Log in"),
-        method="post",
-        action="/login",
-        class_="login",
-    )

@@ -126,7 +126,7 @@ def read(rule_tables: LiveRules, strategy: Strategy) -> RulesContent:
     """Return the content of the page. Every worker holds all rules, so none asks another."""
     current = rule_tables.current
     version = current.live.version if current is not None else 0
-    publications, refused = rule_tables.publications(), rule_tables.refused()
+    publications, refused = rule_tables.publications, rule_tables.refused()
     earlier = (v for v in publications if v < version and v not in refused)
     note = None
     if current is not None and not strategy.needs_live and current.live.text != current.from_file.text:
@@ -145,10 +145,10 @@ def read(rule_tables: LiveRules, strategy: Strategy) -> RulesContent:
 
 def entry(rule_tables: LiveRules, key: str) -> JudgedVersion | None:
     """Return one version by its number."""
-    for version, publication in rule_tables.publications().items():
-        if str(version) == key:
-            return _judged(version, publication, rule_tables.refused().get(version))
-    return None
+    version = rule_tables.publications.named(key)
+    if version is None:
+        return None
+    return _judged(version, rule_tables.publications[version], rule_tables.refused().get(version))
 
 
 def _version(version: int, publication: Publication) -> Version:

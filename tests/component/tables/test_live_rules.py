@@ -130,7 +130,7 @@ async def test_a_worker_that_starts_later_takes_the_newest_valid_version_at_once
         bench.publish(text, replaces)
 
     assert bench.rule_tables.rule_tables.live.version == 4
-    assert list(bench.rule_tables.publications()) == [5, 4, 3, 2, 1]
+    assert list(bench.rule_tables.publications) == [5, 4, 3, 2, 1]
 
 
 async def test_a_version_that_names_a_stop_without_a_worker_is_refused_until_there_is_one(bench: Bench) -> None:
@@ -205,7 +205,7 @@ async def test_of_two_that_replace_one_version_the_first_counts_and_the_second_i
 
     await applied(bench, publication(RULES, 0), publication(TO_B, 1), publication(TO_D, 1), publication(RULES, 2))
 
-    assert list(bench.rule_tables.publications()) == [4, 2, 1]
+    assert list(bench.rule_tables.publications) == [4, 2, 1]
     assert bench.rule_tables.rule_tables.live.version == 4
     assert "version 3 of the rules table is ignored: it replaces version 1, but version 2 is current" in caplog.text
 
@@ -227,7 +227,7 @@ async def test_an_invalid_version_takes_its_place_in_the_chain(bench: Bench) -> 
 
     await applied(bench, publication(RULES, 0), publication(INVALID, 1), publication(TO_D, 1), publication(TO_B, 2))
 
-    assert list(bench.rule_tables.publications()) == [4, 2, 1]
+    assert list(bench.rule_tables.publications) == [4, 2, 1]
     assert bench.rule_tables.rule_tables.live.version == 4
 
 
@@ -277,8 +277,8 @@ async def test_the_lines_file_is_the_first_version_and_of_two_workers_that_publi
 
     await applied(bench, *(sent.value for sent in published))
 
-    assert list(bench.rule_tables.publications()) == [1]
-    assert bench.rule_tables.publications()[1].by == "the line's file"
+    assert list(bench.rule_tables.publications) == [1]
+    assert bench.rule_tables.publications[1].by == "the line's file"
 
 
 async def test_a_publication_that_was_open_at_a_rebalance_does_not_hold_up_those_after_it(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from metroline.app.operations.comparison_runs import CANCEL, KeptRun, RunState
 from metroline.app.operations.comparisons import Comparisons
 from metroline.app.operations.journal_notes import Deed
 from metroline.app.operations.permission import Permission
+from metroline.app.views.comparisons import run_line
 from metroline.app.web_server.logins import Logins
 from tests.support.dead_letter_topic import TopicMessage
 from tests.support.html_reader import HtmlReader
@@ -71,8 +72,18 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 
 @pytest.fixture
-async def worker(start: Start, log: Log) -> WebWorker:
-    return await start(metroline_token=TOKEN)
+async def worker(start: Start, log: Log, monkeypatch: pytest.MonkeyPatch) -> WebWorker:
+    """Return a worker with two versions of the rules, of which the first one is that of the line's file."""
+    worker = await start(metroline_token=TOKEN)
+    for number, table in enumerate((worker.app.line.rules_text, current_rules(worker)), 1):
+        entry = {"rules": table, "replaces": number - 1, "by": "ann", "at": 5.0, "reason": ""}
+        worker.put(worker.app.line_tables.rules, {str(number): entry})
+    monkeypatch.setattr(worker.app.live_rules, "_recovered", lambda: True)
+    return worker
+
+
+def current_rules(worker: WebWorker) -> str:
+    return worker.app.line.rules_text.replace('drop = "no contact point"', 'drop = "no address"')
 
 
 async def page(worker: WebWorker, path: str, status: int = 200) -> HtmlReader:
@@ -112,9 +123,9 @@ async def test_the_last_comparisons_are_listed_with_their_charts(worker: WebWork
     assert EVIL in found.text
     assert "alert('x')" not in [text for text in found.texts if text.startswith("alert")]
     assert f"{FIRST} done 1970-01-01 01:23 UTC ada 100,000 the topic orders.source signpost, conductor" in found.words
-    assert "highest the line's file c0de" in found.words
+    assert "highest not published c0de" in found.words
     assert found.text.count("Records per second") >= 2
-    assert f"{SECOND}: 100,000 records, the line's file, 1970-01-01 01:40" in found.words
+    assert f"{SECOND}: 100,000 records, not published, 1970-01-01 01:40" in found.words
 
 
 async def test_a_comparison_is_shown_as_a_report(worker: WebWorker, log: Log) -> None:
@@ -128,7 +139,7 @@ async def test_a_comparison_is_shown_as_a_report(worker: WebWorker, log: Log) ->
     assert "rating" in found.words
     assert "started by ada, on a page" in found.words
     assert "100,000 records of the topic orders.source, 2.00 MB" in found.words
-    assert "rules version 3, as in the line's file" in found.words
+    assert "rules version 3, the current one when it was started" in found.words
     assert "metroline compare --line orders --recent 100" in found.words
     assert "What the figures mean" in found.words
 
@@ -215,7 +226,14 @@ async def test_a_comparison_is_started_once_it_is_confirmed(worker: WebWorker, l
         "max",
     )
     assert run["strategies"] == ["hard_wired", "conductor", "map_maker", "signpost"]
-    assert run["command"].endswith("--recent 50 --strategies hard_wired,conductor,map_maker,signpost --rate max")
+    line = worker.app.settings.line
+    assert run["command"] == (
+        f"metroline rules show --version 2 --line {line} > rules.toml && metroline compare --line {line} --recent 50 "
+        "--strategies hard_wired,conductor,map_maker,signpost --rate max --rules rules.toml"
+    )
+    assert run["rules_version"] == 2
+    [message] = log.messages
+    assert orjson.loads(message.value() or b"")["table"] == current_rules(worker)
     again = await post(worker, "/compare/start/", {"services_run_again": True})
     assert (again.status, (await again.json())["error"]) == (
         409,
@@ -267,13 +285,20 @@ async def test_the_form_starts_a_comparison_and_leads_to_it(worker: WebWorker, l
     assert run["state"] == RunState.RUNNING
 
 
-async def test_the_form_says_when_the_rules_of_the_file_are_not_the_current_ones(
-    worker: WebWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = worker.app.line.rules_text
-    for number, table in enumerate((text, text.replace('drop = "no contact point"', 'drop = "no address"')), 1):
-        entry = {"rules": table, "replaces": number - 1, "by": "ann", "at": 5.0, "reason": ""}
-        worker.put(worker.app.line_tables.rules, {str(number): entry})
-    monkeypatch.setattr(worker.app.live_rules, "_recovered", lambda: True)
-    words = (await page(worker, "/compare/")).words
-    assert "those of version 1, and not by version 2, which is the current one" in words
+async def test_a_comparison_runs_by_the_current_rules_and_not_by_those_of_the_file(worker: WebWorker) -> None:
+    assert "It runs by version 2 of the rules, the current one." in (await page(worker, "/compare/")).words
+    line = await run_line(worker.app)
+    assert (line.rules_version, line.table) == (2, current_rules(worker))
+
+
+async def test_a_comparison_that_is_unknown_cannot_be_cancelled(worker: WebWorker, log: Log) -> None:
+    answer = await post(worker, "/compare/cancel/", {"run": "<b>x</b>"})
+    assert (answer.status, log.messages) == (404, [])
+
+
+async def test_a_line_without_rules_is_not_compared(start: Start, log: Log) -> None:
+    worker = await start(metroline_token=TOKEN)
+    assert "It runs by no rules: there are none yet." in (await page(worker, "/compare/")).words
+    answer = await post(worker, "/compare/start/", {"services_run_again": True})
+    assert (answer.status, log.messages) == (409, [])
+    assert "this worker has no rules yet" in (await answer.json())["error"]

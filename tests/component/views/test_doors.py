@@ -23,6 +23,7 @@ from metroline.app.views.access.doors import (
     Door,
     door_of,
 )
+from metroline.app.views.access.kept_forms import LOOKS
 from metroline.app.views.live import STREAM
 from metroline.app.web_server.gate import BODIES_OF_STRANGERS
 from metroline.app.web_server.guesses import Guesses
@@ -201,7 +202,7 @@ async def test_every_route_lets_in_who_may_use_it_and_nobody_else(start: Start, 
 
 
 def test_what_strangers_may_post_is_bounded() -> None:
-    assert {*READING_BY_POST, LOGIN_PATH} == {*BODIES_OF_STRANGERS}
+    assert {*READING_BY_POST, LOGIN_PATH, *LOOKS} == {*BODIES_OF_STRANGERS}
 
 
 @pytest.mark.usefixtures("pages")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
+from io import BytesIO
 
 import orjson
 import pytest
@@ -189,12 +190,69 @@ async def test_without_a_token_the_login_says_that_nothing_can_be_written(start:
         (b"\xff", "application/x-www-form-urlencoded", 400),
         (b"a=1&" * 2_000, "application/x-www-form-urlencoded", 400),
         (b"--x\r\n", "multipart/form-data; boundary=x", 400),
-        (b"a" * 100_000, "application/x-www-form-urlencoded", 413),
+        (b"a" * 1_100_000, "application/x-www-form-urlencoded", 413),
     ],
 )
 async def test_a_body_that_is_no_form_of_a_login_is_refused(
     worker: WebWorker, body: bytes, type_: str, status: int
 ) -> None:
-    async with worker.client.post(f"{worker.url}/login", data=body, headers={"Content-Type": type_}) as response:
+    headers = {"Content-Type": type_}
+    async with worker.client.post(f"{worker.url}/login", data=BytesIO(body), headers=headers) as response:
         assert response.status == status
         assert "error" in await response.json()
+
+
+TABLE = f'[[rules]]\r\nafter = "source"\r\nto = "log"\r\n# "{EVIL}" &amp;\r\n'
+TYPED = {"table": TABLE, "record": '{"a": 1}', "reason": f"why {EVIL}", "replaces": "1", "previewed": "x"}
+
+
+async def test_what_was_typed_when_a_login_ended_is_shown_again_after_the_next_one(
+    worker: WebWorker, browser: Browser
+) -> None:
+    refused = await browser.post(f"{worker.url}/rules/publish/", form_token="of a login that has ended", **TYPED)
+    assert refused.status == 401
+    assert EVIL not in await refused.text()
+    fields = await fields_of(refused, "/login")
+    again = await browser.post(f"{worker.url}/login", name="Ada", token="open barley", **fields)
+    assert again.status == 401
+    assert await fields_of(again, "/login") == fields
+
+    done = await browser.post(f"{worker.url}/login", name="Ada", token=TOKEN, **await fields_of(again, "/login"))
+    assert done.status == 200
+    assert EVIL not in await done.text()
+    assert "Logged in as Ada" in HtmlReader(await done.text()).words
+    [look] = [form for name, form in HtmlReader(await done.text()).elements if form.get("action") == "/rules/"]
+    assert look["method"] == "post"
+    typed = {name: value for name, value in (await fields_of(done, "/rules/")).items() if name in {*TYPED, "ask"}}
+    assert typed == {**TYPED, "ask": "preview"}
+
+    shown = await browser.post(f"{worker.url}/rules/", **typed)
+    text = await shown.text()
+    assert EVIL not in text
+    assert TABLE.replace("\r\n", "\n") in HtmlReader(text).text
+    assert TYPED["reason"] in HtmlReader(text).attributes("input", "value")
+    assert TYPED["record"] in HtmlReader(text).text
+
+
+async def test_a_form_of_another_login_is_shown_again(worker: WebWorker, browser: Browser) -> None:
+    await browser.post(f"{worker.url}/login", name="Ada", token=TOKEN)
+    refused = await browser.post(f"{worker.url}/rules/publish/", form_token="of the login before", **TYPED)
+    assert refused.status == 403
+    fields = await fields_of(refused, "/rules/")
+    assert {name: fields[name] for name in TYPED} == TYPED
+
+
+async def test_a_login_with_a_form_that_is_kept_for_nowhere_goes_on_as_without(
+    worker: WebWorker, browser: Browser
+) -> None:
+    for path in ("/rules/publish/", "//evil.example", "/dead-letters/discard/"):
+        fields = {"next": path, "kept.table": "x"}
+        done = await browser.post(f"{worker.url}/login", name="Ada", token=TOKEN, **fields)
+        assert done.status == 303
+
+
+async def test_whoever_is_not_logged_in_can_log_in_with_what_was_typed(start: Start, browser: Browser) -> None:
+    worker = await start(metroline_token=TOKEN)  # its pages are open on this machine
+    page = HtmlReader(await (await browser.get(f"{worker.url}/rules/")).text())
+    assert "Log in to publish" in page.words
+    assert "/rules/publish/" in page.attributes("button", "formaction")

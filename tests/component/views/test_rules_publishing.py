@@ -9,6 +9,7 @@ from typing import Any, cast
 import orjson
 import pytest
 from aiohttp import ClientResponse
+from aiokafka.errors import TopicAuthorizationFailedError
 from faust.web.drivers.aiohttp import Web
 from msgspec import to_builtins
 from yarl import URL
@@ -18,13 +19,15 @@ from metroline.agents.tables.publication import MAX_REASON, Publication
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.publishing import Grounds, NotPublished, Outdated, Published
 from metroline.app.operations.rules_process import NoAnswer, RulesProcess
-from metroline.app.operations.rules_topic import PublishedRules
+from metroline.app.operations.rules_topic import PublishedRules, Unconfirmed
+from metroline.app.operations.table_checks import MAX_PROBLEMS
 from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable
 from metroline.app.views.access.doors import FORM_TOKEN_HEADER, NAME_HEADER
 from metroline.app.views.rules_drafts import Draft
 from metroline.app.views.rules_page import RULES_PROCESS
+from metroline.app.views.rules_parts import MAX_CHARACTERS, MAX_TRIED
 from metroline.app.views.rules_publishing import CHECKER
 from metroline.app.web_server.logins import Logins
 from metroline.routing.outcome import Ending
@@ -202,6 +205,42 @@ async def test_a_table_that_was_made_from_an_older_version_is_refused_and_kept(
     assert (answer.status, told["meanwhile"]["version"], told["meanwhile"]["by"]) == (409, 3, "zoe")
 
 
+async def test_a_table_that_is_known_to_be_outdated_is_refused_before_its_forecast_is_made(
+    one: WebWorker, publishing: Publishing
+) -> None:
+    answer, told = await post(one, "/rules/publish/", {"table": changed(one), "reason": "why", "replaces": 1})
+    assert (answer.status, told["meanwhile"]["version"], told["meanwhile"]["by"]) == (409, 2, "bob")
+    assert (publishing.asked, publishing.published) == ([], [])
+    answer, _ = await post(one, "/rules/publish/", {"table": changed(one), "reason": "why", "replaces": 3})
+    assert answer.status == 200, "this worker may not have read the latest version yet"
+
+
+async def test_of_many_problems_the_first_are_told_and_all_are_counted(one: WebWorker, publishing: Publishing) -> None:
+    table = "[[rules]]\n" * 3_000
+    for path in ("/rules/", "/rules/publish/"):
+        _, told = await post(one, path, {"table": table} | ({"reason": "x"} if "publish" in path else {}))
+        assert len(told["problems"]) == MAX_PROBLEMS < 3_000 <= told["problem_count"]
+    _, page = await send(one, "/rules/", table=table)
+    assert f"problems. These are the first {MAX_PROBLEMS}." in page.words
+    assert publishing.published == []
+
+
+async def test_a_long_line_is_not_repeated_beside_each_of_its_problems(one: WebWorker) -> None:
+    _, told = await post(one, "/rules/", {"table": f"{'x' * 100_000}"})
+    [problem] = told["problems"]
+    assert (problem["line"], len(problem["text"])) == (1, MAX_CHARACTERS)
+
+
+async def test_of_many_rules_that_were_tried_the_last_ones_are_listed(one: WebWorker) -> None:
+    rule = '[[rules]]\nafter = "source"\nmatch = { a = 1 }\nto = "log"\n'
+    table = f'{rule * (MAX_TRIED + 4)}[[rules]]\nafter = "source"\nname = "others"\nto = "log"\n'
+    _, told = await post(one, "/rules/", {"table": table, "record": {"a": 2}})
+    step = told["steps"][0]
+    assert (len(step["tried"]), step["left_out"], step["tried"][-1]["rule"]) == (MAX_TRIED, 5, "others")
+    _, page = await send(one, "/rules/", table=table, record='{"a": 2}', ask="record")
+    assert "5 rules before these did not hold" in page.words
+
+
 async def test_a_preview_says_what_was_published_meanwhile(one: WebWorker, publishing: Publishing) -> None:
     status, page = await send(one, "/rules/", table=changed(one), replaces=1, ask="preview")
     assert status == 200
@@ -218,6 +257,7 @@ async def test_a_preview_says_what_was_published_meanwhile(one: WebWorker, publi
         ({"table": "x", "reason": 3}, "reason is a text"),
         ({"table": "x", "reason": "x", "replaces": "two"}, "replaces is the number"),
         ({"table": "x", "reason": "x", "replaces": True}, "replaces is the number"),
+        ({"table": "x", "reason": "x", "replaces": -1}, "replaces is the number"),
         ({"table": "x", "reason": "x", "by": "me"}, "unknown field 'by'"),
         ({"table": "#" * 300_000, "reason": "x"}, "the maximum here is 262,144"),
     ],
@@ -244,7 +284,8 @@ async def test_a_table_with_problems_is_refused_with_each_line(one: WebWorker, p
     [
         (NotPublished("no worker of the line is alive"), 409),
         (NoAnswer("no broker"), 503),
-        (TimeoutError(), 503),
+        (Unconfirmed(), 503),
+        (TopicAuthorizationFailedError(), 503),
     ],
 )
 async def test_what_cannot_be_published_now_is_said_and_nothing_that_was_typed_is_lost(
@@ -254,6 +295,7 @@ async def test_what_cannot_be_published_now_is_said_and_nothing_that_was_typed_i
     mark = Draft(changed(one), "", 2).mark
     got, page = await send(one, "/rules/publish/", table=changed(one), reason="why", replaces=2, previewed=mark)
     assert got == status
+    assert ("Not published: " in page.words) is not isinstance(problem, Unconfirmed)
     assert changed(one) in page.text
     assert mark in page.attributes("input", "value")
     assert "why" in page.attributes("input", "value")
@@ -315,7 +357,7 @@ async def test_whoever_is_not_logged_in_is_led_to_the_login(one: WebWorker) -> N
     for path in ("/rules/", "/rules/1/rollback/"):
         page = HtmlReader(await (await one.get(path, HTML)).text())
         assert any(str(link).startswith("/login?next=") for link in page.attributes("a", "href"))
-        assert "/rules/publish/" not in page.attributes("button", "formaction")
+        assert "reason" not in page.attributes("input", "id")
 
 
 async def test_a_record_goes_by_the_table_and_by_the_current_version(one: WebWorker) -> None:

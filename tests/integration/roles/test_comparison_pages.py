@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.tables.publication import Publication
 from metroline.app.local.worker_process import WorkerProcess
+from metroline.app.operations.permission import Permission
+from metroline.app.operations.rules_topic import publish
 from metroline.routing.outcome import Ending
 from tests.support.cli import metroline
 from tests.support.depot import Depot, numbered
@@ -66,6 +70,7 @@ async def has_topics(depot: Depot, name: str) -> bool:
 async def two_workers(depot: Depot) -> tuple[WorkerProcess, WorkerProcess]:
     one, other = (depot.start(METROLINE_TOKEN=TOKEN) for _ in range(2))
     await depot.ready()
+    await depot.until(lambda: depot.all_have(1, 2))
     return one, other
 
 
@@ -84,7 +89,10 @@ async def test_a_comparison_started_on_a_page_is_seen_on_every_worker(depot: Dep
     status, refusal = await post(one, "/compare/start/", {"records": 40})
     assert (status, "are called again" in refusal["error"]) == (400, True)
 
-    asked = {"records": 40, "strategies": ["signpost", "conductor"], "services_run_again": True}
+    publication = Publication('[[rules]]\nafter = "source"\ndrop = "none is kept"\n', 1, "a test", time.time())
+    current = await publish(depot.cluster, depot.topics, publication, Permission.of_command())
+    await depot.until(lambda: depot.all_have(current, 2))
+    asked = {"records": 40, "strategies": ["hard_wired", "conductor"], "services_run_again": True}
     status, started = await post(one, "/compare/start/", asked)
     assert (status, started["state"]) == (200, "running")
     name = started["id"]
@@ -96,11 +104,12 @@ async def test_a_comparison_started_on_a_page_is_seen_on_every_worker(depot: Dep
     places = found["records"]["places"].values()
     assert sum(last - first + 1 for first, last in places) == 40
     assert {last for _, last in places} == {14}, "the latest ones"
-    assert (found["rules_version"], found["worker"]) == (1, one.url)
+    assert (found["rules_version"], found["worker"]) == (2, one.url)
     comparison = found["comparison"]
     assert (comparison["records"], comparison["same_outcome"]) == (40, True)
-    assert [run["strategy"] for run in comparison["runs"]] == ["signpost", "conductor"]
-    assert {(run["sent"], run["delivered"] + run["dropped"]) for run in comparison["runs"]} == {(40, 40)}
+    assert [run["strategy"] for run in comparison["runs"]] == ["hard_wired", "conductor"]
+    sums = {(run["sent"], run["delivered"], run["dropped"]) for run in comparison["runs"]}
+    assert sums == {(40, 0, 40)}, "by the current rules, and not by those in the file"
     listed = await asyncio.to_thread(other.get, "/compare/")
     assert [(run["id"], run["comparison"]) for run in listed] == [(name, None), (empty, None)]
     assert await topics_of(depot, name) == []
@@ -155,6 +164,7 @@ async def test_the_end_of_a_worker_ends_its_comparison_and_says_so(depot: Depot)
 
     killed = depot.start(METROLINE_TOKEN=TOKEN)
     await depot.ready(killed)
+    await depot.until(lambda: depot.all_have(1, 2))
     second = await begun(killed, 1)
     await depot.until(lambda: has_topics(depot, second))
     await depot.kill(killed)

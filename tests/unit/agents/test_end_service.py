@@ -32,8 +32,11 @@ from metroline.app.factory import create_app
 from metroline.app.line_settings import LineSettings
 from metroline.app.operations import publishing
 from metroline.app.operations.permission import Permission
+from metroline.app.operations.rules_process import RulesProcess
 from metroline.app.settings import Settings
 from metroline.app.testing.run import run_line
+from metroline.app.views.rules_answers import answer_about
+from metroline.app.views.rules_drafts import Draft
 from metroline.routing.errors import InvalidLineOptions, InvalidRules
 from metroline.routing.journeys.ends import End
 from metroline.routing.meta import Meta
@@ -166,6 +169,28 @@ def test_a_trial_writes_nothing_and_every_record_is_delivered_at_the_end(folder:
     journey = run_line(str(folder), [{"away": 1}])[0]
 
     assert (list(journey.stops), journey.outcome, journey.end) == (["weigh", "shipped"], "delivered", "shipped")
+
+
+@pytest.mark.parametrize("has_line", [True, False])
+def test_explain_delivers_at_the_end_with_and_without_the_services(folder: Path, has_line: bool) -> None:
+    (folder / "line.toml").write_text(f'{OPTIONS}[ends.end]\nkey = "no_such_field"\n')
+    (folder / "record.json").write_text("{}")
+    given = ["explain", str(folder), str(folder / "record.json"), "--json", "-"]
+    ended = CliRunner().invoke(cli, [*given, "--line", str(folder)] if has_line else given)
+
+    steps = orjson.loads(ended.stdout)[0]["steps"]
+    assert [(step["after"], step["verdict"]) for step in steps] == [
+        ("source", "weigh"),
+        ("weigh", "shipped"),
+        ("shipped", "delivered at shipped"),
+    ]
+
+
+async def test_a_record_that_is_tried_on_the_page_of_the_rules_is_delivered_at_the_end(folder: Path) -> None:
+    app = create_app(Settings(line=str(folder)))
+    answer = await answer_about(app, RulesProcess(str(folder)), Draft(RULES, "{}"))
+
+    assert [step.verdict for step in answer.steps or []] == ["weigh", "shipped", "delivered at shipped"]
 
 
 def test_cases_can_expect_the_end(folder: Path) -> None:

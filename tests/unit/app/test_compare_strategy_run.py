@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -19,9 +19,12 @@ from metroline.app.compare.rate_run import Messages, RateRun
 from metroline.app.compare.strategy_run import StrategyRun
 from metroline.app.compare.strategy_workers import worker_environment
 from metroline.app.compare.variant import Variant, variants
+from metroline.app.line_settings import InvalidSettings
 from metroline.app.settings import Settings
+from metroline.routing.errors import InvalidRules
 from metroline.routing.journeys.ends import End
 
+TABLE = '[[rules]]\nafter = "source"\ndrop = "none is kept"\n'
 PLAN = Plan("line", "10", ("signpost", "conductor"), "kafka://localhost", "kafka", {}, finds_highest_rate=True)
 
 
@@ -118,3 +121,21 @@ def test_a_worker_writes_to_no_topics_but_those_of_its_run(tmp_path: Path, monke
     assert (topics.source, topics.end("shipped"), topics.delivered) == ("run.source", "run.delivered", "run.delivered")
     assert all(plan.name.startswith("run.") for plan in topics.plans(1, line.stops, 1))
     assert set(settings.ends(line).values()) == {End(is_packed=True)}
+
+
+def test_workers_run_by_the_rules_of_the_comparison(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(TABLE)
+    variables = worker_environment(Variant("signpost"), PLAN, Topics("run", "run.source"), {}, str(rules))
+    assert variables["RULES_FILE"] == str(rules)
+    line = Settings(rules_file=str(rules)).as_run(Line.load("metroline.agents.lines.metrobus"))
+    assert (line.rules_text, line.rules_table().text) == (TABLE, TABLE)
+    planned = replace(PLAN, where="metroline.agents.lines.metrobus", rules="[[rules]]", rules_name="new.toml")
+    with pytest.raises(InvalidRules, match=r"^new\.toml:1"):
+        planned.load_line().rules_table()
+
+
+def test_a_file_of_rules_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    settings = Settings(rules_file=str(tmp_path / "none.toml"))
+    with pytest.raises(InvalidSettings, match=r"RULES_FILE: .*none\.toml cannot be read"):
+        settings.as_run(Line.load("metroline.agents.lines.metrobus"))

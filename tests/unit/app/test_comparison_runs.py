@@ -47,6 +47,24 @@ def test_the_last_message_of_a_run_counts() -> None:
     assert runs.by_id == {}
 
 
+@pytest.mark.parametrize("end", [state for state in RunState if state is not RunState.RUNNING])
+def test_the_end_of_a_run_is_final(end: RunState) -> None:
+    runs = KeptRuns()
+    added(runs, RUNNING)
+    added(runs, replace(RUNNING, state=end, note="the end"))
+    assert added(runs, replace(RUNNING, updated=9_000.0)) is None
+    assert (runs.by_id[FIRST].state, runs.by_id[FIRST].note) == (end, "the end")
+    assert runs.open_at(9_001.0) is None
+
+
+def test_how_a_run_ended_counts_more_than_that_another_worker_did_not_hear_of_it() -> None:
+    runs = KeptRuns()
+    silent = replace(RUNNING, state=RunState.INTERRUPTED)
+    for one in (RUNNING, silent, done(), silent, replace(RUNNING, state=RunState.FAILED)):
+        added(runs, one)
+    assert (runs.by_id[FIRST].state, runs.by_id[FIRST].has_results) == (RunState.DONE, True)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "problem"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 
 import orjson
 
@@ -54,8 +55,17 @@ def letter(record: Record, strategy: str = "signpost", key: bytes | None = None)
     return Letter(Envelope(strategy, Origin("source", 0), (segment,)), 950.0)
 
 
-def told(one: Letter, stop: str | None = None) -> str:
-    return forecast(RuleTables(OTHER, LIVE), one, one.line, stop)
+def told(one: Letter, stop: str | None = None, last: Set[str] = frozenset()) -> str:
+    return forecast(RuleTables(OTHER, LIVE), one, one.line, stop, last)
+
+
+def test_a_way_ends_at_an_end_in_another_system() -> None:
+    one = letter({"kind": "order", "total": 5}, "signpost")
+    assert told(one, last={"price"}) == "price (orders are priced)"
+    assert told(one, "price", last={"price"}) == "price (as asked)"
+    assert told(letter({"kind": "order", "total": 50}, "map_maker"), "price", last={"ship"}) == (
+        "price (as asked) -> if no service changes what the rules read: ship (large)"
+    )
 
 
 def test_where_a_record_ends_at_once_is_certain() -> None:
