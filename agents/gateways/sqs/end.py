@@ -14,6 +14,7 @@ from metroline.agents.gateways.outside_end import Answer, Delayed, EndWriter, Ou
 from metroline.agents.gateways.sqs.client import SqsAway, SqsClient, SqsInvalid, SqsRefused, is_invalid, opened
 from metroline.agents.gateways.sqs.options import SqsEndOptions
 from metroline.agents.gateways.sqs.packing import ID_ATTRIBUTE, LINE_ATTRIBUTE, Line, Packed, calls, packed, rounds
+from metroline.agents.gateways.sqs.queue_check import end_problem
 
 WAITS_SECONDS = (0.2, 1.0, 5.0)
 """Waits between the attempts of a call. After the last one, its records wait on the bus."""
@@ -37,6 +38,10 @@ class SqsEnd(SqsEndOptions, OutsideEnd):
     def open(self, name: str) -> AbstractAsyncContextManager[EndWriter]:
         """Return what opens the end of this name and closes it again."""
         return _opened(name, self)
+
+    async def problem(self) -> str | None:
+        """Return why records would wait for the queue; None if it takes them, as far as can be told."""
+        return await end_problem(self)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ def _url(text: str) -> str:
 
 
 class QueueOptions(BaseModel):
-    """The options that sources and ends share. Credentials come from where AWS's own tools find them."""
+    """The options that sources and ends share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,6 +28,8 @@ class QueueOptions(BaseModel):
     """The region of the queue. Default: that of `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile of AWS."""
     endpoint: Annotated[Text, AfterValidator(_url)] | None = None
     """The address of a server with the protocol of SQS other than Amazon's. Default: that of the region."""
+    profile: Text | None = None
+    """The profile of AWS with the credentials. Default: they come from where AWS's own tools find them."""
 
     @property
     def is_fifo(self) -> bool:
