@@ -13,7 +13,16 @@ import orjson
 from metroline.agents.gateways.outside_end import Answer, Delayed, EndWriter, Outgoing, OutsideEnd, RefusedByEnd
 from metroline.agents.gateways.sqs.client import SqsAway, SqsClient, SqsInvalid, SqsRefused, is_invalid, opened
 from metroline.agents.gateways.sqs.options import SqsEndOptions
-from metroline.agents.gateways.sqs.packing import ID_ATTRIBUTE, LINE_ATTRIBUTE, Line, Packed, calls, packed, rounds
+from metroline.agents.gateways.sqs.packing import (
+    ID_ATTRIBUTE,
+    LINE_ATTRIBUTE,
+    Line,
+    Packed,
+    calls,
+    line_text,
+    packed,
+    rounds,
+)
 from metroline.agents.gateways.sqs.queue_check import end_problem
 
 WAITS_SECONDS = (0.2, 1.0, 5.0)
@@ -92,7 +101,7 @@ class SqsWriter:
                 source = f"the field {self.end.group!r}" if self.end.group else "the key of the source message"
                 answers[place] = RefusedByEnd(f"the queue needs a message group, and the record has none: {source}")
                 continue
-            lines.append(Line(orjson.dumps(one.record), one.id, group, one.prefix))
+            lines.append(Line(line_text(one.record), one.id, group, one.prefix))
             places.append(place)
         return lines, places
 

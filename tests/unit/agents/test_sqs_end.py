@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from metroline.agents.gateways.outside_end import Delayed, Outgoing, RefusedByEnd
@@ -126,6 +127,21 @@ async def test_records_are_sent_packed_with_their_ids() -> None:
     ids = client.sent[0][0]["MessageAttributes"]["metroline-id"]["StringValue"]
     assert ids == "source-0-1,source-0-2,source-0-3"
     assert (client.counts.calls["send_message_batch"], client.counts.chunks) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["\x00", "\x0b", "\x1f", "\ufffe", "\uffff", "a\uffff\ufffe", "\ue000 \x7f \U0001ffff"]
+)
+async def test_no_message_has_a_character_that_sqs_refuses_and_its_record_is_the_same(text: str) -> None:
+    client = FakeClient()
+    [one] = records(1)
+    one.record[text] = text
+
+    assert await writer(client).write([one]) == [None]
+
+    [body] = client.bodies
+    assert all(c >= " " and c not in "\ufffe\uffff" for c in body)
+    assert orjson.loads(body) == one.record
 
 
 async def test_without_packing_each_record_is_a_message() -> None:
