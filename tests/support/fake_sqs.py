@@ -19,10 +19,15 @@ FORBIDDEN = ("com.amazon.coral.service#AccessDeniedException", "no policy allows
 class Call:
     """A call that was made."""
 
+    url: str
     action: str
     arguments: dict[str, Any]
     headers: dict[str, str]
     body: bytes
+
+    def header(self, name: str) -> str:
+        """Return the value of a header, whose name is in lower case."""
+        return next(value for known, value in self.headers.items() if known.lower() == name)
 
 
 @dataclass
@@ -45,7 +50,7 @@ class FakeSqs:
         """Answer a call."""
         body = await request.read()
         action = request.headers["X-Amz-Target"].partition(".")[2]
-        self.calls.append(Call(action, orjson.loads(body), dict(request.headers), body))
+        self.calls.append(Call(str(request.url), action, orjson.loads(body), dict(request.headers), body))
         if action in self.forbidden:
             return failure(*FORBIDDEN)
         if action in self.answers:

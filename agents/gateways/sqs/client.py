@@ -11,7 +11,8 @@ from typing import Any
 
 from metroline.agents.gateways.outside_end import MissingExtra
 from metroline.agents.gateways.sqs.options import QueueOptions
-from metroline.agents.gateways.sqs.signed_calls import SERVICE, CallRefused, SignedCalls
+from metroline.agents.gateways.sqs.signature import SERVICE
+from metroline.agents.gateways.sqs.signed_calls import CallRefused, SignedCalls
 from metroline.routing.errors import MetrolineError
 
 CONNECT_SECONDS = 5.0

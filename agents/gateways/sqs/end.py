@@ -44,6 +44,11 @@ log = logging.getLogger(__name__)
 class SqsEnd(SqsEndOptions, OutsideEnd):
     """The table of an end with `kind = "sqs"`."""
 
+    @property
+    def order(self) -> bool | str:
+        """The field whose values are message groups, or True for keys of source messages; False for packs."""
+        return self.ordered and (self.group or True)
+
     def open(self, name: str) -> AbstractAsyncContextManager[EndWriter]:
         """Return what opens the end of this name and closes it again."""
         return _opened(name, self)

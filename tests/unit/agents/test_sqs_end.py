@@ -271,3 +271,16 @@ async def test_a_record_without_a_message_group_is_refused_by_a_fifo_queue() -> 
 
     assert [type(one) for one in answers] == [type(None), RefusedByEnd]
     assert client.sent[0][0]["MessageGroupId"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("options", "order"),
+    [({}, False), ({"ordered": True}, True), ({"ordered": True, "group": "customer"}, "customer")],
+)
+def test_a_fifo_end_is_in_the_order_of_its_groups_if_it_is_to_be(options: dict[str, Any], order: bool | str) -> None:
+    assert SqsEnd(kind="sqs", queue="out.fifo", **options).order == order
+
+
+def test_a_standard_queue_has_no_order() -> None:
+    with pytest.raises(ValueError, match=r"ordered is for FIFO queues, whose names end with \.fifo: remove it"):
+        SqsEnd(kind="sqs", queue="out", ordered=True)
