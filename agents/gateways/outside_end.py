@@ -78,6 +78,14 @@ class OutsideEnd(BaseModel, ABC):
     timeout: ClassVar[float] = 120.0
     """Time after which a call that does not end when it is cancelled uses up an attempt, in seconds."""
 
+    @property
+    def order(self) -> bool | str:
+        """The order in which records are written, one a call, as `ordered` of a service says; False for packs.
+
+        True for that of each source partition, or the name of the field whose values are each in order.
+        """
+        return False
+
     @abstractmethod
     def open(self, name: str) -> AbstractAsyncContextManager[EndWriter]:
         """Return what opens the end of this name and closes it again; raise `MissingExtra` before anything is read.

@@ -34,7 +34,9 @@ def service_of_end(name: str, end: OutsideEnd, prefix: str) -> tuple[Service, Re
     resource_name = f"end:{name}"
     """No parameter of an author's function can have this name."""
 
-    async def deliver(records: Sequence[Record], ids: Sequence[str], metas: Sequence[Meta], **held: Any) -> list[Any]:
+    async def deliver_pack(
+        records: Sequence[Record], ids: Sequence[str], metas: Sequence[Meta], **held: Any
+    ) -> list[DeliveredAt | Retry | RefusedByEnd]:
         writer: EndWriter = held[resource_name]
         pack = [Outgoing(*each, prefix) for each in zip(records, ids, metas, strict=True)]
         try:
@@ -48,17 +50,25 @@ def service_of_end(name: str, end: OutsideEnd, prefix: str) -> tuple[Service, Re
             return [_waiting(name, Delayed(f"no answer within {end.patience:g} s"))] * len(records)
         return [_returned(name, answer) for answer in answers]
 
+    async def deliver_one(record: Record, id: str, meta: Meta, **held: Any) -> DeliveredAt | Retry:
+        [answer] = await deliver_pack([record], [id], [meta], **held)
+        if isinstance(answer, RefusedByEnd):
+            raise answer
+        return answer
+
+    deliver = deliver_one if end.order else deliver_pack
     deliver.__doc__ = f"Writes the records of the end {name} ({end.kind})."
     service = Service(
         name,
         deliver,
-        end.concurrency,
+        1 if end.order else end.concurrency,
         is_async=True,
         retries={"timeout": end.timeout},
         no_retry=(RefusedByEnd,),
+        ordered=end.order,
         takes_id=True,
         takes_meta=True,
-        batching=Batching(end.max_batch),
+        batching=None if end.order else Batching(end.max_batch),
         others={resource_name: True},
     )
     return service, Resource(resource_name, lambda: end.open(name))
@@ -71,7 +81,8 @@ def stand_in(service: Service) -> Service:
         return [DeliveredAt(service.name)] * len(records)
 
     deliver.__doc__ = service.handler.__doc__
-    return Service(service.name, deliver, service.concurrency, is_async=True, batching=service.batching)
+    batching = service.batching or Batching(OutsideEnd.max_batch)
+    return Service(service.name, deliver, service.concurrency, is_async=True, batching=batching)
 
 
 def _returned(name: str, answer: Answer) -> DeliveredAt | Retry | RefusedByEnd:

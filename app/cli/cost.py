@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from metroline.agents.formats.names import JSON
 from metroline.agents.services.line import Line
 from metroline.app.cli.console import print_rows
 from metroline.app.cli.options import (
@@ -24,8 +25,8 @@ from metroline.app.cli.reading_options import reading_options
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.row_files import Reading
 from metroline.app.inputs.source_records import NoRecords, check_records, records_of
-from metroline.app.operations.bill import MONTH_DAYS, PRICES, Bill, Prices, bill
-from metroline.app.operations.recent_flow import Flow, recent_flow
+from metroline.app.operations.bill import MONTH_DAYS, PRICES, Bill, KafkaPrices, Prices, SqsPrices, bill
+from metroline.app.operations.recent_flow import Flow, NoFlow, recent_flow
 from metroline.app.settings import Settings
 
 MAX_RECORDS = 100_000
@@ -53,7 +54,7 @@ HEADS = ("way", "records a message", "calls", "dollars")
 def cost(
     line: str | None,
     records: str | None,
-    rate: float,
+    rate: float | None,
     gather: float,
     fifo: bool,
     prices_file: Path | None,
@@ -74,20 +75,30 @@ def cost(
     loaded = Line.load(settings.line)
     prices = Prices.read(prices_file or PRICES)
     if records is None:
-        flow = recent_flow(settings.cluster(), settings.topics(loaded).source)
+        flow = _recent(settings, loaded, rate)
     elif rate is None:
         raise click.UsageError("--records needs --rate: the number of records that come each second")
     else:
         check_records(records)
         flow = Flow(list(islice(records_of(records, loaded, seed, reading=reading), MAX_RECORDS)), rate)
-    if not flow.records:
-        raise NoRecords(f"{records}: there are no records")
-    rate = flow.rate if rate is None else rate
-    made = bill(flow.records, rate, prices, gather=gather, partitions=settings.source_partitions, fifo=fifo)
+        if not flow.records:
+            raise NoRecords(f"{records}: there are no records")
+    made = bill(flow.records, flow.rate, prices, gather=gather, partitions=settings.source_partitions, fifo=fifo)
     if json_file is not None:
         write_json(_as_json(made, prices), json_file)
     else:
         _show(made, prices)
+
+
+def _recent(settings: Settings, line: Line, rate: float | None) -> Flow:
+    """Return the records that came latest, with their rate or the one that is given; raise `NoFlow`."""
+    name, setting = settings.format_of_source(line)
+    if name != JSON:
+        raise NoFlow(
+            f"the source has the format {name} ({setting}), and its messages do not show the size of its records as "
+            "JSON: write --records FILE and --rate R"
+        )
+    return recent_flow(settings.cluster(), settings.topics(line).source, rate)
 
 
 def _as_json(made: Bill, prices: Prices) -> dict[str, object]:
@@ -111,4 +122,10 @@ def _show(made: Bill, prices: Prices) -> None:
     rows.append((f"{kafka.name}, {kafka.gb_in:,.1f} GB in and out", "", "", f"{kafka.dollars:,.2f}"))
     title = f"a month of {made.rate:,g} records per second, {made.record_bytes:,.0f} bytes each"
     print_rows(title, HEADS, [dict(zip(HEADS, row, strict=True)) for row in rows], HEADS[1:])
-    say(f"prices: SQS of {prices.sqs.date} ({prices.sqs.source}), Kafka of {prices.kafka.date} ({prices.kafka.source})")
+    say(f"prices: SQS {_origin(prices.sqs)}, Kafka {_origin(prices.kafka)}")
+
+
+def _origin(prices: SqsPrices | KafkaPrices) -> str:
+    if prices.assumed:
+        return f"of {prices.date}, an assumption: compare it with {prices.source}, and see --prices"
+    return f"of {prices.date} ({prices.source})"

@@ -39,21 +39,30 @@ class _Prices(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SqsPrices(_Prices):
-    """The table `[sqs]`."""
+class _Service(_Prices):
+    """A table: the prices of a service, and where they come from."""
 
     date: str
+    """The day from which they are known."""
     source: str
+    """The page of the vendor, which holds if they differ."""
+    seen: str = ""
+    """The page on which they were read, if it is another one."""
+    assumed: bool = False
+    """True for prices that could not be compared with a recent page."""
+
+
+class SqsPrices(_Service):
+    """The table `[sqs]`."""
+
     million_calls: Price
     million_fifo_calls: Price
 
 
-class KafkaPrices(_Prices):
+class KafkaPrices(_Service):
     """The table `[kafka]`: a cluster that is billed by its use."""
 
     name: str
-    date: str
-    source: str
     cluster_hour: Price
     partition_hour: Price
     gb_in: Price

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,8 +17,12 @@ MOST_MESSAGES = 1_000
 """Messages of each partition that are read."""
 
 
+FUTURE_SECONDS = 60.0
+"""Time by which the clock of a client that wrote a message may be ahead of ours."""
+
+
 class NoFlow(MetrolineError):
-    """Raised when a source topic has no messages from which a rate could be told."""
+    """Raised when a source topic has no messages that show which records come, or how many each second."""
 
 
 class Flow(NamedTuple):
@@ -28,8 +33,11 @@ class Flow(NamedTuple):
     """Records per second."""
 
 
-def recent_flow(cluster: Cluster, topic: str) -> Flow:
-    """Return the latest records of a topic, from a time since which all are known; raise `NoFlow` or `ClusterError`."""
+def recent_flow(cluster: Cluster, topic: str, rate: float | None = None) -> Flow:
+    """Return the latest records of a topic, from a time since which all are known, and their rate unless it is given.
+
+    Raise `NoFlow` or `ClusterError`.
+    """
     tail = TopicTail(cluster, topic)
     ends = tail.ends()
     begins = {partition: max(first, end - MOST_MESSAGES) for partition, (first, end) in ends.items()}
@@ -39,13 +47,27 @@ def recent_flow(cluster: Cluster, topic: str) -> Flow:
         for message in messages:
             found.setdefault(message.partition() or 0, []).append(message)
     cut = [partition for partition, (first, _) in ends.items() if begins[partition] > first and partition in found]
-    since = max((_at(found[partition][0]) for partition in cut), default=0.0)
+    since = max((_at(found[partition][0]) for partition in cut), default=-math.inf)
     kept = sorted((one for of_each in found.values() for one in of_each if _at(one) >= since), key=_at)
     if not kept:
         raise NoFlow(f"the topic {topic} has no messages: write --records FILE and --rate R, or try again later")
     records = list(_lines(kept))
-    seconds = max(1.0, time.time() - _at(kept[0]))
-    return Flow(records, len(records) / seconds)
+    if not records:
+        raise NoFlow(
+            f"the latest messages of the topic {topic} ({len(kept)}) have no records: write --records FILE and --rate R"
+        )
+    return Flow(records, _rate(kept, len(records), topic) if rate is None else rate)
+
+
+def _rate(kept: Sequence[Message], records: int, topic: str) -> float:
+    """Return how many records came each second, since the first of these messages; raise `NoFlow`."""
+    began, now = _at(kept[0]), time.time()
+    if not 0 < began < now + FUTURE_SECONDS:
+        raise NoFlow(
+            f"the timestamps of the latest messages of the topic {topic} do not say when they were written: write "
+            "--rate R"
+        )
+    return records / max(1.0, now - began)
 
 
 def _at(message: Message) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,8 @@ from typing import Any
 
 from metroline.agents.gateways.outside_end import MissingExtra
 from metroline.agents.gateways.sqs.options import QueueOptions
+from metroline.agents.gateways.sqs.signature import SERVICE
+from metroline.agents.gateways.sqs.signed_calls import CallRefused, SignedCalls
 from metroline.routing.errors import MetrolineError
 
 CONNECT_SECONDS = 5.0
@@ -25,13 +28,20 @@ CHUNK_BYTES = 64 * 1024
 
 NO_QUEUE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
-NO_RIGHT = frozenset(
+FORBIDDEN = frozenset({"AccessDenied", "AccessDeniedException"})
+
+NO_LOGIN = frozenset(
     {
-        "AccessDenied",
-        "AccessDeniedException",
         "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
+        "InvalidSecurity",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "OptInRequired",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     }
@@ -55,6 +65,10 @@ def is_invalid(code: str) -> bool:
 
 class SqsRefused(MetrolineError):
     """Raised for an error that stays until somebody changes the queue, its rights or the options."""
+
+
+class SqsForbidden(SqsRefused):
+    """Raised if the user has no right to make a call."""
 
 
 class SqsAway(MetrolineError):
@@ -90,8 +104,8 @@ class CallCounts:
 class SqsClient:
     """Makes the calls of one queue."""
 
-    def __init__(self, client: Any, options: QueueOptions) -> None:
-        self._client = client
+    def __init__(self, calls: SignedCalls, options: QueueOptions) -> None:
+        self._calls = calls
         self._options = options
         self._url = options.queue if "://" in options.queue else ""
         self._asking = asyncio.Lock()
@@ -115,39 +129,32 @@ class SqsClient:
     async def _answer(self, name: str, **arguments: Any) -> dict[str, Any]:
         from botocore.exceptions import (  # an optional package
             BotoCoreError,
-            ClientError,
-            HTTPClientError,
             NoCredentialsError,
             NoRegionError,
-            ParamValidationError,
             PartialCredentialsError,
-            ProfileNotFound,
         )
 
-        unusable = (NoCredentialsError, PartialCredentialsError, NoRegionError, ProfileNotFound, ParamValidationError)
         queue = self._options.queue
         try:
-            answer: dict[str, Any] = await getattr(self._client, name)(**arguments)
-        except ClientError as error:
+            return await self._calls.make(name, arguments)
+        except CallRefused as error:
             self.counts.failures[name] += 1
-            found = error.response.get("Error", {})
-            code, text = str(found.get("Code", "")), str(found.get("Message", ""))
-            if code in NO_QUEUE:
+            if error.code in NO_QUEUE:
                 raise SqsRefused(
                     f"the queue {queue} does not exist: create it, or correct its name in line.toml"
                 ) from error
-            if code in NO_RIGHT:
-                raise SqsRefused(f"the queue {queue} may not be used ({name}): {code}: {text}") from error
-            if is_invalid(code):
-                raise SqsInvalid(f"the queue {queue} does not take it: {code}: {text}") from error
-            raise SqsAway(f"the queue {queue} did not answer {name}: {code}: {text}") from error
-        except unusable as error:
+            if error.code in FORBIDDEN | NO_LOGIN:
+                kind = SqsForbidden if error.code in FORBIDDEN else SqsRefused
+                raise kind(f"the queue {queue} may not be used ({name}): {error}") from error
+            if is_invalid(error.code):
+                raise SqsInvalid(f"the queue {queue} does not take it: {error}") from error
+            raise SqsAway(f"the queue {queue} did not answer {name}: {error}") from error
+        except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
             self.counts.failures[name] += 1
             raise SqsRefused(f"the queue {queue} cannot be used: {error}") from error
-        except (TimeoutError, BotoCoreError, HTTPClientError, OSError) as error:
+        except (TimeoutError, BotoCoreError, OSError) as error:
             self.counts.failures[name] += 1
             raise SqsAway(f"the queue {queue} did not answer {name}: {error or type(error).__name__}") from error
-        return answer
 
 
 @asynccontextmanager
@@ -155,23 +162,33 @@ async def opened(options: QueueOptions, connections: int) -> AsyncIterator[SqsCl
     """Open a client for a queue, which connects when it makes a call; raise `MissingExtra` or `SqsRefused`."""
     try:
         from aiobotocore.config import AioConfig
-        from aiobotocore.session import get_session
+        from aiobotocore.httpsession import AIOHTTPSession
+        from aiobotocore.session import AioSession
     except ImportError as error:
         raise MissingExtra("SQS needs the package aiobotocore: pip install 'metroline[sqs]'") from error
     from botocore.exceptions import BotoCoreError
+
+    made: list[Any] = []
+
+    def http_session(**settings: Any) -> Any:
+        made.append(AIOHTTPSession(**settings))
+        return made[-1]
 
     config = AioConfig(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         max_pool_connections=connections,
-        retries={"total_max_attempts": 1},  # whoever calls waits and tries again, and counts each call
+        http_session_cls=http_session,  # it knows proxies and certificates, and the calls are made by it
     )
-    made = get_session().create_client("sqs", options.region, endpoint_url=options.endpoint, config=config)
     try:
-        client = await made.__aenter__()
+        session = AioSession(profile=options.profile)
+        region = options.region or os.environ.get("AWS_REGION") or None  # botocore reads AWS_DEFAULT_REGION alone
+        opening = session.create_client(SERVICE, region, endpoint_url=options.endpoint, config=config)
+        meta = (await opening.__aenter__()).meta
     except (BotoCoreError, ValueError) as error:
         raise SqsRefused(f"the queue {options.queue} cannot be used: {error}") from error
     try:
-        yield SqsClient(client, options)
+        credentials = await session.get_credentials()
+        yield SqsClient(SignedCalls(made[-1], credentials, meta.endpoint_url, meta.region_name), options)
     finally:
-        await made.__aexit__(None, None, None)
+        await opening.__aexit__(None, None, None)

@@ -13,7 +13,17 @@ import orjson
 from metroline.agents.gateways.outside_end import Answer, Delayed, EndWriter, Outgoing, OutsideEnd, RefusedByEnd
 from metroline.agents.gateways.sqs.client import SqsAway, SqsClient, SqsInvalid, SqsRefused, is_invalid, opened
 from metroline.agents.gateways.sqs.options import SqsEndOptions
-from metroline.agents.gateways.sqs.packing import ID_ATTRIBUTE, LINE_ATTRIBUTE, Line, Packed, calls, packed, rounds
+from metroline.agents.gateways.sqs.packing import (
+    ID_ATTRIBUTE,
+    LINE_ATTRIBUTE,
+    Line,
+    Packed,
+    calls,
+    line_text,
+    packed,
+    rounds,
+)
+from metroline.agents.gateways.sqs.queue_check import end_problem
 
 WAITS_SECONDS = (0.2, 1.0, 5.0)
 """Waits between the attempts of a call. After the last one, its records wait on the bus."""
@@ -34,9 +44,18 @@ log = logging.getLogger(__name__)
 class SqsEnd(SqsEndOptions, OutsideEnd):
     """The table of an end with `kind = "sqs"`."""
 
+    @property
+    def order(self) -> bool | str:
+        """The field whose values are message groups, or True for keys of source messages; False for packs."""
+        return self.ordered and (self.group or True)
+
     def open(self, name: str) -> AbstractAsyncContextManager[EndWriter]:
         """Return what opens the end of this name and closes it again."""
         return _opened(name, self)
+
+    async def problem(self) -> str | None:
+        """Return why records would wait for the queue; None if it takes them, as far as can be told."""
+        return await end_problem(self)
 
 
 @asynccontextmanager
@@ -87,7 +106,7 @@ class SqsWriter:
                 source = f"the field {self.end.group!r}" if self.end.group else "the key of the source message"
                 answers[place] = RefusedByEnd(f"the queue needs a message group, and the record has none: {source}")
                 continue
-            lines.append(Line(orjson.dumps(one.record), one.id, group, one.prefix))
+            lines.append(Line(line_text(one.record), one.id, group, one.prefix))
             places.append(place)
         return lines, places
 

@@ -17,7 +17,7 @@ def _url(text: str) -> str:
 
 
 class QueueOptions(BaseModel):
-    """The options that sources and ends share. Credentials come from where AWS's own tools find them."""
+    """The options that sources and ends share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,6 +28,8 @@ class QueueOptions(BaseModel):
     """The region of the queue. Default: that of `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile of AWS."""
     endpoint: Annotated[Text, AfterValidator(_url)] | None = None
     """The address of a server with the protocol of SQS other than Amazon's. Default: that of the region."""
+    profile: Text | None = None
+    """The profile of AWS with the credentials. Default: they come from where AWS's own tools find them."""
 
     @property
     def is_fifo(self) -> bool:
@@ -49,9 +51,13 @@ class SqsEndOptions(QueueOptions):
     """The field of a record that is the message group of a FIFO queue. Default: the key of its source message."""
     packed: Annotated[bool, Field(strict=True)] = True
     """True if a message holds as many records as fit into a chunk of 64 KiB, one a line; False for one record each."""
+    ordered: Annotated[bool, Field(strict=True)] = False
+    """True if records of a group wait for one before them that could not be sent yet. Each is sent alone."""
 
     @model_validator(mode="after")
-    def _group_of_fifo(self) -> Self:
+    def _fifo_alone(self) -> Self:
         if self.group is not None and not self.is_fifo:
             raise PydanticCustomError("group", "group is for FIFO queues, whose names end with .fifo: remove it")
+        if self.ordered and not self.is_fifo:
+            raise PydanticCustomError("ordered", "ordered is for FIFO queues, whose names end with .fifo: remove it")
         return self

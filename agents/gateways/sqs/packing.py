@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 from metroline.agents.gateways.sqs.batches import MOST
 from metroline.agents.gateways.sqs.client import CHUNK_BYTES
@@ -19,6 +21,18 @@ LINE_ATTRIBUTE = "metroline-prefix"
 """The message attribute with the line's PREFIX, which tells its ids from those of other lines."""
 
 ATTRIBUTE_BYTES = len(ID_ATTRIBUTE) + len(LINE_ATTRIBUTE) + 2 * len("String")
+
+
+NONCHARACTERS = ("\ufffe", "\uffff")
+"""The characters that no message may have, of those that JSON has unescaped."""
+
+
+def line_text(record: dict[str, Any]) -> bytes:
+    """Return a record as JSON that SQS takes: characters that no message may have are escaped."""
+    text = orjson.dumps(record)
+    for character in NONCHARACTERS:
+        text = text.replace(character.encode(), f"\\u{ord(character):x}".encode())
+    return text
 
 
 class Line(NamedTuple):

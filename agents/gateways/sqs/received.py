@@ -42,14 +42,12 @@ class Received:
     id: str
     receipt: str
     """The receipt handle of the last time that it was received, with which it can be deleted."""
-    body: str
     first: int
     """The time at which it was first received, in milliseconds since the epoch."""
     count: int
     """The number of times that it was received."""
-    group: str | None
-    sent: str
-    attributes: dict[str, Any]
+    source: SourceMessage
+    """The message for the source topic."""
     visible_at: float = 0.0
     """The time at which others receive it, unless it is extended, in seconds of the loop's clock."""
 
@@ -57,26 +55,22 @@ class Received:
     def of(cls, message: dict[str, Any]) -> Received:
         """Return a message of SQS's answer."""
         known = message.get("Attributes", {})
-        return cls(
-            message["MessageId"],
-            message["ReceiptHandle"],
-            message.get("Body", ""),
-            int(known.get("ApproximateFirstReceiveTimestamp", 0)),
-            int(known.get("ApproximateReceiveCount", 1)),
-            known.get("MessageGroupId"),
-            known.get("SentTimestamp", ""),
-            message.get("MessageAttributes", {}),
-        )
+        first = int(known.get("ApproximateFirstReceiveTimestamp", 0))
+        count = int(known.get("ApproximateReceiveCount", 1))
+        return cls(message["MessageId"], message["ReceiptHandle"], first, count, _source(message, known, first))
 
-    def to_source(self) -> SourceMessage:
-        """Return the message for the source topic. Message attributes become headers."""
-        headers: list[tuple[str, str | bytes | None]] = [
-            (name, _value(one)) for name, one in sorted(self.attributes.items())
-        ]
-        headers += [(SENT_HEADER, self.sent), (ID_HEADER, self.id)]
-        key = None if self.group is None else self.group.encode()
-        spread = crc32(self.id.encode() if key is None else key)
-        return SourceMessage(self.body.encode("utf-8", "surrogatepass"), key, spread, self.first, headers)
+
+def _source(message: dict[str, Any], known: dict[str, str], first: int) -> SourceMessage:
+    """Return a message for the source topic. Message attributes become headers."""
+    identity, group = message["MessageId"], known.get("MessageGroupId")
+    attributes = message.get("MessageAttributes")
+    headers: list[tuple[str, str | bytes | None]] = []
+    if attributes:
+        headers += [(name, _value(one)) for name, one in sorted(attributes.items())]
+    headers += [(SENT_HEADER, known.get("SentTimestamp", "")), (ID_HEADER, identity)]
+    key = None if group is None else group.encode()
+    value = message.get("Body", "").encode("utf-8", "surrogatepass")
+    return SourceMessage(value, key, crc32(identity.encode() if key is None else key), first, headers)
 
 
 def _value(attribute: dict[str, Any]) -> str | bytes:

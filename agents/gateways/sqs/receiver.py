@@ -142,7 +142,7 @@ class SqsReceiver:
             MessageAttributeNames=["All"],
         )
         received = [Received.of(one) for one in answer.get("Messages", ())]
-        size = sum(len(one.body) for one in received)
+        size = sum(len(one.source.value) for one in received)
         self.client.counts.count("receive_message", len(received), size)
         until = asyncio.get_running_loop().time() + self._visibility - ANSWER_SECONDS
         for one in received:
@@ -183,7 +183,7 @@ class SqsReceiver:
             del self._in_hand[one.id]
 
     def _fits(self, one: Received) -> bool:
-        if self.topic.fits(one.to_source()):
+        if self.topic.fits(one.source):
             return True
         self._leave(one, "it is too large for the source topic")
         return False
@@ -200,7 +200,7 @@ class SqsReceiver:
         """Return when the bus has all messages that it takes. It is asked before one is written again."""
         while messages := self._still_ours(messages):
             try:
-                refused = await self.topic.put([one.to_source() for one in messages])
+                refused = await self.topic.put([one.source for one in messages])
             except NotPut as error:
                 self._complain(f"messages wait for the source topic: {error}")
             else:

@@ -70,3 +70,43 @@ async def test_a_worker_that_is_killed_loses_nothing_on_the_way_to_a_queue(
 
     assert await depot.counts() == {Ending.DELIVERED: 2_000}
     assert sorted(set(await asyncio.to_thread(numbers, sqs, out))) == list(range(2_000))
+
+
+async def test_records_that_a_queue_does_not_take_are_dead_letters_and_the_others_of_their_pack_go_on(
+    sqs: ElasticMq, out: str, depot: Depot
+) -> None:
+    sqs.create(out, MaximumMessageSize="2048")
+    odd = orjson.dumps({"n": 7, "text": "\x00 \ufffe \uffff"})
+    await depot.push([*numbered(range(7)), odd, *numbered(range(8, 40)), *numbered([40], text="x" * 4_000)])
+    depot.start()
+
+    await depot.settled(41)
+
+    assert await depot.counts() == {Ending.DELIVERED: 40, Ending.DEAD: 1}
+    found = [orjson.loads(line) for one in sqs.taken(out) for line in one["Body"].splitlines()]
+    assert sorted(record["n"] for record in found) == list(range(40))
+    assert [record["text"] for record in found if record["n"] == 7] == ["\x00 \ufffe \uffff"]
+    [(_, reason, record)] = await depot.letters()
+    assert orjson.loads(record)["n"] == 40
+    assert "2048" in reason
+
+
+async def test_a_group_keeps_its_order_through_a_time_without_the_queue(sqs: ElasticMq, out: str, depot: Depot) -> None:
+    queue = f"{out}.fifo"
+    text = (depot.folder / "line.toml").read_text().replace(f'"{out}"', f'"{queue}"')
+    (depot.folder / "line.toml").write_text(f'{text}ordered = true\ngroup = "customer"\n')
+    waiting = [orjson.dumps({"n": number, "customer": f"c{number % 3}"}) for number in range(30)]
+    worker = depot.start()
+    await depot.ready(worker)
+    await depot.push(waiting)
+    await depot.until(lambda: "records of the end shipped wait on the bus" in worker.child.log.read_text())
+    sqs.create(queue)
+    await depot.push([orjson.dumps({"n": number, "customer": f"c{number % 3}"}) for number in range(30, 60)])
+
+    await depot.settled(60)
+
+    by_group: dict[str, list[int]] = {}
+    for one in sqs.taken(queue):
+        record = orjson.loads(one["Body"])
+        by_group.setdefault(one["Attributes"]["MessageGroupId"], []).append(record["n"])
+    assert by_group == {f"c{group}": list(range(group, 60, 3)) for group in range(3)}

@@ -34,7 +34,7 @@ from metroline.app.operations import publishing
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_process import RulesProcess
 from metroline.app.settings import Settings
-from metroline.app.testing.run import run_line
+from metroline.app.testing.run import run_line, run_line_async
 from metroline.app.views.rules_answers import answer_about
 from metroline.app.views.rules_drafts import Draft
 from metroline.routing.errors import InvalidLineOptions, InvalidRules
@@ -140,6 +140,21 @@ async def test_all_records_wait_for_a_system_that_never_answers(folder: Path, mo
 async def test_a_timeout_of_the_writer_itself_is_an_error(folder: Path) -> None:
     with pytest.raises(TimeoutError, match="of its own"):
         await answers(folder, {"late": 1})
+
+
+async def test_an_end_in_order_writes_one_record_after_the_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shelf, "order", "customer")
+    line = Line.load(str(folder))
+    async with OpenResources(line.resources) as resources:
+        service = await resources.connect(line.services["shipped"])
+
+        assert (service.ordered, service.concurrency, service.batching) == ("customer", 1, None)
+        assert await service.handler_of("0", META)({"good": 1}) == DeliveredAt("shipped")
+        assert await service.handler_of("1", META)({}) == Retry("the end shipped: full", after=3.0)
+        with pytest.raises(RefusedByEnd, match="it is bad"):
+            await service.handler_of("2", META)({"bad": 1})
+
+    assert (await run_line_async(str(folder), [{"away": 1}]))[0].end == "shipped"  # a trial writes nothing
 
 
 def test_a_call_is_cancelled_before_it_would_use_up_an_attempt(folder: Path) -> None:

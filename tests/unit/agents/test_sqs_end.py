@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from metroline.agents.gateways.outside_end import Delayed, Outgoing, RefusedByEnd
@@ -126,6 +127,21 @@ async def test_records_are_sent_packed_with_their_ids() -> None:
     ids = client.sent[0][0]["MessageAttributes"]["metroline-id"]["StringValue"]
     assert ids == "source-0-1,source-0-2,source-0-3"
     assert (client.counts.calls["send_message_batch"], client.counts.chunks) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["\x00", "\x0b", "\x1f", "\ufffe", "\uffff", "a\uffff\ufffe", "\ue000 \x7f \U0001ffff"]
+)
+async def test_no_message_has_a_character_that_sqs_refuses_and_its_record_is_the_same(text: str) -> None:
+    client = FakeClient()
+    [one] = records(1)
+    one.record[text] = text
+
+    assert await writer(client).write([one]) == [None]
+
+    [body] = client.bodies
+    assert all(c >= " " and c not in "\ufffe\uffff" for c in body)
+    assert orjson.loads(body) == one.record
 
 
 async def test_without_packing_each_record_is_a_message() -> None:
@@ -255,3 +271,16 @@ async def test_a_record_without_a_message_group_is_refused_by_a_fifo_queue() -> 
 
     assert [type(one) for one in answers] == [type(None), RefusedByEnd]
     assert client.sent[0][0]["MessageGroupId"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("options", "order"),
+    [({}, False), ({"ordered": True}, True), ({"ordered": True, "group": "customer"}, "customer")],
+)
+def test_a_fifo_end_is_in_the_order_of_its_groups_if_it_is_to_be(options: dict[str, Any], order: bool | str) -> None:
+    assert SqsEnd(kind="sqs", queue="out.fifo", **options).order == order
+
+
+def test_a_standard_queue_has_no_order() -> None:
+    with pytest.raises(ValueError, match=r"ordered is for FIFO queues, whose names end with \.fifo: remove it"):
+        SqsEnd(kind="sqs", queue="out", ordered=True)

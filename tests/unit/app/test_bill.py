@@ -82,7 +82,42 @@ def test_the_command_shows_the_bills_with_the_dates_of_the_prices(tmp_path: Path
     assert done.exit_code == 0, done.stderr
     assert "SQS, packed, a message a call" in done.stdout
     prices = Prices.read()
-    assert f"prices: SQS of {prices.sqs.date} ({prices.sqs.source})" in done.stdout.splitlines()[-1]
+    assert done.stdout.splitlines()[-1] == (
+        f"prices: SQS of {prices.sqs.date} ({prices.sqs.source}), Kafka of {prices.kafka.date}, an assumption: "
+        f"compare it with {prices.kafka.source}, and see --prices"
+    )
+
+
+def test_a_file_of_prices_of_ones_own_takes_the_place_of_the_assumption(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_bytes(RECORD)
+    (tmp_path / "prices.toml").write_text(
+        '[sqs]\ndate = "today"\nsource = "a"\nmillion_calls = 1\nmillion_fifo_calls = 1\n'
+        '[kafka]\nname = "Ours"\ndate = "now"\nsource = "b"\ncluster_hour = 1\npartition_hour = 0\n'
+        "gb_in = 0\ngb_out = 0\ngb_month = 0\n"
+    )
+    told = ["--records", str(tmp_path / "records.jsonl"), "--rate", "1", "--prices", str(tmp_path / "prices.toml")]
+
+    done = CliRunner().invoke(cli, ["cost", "--line", "metroline.agents.lines.metrobus", *told])
+
+    assert done.exit_code == 0, done.stderr
+    assert "720.00" in done.stdout
+    assert done.stdout.splitlines()[-1] == "prices: SQS of today (a), Kafka of now (b)"
+
+
+@pytest.mark.parametrize("rate", [[], ["--rate", "7"]])
+def test_a_source_whose_messages_are_not_json_asks_for_records(
+    monkeypatch: pytest.MonkeyPatch, rate: list[str]
+) -> None:
+    monkeypatch.setenv("SOURCE_FORMAT", "avro")
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://127.0.0.1:1")
+
+    done = CliRunner().invoke(cli, ["cost", "--line", "metroline.agents.lines.metrobus", *rate])
+
+    assert done.exit_code == 1
+    assert done.stderr.strip().endswith(
+        "the source has the format avro (SOURCE_FORMAT), and its messages do not show the size of its records as JSON: "
+        "write --records FILE and --rate R"
+    )
 
 
 @pytest.mark.parametrize("option", ["--rate", "--gather"])
