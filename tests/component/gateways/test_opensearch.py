@@ -13,12 +13,13 @@ import pytest
 from aiohttp import web
 
 from metroline.agents.gateways.opensearch import bulk_writer
-from metroline.agents.gateways.opensearch.access import OpenSearchSettings, UnusableAccess
+from metroline.agents.gateways.opensearch.access import OpenSearchSettings
 from metroline.agents.gateways.opensearch.bulk import WRITTEN, Document, Fate, Item
 from metroline.agents.gateways.opensearch.bulk_writer import BulkWriter
-from metroline.agents.gateways.opensearch.cluster import ClusterAccess, SearchCluster
+from metroline.agents.gateways.opensearch.cluster import SearchCluster
 from metroline.agents.gateways.opensearch.end import OpenSearchEnd
 from metroline.agents.gateways.outside_end import Answer, Delayed, Outgoing, RefusedByEnd
+from metroline.agents.http.access import HttpAccess, UnusableAccess
 from metroline.app.local.ports import HOST, free_port
 from metroline.routing.meta import Meta
 from tests.support.certificates import certified
@@ -72,7 +73,7 @@ async def written(search: FakeOpenSearch, *pack: Outgoing, **options: Any) -> li
         return list(await writer.write(pack))
 
 
-async def results(access: ClusterAccess, clock: Clock, count: int = 3) -> list[Item]:
+async def results(access: HttpAccess, clock: Clock, count: int = 3) -> list[Item]:
     """Write some documents, with a clock that does not wait."""
     cluster = SearchCluster(access)
     try:
@@ -269,7 +270,7 @@ async def test_records_wait_for_a_login_that_is_refused(
 async def test_records_wait_for_a_cluster_that_is_away(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     nobody = f"http://{HOST}:{free_port()}"
 
-    found = await results(ClusterAccess((nobody,)), clock)
+    found = await results(HttpAccess((nobody,)), clock)
 
     assert {one.fate for one in found} == {Fate.WAITS}
     assert nobody in found[0].reason
@@ -279,7 +280,7 @@ async def test_records_wait_for_a_cluster_that_is_away(clock: Clock, caplog: pyt
 async def test_the_next_node_is_asked_when_one_is_away(search: FakeOpenSearch, clock: Clock) -> None:
     nobody = f"http://{HOST}:{free_port()}"
 
-    assert await results(ClusterAccess((nobody, search.url)), clock) == [WRITTEN] * 3
+    assert await results(HttpAccess((nobody, search.url)), clock) == [WRITTEN] * 3
     assert clock.slept == []
 
 

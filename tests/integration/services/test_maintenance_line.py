@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 from aiokafka import TopicPartition
 
+from metroline.agents.http.access import HttpAccess
 from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.lines.maintenance.cluster import SearchCluster
 from metroline.agents.lines.maintenance.services import Settings
@@ -63,8 +63,9 @@ class AgedCluster(SearchCluster):
 
 @pytest.fixture
 async def search(server: SearchServer) -> AsyncIterator[SearchCluster]:
-    async with aiohttp.ClientSession() as session:
-        yield AgedCluster(session, server.url)
+    cluster = AgedCluster(HttpAccess((server.url,)))
+    yield cluster
+    await cluster.close()
 
 
 async def test_what_is_old_is_saved_and_deleted_and_false_alarms_are_deleted(
@@ -95,8 +96,6 @@ async def test_a_repository_that_is_missing_deletes_nothing(
 
 
 SERVICES = f"""
-import aiohttp
-
 from metroline import resource
 from metroline.agents.lines.maintenance.cluster import SearchCluster
 from metroline.agents.lines.maintenance.services import *
@@ -113,8 +112,9 @@ class AgedCluster(SearchCluster):
 
 @resource
 async def search(settings: Settings):
-    async with aiohttp.ClientSession() as session:
-        yield AgedCluster(session, settings.url)
+    cluster = AgedCluster(settings.access())
+    yield cluster
+    await cluster.close()
 """
 
 KILLED_AT = ("choose", "snapshot", "watch_snapshot", "delete_indices", "delete_false_alarms", "merge")
