@@ -72,7 +72,7 @@ class HttpClient:
         self._seconds = seconds
         self._connect_seconds = connect_seconds
         self._node = 0
-        """The place of the node that is asked next among the addresses."""
+        """The place of the node that answered last among the addresses."""
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -97,11 +97,13 @@ class HttpClient:
         only if the one before refused the connection: it has not been carried out then.
         """
         problems = []
-        for _ in self.access.urls:
+        urls, first = self.access.urls, self._node  # which other requests change meanwhile
+        for place in (*range(first, len(urls)), *range(first)):
             try:
-                return read(await self._send(method, path, query, body, kind))
+                found = read(await self._send(urls[place].rstrip("/"), method, path, query, body, kind))
+                self._node = place
+                return found
             except NodeAway as error:
-                self._node = (self._node + (not error.retry_after)) % len(self.access.urls)
                 if error.retry_after or not (is_repeatable or isinstance(error, _NotConnected)):
                     raise self._away(str(error), error.retry_after) from error
                 problems.append(str(error))
@@ -114,13 +116,12 @@ class HttpClient:
             self._session = None
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: bytes | None, kind: str
+        self, url: str, method: str, path: str, query: Mapping[str, str] | None, body: bytes | None, kind: str
     ) -> HttpAnswer:
         import aiohttp  # takes long to import, and most lines ask no such server
 
         if self._session is None:
             self._session = self._open()
-        url = self.access.urls[self._node].rstrip("/")
         headers = {"Content-Type": kind} if body is not None else {}
         try:
             async with self._session.request(
