@@ -23,6 +23,9 @@ DAY_MS = 24 * 3600 * 1000
 
 HOUR = 3600
 
+CHANGED = ("cluster_block_exception", "index_closed_exception", "index_not_found_exception")
+"""Types of errors of tasks whose indices were closed, deleted or made read-only after they were listed."""
+
 RUNNING = ("IN_PROGRESS", "STARTED", "INIT")
 
 POLL_SECONDS = 10.0
@@ -94,8 +97,8 @@ class TaskFailed(Exception):
     """Raised when a task of the cluster failed. Replay the record from the step that starts it."""
 
 
-class TaskLost(Exception):
-    """Raised when the cluster does not know a task that it began, since its node was restarted."""
+class NotDone(Exception):
+    """Raised when a task ended without its work, for a reason that a new task does not meet: it is begun again."""
 
 
 @resource
@@ -211,7 +214,7 @@ async def watch_deletion(run: Record, search: SearchCluster, settings: Settings)
     """Wait until the documents are deleted."""
     try:
         tasks = await tasks_of(run, "deletion", search)
-    except TaskLost as lost:
+    except NotDone as lost:
         begun = await begin_deletion(run, search, settings)
         return Wait(seconds=settings.poll_seconds, record=begun, progress=f"begun again, since {lost}")
     if not all(task["completed"] for task in tasks):
@@ -244,7 +247,7 @@ async def watch_merge(run: Record, search: SearchCluster, settings: Settings) ->
     """Wait until the segments are merged."""
     try:
         tasks = await tasks_of(run, "merge", search)
-    except TaskLost as lost:
+    except NotDone as lost:
         begun = await begin_merge(run, search)
         return Wait(seconds=settings.poll_seconds, record=begun, progress=f"begun again, since {lost}")
     pending = [task for task in tasks if not task["completed"]]
@@ -339,7 +342,7 @@ async def changeable(run: Record, search: SearchCluster) -> list[str]:
 async def tasks_of(run: Record, step: str, search: SearchCluster) -> list[Record]:
     """Return the states of the tasks that a step began; none if it had nothing to do.
 
-    Raise `TaskLost` or `TaskFailed`.
+    Raise `NotDone` or `TaskFailed`.
     """
     begun = run.get(step, [])
     names = [begun] if isinstance(begun, str) else begun  # records that were under way before have one name
@@ -347,19 +350,22 @@ async def tasks_of(run: Record, step: str, search: SearchCluster) -> list[Record
 
 
 async def state_of(name: str, search: SearchCluster) -> Record:
-    """Return the state of a task; raise `TaskLost`, or `TaskFailed` if it failed, also in part."""
+    """Return the state of a task; raise `NotDone`, or `TaskFailed` if it failed, also in part."""
     try:
         task = await search.task(name)
     except ClusterProblem as problem:
         if problem.status == 404:
-            raise TaskLost(f"the cluster does not know the task {name} any more") from problem
+            raise NotDone(f"the cluster does not know the task {name} any more") from problem
         raise
-    if task.get("error"):
-        raise TaskFailed(f"the task {name} failed: {str(task['error'])[:500]}")
+    if error := task.get("error"):
+        failed = NotDone if error.get("type") in CHANGED else TaskFailed
+        raise failed(f"the task {name} failed: {str(error)[:500]}")
     response = task.get("response") or {}
     if response.get("canceled"):
         raise TaskFailed(f"the task {name} was cancelled: {str(response['canceled'])[:500]}")
     failures = response.get("failures") or response.get("_shards", {}).get("failures")
     if failures:
-        raise TaskFailed(f"the task {name} failed in part: {str(failures)[:500]}")
+        kinds = {(one.get("cause") or one.get("reason") or {}).get("type") for one in failures}
+        failed = NotDone if kinds <= set(CHANGED) else TaskFailed
+        raise failed(f"the task {name} failed in part: {str(failures)[:500]}")
     return task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -253,6 +253,35 @@ def test_a_task_of_a_node_that_was_restarted_is_begun_again(monkeypatch: pytest.
     assert begun.count({"deletion": "delete by query", "merge": "merge"}[step]) == 2
 
 
+BLOCKED = {"type": "cluster_block_exception", "reason": "index [logs-new] blocked by: [FORBIDDEN/8/index write (api)]"}
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {"error": {"type": "index_not_found_exception", "reason": "no such index [logs-new]"}},
+        {"error": {"type": "index_closed_exception", "reason": "closed"}},
+        {"response": {"deleted": 2, "failures": [{"index": "logs-new", "cause": BLOCKED, "status": 403}]}},
+    ],
+)
+def test_a_task_whose_index_is_changed_by_others_is_begun_again_without_it(ends: dict[str, Any]) -> None:
+    search = MemoryCluster(**{"logs-old": OLD, "logs-new": YOUNG, "logs-newer": YOUNG})
+    begin, well = search.start_deletion, search.task_ends
+    search.task_ends = ends
+
+    async def deletion(indices: Sequence[str], query: Any) -> list[str]:
+        if "logs-new" not in indices:
+            search.task_ends = well
+        search.indices.pop("logs-new", None)
+        return await begin(indices, query)
+
+    search.start_deletion = deletion  # type: ignore[method-assign]
+    journey = run(search)
+    assert journey.outcome == "delivered", journey.reason
+    begun = [of for what, of in search.changes if what == "delete by query"]
+    assert begun == [["logs-new", "logs-newer"], ["logs-newer"]]
+
+
 def test_a_task_that_was_cancelled_is_a_failure() -> None:
     search = cluster()
     search.task_ends = {"response": {"deleted": 3, "failures": [], "canceled": "by user request"}}
@@ -305,7 +334,7 @@ def test_a_snapshot_that_never_ends_is_given_up_at_the_deadline_with_its_progres
 
 def test_a_task_that_failed_in_part_stops_the_rest() -> None:
     search = cluster()
-    search.task_ends = {"response": {"failures": [{"cause": "a shard is away"}]}}
+    search.task_ends = {"response": {"failures": [{"cause": {"type": "shard", "reason": "a shard is away"}}]}}
     journey = run(search)
     assert (journey.outcome, journey.stops[-1]) == ("dead", "watch_deletion")
     assert "a shard is away" in str(journey.reason)
