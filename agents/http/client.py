@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -123,9 +124,10 @@ class HttpClient:
         if self._session is None:
             self._session = self._open()
         headers = {"Content-Type": kind} if body is not None else {}
+        data = None if body is None else io.BytesIO(body)  # which is sent in pieces
         try:
             async with self._session.request(
-                method, f"{url}/{path}", params=query, data=body, headers=headers
+                method, f"{url}/{path}", params=query, data=data, headers=headers
             ) as response:
                 retry_after = _seconds(response.headers.get("Retry-After", ""))
                 return HttpAnswer(url, response.status, await response.read(), retry_after)
