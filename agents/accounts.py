@@ -18,6 +18,7 @@ from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topics import ROUTERS, Topics
 from metroline.agents.membership.roles import group_prefix
 from metroline.agents.on_ramp import source_origin
+from metroline.agents.services.schedule import PARTITION, Clock, schedule_of
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.outcome_counts import OutcomeCounts
 from metroline.routing.addresses import ARRIVALS, WAITING_ROOMS, service_address
@@ -46,9 +47,13 @@ class Accounts(Service):
         outcomes: LineTable,
         owned: Callable[[], frozenset[int]],
         epoch: int,
+        clocks: Callable[[], Collection[Clock]] = tuple,
         **kwargs: Any,
     ) -> None:
-        """`owned` returns the partitions whose outcomes this worker counts; `epoch` is that of the source."""
+        """`owned` returns the partitions whose outcomes this worker counts; `epoch` is that of the source.
+
+        `clocks` returns the schedules if this worker follows them.
+        """
         super().__init__(**kwargs)
         self._cluster = cluster
         self._topics = topics
@@ -59,6 +64,7 @@ class Accounts(Service):
         self._owned = owned
         self._origin = source_origin(epoch)
         self._on_ramp_group = topics.on_ramp_group(epoch)
+        self._clocks = clocks
         self._missing: dict[int, int] = {}
         """The number of records that were missing when a partition rested last."""
 
@@ -83,19 +89,22 @@ class Accounts(Service):
     async def compare(self) -> None:
         """Compare all partitions of this worker once; raise `ClusterError` or `KafkaError`."""
         sent = await self._entered()
+        if PARTITION in self._owned() and self._clocks():
+            sent.setdefault(PARTITION, EntryCount(0, 0))  # nothing may have come from the source yet
         open_ = {partition for partition, count in self._open(sent).items() if count > 0}
         resting = await self._resting(open_) if open_ else set()
         missing = {partition: count for partition, count in self._open(sent).items() if partition in resting}
         for partition in sent:
             if partition not in open_ or partition in resting:
-                self._note(partition, max(0, missing.get(partition, 0)))
+                self._note(partition, missing.get(partition, 0))
 
     def _note(self, partition: int, count: int) -> None:
         before = self._missing.get(partition, 0)
         self._missing[partition] = count
         if count > before:
             self.log.error(
-                "%d records of partition %d of %s entered the line, have no outcome and are not under way",
+                "%d records of partition %d of %s, or of schedules, entered the line, have no outcome and are not "
+                "under way",
                 count,
                 partition,
                 self._topics.source,
@@ -104,10 +113,17 @@ class Accounts(Service):
     def _open(self, sent: Mapping[int, EntryCount]) -> dict[int, int]:
         """Return how many records that entered have no outcome, by partition."""
         ended: Counter[int] = Counter()
+        of_schedules: Counter[str] = Counter()
         for block in self._counts.blocks(sent):
+            count = sum(block.by_ending.values())
             if block.origin == self._origin and block.number * BLOCK_OFFSETS >= sent[block.partition].since:
-                ended[block.partition] += sum(block.by_ending.values())
-        return {partition: count.records - ended[partition] for partition, count in sent.items()}
+                ended[block.partition] += count
+            elif (schedule := schedule_of(block.origin)) is not None:
+                of_schedules[schedule] += count
+        found = {partition: max(0, count.records - ended[partition]) for partition, count in sent.items()}
+        if PARTITION in found:
+            found[PARTITION] += sum(max(0, one.entered - of_schedules[one.name]) for one in self._clocks())
+        return found
 
     async def _entered(self) -> dict[int, EntryCount]:
         """Return the count of each partition of this worker, as of the offset that the on-ramp has committed."""

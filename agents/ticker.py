@@ -3,13 +3,15 @@
 The worker that owns the first partition of the outcomes does it. Before it does anything, it reads the topic of the
 ticks that are done; it notes a tick there once the record is on the bus. A worker that takes over, or that was frozen
 and wakes up, therefore goes on behind the last tick. A crash between the two has the tick enter again, under the same
-id: the id is made from the tick, so its outcome counts once.
+id: the id is made from the tick, so its outcome counts once. A note also says how many ticks have entered, so that the
+sums of the line include them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -22,7 +24,7 @@ from metroline.agents.delivery.unit_of_work import confirmed_unit
 from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.kafka.regularly import regularly
 from metroline.agents.kafka.topic_tail import TopicTail
-from metroline.agents.services.schedule import MINUTE_MS, Schedule
+from metroline.agents.services.schedule import MINUTE_MS, PARTITION, Clock, Schedule, schedule_origin
 from metroline.agents.tables.live_rules import LiveRules
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Departures
@@ -45,18 +47,29 @@ HEADER = "metroline-schedule"
 """The header with the name of the schedule, which records have as those of source messages have theirs."""
 
 
-def schedule_origin(name: str) -> str:
-    """Return the name of the origin of the records of a schedule. Their offsets are minutes since the epoch."""
-    return f"schedule.{name}"
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The ticks of a schedule that are done. All times are in minutes since the epoch."""
+
+    tick: int
+    """Nothing is due up to this tick."""
+    entered: int = 0
+    """The number of ticks whose records entered the line."""
+    last: int | None = None
+    """The latest of these."""
 
 
-def decode_tick(message: Message) -> tuple[str, int]:
-    """Return the schedule and the tick of a message; raise `MetrolineError`, `TypeError` or `ValueError`."""
+def decode_tick(message: Message) -> tuple[str, Done]:
+    """Return the schedule and the note of a message; raise `MetrolineError`, `TypeError` or `ValueError`."""
     key = message.key()
     value: Any = orjson.loads(message.value() or b"")
     if key is None or not isinstance(value, dict):
         raise MetrolineError("it is no tick of a schedule")
-    return key if isinstance(key, str) else key.decode(), natural(value.get("tick"))
+    last = value.get("last")
+    done = Done(natural(value.get("tick")), natural(value.get("entered", 0)), None if last is None else natural(last))
+    if done.last is not None and done.last > done.tick:
+        raise MetrolineError(f"the minute {done.last}, in which a record entered, comes after {done.tick}")
+    return key if isinstance(key, str) else key.decode(), done
 
 
 class Ticker(Service):
@@ -84,8 +97,8 @@ class Ticker(Service):
         self._owner = owner
         self._clock = clock
         self._foreign = foreign or ForeignMessages()
-        self._done: dict[str, int] = {}
-        """The latest tick that is done, by the name of its schedule."""
+        self._done: dict[str, Done] = {}
+        """The ticks that are done, by the name of their schedule."""
         self._epoch: int | None = None
         """The epoch in which this worker read the topic last."""
 
@@ -122,13 +135,13 @@ class Ticker(Service):
 
     def _is_due(self, schedule: Schedule, now: int) -> bool:
         done = self._done.get(schedule.name)
-        return done is None or (done < now and schedule.crontab.next_after(done) <= now)
+        return done is None or (done.tick < now and schedule.crontab.next_after(done.tick) <= now)
 
     async def _follow(self, schedule: Schedule, now: int, epoch: int) -> None:
         """Have the records of a schedule enter that are due, unless another worker becomes the one that does it."""
         if schedule.name not in self._done:  # it begins now: earlier ticks are none of it
-            await self._note(schedule, now)
-        while (due := schedule.due(self._done[schedule.name], now)) is not None:
+            await self._note(schedule, Done(now))
+        while (due := schedule.due(self._done[schedule.name].tick, now)) is not None:
             if due.skipped:
                 self.log.warning(
                     "the schedule %s missed ticks before %s; by `missed` in line.toml, they are not made up for",
@@ -139,8 +152,9 @@ class Ticker(Service):
                 if self.should_stop or self._owner() != epoch:
                     return
                 await self._enter(schedule, tick)
-                await self._note(schedule, tick)
-            await self._note(schedule, due.until)
+                await self._note(schedule, Done(tick, self._done[schedule.name].entered + 1, tick))
+            if not due.ticks:
+                await self._note(schedule, replace(self._done[schedule.name], tick=due.until))
 
     async def _enter(self, schedule: Schedule, tick: int) -> None:
         """Send the record of a tick, and wait until the brokers have it."""
@@ -156,13 +170,17 @@ class Ticker(Service):
         await confirmation
         self.log.info("schedule %s: the record of %s entered", schedule.name, schedule.crontab.shown(tick))
 
-    async def _note(self, schedule: Schedule, tick: int) -> None:
-        """Note that a tick is done, and wait until the brokers have it."""
-        if tick <= self._done.get(schedule.name, -1):
-            return
-        value = orjson.dumps({"tick": tick, "scheduled_at": schedule.crontab.shown(tick)})
-        await (await self._bus.produce(self._bus.topics.schedules, PARTITION, value, key=schedule.name.encode()))
-        self._done[schedule.name] = tick
+    async def _note(self, schedule: Schedule, done: Done) -> None:
+        """Note which ticks are done, and wait until the brokers have it."""
+        note = {
+            "tick": done.tick,
+            "scheduled_at": schedule.crontab.shown(done.tick),
+            "entered": done.entered,
+            "last": done.last,
+        }
+        topic, key = self._bus.topics.schedules, schedule.name.encode()
+        await (await self._bus.produce(topic, PARTITION, orjson.dumps(note), key=key))
+        self._done[schedule.name] = done
 
     async def _read(self, now: int) -> None:
         """Read which ticks are done. The latest tick counts, not the last message: a frozen worker may write late."""
@@ -172,18 +190,26 @@ class Ticker(Service):
                 self._done.clear()
             for message in portion:
                 try:
-                    name, tick = decode_tick(message)
-                    if tick > now + MAX_AHEAD_MINUTES:
-                        raise MetrolineError(f"the minute {tick} has not come yet")
+                    name, done = decode_tick(message)
+                    if done.tick > now + MAX_AHEAD_MINUTES:
+                        raise MetrolineError(f"the minute {done.tick} has not come yet")
                 except (MetrolineError, TypeError, ValueError) as error:
                     offset = message.offset() or 0
                     problem = MetrolineError(f"it is no tick of a schedule: {error}")
                     self._foreign.leave_out(self._tail.topic, PARTITION, offset, problem)
                 else:
-                    if name in names:  # others were schedules of the line once, or never
-                        self._done[name] = max(tick, self._done.get(name, -1))
+                    if name not in names and not done.entered:
+                        continue  # no schedule of the line, and none whose records count
+                    self._done[name] = max(done, self._done.get(name, done), key=lambda one: (one.tick, one.entered))
 
     @property
-    def done(self) -> Mapping[str, int]:
-        """The latest tick of each schedule that is done, in minutes since the epoch, as far as this worker knows."""
-        return self._done
+    def clocks(self) -> tuple[Clock, ...]:
+        """The schedules, those that the line had once included; none if another worker follows them."""
+        if self._epoch is None or self._owner() != self._epoch:
+            return ()
+        crontabs = {one.name: one.crontab for one in self._schedules}
+        done = sorted(self._done.items())
+        return tuple(
+            Clock(name, one.entered, one.last, crontabs[name].next_after(one.tick) if name in crontabs else None)
+            for name, one in done
+        )

@@ -303,7 +303,15 @@ def _accounts(app: LineApp, tables: Tables) -> Accounts | None:
     if tables.outcomes is None:
         return None
     epoch, topics = app.settings.source_epoch, app.line_topics
-    return Accounts(app.cluster, topics, app.line.stops, tables.outcomes, lambda: app.owned_partitions, epoch)
+    return Accounts(
+        app.cluster,
+        topics,
+        app.line.stops,
+        tables.outcomes,
+        lambda: app.owned_partitions,
+        epoch,
+        lambda: app.clocks,
+    )
 
 
 def _may_join(app: LineApp) -> bool:

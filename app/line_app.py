@@ -45,6 +45,7 @@ from metroline.agents.pulses.pulse_sender import PulseSender
 from metroline.agents.registration import Tables
 from metroline.agents.rules_agent import publish_first
 from metroline.agents.services.line import Line
+from metroline.agents.services.schedule import Clock
 from metroline.agents.source_gateway import SourceGateway
 from metroline.agents.source_watch import SourceWatch
 from metroline.agents.stops.circuit_breaker import CircuitBreaker
@@ -334,6 +335,11 @@ class LineApp(faust.App):
         """The epoch in which this worker owns the first partition of the outcomes, and so the line's replay jobs."""
         outcomes = self.line_tables.outcomes
         return None if outcomes is None else outcomes.epochs.get(0)
+
+    @property
+    def clocks(self) -> tuple[Clock, ...]:
+        """The schedules of the line, if this worker follows them."""
+        return self.ticker.clocks if self.ticker is not None else ()
 
     def readers(self) -> list[Consumer | BatchConsumer]:
         """Return everything that reads topics for this worker."""

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from metroline.agents.kafka.faust_transport import Consumer
-from metroline.agents.pulses.pulse import MAX_PLACES, MAX_PROBLEMS, Pulse, as_text
+from metroline.agents.pulses.pulse import MAX_PLACES, MAX_PROBLEMS, Pulse, ScheduleSum, as_text
 from metroline.agents.pulses.pulse_figures import (
     EndedSums,
     outcomes_of,
@@ -15,6 +15,7 @@ from metroline.agents.pulses.pulse_figures import (
     sent_of,
     tracks_of,
 )
+from metroline.agents.pulses.schedule_figures import schedules_of
 from metroline.app.readiness import conditions
 from metroline.routing.addresses import SOURCE
 
@@ -60,7 +61,15 @@ class OwnPulse:
             rules_held=len(metrics.journeys.rule_hits),
             sent=sent_of(entered),
             ended=self._ended.latest() if self._ended is not None else (),
+            schedules=self._schedules(),
         )
+
+    def _schedules(self) -> tuple[ScheduleSum, ...]:
+        """Return the sums of the schedules, after those of `ended`."""
+        app, outcomes = self._app, self._app.line_tables.outcomes
+        if self._ended is None or outcomes is None:
+            return ()
+        return schedules_of(app.clocks, self._ended.of_schedules, outcomes)
 
     def _waiting(self) -> dict[str, int]:
         """Return the number of messages that are not done, by address."""

@@ -13,17 +13,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from metroline.agents.formats.registry import RegistryAccess
-from metroline.agents.gateways.opensearch.access import OpenSearchSettings, UnusableAccess
+from metroline.agents.gateways.opensearch.access import OpenSearchSettings
+from metroline.agents.http.access import AccessSettings, HttpAccess, UnusableAccess, urls_in
 from metroline.agents.kafka.cluster import Cluster
 from metroline.agents.kafka.oauth import OAuthClient
-from metroline.agents.kafka.tls import ClientCertificate, tls_context
 from metroline.agents.kafka.tokens import tokens_of
 from metroline.agents.kafka.topic_admin import BROKERS_REPLICATION
 from metroline.agents.membership.roles import Role, UnknownRole
 from metroline.agents.services.line import Line
+from metroline.agents.tls import ClientCertificate, tls_context
 from metroline.app.line_settings import InvalidSettings, LineSettings
 from metroline.routing.errors import MetrolineError
 from metroline.routing.journeys.departures import Limits
@@ -279,15 +287,14 @@ class Settings(LineSettings, OpenSearchSettings):
                 raise ValueError("write kafka://host:port, several with semicolons")
         return url
 
-    @field_validator("schema_registry_url")
+    @field_validator("schema_registry_url", "opensearch_url")
     @classmethod
-    def _registry_url(cls, url: str) -> str:
-        _refuse_login(url, "SCHEMA_REGISTRY")
-        for part in filter(None, url.split(",")):
-            scheme, mark, host = part.strip().partition("://")
-            if not mark or scheme not in ("http", "https") or not host.strip("/"):
-                raise ValueError("write http://host:port or https://host:port, several with commas")
-        return url
+    def _server_urls(cls, urls: str, info: ValidationInfo) -> str:
+        try:
+            urls_in(urls, str(info.field_name).removesuffix("_url").upper())
+        except UnusableAccess as error:
+            raise ValueError(str(error).partition(": ")[2]) from error
+        return urls
 
     @field_validator("topic_replication_factor")
     @classmethod
@@ -329,10 +336,7 @@ class Settings(LineSettings, OpenSearchSettings):
             raise ValueError("BROKER_KEY_FILE needs BROKER_CERT_FILE, the certificate of the key")
         if self.broker_cert_file is not None:
             self._check_certificate()
-        if self.schema_registry_url:
-            self._check_registry()
-        if self.opensearch_url:
-            self._check_opensearch()
+        self._check_access()
         if self.broker_heartbeat_interval >= self.broker_session_timeout:
             raise ValueError("BROKER_HEARTBEAT_INTERVAL must be less than BROKER_SESSION_TIMEOUT")
         return self
@@ -348,26 +352,12 @@ class Settings(LineSettings, OpenSearchSettings):
         elif not (self.broker_username and self.broker_password):
             raise ValueError("BROKER_SECURITY with SASL needs BROKER_USERNAME and BROKER_PASSWORD")
 
-    def _check_registry(self) -> None:
-        """Raise ValueError if the schema registry cannot be reached with these settings."""
-        if self.schema_registry_token and self.schema_registry_username:
-            raise ValueError("SCHEMA_REGISTRY_TOKEN and SCHEMA_REGISTRY_USERNAME are both set: set one of them")
-        if self.schema_registry_password and not self.schema_registry_username:
-            raise ValueError("SCHEMA_REGISTRY_PASSWORD needs SCHEMA_REGISTRY_USERNAME")
-        if self.schema_registry_key_file is not None and self.schema_registry_cert_file is None:
-            raise ValueError("SCHEMA_REGISTRY_KEY_FILE needs SCHEMA_REGISTRY_CERT_FILE, the certificate of the key")
+    def _check_access(self) -> None:
+        """Raise ValueError if these settings let no client into the schema registry or the OpenSearch cluster."""
         try:
             self.registry_access()
-        except OSError as error:  # its reason is OpenSSL's, which names no file
-            raise ValueError(
-                "SCHEMA_REGISTRY_CA_FILE or SCHEMA_REGISTRY_CERT_FILE cannot be used "
-                f"({getattr(error, 'reason', None) or error.strerror or error})"
-            ) from error
-
-    def _check_opensearch(self) -> None:
-        """Raise ValueError if these settings let no client into an OpenSearch cluster."""
-        try:
-            self.opensearch_access()
+            if self.opensearch_url:
+                self.opensearch_access()
         except UnusableAccess as error:
             raise ValueError(str(error)) from error
 
@@ -393,27 +383,24 @@ class Settings(LineSettings, OpenSearchSettings):
             return None
         return ClientCertificate(self.broker_cert_file, self.broker_key_file, self.broker_key_password)
 
-    def registry_access(self) -> RegistryAccess | None:
+    def registry_access(self) -> HttpAccess | None:
         """Return the schema registry with what it needs to let this client in; None if there is none.
 
-        Raise OSError if a file cannot be read or used.
+        Raise `UnusableAccess`.
         """
         if not self.schema_registry_url:
             return None
-        certificate, tls = None, None
-        if self.schema_registry_cert_file is not None:
-            certificate = ClientCertificate(
-                self.schema_registry_cert_file, self.schema_registry_key_file, self.schema_registry_key_password
-            )
-        if certificate is not None or self.schema_registry_ca_file is not None:
-            tls = tls_context(self.schema_registry_ca_file, certificate)
-        return RegistryAccess(
-            tuple(part.strip() for part in self.schema_registry_url.split(",") if part.strip()),
-            self.schema_registry_username,
-            self.schema_registry_password,
-            self.schema_registry_token,
-            tls,
-        )
+        return AccessSettings(
+            "SCHEMA_REGISTRY",
+            self.schema_registry_url,
+            username=self.schema_registry_username,
+            password=self.schema_registry_password,
+            token=self.schema_registry_token,
+            ca_file=self.schema_registry_ca_file,
+            cert_file=self.schema_registry_cert_file,
+            key_file=self.schema_registry_key_file,
+            key_password=self.schema_registry_key_password,
+        ).access()
 
     @property
     def purges(self) -> bool:

@@ -11,8 +11,9 @@ from metroline.agents.formats.lookups import Messages, RegistryHealth, SchemaLoo
 from metroline.agents.formats.names import JSON, REGISTERED, EndFormat
 from metroline.agents.formats.own_function import OwnDecoder, OwnEncoder, function_named
 from metroline.agents.formats.registered import RegisteredDecoder, RegisteredEncoder
-from metroline.agents.formats.registry import RegisteredSchema, RegistryAccess, SchemaRegistry
+from metroline.agents.formats.registry import RegisteredSchema, SchemaRegistry
 from metroline.agents.formats.single_lookups import SingleLookups
+from metroline.agents.http.access import HttpAccess
 from metroline.routing.errors import UsageError
 
 
@@ -23,7 +24,7 @@ class UnusableFormat(UsageError):
 class Formats:
     """Makes the decoders and encoders of a worker. They share one schema registry."""
 
-    def __init__(self, access: RegistryAccess | None) -> None:
+    def __init__(self, access: HttpAccess | None) -> None:
         """`access` is None if no registry is configured."""
         self._registry = SchemaRegistry(access) if access is not None else None
         self._health = RegistryHealth(self.address)

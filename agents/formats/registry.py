@@ -1,31 +1,27 @@
 """A client of a schema registry with Confluent's HTTP interface (Confluent, Apicurio, Karapace, Redpanda).
 
-It asks for schemas and nothing else, so it is a few requests with aiohttp, which Faust brings along: the registry
-client of confluent-kafka needs five more packages, and repeats requests by rules of its own.
+It asks for schemas and nothing else, which is a few requests: the registry client of confluent-kafka needs five more
+packages, and repeats requests by rules of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-import orjson
-
+from metroline.agents.http.access import HttpAccess
+from metroline.agents.http.client import HttpAnswer, HttpClient, NodeAway
 from metroline.routing.errors import MetrolineError
-
-if TYPE_CHECKING:
-    import aiohttp
 
 REQUEST_SECONDS = 5.0
 """Time that the registry has to answer a request."""
 
 MAX_REFERENCES = 1_000
 """Maximum number of schemas that a schema may refer to, directly or not."""
+
+ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
 
 NOT_FOUND = range(40400, 40500)
 """Error codes of a registry that does not have what it was asked for."""
@@ -34,26 +30,12 @@ DEFAULT_TYPE = "AVRO"
 """The type of a schema for which the registry names none."""
 
 
-class RegistryAway(MetrolineError):
+class RegistryAway(NodeAway):
     """Raised when the registry does not answer, or not as a registry does. It may answer later."""
 
 
 class NotRegistered(MetrolineError):
     """Raised when the registry does not have a schema or a subject."""
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryAccess:
-    """The address of a registry, and what it needs to let a client in."""
-
-    urls: tuple[str, ...]
-    """The addresses of its nodes, which are asked in turn until one answers."""
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
-    """A token for `Authorization: Bearer`."""
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
-    """None for the certificates of the system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +58,13 @@ class RegisteredSchema:
 class SchemaRegistry:
     """Asks a registry for schemas."""
 
-    def __init__(self, access: RegistryAccess) -> None:
-        self.access = access
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, access: HttpAccess) -> None:
+        self._client = HttpClient(access, RegistryAway, ACCEPT, REQUEST_SECONDS)
 
     @property
     def address(self) -> str:
         """The address of the registry, for messages."""
-        return ", ".join(self.access.urls)
+        return self._client.address
 
     async def by_id(self, identity: int) -> RegisteredSchema:
         """Return a schema; raise `NotRegistered` or `RegistryAway`."""
@@ -101,8 +82,7 @@ class SchemaRegistry:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._client.close()
 
     async def _schema(self, answer: Mapping[str, Any], identity: int, name: str = "") -> RegisteredSchema:
         if not isinstance(text := answer.get("schema"), str):
@@ -127,51 +107,20 @@ class SchemaRegistry:
 
     async def _get(self, path: str) -> Mapping[str, Any]:
         """Return the answer of the first node that gives one."""
-        problems = []
-        for url in self.access.urls:
-            try:
-                return await self._ask(url, path)
-            except RegistryAway as error:
-                problems.append(str(error))
-        raise RegistryAway("; ".join(dict.fromkeys(problems)))
+        return await self._client.ask("GET", path, _content)
 
-    async def _ask(self, url: str, path: str) -> Mapping[str, Any]:
-        import aiohttp  # takes long to import, and most lines have no registry
 
-        if self._session is None:
-            self._session = self._open()
-        try:
-            async with self._session.get(f"{url.rstrip('/')}/{path}") as response:
-                status, body = response.status, await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = "no answer" if isinstance(error, asyncio.TimeoutError) else str(error) or type(error).__name__
-            raise RegistryAway(f"{url}: {reason}") from error
-        try:
-            answer = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise RegistryAway(f"{url} answered {status} without JSON: is it the address of a schema registry?")
-        if status == 200:
-            return answer
-        text = str(answer.get("message") or answer)[:300]
-        if status == 404 and answer.get("error_code") in NOT_FOUND:
-            raise NotRegistered(text)
-        if status in (401, 403):
-            text = f"{text} (are the SCHEMA_REGISTRY settings for the login right?)"
-        raise RegistryAway(f"{url} answered {status}: {text}")
-
-    def _open(self) -> aiohttp.ClientSession:
-        import aiohttp
-
-        access, headers = self.access, {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
-        if access.token is not None:
-            headers["Authorization"] = f"Bearer {access.token}"
-        elif access.username is not None:
-            login = f"{access.username}:{access.password or ''}".encode()
-            headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
-        return aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
-            headers=headers,
-            connector=aiohttp.TCPConnector(ssl=access.tls if access.tls is not None else True),
+def _content(answer: HttpAnswer) -> Mapping[str, Any]:
+    found = answer.json()
+    if not isinstance(found, dict):
+        raise RegistryAway(
+            f"{answer.url} answered {answer.status} without JSON: is it the address of a schema registry?"
         )
+    if answer.status == 200:
+        return found
+    text = str(found.get("message") or found)[:300]
+    if answer.status == 404 and found.get("error_code") in NOT_FOUND:
+        raise NotRegistered(text)
+    if answer.status in (401, 403):
+        text = f"{text} (are the SCHEMA_REGISTRY settings for the login right?)"
+    raise RegistryAway(f"{answer.url} answered {answer.status}: {text}")

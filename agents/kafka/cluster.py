@@ -18,8 +18,8 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from metroline.agents.kafka.admin_client import AdminClient
 from metroline.agents.kafka.oauth import NoToken
 from metroline.agents.kafka.sessions import create_conn
-from metroline.agents.kafka.tls import ClientCertificate
 from metroline.agents.kafka.tokens import TokenProvider
+from metroline.agents.tls import ClientCertificate
 from metroline.routing.errors import MetrolineError
 
 CONNECT_SECONDS = 10.0

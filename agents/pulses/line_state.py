@@ -6,6 +6,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
+from urllib.parse import quote
 
 from msgspec.structs import replace
 
@@ -19,15 +20,17 @@ from metroline.agents.pulses.live_state import (
     PlaceState,
     Point,
     RuleState,
+    ScheduleState,
     Sums,
     TrackState,
     Trend,
     Verdict,
     WorkerState,
 )
-from metroline.agents.pulses.pulse import PlaceFigures, Pulse
+from metroline.agents.pulses.pulse import PlaceFigures, Pulse, ScheduleSum
 from metroline.agents.pulses.verdict import verdict_of
 from metroline.agents.pulses.worker_history import SILENT_SECONDS, WorkerHistory, percentile
+from metroline.agents.services.schedule import schedule_origin
 from metroline.routing.addresses import ARRIVALS, SOURCE, service_address
 from metroline.routing.outcome import Ending
 
@@ -174,6 +177,7 @@ class LineState:
         alive = self._alive(now)
         ages = [worker.age(now) for worker in alive]
         journeys = _added(worker.grown_buckets(lambda pulse: pulse.durations) for worker in alive)
+        schedules = _schedule_sums(alive)
         state = LiveState(
             line=self._line,
             at=round(now, 3),
@@ -189,7 +193,8 @@ class LineState:
             oldest=round(max((_oldest(worker) for worker in alive), default=0.0), 3),
             p50=_rounded(percentile(0.5, JOURNEY_BOUNDS, journeys)),
             p99=_rounded(percentile(0.99, JOURNEY_BOUNDS, journeys)),
-            sums=_sums(alive, now),
+            sums=_sums(alive, schedules, now),
+            schedules=tuple(map(_schedule, schedules)),
             workers=tuple(self._worker(worker, now) for worker in sorted(self._workers.values(), key=_order)),
             places=self._places(alive, now),
             tracks=_tracks(alive),
@@ -355,7 +360,27 @@ def _waiting_records(alive: Iterable[WorkerHistory]) -> dict[str, int]:
     }
 
 
-def _sums(alive: Sequence[WorkerHistory], now: float) -> Sums:
+def _schedule_sums(alive: Iterable[WorkerHistory]) -> list[ScheduleSum]:
+    """Return the sums of each schedule. Of two workers that tell about one, the one that is further counts."""
+    found: dict[str, ScheduleSum] = {}
+    for one in (one for worker in alive for one in worker.latest.schedules):
+        found[one.schedule] = max(found.get(one.schedule, one), one, key=_progress)
+    return [one for _, one in sorted(found.items())]
+
+
+def _progress(one: ScheduleSum) -> tuple[int, int]:
+    return one.entered, one.delivered + one.dropped + one.dead
+
+
+def _schedule(one: ScheduleSum) -> ScheduleState:
+    id = "" if one.last is None else f"{schedule_origin(one.schedule)}-0-{one.last // 60:.0f}"
+    result = one.result or ("under way" if id else "")
+    href = f"/journeys/{quote(id)}" if id else ""
+    counts = (one.entered, one.delivered, one.dropped, one.dead)
+    return ScheduleState(one.schedule, one.last, one.next, result, href, *counts)
+
+
+def _sums(alive: Sequence[WorkerHistory], schedules: Sequence[ScheduleSum], now: float) -> Sums:
     """Return the account of all records. Of two workers that tell about a partition, the one with more counts."""
     sent: dict[int, tuple[int, int]] = {}
     ended: dict[int, tuple[int, int, int, int]] = {}
@@ -365,13 +390,15 @@ def _sums(alive: Sequence[WorkerHistory], now: float) -> Sums:
         for each in worker.latest.ended:
             counts = (each.delivered, each.dropped, each.dead, each.lost)
             ended[each.partition] = max(ended.get(each.partition, counts), counts, key=sum)
-    delivered, dropped, dead, lost = (sum(counts[place] for counts in ended.values()) for place in range(4))
+    endings = [*ended.values(), *((one.delivered, one.dropped, one.dead, 0) for one in schedules)]
+    delivered, dropped, dead, lost = (sum(counts[place] for counts in endings) for place in range(4))
+    scheduled = sum(one.entered for one in schedules)
     why = ""
     if not sent or not ended or set(ended) - set(sent) or any(worker.is_stale(now) for worker in alive):
         why = NOT_READ
     elif any(since for _, since in sent.values()):
         why = NOT_KEPT
-    total = None if why else sum(records for records, _ in sent.values())
+    total = None if why else sum(records for records, _ in sent.values()) + scheduled
     under_way = None if total is None else max(0, total - delivered - dropped - dead)
     if total is not None:  # the counts of two workers are not of the same moment
         total = delivered + dropped + dead + (under_way or 0)
@@ -385,6 +412,7 @@ def _sums(alive: Sequence[WorkerHistory], now: float) -> Sums:
         sum(worker.latest.unaccounted for worker in alive),
         len(ended),
         why,
+        scheduled,
     )
 
 

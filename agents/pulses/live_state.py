@@ -137,6 +137,27 @@ class Sums(Struct, frozen=True):
     partitions: int
     """Partitions that are summed up."""
     why_unknown: str = ""
+    scheduled: int = 0
+    """Those of all these records that schedules let enter."""
+
+
+class ScheduleState(Struct, frozen=True):
+    """A schedule of the line. Times are in seconds since the epoch."""
+
+    name: str
+    last: float | None
+    """The latest tick whose record entered; None if none did."""
+    next: float | None
+    """The tick that is due next; None if no worker follows the schedule."""
+    result: str
+    """The state of the record of the latest tick: `completed`, `dead` or `under way`; empty without a tick."""
+    href: str
+    """The address of the journey of that record; empty without a tick."""
+    entered: int
+    """Ticks whose records entered the line."""
+    delivered: int
+    dropped: int
+    dead: int
 
 
 class LiveEvent(Struct, frozen=True):
@@ -186,6 +207,7 @@ class LiveState(Struct, frozen=True):
     """Median of the time from the source to the outcome, of journeys that ended lately."""
     p99: float | None
     sums: Sums
+    schedules: tuple[ScheduleState, ...]
     workers: tuple[WorkerState, ...]
     places: dict[str, PlaceState]
     tracks: tuple[TrackState, ...]

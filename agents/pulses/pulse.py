@@ -81,6 +81,23 @@ class EndedSum(Struct, frozen=True, array_like=True):
     """Messages that were deleted before they were read."""
 
 
+class ScheduleSum(Struct, frozen=True, array_like=True):
+    """The records of one schedule, as the worker that follows it counts them. Times are in seconds since the epoch."""
+
+    schedule: Text
+    entered: Count
+    """Ticks whose records entered the line."""
+    delivered: Count
+    dropped: Count
+    dead: Count
+    last: Seconds | None = None
+    """The latest tick whose record entered; None if none did."""
+    next: Seconds | None = None
+    """The tick that is due next; None if nobody follows the schedule any more."""
+    result: Text = ""
+    """`completed` or `dead` if the record of the latest tick is so; empty if it is under way."""
+
+
 class OutcomeSum(Struct, frozen=True, array_like=True):
     """Records that this worker settled."""
 
@@ -149,6 +166,7 @@ class Pulse(Struct, frozen=True, omit_defaults=True):
     """Number of rules that held at all. If it is larger than that of `rules`, those that held least are left out."""
     sent: Annotated[tuple[PartitionSum, ...], Meta(max_length=MAX_PARTITIONS)] = ()
     ended: Annotated[tuple[EndedSum, ...], Meta(max_length=MAX_PARTITIONS)] = ()
+    schedules: Annotated[tuple[ScheduleSum, ...], Meta(max_length=MAX_SERIES)] = ()
 
     def encode(self, signatures: Signatures) -> bytes:
         """Return the pulse as the value of a message."""

@@ -27,6 +27,7 @@ from metroline.agents.pulses.pulse import (
     TrackSum,
     as_text,
 )
+from metroline.agents.services.schedule import schedule_of
 from metroline.agents.tables.outcome_counts import OutcomeCounts
 from metroline.routing.addresses import ARRIVALS, SOURCE, service_address
 from metroline.routing.outcome import Ending
@@ -150,6 +151,8 @@ class EndedSums:
         self._origin = origin
         self._clock = clock
         self._latest: tuple[EndedSum, ...] = ()
+        self.of_schedules: dict[str, Counter[str]] = {}
+        """The records of each schedule with an outcome, by ending, as of the latest look."""
         self._due = float("-inf")
 
     def latest(self) -> tuple[EndedSum, ...]:
@@ -162,10 +165,14 @@ class EndedSums:
 
     def _sums(self, owned: Collection[int]) -> Iterable[EndedSum]:
         sums: dict[int, Counter[str]] = {partition: Counter() for partition in sorted(owned)[:MAX_PARTITIONS]}
+        schedules: dict[str, Counter[str]] = {}
         for block in self._counts.blocks(owned):
             if block.origin == self._origin and block.partition in sums:
                 sums[block.partition].update(block.by_ending)
                 sums[block.partition]["lost"] += block.lost
+            elif (schedule := schedule_of(block.origin)) is not None:
+                schedules.setdefault(schedule, Counter()).update(block.by_ending)
+        self.of_schedules = schedules
         for partition, by_ending in sums.items():
             yield EndedSum(
                 partition,

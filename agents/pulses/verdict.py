@@ -13,6 +13,9 @@ LONG_SECONDS = 60.0
 SILENT_NAMED_SECONDS = 120.0
 """Time for which a worker that fell silent is named. Later, it stands only among what changed."""
 
+LATE_SECONDS = 180.0
+"""Time after which a tick of a schedule is late. A worker that takes over needs less."""
+
 NAMED = 3
 """Things of one kind that are named."""
 
@@ -21,7 +24,8 @@ Finding = tuple[Level, str]
 
 def verdict_of(state: LiveState) -> Verdict:
     """Return the verdict on a state. Its own verdict is not read."""
-    found = [*_unknown(state), *_standing(state), *_lost(state), *_piling(state), *_failing(state), *_differing(state)]
+    kinds = (_unknown, _standing, _late, _lost, _piling, _failing, _differing)
+    found = [finding for kind in kinds for finding in kind(state)]
     found.sort(key=lambda finding: finding[0] is not Level.BAD)  # which keeps the order otherwise
     if not found:
         return Verdict(Level.GOOD, _fine(state))
@@ -63,6 +67,16 @@ def _standing(state: LiveState) -> Iterator[Finding]:
     for worker in state.workers:
         if worker.problems and not worker.is_silent:
             yield Level.BAD, f"{worker.url} is not ready: {'; '.join(worker.problems)}."
+
+
+def _late(state: LiveState) -> Iterator[Finding]:
+    late = [one for one in state.schedules if one.next is not None and state.at - one.next > LATE_SECONDS]
+    for one in late[:NAMED]:
+        due = duration(state.at - (one.next or 0))
+        yield Level.BAD, f"The schedule {one.name} has been due for {due}, and its record did not enter."
+    failed = [one.name for one in state.schedules if one.result == "dead"]
+    if failed:
+        yield Level.NOTICE, f"The last run of {_some(failed)} is a dead letter."
 
 
 def _lost(state: LiveState) -> Iterator[Finding]:

@@ -20,6 +20,34 @@ AT_ONCE = 100
 
 MINUTE_MS = 60_000
 
+PARTITION = 0
+"""The partition in which the records of schedules travel. Every line has it."""
+
+ORIGIN = "schedule."
+"""The beginning of the names of the origins of schedules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A schedule as the worker that follows it knows it. All times are in minutes since the epoch."""
+
+    name: str
+    entered: int
+    last: int | None
+    """The latest tick that entered; None if none did."""
+    next: int | None
+    """The tick that is due next, which is past if it is late; None if the line has the schedule no more."""
+
+
+def schedule_origin(name: str) -> str:
+    """Return the name of the origin of the records of a schedule. Their offsets are minutes since the epoch."""
+    return f"{ORIGIN}{name}"
+
+
+def schedule_of(origin: str) -> str | None:
+    """Return the schedule whose records have this origin; None if it is not one of a schedule."""
+    return origin.removeprefix(ORIGIN) if origin.startswith(ORIGIN) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Due:

@@ -66,14 +66,16 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "share": lambda share: f"{100 * share:.0f} %",
     "train": lambda share: " ⇉" if share >= THROUGH else "",
     "text": str,
+    "time": lambda at: (iso(at) or "").replace("T", " ").replace("Z", " UTC"),
 }
 """The forms of figures. Trends, signs and ages are made of all figures of a place or a worker."""
 
 
 def indexed(state: LiveState) -> dict[str, Any]:
-    """Return a state in which workers, tracks and rules are found by their names, as `static/figures.js` has it."""
+    """Return a state whose workers, schedules, tracks and rules are found by name, as `static/figures.js` has it."""
     found: dict[str, Any] = to_builtins(state)
     found["workers"] = {worker["id"]: worker for worker in found["workers"]}
+    found["schedules"] = {schedule["name"]: schedule for schedule in found["schedules"]}
     found["tracks"] = {track_key(one["start"], one["end"], one["is_end"]): one for one in found["tracks"]}
     found["rules"] = {one["rule"]: one for one in found["rules"]}
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from metroline.agents.membership.worker import WorkerInfo
-from metroline.agents.pulses.live_state import Level, LiveEvent, LiveState, Point, Verdict, WorkerState
+from metroline.agents.pulses.live_state import Level, LiveEvent, LiveState, Point, ScheduleState, Verdict, WorkerState
 from metroline.agents.pulses.verdict import duration, rate
 from metroline.app.markup.html import Markup, grid, moment, number, tag
 from metroline.app.markup.times import iso
@@ -48,6 +48,17 @@ STOP_COLUMNS = (
 )
 """The head of each column, its figure, and its form."""
 
+SCHEDULE_COLUMNS = (
+    ("Next tick", "next", "time"),
+    ("Last tick", "last", "time"),
+    ("Last run", "result", "text"),
+    ("Records#", "entered", "count"),
+    ("Delivered#", "delivered", "count"),
+    ("Dropped#", "dropped", "count"),
+    ("Dead#", "dead", "count"),
+)
+"""The head of each column, its figure, and its form. The last run is a link to its journey."""
+
 WORKER_HEADS = (
     *("Worker", "Group", "Roles", "Strategy", "Rules#", "Code", "Behind#", "In#", "Settled#", "Up since", "Told"),
 )
@@ -85,6 +96,7 @@ def first_page(
         + tag("dl", [_tile(figures, *tile) for tile in TILES], class_="tiles")
         + line_picture(figures, table, version)
         + (_stops(figures, table) if table is not None else "")
+        + (_schedules(figures) if state.schedules else "")
         + _sums(figures)
         + tag("h2", "Workers of this line")
         + tag("div", _workers(state, announced, now), id="workers")
@@ -153,9 +165,28 @@ def _row(figures: Figures, stop: str) -> Iterator[Markup]:
         yield figures.mark("td", figure, form, "places", address_of(stop), class_=kind, data_label=label)
 
 
+def _schedules(figures: Figures) -> Markup:
+    rows = [_schedule(figures, one) for one in figures.state.schedules]
+    return Markup(tag("h2", "Schedules") + grid(["Schedule", *(head for head, *_ in SCHEDULE_COLUMNS)], rows))
+
+
+def _schedule(figures: Figures, schedule: ScheduleState) -> Iterator[Markup]:
+    name = schedule.name
+    yield tag("td", name)
+    for head, figure, form in SCHEDULE_COLUMNS:
+        kind = "number" if head.endswith("#") else None
+        if figure == "result":
+            link = figures.mark("a", figure, form, "schedules", name, href=schedule.href or None)
+            yield tag("td", link, data_label=head)
+        else:
+            yield figures.mark("td", figure, form, "schedules", name, class_=kind, data_label=head.rstrip("#"))
+
+
 def _sums(figures: Figures) -> Markup:
     sums = figures.state.sums
     terms: list[object] = [figures.mark("b", "sent", "count", "sums"), " sent"]
+    if figures.state.schedules:
+        terms += [" (", figures.mark("b", "scheduled", "count", "sums"), " of them by schedules)"]
     for place, term in enumerate(SUMS):
         terms += [
             " = " if place == 0 else " + ",

@@ -28,6 +28,8 @@ from metroline.routing.outcome import Ending
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
 
+MINUTE = 60
+
 REGISTRY = AppKey("registry", CollectorRegistry)
 """The key under which the web application keeps the metrics of its worker."""
 
@@ -133,9 +135,18 @@ class WorkerCollector(Collector):
         blocks = self._counts.blocks(self.app.owned_partitions) if self._counts is not None else ()
         dead = sum(block.by_ending.get(Ending.DEAD, 0) for block in blocks)
         yield gauge("metroline_dead_letters", "Dead letters that were neither replayed nor discarded", dead)
+        yield from self._schedules()
         if self.app.accounts is not None:
             help = "Records that entered, have no outcome, and are not under way"
             yield gauge("metroline_unaccounted_records", help, self.app.accounts.unaccounted)
+
+    def _schedules(self) -> Iterator[Metric]:
+        clocks = self.app.clocks
+        last = one_label({one.name: one.last * MINUTE for one in clocks if one.last is not None})
+        due = one_label({one.name: one.next * MINUTE for one in clocks if one.next is not None})
+        by, prefix = ["schedule"], "metroline_schedule"
+        yield gauges(f"{prefix}_last_tick_timestamp_seconds", "Time of the latest tick that entered", by, last)
+        yield gauges(f"{prefix}_next_tick_timestamp_seconds", "Time of the tick that is due next", by, due)
 
     def _waiting(self) -> Iterator[Metric]:
         app, buffers, now = self.app, cast(Consumer, self.app.consumer).buffers, time.time()

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from metroline.agents.gateways.opensearch.cluster import ClusterAccess
-from metroline.app.local.ports import HOST, free_port
+from tests.support.fake_http import FakeHttpServer
 
 ItemError = tuple[int, str, str]
 """The status, type and reason of the error of a document."""
 
 
 @dataclass
-class FakeOpenSearch:
+class FakeOpenSearch(FakeHttpServer):
     """The documents of a cluster, and how it answers."""
 
-    port: int = field(default_factory=free_port)
     documents: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """The documents by index and id."""
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -35,16 +30,6 @@ class FakeOpenSearch:
     """The number of documents above which a request is too large."""
     bulks: list[int] = field(default_factory=list)
     """The numbers of documents of the bulk requests that were answered."""
-    headers: list[dict[str, str]] = field(default_factory=list)
-    tls: ssl.SSLContext | None = None
-
-    @property
-    def url(self) -> str:
-        return f"{'http' if self.tls is None else 'https'}://{HOST}:{self.port}"
-
-    @property
-    def access(self) -> ClusterAccess:
-        return ClusterAccess((self.url,))
 
     def count(self, index: str) -> int:
         return sum(own == index for own, _ in self.documents)
@@ -52,7 +37,6 @@ class FakeOpenSearch:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request as a cluster does."""
         body = await request.read()
-        self.headers.append(dict(request.headers))
         if self.answers:
             return self.answers.pop(0)()
         match request.method, request.path.strip("/").split("/"):
@@ -87,20 +71,6 @@ class FakeOpenSearch:
                 items.append({"index": {"status": 201}})
         self.bulks.append(len(pairs))
         return web.json_response({"errors": any("error" in one["index"] for one in items), "items": items})
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[FakeOpenSearch]:
-        """Answer on the port."""
-        app = web.Application(client_max_size=2**30)
-        app.router.add_route("*", "/{path:.*}", self.answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, HOST, self.port, ssl_context=self.tls).start()
-        try:
-            yield self
-        finally:
-            await runner.cleanup()
-            await asyncio.sleep(0)
 
 
 def refusal(status: int, kind: str, reason: str, **headers: str) -> Callable[[], web.Response]:

@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from metroline.agents.formats.registry import RegistryAccess
-from metroline.app.local.ports import HOST, free_port
+from tests.support.fake_http import FakeHttpServer
 
 
 @dataclass
-class FakeRegistry:
+class FakeRegistry(FakeHttpServer):
     """The schemas of a registry, and how it answers."""
 
-    port: int = field(default_factory=free_port)
     schemas: dict[int, dict[str, Any]] = field(default_factory=dict)
     """The answers by the id of the schema."""
     subjects: dict[str, list[int]] = field(default_factory=dict)
     """The ids of the versions of each subject."""
     asked: list[str] = field(default_factory=list)
     """The paths that were asked for."""
-    headers: list[dict[str, str]] = field(default_factory=list)
     status: int = 200
     """Any other is the answer to every question."""
     hangs: bool = False
-    tls: ssl.SSLContext | None = None
-
-    @property
-    def url(self) -> str:
-        return f"{'http' if self.tls is None else 'https'}://{HOST}:{self.port}"
-
-    @property
-    def access(self) -> RegistryAccess:
-        return RegistryAccess((self.url,))
 
     def add(self, identity: int, schema: Any, kind: str = "AVRO", subject: str = "", **more: Any) -> int:
         """Register a schema, given as text or as JSON data, and return its id."""
@@ -54,7 +39,6 @@ class FakeRegistry:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer a question as a registry does."""
         self.asked.append(request.path)
-        self.headers.append(dict(request.headers))
         while self.hangs:
             await asyncio.sleep(0.01)
         if self.status != 200:
@@ -75,17 +59,3 @@ class FakeRegistry:
     @staticmethod
     def _refusal(status: int, code: int, text: str) -> web.Response:
         return web.json_response({"error_code": code, "message": text}, status=status)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[FakeRegistry]:
-        """Answer on the port."""
-        app = web.Application()
-        app.router.add_get("/{path:.*}", self.answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, HOST, self.port, ssl_context=self.tls).start()
-        try:
-            yield self
-        finally:
-            self.hangs = False
-            await runner.cleanup()

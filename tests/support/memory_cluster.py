@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from metroline.agents.lines.maintenance.cluster import ClusterProblem
+from metroline.agents.lines.maintenance.cluster import ClusterAway, ClusterProblem
 
 OLD, YOUNG = "1000", "9000000000000"
 """Times of creation."""
@@ -18,6 +18,13 @@ class MemoryCluster:
         """Take the time of creation of each index. Its UUID is its name with a number."""
         self.indices = {name: {"index.uuid": f"{name}-1", "index.creation_date": at} for name, at in indices.items()}
         self.snapshots: dict[str, dict[str, Any]] = {}
+        self.pattern = "logs-*"
+        """The pattern that all indices fit."""
+        self.after_snapshot: Callable[[], object] = lambda: None
+        """Called when a snapshot has begun."""
+        self.writers: dict[str, str] = {}
+        """The aliases and data streams that write to indices."""
+        self.documents: dict[str, int] = {}
         self.ends_with = "SUCCESS"
         """The state with which snapshots end."""
         self.asked: dict[str, int] = {}
@@ -31,10 +38,18 @@ class MemoryCluster:
         self.indices[name] = {"index.uuid": f"{name}-2", "index.creation_date": OLD}
 
     async def settings(self, pattern: str) -> dict[str, dict[str, str]]:
-        return dict(self.indices) if pattern == "logs-*" else {k: v for k, v in self.indices.items() if k == pattern}
+        return (
+            dict(self.indices) if pattern == self.pattern else {k: v for k, v in self.indices.items() if k == pattern}
+        )
 
-    async def uuids(self, names: Sequence[str]) -> dict[str, str]:
-        return {name: self.indices[name]["index.uuid"] for name in names if name in self.indices}
+    async def index(self, name: str) -> dict[str, str] | None:
+        return self.indices.get(name)
+
+    async def written_to(self, name: str) -> str | None:
+        return self.writers.get(name)
+
+    async def operations(self, name: str) -> int:
+        return self.documents.get(name, 5)
 
     async def snapshot(self, repository: str, name: str) -> dict[str, Any] | None:
         found = self.snapshots.get(name)
@@ -49,6 +64,7 @@ class MemoryCluster:
         assert name not in self.snapshots, "a name is taken once"
         state = {"snapshot": name, "state": "IN_PROGRESS", "indices": list(indices), "metadata": metadata}
         self.snapshots[name] = state
+        self.after_snapshot()
         self._changed("snapshot", sorted(indices))
 
     async def delete_snapshot(self, repository: str, name: str) -> None:
@@ -82,4 +98,4 @@ class MemoryCluster:
         self.changes.append((what, of))
         if what in self.fails_after:
             self.fails_after.remove(what)
-            raise ConnectionResetError("the connection broke")
+            raise ClusterAway("the connection broke")

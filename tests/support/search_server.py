@@ -31,13 +31,14 @@ START_SECONDS = 240.0
 
 SETTINGS = """\
 http.host: 127.0.0.1
+http.max_content_length: 2mb
 transport.host: 127.0.0.1
 transport.port: {transport}
 path.repo: ["{folder}/snapshots"]
 action.auto_create_index: "-uncreated-*,*"
 cluster.routing.allocation.disk.threshold_enabled: false
 """
-"""With them, no index whose name begins with `uncreated-` is created by writing to it."""
+"""With them, no index whose name begins with `uncreated-` is created by writing to it, and large packs are refused."""
 
 
 def _free_port() -> int:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from metroline.agents.gateways.opensearch.cluster import ClusterAccess
-from metroline.routing.errors import UsageError
-
-
-class UnusableAccess(UsageError):
-    """Raised when an environment variable for the cluster is missing or cannot be used; it names the variable."""
+from metroline.agents.http.access import AccessSettings, HttpAccess
 
 
 class OpenSearchSettings(BaseSettings):
@@ -48,67 +42,20 @@ class OpenSearchSettings(BaseSettings):
     opensearch_key_file: Path | None = None
     """PEM file with the private key of that certificate, which is not encrypted. Default: `OPENSEARCH_CERT_FILE`."""
 
-    def opensearch_access(self, url: str | None = None) -> ClusterAccess:
+    def opensearch_access(self, url: str | None = None) -> HttpAccess:
         """Return the cluster at `url`, or else at `OPENSEARCH_URL`, and what lets this client in.
 
         Raise `UnusableAccess`.
         """
-        urls = urls_in(url or self.opensearch_url)
-        if not urls:
-            raise UnusableAccess(
-                "OPENSEARCH_URL is not set: it is the address of the cluster, such as https://search:9200"
-            )
-        password = _secret("OPENSEARCH_PASSWORD", self.opensearch_password, self.opensearch_password_file)
-        api_key = _secret("OPENSEARCH_API_KEY", self.opensearch_api_key, self.opensearch_api_key_file)
-        if api_key and self.opensearch_username:
-            raise UnusableAccess("OPENSEARCH_API_KEY and OPENSEARCH_USERNAME are both set: set one of them")
-        if password and not self.opensearch_username:
-            raise UnusableAccess("OPENSEARCH_PASSWORD needs OPENSEARCH_USERNAME")
-        return ClusterAccess(urls, self.opensearch_username, password, api_key, self._tls())
-
-    def _tls(self) -> ssl.SSLContext | None:
-        """Return how certificates are verified; None for the system's way. Raise `UnusableAccess`."""
-        ca, certificate, key = self.opensearch_ca_file, self.opensearch_cert_file, self.opensearch_key_file
-        if key is not None and certificate is None:
-            raise UnusableAccess("OPENSEARCH_KEY_FILE needs OPENSEARCH_CERT_FILE, the certificate of the key")
-        if ca is None and certificate is None:
-            return None
-        named = "OPENSEARCH_CA_FILE"
-        try:
-            context = ssl.create_default_context(cafile=ca)
-            if certificate is not None:
-                named = "OPENSEARCH_CERT_FILE"
-                context.load_cert_chain(certificate, key, password=lambda: "")
-        except OSError as error:  # OpenSSL's reason names no file
-            reason = getattr(error, "reason", None) or error.strerror or error
-            raise UnusableAccess(
-                f"{named}: {ca if certificate is None else certificate} cannot be used ({reason})"
-            ) from error
-        return context
-
-
-def urls_in(text: str) -> tuple[str, ...]:
-    """Return the addresses in a text, separated by commas; raise `UnusableAccess` if one is none."""
-    urls = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
-    for url in urls:
-        scheme, mark, host = url.partition("://")
-        if "@" in host:
-            raise UnusableAccess(
-                "OPENSEARCH_URL: a user name or a password has no place in it: set OPENSEARCH_USERNAME and "
-                "OPENSEARCH_PASSWORD"
-            )
-        if not mark or scheme not in ("http", "https") or not host:
-            raise UnusableAccess("OPENSEARCH_URL: write http://host:port or https://host:port, several with commas")
-    return urls
-
-
-def _secret(name: str, value: str | None, file: Path | None) -> str | None:
-    if value is not None or file is None:
-        return value
-    try:
-        secret = file.read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnusableAccess(f"{name}_FILE: there is no text file {file} that can be read") from error
-    if not secret:
-        raise UnusableAccess(f"{name}_FILE: {file} is empty")
-    return secret
+        return AccessSettings(
+            "OPENSEARCH",
+            url or self.opensearch_url,
+            username=self.opensearch_username,
+            password=self.opensearch_password,
+            password_file=self.opensearch_password_file,
+            api_key=self.opensearch_api_key,
+            api_key_file=self.opensearch_api_key_file,
+            ca_file=self.opensearch_ca_file,
+            cert_file=self.opensearch_cert_file,
+            key_file=self.opensearch_key_file,
+        ).access()

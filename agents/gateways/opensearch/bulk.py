@@ -50,11 +50,21 @@ BAD_REQUEST, CONFLICT = 400, 409
 
 VERSION_CONFLICT = "version_conflict_engine_exception"
 
-OF_THE_CLUSTER = ("validation_exception", "index_closed_exception")
-"""Types of errors with the status 400 that say nothing of the document: too many shards, and a closed index."""
+OF_THE_CLUSTER = (
+    "validation_exception",  # too many shards
+    "index_closed_exception",
+    "invalid_index_name_exception",
+    "routing_missing_exception",  # the mapping of the index demands routing
+)
+"""Types of errors with the status 400 that say nothing of the document: no other one would be taken either."""
 
-NO_WRITE_INDEX = "no write index"
-"""Part of the reason for which an alias takes no documents, whose status is 400."""
+REASONS_OF_THE_CLUSTER = (
+    "no write index",  # of an alias
+    "op_type of create",  # a data stream takes no documents that may replace others
+    "pipeline with id",  # the index names an ingest pipeline that does not exist
+    "number of documents in the",  # the index is full
+)
+"""Parts of the reasons of other such errors, whose types say nothing."""
 
 
 def body_of(documents: Sequence[Document]) -> bytes:
@@ -102,7 +112,8 @@ def _item(result: Mapping[str, Any]) -> Item:
     kind, reason = _described(error)
     if status == CONFLICT and kind == VERSION_CONFLICT:  # a later one is there
         return WRITTEN
-    is_own_fault = status == BAD_REQUEST and kind not in OF_THE_CLUSTER and NO_WRITE_INDEX not in reason
+    is_of_the_cluster = kind in OF_THE_CLUSTER or any(part in reason for part in REASONS_OF_THE_CLUSTER)
+    is_own_fault = status == BAD_REQUEST and not is_of_the_cluster
     return Item(Fate.REFUSED if is_own_fault else Fate.WAITS, f"{status} {reason}")
 
 

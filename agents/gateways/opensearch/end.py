@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
-from metroline.agents.gateways.opensearch.access import OpenSearchSettings, UnusableAccess, urls_in
+from metroline.agents.gateways.opensearch.access import OpenSearchSettings
 from metroline.agents.gateways.opensearch.bulk import Document, Fate, Item
 from metroline.agents.gateways.opensearch.bulk_writer import BulkWriter
-from metroline.agents.gateways.opensearch.cluster import ClusterAccess, ClusterAway, RequestRefused, SearchCluster
+from metroline.agents.gateways.opensearch.cluster import ClusterAway, RequestRefused, SearchCluster
 from metroline.agents.gateways.opensearch.index_pattern import IndexPattern, InvalidPattern, NoSuchTime
 from metroline.agents.gateways.opensearch.index_template import IndexTemplate, InvalidTemplate
 from metroline.agents.gateways.outside_end import Answer, Delayed, EndWriter, Outgoing, OutsideEnd, RefusedByEnd
+from metroline.agents.http.access import HttpAccess, UnusableAccess, urls_in
 
 DELAY_SECONDS = 10.0
 """Time for which a record waits on the bus before it is written again."""
@@ -41,7 +42,7 @@ def _pattern(text: str) -> str:
 
 def _url(text: str) -> str:
     try:
-        urls_in(text)
+        urls_in(text, "OPENSEARCH")
     except UnusableAccess as error:
         raise ValueError(str(error).partition(": ")[2]) from error
     return text
@@ -89,11 +90,11 @@ class OpenSearchEnd(OutsideEnd):
             await cluster.close()
         return None
 
-    def _access(self) -> ClusterAccess:
+    def _access(self) -> HttpAccess:
         return OpenSearchSettings().opensearch_access(self.url)
 
     @asynccontextmanager
-    async def _opened(self, name: str, access: ClusterAccess) -> AsyncIterator[EndWriter]:
+    async def _opened(self, name: str, access: HttpAccess) -> AsyncIterator[EndWriter]:
         cluster = SearchCluster(access)
         try:
             yield DocumentWriter(self, BulkWriter(name, cluster, self.template))

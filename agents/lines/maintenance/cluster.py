@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
+import orjson
+
+from metroline.agents.http.access import HttpAccess
+from metroline.agents.http.client import HttpAnswer, HttpClient, NodeAway
 
 ANSWER_SECONDS = 60.0
 """Longest time for one request."""
 
-NOT_FOUND = 404
+NOT_FOUND, TOO_MANY = 404, 429
+
+UNAVAILABLE = (502, 503, 504)
+"""Statuses of a node, or of a proxy before it, that another node or a later moment may not have."""
+
+BUSY = (
+    "cluster_block_exception",
+    "concurrent_snapshot_execution_exception",
+    "snapshot_in_progress_exception",
+)
+"""Types of errors that say nothing of the request: the cluster does not do it now."""
 
 LIST_BYTES = 3_000
 """Maximum length of a list of indices in an address: a cluster takes 4,096 bytes for the first line of a request."""
@@ -29,28 +43,51 @@ class ClusterProblem(Exception):
         self.kind = kind
 
 
-class SearchCluster:
-    """The requests of the line. Every method raises `ClusterProblem`, or an error of aiohttp if nobody answers."""
+class ClusterBusy(ClusterProblem):
+    """Raised when the cluster does not carry out a request now, such as while it is read-only: the step waits."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self._url = url.rstrip("/")
+
+class ClusterAway(NodeAway):
+    """Raised when no node of the cluster answers: the step waits."""
+
+
+class SearchCluster:
+    """The requests of the line. Every method raises `ClusterProblem`, or `ClusterAway` if nobody answers."""
+
+    def __init__(self, access: HttpAccess) -> None:
+        self._client = HttpClient(access, ClusterAway, seconds=ANSWER_SECONDS)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
 
     async def settings(self, pattern: str) -> dict[str, dict[str, str]]:
         """Return the settings of the open indices that fit a pattern, by their names; none if there is no index."""
-        path = f"{_part(pattern)}/_settings"
-        query = {"flat_settings": "true", "expand_wildcards": "open", "ignore_unavailable": "true"}
-        found = await self._ask("GET", path, query)
-        return {name: one["settings"] for name, one in found.items()}
+        return await self._settings(pattern, "open")
 
-    async def uuids(self, names: Sequence[str]) -> dict[str, str]:
-        """Return the UUIDs that indices have now; those that do not exist are left out."""
-        found = {}
-        for name in names:  # one by one: the names of all would not fit into an address
-            settings = (await self.settings(name)).get(name)
-            if settings is not None:
-                found[name] = settings["index.uuid"]
-        return found
+    async def index(self, name: str) -> dict[str, str] | None:
+        """Return the settings of one index, which may be closed; None if there is none of this name."""
+        return (await self._settings(name, "all")).get(name)
+
+    async def written_to(self, name: str) -> str | None:
+        """Return what writes to an index: an alias or a data stream; None if none does.
+
+        An alias does that has it as its write index, or as its only index.
+        """
+        found = await self._ask("GET", f"{_part(name)}/_alias")
+        for alias, settings in found.get(name, {}).get("aliases", {}).items():
+            if settings.get("is_write_index", len(await self._ask("GET", f"_alias/{_part(alias)}")) == 1):
+                return f"the alias {alias}"
+        for stream in (await self._ask("GET", "_data_stream"))["data_streams"]:
+            if stream["indices"][-1]["index_name"] == name:
+                return f"the data stream {stream['name']}"
+        return None
+
+    async def operations(self, name: str) -> int:
+        """Return a number that grows with each document of an index that is written or deleted."""
+        found = await self._ask("GET", f"{_part(name)}/_stats/docs", {"level": "shards"})
+        shards = found["indices"].get(name, {}).get("shards", {})
+        return sum(max(copy["seq_no"]["max_seq_no"] for copy in copies) + 1 for copies in shards.values())
 
     async def snapshot(self, repository: str, name: str) -> dict[str, Any] | None:
         """Return what the repository knows of a snapshot; None if there is none of this name."""
@@ -107,6 +144,11 @@ class SearchCluster:
         found: dict[str, Any] = await self._ask("GET", f"_tasks/{_part(task)}")
         return found
 
+    async def _settings(self, pattern: str, expand: str) -> dict[str, dict[str, str]]:
+        query = {"flat_settings": "true", "expand_wildcards": expand, "ignore_unavailable": "true"}
+        found = await self._ask("GET", f"{_part(pattern)}/_settings", query)
+        return {name: one["settings"] for name, one in found.items()}
+
     async def _tasks(
         self, indices: Sequence[str], what: str, parameters: Mapping[str, str], body: Any = None
     ) -> list[str]:
@@ -118,14 +160,21 @@ class SearchCluster:
         return tasks
 
     async def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None) -> Any:
-        limit = aiohttp.ClientTimeout(ANSWER_SECONDS)
-        async with self._session.request(
-            method, f"{self._url}/{path}", params=query, json=body, timeout=limit
-        ) as response:
-            answer = await response.json(content_type=None)
-            if response.status >= 400:
-                raise ClusterProblem(f"{method} /{path}", response.status, answer)
-            return answer
+        encoded = None if body is None else orjson.dumps(body)
+        read = partial(_content, f"{method} /{path}")
+        # what may have been done is not done again by another node: an index of this name may be a new one by then
+        is_repeatable = method == "GET"
+        return await self._client.ask(method, path, read, query=query, body=encoded, is_repeatable=is_repeatable)
+
+
+def _content(request: str, answer: HttpAnswer) -> Any:
+    found = answer.json()
+    if answer.status in UNAVAILABLE or not isinstance(found, dict):
+        raise ClusterAway(f"{answer.url} answered {answer.status} to {request}", answer.retry_after)
+    if answer.status < 400:
+        return found
+    problem = ClusterProblem(request, answer.status, found)
+    raise ClusterBusy(request, answer.status, found) if problem.kind in BUSY or answer.status == TOO_MANY else problem
 
 
 def _part(text: str) -> str:

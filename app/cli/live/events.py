@@ -100,6 +100,8 @@ class Counts(Event):
     records_per_second: float = 0.0
     behind: float = 0.0
     """Age of the oldest record that waits, in seconds."""
+    scheduled: int = 0
+    """Those of the records with an outcome that schedules let enter."""
     lag: str | None = field(default=None, compare=False)
     """The delay of the line, in words; None if it keeps up."""
 
@@ -113,7 +115,8 @@ class Counts(Event):
 
     def sums(self) -> dict[str, int]:
         """Return the numbers of records and retries."""
-        return {"delivered": self.delivered, "dropped": self.dropped, "dead": self.dead, "retries": self.retries}
+        names = ("delivered", "dropped", "dead", "scheduled", "retries")
+        return {name: getattr(self, name) for name in names}
 
     def as_json(self) -> dict[str, Any]:
         rates = {"records_per_second": round(self.records_per_second, 1), "behind": round(self.behind, 2)}
@@ -121,6 +124,8 @@ class Counts(Event):
 
     def _parts(self) -> Iterator[str]:
         yield f"{count(self.delivered)} delivered, {count(self.dropped)} dropped, {count(self.dead)} dead"
+        if self.scheduled:
+            yield f"{count(self.scheduled)} of these by schedules"
         if self.retries:
             yield f"{count(self.retries)} {'retry' if self.retries == 1 else 'retries'}"
         yield f"{self.records_per_second:.0f} records/s"

@@ -18,8 +18,8 @@ from metroline.agents.kafka.topics import ROUTERS, Topics
 from metroline.agents.membership.hand_over import Offsets, highest_committed
 from metroline.agents.membership.roles import group_prefix
 from metroline.agents.on_ramp import source_origin
+from metroline.agents.services.schedule import schedule_origin
 from metroline.agents.tables.entries import epoch_of, owned_entry
-from metroline.agents.ticker import schedule_origin
 from metroline.app.markup.numbers import counted
 from metroline.app.markup.times import iso
 from metroline.app.operations.journeys.archive import Wanted

@@ -45,15 +45,17 @@ const FORMS = {
   share: (share) => `${Math.round(100 * share)} %`,
   train: (share) => (share >= THROUGH ? " ⇉" : ""),
   text: String,
+  time: moment,
 };
 
-// Returns a state in which workers, tracks and rules are found by their names.
+// Returns a state in which workers, schedules, tracks and rules are found by their names.
 export function indexed(state) {
   const by = (list, key) => new Map(list.map((one) => [key(one), one]));
   return {
     ...state,
     places: new Map(Object.entries(state.places)),
     workers: by(state.workers, (one) => one.id),
+    schedules: by(state.schedules, (one) => one.name),
     tracks: by(state.tracks, (one) => `${one.start}>${one.is_end ? "=" : ""}${one.end}`),
     rules: by(state.rules, (one) => one.rule),
   };
@@ -76,6 +78,7 @@ export function write(root, found, elapsed) {
     const value = isNone ? 0 : owner === undefined || !figure ? owner : owner[figure];
     const text = value === undefined || value === null ? NONE : FORMS[form](value, elapsed);
     if (element.textContent !== text) element.textContent = text;
+    if (element.tagName === "A" && owner && owner.href) element.href = owner.href;
     const row = group === "places" ? element.closest("tr") : null;
     if (row && owner) row.toggleAttribute("data-stale", owner.is_stale || owner.age + elapsed > 3);
   }

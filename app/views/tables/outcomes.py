@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import quote
 
 from msgspec import Struct
 
+from metroline.agents.services.schedule import schedule_of
 from metroline.agents.tables.line_table import LineTable
 from metroline.app.markup.html import Markup, grid, number, tag
 from metroline.app.markup.numbers import count, percent
@@ -66,7 +68,10 @@ class LostMessages(Struct, frozen=True):
 
 
 class OutcomesContent(Struct, frozen=True):
-    """The content of the page, of one worker or merged from several. Sums are of source records alone."""
+    """The content of the page, of one worker or merged from several.
+
+    Sums are of the records of the source and of schedules.
+    """
 
     totals: dict[Ending, int]
     settled: int
@@ -81,6 +86,8 @@ class OutcomesContent(Struct, frozen=True):
     strays: MalformedMessages
     origins: list[OriginTotals]
     blocks: list[ListedBlock]
+    scheduled: dict[str, int] = {}
+    """Those of the settled records that schedules let enter, by the name of the schedule."""
 
 
 class BlockEntry(Struct, frozen=True):
@@ -144,6 +151,10 @@ def _content(totals: Iterable[Totals], blocks: list[ListedBlock]) -> OutcomesCon
     ordered = sorted(totals, key=lambda one: (one.is_malformed, one.origin, one.partition))
     records = [one for one in ordered if not one.is_malformed]
     counts = total(records)
+    scheduled: Counter[str] = Counter()
+    for one in records:
+        if (schedule := schedule_of(one.origin)) is not None:
+            scheduled[schedule] += one.counts.total()
     return OutcomesContent(
         totals={ending: sum(n for kind, n in counts.items() if kind[1] == ending) for ending in Ending},
         settled=counts.total(),
@@ -155,6 +166,7 @@ def _content(totals: Iterable[Totals], blocks: list[ListedBlock]) -> OutcomesCon
         strays=_malformed([one for one in ordered if one.is_malformed]),
         origins=[one.shown() for one in ordered],
         blocks=sorted(blocks, key=_newest_first)[:LISTED],
+        scheduled=dict(scheduled),
     )
 
 
@@ -179,6 +191,7 @@ def show(content: OutcomesContent) -> Markup:
     cards |= {"duplicates": content.duplicates, "hops on the bus": content.bus_hops}
     return Markup(
         tag("dl", [tag("div", tag("dt", name), tag("dd", count(n)), class_=name) for name, n in cards.items()])
+        + (_show_scheduled(content.scheduled) if content.scheduled else "")
         + _counts(content.counts, content.settled)
         + (_show_malformed(content.strays) if content.strays.counts else "")
         + (_show_losses(content.losses) if content.losses else "")
@@ -197,6 +210,11 @@ def show_entry(entry: BlockEntry) -> Markup:
     completed = f"Offsets {count(first)} to {count(last)}: {count(entry.settled)} records are completed"
     partly = f", and {count(entry.messages_in_part)} messages are completed in part" if entry.messages_in_part else ""
     return Markup(tag("p", completed, partly, ".") + _counts(entry.counts, entry.settled))
+
+
+def _show_scheduled(scheduled: dict[str, int]) -> Markup:
+    by_schedule = ", ".join(f"{count(records)} of the schedule {name}" for name, records in scheduled.items())
+    return tag("p", f"The sums include the records of schedules: {by_schedule}.", class_="note")
 
 
 def _show_malformed(malformed: MalformedMessages) -> Markup:

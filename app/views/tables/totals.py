@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from metroline.agents.services.schedule import schedule_of
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, OTHER, OutcomeKey
 
 KINDS_MOST = 1_000
@@ -71,8 +72,8 @@ class Totals:
 
     @property
     def is_malformed(self) -> bool:
-        """Return whether these are no source records, but malformed messages on internal topics."""
-        return not is_source(self.origin)
+        """Return whether these are no records of the line, but malformed messages on internal topics."""
+        return not is_source(self.origin) and schedule_of(self.origin) is None
 
     @property
     def seen(self) -> int:

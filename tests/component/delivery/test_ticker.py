@@ -11,7 +11,7 @@ import pytest
 
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.services.crontab import Crontab
-from metroline.agents.services.schedule import Schedule
+from metroline.agents.services.schedule import Clock, Schedule
 from metroline.agents.ticker import Ticker
 from metroline.routing.messages.envelope import Envelope
 from metroline.routing.strategies import strategy_named
@@ -181,6 +181,7 @@ async def test_a_late_note_of_a_frozen_worker_and_garbage_change_nothing(bench: 
         (b"hourly", b'{"tick": 60}'),
         (b"hourly", b'{"tick": -5}'),
         (b"hourly", b'{"tick": "x"}'),
+        (b"hourly", b'{"tick": 99999999999}'),
         (b"hourly", b"[]"),
         (b"\xff", b'{"tick": 1}'),
         (None, b"garbage"),
@@ -202,4 +203,39 @@ async def test_forgeries_on_its_topic_keep_no_schedule_from_its_ticks(bench: Ben
     bench.now += 3600.0
     await made.look()
     assert [name for name, _ in entered(bench)][-1:] == ["schedule.hourly-660"]
-    assert set(made.done) == {"hourly"}, "names that are no schedule are not remembered"
+    assert [clock.name for clock in made.clocks] == ["hourly"], "names that are no schedule are not remembered"
+
+
+async def test_the_owner_says_how_many_ticks_entered_when_the_last_did_and_when_the_next_is_due(bench: Bench) -> None:
+    written = Written(bench)
+    written.extra.append((b"once", b'{"tick": 30, "entered": 7, "last": 30}'))
+    clock = ticker(bench, written)
+    assert not clock.clocks, "it has not read the topic yet"
+    await look_at(bench, clock, 1_800)
+    once = Clock("once", 7, 30, None)
+    assert clock.clocks == (Clock("hourly", 0, None, 60), once), "a schedule that is gone counts, and is not due"
+    await look_at(bench, clock, 3_600)
+    await look_at(bench, clock, 7_200)
+    assert clock.clocks == (Clock("hourly", 2, 120, 180), once)
+    again = ticker(bench, written)
+    await look_at(bench, again, 7_300)
+    assert again.clocks == clock.clocks, "the counts survive the worker"
+
+
+async def test_a_worker_that_does_not_follow_the_schedules_says_nothing_of_them(bench: Bench) -> None:
+    epoch: list[int | None] = [1]
+    clock = ticker(bench, Written(bench), owner=lambda: epoch[0])
+    await look_at(bench, clock, 1_800)
+    assert clock.clocks
+    for other in (None, 2):
+        epoch[0] = other
+        assert not clock.clocks
+
+
+async def test_a_tick_that_is_not_made_up_for_is_none_that_entered(bench: Bench) -> None:
+    written = Written(bench)
+    written.extra.append((b"skip", b'{"tick": 60, "entered": 1, "last": 60}'))
+    clock = ticker(bench, written, Schedule("skip", Crontab("0 * * * *"), {}, "skip"))
+    await look_at(bench, clock, 4 * 3_600 + 600)
+    assert clock.clocks == (Clock("skip", 1, 60, 300),)
+    assert entered(bench) == []

@@ -13,12 +13,13 @@ import pytest
 from aiohttp import web
 
 from metroline.agents.gateways.opensearch import bulk_writer
-from metroline.agents.gateways.opensearch.access import OpenSearchSettings, UnusableAccess
+from metroline.agents.gateways.opensearch.access import OpenSearchSettings
 from metroline.agents.gateways.opensearch.bulk import WRITTEN, Document, Fate, Item
 from metroline.agents.gateways.opensearch.bulk_writer import BulkWriter
-from metroline.agents.gateways.opensearch.cluster import ClusterAccess, SearchCluster
+from metroline.agents.gateways.opensearch.cluster import SearchCluster
 from metroline.agents.gateways.opensearch.end import OpenSearchEnd
 from metroline.agents.gateways.outside_end import Answer, Delayed, Outgoing, RefusedByEnd
+from metroline.agents.http.access import HttpAccess, UnusableAccess
 from metroline.app.local.ports import HOST, free_port
 from metroline.routing.meta import Meta
 from tests.support.certificates import certified
@@ -72,7 +73,7 @@ async def written(search: FakeOpenSearch, *pack: Outgoing, **options: Any) -> li
         return list(await writer.write(pack))
 
 
-async def results(access: ClusterAccess, clock: Clock, count: int = 3) -> list[Item]:
+async def results(access: HttpAccess, clock: Clock, count: int = 3) -> list[Item]:
     """Write some documents, with a clock that does not wait."""
     cluster = SearchCluster(access)
     try:
@@ -212,6 +213,11 @@ async def test_waits_grow_and_end_after_some_seconds(search: FakeOpenSearch, clo
         (400, "validation_exception", "this cluster currently has [1000]/[1000] maximum shards open"),
         (400, "index_closed_exception", "closed"),
         (400, "illegal_argument_exception", "no write index is defined for alias [orders]"),
+        (400, "illegal_argument_exception", "only write ops with an op_type of create are allowed in data streams"),
+        (400, "illegal_argument_exception", "pipeline with id [enrich] does not exist"),
+        (400, "illegal_argument_exception", "number of documents in the index cannot exceed [2147483519]"),
+        (400, "routing_missing_exception", "routing is required for [orders]/[1]"),
+        (400, "invalid_index_name_exception", "Invalid index name [orders]"),
         (500, "whatever", "as the test says"),
     ],
 )
@@ -269,7 +275,7 @@ async def test_records_wait_for_a_login_that_is_refused(
 async def test_records_wait_for_a_cluster_that_is_away(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     nobody = f"http://{HOST}:{free_port()}"
 
-    found = await results(ClusterAccess((nobody,)), clock)
+    found = await results(HttpAccess((nobody,)), clock)
 
     assert {one.fate for one in found} == {Fate.WAITS}
     assert nobody in found[0].reason
@@ -279,8 +285,60 @@ async def test_records_wait_for_a_cluster_that_is_away(clock: Clock, caplog: pyt
 async def test_the_next_node_is_asked_when_one_is_away(search: FakeOpenSearch, clock: Clock) -> None:
     nobody = f"http://{HOST}:{free_port()}"
 
-    assert await results(ClusterAccess((nobody, search.url)), clock) == [WRITTEN] * 3
+    assert await results(HttpAccess((nobody, search.url)), clock) == [WRITTEN] * 3
     assert clock.slept == []
+
+
+async def test_requests_that_find_a_node_away_at_once_all_find_the_next_one() -> None:
+    came = asyncio.Event()
+
+    class Dying(FakeOpenSearch):
+        async def answer(self, request: web.Request) -> web.StreamResponse:
+            if len(self.headers) == 4:
+                came.set()
+            await came.wait()
+            return web.Response(status=502)
+
+    async with Dying().running() as first, FakeOpenSearch().running() as second:
+        cluster = SearchCluster(HttpAccess((first.url, second.url)))
+        try:
+            documents = [[Document("orders", str(n), b"{}")] for n in range(4)]
+            assert await asyncio.gather(*map(cluster.write, documents)) == [[WRITTEN]] * 4
+            await cluster.write(documents[0])
+        finally:
+            await cluster.close()
+        assert (len(first.headers), second.bulks) == (4, [1] * 5), "the node that answered is asked first from then on"
+
+
+async def test_an_expired_certificate_is_waited_for_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = certified(tmp_path, "search", is_expired=True)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(server)
+    monkeypatch.setenv("OPENSEARCH_CA_FILE", str(server))
+    monkeypatch.setattr(bulk_writer, "PATIENCE_SECONDS", 0.0)
+    async with FakeOpenSearch(tls=tls).running() as search:
+        [answer] = await written(search, outgoing(1))
+    assert isinstance(answer, Delayed)
+    assert "certificate has expired" in answer.reason
+
+
+async def test_an_elasticsearch_is_a_cluster_as_well(search: FakeOpenSearch) -> None:
+    def root() -> web.Response:
+        version = {"number": "8.15.0", "build_flavor": "default", "lucene_version": "9.11.1"}
+        body = {"name": "es01", "version": version, "tagline": "You Know, for Search"}
+        return web.json_response(body, headers={"X-Elastic-Product": "Elasticsearch"})
+
+    search.answers = [root]
+    cluster = SearchCluster(search.access)
+    try:
+        assert await cluster.version() == "Elasticsearch 8.15.0"
+    finally:
+        await cluster.close()
+    search.errors = [lambda document: (400, "document_parsing_exception", "[1:6] failed to parse field [n]")]
+    [refused] = await written(search, outgoing(1))
+    assert isinstance(refused, RefusedByEnd)
+    assert search.headers[-1]["Content-Type"] == "application/x-ndjson"
+    assert search.headers[-1]["Accept"] == "application/json"
 
 
 async def test_what_is_no_cluster_makes_no_dead_letters(clock: Clock) -> None:

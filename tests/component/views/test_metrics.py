@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from metroline.agents.delivery import journey_metrics
 from metroline.agents.delivery.journey_metrics import OTHER, JourneyMetrics
 from metroline.agents.gateways.sqs.client import CallCounts
+from metroline.agents.services.schedule import Clock
 from metroline.agents.tables.owned_table import OwnedTable
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Segment, Visit
@@ -123,6 +124,17 @@ async def test_dead_letters_are_those_of_the_partitions_that_the_worker_owns(sta
     assert value(await samples(one), "metroline_dead_letters") == 7
 
 
+async def test_the_worker_that_follows_the_schedules_tells_of_their_ticks(start: Start) -> None:
+    one = await start()
+    assert "metroline_schedule_next_tick_timestamp_seconds" not in {name for name, _ in await samples(one)}
+    clocks = (Clock("nightly", 2, 100, 200), Clock("fresh", 0, None, 300), Clock("gone", 1, 50, None))
+    one.app.ticker = cast(Any, SimpleNamespace(clocks=clocks))
+    found = await samples(one)
+    last, due = "metroline_schedule_last_tick_timestamp_seconds", "metroline_schedule_next_tick_timestamp_seconds"
+    assert {key[1][0][1]: found[key] for key in found if key[0] == last} == {"nightly": 6_000, "gone": 3_000}
+    assert {key[1][0][1]: found[key] for key in found if key[0] == due} == {"nightly": 12_000, "fresh": 18_000}
+
+
 async def test_records_are_counted_by_the_end_at_which_they_were_delivered(start: Start) -> None:
     one = await start()
     one.app.bus.metrics.journeys.settled(settled(Outcome.delivered("shipped"), 3, "shelf"), 100.2)
@@ -154,6 +166,8 @@ async def exported(start: Start) -> set[str]:
     receiver = SimpleNamespace(client=SimpleNamespace(counts=counts), repeated=0, in_hand=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(one.app), "resource_breaks", {"pool": 0})  # the example line has no resources
+        clocks = (Clock("nightly", 1, 100, 200),)
+        patch.setattr(one.app, "ticker", SimpleNamespace(clocks=clocks))  # nor schedules
         patch.setattr(one.app, "gateway", SimpleNamespace(receiver=receiver))  # and no queue
         found = await samples(one)
     return {name for name, _ in found if OWN.fullmatch(name) and not name.endswith("_created")}

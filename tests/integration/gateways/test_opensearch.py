@@ -174,6 +174,63 @@ async def test_an_index_that_must_not_be_created_is_waited_for(
             assert tuple(map(type, await writer.write(pack))) == expected
 
 
+async def test_each_record_of_a_pack_has_its_own_outcome(search: SearchServer, prefix: str) -> None:
+    """Ids that are too long, records that do not fit or are too large, and packs above `http.max_content_length`."""
+    search.ask("PUT", prefix, {"mappings": {"properties": {"n": {"type": "long"}}}})
+    end = OpenSearchEnd.model_validate({"kind": "opensearch", "index": prefix, "url": search.url, "id": "id"})
+
+    def outgoing(number: int, **fields: object) -> Outgoing:
+        meta = Meta(None, {}, 1.8e9, "s", 0, number)
+        return Outgoing({"n": number, "id": f"{number}"} | fields, f"s-0-{number}", meta)
+
+    padding = {"text": "x" * 700_000}
+    pack = [
+        *(outgoing(number, **padding) for number in range(6)),
+        outgoing(6, n="no number"),
+        outgoing(7, id="é" * 257),
+        outgoing(8, text="x" * 3_000_000),
+        outgoing(9, id="0", late=True),
+        outgoing(10, id="a" * 512),
+    ]
+    async with end.open("search") as writer:
+        answers = list(await writer.write(pack))
+
+    refused = {place: str(answer) for place, answer in enumerate(answers) if answer is not None}
+    assert all(isinstance(answers[place], RefusedByEnd) for place in refused)
+    assert list(refused) == [6, 7, 8]
+    assert "mapper_parsing_exception" in refused[6]
+    assert "its id has 514 bytes" in refused[7]
+    assert "413" in refused[8]
+    found = search.documents(prefix)
+    assert set(found) == {*map(str, range(6)), "a" * 512}
+    assert found["0"] == {"n": 9, "id": "0", "late": True}, "of two with one id, the later one"
+
+
+async def test_what_is_wrong_with_an_index_makes_no_dead_letters(
+    search: SearchServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metroline.agents.gateways.opensearch.bulk_writer.PATIENCE_SECONDS", 0.0)
+    meta = Meta(None, {}, None, "s", 0, 1)
+    stream = {"index_patterns": [f"{prefix}-stream"], "data_stream": {}, "priority": 500}
+    search.ask("PUT", f"_index_template/{prefix}", stream)
+    search.ask("PUT", f"_data_stream/{prefix}-stream")
+    search.ask("PUT", f"{prefix}-closed")
+    search.ask("POST", f"{prefix}-closed/_close")
+    search.ask("PUT", f"{prefix}-locked", {"settings": {"index.blocks.read_only_allow_delete": True}})
+    search.ask("PUT", f"{prefix}-piped", {"settings": {"index.default_pipeline": "missing"}})
+    search.ask("PUT", f"{prefix}-routed", {"mappings": {"_routing": {"required": True}}})
+    search.ask("PUT", f"{prefix}-1", {"aliases": {f"{prefix}-alias": {}}})
+    search.ask("PUT", f"{prefix}-2", {"aliases": {f"{prefix}-alias": {}}})
+    kinds = ("stream", "closed", "locked", "piped", "routed", "alias")
+    found = {}
+    for kind in kinds:
+        end = OpenSearchEnd.model_validate({"kind": "opensearch", "index": f"{prefix}-{kind}", "url": search.url})
+        async with end.open("search") as writer:
+            [found[kind]] = await writer.write([Outgoing({"@timestamp": 1}, "s-0-1", meta)])
+    search.ask("PUT", f"{prefix}-locked/_settings", {"index.blocks.read_only_allow_delete": None})
+    assert {kind: type(answer) for kind, answer in found.items()} == dict.fromkeys(kinds, Delayed), found
+
+
 async def test_check_and_doctor_say_what_keeps_records_from_the_cluster(line: Depot, search: SearchServer) -> None:
     await line.create_source()
     rules = str(line.folder / "routes.toml")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import urllib.error
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 from aiokafka import TopicPartition
 
+from metroline.agents.http.access import HttpAccess
 from metroline.agents.kafka.topic_admin import TopicAdmin
-from metroline.agents.lines.maintenance.cluster import SearchCluster
+from metroline.agents.lines.maintenance import patience
+from metroline.agents.lines.maintenance.cluster import ClusterBusy, ClusterProblem, SearchCluster
 from metroline.agents.lines.maintenance.services import Settings
 from metroline.routing.addresses import service_address
 from metroline.routing.outcome import Ending
@@ -63,8 +64,9 @@ class AgedCluster(SearchCluster):
 
 @pytest.fixture
 async def search(server: SearchServer) -> AsyncIterator[SearchCluster]:
-    async with aiohttp.ClientSession() as session:
-        yield AgedCluster(session, server.url)
+    cluster = AgedCluster(HttpAccess((server.url,)))
+    yield cluster
+    await cluster.close()
 
 
 async def test_what_is_old_is_saved_and_deleted_and_false_alarms_are_deleted(
@@ -94,9 +96,143 @@ async def test_a_repository_that_is_missing_deletes_nothing(
     assert server.count(OLD) == DOCUMENTS
 
 
-SERVICES = f"""
-import aiohttp
+async def test_a_failed_run_is_replayed_from_its_step_once_the_repository_is_there(
+    server: SearchServer, search: SearchCluster, indices: None, tmp_path: Path
+) -> None:
+    settings = Settings(poll_seconds=0.1, repository="later")
+    resources = {"search": search, "settings": settings}
+    [failed] = await run_line_async(LINE, {"kind": "maintenance"}, resources=resources)
+    assert failed.stops[-1] == "snapshot"
+    location = str(server.folder / "snapshots" / "later")
+    server.ask("PUT", "_snapshot/later", {"type": "fs", "settings": {"location": location}})
+    rules = tmp_path / "routes.toml"
+    text = (Path(__file__).parents[3] / "agents/lines/maintenance/routes.toml").read_text()
+    rest = text[text.rindex("[[rules]]", 0, text.index('after = "snapshot"')) :]
+    rules.write_text(f'[[rules]]\nafter = "source"\nto = "snapshot"\n\n{rest}')
+    [again] = await run_line_async(LINE, failed.record, resources=resources, rules=rules)
+    assert again.outcome == "delivered", again.reason
+    assert again.record["deleted"] == [OLD]
 
+
+def _recreate(server: SearchServer) -> None:
+    server.ask("DELETE", OLD)
+    server.ask("PUT", OLD, {"settings": {"number_of_replicas": 0}})
+
+
+CHANGES: dict[str, tuple[Callable[[SearchServer], object], str]] = {
+    "it is another one": (_recreate, "another index of this name"),
+    "late documents": (lambda server: server.ask("PUT", f"{OLD}/_doc/late", {"n": 1}), "was written to"),
+    "a document was deleted": (lambda server: server.ask("DELETE", f"{OLD}/_doc/1"), "was written to"),
+    "closed": (lambda server: server.ask("POST", f"{OLD}/_close"), "is closed"),
+    "read-only": (lambda server: server.ask("PUT", f"{OLD}/_settings", {"index.blocks.read_only": True}), "read-only"),
+    "write index": (
+        lambda server: server.ask("POST", "_aliases", {"actions": [{"add": {"index": OLD, "alias": "logs"}}]}),
+        "the alias logs writes to it",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_an_old_index_that_is_changed_between_snapshot_and_deletion_stays(
+    server: SearchServer, search: SearchCluster, indices: None, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    look, (apply, reason) = search.snapshot, CHANGES[change]
+    changed: list[object] = []
+
+    async def then_changed(repository: str, name: str) -> dict[str, Any] | None:
+        found = await look(repository, name)
+        if found is not None and found["state"] == "SUCCESS" and not changed:
+            changed.append(apply(server))
+        return found
+
+    monkeypatch.setattr(search, "snapshot", then_changed)
+    settings = Settings(poll_seconds=0.1)
+    [journey] = await run_line_async(LINE, {"kind": "maintenance"}, resources={"search": search, "settings": settings})
+    try:
+        assert journey.outcome == "delivered", journey.reason
+        assert journey.record["deleted"] == []
+        assert reason in journey.record["not_deleted"][OLD]
+        assert await search.index(OLD) is not None
+    finally:
+        server.ask("PUT", f"{OLD}/_settings", {"index.blocks.read_only": None})
+
+
+async def test_the_write_index_of_a_data_stream_stays_and_its_older_ones_are_deleted(
+    server: SearchServer, search: SearchCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = {"index_patterns": ["events-*"], "data_stream": {}, "priority": 500}
+    server.ask("PUT", "_index_template/events", template | {"template": {"settings": {"number_of_replicas": 0}}})
+    server.ask("PUT", "_data_stream/events-app")
+    server.ask("POST", "events-app/_doc?refresh=true", {"@timestamp": "2026-01-01T00:00:00Z"})
+    server.ask("POST", "events-app/_rollover")
+    list_all = search.settings
+
+    async def all_old(pattern: str) -> dict[str, dict[str, str]]:
+        return {name: one | {"index.creation_date": "1000"} for name, one in (await list_all(pattern)).items()}
+
+    monkeypatch.setattr(search, "settings", all_old)
+    resources = {"search": search, "settings": Settings(poll_seconds=0.1, pattern="events-*")}
+    [journey] = await run_line_async(LINE, {"kind": "maintenance"}, resources=resources)
+    assert journey.outcome == "delivered", journey.reason
+    assert journey.record["deleted"] == [".ds-events-app-000001"]
+    assert journey.record["not_deleted"] == {".ds-events-app-000002": "the data stream events-app writes to it"}
+
+
+async def test_two_runs_at_once_delete_each_index_once_and_both_end_well(
+    server: SearchServer, search: SearchCluster, indices: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "BUSY_SECONDS", 0.2)
+    resources = {"search": search, "settings": Settings(poll_seconds=0.1)}
+    runs = [{"kind": "maintenance", "by": name} for name in ("schedule", "hand")]
+    journeys = await run_line_async(LINE, runs, resources=resources)
+    assert [one.outcome for one in journeys] == ["delivered"] * 2, [one.reason for one in journeys]
+    assert await search.index(OLD) is None
+    assert server.count(YOUNG) == DOCUMENTS - DOCUMENTS // 5
+
+
+async def test_a_cluster_that_is_read_only_for_a_while_is_waited_for(
+    server: SearchServer, search: SearchCluster, indices: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+    written_to, start_deletion, task = search.written_to, search.start_deletion, search.task
+
+    def block(value: bool | None) -> None:
+        server.ask("PUT", "_cluster/settings", {"persistent": {"cluster.blocks.read_only": value}})
+
+    async def looking(name: str) -> str | None:
+        block(None if len(refused) >= 3 else True)
+        try:
+            return await written_to(name)
+        except ClusterBusy as error:
+            refused.append(str(error))
+            raise
+
+    async def beginning(indices: Sequence[str], query: Any) -> list[str]:
+        block(len(refused) < 4 or None)  # the first task cannot store its result
+        return await start_deletion(indices, query)
+
+    async def asking(name: str) -> dict[str, Any]:
+        try:
+            return await task(name)
+        except ClusterProblem as problem:
+            refused.append(str(problem))
+            raise
+
+    monkeypatch.setattr(search, "written_to", looking)
+    monkeypatch.setattr(search, "start_deletion", beginning)
+    monkeypatch.setattr(search, "task", asking)
+    resources = {"search": search, "settings": Settings(poll_seconds=0.1)}
+    try:
+        [journey] = await run_line_async(LINE, {"kind": "maintenance"}, resources=resources)
+    finally:
+        block(None)
+    assert journey.outcome == "delivered", journey.reason
+    assert len(refused) >= 4
+    assert journey.record["deleted"] == [OLD]
+    assert server.count(YOUNG) == DOCUMENTS - DOCUMENTS // 5
+
+
+SERVICES = f"""
 from metroline import resource
 from metroline.agents.lines.maintenance.cluster import SearchCluster
 from metroline.agents.lines.maintenance.services import *
@@ -113,8 +249,9 @@ class AgedCluster(SearchCluster):
 
 @resource
 async def search(settings: Settings):
-    async with aiohttp.ClientSession() as session:
-        yield AgedCluster(session, settings.url)
+    cluster = AgedCluster(settings.access())
+    yield cluster
+    await cluster.close()
 """
 
 KILLED_AT = ("choose", "snapshot", "watch_snapshot", "delete_indices", "delete_false_alarms", "merge")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from metroline import Wait
-from metroline.agents.lines.maintenance.cluster import SearchCluster
+from metroline.agents.lines.maintenance.cluster import ClusterAway, ClusterBusy, ClusterProblem, SearchCluster
 from metroline.agents.lines.maintenance.services import Settings, digest, watch_deletion, watch_merge
 from metroline.testing import Journey, run_line
 from tests.support.memory_cluster import OLD, YOUNG, MemoryCluster
@@ -58,7 +58,7 @@ def test_the_steps_follow_one_another_and_each_is_watched_until_it_is_done() -> 
     journey = run(search)
     assert (journey.outcome, journey.stops) == ("delivered", ALL_STOPS)
     assert search.changes == CHANGES
-    assert (journey.record["deleted"], journey.record["not_deleted"]) == (["logs-old"], [])
+    assert (journey.record["deleted"], journey.record["not_deleted"]) == (["logs-old"], {})
     assert journey.record["false_alarms"] == 7
     assert journey.waited == 5 * 10 + 10, "two waits for each of the three"
 
@@ -110,8 +110,184 @@ def test_an_index_of_the_same_name_that_came_later_stays(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(search, "start_snapshot", recreated)
     journey = run(search)
-    assert (journey.record["deleted"], journey.record["not_deleted"]) == ([], ["logs-old"])
+    assert (journey.record["deleted"], list(journey.record["not_deleted"])) == ([], ["logs-old"])
+    assert "another index of this name" in journey.record["not_deleted"]["logs-old"]
     assert "logs-old" in search.indices
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"index.blocks.read_only": "true"}, "it is read-only"),
+        ({"index.verified_before_close": "true"}, "it is closed"),
+    ],
+)
+def test_an_old_index_that_somebody_protected_meanwhile_stays(changed: dict[str, str], reason: str) -> None:
+    search = cluster()
+    search.after_snapshot = lambda: search.indices["logs-old"].update(changed)
+    journey = run(search)
+    assert reason in journey.record["not_deleted"]["logs-old"]
+    assert "logs-old" in search.indices
+
+
+def test_an_old_index_that_is_still_written_to_stays() -> None:
+    search = cluster()
+    search.after_snapshot = lambda: search.documents.update({"logs-old": 6})
+    journey = run(search)
+    assert "it was written to after the list was made" in journey.record["not_deleted"]["logs-old"]
+
+    search = cluster()
+    search.writers["logs-old"] = "the data stream logs"
+    journey = run(search)
+    assert journey.record["not_deleted"] == {"logs-old": "the data stream logs writes to it"}
+    assert "logs-old" in search.indices
+
+
+def test_an_index_that_is_gone_before_the_snapshot_does_not_keep_the_others_from_being_saved() -> None:
+    search = cluster()
+    search.indices["logs-gone"] = {"index.uuid": "logs-gone-1", "index.creation_date": OLD}
+    choose, listed = search.settings, []
+
+    async def settings(pattern: str) -> dict[str, dict[str, str]]:
+        found = await choose(pattern)
+        if pattern == "logs-*":
+            listed.append(search.indices.pop("logs-gone", None))
+            search.recreate("logs-new")
+        return found
+
+    search.settings = settings  # type: ignore[method-assign]
+    journey = run(search)
+    assert (journey.outcome, listed[0] is not None) == ("delivered", True)
+    assert journey.record["gone"] == ["logs-gone", "logs-new"]
+    assert search.changes[:2] == [("snapshot", ["logs-old"]), ("delete", "logs-old-1")]
+
+
+def test_a_run_whose_indices_are_all_gone_has_nothing_to_save() -> None:
+    search = MemoryCluster(**{"logs-old": OLD})
+    count = search.operations
+
+    async def operations(name: str) -> int:
+        found = await count(name)
+        search.indices.clear()
+        return found
+
+    search.operations = operations  # type: ignore[method-assign]
+    journey = run(search)
+    assert (journey.outcome, journey.reason, search.changes) == ("dropped", "no indices", [])
+
+
+@pytest.mark.parametrize("pattern", ["*", "logs-*"])
+def test_indices_of_the_cluster_itself_are_left_alone(pattern: str) -> None:
+    search = MemoryCluster(**{".security": OLD, ".ds-logs-1": OLD, "logs-old": OLD})
+    search.pattern = pattern
+    resources = {"search": search, "settings": Settings(pattern=pattern)}
+    [journey] = run_line(LINE, {"kind": "maintenance"}, resources=resources)
+    assert journey.record["deleted"] == [".ds-logs-1", "logs-old"]
+    assert ".security" in search.indices
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        ClusterAway("http://search:9200: no answer"),
+        ClusterBusy("PUT", 403, {"error": {"type": "cluster_block_exception", "reason": "read-only / allow delete"}}),
+        ClusterBusy("DELETE", 400, {"error": {"type": "snapshot_in_progress_exception", "reason": "in use"}}),
+    ],
+)
+@pytest.mark.parametrize("change", ["start_snapshot", "delete_index", "start_deletion", "start_merge", "settings"])
+def test_a_cluster_that_is_away_or_busy_for_longer_than_the_attempts_is_waited_for(
+    change: str, problem: Exception
+) -> None:
+    search = cluster()
+    does, left = getattr(search, change), [problem] * 20
+
+    async def later(*args: Any) -> Any:
+        if left:
+            raise left.pop()
+        return await does(*args)
+
+    setattr(search, change, later)
+    journey = run(search)
+    assert journey.outcome == "delivered", journey.reason
+    assert search.changes == CHANGES
+
+
+def test_a_cluster_that_stays_read_only_is_given_up_at_the_deadline_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    search = cluster()
+    reason = {"error": {"type": "cluster_block_exception", "reason": "cluster is read-only"}}
+
+    async def refused(*args: Any) -> None:
+        raise ClusterBusy("PUT /_snapshot", 403, reason)
+
+    monkeypatch.setattr(search, "start_snapshot", refused)
+    journey = run(search)
+    assert (journey.cause, journey.stops[-1]) == ("retries_exhausted", "snapshot")
+    assert "cluster is read-only" in str(journey.reason)
+
+
+def test_documents_of_indices_that_are_read_only_are_left_alone() -> None:
+    search = cluster()
+    search.indices["logs-kept"] = {"index.uuid": "k", "index.creation_date": YOUNG, "index.blocks.write": "true"}
+    journey = run(search)
+    assert journey.outcome == "delivered"
+    assert [of for what, of in search.changes if what in ("delete by query", "merge")] == [["logs-new"]] * 2
+
+
+@pytest.mark.parametrize("step", ["deletion", "merge"])
+def test_a_task_of_a_node_that_was_restarted_is_begun_again(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    search = cluster()
+    know, lost = search.task, [step]
+
+    async def task(name: str) -> dict[str, Any]:
+        if name in lost and search.asked.get(name):
+            lost.remove(name)
+            raise ClusterProblem("GET", 404, {"error": {"type": "resource_not_found_exception", "reason": "gone"}})
+        return await know(name)
+
+    monkeypatch.setattr(search, "task", task)
+    journey = run(search)
+    assert (journey.outcome, lost) == ("delivered", [])
+    begun = [what for what, _ in search.changes]
+    assert begun.count({"deletion": "delete by query", "merge": "merge"}[step]) == 2
+
+
+BLOCKED = {"type": "cluster_block_exception", "reason": "index [logs-new] blocked by: [FORBIDDEN/8/index write (api)]"}
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {"error": {"type": "index_not_found_exception", "reason": "no such index [logs-new]"}},
+        {"error": {"type": "index_closed_exception", "reason": "closed"}},
+        {"response": {"deleted": 2, "failures": [{"index": "logs-new", "cause": BLOCKED, "status": 403}]}},
+    ],
+)
+def test_a_task_whose_index_is_changed_by_others_is_begun_again_without_it(ends: dict[str, Any]) -> None:
+    search = MemoryCluster(**{"logs-old": OLD, "logs-new": YOUNG, "logs-newer": YOUNG})
+    begin, well = search.start_deletion, search.task_ends
+    search.task_ends = ends
+
+    async def deletion(indices: Sequence[str], query: Any) -> list[str]:
+        if "logs-new" not in indices:
+            search.task_ends = well
+        search.indices.pop("logs-new", None)
+        return await begin(indices, query)
+
+    search.start_deletion = deletion  # type: ignore[method-assign]
+    journey = run(search)
+    assert journey.outcome == "delivered", journey.reason
+    begun = [of for what, of in search.changes if what == "delete by query"]
+    assert begun == [["logs-new", "logs-newer"], ["logs-newer"]]
+
+
+def test_a_task_that_was_cancelled_is_a_failure() -> None:
+    search = cluster()
+    search.task_ends = {"response": {"deleted": 3, "failures": [], "canceled": "by user request"}}
+    journey = run(search)
+    assert (journey.outcome, journey.stops[-1]) == ("dead", "watch_deletion")
+    assert "was cancelled: by user request" in str(journey.reason)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +334,7 @@ def test_a_snapshot_that_never_ends_is_given_up_at_the_deadline_with_its_progres
 
 def test_a_task_that_failed_in_part_stops_the_rest() -> None:
     search = cluster()
-    search.task_ends = {"response": {"failures": [{"cause": "a shard is away"}]}}
+    search.task_ends = {"response": {"failures": [{"cause": {"type": "shard", "reason": "a shard is away"}}]}}
     journey = run(search)
     assert (journey.outcome, journey.stops[-1]) == ("dead", "watch_deletion")
     assert "a shard is away" in str(journey.reason)

@@ -39,6 +39,7 @@ def test_each_event_is_an_object_in_a_line_of_its_own_with_its_time() -> None:
             "delivered": 3,
             "dropped": 2,
             "dead": 1,
+            "scheduled": 0,
             "retries": 5,
             "error": "the broker died",
             "at": 7.0,

@@ -83,6 +83,8 @@ def test_counts_say_what_became_of_records_and_how_fast(clock: Clock) -> None:
     assert counts.look({"totals": totals}, {"1": traffic(retries=1), "2": traffic(behind=3.0)}).text == (
         "1,200 delivered, 30 dropped, 10 dead; 1 retry; 620 records/s; behind by 3 s"
     )
+    ticks = counts.look({"totals": totals | {"dead": 13}, "scheduled": {"nightly": 1, "weekly": 2}}, {})
+    assert ticks.text.startswith("1,200 delivered, 30 dropped, 13 dead; 3 of these by schedules;")
 
 
 def test_counts_go_on_over_a_change_of_workers(clock: Clock) -> None:

@@ -15,10 +15,11 @@ from metroline.agents.pulses.pulse import (
     PlaceFigures,
     Pulse,
     RuleSum,
+    ScheduleSum,
     TrackSum,
 )
 from metroline.app.views.anchors import rule_id
-from metroline.app.views.figures import FORMS
+from metroline.app.views.figures import FORMS, NONE
 from metroline.app.views.first_page import first_page
 from metroline.routing.rules.table import RulesTable
 from tests.support.html_reader import HtmlReader
@@ -209,3 +210,17 @@ def test_the_script_knows_every_form_of_a_figure() -> None:
 @pytest.mark.parametrize("name", ["prefers-reduced-motion", ":focus-visible", "overflow-x: auto", "max-width: 40rem"])
 def test_the_style_cares_for_motion_keyboards_and_small_screens(name: str) -> None:
     assert name in (STATIC / "first_page.css").read_text("utf-8")
+
+
+def test_each_schedule_has_a_row_with_its_ticks_and_a_link_to_its_last_run() -> None:
+    nightly = ScheduleSum("nightly", 1_000, 990, 6, 4, 600_000.0, 700_020.0, "completed")
+    fresh = ScheduleSum("weekly", 0, 0, 0, 0, None, NOW + 3_600)
+    read = page(state(pulse(1, schedules=(nightly, fresh))))
+    for words in (
+        "nightly 1970-01-09 02:27:00.000 UTC 1970-01-07 22:40:00.000 UTC completed 1,000 990 6 4",
+        f"weekly 1970-01-12 14:46:40.000 UTC {NONE} 0 0 0 0",
+        "1,130 sent ( 1,000 of them by schedules) = 1,090 delivered + 26 dropped + 11 dead + 0 lost + 3 under way",
+    ):
+        assert words in read.words
+    assert ("a", "/journeys/schedule.nightly-0-10000") in [(name, found.get("href")) for name, found in read.elements]
+    assert "schedules" not in page(state(pulse(1))).words.lower()

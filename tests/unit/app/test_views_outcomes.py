@@ -19,6 +19,7 @@ from tests.support.table_entries import Entries, block
 from tests.support.worlds import examples
 
 ALL = frozenset(range(4))
+ORIGINS = ("source", "source-1", "schedule.nightly", "stray:arrivals")
 EVIL = "<script>alert(1)</script>\"'&"
 
 
@@ -54,6 +55,22 @@ async def test_all_epochs_of_the_source_count_and_strays_count_apart() -> None:
     assert said["strays"]["total"] == 4
     assert said["strays"]["duplicates"] == 1
     assert [row["origin"] for row in said["strays"]["counts"]] == ["stray:service.log"]
+
+
+async def test_records_of_schedules_are_part_of_the_sums_and_named() -> None:
+    entries = {
+        "0/source/0": block(5, 2),
+        "0/schedule.nightly/1794": block(3, 1),
+        "0/schedule.nightly/1795": block(1),
+        "0/schedule.weekly/1794": block(0, 1),
+    }
+    said = await page(entries)
+    assert said["totals"] == {"delivered": 9, "dropped": 4, "dead": 0}
+    assert (said["settled"], said["scheduled"]) == (13, {"nightly": 5, "weekly": 1})
+    assert said["strays"]["total"] == 0, "they are no malformed messages"
+    words = HtmlReader(outcomes.show(await content(entries))).words
+    assert "The sums include the records of schedules: 5 of the schedule nightly, 1 of the schedule weekly." in words
+    assert "schedules" not in outcomes.show(await content({"0/source/0": block(5)}))
 
 
 async def test_an_empty_table_sums_to_nothing() -> None:
@@ -98,7 +115,11 @@ async def test_a_partition_that_two_workers_report_counts_once_with_what_is_newe
 
 @given(
     st.dictionaries(
-        st.tuples(st.integers(0, 3), st.sampled_from(["source", "source-1", "stray:arrivals"]), st.integers(0, 5)),
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from(ORIGINS),
+            st.integers(0, 5),
+        ),
         st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)),
         max_size=12,
     ),

@@ -13,6 +13,7 @@ from metroline.agents.pulses.pulse import (
     PlaceFigures,
     Pulse,
     RuleSum,
+    ScheduleSum,
     TrackSum,
 )
 from metroline.agents.pulses.worker_history import SILENT_SECONDS, STALE_SECONDS, percentile
@@ -190,6 +191,30 @@ def test_the_sum_holds() -> None:
     sums = state.sums
     assert (sums.delivered, sums.dropped, sums.dead, sums.lost, sums.under_way) == (70, 20, 5, 2, 15)
     assert sums.sent == 70 + 20 + 5 + 2 + 15
+
+
+def test_the_records_of_schedules_are_part_of_the_sum_and_named() -> None:
+    told = {"sent": (PartitionSum(0, 100, 0),), "ended": (EndedSum(0, 60, 20, 5, 0),)}
+    nightly = ScheduleSum("nightly", 4, 1, 0, 2, NOW - 60, NOW + 3_600, "dead")
+    older = ScheduleSum("nightly", 3, 1, 0, 1, NOW - 3_660, NOW - 60, "")
+    gone = ScheduleSum("weekly", 1, 0, 1, 0)
+    state = seen(pulse(NOW, "one", schedules=(older,)), pulse(NOW, "two", schedules=(nightly, gone), **told))
+    sums = state.sums
+    assert (sums.sent, sums.scheduled) == (105, 5)
+    assert (sums.delivered, sums.dropped, sums.dead, sums.under_way) == (61, 21, 7, 16)
+    [first, second] = state.schedules
+    assert (first.name, first.entered, first.result, first.next) == ("nightly", 4, "dead", NOW + 3_600)
+    assert first.href == f"/journeys/schedule.nightly-0-{(NOW - 60) // 60:.0f}"
+    assert (second.name, second.last, second.next, second.result, second.href) == ("weekly", None, None, "", "")
+    assert state.verdict.text == "The last run of nightly is a dead letter."
+
+
+def test_a_schedule_that_is_late_is_named() -> None:
+    state = seen(pulse(NOW, schedules=(ScheduleSum("nightly", 3, 3, 0, 0, NOW - 86_400, NOW - 600, "completed"),)))
+    assert state.verdict.level is Level.BAD
+    assert state.verdict.text == "The schedule nightly has been due for 10 min, and its record did not enter."
+    soon = seen(pulse(NOW, schedules=(ScheduleSum("nightly", 3, 3, 0, 0, NOW - 86_400, NOW - 60, "completed"),)))
+    assert soon.verdict.level is Level.GOOD
 
 
 def test_two_workers_that_tell_of_one_partition_while_it_changes_hands_count_once() -> None:

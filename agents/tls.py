@@ -1,4 +1,4 @@
-"""TLS to the brokers."""
+"""TLS of clients: to brokers and to HTTP servers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ClosesWithoutWaiting(ssl.SSLObject):
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """A certificate with which a client identifies itself to the brokers (mutual TLS), and its private key, as PEM."""
+    """A certificate with which a client identifies itself (mutual TLS), and its private key, as PEM."""
 
     cert_file: Path
     key_file: Path | None = None

@@ -1,0 +1,1 @@
+"""Requests to HTTP servers with several nodes: logins, TLS and the next node. Knows neither Kafka nor any product."""
