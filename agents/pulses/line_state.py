@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace
 
 from metroline.agents.delivery.journey_metrics import JOURNEY_BOUNDS, OTHER, STOP_BOUNDS
+from metroline.agents.kafka.topics import ROUTERS
 from metroline.agents.membership.roles import ON_RAMP, SERVICE, role_in
 from metroline.agents.pulses.live_state import (
     FailureState,
@@ -168,8 +169,11 @@ class LineState:
             return Trend.GROWING, None
         return Trend.DRAINING, round(left / -slope, 1)
 
-    def snapshot(self, now: float) -> LiveState:
-        """Return the state of the line at a time, in seconds since the epoch."""
+    def snapshot(self, now: float, needed: Collection[str] = ()) -> LiveState:
+        """Return the state of the line at a time, in seconds since the epoch.
+
+        `needed` are the addresses to which records go by the present rules, whether a worker serves them or not.
+        """
         self._note_silence(now)
         alive = self._alive(now)
         ages = [worker.age(now) for worker in alive]
@@ -191,7 +195,7 @@ class LineState:
             p99=_rounded(percentile(0.99, JOURNEY_BOUNDS, journeys)),
             sums=_sums(alive, now),
             workers=tuple(self._worker(worker, now) for worker in sorted(self._workers.values(), key=_order)),
-            places=self._places(alive, now),
+            places=self._places(alive, now, needed),
             tracks=_tracks(alive),
             failures=_failures(alive),
             rules=_rules(alive),
@@ -199,6 +203,7 @@ class LineState:
             counted_since=min((round(one.latest.started + one.skew, 3) for one in alive), default=None),
             events=tuple(sorted(self._events, key=lambda event: -event.at)),
             points=tuple(self._points),
+            unserved=self._unserved(alive, needed),
         )
         return replace(state, verdict=verdict_of(state))
 
@@ -223,8 +228,17 @@ class LineState:
             _per_second([worker], lambda one: sum(outcome.count for outcome in one.outcomes)),
         )
 
-    def _places(self, alive: Sequence[WorkerHistory], now: float) -> dict[str, PlaceState]:
-        addresses = {address for worker in alive for address in worker.latest.places}
+    def _unserved(self, alive: Sequence[WorkerHistory], needed: Collection[str]) -> tuple[str, ...]:
+        """Return the places to which records go, or where some wait, and that no worker serves."""
+        if not alive:
+            return ()  # nothing is known
+        played = {part for worker in alive for part in worker.latest.parts}
+        waiting = {address for address, count in _waiting_records(alive).items() if count}
+        asked = {router for router in ROUTERS if self._arriving(router, alive)}
+        return tuple(sorted(one for one in {*needed, *waiting, *asked} if _part(one) not in played))
+
+    def _places(self, alive: Sequence[WorkerHistory], now: float, needed: Collection[str]) -> dict[str, PlaceState]:
+        addresses = {*needed, *(address for worker in alive for address in worker.latest.places)}
         addresses |= {address for worker in alive for address in map(_address, worker.latest.parts) if address}
         waiting = _waiting_records(alive)
         return {address: self._place(address, waiting.get(address, 0), alive, now) for address in sorted(addresses)}
@@ -276,6 +290,13 @@ def _address(part: str) -> str:
     if part.startswith(SERVICE):
         return service_address(part.removeprefix(SERVICE))
     return {ON_RAMP: SOURCE, ARRIVALS: ARRIVALS}.get(part, "")
+
+
+def _part(address: str) -> str:
+    """Return the part of the line that serves an address."""
+    if address in ROUTERS:
+        return "router"
+    return ON_RAMP if address == SOURCE else address.replace(service_address(""), SERVICE, 1)
 
 
 def _ended(ending: str, pulse: Pulse) -> int:

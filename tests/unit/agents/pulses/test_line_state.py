@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
+
+import pytest
 
 from metroline.agents.pulses.line_state import TREND_SECONDS, LineState
 from metroline.agents.pulses.live_state import Level, LiveState, Trend
@@ -35,12 +38,12 @@ def pulse(at: float, worker: str = "one", **figures: Any) -> Pulse:
     return Pulse(**known | figures)
 
 
-def seen(*pulses: Pulse, until: float | None = None) -> LiveState:
+def seen(*pulses: Pulse, until: float | None = None, needed: Collection[str] = ()) -> LiveState:
     """Return the state after pulses that arrive when they are sent."""
     state = LineState("line")
     for one in sorted(pulses, key=lambda one: one.at):
         state.observe(one, one.at)
-    return state.snapshot(until if until is not None else max(one.at for one in pulses))
+    return state.snapshot(until if until is not None else max(one.at for one in pulses), needed)
 
 
 def steps(count: int, worker: str = "one", **rates: Any) -> list[Pulse]:
@@ -264,6 +267,41 @@ def test_a_stop_that_nobody_serves_is_named() -> None:
     on_ramp = ("arrivals", "on-ramp", "router")
     state = seen(pulse(NOW, parts=on_ramp, places=place(waiting=4, messages=1, records=1)))
     assert state.verdict.text == "No worker serves rate, where 4 records wait."
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("service:rate", "No worker serves rate: records that come there wait."),
+        ("arrivals", "No worker serves the arrivals: records that come there wait."),
+        ("on-ramp", "No worker serves the source: records that come there wait."),
+    ],
+)
+def test_a_part_of_the_line_whose_only_worker_has_gone_is_named_though_nobody_knows_what_waits_there(
+    missing: str, told: str
+) -> None:
+    parts = tuple(part for part in PARTS if part != missing)
+    needed = {"source", "arrivals", "service.rate"}
+    present = [pulse(NOW + step, "one", parts=parts) for step in range(20)]
+    gone = [pulse(NOW, "two", parts=(missing,), started=NOW - 5)]
+
+    state = seen(*present, *gone, needed=needed)
+
+    assert state.verdict.level is Level.BAD
+    assert state.verdict.text == told
+    assert "http://two:6066 fell silent." in state.verdict.more, "nobody takes over what it did"
+    assert state.places[state.unserved[0]].workers == 0
+
+
+def test_routers_are_missed_only_where_records_are_sent_to_them() -> None:
+    parts = tuple(part for part in PARTS if part != "router")
+    asked = [
+        pulse(NOW + step, parts=parts, places={"conductor": PlaceFigures(messages=step, records=step)})
+        for step in range(8)
+    ]
+
+    assert seen(pulse(NOW, parts=parts), needed={"source"}).unserved == ()
+    assert seen(*asked).verdict.text == "No worker serves the conductor: records that come there wait."
 
 
 def test_a_new_version_of_the_rules_is_an_event() -> None:
