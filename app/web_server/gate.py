@@ -10,7 +10,15 @@ from http import HTTPStatus
 
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
-from aiohttp.web import HTTPException, HTTPRequestEntityTooLarge, Request, Response, StreamResponse, middleware
+from aiohttp.web import (
+    AppKey,
+    HTTPException,
+    HTTPRequestEntityTooLarge,
+    Request,
+    Response,
+    StreamResponse,
+    middleware,
+)
 from aiohttp.web_protocol import RequestPayloadError
 
 from metroline.app.web_server.answers import phrase_of, refusal
@@ -26,11 +34,18 @@ URGENT = "/health/"
 STREAMS = frozenset({"/api/live/stream"})
 """Paths of answers that do not end. They take no turn, since they bound their own number."""
 
-BODIES_OF_STRANGERS = {"/login": 8 * 1024} | dict.fromkeys(
-    ("/rules/", "/rules/check/", "/api/rules/check/"), 1024 * 1024
-)
-"""The paths whose bodies may be read without a login, with their maximum size. They are read before a request has its
-turn: whoever sends one slowly keeps nobody from theirs, and is cut off as for a request that does not come whole."""
+LOGIN = {"/login": 8 * 1024}
+"""The path whose bodies everybody may send, with their maximum size."""
+
+QUESTIONS = dict.fromkeys(("/rules/", "/rules/check/", "/api/rules/check/"), 1024 * 1024)
+"""The paths whose bodies whoever may read the pages may send, with their maximum size.
+
+Both kinds are read before a request has its turn: whoever sends one slowly keeps nobody from theirs, and is cut off as
+for a request that does not come whole.
+"""
+
+MAY_READ = AppKey[Callable[[Request], bool]]("may_read")
+"""The key under which the application keeps who may read the pages. Others fill no memory with questions."""
 
 UNREADABLE = "the body cannot be read"
 
@@ -50,7 +65,7 @@ def gate(hosts: Callable[[], HostNames], max_at_work: int = MAX_AT_WORK) -> Midd
             )
         if request.path.startswith(URGENT) or request.path in STREAMS:
             return await _answered(request, handler)
-        if (size := BODIES_OF_STRANGERS.get(request.path)) is not None:
+        if (size := _size_of_body(request)) is not None:
             request = request.clone(client_max_size=size)
             if (problem := await _unread(request)) is not None:
                 return problem
@@ -60,6 +75,13 @@ def gate(hosts: Callable[[], HostNames], max_at_work: int = MAX_AT_WORK) -> Midd
             return await _answered(request, handler)
 
     return let_in
+
+
+def _size_of_body(request: Request) -> int | None:
+    """Return the maximum size of a body that is read at once; None if the page reads it, or refuses the request."""
+    may_read = request.app.get(MAY_READ)
+    is_reader = may_read is None or may_read(request)
+    return LOGIN.get(request.path) or (QUESTIONS.get(request.path) if is_reader else None)
 
 
 async def _unread(request: Request) -> Response | None:
