@@ -245,7 +245,7 @@ class LineState:
 
     def _place(self, address: str, waiting: int, alive: Sequence[WorkerHistory], now: float) -> PlaceState:
         figures = [worker.latest.places.get(address, NO_FIGURES) for worker in alive]
-        serving = [worker for worker in alive if address in map(_address, worker.latest.parts)]
+        serving = [worker for worker in alive if _part(address) in worker.latest.parts]
         arriving = self._arriving(address, alive)
         trend, caught_up_in = self._trend(address, arriving)
         times = _added(worker.grown_buckets(partial(_times, address)) for worker in alive)

@@ -301,6 +301,7 @@ def test_routers_are_missed_only_where_records_are_sent_to_them() -> None:
     ]
 
     assert seen(pulse(NOW, parts=parts), needed={"source"}).unserved == ()
+    assert seen(pulse(NOW, places={"conductor": PlaceFigures()})).places["conductor"].workers == 1
     assert seen(*asked).verdict.text == "No worker serves the conductor: records that come there wait."
 
 
