@@ -74,6 +74,9 @@ class LineState:
         self._events: deque[LiveEvent] = deque(maxlen=MAX_EVENTS)
         self._version = 0
         self._silent: set[str] = set()
+        self._sent: dict[int, tuple[float, tuple[int, int]]] = {}
+        self._ended: dict[int, tuple[float, tuple[int, int, int, int]]] = {}
+        """The latest counts of each partition with their time: while a partition changes hands, nobody tells of it."""
 
     def observe(self, pulse: Pulse, now: float, *, is_live: bool = True) -> None:
         """Take a pulse that is read at the time `now`, in seconds since the epoch; not `is_live` if it is old."""
@@ -95,9 +98,16 @@ class LineState:
             if self._version:
                 self._event(at, "rules", f"version {pulse.version} of the rules took effect at {pulse.url}")
             self._version = pulse.version
-        self._silent.discard(pulse.worker)
+        self._note_sums(pulse, at)
+        if pulse.worker in self._silent:
+            self._silent.discard(pulse.worker)
+            self._event(at, "joined", f"{pulse.url} tells its figures again ({_role(pulse)})")
         if not self._points or at - self._points[-1].at >= 1:
             self._note_point(at)
+
+    def _note_sums(self, pulse: Pulse, at: float) -> None:
+        self._sent |= {one.partition: (at, (one.records, one.since)) for one in pulse.sent}
+        self._ended |= {one.partition: (at, (one.delivered, one.dropped, one.dead, one.lost)) for one in pulse.ended}
 
     def _leave(self, pulse: Pulse, at: float) -> None:
         if self._workers.pop(pulse.worker, None) is not None:
@@ -193,7 +203,7 @@ class LineState:
             oldest=round(max((_oldest(worker) for worker in alive), default=0.0), 3),
             p50=_rounded(percentile(0.5, JOURNEY_BOUNDS, journeys)),
             p99=_rounded(percentile(0.99, JOURNEY_BOUNDS, journeys)),
-            sums=_sums(alive, now),
+            sums=self._sums(alive, now),
             workers=tuple(self._worker(worker, now) for worker in sorted(self._workers.values(), key=_order)),
             places=self._places(alive, now, needed),
             tracks=_tracks(alive),
@@ -274,6 +284,43 @@ class LineState:
             paused=next((one.paused for one in figures if one.paused), ""),
             age=round(max((worker.age(now) for worker in told_by), default=SILENT_SECONDS), 2),
             is_stale=any(worker.is_stale(now) for worker in told_by),
+        )
+
+    def _sums(self, alive: Sequence[WorkerHistory], now: float) -> Sums:
+        """Return the account of all records. Of two workers that tell about a partition, the one with more counts.
+
+        Of a partition that changes hands, the counts before that: nothing is settled meanwhile.
+        """
+        sent: dict[int, tuple[int, int]] = {}
+        ended: dict[int, tuple[int, int, int, int]] = {}
+        for worker in alive:
+            for one in worker.latest.sent:
+                sent[one.partition] = max(sent.get(one.partition, (-1, 0)), (one.records, one.since))
+            for each in worker.latest.ended:
+                counts = (each.delivered, each.dropped, each.dead, each.lost)
+                ended[each.partition] = max(ended.get(each.partition, counts), counts, key=sum)
+        sent = {one: told for one, (at, told) in self._sent.items() if now - at < FORGET_SECONDS} | sent
+        ended = {one: told for one, (at, told) in self._ended.items() if now - at < FORGET_SECONDS} | ended
+        delivered, dropped, dead, lost = (sum(counts[place] for counts in ended.values()) for place in range(4))
+        why = ""
+        if not sent or ended.keys() != sent.keys() or any(worker.is_stale(now) for worker in alive):
+            why = NOT_READ
+        elif any(since for _, since in sent.values()):
+            why = NOT_KEPT
+        total = None if why else sum(records for records, _ in sent.values())
+        under_way = None if total is None else max(0, total - delivered - dropped - dead)
+        if total is not None:  # the counts of two workers are not of the same moment
+            total = delivered + dropped + dead + (under_way or 0)
+        return Sums(
+            None if total is None else total + lost,
+            delivered,
+            dropped,
+            dead,
+            lost,
+            under_way,
+            sum(worker.latest.unaccounted for worker in alive),
+            len(ended),
+            why,
         )
 
 
@@ -374,39 +421,6 @@ def _waiting_records(alive: Iterable[WorkerHistory]) -> dict[str, int]:
         address: round(count * max(1.0, records[address] / messages[address] if messages[address] else 1.0))
         for address, count in waiting.items()
     }
-
-
-def _sums(alive: Sequence[WorkerHistory], now: float) -> Sums:
-    """Return the account of all records. Of two workers that tell about a partition, the one with more counts."""
-    sent: dict[int, tuple[int, int]] = {}
-    ended: dict[int, tuple[int, int, int, int]] = {}
-    for worker in alive:
-        for one in worker.latest.sent:
-            sent[one.partition] = max(sent.get(one.partition, (-1, 0)), (one.records, one.since))
-        for each in worker.latest.ended:
-            counts = (each.delivered, each.dropped, each.dead, each.lost)
-            ended[each.partition] = max(ended.get(each.partition, counts), counts, key=sum)
-    delivered, dropped, dead, lost = (sum(counts[place] for counts in ended.values()) for place in range(4))
-    why = ""
-    if not sent or not ended or set(ended) - set(sent) or any(worker.is_stale(now) for worker in alive):
-        why = NOT_READ
-    elif any(since for _, since in sent.values()):
-        why = NOT_KEPT
-    total = None if why else sum(records for records, _ in sent.values())
-    under_way = None if total is None else max(0, total - delivered - dropped - dead)
-    if total is not None:  # the counts of two workers are not of the same moment
-        total = delivered + dropped + dead + (under_way or 0)
-    return Sums(
-        None if total is None else total + lost,
-        delivered,
-        dropped,
-        dead,
-        lost,
-        under_way,
-        sum(worker.latest.unaccounted for worker in alive),
-        len(ended),
-        why,
-    )
 
 
 def _tracks(alive: Sequence[WorkerHistory]) -> tuple[TrackState, ...]:

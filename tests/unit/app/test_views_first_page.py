@@ -7,7 +7,7 @@ import re
 import pytest
 
 from metroline.agents.pulses.line_state import LineState
-from metroline.agents.pulses.live_state import LiveState
+from metroline.agents.pulses.live_state import LiveEvent, LiveState
 from metroline.agents.pulses.pulse import (
     EndedSum,
     OutcomeSum,
@@ -17,9 +17,11 @@ from metroline.agents.pulses.pulse import (
     RuleSum,
     TrackSum,
 )
+from metroline.app.operations.journal import JournalEntry
 from metroline.app.views.anchors import rule_id
 from metroline.app.views.figures import FORMS
 from metroline.app.views.first_page import first_page
+from metroline.app.views.live import with_journal
 from metroline.routing.rules.table import RulesTable
 from tests.support.html_reader import HtmlReader
 from tests.support.project import ROOT
@@ -209,3 +211,14 @@ def test_the_script_knows_every_form_of_a_figure() -> None:
 @pytest.mark.parametrize("name", ["prefers-reduced-motion", ":focus-visible", "overflow-x: auto", "max-width: 40rem"])
 def test_the_style_cares_for_motion_keyboards_and_small_screens(name: str) -> None:
     assert name in (STATIC / "first_page.css").read_text("utf-8")
+
+
+def test_each_start_of_a_worker_is_told_once_though_it_started_before_too() -> None:
+    text = "http://one:6066 started (all)"
+    pulses = [LiveEvent(NOW, "joined", text), LiveEvent(NOW - 200, "joined", text)]
+    notes = [
+        JournalEntry(NOW - 1, "joined", text),
+        JournalEntry(NOW - 203, "joined", text),
+        JournalEntry(1.0, "job", "a"),
+    ]
+    assert [event.at for event in with_journal(pulses, notes)] == [NOW, NOW - 200, 1.0]

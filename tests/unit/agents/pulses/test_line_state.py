@@ -315,3 +315,33 @@ def test_a_few_minutes_are_kept_a_point_a_second() -> None:
     state = seen(*steps(500, entered=5))
     assert len(state.points) == 180
     assert {point.entered_per_second for point in state.points} == {5}
+
+
+def test_the_sums_of_a_partition_that_changes_hands_are_those_of_before() -> None:
+    sent = (PartitionSum(0, 100, 0), PartitionSum(1, 200, 0))
+    first, second = EndedSum(0, 90, 0, 5, 0), EndedSum(1, 150, 20, 0, 0)
+    before = [pulse(NOW, "one", sent=sent, ended=(first,)), pulse(NOW, "two", ended=(second,))]
+    recovering = [pulse(NOW + 1, "one", sent=sent, ended=(first,)), pulse(NOW + 1, "two")]
+
+    sums = seen(*before, *recovering).sums
+
+    assert (sums.sent, sums.delivered, sums.dropped, sums.dead, sums.under_way) == (300, 240, 20, 5, 35)
+    assert sums.why_unknown == ""
+
+
+def test_sums_without_the_outcomes_of_a_partition_are_not_known() -> None:
+    sent = (PartitionSum(0, 100, 0), PartitionSum(1, 200, 0))
+    sums = seen(pulse(NOW, sent=sent, ended=(EndedSum(0, 90, 0, 5, 0),))).sums
+    assert (sums.sent, sums.under_way, bool(sums.why_unknown)) == (None, None, True)
+
+
+def test_a_silent_worker_that_tells_its_figures_again_is_an_event() -> None:
+    state = LineState("line")
+    state.observe(pulse(NOW), NOW)
+    state.snapshot(NOW + 20)
+    state.observe(pulse(NOW + 20), NOW + 20)
+    assert [(event.kind, event.text) for event in state.snapshot(NOW + 20).events] == [
+        ("joined", "http://one:6066 tells its figures again (all)"),
+        ("silent", "http://one:6066 fell silent (all)"),
+        ("joined", "http://one:6066 started (all)"),
+    ]
