@@ -46,6 +46,9 @@ BURST_SECONDS = 2.0
 TREND_SHARE = 0.02
 """Change of what waits, per second and as a share of what arrives, from which it grows or drains."""
 
+HANDOVER_SECONDS = 60.0
+"""Time for which a partition may change hands until its counts of before are no longer taken for the present ones."""
+
 FORGET_SECONDS = 600.0
 """Time after which a worker that is silent is forgotten."""
 
@@ -299,11 +302,14 @@ class LineState:
             for each in worker.latest.ended:
                 counts = (each.delivered, each.dropped, each.dead, each.lost)
                 ended[each.partition] = max(ended.get(each.partition, counts), counts, key=sum)
+        before = {one: at for one, (at, _) in self._ended.items() if one not in ended}
+        before |= {one: at for one, (at, _) in self._sent.items() if one not in sent}
         sent = {one: told for one, (at, told) in self._sent.items() if now - at < FORGET_SECONDS} | sent
         ended = {one: told for one, (at, told) in self._ended.items() if now - at < FORGET_SECONDS} | ended
+        is_old = any(HANDOVER_SECONDS < now - at < FORGET_SECONDS for at in before.values())
         delivered, dropped, dead, lost = (sum(counts[place] for counts in ended.values()) for place in range(4))
         why = ""
-        if not sent or ended.keys() != sent.keys() or any(worker.is_stale(now) for worker in alive):
+        if not sent or is_old or ended.keys() != sent.keys() or any(worker.is_stale(now) for worker in alive):
             why = NOT_READ
         elif any(since for _, since in sent.values()):
             why = NOT_KEPT

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from metroline.agents.pulses.line_state import TREND_SECONDS, LineState
-from metroline.agents.pulses.live_state import Level, LiveState, Trend
+from metroline.agents.pulses.line_state import HANDOVER_SECONDS, TREND_SECONDS, LineState
+from metroline.agents.pulses.live_state import Level, LiveState, Sums, Trend
 from metroline.agents.pulses.pulse import (
     EndedSum,
     OutcomeSum,
@@ -321,12 +321,15 @@ def test_the_sums_of_a_partition_that_changes_hands_are_those_of_before() -> Non
     sent = (PartitionSum(0, 100, 0), PartitionSum(1, 200, 0))
     first, second = EndedSum(0, 90, 0, 5, 0), EndedSum(1, 150, 20, 0, 0)
     before = [pulse(NOW, "one", sent=sent, ended=(first,)), pulse(NOW, "two", ended=(second,))]
-    recovering = [pulse(NOW + 1, "one", sent=sent, ended=(first,)), pulse(NOW + 1, "two")]
 
-    sums = seen(*before, *recovering).sums
+    def later(seconds: float) -> Sums:
+        at = NOW + seconds
+        return seen(*before, pulse(at, "one", sent=sent, ended=(first,)), pulse(at, "two")).sums
 
+    sums, too_late = later(1.0), later(HANDOVER_SECONDS + 1)
     assert (sums.sent, sums.delivered, sums.dropped, sums.dead, sums.under_way) == (300, 240, 20, 5, 35)
     assert sums.why_unknown == ""
+    assert (too_late.sent, too_late.delivered, bool(too_late.why_unknown)) == (None, 240, True)
 
 
 def test_sums_without_the_outcomes_of_a_partition_are_not_known() -> None:
