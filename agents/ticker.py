@@ -40,9 +40,6 @@ LOOK_SECONDS = 1.0
 MAX_AHEAD_MINUTES = 5
 """Time that the clock of another worker may be ahead. A later tick has not come yet, and was forged."""
 
-PARTITION = 0
-"""The partition in which the records of schedules travel. Every line has it."""
-
 HEADER = "metroline-schedule"
 """The header with the name of the schedule, which records have as those of source messages have theirs."""
 

@@ -288,6 +288,7 @@ def _pulse_reader(app: LineApp, signatures: Signatures) -> PulseReader:
         signatures,
         app.foreign,
         lambda: len(app.workers.alive(time.time())),
+        app.needed_places,
     )
 
 

@@ -67,6 +67,8 @@ from metroline.app.provisioning import Provisioning
 from metroline.app.settings import Settings, misspelt
 from metroline.app.web_server.host_names import HostNames, is_open_to_strangers
 from metroline.app.web_server.server import WebServer
+from metroline.routing.addresses import ARRIVALS, SOURCE, service_address
+from metroline.routing.rules.network import Network
 
 NOTE_SECONDS = 1.0
 """Time for which a note in the journal may delay the start or the end of a worker."""
@@ -392,6 +394,12 @@ class LineApp(faust.App):
     def served_stops(self) -> frozenset[str]:
         """Return the stops that this worker's code or another live worker serves."""
         return self.line.stops | self.workers.stops(time.time())
+
+    def needed_places(self) -> frozenset[str]:
+        """Return the addresses to which records go by the present rules."""
+        current = self.live_rules.current
+        stops = () if current is None else Network.of(current.live).reachable
+        return frozenset({SOURCE, ARRIVALS, *map(service_address, stops)})
 
     def workers_at(self, stop: str) -> int:
         """Return the number of live workers, this one included, that can have records of a stop at the same time."""

@@ -14,7 +14,7 @@ from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.kafka.topic_problems import Needs, TopicProblem, find_problems, size_limit
 from metroline.agents.kafka.topic_survey import Survey, survey
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.membership.needs import groups_of, purged_by, rights_of
+from metroline.agents.membership.needs import groups_of, purged_by, rights_of, shown_by_pages
 from metroline.agents.services.line import Line
 from metroline.app.line_settings import InvalidSettings
 from metroline.app.settings import Settings
@@ -86,7 +86,7 @@ async def inspect(settings: Settings, line: Line, *, is_trial: bool) -> Inspecti
     needs = _needs(settings, line, count or settings.source_partitions, message_bytes)
     if can_try:  # without a source, the number of partitions is only a guess
         refused |= await _fit(admin, needs, replication, is_trial or count is None)
-    found = await survey(cluster, needs.topics, needs.groups)
+    found = await survey(cluster, [*needs.topics, *needs.others], needs.groups)
     problems = [*find_problems(needs, found, refused), *await _unpublished(admin, topics, found)]
     reported = {problem.topic for problem in problems}
     to_create = [name for name in needs.topics if name not in found.topics and name not in reported]
@@ -108,6 +108,7 @@ def _needs(settings: Settings, line: Line, partitions: int, message_bytes: int) 
         rights_of(role, topics, line.stops),
         groups_of(role, topics, settings.source_epoch),
         [topic for read in purged for topic in read],
+        shown_by_pages(topics, line.options.dead_letters.topics),
     )
 
 

@@ -77,18 +77,24 @@ class AbsenceWatch(Service):
     async def check(self) -> None:
         """Look at all memberships once; raise `ClusterError` if one does not come back."""
         self._absent = {one.group: self._absence(one) for one in self._memberships() if not one.is_joined}
+        await self._leave_out_unanswered()
         for one in self._memberships():
             if one.group in self._absent and self._absent[one.group][1] % HELP_AGAIN_SECONDS == HELP_SECONDS:
                 await self._help(one)
         for group in [group for group, (_, seconds) in self._absent.items() if seconds >= self._limit]:
-            if not await self._answers(group):
-                del self._absent[group]
-            elif not any(one.is_joined for one in self._memberships() if one.group == group):
+            if not any(one.is_joined for one in self._memberships() if one.group == group):
                 self.log.error("the worker gets no nearer to the consumer group %s: %s", group, self._place())
                 raise ClusterError(
                     f"the worker has been outside of the consumer group {group} for {self._absent[group][1]:.0f} s, "
                     "although the brokers answer"
                 )
+
+    async def _leave_out_unanswered(self) -> None:
+        """Begin again to count for groups without a coordinator: nobody can join them, however long that lasts."""
+        waiting = [group for group, (_, seconds) in self._absent.items() if seconds]
+        answers = await asyncio.gather(*map(self._answers, waiting))
+        for group in (group for group, is_answered in zip(waiting, answers, strict=True) if not is_answered):
+            self._absent[group] = (self._absent[group][0], 0.0)
 
     async def _help(self, membership: Membership) -> None:
         try:

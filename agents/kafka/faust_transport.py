@@ -235,9 +235,12 @@ class Consumer(driver.Consumer):
         self.buffers.clear(fresh)
         return committed
 
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Go to these offsets."""
-        await self._seek_all(partitions)
+    async def seek_wait(self, partitions: Mapping[TP, int | None]) -> None:
+        """Go to these offsets, or to the beginning of a partition without one.
+
+        Faust has none of a partition that was assigned while a recovery began: it begins the recovery anew then.
+        """
+        await self._seek_all({tp: offset or 0 for tp, offset in partitions.items()})
         for tp, offset in partitions.items():
             self._read_offset[tp] = offset or None
 

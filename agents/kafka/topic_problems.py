@@ -46,11 +46,19 @@ class Needs:
     """The consumer groups that the worker joins."""
     purged: Sequence[str] = ()
     """The topics from which the worker deletes acknowledged messages."""
+    shown: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The operations that its pages need on each topic that they show, some of which are other systems'."""
 
     @property
     def topics(self) -> list[str]:
-        """The names of all topics, the source first."""
+        """The names of all topics of the line, the source first."""
         return [self.source.name, *(plan.name for plan in self.plans)]
+
+    @property
+    def others(self) -> list[str]:
+        """The names of the topics of other systems."""
+        own = set(self.topics)
+        return [name for name in self.shown if name not in own]
 
 
 def find_problems(needs: Needs, found: Survey, refused: Mapping[str, str]) -> list[TopicProblem]:
@@ -64,6 +72,7 @@ def find_problems(needs: Needs, found: Survey, refused: Mapping[str, str]) -> li
         *_unlike(needs, found, refused),
         *_forbidden(needs, found),
         *_unread(needs, found),
+        *_unshown(needs, found),
         *_unpurged(needs, found),
         *_slow(needs, found),
     ]
@@ -72,7 +81,8 @@ def find_problems(needs: Needs, found: Survey, refused: Mapping[str, str]) -> li
 
 def _absent(needs: Needs, found: Survey, refused: Mapping[str, str]) -> Iterator[TopicProblem]:
     for plan in (needs.source, *needs.plans):
-        rights = " and ".join(sorted(needs.rights.get(plan.name, {"Describe"})))
+        wanted = needs.rights.get(plan.name, frozenset()) | needs.shown.get(plan.name, frozenset())
+        rights = " and ".join(sorted(wanted or {"Describe"}))
         if plan.name in found.hidden:
             yield TopicProblem(
                 plan.name,
@@ -207,6 +217,36 @@ def _unread(needs: Needs, found: Survey) -> Iterator[TopicProblem]:
             "grant the right DescribeConfigs on them, or compare them with docs/deployment.md",
             is_fatal=False,
         )
+
+
+def _unshown(needs: Needs, found: Survey) -> Iterator[TopicProblem]:
+    """Yield a problem if pages cannot show what is on some topics; the records of the line go on all the same."""
+    names = [
+        name
+        for name, rights in needs.shown.items()
+        if (topic := found.topics.get(name)) is not None
+        and topic.rights is not None
+        and rights - needs.rights.get(name, frozenset()) - topic.rights
+    ]
+    if names:
+        yield TopicProblem(
+            names[0],
+            f"the user lacks the right Read on the topics {', '.join(names)}, so the pages of this worker lack what is "
+            "on them",
+            "grant it on each, or look at the pages of another worker",
+            is_fatal=False,
+        )
+    for name in needs.others:
+        if name in found.hidden:
+            hidden = (
+                f"the user has no right on the topic {name}, or it does not exist, although [dead_letters] names it"
+            )
+            yield TopicProblem(
+                name, hidden, "grant Read on it, create it, or leave it out of line.toml", is_fatal=False
+            )
+        elif name not in found.topics:
+            absent = f"there is no topic {name}, although [dead_letters] in line.toml names it"
+            yield TopicProblem(name, absent, "create it, or leave it out there", is_fatal=False)
 
 
 def _unpurged(needs: Needs, found: Survey) -> Iterator[TopicProblem]:

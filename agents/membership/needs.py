@@ -22,6 +22,15 @@ def rights_of(role: Role, topics: Topics, stops: Collection[str]) -> dict[str, f
     return {topic: frozenset(of_topic) for topic, of_topic in rights.items()}
 
 
+def shown_by_pages(topics: Topics, others: Collection[str]) -> dict[str, frozenset[str]]:
+    """Return the operations that the pages of a worker need, whatever its role, on each topic that they show.
+
+    `others` are the topics with dead letters of other systems.
+    """
+    shown = (topics.source, topics.journeys, topics.dead_letters, topics.changelog("outcomes"), *others)
+    return dict.fromkeys(shown, frozenset({READ}))
+
+
 def purged_by(role: Role, topics: Topics) -> dict[str, tuple[str, ...]]:
     """Return the topics whose messages are of no use once they are acknowledged, by the group that reads them."""
     purged = {role.group(topics.prefix): tuple(topic for part in sorted(role.parts) for topic in topics.read_by(part))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from metroline.agents.delivery.journey_metrics import JOURNEY_BOUNDS, OTHER, STOP_BOUNDS
+from metroline.agents.kafka.topics import ROUTERS
 from metroline.agents.membership.roles import ON_RAMP, SERVICE, role_in
 from metroline.agents.pulses.live_state import (
     FailureState,
@@ -48,6 +49,9 @@ BURST_SECONDS = 2.0
 TREND_SHARE = 0.02
 """Change of what waits, per second and as a share of what arrives, from which it grows or drains."""
 
+HANDOVER_SECONDS = 60.0
+"""Time for which a partition may change hands until its counts of before are no longer taken for the present ones."""
+
 FORGET_SECONDS = 600.0
 """Time after which a worker that is silent is forgotten."""
 
@@ -76,6 +80,9 @@ class LineState:
         self._events: deque[LiveEvent] = deque(maxlen=MAX_EVENTS)
         self._version = 0
         self._silent: set[str] = set()
+        self._sent: dict[int, tuple[float, tuple[int, int]]] = {}
+        self._ended: dict[int, tuple[float, tuple[int, int, int, int]]] = {}
+        """The latest counts of each partition with their time: while a partition changes hands, nobody tells of it."""
 
     def observe(self, pulse: Pulse, now: float, *, is_live: bool = True) -> None:
         """Take a pulse that is read at the time `now`, in seconds since the epoch; not `is_live` if it is old."""
@@ -97,9 +104,16 @@ class LineState:
             if self._version:
                 self._event(at, "rules", f"version {pulse.version} of the rules took effect at {pulse.url}")
             self._version = pulse.version
-        self._silent.discard(pulse.worker)
+        self._note_sums(pulse, at)
+        if pulse.worker in self._silent:
+            self._silent.discard(pulse.worker)
+            self._event(at, "joined", f"{pulse.url} tells its figures again ({_role(pulse)})")
         if not self._points or at - self._points[-1].at >= 1:
             self._note_point(at)
+
+    def _note_sums(self, pulse: Pulse, at: float) -> None:
+        self._sent |= {one.partition: (at, (one.records, one.since)) for one in pulse.sent}
+        self._ended |= {one.partition: (at, (one.delivered, one.dropped, one.dead, one.lost)) for one in pulse.ended}
 
     def _leave(self, pulse: Pulse, at: float) -> None:
         if self._workers.pop(pulse.worker, None) is not None:
@@ -171,8 +185,11 @@ class LineState:
             return Trend.GROWING, None
         return Trend.DRAINING, round(left / -slope, 1)
 
-    def snapshot(self, now: float) -> LiveState:
-        """Return the state of the line at a time, in seconds since the epoch."""
+    def snapshot(self, now: float, needed: Collection[str] = ()) -> LiveState:
+        """Return the state of the line at a time, in seconds since the epoch.
+
+        `needed` are the addresses to which records go by the present rules, whether a worker serves them or not.
+        """
         self._note_silence(now)
         alive = self._alive(now)
         ages = [worker.age(now) for worker in alive]
@@ -193,10 +210,10 @@ class LineState:
             oldest=round(max((_oldest(worker) for worker in alive), default=0.0), 3),
             p50=_rounded(percentile(0.5, JOURNEY_BOUNDS, journeys)),
             p99=_rounded(percentile(0.99, JOURNEY_BOUNDS, journeys)),
-            sums=_sums(alive, schedules, now),
+            sums=self._sums(alive, schedules, now),
             schedules=tuple(map(_schedule, schedules)),
             workers=tuple(self._worker(worker, now) for worker in sorted(self._workers.values(), key=_order)),
-            places=self._places(alive, now),
+            places=self._places(alive, now, needed),
             tracks=_tracks(alive),
             failures=_failures(alive),
             rules=_rules(alive),
@@ -204,6 +221,7 @@ class LineState:
             counted_since=min((round(one.latest.started + one.skew, 3) for one in alive), default=None),
             events=tuple(sorted(self._events, key=lambda event: -event.at)),
             points=tuple(self._points),
+            unserved=self._unserved(alive, needed),
         )
         return replace(state, verdict=verdict_of(state))
 
@@ -228,15 +246,24 @@ class LineState:
             _per_second([worker], lambda one: sum(outcome.count for outcome in one.outcomes)),
         )
 
-    def _places(self, alive: Sequence[WorkerHistory], now: float) -> dict[str, PlaceState]:
-        addresses = {address for worker in alive for address in worker.latest.places}
+    def _unserved(self, alive: Sequence[WorkerHistory], needed: Collection[str]) -> tuple[str, ...]:
+        """Return the places to which records go, or where some wait, and that no worker serves."""
+        if not alive:
+            return ()  # nothing is known
+        played = {part for worker in alive for part in worker.latest.parts}
+        waiting = {address for address, count in _waiting_records(alive).items() if count}
+        asked = {router for router in ROUTERS if self._arriving(router, alive)}
+        return tuple(sorted(one for one in {*needed, *waiting, *asked} if _part(one) not in played))
+
+    def _places(self, alive: Sequence[WorkerHistory], now: float, needed: Collection[str]) -> dict[str, PlaceState]:
+        addresses = {*needed, *(address for worker in alive for address in worker.latest.places)}
         addresses |= {address for worker in alive for address in map(_address, worker.latest.parts) if address}
         waiting = _waiting_records(alive)
         return {address: self._place(address, waiting.get(address, 0), alive, now) for address in sorted(addresses)}
 
     def _place(self, address: str, waiting: int, alive: Sequence[WorkerHistory], now: float) -> PlaceState:
         figures = [worker.latest.places.get(address, NO_FIGURES) for worker in alive]
-        serving = [worker for worker in alive if address in map(_address, worker.latest.parts)]
+        serving = [worker for worker in alive if _part(address) in worker.latest.parts]
         arriving = self._arriving(address, alive)
         trend, caught_up_in = self._trend(address, arriving)
         times = _added(worker.grown_buckets(partial(_times, address)) for worker in alive)
@@ -267,6 +294,49 @@ class LineState:
             is_stale=any(worker.is_stale(now) for worker in told_by),
         )
 
+    def _sums(self, alive: Sequence[WorkerHistory], schedules: Sequence[ScheduleSum], now: float) -> Sums:
+        """Return the account of all records. Of two workers that tell about a partition, the one with more counts.
+
+        Of a partition that changes hands, the counts before that: nothing is settled meanwhile.
+        """
+        sent: dict[int, tuple[int, int]] = {}
+        ended: dict[int, tuple[int, int, int, int]] = {}
+        for worker in alive:
+            for one in worker.latest.sent:
+                sent[one.partition] = max(sent.get(one.partition, (-1, 0)), (one.records, one.since))
+            for each in worker.latest.ended:
+                counts = (each.delivered, each.dropped, each.dead, each.lost)
+                ended[each.partition] = max(ended.get(each.partition, counts), counts, key=sum)
+        before = {one: at for one, (at, _) in self._ended.items() if one not in ended}
+        before |= {one: at for one, (at, _) in self._sent.items() if one not in sent}
+        sent = {one: told for one, (at, told) in self._sent.items() if now - at < FORGET_SECONDS} | sent
+        ended = {one: told for one, (at, told) in self._ended.items() if now - at < FORGET_SECONDS} | ended
+        is_old = any(HANDOVER_SECONDS < now - at < FORGET_SECONDS for at in before.values())
+        endings = [*ended.values(), *((one.delivered, one.dropped, one.dead, 0) for one in schedules)]
+        delivered, dropped, dead, lost = (sum(counts[place] for counts in endings) for place in range(4))
+        scheduled = sum(one.entered for one in schedules)
+        why = ""
+        if not sent or is_old or ended.keys() != sent.keys() or any(worker.is_stale(now) for worker in alive):
+            why = NOT_READ
+        elif any(since for _, since in sent.values()):
+            why = NOT_KEPT
+        total = None if why else sum(records for records, _ in sent.values()) + scheduled
+        under_way = None if total is None else max(0, total - delivered - dropped - dead)
+        if total is not None:  # the counts of two workers are not of the same moment
+            total = delivered + dropped + dead + (under_way or 0)
+        return Sums(
+            None if total is None else total + lost,
+            delivered,
+            dropped,
+            dead,
+            lost,
+            under_way,
+            sum(worker.latest.unaccounted for worker in alive),
+            len(ended),
+            why,
+            scheduled,
+        )
+
 
 def _role(pulse: Pulse) -> str:
     return role_in(pulse.group)
@@ -281,6 +351,13 @@ def _address(part: str) -> str:
     if part.startswith(SERVICE):
         return service_address(part.removeprefix(SERVICE))
     return {ON_RAMP: SOURCE, ARRIVALS: ARRIVALS}.get(part, "")
+
+
+def _part(address: str) -> str:
+    """Return the part of the line that serves an address."""
+    if address in ROUTERS:
+        return "router"
+    return ON_RAMP if address == SOURCE else address.replace(service_address(""), SERVICE, 1)
 
 
 def _ended(ending: str, pulse: Pulse) -> int:
@@ -378,42 +455,6 @@ def _schedule(one: ScheduleSum) -> ScheduleState:
     href = f"/journeys/{quote(id)}" if id else ""
     counts = (one.entered, one.delivered, one.dropped, one.dead)
     return ScheduleState(one.schedule, one.last, one.next, result, href, *counts)
-
-
-def _sums(alive: Sequence[WorkerHistory], schedules: Sequence[ScheduleSum], now: float) -> Sums:
-    """Return the account of all records. Of two workers that tell about a partition, the one with more counts."""
-    sent: dict[int, tuple[int, int]] = {}
-    ended: dict[int, tuple[int, int, int, int]] = {}
-    for worker in alive:
-        for one in worker.latest.sent:
-            sent[one.partition] = max(sent.get(one.partition, (-1, 0)), (one.records, one.since))
-        for each in worker.latest.ended:
-            counts = (each.delivered, each.dropped, each.dead, each.lost)
-            ended[each.partition] = max(ended.get(each.partition, counts), counts, key=sum)
-    endings = [*ended.values(), *((one.delivered, one.dropped, one.dead, 0) for one in schedules)]
-    delivered, dropped, dead, lost = (sum(counts[place] for counts in endings) for place in range(4))
-    scheduled = sum(one.entered for one in schedules)
-    why = ""
-    if not sent or not ended or set(ended) - set(sent) or any(worker.is_stale(now) for worker in alive):
-        why = NOT_READ
-    elif any(since for _, since in sent.values()):
-        why = NOT_KEPT
-    total = None if why else sum(records for records, _ in sent.values()) + scheduled
-    under_way = None if total is None else max(0, total - delivered - dropped - dead)
-    if total is not None:  # the counts of two workers are not of the same moment
-        total = delivered + dropped + dead + (under_way or 0)
-    return Sums(
-        None if total is None else total + lost,
-        delivered,
-        dropped,
-        dead,
-        lost,
-        under_way,
-        sum(worker.latest.unaccounted for worker in alive),
-        len(ended),
-        why,
-        scheduled,
-    )
 
 
 def _tracks(alive: Sequence[WorkerHistory]) -> tuple[TrackState, ...]:

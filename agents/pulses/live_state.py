@@ -219,3 +219,5 @@ class LiveState(Struct, frozen=True):
     """Time since which each worker counts, at the earliest, in seconds since the epoch; None without workers."""
     events: tuple[LiveEvent, ...]
     points: tuple[Point, ...]
+    unserved: tuple[str, ...] = ()
+    """Addresses of places to which records go and that no worker serves: records wait there."""

@@ -38,8 +38,11 @@ LONG_NAME = 100
 """Number of bytes above which the name of a place or a stop is left out of a pulse that would be too long."""
 
 PATIENCE = 200.0
-"""Sums over the table of outcomes are renewed after this many times the time that they took, so that they take at most
-half a percent of a worker's time, however large the table is."""
+"""Sums over the table of outcomes are renewed after this many times the processor time that they took, so that they
+take at most half a percent of it."""
+
+MAX_PATIENCE_SECONDS = 10.0
+"""Time after which they are renewed in any case: figures that are a second old must not contain older ones for long."""
 
 
 def places_of(
@@ -143,24 +146,32 @@ class EndedSums:
         counts: OutcomeCounts,
         owned: Callable[[], Collection[int]],
         origin: str,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.monotonic,
+        used: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`owned` returns the partitions of this worker; `origin` is that of the records of the source."""
+        """`owned` returns the partitions of this worker; `origin` is that of the records of the source.
+
+        `used` returns the processor time of this thread: on a busy machine, all takes longer.
+        """
         self._counts = counts
         self._owned = owned
         self._origin = origin
         self._clock = clock
+        self._used = used
         self._latest: tuple[EndedSum, ...] = ()
         self.of_schedules: dict[str, Counter[str]] = {}
         """The records of each schedule with an outcome, by ending, as of the latest look."""
+        self._summed: frozenset[int] = frozenset()
+        """The partitions that are summed up."""
         self._due = float("-inf")
 
     def latest(self) -> tuple[EndedSum, ...]:
         """Return the records with an outcome in each partition of this worker."""
-        began = self._clock()
-        if began >= self._due:
-            self._latest = tuple(self._sums(self._owned()))
-            self._due = began + PATIENCE * (self._clock() - began)
+        now, owned = self._clock(), frozenset(self._owned())
+        if now >= self._due or owned != self._summed:
+            began = self._used()
+            self._latest, self._summed = tuple(self._sums(owned)), owned
+            self._due = now + min(MAX_PATIENCE_SECONDS, PATIENCE * (self._used() - began))
         return self._latest
 
     def _sums(self, owned: Collection[int]) -> Iterable[EndedSum]:

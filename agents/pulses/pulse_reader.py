@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
@@ -55,9 +55,13 @@ class PulseReader:
         signatures: Signatures,
         foreign: ForeignMessages,
         workers: Callable[[], int],
+        needed: Callable[[], Collection[str]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`group` is one that the worker may use; `workers` returns the number of live workers."""
+        """`group` is one that the worker may use; `workers` returns the number of live workers.
+
+        `needed` returns the addresses to which records go by the present rules.
+        """
         self._cluster = cluster
         self._topic = topic
         self._group = group
@@ -65,6 +69,7 @@ class PulseReader:
         self._signatures = signatures
         self._foreign = foreign
         self._workers = workers
+        self._needed = needed
         self._clock = clock
         self._state = LineState(line)
         self._asked_at = float("-inf")
@@ -83,7 +88,7 @@ class PulseReader:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_SECONDS):
                     await self._caught_up.wait()
-        return self._state.snapshot(self._clock())
+        return self._state.snapshot(self._clock(), self._needed())
 
     async def close(self) -> None:
         """Stop reading."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metroline.agents.pulses.live_state import Level, LiveState, PlaceState, Trend, Verdict
-from metroline.routing.addresses import SOURCE, service_address
+from metroline.routing.addresses import service_address
 
 LONG_SECONDS = 60.0
 """Age of the oldest waiting message from which a place is named."""
@@ -49,21 +49,26 @@ def _unknown(state: LiveState) -> Iterator[Finding]:
     if state.age is None:
         yield Level.BAD, f"No worker has told its figures for {duration(min(one.age for one in state.workers))}."
     elif silent:
-        yield Level.NOTICE, f"{_some(silent)} fell silent; others take over what it did."
+        lost = {part for worker in state.workers if worker.is_silent for part in worker.parts} - _played(state)
+        yield Level.NOTICE, f"{_some(silent)} fell silent{'' if lost else '; others take over what it did'}."
     if stale:
         age = duration(max(worker.age for worker in stale))
         yield Level.BAD, f"{_some([one.url for one in stale])} has told nothing for {age}: figures are out of date."
+
+
+def _played(state: LiveState) -> set[str]:
+    """Return the parts of the line that some worker plays."""
+    return {part for worker in state.workers if not worker.is_silent for part in worker.parts}
 
 
 def _standing(state: LiveState) -> Iterator[Finding]:
     for address, place in state.places.items():
         if place.paused:
             yield Level.BAD, f"The stop {_name(address)} is paused: {place.paused}."
-    played = {part for worker in state.workers if not worker.is_silent for part in worker.parts}
-    for address, place in state.places.items():
-        part = "on-ramp" if address == SOURCE else address.replace(".", ":", 1)
-        if part not in played and place.waiting and (address == SOURCE or address.startswith(service_address(""))):
-            yield Level.BAD, f"No worker serves {_name(address)}, where {_records(place.waiting)} wait."
+    for address in state.unserved:
+        waiting = state.places[address].waiting if address in state.places else 0
+        what = f", where {_records(waiting)} wait" if waiting else ": records that come there wait"
+        yield Level.BAD, f"No worker serves {_name(address)}{what}."
     for worker in state.workers:
         if worker.problems and not worker.is_silent:
             yield Level.BAD, f"{worker.url} is not ready: {'; '.join(worker.problems)}."
@@ -118,7 +123,8 @@ def _differing(state: LiveState) -> Iterator[Finding]:
 
 
 def _name(address: str) -> str:
-    return "the source" if address == SOURCE else address.removeprefix(service_address(""))
+    is_stop = address.startswith(service_address(""))
+    return address.removeprefix(service_address("")) if is_stop else f"the {address.replace('-', ' ')}"
 
 
 def _most(item: tuple[str, PlaceState]) -> float:

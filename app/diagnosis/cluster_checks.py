@@ -15,6 +15,7 @@ from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topic_survey import survey
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.membership.heartbeat import HEARTBEAT_SECONDS, live_workers
+from metroline.agents.membership.roles import parts_of
 from metroline.agents.membership.worker import WorkerInfo
 from metroline.agents.services.line import Line
 from metroline.app.diagnosis.finding import Finding, error, ok, skipped, warning
@@ -56,7 +57,7 @@ async def examine_cluster(settings: Settings, line: Line) -> AsyncIterator[Findi
                 yield finding
         except (MetrolineError, KafkaError) as problem:
             yield error("cluster", str(problem) or type(problem).__name__)
-    async for finding in _workers(settings, cluster, topics, hidden):
+    async for finding in _workers(settings, line, hidden):
         yield finding
 
 
@@ -99,9 +100,8 @@ async def _rules(cluster: Cluster, topics: Topics, hidden: Collection[str]) -> A
         yield ok("rules", f"version {current.version}, published by {current.publication.by}")
 
 
-async def _workers(
-    settings: Settings, cluster: Cluster, topics: Topics, hidden: Collection[str]
-) -> AsyncIterator[Finding]:
+async def _workers(settings: Settings, line: Line, hidden: Collection[str]) -> AsyncIterator[Finding]:
+    cluster, topics = settings.cluster(), settings.topics(line)
     if topics.workers in hidden:
         yield skipped("workers", f"cannot be examined without a right on the topic {topics.workers}")
         return
@@ -115,12 +115,23 @@ async def _workers(
         yield skipped("clock", "no worker is alive whose clock this one could be compared with")
         return
     yield ok("workers", f"{len(alive)} alive: {', '.join(sorted(worker.url for worker in alive))}")
+    for finding in unplayed(line, alive):
+        yield finding
     versions = {worker.version for worker in alive}
     if len(versions) > 1:
         told = ", ".join(f"{worker.url} by version {worker.version}" for worker in alive)
         yield warning("rules", f"the workers decide by different versions: {told}", "see /table/rules/ of each")
     for finding in clock_findings(await _differences(cluster, topics)):
         yield finding
+
+
+def unplayed(line: Line, alive: Collection[WorkerInfo]) -> Iterator[Finding]:
+    """Yield a warning if the live workers do not play the whole line."""
+    played = {part for worker in alive for part in worker.parts}
+    missing = [part for part in parts_of(line.stops) if part not in played]
+    if missing:
+        text = f"none of them plays {', '.join(missing)}, so records wait there"
+        yield warning("workers", text, "start a worker with it in its ROLE")
 
 
 async def _differences(cluster: Cluster, topics: Topics) -> dict[str, float]:

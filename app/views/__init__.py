@@ -28,6 +28,7 @@ from metroline.app.views.tables import pages, rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.tables.table_list import SCATTER_GATHER, TableList, blueprint
 from metroline.app.views.traffic import TrafficView
+from metroline.app.web_server.gate import MAY_READ
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
@@ -52,6 +53,7 @@ def add_views(app: LineApp) -> None:
     compared = cast(Web, app.web).web_app[comparisons.COMPARISONS] = Comparisons(board)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: compared.close())
     access = cast(Web, app.web).web_app[ACCESS] = Access(app)
+    cast(Web, app.web).web_app[MAY_READ] = access.may_read
     cast(Web, app.web).web_app.middlewares.append(access.middleware())
     app.page("/")(IndexView)  # before Faust's own index, which answers OK whatever happens
     app.page("/health/live")(LiveView)

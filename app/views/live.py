@@ -10,8 +10,9 @@ from faust import web
 from faust.web.drivers.aiohttp import Web
 from msgspec.structs import replace
 
-from metroline.agents.pulses.live_state import LiveEvent, LiveState
+from metroline.agents.pulses.live_state import Level, LiveEvent, LiveState, Verdict
 from metroline.app.operations.journal import JournalEntry
+from metroline.app.readiness import NOT_SERVED
 from metroline.app.views.operation import Operation
 from metroline.app.views.view import NOT_STORED, LineView
 from metroline.app.web_server.event_streams import Data, EventStreams
@@ -43,16 +44,25 @@ async def line_state(app: LineApp) -> LiveState:
     """Return the state of the line with the latest entries of its journal among what changed."""
     app.journal.keep_reading()
     state = await app.pulses.state()
+    if not app.heartbeat.is_served:
+        state = replace(state, verdict=without_brokers(state.verdict))
     return replace(state, events=with_journal(state.events, app.journal.entries()[:LISTED]))
+
+
+def without_brokers(verdict: Verdict) -> Verdict:
+    """Return a verdict that says first that no broker answers this worker: others may seem silent for that alone."""
+    return Verdict(Level.BAD, f"The brokers do not answer this worker: {NOT_SERVED}.", (verdict.text, *verdict.more))
 
 
 def with_journal(events: Sequence[LiveEvent], entries: Iterable[JournalEntry]) -> tuple[LiveEvent, ...]:
     """Return events with the entries of the journal, newest first, and each worker that came or went once."""
-    told = {(event.kind, event.text): event.at for event in events}
+    told: dict[tuple[str, str], list[float]] = {}
+    for event in events:
+        told.setdefault((event.kind, event.text), []).append(event.at)
     more = [
         LiveEvent(entry.at, entry.kind, entry.sentence, entry.href)
         for entry in entries
-        if abs(entry.at - told.get((entry.kind, entry.sentence), float("-inf"))) > SAME_SECONDS
+        if all(abs(entry.at - at) > SAME_SECONDS for at in told.get((entry.kind, entry.sentence), ()))
     ]
     return tuple(sorted([*events, *more], key=lambda event: -event.at))
 

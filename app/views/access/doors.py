@@ -130,6 +130,18 @@ class Access:
 
         return let_through
 
+    def may_read(self, request: Request) -> bool:
+        """Return whether a request may read the pages.
+
+        A wrong token is not counted as a guess here: the check that follows does that. While there were too many
+        guesses, the right token is not told from a wrong one.
+        """
+        logins = self.logins()
+        if logins is None or self._is_near(request) or self._login(request) is not None:
+            return True
+        given = request.headers.get("Authorization", "")
+        return self.guesses.wait(request.remote) <= 0 and logins.is_token(_bearer_token(given))
+
     def check_token(self, request: Request, token: str, told: str) -> None:
         """Raise `Refused`, which says what is `told`, unless this is the token, or if guesses are too many."""
         logins = self.logins()
@@ -157,12 +169,20 @@ class Access:
             self._check_reader(request)
 
     def _note_login(self, request: Request) -> None:
+        request[CAN_LOG_IN] = self.logins() is not None
+        login = self._login(request)
+        if login is not None:
+            request[LOGIN] = login
+
+    def _login(self, request: Request) -> Login | None:
+        """Return the login of the browser that sent a request; None if nobody is logged in there."""
         logins = self.logins()
-        request[CAN_LOG_IN] = logins is not None
-        if logins is not None and (cookie := request.cookies.get(logins.cookie)):
-            login = logins.login(cookie, time.time())
-            if login is not None:
-                request[LOGIN] = login
+        cookie = None if logins is None else request.cookies.get(logins.cookie)
+        return logins.login(cookie, time.time()) if logins is not None and cookie else None
+
+    def _is_near(self, request: Request) -> bool:
+        """Return whether a request comes from this machine alone."""
+        return is_loopback(self._app.settings.web_bind) and not is_proxied(request.headers)
 
     async def _permission(self, request: Request) -> Permission:
         """Return the permission to write of whoever sent a request, or the reason why there is none."""
@@ -184,15 +204,14 @@ class Access:
             raise Refused(HTTPStatus.UNAUTHORIZED, NO_LOGIN)
         if given.startswith(WORKER_SCHEME):  # a pass that opens nothing here, and no guess of the token
             raise Refused(HTTPStatus.UNAUTHORIZED, NO_TOKEN)
-        scheme, token = given[: len(BEARER)], given[len(BEARER) :].strip()
-        self.check_token(request, token if scheme.lower() == BEARER.lower() else "", NO_TOKEN)
+        self.check_token(request, _bearer_token(given), NO_TOKEN)
 
     def _check_reader(self, request: Request) -> None:
         """Raise `Refused` unless a request may read the pages."""
         logins = self.logins()
         if logins is None or LOGIN in request:
             return
-        if is_loopback(self._app.settings.web_bind) and not is_proxied(request.headers):
+        if self._is_near(request):
             return
         given = request.headers.get("Authorization", "")
         url = str(self._app.conf.canonical_url)
@@ -239,6 +258,12 @@ async def _check_form(request: Request, login: Login) -> None:
             raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the form did not come in time") from error
     if given is None or not is_same(given, login.form_token):
         raise Refused(HTTPStatus.FORBIDDEN, OLD_FORM)
+
+
+def _bearer_token(given: str) -> str:
+    """Return the token in a header `Authorization`; empty if it bears none."""
+    scheme, token = given[: len(BEARER)], given[len(BEARER) :].strip()
+    return token if scheme.lower() == BEARER.lower() else ""
 
 
 def clean_name(given: str) -> str:

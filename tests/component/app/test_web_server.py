@@ -147,7 +147,7 @@ async def test_forms_of_strangers_that_come_slowly_keep_nobody_out_and_end(path:
         (GET + b"".join(b"X-%d: 1\r\n" % number for number in range(200)) + b"\r\n", 400),
         (GET + b"Content-Length: -1\r\n\r\n", 400),
         (GET + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-        (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9_000, 413),
+        (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1100000\r\n\r\n" + b"x" * 1_100_000, 413),
         (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 200),
         (b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),

@@ -5,6 +5,7 @@ The pages themselves are replaced, so that a status says exactly who reaches the
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from typing import Any, cast
@@ -23,9 +24,10 @@ from metroline.app.views.access.doors import (
     Door,
     door_of,
 )
+from metroline.app.views.access.forms import FORM_TYPE
 from metroline.app.views.access.kept_forms import LOOKS
 from metroline.app.views.live import STREAM
-from metroline.app.web_server.gate import BODIES_OF_STRANGERS
+from metroline.app.web_server.gate import FORMS, LOGIN_BYTES, MAX_STRANGERS, QUESTIONS
 from metroline.app.web_server.guesses import Guesses
 from metroline.app.web_server.logins import Logins
 from tests.support.web_worker import HTML, TOKEN, Start, WebWorker
@@ -202,7 +204,60 @@ async def test_every_route_lets_in_who_may_use_it_and_nobody_else(start: Start, 
 
 
 def test_what_strangers_may_post_is_bounded() -> None:
-    assert {*READING_BY_POST, LOGIN_PATH, *LOOKS} == {*BODIES_OF_STRANGERS}
+    assert ({*READING_BY_POST} - {*LOOKS}, {LOGIN_PATH, *LOOKS}) == ({*QUESTIONS}, {*FORMS})
+
+
+@pytest.mark.usefixtures("pages")
+@pytest.mark.parametrize("path", QUESTIONS)
+async def test_a_question_of_a_stranger_is_refused_before_its_body_is_read(start: Start, path: str) -> None:
+    worker = await start(**SETTINGS["closed"])
+    url = URL(worker.url)
+
+    async def status(body: bytes, *headers: str) -> bytes:
+        """Return the first line of the answer to a question that has more bytes than are sent."""
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Length: 1000", *headers, "", ""]
+        writer.write("\r\n".join(lines).encode() + body)
+        line = await reader.readline()
+        writer.close()
+        return line
+
+    wrong, right = (f"Authorization: {one['Authorization']}" for one in (WRONG, BEARER))
+    assert await status(b"{") == await status(b"{", wrong) == b"HTTP/1.1 401 Unauthorized\r\n"
+    assert f"HTTP/1.1 {IN}".encode() in await status(b"{" + b" " * 999, right)
+    cast(Web, worker.app.web).web_app[ACCESS].guesses = guesses = Guesses(lambda: 0.0)
+    for _ in range(10):
+        guesses.missed("127.0.0.1")
+    assert await status(b"{", right) == await status(b"{", wrong) == b"HTTP/1.1 429 Too Many Requests\r\n"
+
+
+@pytest.mark.usefixtures("pages")
+async def test_few_long_forms_of_strangers_are_held_at_once(start: Start) -> None:
+    worker = await start(**SETTINGS["closed"])
+    url = URL(worker.url)
+
+    async def sent(path: str, length: int, *headers: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Send a form but for its end."""
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {FORM_TYPE}", *headers]
+        writer.write("\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode() + b"a=b")
+        return reader, writer
+
+    long = LOGIN_BYTES + 1
+    held = [await sent(path, long) for path in ("/rules/publish/", "/login") * (MAX_STRANGERS // 2)]
+    await asyncio.sleep(0.1)
+    reader, writer = await sent("/login", long)
+    assert await reader.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
+    writer.close()
+    short, writer = await sent("/login", 3)
+    assert b" 503 " not in await short.readline(), "a short one is read all the same"
+    writer.close()
+    right = f"Authorization: {BEARER['Authorization']}"
+    reader, writer = await sent("/rules/", long, right)
+    writer.write(b" " * (long - 3))
+    assert b" 503 " not in await reader.readline(), "so is that of whoever may read the pages"
+    for _, open_one in [*held, (reader, writer)]:
+        open_one.close()
 
 
 @pytest.mark.usefixtures("pages")

@@ -93,6 +93,34 @@ def test_hidden_topics_and_groups_are_named_with_the_rights_that_are_missing() -
     assert group.startswith("the user lacks the right Read on the group group: grant it")
 
 
+def test_pages_that_a_missing_right_leaves_empty_are_warned_of_and_keep_no_worker_out() -> None:
+    read = frozenset({"Read"})
+    needs = replace(NEEDS, shown={"s": read, "table": read, "rules": read, "theirs": read})
+    blind = dict(
+        RIGHT, s=FoundTopic(4, frozenset({"Describe"}), {}), table=FoundTopic(4, frozenset(), RIGHT["table"].config)
+    )
+    found = Survey(blind | {"theirs": FoundTopic(9, frozenset({"Write"}), {})})
+
+    fatal, shown = find_problems(needs, found, {})
+
+    assert str(fatal).startswith("the user lacks the right Read on the topic s: grant it")
+    assert not shown.is_fatal
+    assert str(shown).startswith(
+        "the user lacks the right Read on the topics table, theirs, so the pages of this worker"
+    )
+
+
+def test_a_topic_with_dead_letters_of_others_that_is_not_there_is_warned_of() -> None:
+    needs = replace(NEEDS, shown={"kept": frozenset({"Read"}), "dlq": frozenset({"Read"})})
+
+    [missing] = find_problems(needs, Survey(RIGHT), {})
+    [hidden] = find_problems(needs, Survey(RIGHT, frozenset({"dlq"})), {})
+
+    assert (missing.is_fatal, hidden.is_fatal) == (False, False)
+    assert str(missing).startswith("there is no topic dlq, although [dead_letters] in line.toml names it: create it")
+    assert str(hidden).startswith("the user has no right on the topic dlq, or it does not exist, although [dead_l")
+
+
 def test_what_keeps_no_worker_out_comes_last() -> None:
     found = dict(RIGHT, kept=FoundTopic(5, None, {"retention.ms": "1"}))
 

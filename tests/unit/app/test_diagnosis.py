@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from metroline.agents.membership.worker import WorkerInfo
+from metroline.agents.services.line import Line
 from metroline.app.cli import cli
-from metroline.app.diagnosis.cluster_checks import clock_findings
+from metroline.app.diagnosis.cluster_checks import clock_findings, unplayed
 from metroline.app.diagnosis.finding import Status
 from metroline.app.diagnosis.requirements import fits
 from metroline.app.local.ports import free_port
@@ -102,6 +104,20 @@ def test_clocks_that_differ_are_named_with_the_direction() -> None:
     assert (same.status, same.text) == (Status.OK, "differs by at most 0.50 s from those of the workers")
     [nothing] = clock_findings({})
     assert nothing.status is Status.SKIPPED
+
+
+def test_parts_of_the_line_that_no_live_worker_plays_are_named(line: Path) -> None:
+    def alive(*parts: str) -> WorkerInfo:
+        return WorkerInfo("id", "group", parts, (), "signpost", "http://a:1", 1, 0.0, 0.0)
+
+    loaded = Line.load(str(line))
+    [told] = unplayed(loaded, [alive("on-ramp"), alive("arrivals", "router")])
+
+    assert (told.status, told.text) == (
+        Status.WARNING,
+        "none of them plays service:pay, so records wait there",
+    )
+    assert not list(unplayed(loaded, [alive("on-ramp", "service:pay"), alive("arrivals", "router")]))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from metroline.agents.pulses.line_state import LineState
-from metroline.agents.pulses.live_state import LiveState
+from metroline.agents.pulses.live_state import LiveEvent, LiveState
 from metroline.agents.pulses.pulse import (
     EndedSum,
     OutcomeSum,
@@ -18,9 +18,11 @@ from metroline.agents.pulses.pulse import (
     ScheduleSum,
     TrackSum,
 )
+from metroline.app.operations.journal import JournalEntry
 from metroline.app.views.anchors import rule_id
 from metroline.app.views.figures import FORMS, NONE
 from metroline.app.views.first_page import first_page
+from metroline.app.views.live import with_journal
 from metroline.routing.rules.table import RulesTable
 from tests.support.html_reader import HtmlReader
 from tests.support.project import ROOT
@@ -224,3 +226,14 @@ def test_each_schedule_has_a_row_with_its_ticks_and_a_link_to_its_last_run() -> 
         assert words in read.words
     assert ("a", "/journeys/schedule.nightly-0-10000") in [(name, found.get("href")) for name, found in read.elements]
     assert "schedules" not in page(state(pulse(1))).words.lower()
+
+
+def test_each_start_of_a_worker_is_told_once_though_it_started_before_too() -> None:
+    text = "http://one:6066 started (all)"
+    pulses = [LiveEvent(NOW, "joined", text), LiveEvent(NOW - 200, "joined", text)]
+    notes = [
+        JournalEntry(NOW - 1, "joined", text),
+        JournalEntry(NOW - 203, "joined", text),
+        JournalEntry(1.0, "job", "a"),
+    ]
+    assert [event.at for event in with_journal(pulses, notes)] == [NOW, NOW - 200, 1.0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from metroline.agents.pulses.line_state import TREND_SECONDS, LineState
-from metroline.agents.pulses.live_state import Level, LiveState, Trend
+import pytest
+
+from metroline.agents.pulses.line_state import HANDOVER_SECONDS, TREND_SECONDS, LineState
+from metroline.agents.pulses.live_state import Level, LiveState, Sums, Trend
 from metroline.agents.pulses.pulse import (
     EndedSum,
     OutcomeSum,
@@ -36,12 +39,12 @@ def pulse(at: float, worker: str = "one", **figures: Any) -> Pulse:
     return Pulse(**known | figures)
 
 
-def seen(*pulses: Pulse, until: float | None = None) -> LiveState:
+def seen(*pulses: Pulse, until: float | None = None, needed: Collection[str] = ()) -> LiveState:
     """Return the state after pulses that arrive when they are sent."""
     state = LineState("line")
     for one in sorted(pulses, key=lambda one: one.at):
         state.observe(one, one.at)
-    return state.snapshot(until if until is not None else max(one.at for one in pulses))
+    return state.snapshot(until if until is not None else max(one.at for one in pulses), needed)
 
 
 def steps(count: int, worker: str = "one", **rates: Any) -> list[Pulse]:
@@ -291,6 +294,42 @@ def test_a_stop_that_nobody_serves_is_named() -> None:
     assert state.verdict.text == "No worker serves rate, where 4 records wait."
 
 
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("service:rate", "No worker serves rate: records that come there wait."),
+        ("arrivals", "No worker serves the arrivals: records that come there wait."),
+        ("on-ramp", "No worker serves the source: records that come there wait."),
+    ],
+)
+def test_a_part_of_the_line_whose_only_worker_has_gone_is_named_though_nobody_knows_what_waits_there(
+    missing: str, told: str
+) -> None:
+    parts = tuple(part for part in PARTS if part != missing)
+    needed = {"source", "arrivals", "service.rate"}
+    present = [pulse(NOW + step, "one", parts=parts) for step in range(20)]
+    gone = [pulse(NOW, "two", parts=(missing,), started=NOW - 5)]
+
+    state = seen(*present, *gone, needed=needed)
+
+    assert state.verdict.level is Level.BAD
+    assert state.verdict.text == told
+    assert "http://two:6066 fell silent." in state.verdict.more, "nobody takes over what it did"
+    assert state.places[state.unserved[0]].workers == 0
+
+
+def test_routers_are_missed_only_where_records_are_sent_to_them() -> None:
+    parts = tuple(part for part in PARTS if part != "router")
+    asked = [
+        pulse(NOW + step, parts=parts, places={"conductor": PlaceFigures(messages=step, records=step)})
+        for step in range(8)
+    ]
+
+    assert seen(pulse(NOW, parts=parts), needed={"source"}).unserved == ()
+    assert seen(pulse(NOW, places={"conductor": PlaceFigures()})).places["conductor"].workers == 1
+    assert seen(*asked).verdict.text == "No worker serves the conductor: records that come there wait."
+
+
 def test_a_new_version_of_the_rules_is_an_event() -> None:
     state = seen(pulse(NOW, version=3), pulse(NOW + 1, version=4), pulse(NOW + 2, "two", version=4))
     rules = [event for event in state.events if event.kind == "rules"]
@@ -301,3 +340,36 @@ def test_a_few_minutes_are_kept_a_point_a_second() -> None:
     state = seen(*steps(500, entered=5))
     assert len(state.points) == 180
     assert {point.entered_per_second for point in state.points} == {5}
+
+
+def test_the_sums_of_a_partition_that_changes_hands_are_those_of_before() -> None:
+    sent = (PartitionSum(0, 100, 0), PartitionSum(1, 200, 0))
+    first, second = EndedSum(0, 90, 0, 5, 0), EndedSum(1, 150, 20, 0, 0)
+    before = [pulse(NOW, "one", sent=sent, ended=(first,)), pulse(NOW, "two", ended=(second,))]
+
+    def later(seconds: float) -> Sums:
+        at = NOW + seconds
+        return seen(*before, pulse(at, "one", sent=sent, ended=(first,)), pulse(at, "two")).sums
+
+    sums, too_late = later(1.0), later(HANDOVER_SECONDS + 1)
+    assert (sums.sent, sums.delivered, sums.dropped, sums.dead, sums.under_way) == (300, 240, 20, 5, 35)
+    assert sums.why_unknown == ""
+    assert (too_late.sent, too_late.delivered, bool(too_late.why_unknown)) == (None, 240, True)
+
+
+def test_sums_without_the_outcomes_of_a_partition_are_not_known() -> None:
+    sent = (PartitionSum(0, 100, 0), PartitionSum(1, 200, 0))
+    sums = seen(pulse(NOW, sent=sent, ended=(EndedSum(0, 90, 0, 5, 0),))).sums
+    assert (sums.sent, sums.under_way, bool(sums.why_unknown)) == (None, None, True)
+
+
+def test_a_silent_worker_that_tells_its_figures_again_is_an_event() -> None:
+    state = LineState("line")
+    state.observe(pulse(NOW), NOW)
+    state.snapshot(NOW + 20)
+    state.observe(pulse(NOW + 20), NOW + 20)
+    assert [(event.kind, event.text) for event in state.snapshot(NOW + 20).events] == [
+        ("joined", "http://one:6066 tells its figures again (all)"),
+        ("silent", "http://one:6066 fell silent (all)"),
+        ("joined", "http://one:6066 started (all)"),
+    ]
