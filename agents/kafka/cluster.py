@@ -137,8 +137,10 @@ class Cluster:
             if self._tokens is not None:
                 await self._try_tokens()
             await client.start()
-        except (KafkaError, OSError) as error:
+        except BaseException as error:  # one that is cancelled while it starts keeps its connections otherwise
             await (client.close if isinstance(client, AIOKafkaAdminClient) else client.stop)()
+            if not isinstance(error, KafkaError | OSError):
+                raise
             raise await self._diagnose(error) from error
 
     async def _diagnose(self, error: Exception) -> ClusterError:
