@@ -39,6 +39,10 @@ MAX_GROUPS = 10_000
 """Number of groups. The dead letters of further ones are counted, too."""
 
 
+MAX_GENERATION = 2**32 - 1
+"""Highest generation that the index has room for. Nobody restarts a record as often."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlockMarks:
     """The marks of the dead letters in a block, and of the records that were restarted by their present generation."""
@@ -149,8 +153,13 @@ class DeskIndex:
         return len(self._settled)
 
     def add(self, place: Place, size: int, envelope: Envelope, settled: float) -> None:
-        """Add the dead letters in a message of `size` bytes, settled at a time in seconds since the epoch."""
+        """Add the dead letters in a message of `size` bytes, settled at a time in seconds since the epoch.
+
+        Raise ValueError for a generation that no record reaches.
+        """
         for segment in envelope.segments:
+            if segment.generation > MAX_GENERATION:  # before anything is added: the columns are of one length
+                raise ValueError(f"a record cannot have been restarted {segment.generation} times")
             letter = Letter(Envelope(envelope.strategy, envelope.origin, (segment,)), settled)
             for record in segment.ids:
                 mark = mark_of(record)

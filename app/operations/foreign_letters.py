@@ -166,7 +166,13 @@ class ForeignDesk:
             if not self._is_there and self.topic not in await TopicAdmin(self._cluster).partitions([self.topic]):
                 raise DeadLetterError(f"there is no topic {self.topic}")
             self._is_there = True
-            taken = (jobs or await self._jobs()).taken.get(self.topic) or TakenLetters()
+            known = jobs or await self._jobs()
+            if known.is_full:  # letters that were replayed would be listed, and replayed again
+                raise DeadLetterError(
+                    f"{self._topics.replay_jobs} has more notes about dead letters of other systems than are kept, so "
+                    "that it is not known which letters were replayed: find out who wrote them, and delete theirs"
+                )
+            taken = known.taken.get(self.topic) or TakenLetters()
             async with self._turn:
                 if time.monotonic() - self._read_at > FRESH_SECONDS:
                     await asyncio.to_thread(self._read, taken.places)

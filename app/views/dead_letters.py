@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
 
+import msgspec
 import orjson
 from aiohttp.web import AppKey
 from aiohttp.web import Request as AiohttpRequest
@@ -104,7 +105,7 @@ class DeadLettersView(LineView):
     def respond(
         self, data: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
     ) -> web.Response:
-        body = orjson.dumps(data, default=_readable)
+        body = msgspec.json.encode(data, enc_hook=_readable)
         return self.bytes(body, content_type="application/json", status=status, headers=headers)
 
     def refuse(self, status: HTTPStatus, error: str) -> web.Response:

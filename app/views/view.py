@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, cast
 
-import orjson
 from aiohttp.web import Response as AiohttpResponse
 from faust import web
-from msgspec import to_builtins
+from msgspec import json
 
 from metroline.app.markup.html import Markup
 from metroline.app.views.access.forms import login_note
@@ -61,7 +60,7 @@ class LineView(web.View):
 
     def json_of(self, data: object, status: int = 200) -> web.Response:
         """Return the data of a page that only programs and scripts read, as JSON."""
-        body = orjson.dumps(to_builtins(data), option=orjson.OPT_INDENT_2)
+        body = json.format(json.encode(data), indent=2)
         return self.bytes(body, content_type="application/json", status=status, headers=dict(NOT_STORED))
 
     def answer(

@@ -46,6 +46,10 @@ MAX_DONE = 10_000
 JOURNAL_BYTES = 8 * 1024 * 1024
 """Size of the journal, and again of the letters of jobs that have ended, from which on the oldest make room."""
 
+TAKEN_BYTES = 64 * 1024 * 1024
+"""Size of all notes about letters of other systems. Those of a million letters take 25 MiB until they are put together,
+and hardly anything after that."""
+
 MAX_SURPLUS = 100_000
 """Number of entries without room that are remembered until a worker deletes them."""
 
@@ -63,6 +67,8 @@ class TakenEntry(NamedTuple):
     """The offsets, by partition."""
     sent: dict[tuple[str, int], BitMap64]
     """The offsets at which they stand since, by topic and partition."""
+    weight: int
+    """About how many bytes it takes in memory."""
 
     @classmethod
     def of(cls, taken: Taken) -> TakenEntry:
@@ -72,7 +78,9 @@ class TakenEntry(NamedTuple):
             for topic, partitions in taken.sent.items()
             for partition, encoded in partitions.items()
         }
-        return cls(taken.order, taken.part, taken.at, taken.by, taken.reason, taken.job, places, sent)
+        encoded = [*taken.places.values(), *(one for places in taken.sent.values() for one in places.values())]
+        weight = 1_000 + sum(len(one) + 500 for one in encoded)
+        return cls(taken.order, taken.part, taken.at, taken.by, taken.reason, taken.job, places, sent, weight)
 
     @property
     def size(self) -> int:
@@ -100,16 +108,19 @@ class TakenLetters:
             self._places = united(self.entries.values())
         return self._places
 
-    def add(self, taken: Taken) -> None:
-        """Add the letters of a note."""
-        entry = self.entries[key_of(taken)] = TakenEntry.of(taken)
+    def add(self, key: str, entry: TakenEntry) -> None:
+        """Add the letters of the note with a key."""
+        self.entries[key] = entry
         for partition, offsets in entry.places.items() if self._places is not None else ():
             self.places[partition] = self.places.get(partition, BitMap64()) | offsets
 
-    def forget(self, key: str) -> None:
-        """Forget the note with a key, if there is one."""
-        if self.entries.pop(key, None) is not None:
-            self._places = None
+    def forget(self, key: str) -> int:
+        """Forget the note with a key, if there is one; return its weight."""
+        entry = self.entries.pop(key, None)
+        if entry is None:
+            return 0
+        self._places = None
+        return entry.weight
 
 
 def united(entries: Iterable[TakenEntry]) -> dict[int, BitMap64]:
@@ -134,6 +145,10 @@ class Jobs:
     """Offset behind the last message."""
     taken: dict[str, TakenLetters] = field(default_factory=dict)
     """The dead letters of other systems that were replayed or discarded, by their topics."""
+    taken_bytes: int = 0
+    """The size of the notes about these, in bytes."""
+    is_full: bool = False
+    """True if a note about these was left out, since there was no room."""
     done: dict[str, Done] = field(default_factory=dict)
     """The journal, by the keys of its entries, the oldest first."""
     done_bytes: int = 0
@@ -162,8 +177,7 @@ class Jobs:
         if isinstance(message, Claim):
             self.claim, self.epoch = message, offset
         elif isinstance(message, Taken):
-            self._forget(key_of(message))
-            self.taken.setdefault(message.topic, TakenLetters()).add(message)
+            self._add_taken(message)
         elif isinstance(message, Done):
             self._note(message)
         elif isinstance(message, Start):
@@ -200,7 +214,16 @@ class Jobs:
         if (done := self.done.pop(key, None)) is not None:
             self.done_bytes -= size_of(done)
         for taken in self.taken.values() if key.startswith(TAKEN) else ():
-            taken.forget(key)
+            self.taken_bytes -= taken.forget(key)
+
+    def _add_taken(self, message: Taken) -> None:
+        key, entry = key_of(message), TakenEntry.of(message)
+        self._forget(key)
+        if self.taken_bytes + entry.weight > TAKEN_BYTES:
+            self.is_full = True
+            raise NotAJobMessage("there is no room for more notes about letters of other systems")
+        self.taken_bytes += entry.weight
+        self.taken.setdefault(message.topic, TakenLetters()).add(key, entry)
 
     def folds(self, before: float) -> Iterator[tuple[Taken, list[str]]]:
         """Yield notes that stand for several each, and the keys of the others that they stand for.

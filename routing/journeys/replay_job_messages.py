@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
+import orjson
 from msgspec import Meta, Struct
 from pyroaring import BitMap, BitMap64
 
@@ -296,6 +297,10 @@ def _check_start(start: Start) -> None:
         raise NotAJobMessage("a replay job names its letters either by their ids or by their group")
     if isinstance(start, (StartDiscard, StartForeign)) and (start.fields or start.to is not None):
         raise NotAJobMessage("letters to discard, and those of another system, are neither edited nor sent to a stop")
+    try:
+        orjson.dumps(start.fields)
+    except TypeError as error:  # a number of more than 64 bits, which no record may hold
+        raise NotAJobMessage(f"the fields cannot be set: {error}") from error
     if isinstance(start, StartDiscard) and not start.reason:
         raise NotAJobMessage("letters are discarded for a reason")
 

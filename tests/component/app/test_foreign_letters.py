@@ -155,3 +155,18 @@ async def test_the_topics_to_which_letters_may_go(
     if reason is not None:
         with pytest.raises(DeadLetterError, match=r"a dead letter|there is no topic"):
             await anext(made.replay([(0, 1)], 100.0, ADA))
+
+
+async def test_letters_are_neither_listed_nor_replayed_while_notes_about_them_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, brokers, _ = desk(monkeypatch, {})
+
+    async def jobs(_: object) -> Jobs:
+        return Jobs(is_full=True)
+
+    monkeypatch.setattr(ForeignDesk, "_jobs", jobs)
+    for question in (made.groups(), made.chosen(["0-1"], None)):
+        with pytest.raises(DeadLetterError, match=r"line\.replay-jobs has more notes"):
+            await question
+    assert brokers.written == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import urllib.error
 import urllib.request
 from dataclasses import replace
 
@@ -114,6 +115,9 @@ async def check(worker: WorkerProcess) -> None:
 
 
 def status(worker: WorkerProcess, path: str) -> int:
-    with urllib.request.urlopen(f"{worker.url}{path}", timeout=20.0) as answer:
-        answer.read()
-        return int(answer.status)
+    try:
+        with urllib.request.urlopen(f"{worker.url}{path}", timeout=20.0) as answer:
+            answer.read()
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code

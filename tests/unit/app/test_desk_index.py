@@ -57,6 +57,18 @@ def test_reading_costs_one_look_at_each_dead_letter_and_a_page_one_at_each_on_it
     assert index.examined == before + 1
 
 
+@pytest.mark.parametrize("generation", [2**32, 2**53 - 1])
+def test_a_generation_that_no_record_reaches_leaves_the_index_as_it_was(generation: int) -> None:
+    index = DeskIndex()
+    add(index, [0])
+    with pytest.raises(ValueError, match="restarted"):
+        add(index, [1], generation=generation)
+    add(index, [2], generation=2**32 - 1)
+    index.settle({FIRST: BlockMarks(BitMap([0, 1, 2]), {2**32 - 1: BitMap([2])})})
+    [group] = index.groups()
+    assert ids_of(index, group.id) == ["source-0-0", "source-0-2"]
+
+
 def test_what_was_replayed_or_discarded_is_gone_and_comes_back_as_it_dies_again() -> None:
     index = DeskIndex()
     add(index, [0, 1])

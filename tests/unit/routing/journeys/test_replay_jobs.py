@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pyroaring import BitMap, BitMap64
 
 from metroline.routing.journeys import replay_job_board as module
-from metroline.routing.journeys.replay_job_board import MAX_JOBS, Jobs
+from metroline.routing.journeys.replay_job_board import MAX_JOBS, Jobs, TakenEntry
 from metroline.routing.journeys.replay_job_messages import (
     MAX_LETTERS,
     Act,
@@ -127,6 +127,7 @@ def test_a_message_is_read_as_it_was_written(message: Message) -> None:
             ID.encode(),
             orjson.dumps(BARE | {"group": "4be3b2", "kind": "start-foreign", "topic": "d", "set": {}, "to": "x"}),
         ),
+        (ID.encode(), orjson.dumps(BARE | {"group": "4be3b2", "fields": {"n": [8888]}}).replace(b"8888", b"9" * 20)),
         (b"done/x", None),
         (b"done/" + b"a" * 32, encode(DONE)[1].replace(MARKS.encode(), b"AAAA")),
         (b"done/" + b"a" * 32 + b"/1", encode(DONE)[1]),
@@ -285,6 +286,18 @@ def test_the_notes_of_a_replay_without_a_job_are_one_when_no_more_come() -> None
     assert list(jobs.folds(3.0)) == []
     [(whole, others)] = jobs.folds(4.0)
     assert (key_of(whole), others) == (f"taken/{'d' * 32}/1", [f"taken/{'d' * 32}/{part}" for part in (2, 3)])
+
+
+def test_notes_without_room_are_left_out_and_known_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = taken(1)
+    monkeypatch.setattr(module, "TAKEN_BYTES", 2 * TakenEntry.of(one).weight)
+    jobs = folded([START, one, taken(2), replace(one, by="bert")])
+    assert (jobs.is_full, jobs.foreign) == (False, 0), "a note replaces its former one"
+    assert "no room" in (jobs.add(jobs.end, *encode(taken(3))) or "")
+    assert jobs.is_full
+    jobs = folded([START, one, taken(2)])
+    jobs.add(jobs.end, key_of(one).encode(), None)
+    assert jobs.add(jobs.end, *encode(taken(3))) is None, "one that is deleted makes room"
 
 
 def test_a_note_is_needed_for_as_long_as_its_topic_holds_a_letter() -> None:
