@@ -62,6 +62,8 @@ class FakeSqs:
                 return _json({"Attributes": self.attributes})
             case "ReceiveMessage":
                 return failure("com.amazonaws.sqs#InvalidParameterValue", "11 messages")
+            case "SendMessageBatch":
+                return _json({"Successful": [{"Id": one["Id"]} for one in self.calls[-1].arguments["Entries"]]})
         return _json({})
 
     @asynccontextmanager
@@ -79,8 +81,8 @@ class FakeSqs:
 
 
 def failure(kind: str, text: str, status: int = 400, query_error: str | None = None) -> web.Response:
-    """Return an answer with an error; `query_error` is its code in the older protocol."""
-    headers = {} if query_error is None else {"x-amzn-query-error": f"{query_error};Sender"}
+    """Return an answer with an error; `query_error` is the header with its code in the older protocol."""
+    headers = {} if query_error is None else {"x-amzn-query-error": query_error}
     return web.json_response({"__type": kind, "message": text}, status=status, headers=headers)
 
 

@@ -50,6 +50,7 @@ NO_LOGIN = frozenset(
 INVALID = frozenset(
     {
         "BatchRequestTooLong",
+        "InvalidAttributeValue",
         "InvalidMessageContents",
         "InvalidParameterValue",
         "InvalidParameterValueException",
@@ -122,9 +123,21 @@ class SqsClient:
 
     async def visibility(self) -> int:
         """Return the visibility timeout of the queue, in seconds."""
-        found = await self.call("get_queue_attributes", AttributeNames=["VisibilityTimeout"])
+        return int((await self._attributes("VisibilityTimeout"))["VisibilityTimeout"])
+
+    async def message_bytes(self) -> int | None:
+        """Return the number of bytes that a message may have; None if the user has no right to ask."""
+        try:
+            found = (await self._attributes("MaximumMessageSize")).get("MaximumMessageSize")
+        except SqsForbidden:
+            return None
+        return None if found is None else int(found)
+
+    async def _attributes(self, name: str) -> dict[str, str]:
+        found = await self.call("get_queue_attributes", AttributeNames=[name])
         self.counts.count("get_queue_attributes")
-        return int(found["Attributes"]["VisibilityTimeout"])
+        attributes: dict[str, str] = found.get("Attributes", {})
+        return attributes
 
     async def _answer(self, name: str, **arguments: Any) -> dict[str, Any]:
         from botocore.exceptions import (  # an optional package

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple
@@ -11,7 +12,15 @@ from typing import Any, NamedTuple
 import orjson
 
 from metroline.agents.gateways.outside_end import Answer, Delayed, EndWriter, Outgoing, OutsideEnd, RefusedByEnd
-from metroline.agents.gateways.sqs.client import SqsAway, SqsClient, SqsInvalid, SqsRefused, is_invalid, opened
+from metroline.agents.gateways.sqs.client import (
+    CHUNK_BYTES,
+    SqsAway,
+    SqsClient,
+    SqsInvalid,
+    SqsRefused,
+    is_invalid,
+    opened,
+)
 from metroline.agents.gateways.sqs.options import SqsEndOptions
 from metroline.agents.gateways.sqs.packing import (
     ID_ATTRIBUTE,
@@ -32,6 +41,10 @@ DELAY_SECONDS = 10.0
 """Time after which records that waited on the bus are sent again."""
 
 CONNECTIONS = 16
+
+GROUP_CHARACTERS = 128
+GROUP = re.compile(rf"[!-~]{{1,{GROUP_CHARACTERS}}}")
+"""The message groups that a queue takes."""
 
 NO_ANSWER = "SQS did not answer for the message"
 
@@ -80,13 +93,15 @@ class SqsWriter:
         self.end = end
         self.client = client
         self._order = asyncio.Lock()
+        self._most: int | None = None
+        """Bytes up to which records share a message; None until the queue has said how many it takes."""
         self._logged_at = float("-inf")
 
     async def write(self, pack: Sequence[Outgoing]) -> Sequence[Answer]:
         """Send records and return an answer for each."""
         answers: list[Answer] = [Delayed(NO_ANSWER, DELAY_SECONDS)] * len(pack)
         lines, places = self._lines(pack, answers)
-        messages = packed(lines, several=self.end.packed)
+        messages = packed(lines, several=self.end.packed, most=await self._message_bytes())
         if self.end.is_fifo:
             async with self._order:
                 found = await self._send_in_order(messages)
@@ -97,14 +112,26 @@ class SqsWriter:
                 answers[places[place]] = answer
         return answers
 
+    async def _message_bytes(self) -> int:
+        if self._most is None and self.end.packed:
+            try:
+                self._most = await self.client.message_bytes() or CHUNK_BYTES
+            except (SqsAway, SqsRefused):  # the calls that send say so
+                return CHUNK_BYTES
+        return self._most or CHUNK_BYTES
+
     def _lines(self, pack: Sequence[Outgoing], answers: list[Answer]) -> tuple[list[Line], list[int]]:
         """Return the records that can be sent, and their indexes; answer for the others."""
         lines, places = [], []
         for place, one in enumerate(pack):
             group = self._group(one) if self.end.is_fifo else None
-            if self.end.is_fifo and not group:
+            if self.end.is_fifo and not GROUP.fullmatch(group or ""):
                 source = f"the field {self.end.group!r}" if self.end.group else "the key of the source message"
-                answers[place] = RefusedByEnd(f"the queue needs a message group, and the record has none: {source}")
+                has = f"it is {group[:GROUP_CHARACTERS]!r}" if group else "the record has none"
+                answers[place] = RefusedByEnd(
+                    f"the queue needs a message group of up to {GROUP_CHARACTERS} ASCII characters without spaces, and "
+                    f"{has}: {source}"
+                )
                 continue
             lines.append(Line(line_text(one.record), one.id, group, one.prefix))
             places.append(place)

@@ -76,12 +76,14 @@ class Packed(NamedTuple):
         return first, second
 
 
-def packed(lines: Iterable[Line], *, several: bool) -> list[Packed]:
+def packed(lines: Iterable[Line], *, several: bool, most: int = CHUNK_BYTES) -> list[Packed]:
     """Return messages for records, in their order within each group.
 
     With `several`, a message holds as many records of a group as fit into a chunk, one a line. Records never share a
-    message that would be larger than a chunk: 51 records of 1,300 bytes would cost two chunks instead of one.
+    message that would be larger than a chunk: 51 records of 1,300 bytes would cost two chunks instead of one. Nor do
+    they share one of more than `most` bytes.
     """
+    most = min(most, CHUNK_BYTES)
     found: list[Packed] = []
     open_messages: dict[str | None, int] = {}
     for place, line in enumerate(lines):
@@ -89,7 +91,7 @@ def packed(lines: Iterable[Line], *, several: bool) -> list[Packed]:
         at = open_messages.get(line.group) if several else None
         if at is not None:
             before = found[at]
-            if before.size + len(line.text) + len(line.id) + 2 <= CHUNK_BYTES:
+            if before.size + len(line.text) + len(line.id) + 2 <= most:
                 body, ids = before.body + b"\n" + line.text, f"{before.ids},{line.id}"
                 found[at] = Packed(body, ids, line.group, (*before.places, place), line.prefix)
                 continue

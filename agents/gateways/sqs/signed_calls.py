@@ -77,8 +77,8 @@ def _refusal(status: int, headers: Mapping[str, str], content: bytes) -> CallRef
         found = _decoded(content)
     except CallRefused:
         found = {"message": content.decode("utf-8", "replace").strip()[:200]}
-    named = headers.get("x-amzn-query-error", "").partition(";")[0]
-    code = named or str(found.get("__type", "")).rpartition("#")[2].partition(":")[0] or str(status)
+    named = headers.get("x-amzn-query-error") or found.get("__type") or status
+    code = str(named).rpartition("#")[2].partition(";")[0].partition(":")[0]  # ElasticMQ has the same in both places
     return CallRefused(code, str(found.get("message", found.get("Message", ""))))
 
 

@@ -16,10 +16,12 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from metroline.agents.gateways.outside_end import Outgoing
 from metroline.agents.gateways.sqs.client import SqsAway, SqsInvalid, SqsRefused, opened
 from metroline.agents.gateways.sqs.end import SqsEnd
 from metroline.agents.gateways.sqs.options import SqsSource
 from metroline.agents.gateways.sqs.queue_check import QueueProblem, source_problems
+from metroline.routing.meta import Meta
 from tests.support.elasticmq import CREDENTIALS
 from tests.support.fake_sqs import Call, FakeSqs, failure
 
@@ -136,20 +138,16 @@ async def test_credentials_or_a_region_that_are_missing_are_named(
     assert sqs.calls == []
 
 
-NO_QUEUE = partial(
-    failure, "com.amazonaws.sqs#QueueDoesNotExist", "none", query_error="AWS.SimpleQueueService.NonExistentQueue"
-)
+QUEUE_ERROR = "com.amazonaws.sqs#QueueDoesNotExist"
+NO_QUEUE = partial(failure, QUEUE_ERROR, "none", query_error="AWS.SimpleQueueService.NonExistentQueue;Sender")
 
 
 @pytest.mark.parametrize(
     ("answer", "kind", "text"),
     [
         (NO_QUEUE, SqsRefused, "the queue orders does not exist: create it, or correct its name in line.toml"),
-        (
-            partial(failure, "com.amazonaws.sqs#QueueDoesNotExist", "none"),
-            SqsRefused,
-            "the queue orders does not exist",
-        ),
+        (partial(failure, QUEUE_ERROR, "none"), SqsRefused, "the queue orders does not exist"),
+        (partial(failure, QUEUE_ERROR, "", query_error=QUEUE_ERROR), SqsRefused, "the queue orders does not exist"),
         (
             partial(failure, "com.amazon.coral.service#UnrecognizedClientException", "who?", 403),
             SqsRefused,
@@ -161,7 +159,7 @@ NO_QUEUE = partial(
             "the queue orders does not take it: InvalidMessageContents: a character",
         ),
         (
-            partial(failure, "com.amazonaws.sqs#RequestThrottled", "slower", query_error="RequestThrottled"),
+            partial(failure, "com.amazonaws.sqs#RequestThrottled", "slower", query_error="RequestThrottled;Sender"),
             SqsAway,
             "the queue orders did not answer receive_message: RequestThrottled: slower",
         ),
@@ -256,3 +254,15 @@ async def test_messages_that_may_count_twice_are_a_warning(sqs: FakeSqs) -> None
     assert "has a visibility timeout of 2 s" in found[0].text
     assert "the topic orders.in keeps messages for 1 s (retention.ms)" in found[1].text
     assert "the topic orders.in is compacted (cleanup.policy)" in found[2].text
+
+
+async def test_an_end_packs_records_up_to_the_size_that_its_queue_takes(sqs: FakeSqs) -> None:
+    sqs.attributes["MaximumMessageSize"] = "2048"
+    pack = [Outgoing({"n": n}, f"source-0-{n}", Meta(None, {}, None, "source", 0, n)) for n in range(100)]
+    async with SqsEnd(kind="sqs", queue="orders", endpoint=sqs.url).open("shipped") as writer:
+        await writer.write(pack)
+
+    sent = [one["MessageBody"] for call in sqs.calls for one in call.arguments.get("Entries", ())]
+    assert len(sent) > 1
+    assert all(len(body) < 2048 for body in sent)
+    assert sorted(json.loads(line)["n"] for body in sent for line in body.splitlines()) == list(range(100))

@@ -36,6 +36,13 @@ class FakeClient:
         self.silent: set[str] = set()
         """Bodies of messages that the answers do not name."""
         self.bad, self.most = bad, most
+        self.limit: int | Exception | None = None
+        """The bytes of a message that the queue says that it takes."""
+
+    async def message_bytes(self) -> int | None:
+        if isinstance(self.limit, Exception):
+            raise self.limit
+        return self.limit
 
     async def call(self, name: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         assert name == "send_message_batch"
@@ -284,3 +291,39 @@ def test_a_fifo_end_is_in_the_order_of_its_groups_if_it_is_to_be(options: dict[s
 def test_a_standard_queue_has_no_order() -> None:
     with pytest.raises(ValueError, match=r"ordered is for FIFO queues, whose names end with \.fifo: remove it"):
         SqsEnd(kind="sqs", queue="out", ordered=True)
+
+
+@pytest.mark.parametrize(("group", "has"), [("", "the record has none"), ("a b", "it is 'a b'"), ("ü", "it is 'ü'")])
+async def test_a_message_group_that_no_queue_takes_is_the_reason_of_a_dead_letter(group: str, has: str) -> None:
+    client = FakeClient()
+
+    bad, good = await writer(client, queue="out.fifo").write(
+        [*records(1, group=group), *records(2, group="".join(map(chr, range(0x21, 0x7F))))]
+    )
+
+    assert isinstance(bad, RefusedByEnd)
+    assert str(bad) == (
+        "the queue needs a message group of up to 128 ASCII characters without spaces, and "
+        f"{has}: the key of the source message"
+    )
+    assert (good, client.bodies) == (None, ['{"n":2}'])
+
+
+async def test_messages_are_packed_up_to_the_size_that_the_queue_takes() -> None:
+    client = FakeClient(most=100)
+    client.limit = 100
+
+    assert await writer(client).write(records(*range(10))) == [None] * 10
+
+    assert sum(map(len, client.sent)) == len(client.bodies) > 3, "none was refused"
+    assert all(len(body) + 44 <= 100 for body in client.bodies)
+
+
+@pytest.mark.parametrize("limit", [None, 1 << 20, SqsAway("it is away")])
+async def test_a_queue_that_does_not_say_its_size_gets_chunks(limit: int | Exception | None) -> None:
+    client = FakeClient()
+    client.limit = limit
+
+    assert await writer(client).write(records(*range(10))) == [None] * 10
+
+    assert len(client.bodies) == 1
