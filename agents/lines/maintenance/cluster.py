@@ -78,7 +78,7 @@ class SearchCluster:
         for alias, settings in found.get(name, {}).get("aliases", {}).items():
             if settings.get("is_write_index", len(await self._ask("GET", f"_alias/{_part(alias)}")) == 1):
                 return f"the alias {alias}"
-        for stream in (await self._ask("GET", "_data_stream"))["data_streams"]:
+        for stream in await self._data_streams():
             if stream["indices"][-1]["index_name"] == name:
                 return f"the data stream {stream['name']}"
         return None
@@ -143,6 +143,14 @@ class SearchCluster:
         """Return the state of a task."""
         found: dict[str, Any] = await self._ask("GET", f"_tasks/{_part(task)}")
         return found
+
+    async def _data_streams(self) -> list[dict[str, Any]]:
+        try:
+            return list((await self._ask("GET", "_data_stream"))["data_streams"])
+        except ClusterProblem as problem:
+            if problem.kind == "invalid_index_name_exception":  # a cluster without data streams takes it for an index
+                return []
+            raise
 
     async def _settings(self, pattern: str, expand: str) -> dict[str, dict[str, str]]:
         query = {"flat_settings": "true", "expand_wildcards": expand, "ignore_unavailable": "true"}

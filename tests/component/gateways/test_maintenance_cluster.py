@@ -138,3 +138,5 @@ async def test_what_writes_to_an_index_is_found(server: FakeCluster) -> None:
         assert await cluster.written_to("logs-1") is None
         streams[0]["indices"].pop()
         assert await cluster.written_to("logs-1") == "the data stream app"
+        server.answers["/_data_stream"] = refusal(400, "invalid_index_name_exception", "must not start with '_'")
+        assert await cluster.written_to("logs-1") is None, "an Elasticsearch without data streams"
