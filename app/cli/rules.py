@@ -119,10 +119,17 @@ class _Live:
             )
         return found[number]
 
+    def table(self, text: str, file: str) -> RulesTable:
+        return RulesTable.parse(text, file=file, ends=self.line.ends)
+
+    def current_number(self) -> int | None:
+        """Return the number of the current version; None if no table was published yet."""
+        found = asyncio.run(read_published(self.settings.cluster(), self.topics))
+        return None if found is None else found.version
+
     def publish(
-        self, text: str, file: str, reason: str, replaces: int | None = None, *, has_forecast: bool = True
+        self, table: RulesTable, file: str, reason: str, replaces: int | None, *, has_forecast: bool
     ) -> Published:
-        table = RulesTable.parse(text, file=file, ends=self.line.ends)
         grounds = Grounds(reason, self._forecast(table) if has_forecast else None)
         permission = Permission.of_command()
         return asyncio.run(publish_table(self.settings, self.line, table, file, permission, grounds, replaces))
@@ -157,7 +164,7 @@ class _Live:
     "--replaces",
     metavar="VERSION",
     type=int,
-    help="Version that the table was made from. Default: the current version, whichever it is.",
+    help="Version that the table was made from. Default: the version that is current when the command starts.",
 )
 @reason_option
 @forecast_option
@@ -168,16 +175,17 @@ def publish(
     """Publish the table in FILE for the records that follow.
 
     No restart is needed. A table is refused if it is not valid, if it names a stop that no live worker serves or an end
-    that a live worker does not know, or if the version of --replaces is no longer the current one. A table that is
-    current already is not published again.
+    that a live worker does not know, or if the version of --replaces is no longer the current one: somebody else
+    published meanwhile. A table that is current already is not published again.
 
     \b
     Example: metroline rules publish routes.toml --replaces 3 --reason "large orders are reviewed from 100 on"
     """
     live = _Live.of(line)
-    text = read_table(file)
+    table = live.table(read_table(file), str(file))
+    seen = live.current_number() if replaces is None else replaces  # before the reason and the forecast take their time
     why = _asked() if reason is None else reason
-    _tell(live.publish(text, str(file), why, replaces, has_forecast=has_forecast), json_file)
+    _tell(live.publish(table, str(file), why, seen, has_forecast=has_forecast), json_file)
 
 
 def _asked() -> str:
@@ -204,7 +212,10 @@ def rollback(version: int, line: str | None, reason: str | None, has_forecast: b
     """
     live = _Live.of(line)
     why = f"back to version {version}" if reason is None else reason
-    published = live.publish(live.version(version).text, f"version {version}", why, has_forecast=has_forecast)
+    seen = live.current_number()
+    file = f"version {version}"
+    table = live.table(live.version(version).text, file)
+    published = live.publish(table, file, why, seen, has_forecast=has_forecast)
     _tell(published, json_file, f" with the table of {version}")
 
 

@@ -157,7 +157,11 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Grounds]:
     async def versions(*_: object) -> AsyncIterator[PublishedRules]:
         yield PublishedRules(1, Publication(OLD, 0, "me", 5.0, "it\nbegins"))
 
+    async def current(*_: object) -> PublishedRules:
+        return PublishedRules(4, Publication(OLD, 0, "me", 5.0))
+
     monkeypatch.setattr("metroline.app.cli.rules.publish_table", publish)
+    monkeypatch.setattr("metroline.app.cli.rules.read_published", current)
     monkeypatch.setattr("metroline.app.cli.rules.published_versions", versions)
     return grounds
 
@@ -174,6 +178,34 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Grounds]:
 def test_the_reason_is_published(published: list[Grounds], arguments: list[str], reason: str) -> None:
     assert rules(*arguments).exit_code == 0
     assert [one.reason for one in published] == [reason]
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize("arguments", [["publish", "new.toml"], ["rollback", "1"]])
+def test_what_is_replaced_is_the_version_that_was_current_when_the_command_started(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[object] = []
+
+    async def current(*_: object) -> PublishedRules:
+        order.append("read")
+        return PublishedRules(7, Publication(OLD, 0, "me", 5.0))
+
+    async def publish(*given: object) -> Published:
+        order.append(given[-1])
+        return Published(8, 7, [])
+
+    monkeypatch.setattr("metroline.app.cli.rules.read_published", current)
+    monkeypatch.setattr("metroline.app.cli.rules.publish_table", publish)
+
+    def asked() -> str:
+        order.append("reason")
+        return "it is better"
+
+    monkeypatch.setattr("metroline.app.cli.rules._asked", asked)
+    assert rules(*arguments, "--no-forecast").exit_code == 0
+    assert [one for one in order if one != "reason"] == ["read", 7]
+    assert order[0] == "read"
 
 
 def test_a_reason_that_is_too_long_is_wrong_use(published: list[Grounds]) -> None:
