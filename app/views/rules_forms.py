@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from metroline.agents.tables.publication import MAX_REASON
 from metroline.app.markup.html import Markup, markup, moment, tag
+from metroline.app.preview.forecasts import Check
 from metroline.app.views.access.forms import FORM_TOKEN, OFF, form
 from metroline.app.views.access.visitor import can_log_in, login_of
 from metroline.app.views.rules_drafts import Draft
@@ -14,6 +15,7 @@ from metroline.app.views.rules_parts import (
     Answer,
     RulesDesk,
     ShownVersion,
+    broken_forecast,
     rules_list,
     show_answer,
     show_diff,
@@ -58,7 +60,7 @@ def show(request: web.Request, desk: RulesDesk, draft: Draft, answer: Answer | N
     if not desk.version:
         parts.append(warning("No version yet. This worker routes nothing until there is one."))
     if desk.forecast is not None:
-        parts.append(show_forecast(desk.forecast, desk.versions))
+        parts.append(show_forecast(desk.forecast, _way_back(request, desk, desk.forecast)))
     parts += [
         _edit_form(request, draft, is_changed=draft.table != desk.text),
         rules_list(desk.rules, desk.counted_by),
@@ -80,6 +82,22 @@ def show_published(answer: PublishedAnswer) -> Markup:
             [warning(one) for one in answer.warnings],
             tag("p", tag("a", "Back to the rules", href="/rules/")),
         ]
+    )
+
+
+def _way_back(request: web.Request, desk: RulesDesk, check: Check) -> Markup:
+    """Return the button that publishes the version before the current one again, with one click."""
+    before = next((one.replaces for one in desk.versions if one.current), 0)
+    if not before:
+        return Markup()
+    return form(
+        request,
+        f"/rules/{before}/rollback/",
+        tag("input", type="hidden", name_="replaces", value=desk.version),
+        tag("input", type="hidden", name_="reason", value=f"version {desk.version}: {broken_forecast(check)}"),
+        tag("button", f"Roll back to version {before}", type="submit"),
+        " ",
+        tag("a", "See the changes first", href=f"/rules/{before}/rollback/"),
     )
 
 

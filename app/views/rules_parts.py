@@ -176,9 +176,16 @@ def show_version(page: VersionPage) -> Markup:
     )
 
 
-def show_forecast(check: Check, versions: list[ShownVersion]) -> Markup:
-    """Return the forecast of the current version beside what happened."""
-    before = next((one.replaces for one in versions if one.current), 0)
+def broken_forecast(check: Check) -> str:
+    """Return where what happened is furthest from the forecast; empty if all is as forecast, or too little is known."""
+    if not check.is_enough or not check.differences:
+        return ""
+    worst = check.differences[0]
+    return f"{worst.what}: forecast {_share(worst.forecast)}, seen {_share(worst.seen)}."
+
+
+def show_forecast(check: Check, way_back: Markup) -> Markup:
+    """Return the forecast of the current version beside what happened, and where it does not hold, the way back."""
     told = [f"Made from {counted(check.forecast.journeys, 'journey')}; {counted(check.seen, 'journey')} seen since. "]
     if check.missing:
         told.append(f"Without those of {', '.join(check.missing)}, which gave no answer. ")
@@ -190,10 +197,8 @@ def show_forecast(check: Check, versions: list[ShownVersion]) -> Markup:
     rows = [
         [one.what, number(_share(one.forecast)), number(_share(one.seen))] for one in check.differences[:SHOWN_MOVES]
     ]
-    worst = check.differences[0]
-    said = f"{worst.what}: forecast {_share(worst.forecast)}, seen {_share(worst.seen)}."
-    back = [tag("p", rollback_link(before))] if before else []
-    return markup([*parts, warning(said), *back, tag("p", told), grid(["", "Forecast#", "Seen#"], rows)])
+    said = warning(broken_forecast(check))
+    return markup([*parts, said, way_back, tag("p", told), grid(["", "Forecast#", "Seen#"], rows)])
 
 
 def rollback_link(version: int) -> Markup:

@@ -12,6 +12,7 @@ from aiohttp import ClientResponse
 from aiokafka.errors import TopicAuthorizationFailedError
 from faust.web.drivers.aiohttp import Web
 from msgspec import to_builtins
+from msgspec.structs import replace
 from yarl import URL
 
 from metroline.agents.tables.forecast import Forecast
@@ -21,6 +22,7 @@ from metroline.app.operations.publishing import Grounds, NotPublished, Outdated,
 from metroline.app.operations.rules_process import NoAnswer, RulesProcess
 from metroline.app.operations.rules_topic import PublishedRules, Unconfirmed
 from metroline.app.operations.table_checks import MAX_PROBLEMS
+from metroline.app.preview.forecasts import Check, Difference
 from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable
@@ -340,6 +342,30 @@ async def test_a_rollback_asks_first_with_the_reason_and_the_changes(one: WebWor
     assert "Published: version 3 replaces version 2." in done.words
     assert publishing.published[0][2].reason == "orders were lost"
     assert (await one.json("/rules/1/rollback/"))["reason"] == "back to version 1"
+
+
+async def test_where_the_forecast_does_not_hold_one_click_goes_back(
+    one: WebWorker, publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = Check(Forecast(100, 3, 0, {"delivered": 100}, {}), 50, is_enough=True, differences=[])
+    gone = replace(check, differences=[Difference("dead: unroutable", 0.002, 0.04)])
+    found: list[Check] = []
+
+    async def checked(*_: object) -> Check:
+        return found[-1]
+
+    monkeypatch.setattr("metroline.app.views.rules_page.check_of_line", checked)
+    for what in (check, gone):
+        found.append(what)
+        page = HtmlReader(await (await one.get("/rules/", browser(one))).text())
+        assert ("See the changes first" in page.words) == (what is gone)
+    fields = zip(page.attributes("input", "name"), page.attributes("input", "value"), strict=False)
+    given = dict(reversed(list(fields)))  # those of the first form
+    assert given["reason"] == "version 2: dead: unroutable: forecast 0.2 %, seen 4.0 %."
+    status, done = await send(one, "/rules/1/rollback/", replaces=given["replaces"], reason=given["reason"])
+    assert status == 200
+    assert "Published: version 3 replaces version 2." in done.words
+    assert publishing.published[0][2].reason == given["reason"]
 
 
 async def test_a_rollback_from_a_version_that_is_not_current_any_more_is_refused(
