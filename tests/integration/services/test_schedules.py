@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 import orjson
 import pytest
 
 from metroline.agents.tables.outcomes import read_outcomes_table
+from metroline.app.local.worker_process import WorkerProcess
 from metroline.routing.journeys.settlement import BLOCK_OFFSETS, SettledBlock
 from tests.support.depot import Depot
 
@@ -62,7 +64,8 @@ async def test_each_tick_counts_once_and_none_is_missing_although_workers_are_ki
     await depot.until(lambda: has_settled(1))
     await depot.kill(first)
     await depot.kill(second)
-    await depot.ready(depot.start())
+    last = depot.start()
+    await depot.ready(last)
     await depot.until(lambda: has_settled(2))
     ticks = await settled_ticks(depot)
     assert ticks == list(range(ticks[0], ticks[-1] + 1)), "each minute, and none twice"
@@ -70,3 +73,17 @@ async def test_each_tick_counts_once_and_none_is_missing_although_workers_are_ki
     assert {datetime.fromisoformat(one["scheduled_at"]).timestamp() // 60 for one in records} == set(ticks)
     assert {one["schedule"] for one in records} == {"often"}
     assert await depot.counts() == {}, "the ticks are no records of the source"
+    await depot.until(lambda: adds_up(last, len(ticks)))
+
+
+async def adds_up(worker: WorkerProcess, ticks: int) -> bool:
+    """Return whether the pages of a worker have the ticks in their sums, once its figures are up to date."""
+    live, table = [await asyncio.to_thread(worker.get, path) or {} for path in ("/api/live", "/table/outcomes/")]
+    sums, [schedule] = live["sums"], live["schedules"] or [{}]
+    if sums["scheduled"] < ticks or sums["sent"] is None or schedule["result"] != "completed":
+        return False
+    assert sums["sent"] == sums["scheduled"] == schedule["entered"] == sums["delivered"] + sums["under_way"]
+    assert schedule["next"] == schedule["last"] + 60
+    assert table["scheduled"] == {"often": table["totals"]["delivered"]}
+    assert table["strays"]["total"] == 0
+    return True
