@@ -12,7 +12,7 @@ COMPACT, DELETE = "compact", "delete"
 RETENTIONS = ("retention.ms", "retention.bytes")
 FOREVER = "-1"
 
-SLOW = ("segment.bytes", "segment.ms", "min.compaction.lag.ms")
+SLOW = ("segment.bytes", "segment.ms", "min.compaction.lag.ms", *RETENTIONS)
 """Settings that keep messages for longer than they are needed if they are larger than planned."""
 
 
@@ -273,9 +273,9 @@ def _slow(needs: Needs, found: Survey) -> Iterator[TopicProblem]:
     for name in SLOW:
         names: dict[str, list[str]] = {}
         for plan in needs.plans:
-            topic, wanted = found.topics.get(plan.name), plan.config.get(name)
+            topic, wanted = found.topics.get(plan.name), plan.config.get(name, FOREVER)
             value = (topic.config or {}).get(name) if topic is not None else None
-            if wanted is not None and value is not None and int(value) > int(wanted):
+            if wanted != FOREVER and value is not None and (value == FOREVER or int(value) > int(wanted)):
                 names.setdefault(wanted, []).append(plan.name)
         for wanted, topics in names.items():
             yield TopicProblem(

@@ -93,6 +93,25 @@ def test_hidden_topics_and_groups_are_named_with_the_rights_that_are_missing() -
     assert group.startswith("the user lacks the right Read on the group group: grant it")
 
 
+def test_a_topic_that_is_kept_for_longer_than_planned_is_a_warning() -> None:
+    plans = [TopicPlan("pulses", 1, {"retention.ms": "600"}), TopicPlan("journeys", 4, {"retention.bytes": "900"})]
+    needs = Needs(SOURCE, [*plans, FOREVER])
+    kept = {"pulses": FoundTopic(1, None, {"retention.ms": "601"}), "journeys": FoundTopic(4, None, {})}
+    forever = {
+        "pulses": FoundTopic(1, None, {"retention.ms": "600"}),
+        "journeys": FoundTopic(4, None, {"retention.bytes": "-1"}),
+    }
+
+    [longer] = find_problems(needs, Survey(RIGHT | kept), {})
+    [larger] = find_problems(needs, Survey(RIGHT | forever), {})
+
+    assert (longer.is_fatal, larger.is_fatal) == (False, False)
+    assert str(longer).startswith(
+        "the topics pulses have a larger retention.ms than 600, so brokers delete and compact late"
+    )
+    assert str(larger).startswith("the topics journeys have a larger retention.bytes than 900, so brokers")
+
+
 def test_pages_that_a_missing_right_leaves_empty_are_warned_of_and_keep_no_worker_out() -> None:
     read = frozenset({"Read"})
     needs = replace(NEEDS, shown={"s": read, "table": read, "rules": read, "theirs": read})
