@@ -118,6 +118,16 @@ class LineState:
     def _alive(self, now: float) -> list[WorkerHistory]:
         return [worker for worker in self._workers.values() if not worker.is_silent(now)]
 
+    def _telling(self, now: float) -> list[WorkerHistory]:
+        """Return the workers whose figures count: those that are alive or, if all are silent, those that told last.
+
+        Nobody has taken over from these, so that their figures are the latest ones, and out of date.
+        """
+        alive = self._alive(now)
+        if alive or not self._workers:
+            return alive
+        return self._alive(now - min(worker.age(now) for worker in self._workers.values()))
+
     def _note_point(self, at: float) -> None:
         """Note the figures of the line at a time."""
         alive = self._alive(at)
@@ -171,32 +181,32 @@ class LineState:
     def snapshot(self, now: float) -> LiveState:
         """Return the state of the line at a time, in seconds since the epoch."""
         self._note_silence(now)
-        alive = self._alive(now)
-        ages = [worker.age(now) for worker in alive]
-        journeys = _added(worker.grown_buckets(lambda pulse: pulse.durations) for worker in alive)
+        telling = self._telling(now)
+        ages = [worker.age(now) for worker in telling]
+        journeys = _added(worker.grown_buckets(lambda pulse: pulse.durations) for worker in telling)
         state = LiveState(
             line=self._line,
             at=round(now, 3),
             age=round(max(ages), 2) if ages else None,
-            is_stale=not alive or any(worker.is_stale(now) for worker in alive),
+            is_stale=not telling or any(worker.is_stale(now) for worker in telling),
             verdict=Verdict(Level.GOOD, ""),
-            version=max((worker.latest.version for worker in alive), default=self._version),
-            strategy=", ".join(sorted({worker.latest.strategy for worker in alive})),
-            entered_per_second=_per_second(alive, lambda pulse: pulse.entered),
-            delivered_per_second=_per_second(alive, partial(_ended, Ending.DELIVERED)),
-            dropped_per_second=_per_second(alive, partial(_ended, Ending.DROPPED)),
-            dead_per_second=_per_second(alive, partial(_ended, Ending.DEAD)),
-            oldest=round(max((_oldest(worker) for worker in alive), default=0.0), 3),
+            version=max((worker.latest.version for worker in telling), default=self._version),
+            strategy=", ".join(sorted({worker.latest.strategy for worker in telling})),
+            entered_per_second=_per_second(telling, lambda pulse: pulse.entered),
+            delivered_per_second=_per_second(telling, partial(_ended, Ending.DELIVERED)),
+            dropped_per_second=_per_second(telling, partial(_ended, Ending.DROPPED)),
+            dead_per_second=_per_second(telling, partial(_ended, Ending.DEAD)),
+            oldest=round(max((_oldest(worker) for worker in telling), default=0.0), 3),
             p50=_rounded(percentile(0.5, JOURNEY_BOUNDS, journeys)),
             p99=_rounded(percentile(0.99, JOURNEY_BOUNDS, journeys)),
-            sums=_sums(alive, now),
+            sums=_sums(telling, now),
             workers=tuple(self._worker(worker, now) for worker in sorted(self._workers.values(), key=_order)),
-            places=self._places(alive, now),
-            tracks=_tracks(alive),
-            failures=_failures(alive),
-            rules=_rules(alive),
-            are_rules_complete=bool(alive) and all(map(_tells_all_rules, alive)),
-            counted_since=min((round(one.latest.started + one.skew, 3) for one in alive), default=None),
+            places=self._places(telling, now),
+            tracks=_tracks(telling),
+            failures=_failures(telling),
+            rules=_rules(telling),
+            are_rules_complete=bool(telling) and all(map(_tells_all_rules, telling)),
+            counted_since=min((round(one.latest.started + one.skew, 3) for one in telling), default=None),
             events=tuple(sorted(self._events, key=lambda event: -event.at)),
             points=tuple(self._points),
         )

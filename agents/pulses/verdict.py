@@ -21,7 +21,9 @@ Finding = tuple[Level, str]
 
 def verdict_of(state: LiveState) -> Verdict:
     """Return the verdict on a state. Its own verdict is not read."""
-    found = [*_unknown(state), *_standing(state), *_lost(state), *_piling(state), *_failing(state), *_differing(state)]
+    found = [*_unknown(state)]
+    if not all(worker.is_silent for worker in state.workers):
+        found += [*_standing(state), *_lost(state), *_piling(state), *_failing(state), *_differing(state)]
     found.sort(key=lambda finding: finding[0] is not Level.BAD)  # which keeps the order otherwise
     if not found:
         return Verdict(Level.GOOD, _fine(state))
@@ -40,11 +42,13 @@ def _unknown(state: LiveState) -> Iterator[Finding]:
     if not state.workers:
         yield Level.BAD, "No worker has told its figures: it is not known how the line is."
         return
+    if all(worker.is_silent for worker in state.workers):
+        age = duration(min(worker.age for worker in state.workers))
+        yield Level.BAD, f"No worker has told its figures for {age}: those below are out of date."
+        return
     silent = [worker.url for worker in state.workers if worker.is_silent and worker.age < SILENT_NAMED_SECONDS]
     stale = [worker for worker in state.workers if worker.is_stale and not worker.is_silent]
-    if state.age is None:
-        yield Level.BAD, f"No worker has told its figures for {duration(min(one.age for one in state.workers))}."
-    elif silent:
+    if silent:
         yield Level.NOTICE, f"{_some(silent)} fell silent; others take over what it did."
     if stale:
         age = duration(max(worker.age for worker in stale))

@@ -10,8 +10,9 @@ from faust import web
 from faust.web.drivers.aiohttp import Web
 from msgspec.structs import replace
 
-from metroline.agents.pulses.live_state import LiveEvent, LiveState
+from metroline.agents.pulses.live_state import Level, LiveEvent, LiveState, Verdict
 from metroline.app.operations.journal import JournalEntry
+from metroline.app.readiness import conditions
 from metroline.app.views.operation import Operation
 from metroline.app.views.view import NOT_STORED, LineView
 from metroline.app.web_server.event_streams import Data, EventStreams
@@ -42,8 +43,16 @@ class LiveFiguresView(LineView):
 async def line_state(app: LineApp) -> LiveState:
     """Return the state of the line with the latest entries of its journal among what changed."""
     app.journal.keep_reading()
-    state = await app.pulses.state()
+    state = with_own_problem(await app.pulses.state(), conditions(app)["broker"])
     return replace(state, events=with_journal(state.events, app.journal.entries()[:LISTED]))
+
+
+def with_own_problem(state: LiveState, problem: str | None) -> LiveState:
+    """Return a state that is out of date with the reason, if it is that the brokers do not answer this worker."""
+    if problem is None or not state.is_stale:
+        return state
+    told = f"This worker does not reach the brokers: {problem}. What it shows is out of date."
+    return replace(state, verdict=Verdict(Level.BAD, told, (state.verdict.text, *state.verdict.more)))
 
 
 def with_journal(events: Sequence[LiveEvent], entries: Iterable[JournalEntry]) -> tuple[LiveEvent, ...]:
