@@ -119,14 +119,11 @@ class LineState:
         return [worker for worker in self._workers.values() if not worker.is_silent(now)]
 
     def _telling(self, now: float) -> list[WorkerHistory]:
-        """Return the workers whose figures count: those that are alive or, if all are silent, those that told last.
+        """Return the workers whose figures count: those that were alive when anybody told something last.
 
-        Nobody has taken over from these, so that their figures are the latest ones, and out of date.
+        If all fall silent, nobody takes over from them, and their figures stay the latest ones, out of date.
         """
-        alive = self._alive(now)
-        if alive or not self._workers:
-            return alive
-        return self._alive(now - min(worker.age(now) for worker in self._workers.values()))
+        return self._alive(now - min((worker.age(now) for worker in self._workers.values()), default=0.0))
 
     def _note_point(self, at: float) -> None:
         """Note the figures of the line at a time."""

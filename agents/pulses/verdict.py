@@ -48,11 +48,12 @@ def _unknown(state: LiveState) -> Iterator[Finding]:
         return
     silent = [worker.url for worker in state.workers if worker.is_silent and worker.age < SILENT_NAMED_SECONDS]
     stale = [worker for worker in state.workers if worker.is_stale and not worker.is_silent]
-    if silent:
+    if silent and not all(worker.is_stale for worker in state.workers):
         yield Level.NOTICE, f"{_some(silent)} fell silent; others take over what it did."
     if stale:
         age = duration(max(worker.age for worker in stale))
-        yield Level.BAD, f"{_some([one.url for one in stale])} has told nothing for {age}: figures are out of date."
+        have = "has" if len(stale) == 1 else "have"
+        yield Level.BAD, f"{_some([one.url for one in stale])} {have} told nothing for {age}: figures are out of date."
 
 
 def _standing(state: LiveState) -> Iterator[Finding]:

@@ -94,6 +94,19 @@ def test_while_nobody_tells_anything_the_figures_are_the_last_ones_and_out_of_da
     assert [event.kind for event in state.events].count("silent") == 2
 
 
+def test_workers_that_fall_silent_one_after_the_other_are_not_taken_for_some_that_others_replace() -> None:
+    ended = [EndedSum(0, 60, 0, 0, 0), EndedSum(1, 40, 0, 0, 0)]
+    one, two = (
+        pulse(NOW + late, name, ended=(sum_,)) for late, name, sum_ in zip((0, 0.9), ("one", "two"), ended, strict=True)
+    )
+    state = seen(one, two, until=NOW + SILENT_SECONDS + 0.5)
+    assert [worker.is_silent for worker in state.workers] == [True, False]
+    assert state.sums.delivered == 100
+    assert (state.verdict.text, *state.verdict.more) == (
+        "http://two:6066 has told nothing for 12 s: figures are out of date.",
+    )
+
+
 def test_the_counts_of_a_worker_that_is_started_again_begin_anew() -> None:
     before = steps(6, entered=50)
     after = [pulse(NOW + 6 + step, entered=10 * step, started=NOW + 6) for step in range(6)]
