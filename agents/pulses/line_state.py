@@ -135,6 +135,13 @@ class LineState:
     def _alive(self, now: float) -> list[WorkerHistory]:
         return [worker for worker in self._workers.values() if not worker.is_silent(now)]
 
+    def _telling(self, now: float) -> list[WorkerHistory]:
+        """Return the workers whose figures count: those that were alive when anybody told something last.
+
+        If all fall silent, nobody takes over from them, and their figures stay the latest ones, out of date.
+        """
+        return self._alive(now - min((worker.age(now) for worker in self._workers.values()), default=0.0))
+
     def _note_point(self, at: float) -> None:
         """Note the figures of the line at a time."""
         alive = self._alive(at)
@@ -191,37 +198,37 @@ class LineState:
         `needed` are the addresses to which records go by the present rules, whether a worker serves them or not.
         """
         self._note_silence(now)
-        alive = self._alive(now)
-        ages = [worker.age(now) for worker in alive]
-        journeys = _added(worker.grown_buckets(lambda pulse: pulse.durations) for worker in alive)
-        schedules = _schedule_sums(alive)
+        telling = self._telling(now)
+        ages = [worker.age(now) for worker in telling]
+        journeys = _added(worker.grown_buckets(lambda pulse: pulse.durations) for worker in telling)
+        schedules = _schedule_sums(telling)
         state = LiveState(
             line=self._line,
             at=round(now, 3),
             age=round(max(ages), 2) if ages else None,
-            is_stale=not alive or any(worker.is_stale(now) for worker in alive),
+            is_stale=not telling or any(worker.is_stale(now) for worker in telling),
             verdict=Verdict(Level.GOOD, ""),
-            version=max((worker.latest.version for worker in alive), default=self._version),
-            strategy=", ".join(sorted({worker.latest.strategy for worker in alive})),
-            entered_per_second=_per_second(alive, lambda pulse: pulse.entered),
-            delivered_per_second=_per_second(alive, partial(_ended, Ending.DELIVERED)),
-            dropped_per_second=_per_second(alive, partial(_ended, Ending.DROPPED)),
-            dead_per_second=_per_second(alive, partial(_ended, Ending.DEAD)),
-            oldest=round(max((_oldest(worker) for worker in alive), default=0.0), 3),
+            version=max((worker.latest.version for worker in telling), default=self._version),
+            strategy=", ".join(sorted({worker.latest.strategy for worker in telling})),
+            entered_per_second=_per_second(telling, lambda pulse: pulse.entered),
+            delivered_per_second=_per_second(telling, partial(_ended, Ending.DELIVERED)),
+            dropped_per_second=_per_second(telling, partial(_ended, Ending.DROPPED)),
+            dead_per_second=_per_second(telling, partial(_ended, Ending.DEAD)),
+            oldest=round(max((_oldest(worker) for worker in telling), default=0.0), 3),
             p50=_rounded(percentile(0.5, JOURNEY_BOUNDS, journeys)),
             p99=_rounded(percentile(0.99, JOURNEY_BOUNDS, journeys)),
-            sums=self._sums(alive, schedules, now),
+            sums=self._sums(telling, schedules, now),
             schedules=tuple(map(_schedule, schedules)),
             workers=tuple(self._worker(worker, now) for worker in sorted(self._workers.values(), key=_order)),
-            places=self._places(alive, now, needed),
-            tracks=_tracks(alive),
-            failures=_failures(alive),
-            rules=_rules(alive),
-            are_rules_complete=bool(alive) and all(map(_tells_all_rules, alive)),
-            counted_since=min((round(one.latest.started + one.skew, 3) for one in alive), default=None),
+            places=self._places(telling, now, needed),
+            tracks=_tracks(telling),
+            failures=_failures(telling),
+            rules=_rules(telling),
+            are_rules_complete=bool(telling) and all(map(_tells_all_rules, telling)),
+            counted_since=min((round(one.latest.started + one.skew, 3) for one in telling), default=None),
             events=tuple(sorted(self._events, key=lambda event: -event.at)),
             points=tuple(self._points),
-            unserved=self._unserved(alive, needed),
+            unserved=self._unserved(self._alive(now), needed),
         )
         return replace(state, verdict=verdict_of(state))
 

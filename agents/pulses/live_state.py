@@ -191,7 +191,10 @@ class LiveState(Struct, frozen=True):
     at: float
     """Seconds since the epoch, by the clock of the worker that answers."""
     age: float | None
-    """Age of the oldest figure that the sums of the line contain; None if there is none."""
+    """Age of the oldest figure that the sums of the line contain; None if there is none.
+
+    While all workers are silent, the figures are those that they told last.
+    """
     is_stale: bool
     verdict: Verdict
     version: int

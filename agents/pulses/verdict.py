@@ -24,7 +24,8 @@ Finding = tuple[Level, str]
 
 def verdict_of(state: LiveState) -> Verdict:
     """Return the verdict on a state. Its own verdict is not read."""
-    kinds = (_unknown, _standing, _late, _lost, _piling, _failing, _differing)
+    is_known = not all(worker.is_silent for worker in state.workers)
+    kinds = (_unknown, *((_standing, _late, _lost, _piling, _failing, _differing) if is_known else ()))
     found = [finding for kind in kinds for finding in kind(state)]
     found.sort(key=lambda finding: finding[0] is not Level.BAD)  # which keeps the order otherwise
     if not found:
@@ -44,16 +45,19 @@ def _unknown(state: LiveState) -> Iterator[Finding]:
     if not state.workers:
         yield Level.BAD, "No worker has told its figures: it is not known how the line is."
         return
+    if all(worker.is_silent for worker in state.workers):
+        age = duration(min(worker.age for worker in state.workers))
+        yield Level.BAD, f"No worker has told its figures for {age}: those below are out of date."
+        return
     silent = [worker.url for worker in state.workers if worker.is_silent and worker.age < SILENT_NAMED_SECONDS]
     stale = [worker for worker in state.workers if worker.is_stale and not worker.is_silent]
-    if state.age is None:
-        yield Level.BAD, f"No worker has told its figures for {duration(min(one.age for one in state.workers))}."
-    elif silent:
+    if silent and not all(worker.is_stale for worker in state.workers):
         lost = {part for worker in state.workers if worker.is_silent for part in worker.parts} - _played(state)
         yield Level.NOTICE, f"{_some(silent)} fell silent{'' if lost else '; others take over what it did'}."
     if stale:
         age = duration(max(worker.age for worker in stale))
-        yield Level.BAD, f"{_some([one.url for one in stale])} has told nothing for {age}: figures are out of date."
+        have = "has" if len(stale) == 1 else "have"
+        yield Level.BAD, f"{_some([one.url for one in stale])} {have} told nothing for {age}: figures are out of date."
 
 
 def _played(state: LiveState) -> set[str]:

@@ -17,7 +17,7 @@ from metroline.app.markup.escaping import escape
 from metroline.app.markup.text import shorten
 from metroline.routing.rules.network import Network
 
-WIDE = Room(name_height=40.0, foot=26.0, half_name=70.0, number_letters=9)
+WIDE = Room(name_height=40.0, foot=26.0, half_name=62.0, number_letters=8)
 """Room for a name and a line of figures above a station, for two more below it, and for a rate on each section."""
 
 TURNED = Room(name_height=158.0, foot=46.0, half_name=46.0, number_height=52.0, terminal_gap=76.0, is_beside=True)

@@ -51,11 +51,12 @@ def grid(heads: Iterable[str], rows: Iterable[Iterable[object]], **attributes: o
     return tag("div", table, class_="wide", tabindex="0", role="group", aria_label="Table")
 
 
-def moment(at: str | None) -> Markup:
-    """Return a `time` element for a time in ISO 8601 and UTC."""
+def moment(at: str | None, *, is_precise: bool = False) -> Markup:
+    """Return a `time` element for a time in ISO 8601 and UTC; people read it to the second unless `is_precise`."""
     if at is None:
         return markup("unknown time")
-    return tag("time", at.replace("T", " ").replace("Z", " UTC"), datetime=at)
+    shown = at.removesuffix("Z") if is_precise else at[: len("2026-03-01T09:30:00")]
+    return tag("time", f"{shown.replace('T', ' ')} UTC", datetime=at)
 
 
 def number(value: int | str | None) -> Markup:

@@ -13,7 +13,7 @@ from metroline.agents.pulses.verdict import duration, rate
 from metroline.app.markup.html import Markup, grid, moment, number, tag
 from metroline.app.markup.times import iso
 from metroline.app.views.anchors import JOURNAL_PATH, panel_id
-from metroline.app.views.figures import NONE, Figures, address_of
+from metroline.app.views.figures import NONE, Figures, address_of, clock
 from metroline.app.views.line_picture import line_picture
 from metroline.app.views.stop_panels import stop_panel
 from metroline.routing.addresses import SOURCE
@@ -29,7 +29,7 @@ TILES = (
     ("dead letters", "dead_per_second", "rate"),
     ("longest wait", "oldest", "seconds"),
     ("median journey", "p50", "seconds"),
-    ("99 % of journeys within", "p99", "seconds"),
+    ("99 % within", "p99", "seconds"),
 )
 
 STOP_COLUMNS = (
@@ -58,6 +58,8 @@ SCHEDULE_COLUMNS = (
     ("Dead#", "dead", "count"),
 )
 """The head of each column, its figure, and its form. The last run is a link to its journey."""
+OF_STOPS = frozenset({"handled_per_second", "chained_share", "retries"})
+"""Figures that the source has not: no service is called there, and nothing comes to it in memory."""
 
 WORKER_HEADS = (
     *("Worker", "Group", "Roles", "Strategy", "Rules#", "Code", "Behind#", "In#", "Settled#", "Up since", "Told"),
@@ -132,7 +134,16 @@ def _verdict(state: LiveState) -> Markup:
 
 def _search() -> Markup:
     """Return the search for a record, which leads to its journey."""
-    field = tag("input", name_="find", type="search", required="required", maxlength="2000", size="36", id="find")
+    field = tag(
+        "input",
+        name_="find",
+        type="search",
+        required="required",
+        maxlength="2000",
+        size="36",
+        id="find",
+        placeholder="source-0-17",
+    )
     return tag(
         "form",
         tag("label", "Where is the record? Its id, or a condition in CEL ", field),
@@ -162,6 +173,9 @@ def _row(figures: Figures, stop: str) -> Iterator[Markup]:
     for head, figure, form in STOP_COLUMNS:
         kind = "number" if head.endswith("#") else None
         label = head.rstrip("#")
+        if stop == SOURCE and figure in OF_STOPS:
+            yield tag("td", NONE, class_=kind, data_label=label)
+            continue
         yield figures.mark("td", figure, form, "places", address_of(stop), class_=kind, data_label=label)
 
 
@@ -302,6 +316,7 @@ def _chart(points: Sequence[Point], events: Iterable[LiveEvent]) -> Markup:
             class_="chart",
             role="img",
         )
+        + tag("p", tag("span", clock(first)), tag("span", clock(last)), class_="axis")
         + tag(
             "p",
             f"Records per second in the last {duration(last - first)}, up to {rate(peak)}/s: the solid line is what "

@@ -309,7 +309,10 @@ def _timeline(told: dict[str, Any]) -> Markup:
         events.append((waits["since"], f"began to wait at {waits['stop']}", times))
     events.sort(key=lambda event: event[0])
     events.append((told["settled"], "dead", f"after {counted(told['bus_hops'], 'hop')} on the bus"))
-    rows = [[moment(iso(at)), number(f"{at - told['entered']:+.3f} s"), what, how] for at, what, how in events]
+    rows = [
+        [moment(iso(at), is_precise=True), number(f"{at - told['entered']:+.3f} s"), what, how]
+        for at, what, how in events
+    ]
     return grid(["Time", "Since it entered#", "Event", "Decided"], rows)
 
 

@@ -19,8 +19,15 @@ from metroline.routing.addresses import SOURCE
 from metroline.routing.rules.network import Network
 from metroline.routing.rules.table import RulesTable
 
-WIDEST = 2_400.0
-"""Width of a map from left to right above which the one from top to bottom takes its place on every screen."""
+SCREENS = (800, 1_100, 1_400, 1_750)
+"""Widths of screens. A map from left to right is shown from the first one on into which it fits, and on narrower ones
+the map from top to bottom. The style has a rule for each width."""
+
+LEAST_SCALE = 0.82
+"""Scale down to which a map shrinks, as the style says: its names can still be read."""
+
+BESIDE_MAP = 75.0
+"""Width of what stands beside a map: margins, and the bar to scroll the page."""
 
 VIEW_BOX = re.compile(r'viewBox="\S+ \S+ (\S+) ')
 
@@ -35,7 +42,7 @@ def line_picture(figures: Figures, table: RulesTable | None, version: int) -> Ma
     pictures = _pictures_of(table)
     forms = {"wide-map": pictures.wide, "turned-map": pictures.turned}
     return Markup(
-        tag("h2", "The line")
+        tag("h2", "Map")
         + tag(
             "p",
             "Rules of version ",
@@ -49,7 +56,7 @@ def line_picture(figures: Figures, table: RulesTable | None, version: int) -> Ma
             "div",
             [tag("div", one.with_figures(figures), class_=form) for form, one in forms.items() if one is not None],
             id="map",
-            class_="map" if pictures.wide is not None else "map long",
+            class_="map" if pictures.fits_from is None else f"map from-{pictures.fits_from}",
             tabindex="0",
             role="region",
             aria_label="Map of the line",
@@ -73,6 +80,8 @@ class _Pictures(Struct, frozen=True):
 
     wide: _Picture | None
     turned: _Picture
+    fits_from: int | None
+    """Width of the screens from which the map from left to right is shown."""
 
 
 _pictures: dict[str, _Pictures] = {}
@@ -84,9 +93,12 @@ def _pictures_of(table: RulesTable) -> _Pictures:
     if table.text not in _pictures:
         network = Network.of(table)
         wide = _draw(network, LiveMap.wide)
-        is_long = float(VIEW_BOX.search(wide.parts[0])[1]) > WIDEST  # type: ignore[index]
+        width = LEAST_SCALE * float(VIEW_BOX.search(wide.parts[0])[1]) + BESIDE_MAP  # type: ignore[index]
+        fits_from = next((screen for screen in SCREENS if width <= screen), None)
         _pictures.clear()
-        _pictures[table.text] = _Pictures(None if is_long else wide, _draw(network, LiveMap.turned))
+        _pictures[table.text] = _Pictures(
+            None if fits_from is None else wide, _draw(network, LiveMap.turned), fits_from
+        )
     return _pictures[table.text]
 
 

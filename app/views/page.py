@@ -11,13 +11,13 @@ SEPARATOR = " · "
 
 LINKS = {
     "/": "The line",
-    "/table/": "Tables",
-    "/rules/": "Rules",
-    "/table/outcomes/": "Outcomes",
     "/journeys/": "Journeys",
+    "/rules/": "Rules",
     "/dead-letters/": "Dead letters",
-    "/journal/": "Journal",
     "/compare/": "Comparisons",
+    "/journal/": "Journal",
+    "/table/outcomes/": "Outcomes",
+    "/table/": "Tables",
     "/traffic/": "Traffic",
 }
 

@@ -221,8 +221,8 @@ def rules_list(rules: list[RuleUse], by: CountedBy) -> Markup:
     ]
     return markup(
         [
-            tag("h2", f"Rules that never held: {count(never)} of {count(len(rules))}", id=RULES_LIST),
-            tag("p", _counted(by)),
+            tag("h2", "How often each rule held", id=RULES_LIST),
+            tag("p", f"{count(never)} of {counted(len(rules), 'rule')} never held. ", _counted(by)),
             grid(["Rule", "After", "Held#", ""], rows, class_="rules"),
         ]
     )

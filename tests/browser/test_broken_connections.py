@@ -17,7 +17,9 @@ from tests.support.shown_line import ShownLine, shown_line
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-GONE = re.compile(r"^✕ This worker does not answer: the figures are out of date since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.")
+GONE = re.compile(
+    r"^✕ This worker does not answer: the figures are out of date since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.$"
+)
 FRESH = re.compile(r"They are kept up to date|Some of them are out of date")
 """A page that hears of the line says the one or the other."""
 

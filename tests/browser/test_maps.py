@@ -23,6 +23,9 @@ URL = "http://line.test/"
 LEAST_HEIGHT = 10.5
 """Height of a name that people can read, in pixels."""
 
+GOES_ON_AT_THE_SIDES = "[document.getElementById('map')].map((map) => map.scrollWidth > map.clientWidth)[0]"
+"""Tells whether a part of the map can only be seen by scrolling it."""
+
 
 def page_of(stops: int) -> str:
     """Return the first page of a line with this many stops."""
@@ -52,4 +55,6 @@ async def test_every_name_on_a_map_can_be_read(stops: int, browser: Browser) -> 
             assert min(name.height for name in names) >= LEAST_HEIGHT
             assert not [pair for pair in combinations(names, 2) if pair[0].overlaps(pair[1])]
             assert await too_wide(page) == 0
+            if width == 1400:
+                assert await page.evaluate(GOES_ON_AT_THE_SIDES) is False
         assert await violations(page) == []

@@ -36,7 +36,8 @@ def bar(place: Passage, scale: Scale) -> Markup:
     """Return the bar of a place as SVG. The text beside it says the same."""
     began = place.left if place.worked is None else place.left - place.worked
     came = place.left if place.came is None else place.came
-    parts = [_part("here", came, place.left, scale) if place.worked is None else _part("wait", came, began, scale)]
+    kind = "here" if place.worked is None and place.waited is None else "wait"  # the source only has records wait
+    parts = [_part(kind, came, began, scale)]
     if place.worked is not None:
         parts.append(_part("work", began, place.left, scale))
     parts += [_mark(attempt.at, scale) for attempt in place.attempts if attempt.at is not None]

@@ -51,8 +51,8 @@ def _journey(journey: Timeline, number: int, count: int) -> Markup:
     facts = {
         "Outcome": tag("span", journey.outcome, class_=f"ending {journey.outcome}"),
         "Time": f"{journey.seconds:,.3f} s",
-        "Entered": moment(iso(journey.entered)),
-        "Ended": moment(iso(journey.ended)),
+        "Entered": moment(iso(journey.entered), is_precise=True),
+        "Ended": moment(iso(journey.ended), is_precise=True),
         "Strategy": journey.strategy,
         "Hops on the bus": str(journey.bus_hops),
     }
@@ -60,7 +60,7 @@ def _journey(journey: Timeline, number: int, count: int) -> Markup:
     scale = Scale.of(journey)
     parts = [
         None if title is None else tag("h2", title),
-        tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()]),
+        tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()], class_="words"),
         tag("p", journey.reason, class_="warning") if journey.reason and journey.outcome == "dead" else None,
         tag("p", f"Reason: {journey.reason}") if journey.reason and journey.outcome != "dead" else None,
         [_replay(replay.at, replay.by, replay.reason, replay.was_edited) for replay in journey.replays],

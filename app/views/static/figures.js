@@ -22,7 +22,7 @@ export function duration(seconds) {
 }
 
 export function moment(seconds) {
-  return new Date(seconds * 1000).toISOString().replace("T", " ").replace("Z", " UTC");
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
 function trend(place) {

@@ -72,7 +72,7 @@ function workerRow(worker, elapsed) {
     element("td", seconds >= 1 ? `${Math.round(seconds)} s` : "no", { class: "number" }),
     element("td", `${rate(worker.entered_per_second)}/s`, { class: "number" }),
     element("td", `${rate(worker.settled_per_second)}/s`, { class: "number" }),
-    element("td", moment(worker.started)),
+    element("td", moment(worker.started), { class: "time" }),
     element("td", `${state}${duration(told)} ago${problems}`),
   );
   row.toggleAttribute("data-stale", isStale);
@@ -146,7 +146,9 @@ function showChart() {
   const note =
     `${told}, up to ${rate(peak)}/s: the solid line is what came in, the dashed one what got an outcome, ` +
     "and an upright line is a change.";
-  document.getElementById("chart").replaceChildren(picture, element("p", note, { class: "note" }));
+  const axis = element("p", null, { class: "axis" });
+  axis.append(element("span", moment(first).slice(11)), element("span", moment(last).slice(11)));
+  document.getElementById("chart").replaceChildren(picture, axis, element("p", note, { class: "note" }));
 }
 
 function showVersion() {
@@ -184,6 +186,22 @@ function tick() {
   }
   setText(freshness, isStale ? "Some of them are out of date." : "They are kept up to date.");
 }
+
+// A map that is wider than its place says so, and begins with the source in the middle.
+function showSource() {
+  const map = document.getElementById("map");
+  const source = [...document.querySelectorAll("#map a[href='#stop-source'] rect")].find((one) => one.checkVisibility());
+  if (!source) return;
+  const goesOn = map.scrollWidth > map.clientWidth;
+  if (goesOn !== map.hasAttribute("data-goes-on")) {
+    map.toggleAttribute("data-goes-on", goesOn);
+    const [place, station] = [map.getBoundingClientRect(), source.getBoundingClientRect()];
+    map.scrollLeft += station.left + station.width / 2 - place.left - place.width / 2;
+  }
+}
+
+addEventListener("resize", showSource);
+showSource();
 
 listen(
   (state) => {

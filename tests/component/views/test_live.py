@@ -98,7 +98,7 @@ async def test_programs_get_the_state_of_the_line(start: Start) -> None:
     assert set(state) == set(LiveState.__struct_fields__)
 
 
-async def test_what_reads_pulses_answers_without_a_broker(start: Start) -> None:
+async def test_while_the_brokers_do_not_answer_the_state_is_out_of_date_and_says_why(start: Start) -> None:
     one = await start()
     state = await one.json("/api/live")
     assert state["is_stale"]

@@ -46,8 +46,9 @@ def test_a_number_has_commas_and_what_is_none_stays_empty(value: int | str | Non
 
 def test_a_moment_is_readable_and_exact() -> None:
     read = HtmlReader(moment("2023-11-14T22:13:20.500Z"))
-    assert read.text == "2023-11-14 22:13:20.500 UTC"
+    assert read.text == "2023-11-14 22:13:20 UTC"
     assert read.attributes("time", "datetime") == ["2023-11-14T22:13:20.500Z"]
+    assert HtmlReader(moment("2023-11-14T22:13:20.500Z", is_precise=True)).text == "2023-11-14 22:13:20.500 UTC"
 
 
 def test_a_moment_that_is_not_known_says_so() -> None:

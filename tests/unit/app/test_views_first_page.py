@@ -22,8 +22,10 @@ from metroline.app.operations.journal import JournalEntry
 from metroline.app.views.anchors import rule_id
 from metroline.app.views.figures import FORMS, NONE
 from metroline.app.views.first_page import first_page
+from metroline.app.views.line_picture import LEAST_SCALE, SCREENS
 from metroline.app.views.live import with_journal
 from metroline.routing.rules.table import RulesTable
+from tests.support.chains import chain
 from tests.support.html_reader import HtmlReader
 from tests.support.project import ROOT
 
@@ -207,6 +209,30 @@ def test_the_script_knows_every_form_of_a_figure() -> None:
     forms = script.partition("const FORMS = {")[2].partition("\n};")[0]
     known = set(re.findall(r"^  (\w+)[,:]", forms, re.MULTILINE))
     assert known == set(FORMS)
+
+
+@pytest.mark.parametrize(
+    ("stops", "shown_from", "forms"),
+    [(3, "map from-800", ["wide-map", "turned-map"]), (40, "map", ["turned-map"])],
+)
+def test_a_map_reads_from_left_to_right_on_screens_into_which_it_fits(
+    stops: int, shown_from: str, forms: list[str]
+) -> None:
+    read = page(state(pulse(0)), chain(stops))
+    classes = [own.get("class") or "" for element, own in read.elements if element == "div"]
+    assert shown_from in classes
+    assert [one for one in classes if one.endswith("-map")] == forms
+
+
+def test_the_style_has_the_widths_and_the_scale_of_maps() -> None:
+    style = (STATIC / "first_page.css").read_text("utf-8")
+    assert f"min-width: calc(var(--natural) * {LEAST_SCALE:g})".replace("0.", ".") in style
+    for screen in SCREENS:
+        shown, hidden = (
+            f".from-{screen} .wide-map {{ display: block; }}",
+            f".from-{screen} .turned-map {{ display: none; }}",
+        )
+        assert f"@media (min-width: {screen}px) {{ {shown} {hidden} }}" in style
 
 
 @pytest.mark.parametrize("name", ["prefers-reduced-motion", ":focus-visible", "overflow-x: auto", "max-width: 40rem"])

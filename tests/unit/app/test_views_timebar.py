@@ -30,6 +30,10 @@ def test_a_bar_without_the_time_of_work_shows_when_the_record_was_there() -> Non
     assert parts(Passage("a", 110.0, 150.0, None, None, DECIDED), Scale(100.0, 200.0)) == [("here", 100, 400)]
 
 
+def test_the_bar_of_the_source_shows_that_the_record_waited() -> None:
+    assert parts(Passage("source", 110.0, 150.0, 40.0, None, DECIDED), Scale(100.0, 200.0)) == [("wait", 100, 400)]
+
+
 @pytest.mark.parametrize("scale", [Scale(100.0, 100.0), Scale(100.0, 1e9), Scale(0.0, 200.0)])
 def test_the_shortest_part_is_seen_and_no_part_leaves_the_bar(scale: Scale) -> None:
     place = Passage("a", 200.0, 200.0, 0.0, 0.0, DECIDED, [FailedAttempt(300.0, "x")])

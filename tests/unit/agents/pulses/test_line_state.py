@@ -75,13 +75,40 @@ def test_a_worker_that_tells_nothing_makes_figures_stale_and_later_leaves_them()
     assert [(event.kind, event.at) for event in without.events if event.kind == "silent"] == [("silent", last)]
 
 
-def test_nobody_who_tells_anything_is_said_and_nothing_is_made_up() -> None:
-    assert "No worker has told its figures" in LineState("line").snapshot(NOW).verdict.text
-    state = seen(*steps(3, entered=5), until=NOW + 60)
+def test_before_anybody_has_told_anything_nothing_is_known() -> None:
+    state = LineState("line").snapshot(NOW)
     assert state.is_stale
     assert state.age is None
-    assert state.entered_per_second == 0
+    assert state.verdict.text == "No worker has told its figures: it is not known how the line is."
+
+
+def test_while_nobody_tells_anything_the_figures_are_the_last_ones_and_out_of_date() -> None:
+    ended = (EndedSum(0, 60, 0, 0, 0),)
+    gone = [pulse(NOW + step, "gone", ended=(EndedSum(0, 9, 0, 0, 0),)) for step in range(2)]
+    told = [pulse(NOW + 30 + step, entered=100 + 5 * step, ended=ended) for step in range(3)]
+    state = seen(*gone, *told, until=NOW + 32 + 60)
+    assert state.is_stale
+    assert state.age == 60, "the worker that was silent before is left out"
+    assert state.entered_per_second == 5
+    assert state.sums.delivered == 60
+    assert state.sums.sent is None
     assert state.verdict.level is Level.BAD
+    assert state.verdict.text == "No worker has told its figures for 60 s: those below are out of date."
+    assert state.verdict.more == ()
+    assert [event.kind for event in state.events].count("silent") == 2
+
+
+def test_workers_that_fall_silent_one_after_the_other_are_not_taken_for_some_that_others_replace() -> None:
+    ended = [EndedSum(0, 60, 0, 0, 0), EndedSum(1, 40, 0, 0, 0)]
+    one, two = (
+        pulse(NOW + late, name, ended=(sum_,)) for late, name, sum_ in zip((0, 0.9), ("one", "two"), ended, strict=True)
+    )
+    state = seen(one, two, until=NOW + SILENT_SECONDS + 0.5)
+    assert [worker.is_silent for worker in state.workers] == [True, False]
+    assert state.sums.delivered == 100
+    assert (state.verdict.text, *state.verdict.more) == (
+        "http://two:6066 has told nothing for 12 s: figures are out of date.",
+    )
 
 
 def test_the_counts_of_a_worker_that_is_started_again_begin_anew() -> None:
@@ -119,7 +146,9 @@ def test_what_was_told_before_somebody_looked_is_as_old_as_it_is() -> None:
     state = LineState("line")
     for step in range(5):
         state.observe(pulse(NOW + step, entered=step), NOW + 60, is_live=False)
-    assert state.snapshot(NOW + 60).age is None, "it is silent, though its pulses were read just now"
+    found = state.snapshot(NOW + 60)
+    assert found.workers[0].is_silent, "though its pulses were read just now"
+    assert found.age == 56
 
 
 def place(**figures: Any) -> dict[str, PlaceFigures]:
