@@ -65,15 +65,15 @@ class PlaceState(Struct, frozen=True):
     waiting: int
     """Records that are not done, those in work included: messages, times the records that messages hold on average."""
     waiting_messages: int
-    oldest: float
-    """Age of the oldest message that was fetched and is not done."""
+    oldest: float | None
+    """Age of the oldest message that was fetched and is not done; None if it is not known of all that wait."""
     trend: Trend
     chained_share: float
     """Share of the records that come in memory, as through trains, and not by the bus; 0 if none come."""
     caught_up_in: float | None
     """Seconds until nothing waits, if what waits goes on draining; None if it does not drain."""
     since: float | None
-    """Time since which records pile up here, in seconds since the epoch; None if they do not."""
+    """Time since which the place has not caught up with what came, in seconds since the epoch; None if it has."""
     arriving_per_second: float
     handled_per_second: float
     call_seconds: float | None

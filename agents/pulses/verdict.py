@@ -33,7 +33,8 @@ def _fine(state: LiveState) -> str:
     if not (state.entered_per_second or out or any(place.waiting for place in state.places.values())):
         return "All trains run. Nothing comes in, and nothing waits."
     flow = f"{rate(state.entered_per_second)} records/s in, {rate(out)}/s out"
-    return f"All trains run. {flow}, nothing waits longer than {duration(state.oldest)}."
+    known = ", as far as it is known" if any(place.oldest is None for place in state.places.values()) else ""
+    return f"All trains run. {flow}, nothing waits longer than {duration(state.oldest)}{known}."
 
 
 def _unknown(state: LiveState) -> Iterator[Finding]:
@@ -73,18 +74,30 @@ def _lost(state: LiveState) -> Iterator[Finding]:
 
 
 def _piling(state: LiveState) -> Iterator[Finding]:
-    growing = [(address, place) for address, place in state.places.items() if place.trend is Trend.GROWING]
-    for address, place in sorted(growing, key=_most)[:NAMED]:
-        since = f" for {duration(state.at - place.since)}" if place.since is not None else ""
-        yield Level.NOTICE, f"{_records(place.waiting)} wait at {_name(address)}, and their number has grown{since}."
-    others = [(address, place) for address, place in state.places.items() if place.trend is not Trend.GROWING]
-    for address, place in sorted(others, key=_most)[:NAMED]:
-        if place.oldest >= LONG_SECONDS:
-            done = f"; caught up in about {duration(place.caught_up_in)}" if place.caught_up_in is not None else ""
-            yield (
-                Level.NOTICE,
-                f"{_name(address).capitalize()} has records that wait for {duration(place.oldest)}{done}.",
-            )
+    waits = {address: _longest(place, state.at) for address, place in state.places.items()}
+    longest = sorted(state.places, key=lambda address: -waits[address])
+    growing = [address for address in longest if state.places[address].trend is Trend.GROWING]
+    others = [address for address in longest if address not in growing and waits[address] >= LONG_SECONDS]
+    for address in [*growing[:NAMED], *others[:NAMED]]:
+        yield Level.NOTICE, _backlog(_name(address), state.places[address], state.at)
+
+
+def _longest(place: PlaceState, at: float) -> float:
+    """Return for how long records wait at a place, at the least, as far as it is known."""
+    if place.oldest is not None:
+        return place.oldest
+    return at - place.since if place.since is not None else 0.0
+
+
+def _backlog(name: str, place: PlaceState, at: float) -> str:
+    """Return a sentence on what waits at a place, for how long it has been behind, and what becomes of that."""
+    if place.trend is Trend.NOTHING:
+        return f"{name.capitalize()} has records that wait for {duration(_longest(place, at))}."
+    age = "since a time that is not known" if place.oldest is None else f"for up to {duration(place.oldest)}"
+    course = {Trend.GROWING: "grows", Trend.DRAINING: "shrinks", Trend.STEADY: "stays the same"}[place.trend]
+    since = f"; it has been behind for {duration(at - place.since)}" if place.since is not None else ""
+    done = f"; caught up in about {duration(place.caught_up_in)}" if place.caught_up_in is not None else ""
+    return f"{_records(place.waiting)} wait at {name} {age}, and their number {course}{since}{done}."
 
 
 def _failing(state: LiveState) -> Iterator[Finding]:
@@ -105,10 +118,6 @@ def _differing(state: LiveState) -> Iterator[Finding]:
 
 def _name(address: str) -> str:
     return "the source" if address == SOURCE else address.removeprefix(service_address(""))
-
-
-def _most(item: tuple[str, PlaceState]) -> float:
-    return -item[1].oldest
 
 
 def _some(names: list[str]) -> str:
