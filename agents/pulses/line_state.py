@@ -13,6 +13,7 @@ from metroline.agents.delivery.journey_metrics import JOURNEY_BOUNDS, OTHER, STO
 from metroline.agents.membership.roles import ON_RAMP, SERVICE, role_in
 from metroline.agents.pulses.live_state import (
     FailureState,
+    Freshness,
     Level,
     LiveEvent,
     LiveState,
@@ -165,13 +166,14 @@ class LineState:
         """Return the state of the line at a time, in seconds since the epoch."""
         self._note_silence(now)
         alive = self._alive(now)
-        ages = [worker.age(now) for worker in alive]
+        whole = _freshness(alive, now)
         journeys = _added(worker.grown_buckets(lambda pulse: pulse.durations) for worker in alive)
         state = LiveState(
             line=self._line,
             at=round(now, 3),
-            age=round(max(ages), 2) if ages else None,
-            is_stale=not alive or any(worker.is_stale(now) for worker in alive),
+            age=whole.age,
+            is_stale=whole.is_stale,
+            settled=_freshness([worker for worker in alive if ARRIVALS in worker.latest.parts], now),
             verdict=Verdict(Level.GOOD, ""),
             version=max((worker.latest.version for worker in alive), default=self._version),
             strategy=", ".join(sorted({worker.latest.strategy for worker in alive})),
@@ -254,6 +256,14 @@ class LineState:
             age=round(max((worker.age(now) for worker in told_by), default=SILENT_SECONDS), 2),
             is_stale=any(worker.is_stale(now) for worker in told_by),
         )
+
+
+def _freshness(workers: Sequence[WorkerHistory], now: float) -> Freshness:
+    """Return the age of figures that these workers count together."""
+    ages = [worker.age(now) for worker in workers]
+    return Freshness(
+        round(max(ages), 2) if ages else None, not workers or any(worker.is_stale(now) for worker in workers)
+    )
 
 
 def _role(pulse: Pulse) -> str:

@@ -26,6 +26,19 @@ class Level(StrEnum):
     """Something stands still, is lost, or is not known."""
 
 
+class Kind(StrEnum):
+    """The kinds of what a verdict finds. They change seldom, while its sentences change with their figures."""
+
+    FINE = "all is well"
+    UNKNOWN = "figures are missing or out of date"
+    SILENT = "a worker fell silent"
+    STANDING = "something stands still"
+    LOST = "records are missing"
+    PILING = "records pile up"
+    FAILING = "records fail"
+    DIFFERING = "workers differ"
+
+
 class Verdict(Struct, frozen=True):
     """One sentence about whether all is well, the worst thing first."""
 
@@ -33,6 +46,16 @@ class Verdict(Struct, frozen=True):
     text: str
     more: tuple[str, ...] = ()
     """Further sentences, worst first."""
+    kind: Kind = Kind.FINE
+    """The kind of the worst thing."""
+
+
+class Freshness(Struct, frozen=True):
+    """The age of figures that several workers count."""
+
+    age: float | None
+    """Age of the oldest one; None if there is none."""
+    is_stale: bool
 
 
 class WorkerState(Struct, frozen=True):
@@ -172,6 +195,8 @@ class LiveState(Struct, frozen=True):
     age: float | None
     """Age of the oldest figure that the sums of the line contain; None if there is none."""
     is_stale: bool
+    settled: Freshness
+    """The age of what the arrivals count when a journey ends: tracks, rules and failures."""
     verdict: Verdict
     version: int
     """The newest version of the rules table that a worker uses."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import ROUND_HALF_UP, Decimal
 
-from metroline.agents.pulses.live_state import Level, LiveState, PlaceState, Trend, Verdict
+from metroline.agents.pulses.live_state import Kind, Level, LiveState, PlaceState, Trend, Verdict
 from metroline.routing.addresses import SOURCE, service_address
 
 LONG_SECONDS = 60.0
@@ -16,7 +17,10 @@ SILENT_NAMED_SECONDS = 120.0
 NAMED = 3
 """Things of one kind that are named."""
 
-Finding = tuple[Level, str]
+WHOLE, TENTH = Decimal("1"), Decimal("0.1")
+"""The units to which figures are rounded."""
+
+Finding = tuple[Level, Kind, str]
 
 
 def verdict_of(state: LiveState) -> Verdict:
@@ -25,7 +29,8 @@ def verdict_of(state: LiveState) -> Verdict:
     found.sort(key=lambda finding: finding[0] is not Level.BAD)  # which keeps the order otherwise
     if not found:
         return Verdict(Level.GOOD, _fine(state))
-    return Verdict(found[0][0], found[0][1], tuple(text for _, text in found[1:]))
+    level, kind, text = found[0]
+    return Verdict(level, text, tuple(text for *_, text in found[1:]), kind)
 
 
 def _fine(state: LiveState) -> str:
@@ -39,38 +44,42 @@ def _fine(state: LiveState) -> str:
 
 def _unknown(state: LiveState) -> Iterator[Finding]:
     if not state.workers:
-        yield Level.BAD, "No worker has told its figures: it is not known how the line is."
+        yield Level.BAD, Kind.UNKNOWN, "No worker has told its figures: it is not known how the line is."
         return
     silent = [worker.url for worker in state.workers if worker.is_silent and worker.age < SILENT_NAMED_SECONDS]
     stale = [worker for worker in state.workers if worker.is_stale and not worker.is_silent]
     if state.age is None:
-        yield Level.BAD, f"No worker has told its figures for {duration(min(one.age for one in state.workers))}."
+        age = duration(min(one.age for one in state.workers))
+        yield Level.BAD, Kind.UNKNOWN, f"No worker has told its figures for {age}."
     elif silent:
-        yield Level.NOTICE, f"{_some(silent)} fell silent; others take over what it did."
+        yield Level.NOTICE, Kind.SILENT, f"{_some(silent)} fell silent; others take over what it did."
     if stale:
         age = duration(max(worker.age for worker in stale))
-        yield Level.BAD, f"{_some([one.url for one in stale])} has told nothing for {age}: figures are out of date."
+        told = f"{_some([one.url for one in stale])} has told nothing for {age}: figures are out of date."
+        yield Level.BAD, Kind.UNKNOWN, told
 
 
 def _standing(state: LiveState) -> Iterator[Finding]:
     for address, place in state.places.items():
         if place.paused:
-            yield Level.BAD, f"The stop {_name(address)} is paused: {place.paused}."
+            yield Level.BAD, Kind.STANDING, f"The stop {_name(address)} is paused: {place.paused}."
     played = {part for worker in state.workers if not worker.is_silent for part in worker.parts}
     for address, place in state.places.items():
         part = "on-ramp" if address == SOURCE else address.replace(".", ":", 1)
         if part not in played and place.waiting and (address == SOURCE or address.startswith(service_address(""))):
-            yield Level.BAD, f"No worker serves {_name(address)}, where {_records(place.waiting)} wait."
+            told = f"No worker serves {_name(address)}, where {_records(place.waiting)} wait."
+            yield Level.BAD, Kind.STANDING, told
     for worker in state.workers:
         if worker.problems and not worker.is_silent:
-            yield Level.BAD, f"{worker.url} is not ready: {'; '.join(worker.problems)}."
+            yield Level.BAD, Kind.STANDING, f"{worker.url} is not ready: {'; '.join(worker.problems)}."
 
 
 def _lost(state: LiveState) -> Iterator[Finding]:
     if state.sums.unaccounted:
-        yield Level.BAD, f"{_records(state.sums.unaccounted)} have no outcome and are nowhere under way."
+        yield Level.BAD, Kind.LOST, f"{_records(state.sums.unaccounted)} have no outcome and are nowhere under way."
     if state.sums.lost:
-        yield Level.NOTICE, f"{state.sums.lost:,} messages of the source were deleted before they were read."
+        told = f"{state.sums.lost:,} messages of the source were deleted before they were read."
+        yield Level.NOTICE, Kind.LOST, told
 
 
 def _piling(state: LiveState) -> Iterator[Finding]:
@@ -79,7 +88,7 @@ def _piling(state: LiveState) -> Iterator[Finding]:
     growing = [address for address in longest if state.places[address].trend is Trend.GROWING]
     others = [address for address in longest if address not in growing and waits[address] >= LONG_SECONDS]
     for address in [*growing[:NAMED], *others[:NAMED]]:
-        yield Level.NOTICE, _backlog(_name(address), state.places[address], state.at)
+        yield Level.NOTICE, Kind.PILING, _backlog(_name(address), state.places[address], state.at)
 
 
 def _longest(place: PlaceState, at: float) -> float:
@@ -104,16 +113,18 @@ def _failing(state: LiveState) -> Iterator[Finding]:
     failing = [one for one in state.failures if one.per_second > 0]
     if failing:
         causes = _some([f"{one.cause} at {_name(service_address(one.stop))}" for one in failing])
-        yield Level.NOTICE, f"Records fail, {rate(sum(one.per_second for one in failing))}/s: {causes}."
+        told = f"Records fail, {rate(sum(one.per_second for one in failing))}/s: {causes}."
+        yield Level.NOTICE, Kind.FAILING, told
 
 
 def _differing(state: LiveState) -> Iterator[Finding]:
     alive = [worker for worker in state.workers if not worker.is_silent]
     versions = sorted({worker.version for worker in alive})
     if len(versions) > 1:
-        yield Level.NOTICE, f"Workers decide by different rules: versions {', '.join(map(str, versions))}."
+        told = f"Workers decide by different rules: versions {', '.join(map(str, versions))}."
+        yield Level.NOTICE, Kind.DIFFERING, told
     if len({worker.code for worker in alive}) > 1:
-        yield Level.NOTICE, "Workers run different code of the line."
+        yield Level.NOTICE, Kind.DIFFERING, "Workers run different code of the line."
 
 
 def _name(address: str) -> str:
@@ -131,15 +142,20 @@ def _records(count: int) -> str:
 
 def rate(per_second: float) -> str:
     """Return a rate as people read it."""
-    return f"{per_second:,.0f}" if per_second >= 10 or per_second == 0 else f"{per_second:.1f}"
+    return rounded(per_second) if per_second >= 10 or per_second == 0 else rounded(per_second, TENTH)
 
 
 def duration(seconds: float) -> str:
     """Return a length of time as people read it."""
     if 0 < seconds < 0.1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{rounded(seconds * 1000)} ms"
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{rounded(seconds, TENTH)} s"
     if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3600:.0f} h"
+        return f"{rounded(seconds)} s"
+    return f"{rounded(seconds / 60)} min" if seconds < 7_200 else f"{rounded(seconds / 3600)} h"
+
+
+def rounded(number: float, unit: Decimal = WHOLE) -> str:
+    """Return a number in whole units, with commas between the thousands. Halves go up, as in browsers."""
+    return f"{Decimal(number).quantize(unit, ROUND_HALF_UP):,}"
