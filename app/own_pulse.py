@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from metroline.agents.kafka.faust_transport import Consumer
+from metroline.agents.pulses.piling import Piling
 from metroline.agents.pulses.pulse import MAX_PLACES, MAX_PROBLEMS, Pulse, ScheduleSum, as_text
 from metroline.agents.pulses.pulse_figures import (
     EndedSums,
@@ -31,10 +32,14 @@ class OwnPulse:
         self._app = app
         self._ended = ended
         self._code = app.line.identity()
+        self._piling = Piling()
 
     def __call__(self, is_last: bool) -> Pulse:
         """Return the pulse; `is_last` if the worker stops."""
         app, metrics = self._app, self._app.bus.metrics
+        now, waiting = time.time(), self._waiting()
+        oldest = self._oldest(now)
+        since = self._piling.observe(waiting, oldest, now)
         entered = app.on_ramp.entered if app.on_ramp is not None else {}
         problems = [as_text(f"{name}: {reason}") for name, reason in conditions(app).items() if reason]
         return Pulse(
@@ -45,7 +50,7 @@ class OwnPulse:
             strategy=app.settings.routing_strategy,
             version=app.live_rules.version,
             started=app.started_at,
-            at=time.time(),
+            at=now,
             code=self._code,
             is_last=is_last,
             problems=tuple(problems[:MAX_PROBLEMS]),
@@ -54,7 +59,7 @@ class OwnPulse:
             entered=metrics.journeys.entered,
             unaccounted=app.accounts.unaccounted if app.accounts is not None else 0,
             durations=metrics.journeys.durations.counts,
-            places=places_of(metrics, self._waiting(), self._oldest(), app.paused_stops),
+            places=places_of(metrics, waiting, oldest, since, app.paused_stops),
             outcomes=outcomes_of(metrics.journeys),
             tracks=tracks_of(metrics.journeys),
             rules=rules_of(metrics.journeys),
@@ -78,10 +83,10 @@ class OwnPulse:
         waiting = {address: counts.get(app.line_topics.at(address), 0) for address in app.agents if address != "rules"}
         return waiting | ({SOURCE: app.on_ramp.ahead} if app.on_ramp is not None else {})
 
-    def _oldest(self) -> dict[str, float]:
-        """Return the age of the oldest message that was fetched and is not done, by address."""
-        app, now = self._app, time.time()
+    def _oldest(self, now: float) -> dict[str, float]:
+        """Return the age of the oldest message that was fetched and is not done, by address, where it is known."""
+        app, metrics = self._app, self._app.bus.metrics
         written = cast(Consumer, app.consumer).buffers.oldest()
         topics = {address: app.line_topics.at(address) for address in app.agents if address != "rules"}
         oldest = {address: max(0.0, now - written[topic]) for address, topic in topics.items() if topic in written}
-        return oldest | ({SOURCE: app.bus.metrics.behind_now} if app.on_ramp is not None else {})
+        return oldest | ({SOURCE: metrics.behind_now} if app.on_ramp is not None and metrics.is_behind_known else {})

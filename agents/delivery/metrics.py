@@ -99,7 +99,16 @@ class WorkerMetrics:
     @property
     def behind_now(self) -> float:
         """Return for how long the oldest message of the source has waited; 0 if nothing came lately and none waits."""
-        return max(self.behind if time.time() - self._looked_at < QUIET_SECONDS else 0.0, self.waiting())
+        return max(self.behind if self._has_looked else 0.0, self.waiting())
+
+    @property
+    def is_behind_known(self) -> bool:
+        """Return whether messages of the source were seen lately, so that it is known for how long they wait."""
+        return self._has_looked or self.waiting() > 0
+
+    @property
+    def _has_looked(self) -> bool:
+        return time.time() - self._looked_at < QUIET_SECONDS
 
     def as_json(self) -> dict[str, Any]:
         traffic = {

@@ -15,6 +15,7 @@ from metroline.agents.kafka.topics import ROUTERS
 from metroline.agents.membership.roles import ON_RAMP, SERVICE, role_in
 from metroline.agents.pulses.live_state import (
     FailureState,
+    Freshness,
     Level,
     LiveEvent,
     LiveState,
@@ -28,6 +29,7 @@ from metroline.agents.pulses.live_state import (
     Verdict,
     WorkerState,
 )
+from metroline.agents.pulses.piling import CAUGHT_UP_SECONDS
 from metroline.agents.pulses.pulse import PlaceFigures, Pulse, ScheduleSum
 from metroline.agents.pulses.verdict import verdict_of
 from metroline.agents.pulses.worker_history import SILENT_SECONDS, WorkerHistory, percentile
@@ -75,8 +77,6 @@ class LineState:
         self._points: deque[Point] = deque(maxlen=HISTORY_SECONDS)
         self._waited: deque[tuple[float, dict[str, int]]] = deque(maxlen=HISTORY_SECONDS)
         """Records that waited at each place, by time."""
-        self._piling: dict[str, float] = {}
-        """Time since which records pile up, by address."""
         self._events: deque[LiveEvent] = deque(maxlen=MAX_EVENTS)
         self._version = 0
         self._silent: set[str] = set()
@@ -161,12 +161,6 @@ class LineState:
             )
         )
         self._waited.append((at, waiting))
-        for address in {*waiting, *self._piling}:
-            trend, _ = self._trend(address, self._arriving(address, alive))
-            if trend is Trend.GROWING:
-                self._piling.setdefault(address, max(at - TREND_SECONDS, self._waited[0][0]))
-            elif trend is Trend.NOTHING or waiting.get(address, 0) <= BURST_SECONDS * self._arriving(address, alive):
-                self._piling.pop(address, None)
 
     def _arriving(self, address: str, alive: Iterable[WorkerHistory]) -> float:
         """Return the records that come to a place, per second."""
@@ -199,14 +193,15 @@ class LineState:
         """
         self._note_silence(now)
         telling = self._telling(now)
-        ages = [worker.age(now) for worker in telling]
+        whole = _freshness(telling, now)
         journeys = _added(worker.grown_buckets(lambda pulse: pulse.durations) for worker in telling)
         schedules = _schedule_sums(telling)
         state = LiveState(
             line=self._line,
             at=round(now, 3),
-            age=round(max(ages), 2) if ages else None,
-            is_stale=not telling or any(worker.is_stale(now) for worker in telling),
+            age=whole.age,
+            is_stale=whole.is_stale,
+            settled=_freshness([worker for worker in telling if ARRIVALS in worker.latest.parts], now),
             verdict=Verdict(Level.GOOD, ""),
             version=max((worker.latest.version for worker in telling), default=self._version),
             strategy=", ".join(sorted({worker.latest.strategy for worker in telling})),
@@ -281,11 +276,11 @@ class LineState:
         return PlaceState(
             waiting=waiting,
             waiting_messages=sum(one.waiting for one in figures),
-            oldest=max((one.oldest for one in figures), default=0.0),
+            oldest=_oldest_at(address, alive),
             trend=trend,
             chained_share=round(self._chained(address, alive) / arriving, 3) if arriving else 0.0,
             caught_up_in=caught_up_in,
-            since=self._piling.get(address),
+            since=_behind_since(address, alive, now) if trend is not Trend.NOTHING else None,
             arriving_per_second=round(arriving, 2),
             handled_per_second=_per_second(alive, partial(_handled, address)),
             call_seconds=_rounded(seconds / calls) if calls else None,
@@ -345,6 +340,14 @@ class LineState:
         )
 
 
+def _freshness(workers: Sequence[WorkerHistory], now: float) -> Freshness:
+    """Return the age of figures that these workers count together."""
+    ages = [worker.age(now) for worker in workers]
+    return Freshness(
+        round(max(ages), 2) if ages else None, not workers or any(worker.is_stale(now) for worker in workers)
+    )
+
+
 def _role(pulse: Pulse) -> str:
     return role_in(pulse.group)
 
@@ -394,6 +397,36 @@ def _seconds(address: str, pulse: Pulse) -> float:
 
 def _times(address: str, pulse: Pulse) -> Sequence[int]:
     return _figures(address, pulse).times
+
+
+def _oldest_at(address: str, alive: Iterable[WorkerHistory]) -> float | None:
+    """Return the age of the oldest message at a place; None if some worker does not know the age of its own."""
+    oldest = 0.0
+    for worker in alive:
+        pulse, figures = worker.latest, _figures(address, worker.latest)
+        if figures.since and not figures.oldest and pulse.at - figures.since > CAUGHT_UP_SECONDS:
+            return None  # a place where messages are known to be that young is not behind
+        oldest = max(oldest, figures.oldest)
+    return oldest
+
+
+def _behind_since(address: str, alive: Iterable[WorkerHistory], now: float) -> float | None:
+    """Return the time since which a place has been behind, by our clock; None if it is not."""
+    since = min(filter(None, (_told_since(address, worker) for worker in alive)), default=now)
+    return round(since, 3) if now - since >= CAUGHT_UP_SECONDS else None
+
+
+def _told_since(address: str, worker: WorkerHistory) -> float | None:
+    """Return the time since which a place of a worker has been behind.
+
+    A worker of an earlier release does not tell it. It is then as long as its oldest message has waited, at least.
+    """
+    pulse, figures = worker.latest, _figures(address, worker.latest)
+    if figures.since:
+        return figures.since + worker.skew
+    if figures.waiting and figures.oldest > CAUGHT_UP_SECONDS:
+        return pulse.at - figures.oldest + worker.skew
+    return None
 
 
 def _oldest(worker: WorkerHistory) -> float:

@@ -26,6 +26,20 @@ class Level(StrEnum):
     """Something stands still, is lost, or is not known."""
 
 
+class Kind(StrEnum):
+    """The kinds of what a verdict finds. They change seldom, while its sentences change with their figures."""
+
+    FINE = "all is well"
+    UNKNOWN = "figures are missing or out of date"
+    SILENT = "a worker fell silent"
+    STANDING = "something stands still"
+    SCHEDULE = "a schedule is late, or its run failed"
+    LOST = "records are missing"
+    PILING = "records pile up"
+    FAILING = "records fail"
+    DIFFERING = "workers differ"
+
+
 class Verdict(Struct, frozen=True):
     """One sentence about whether all is well, the worst thing first."""
 
@@ -33,6 +47,16 @@ class Verdict(Struct, frozen=True):
     text: str
     more: tuple[str, ...] = ()
     """Further sentences, worst first."""
+    kind: Kind = Kind.FINE
+    """The kind of the worst thing."""
+
+
+class Freshness(Struct, frozen=True):
+    """The age of figures that several workers count."""
+
+    age: float | None
+    """Age of the oldest one; None if there is none."""
+    is_stale: bool
 
 
 class WorkerState(Struct, frozen=True):
@@ -65,15 +89,15 @@ class PlaceState(Struct, frozen=True):
     waiting: int
     """Records that are not done, those in work included: messages, times the records that messages hold on average."""
     waiting_messages: int
-    oldest: float
-    """Age of the oldest message that was fetched and is not done."""
+    oldest: float | None
+    """Age of the oldest message that was fetched and is not done; None if it is not known of all that wait."""
     trend: Trend
     chained_share: float
     """Share of the records that come in memory, as through trains, and not by the bus; 0 if none come."""
     caught_up_in: float | None
     """Seconds until nothing waits, if what waits goes on draining; None if it does not drain."""
     since: float | None
-    """Time since which records pile up here, in seconds since the epoch; None if they do not."""
+    """Time since which the place has not caught up with what came, in seconds since the epoch; None if it has."""
     arriving_per_second: float
     handled_per_second: float
     call_seconds: float | None
@@ -196,6 +220,8 @@ class LiveState(Struct, frozen=True):
     While all workers are silent, the figures are those that they told last.
     """
     is_stale: bool
+    settled: Freshness
+    """The age of what the arrivals count when a journey ends: tracks, rules and failures."""
     verdict: Verdict
     version: int
     """The newest version of the rules table that a worker uses."""

@@ -42,7 +42,9 @@ class PlaceFigures(Struct, frozen=True, omit_defaults=True):
     waiting: Count = 0
     """Messages in this worker's partitions that are not done, those in work included."""
     oldest: Seconds = 0.0
-    """Age of the oldest of them that was fetched."""
+    """Age of the oldest of them that was fetched; 0 if none was."""
+    since: Seconds = 0.0
+    """Time since which the place has been behind, in seconds since the epoch by the worker's clock; 0 if it is not."""
     messages: Count = 0
     """Messages that this worker wrote to the place; for the source, that it took from there."""
     records: Count = 0

@@ -49,12 +49,13 @@ def places_of(
     metrics: WorkerMetrics,
     waiting: Mapping[str, int],
     oldest: Mapping[str, float],
+    since: Mapping[str, float],
     paused: Mapping[str, str],
 ) -> dict[str, PlaceFigures]:
     """Return the figures of each place by address.
 
-    `waiting` are the messages that are not done and `oldest` the ages of the oldest ones, by address; `paused` the
-    reasons of stops that are paused, by the stops' names.
+    `waiting` are the messages that are not done and `oldest` the ages of the oldest ones, by address; `since` the
+    times since which places have been behind; `paused` the reasons of stops that are paused, by the stops' names.
     """
     journeys = metrics.journeys
     stops = {service_address(stop): stop for stop in {*journeys.handling, *journeys.stop_times, *paused}}
@@ -68,6 +69,7 @@ def places_of(
         places[as_text(address)] = PlaceFigures(
             waiting=waiting.get(address, 0),
             oldest=round(oldest.get(address, 0.0), 3),
+            since=round(max(0.0, since.get(address, 0.0)), 3),
             messages=metrics.entered if address == SOURCE else sent.messages if sent is not None else 0,
             records=journeys.entered if address == SOURCE else sent.records if sent is not None else 0,
             chained=chained.records if chained is not None else 0,

@@ -17,8 +17,8 @@ from metroline.app.markup.escaping import escape
 from metroline.app.markup.text import shorten
 from metroline.routing.rules.network import Network
 
-WIDE = Room(name_height=40.0, foot=26.0, half_name=62.0, number_letters=8)
-"""Room for a name and a line of figures above a station, for two more below it, and for a rate on each section."""
+WIDE = Room(name_height=40.0, foot=54.0, half_name=70.0, number_letters=9)
+"""Room for a name and a line of figures above a station, for four more below it, and for a rate on each section."""
 
 TURNED = Room(name_height=158.0, foot=46.0, half_name=46.0, number_height=52.0, terminal_gap=76.0, is_beside=True)
 """Room in a map that reads from top to bottom: its heights are widths, and figures stand beside their stations."""
@@ -32,6 +32,9 @@ WIDTH, PASSING = 4.0, 9.0
 TRAIN, HIT = 14.0, 16.0
 """Width of a train, which stands around a line, and of the stretch around a line on which a pointer finds it."""
 
+LINES = ("waiting", "times", "losses", "retries", "stale")
+"""The lines of figures at a stop, from top to bottom."""
+
 LINE_HEIGHT = 14.0
 LEFT_OF_RATES = 6.0
 
@@ -43,7 +46,7 @@ class Figures:
     """Functions that return the figures on a map, and where its elements lead, all as markup."""
 
     of_station: Callable[[Station, str], str]
-    """Returns the figures of a station in a line (`waiting`, `times`, `dead` or `ended`) as `tspan` elements."""
+    """Returns the figures of a station in a line (one of `LINES`, or `ended` at a terminal) as `tspan` elements."""
     of_section: Callable[[Section], str]
     """Returns the figures of a section as `tspan` elements."""
     of_train: Callable[[Station], str]
@@ -145,11 +148,11 @@ class _Wide(Drawing):
     def _lines(self, station: Station, x: float, top: float, bottom: float) -> Iterator[str]:
         """Yield the name of a stop and its figures."""
         name = escape(shorten(station.name, NAME_MOST))
-        figures = self._figures.of_station
+        first, *others = LINES
         yield _text(x, top - 24, name, "middle", kind="")
-        yield _text(x, top - 9, figures(station, "waiting"), "middle")
-        yield _text(x, bottom + 14, figures(station, "times"), "middle")
-        yield _text(x, bottom + 14 + LINE_HEIGHT, figures(station, "dead"), "middle")
+        yield _text(x, top - 9, self._figures.of_station(station, first), "middle")
+        for number, line in enumerate(others, 1):
+            yield _text(x, bottom + number * LINE_HEIGHT, self._figures.of_station(station, line), "middle")
 
     def numbers(self, vertex: Vertex) -> Iterator[str]:
         """Write the rate of each section where the section leaves its station."""
@@ -186,7 +189,7 @@ class _Turned(_Wide):
     def _lines(self, station: Station, x: float, top: float, bottom: float) -> Iterator[str]:
         left, y = top - 8, x - LINE_HEIGHT - 3
         yield _text(left, y, escape(shorten(station.name, TURNED_NAME_MOST)), "end", kind="")
-        for number, line in enumerate(("waiting", "times", "dead"), 1):
+        for number, line in enumerate(LINES, 1):
             yield _text(left, y + number * LINE_HEIGHT, self._figures.of_station(station, line), "end")
 
     def numbers(self, vertex: Vertex) -> Iterator[str]:

@@ -44,11 +44,19 @@ def tag(name: str, *parts: object, **attributes: object) -> Markup:
 
 
 def grid(heads: Iterable[str], rows: Iterable[Iterable[object]], **attributes: object) -> Markup:
-    """Return a table that scrolls sideways where it is too wide. The head of a column of numbers ends in `#`."""
-    body = [tag("tr", [_cell(cell) for cell in row]) for row in rows]
+    """Return a table that scrolls sideways where it is too wide. The head of a column of numbers ends in `#`.
+
+    A row may be one of `table_row`, which has attributes of its own.
+    """
+    body = [row if isinstance(row, Markup) else table_row(row) for row in rows]
     head = tag("thead", tag("tr", map(_head, heads)))
     table = tag("table", head, tag("tbody", body), **attributes)
     return tag("div", table, class_="wide", tabindex="0", role="group", aria_label="Table")
+
+
+def table_row(cells: Iterable[object], **attributes: object) -> Markup:
+    """Return a row of a table."""
+    return tag("tr", map(_cell, cells), **attributes)
 
 
 def moment(at: str | None, *, is_precise: bool = False) -> Markup:

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from metroline.agents.membership.worker import WorkerInfo
 from metroline.agents.pulses.live_state import Level, LiveEvent, LiveState, Point, ScheduleState, Verdict, WorkerState
-from metroline.agents.pulses.verdict import duration, rate
-from metroline.app.markup.html import Markup, grid, moment, number, tag
+from metroline.agents.pulses.verdict import duration, rate, rounded
+from metroline.app.markup.html import Markup, grid, moment, number, table_row, tag
 from metroline.app.markup.times import iso
 from metroline.app.views.anchors import JOURNAL_PATH, panel_id
 from metroline.app.views.figures import NONE, Figures, address_of, clock
 from metroline.app.views.line_picture import line_picture
+from metroline.app.views.possible_actions import possible_actions
 from metroline.app.views.stop_panels import stop_panel
 from metroline.routing.addresses import SOURCE
 from metroline.routing.rules.network import Network
@@ -85,24 +86,28 @@ def first_page(
     version: int,
     announced: Iterable[WorkerInfo],
     own: Mapping[str, str],
+    access: Markup,
     now: float,
 ) -> Markup:
     """Return the page. `table` and its `version` are those by which the worker that answers decides.
 
-    `announced` are the live workers, and `own` are the facts about the one that answers.
+    `announced` are the live workers, and `own` are the facts about the one that answers. `access` says whether the
+    visitor may write.
     """
     figures = Figures(state)
     return Markup(
         _verdict(state)
         + _search()
         + tag("dl", [_tile(figures, *tile) for tile in TILES], class_="tiles")
+        + tag("p", figures.mark("span", "", "since"), class_="note")
+        + possible_actions(figures, access)
         + line_picture(figures, table, version)
         + (_stops(figures, table) if table is not None else "")
         + (_schedules(figures) if state.schedules else "")
         + _sums(figures)
         + tag("h2", "Workers of this line")
         + tag("div", _workers(state, announced, now), id="workers")
-        + _changes(state)
+        + _changes(figures)
         + tag("h2", "This worker")
         + tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in own.items()])
     )
@@ -112,12 +117,10 @@ def _verdict(state: LiveState) -> Markup:
     verdict: Verdict = state.verdict
     return tag(
         "section",
-        tag(
-            "div",
-            tag("h2", tag("span", f"{SIGNS[verdict.level]} ", aria_hidden="true"), tag("span", verdict.text)),
-            tag("ul", [tag("li", one) for one in verdict.more]),
-            role="status",
-        ),
+        tag("h2", tag("span", f"{SIGNS[verdict.level]} ", aria_hidden="true"), tag("span", verdict.text)),
+        tag("ul", [tag("li", one) for one in verdict.more]),
+        # A screen reader reads this out when it changes. The sentences above have figures that change each second.
+        tag("p", f"Verdict: {verdict.level}, {verdict.kind}.", role="status", class_="unseen"),
         tag(
             "p",
             "Figures of ",
@@ -215,6 +218,8 @@ def _sums(figures: Figures) -> Markup:
             figures.mark("b", "unaccounted", "count", "sums"),
             " records are missing: they have no outcome and are nowhere under way. ",
             figures.mark("span", "why_unknown", "text", "sums"),
+            " ",
+            figures.mark("span", "", "since", "sums"),
             class_="note" if not sums.unaccounted else "warning",
         )
     )
@@ -223,7 +228,9 @@ def _sums(figures: Figures) -> Markup:
 def _workers(state: LiveState, announced: Iterable[WorkerInfo], now: float) -> Markup:
     """Return the workers that tell figures, and those that only announce themselves."""
     told = {worker.url for worker in state.workers}
-    rows: list[Iterable[object]] = [_worker(worker) for worker in state.workers]
+    rows: list[Iterable[object]] = [
+        table_row(_worker(worker), data_stale="" if worker.is_stale else None) for worker in state.workers
+    ]
     rows += [_announced(one, now) for one in announced if one.url not in told]
     return grid(WORKER_HEADS, rows)
 
@@ -265,14 +272,16 @@ def _announced(worker: WorkerInfo, now: float) -> list[object]:
 
 def _behind(seconds: float) -> str:
     """Return how far a worker is behind as text. Less than a second is the time that records take anyway."""
-    return f"{seconds:.0f} s" if seconds >= 1 else "no"
+    return f"{rounded(seconds)} s" if seconds >= 1 else "no"
 
 
-def _changes(state: LiveState) -> Markup:
+def _changes(figures: Figures) -> Markup:
     """Return what changed, and the last minutes on the same axis of time."""
+    state = figures.state
     return Markup(
         tag("h2", "What changed")
         + tag("div", _chart(state.points, state.events), class_="map", id="chart")
+        + tag("p", figures.mark("span", "", "since"), class_="note", id="chart-age")
         + tag("ol", [_event(one) for one in state.events[:LISTED_EVENTS]], class_="events", id="events")
         + tag("p", tag("a", "The journal: who did what, and all that changed", href=JOURNAL_PATH))
     )
@@ -316,7 +325,7 @@ def _chart(points: Sequence[Point], events: Iterable[LiveEvent]) -> Markup:
             class_="chart",
             role="img",
         )
-        + tag("p", tag("span", clock(first)), tag("span", clock(last)), class_="axis")
+        + tag("p", tag("span", clock(first, last)), tag("span", clock(last, last)), class_="axis")
         + tag(
             "p",
             f"Records per second in the last {duration(last - first)}, up to {rate(peak)}/s: the solid line is what "

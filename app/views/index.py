@@ -7,6 +7,7 @@ import time
 from faust import web
 
 from metroline.app.readiness import conditions
+from metroline.app.views.access.forms import access_note
 from metroline.app.views.first_page import SCRIPTS, first_page
 from metroline.app.views.health import HEALTH_ANSWERS, Health, answer_health
 from metroline.app.views.live import line_state
@@ -33,7 +34,9 @@ class IndexView(LineView):
             request,
             "The line",
             {},
-            lambda: first_page(state, table, worker.live_rules.version, announced, self._facts(), now),
+            lambda: first_page(
+                state, table, worker.live_rules.version, announced, self._facts(), access_note(request), now
+            ),
             extra=SCRIPTS,
         )
 

@@ -23,7 +23,7 @@ SCREENS = (800, 1_100, 1_400, 1_750)
 """Widths of screens. A map from left to right is shown from the first one on into which it fits, and on narrower ones
 the map from top to bottom. The style has a rule for each width."""
 
-LEAST_SCALE = 0.82
+LEAST_SCALE = 0.96
 """Scale down to which a map shrinks, as the style says: its names can still be read."""
 
 BESIDE_MAP = 75.0
@@ -49,7 +49,8 @@ def line_picture(figures: Figures, table: RulesTable | None, version: int) -> Ma
             tag("span", str(version), id="version", data_version=str(version)),
             f", strategy {figures.state.strategy or NONE}. Choose a station for its rules, journeys and failures, and "
             "a track for its rules where they can be changed. A band around a track, and ⇉ at its stop, mean that most "
-            "records come there in memory: they ride on in one train with the stop before.",
+            "records come there in memory: they ride on in one train with the stop before. ",
+            figures.mark("span", "", "since", "tracks"),
             class_="note",
         )
         + tag(
@@ -138,8 +139,10 @@ def _station(figures: Figures, station: Station, line: str) -> str:
                 mark("chained_share", "train"),
             ]
         )
-    if line == "dead":
-        return mark("dead", "dead")
+    if line in ("losses", "stale"):
+        return mark("", line)
+    if line == "retries":
+        return mark("retries", line)
     if station.name == SOURCE:
         return ""
     return "".join(["p50 ", mark("p50", "seconds"), " · p99 ", mark("p99", "seconds")])

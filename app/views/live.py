@@ -10,7 +10,7 @@ from faust import web
 from faust.web.drivers.aiohttp import Web
 from msgspec.structs import replace
 
-from metroline.agents.pulses.live_state import Level, LiveEvent, LiveState, Verdict
+from metroline.agents.pulses.live_state import Kind, Level, LiveEvent, LiveState, Verdict
 from metroline.app.operations.journal import JournalEntry
 from metroline.app.readiness import NOT_SERVED
 from metroline.app.views.operation import Operation
@@ -51,7 +51,8 @@ async def line_state(app: LineApp) -> LiveState:
 
 def without_brokers(verdict: Verdict) -> Verdict:
     """Return a verdict that says first that no broker answers this worker: others may seem silent for that alone."""
-    return Verdict(Level.BAD, f"The brokers do not answer this worker: {NOT_SERVED}.", (verdict.text, *verdict.more))
+    text = f"The brokers do not answer this worker: {NOT_SERVED}."
+    return Verdict(Level.BAD, text, (verdict.text, *verdict.more), Kind.UNKNOWN)
 
 
 def with_journal(events: Sequence[LiveEvent], entries: Iterable[JournalEntry]) -> tuple[LiveEvent, ...]:

@@ -37,6 +37,7 @@ def stop_panel(figures: Figures, network: Network, stop: str) -> Markup:
         if len(rules) > LISTED_RULES
         else None,
         tag("ul", _failures(figures.state, stop), class_="failures", data_stop=stop),
+        tag("p", figures.mark("span", "", "since", "rules")),
         tag("div", class_="recent", data_stop=stop, aria_live="polite"),
         tag("p", _ways(stop)),
         id=panel_id(stop),

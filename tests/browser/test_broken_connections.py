@@ -62,7 +62,7 @@ async def test_a_page_says_that_its_worker_stands_still_and_goes_on_with_it(
     try:
         await expect(verdict).to_have_text(GONE)
         await expect(page.locator("body")).to_have_attribute("data-stale", "")
-        await expect(page.locator(".stops tr[data-stale]").first).to_be_visible()
+        await expect(page.locator(".stops td[data-stale]").first).to_be_visible()
     finally:
         os.kill(frozen, signal.SIGCONT)
     await expect(verdict).not_to_have_text(GONE)

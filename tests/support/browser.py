@@ -27,6 +27,11 @@ DELIVERED = "b[data-figure=delivered]"
 RUN_AXE = """async (options) => (await axe.run(document, options)).violations.map((one) =>
   `${one.id}: ${one.help}\\n  ${one.nodes.map((node) => `${node.html}: ${node.failureSummary}`).join("\\n  ")}`)"""
 
+HEIGHTS_OF_FIGURES = """() => [...document.querySelectorAll("svg.linemap text.number")].flatMap((text) => {
+  const matrix = text.checkVisibility() && text.getScreenCTM();
+  return matrix ? [parseFloat(getComputedStyle(text).fontSize) * Math.hypot(matrix.a, matrix.b)] : [];
+})"""
+
 BOXES_OF_NAMES = """() => [...document.querySelectorAll("svg.linemap a text:not(.number)")].flatMap((text) => {
   const matrix = text.checkVisibility() && text.getScreenCTM();
   const box = text.getBoundingClientRect();
@@ -134,6 +139,11 @@ async def too_wide(page: Page) -> int:
 async def name_boxes(page: Page) -> list[NameBox]:
     """Return the names of the stops on the map that is shown."""
     return [NameBox(*one) for one in await page.evaluate(BOXES_OF_NAMES)]
+
+
+async def figure_heights(page: Page) -> list[float]:
+    """Return the heights of the figures on the map that is shown, in pixels of the page."""
+    return list(await page.evaluate(HEIGHTS_OF_FIGURES))
 
 
 async def station_places(page: Page) -> list[str]:

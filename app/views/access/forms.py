@@ -44,6 +44,16 @@ def form(request: web.Request, action: str, *parts: object, **attributes: object
     return tag("form", token, parts, method="post", action=action, **attributes)
 
 
+def access_note(request: web.Request) -> Markup:
+    """Return a sentence on whether the visitor of a page may write, with the way to the login if that is missing."""
+    login = login_of(request)
+    if login is not None:
+        return tag("p", f"You are logged in as {login.name}, and may do all of this.")
+    if can_log_in(request):
+        return tag("p", "You may look at everything. ", login_link(request, "Log in to change something"), ".")
+    return tag("p", OFF)
+
+
 def login_link(request: web.Request, text: str) -> Markup:
     """Return a link to the login, which leads back to the page of `request`, or to the first page from a form."""
     asked = cast(AiohttpRequest, request)

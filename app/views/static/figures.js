@@ -1,7 +1,10 @@
 // Writes live figures in the same forms as the server (views/figures.py).
 
 export const NONE = "–";
+const STALE_SECONDS = 3;
 const COUNTED = ["tracks", "rules"]; // what nobody tells of these did not happen
+const SETTLED = ["tracks", "rules", "failures", "schedules"]; // what the arrivals count when a journey ends
+const AGE_FORMS = ["since", "stale"]; // made of the age of figures
 const THROUGH = 0.5; // share of records that come in memory from which a stop is marked as one of a train
 const SIGNS = { growing: "▲", draining: "▼" };
 
@@ -10,7 +13,7 @@ export function count(number) {
 }
 
 export function rate(perSecond) {
-  if (perSecond >= 10 || perSecond === 0) return Math.round(perSecond).toLocaleString("en-US");
+  if (perSecond >= 10 || perSecond === 0) return count(Math.round(perSecond));
   return perSecond.toFixed(1);
 }
 
@@ -18,34 +21,66 @@ export function duration(seconds) {
   if (seconds > 0 && seconds < 0.1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 120) return `${Math.round(seconds)} s`;
-  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${count(Math.round(seconds / 3600))} h`;
 }
 
 export function moment(seconds) {
   return `${new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
-function trend(place) {
-  const since = place.since === null ? "" : ` since ${moment(place.since).slice(11, 19)} UTC`;
+// Returns whether figures are out of date. `elapsed` are the seconds since they came.
+export function isStale(told, elapsed) {
+  return told.is_stale || told.age + elapsed > STALE_SECONDS;
+}
+
+// Returns the time of day of a moment, with its date if that is not the present one.
+function clock(at, now) {
+  const [told, present] = [at, now].map((one) => moment(one).slice(0, 19));
+  return `${told.slice(0, 10) === present.slice(0, 10) ? told.slice(11) : told} UTC`;
+}
+
+function trend(place, elapsed, now) {
+  const since = place.since === null ? "" : `, behind since ${clock(place.since, now)}`;
   const done = place.caught_up_in === null ? "" : `, caught up in about ${duration(place.caught_up_in)}`;
   return `${SIGNS[place.trend] || ""} ${place.trend}${since}${done}`.trim();
 }
 
+function since(told, elapsed, now) {
+  if (!isStale(told, elapsed)) return "";
+  return told.age === null ? "Out of date." : `Out of date since ${clock(now - told.age, now + elapsed)}.`;
+}
+
+function stale(told, elapsed, now) {
+  if (!isStale(told, elapsed)) return "";
+  return told.age === null ? "out of date" : `since ${moment(now - told.age).slice(11, 19)}`;
+}
+
+function few(number) {
+  if (number < 1e3) return String(number);
+  return number < 1e6 ? `${Math.floor(number / 1e3)}k` : `${Math.floor(number / 1e6)}M`;
+}
+
+function losses(place) {
+  const found = [place.dead && `✕ ${few(place.dead)} dead`, place.dropped && `${few(place.dropped)} dropped`];
+  return found.filter(Boolean).join(" · ");
+}
+
+// Each takes a value, the seconds since it came, and the time at which it was told, in seconds since the epoch.
 const FORMS = {
   count,
   rate: (perSecond) => `${rate(perSecond)}/s`,
   seconds: duration,
-  trend,
   sign: (place) => SIGNS[place.trend] || "",
-  age: (told, elapsed) => {
-    const age = told.age + elapsed;
-    return `${duration(age)} ago${told.is_stale || age > 3 ? ", out of date" : ""}`;
-  },
-  dead: (dead) => (dead ? `✕ ${count(dead)} dead` : ""),
+  age: (told, elapsed) => `${duration(told.age + elapsed)} ago${isStale(told, elapsed) ? ", out of date" : ""}`,
+  losses,
+  retries: (retries) => (retries ? `${few(retries)} retries` : ""),
   share: (share) => `${Math.round(100 * share)} %`,
   train: (share) => (share >= THROUGH ? " ⇉" : ""),
   text: String,
   time: moment,
+  trend,
+  since,
+  stale,
 };
 
 // Returns a state in which workers, schedules, tracks and rules are found by their names.
@@ -69,17 +104,29 @@ export function showTrains(root, found) {
   }
 }
 
+function ownerOf(found, group, of) {
+  return group && of ? found[group].get(of) : group ? found[group] : found;
+}
+
+// Returns what has the age of a figure: its place or worker, what the arrivals count, or the line.
+function toldBy(found, group, of) {
+  if (SETTLED.includes(group)) return found.settled;
+  return of ? ownerOf(found, group, of) : found;
+}
+
 // Writes all figures of a page. `elapsed` are the seconds since the state came.
 export function write(root, found, elapsed) {
   for (const element of root.querySelectorAll("[data-form]")) {
     const { figure, form, group, of } = element.dataset;
-    const owner = group && of ? found[group].get(of) : group ? found[group] : found;
+    const told = toldBy(found, group, of);
+    const isAge = AGE_FORMS.includes(form);
+    const owner = isAge ? told : ownerOf(found, group, of);
     const isNone = owner === undefined && COUNTED.includes(group) && found.workers.size;
     const value = isNone ? 0 : owner === undefined || !figure ? owner : owner[figure];
-    const text = value === undefined || value === null ? NONE : FORMS[form](value, elapsed);
+    const none = isAge ? "" : NONE;
+    const text = value === undefined || value === null ? none : FORMS[form](value, elapsed, found.at);
     if (element.textContent !== text) element.textContent = text;
     if (element.tagName === "A" && owner && owner.href) element.href = owner.href;
-    const row = group === "places" ? element.closest("tr") : null;
-    if (row && owner) row.toggleAttribute("data-stale", owner.is_stale || owner.age + elapsed > 3);
+    element.toggleAttribute("data-stale", told !== undefined && isStale(told, elapsed));
   }
 }

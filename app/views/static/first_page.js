@@ -1,6 +1,6 @@
 // Keeps the first page up to date. Without it, the page is that of the moment in which it was loaded.
 
-import { count, duration, indexed, moment, rate, showTrains, write, NONE } from "./figures.js";
+import { count, duration, indexed, isStale, moment, rate, showTrains, write, NONE } from "./figures.js";
 import { listen } from "./live_tabs.js";
 import { showOtherWorkers } from "./other_workers.js";
 import "./panels.js";
@@ -36,14 +36,15 @@ function drawn(name, attributes, ...children) {
 }
 
 function setText(node, text) {
-  if (node && node.textContent !== text) node.textContent = text; // a status is read out when it changes
+  if (node && node.textContent !== text) node.textContent = text;
 }
 
-function showVerdict(level, text, more) {
+function showVerdict({ level, kind, text, more }) {
   verdict.className = `verdict ${level}`;
   const [sign, words] = verdict.querySelectorAll("h2 span");
   setText(sign, `${SIGNS[level]} `);
   setText(words, text);
+  setText(verdict.querySelector("[role=status]"), `Verdict: ${level}, ${kind}.`); // read out when it changes
   const list = verdict.querySelector("ul");
   if ([...list.children].map((one) => one.textContent).join("\n") === more.join("\n")) return;
   list.replaceChildren(...more.map((one) => element("li", one)));
@@ -52,9 +53,8 @@ function showVerdict(level, text, more) {
 function workerRow(worker, elapsed) {
   const row = element("tr", null);
   const seconds = Math.max(worker.behind, worker.source_behind);
-  const told = worker.age + elapsed;
-  const isStale = worker.is_stale || told > STALE_SECONDS;
-  const state = worker.is_silent ? "silent, " : isStale ? "out of date, " : "";
+  const isOld = isStale(worker, elapsed);
+  const state = worker.is_silent ? "silent, " : isOld ? "out of date, " : "";
   const problems = worker.problems.length ? `; not ready: ${worker.problems.join("; ")}` : "";
   const address = element("td", null);
   const link = element("a", worker.url);
@@ -73,9 +73,9 @@ function workerRow(worker, elapsed) {
     element("td", `${rate(worker.entered_per_second)}/s`, { class: "number" }),
     element("td", `${rate(worker.settled_per_second)}/s`, { class: "number" }),
     element("td", moment(worker.started), { class: "time" }),
-    element("td", `${state}${duration(told)} ago${problems}`),
+    element("td", `${state}${duration(worker.age + elapsed)} ago${problems}`),
   );
-  row.toggleAttribute("data-stale", isStale);
+  row.toggleAttribute("data-stale", isOld);
   return row;
 }
 
@@ -160,7 +160,7 @@ function showVersion() {
 
 function showAll() {
   found = indexed(latest);
-  showVerdict(latest.verdict.level, latest.verdict.text, latest.verdict.more);
+  showVerdict(latest.verdict);
   verdict.querySelector("time").replaceWith(element("time", moment(latest.at), { datetime: new Date(latest.at * 1000).toISOString() }));
   showWorkers(0);
   showFailures();
@@ -177,14 +177,15 @@ function tick() {
   write(document, found, elapsed);
   setText(age, latest.age === null ? NONE : `${duration(latest.age + elapsed)} ago`);
   const isSilent = isLost || elapsed > STALE_SECONDS;
-  const isStale = latest.is_stale || isSilent;
-  document.body.toggleAttribute("data-stale", isStale);
+  const isOld = isStale(latest, elapsed) || isSilent;
+  document.body.toggleAttribute("data-stale", isOld);
   showOtherWorkers(verdict, latest.workers, isSilent);
   if (isSilent) {
-    showVerdict("bad", `This worker does not answer: the figures are out of date since ${moment(heardAt / 1000)}.`, []);
+    const text = `This worker does not answer: the figures are out of date since ${moment(heardAt / 1000)}.`;
+    showVerdict({ level: "bad", kind: "figures are missing or out of date", text, more: [] });
     showWorkers(elapsed);
   }
-  setText(freshness, isStale ? "Some of them are out of date." : "They are kept up to date.");
+  setText(freshness, isOld ? "Some of them are out of date." : "They are kept up to date.");
 }
 
 // A map that is wider than its place says so, and begins with the source in the middle.

@@ -21,7 +21,7 @@ export function showOtherWorkers(verdict, workers, isLost) {
   const told = document.createElement("p");
   told.className = "others";
   told.append("Other workers of this line answered until then: ", ...links.flatMap((link, place) => (place ? [", ", link] : [link])));
-  verdict.querySelector('[role="status"]').append(told);
+  verdict.querySelector("ul").after(told);
 }
 
 function others(workers) {

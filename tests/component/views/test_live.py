@@ -6,8 +6,10 @@ from itertools import count
 from typing import Any, cast
 
 import orjson
+import pytest
 
 from metroline.agents.membership.signatures import Signatures
+from metroline.agents.on_ramp import OnRamp
 from metroline.agents.pulses.live_state import LiveState
 from metroline.agents.pulses.pulse import Pulse
 from metroline.agents.pulses.pulse_figures import MAX_PATIENCE_SECONDS, EndedSums
@@ -66,6 +68,20 @@ async def test_a_worker_tells_what_its_metrics_count(start: Start) -> None:
         ("dead", "rating", "timeout"): 1,
     }
     assert {one.rule: one.count for one in pulse.rules} == {"to rating": 3, "end": 2}
+
+
+async def test_a_worker_tells_since_when_its_source_is_behind(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await start()
+    monkeypatch.setattr(OnRamp, "ahead", 7)
+    own = OwnPulse(one.app, None)
+    one.app.bus.metrics.entering(4, 50.0)
+    first = own(False)
+    one.app.bus.metrics.entering(4, 30.0)
+    later = own(False)
+    assert (first.places["source"].waiting, first.places["source"].since) == (7, round(first.at - 50.0, 3))
+    assert later.places["source"].since == first.places["source"].since, "it has not caught up"
+    one.app.bus.metrics.entering(4, 0.5)
+    assert own(False).places["source"].since == 0
 
 
 async def test_a_worker_tells_the_outcomes_of_its_partitions(start: Start) -> None:

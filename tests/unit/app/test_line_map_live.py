@@ -26,7 +26,9 @@ METROBUS = ROOT / "agents" / "lines" / "metrobus" / "routes.toml"
 WIDEST = {
     "waiting": "12,345 wait · 12.5 s ▲",
     "times": "p50 12.5 s · p99 99.9 s",
-    "dead": "✕ 12 dead",
+    "losses": "✕ 999k dead · 999k dropped",
+    "retries": "999k retries",
+    "stale": "since 12:03:07",
     "ended": "12,345/s",
 }
 """Figures as wide as they are in a busy line."""

@@ -18,9 +18,10 @@ from metroline.agents.pulses.pulse import (
     ScheduleSum,
     TrackSum,
 )
+from metroline.app.markup.html import tag
 from metroline.app.operations.journal import JournalEntry
 from metroline.app.views.anchors import rule_id
-from metroline.app.views.figures import FORMS, NONE
+from metroline.app.views.figures import FORMS, NONE, TIMED_FORMS
 from metroline.app.views.first_page import first_page
 from metroline.app.views.line_picture import LEAST_SCALE, SCREENS
 from metroline.app.views.live import with_journal
@@ -30,6 +31,7 @@ from tests.support.html_reader import HtmlReader
 from tests.support.project import ROOT
 
 NOW = 1_000_000.0
+ACCESS = tag("p", "You may do all of this.")
 EVIL = "<script>alert(1)</script>"
 STATIC = ROOT / "app" / "views" / "static"
 
@@ -93,7 +95,7 @@ def state(*pulses: Pulse, later: float = 0.5) -> LiveState:
 
 def page(found: LiveState, rules: str | None = RULES) -> HtmlReader:
     table = RulesTable.parse(rules) if rules is not None else None
-    html = first_page(found, table, 3, (), {"role": "all"}, found.at)
+    html = first_page(found, table, 3, (), {"role": "all"}, ACCESS, found.at)
     assert "<script" not in html
     return HtmlReader(f"<html><body>{html}</body></html>")
 
@@ -124,6 +126,93 @@ def test_what_is_out_of_date_says_so() -> None:
     assert "✕ http://one:6066 has told nothing for 5.0 s: figures are out of date." in read.words
     assert "5.0 s ago, out of date" in read.words
     assert "out of date, 5.0 s ago" in read.words
+
+
+def two_workers(late: str) -> HtmlReader:
+    """Return the page of a line of two workers, one of which is five seconds late."""
+    parts = {"entry": ("arrivals", "on-ramp", "router"), "weigh": ("service:weigh",)}
+    state = LineState("depot")
+    for step in range(7):
+        for worker, roles in parts.items():
+            if worker != late or step < 2:
+                state.observe(pulse(step, worker, parts=roles), NOW + step)
+    return page(state.snapshot(NOW + 6.5))
+
+
+def stale_marks(read: HtmlReader) -> set[tuple[str | None, str | None]]:
+    """Return the groups and owners of the figures that look stale."""
+    marks = [own for _, own in read.elements if "data-form" in own and "data-stale" in own]
+    return {(own.get("data-group"), own.get("data-of")) for own in marks}
+
+
+def test_only_figures_of_a_worker_that_is_late_look_stale() -> None:
+    assert stale_marks(page(state(*(pulse(step) for step in range(7))))) == set()
+    late = two_workers("weigh")
+    line = {(None, None), ("sums", None)}
+    assert stale_marks(late) == {*line, ("places", "service.weigh")}, "the source, tracks and rules are told by another"
+    assert "since 13:46:41" in late.words
+    assert late.words.count("Out of date since 13:46:41 UTC.") == 3, "below the tiles, the sums and the chart"
+    assert late.attributes("tr", "data-stale") == [""]
+    late = two_workers("entry")
+    owners = {(group, of) for group, of in stale_marks(late) if group not in ("tracks", "rules")}
+    assert owners == {*line, ("places", "source")}
+    assert {group for group, _ in stale_marks(late)} == {None, "sums", "places", "tracks", "rules"}
+
+
+def test_a_screen_reader_hears_of_the_level_and_kind_of_the_verdict_alone() -> None:
+    def heard(found: LiveState) -> list[str]:
+        html = first_page(found, RulesTable.parse(RULES), 3, (), {}, ACCESS, found.at)
+        return re.findall(r'<\w+ role="status"[^>]*>([^<]*)</', html)
+
+    fast, slow = (state(*(pulse(step, entered=rate * step) for step in range(7))) for rate in (2_000, 10))
+    assert fast.verdict.text != slow.verdict.text
+    assert heard(fast) == heard(slow) == ["Verdict: good, all is well."]
+    failing = [pulse(step, outcomes=(OutcomeSum("dead", "weigh", "timeout", step),)) for step in range(7)]
+    assert heard(state(*failing)) == ["Verdict: notice, records fail."]
+    assert heard(state()) == ["Verdict: bad, figures are missing or out of date."]
+
+
+def test_the_map_has_what_was_retried_dropped_and_dead_at_a_stop_if_anything_was() -> None:
+    def at_stop(**more: object) -> str:
+        html = first_page(state(pulse(0, "one", **more)), RulesTable.parse(RULES), 3, (), {}, ACCESS, NOW)
+        texts = re.findall(r'<tspan data-figure="(?:|retries)" data-form="(?:losses|retries)"[^>]*>([^<]+)<', html)
+        return ", ".join(dict.fromkeys(texts))
+
+    assert at_stop(outcomes=()) == ""
+    outcomes = (OutcomeSum("dead", "weigh", "timeout", 7), OutcomeSum("dropped", "weigh", "", 12_345))
+    places = {"service.weigh": PlaceFigures(retries=3)}
+    assert at_stop(outcomes=outcomes, places=places) == "✕ 7 dead · 12k dropped, 3 retries"
+
+
+def test_the_page_says_what_can_be_done() -> None:
+    read = page(state(pulse(0)))
+    assert {"/rules/", "/dead-letters/", "/compare/"} <= set(read.attributes("a", "href"))
+    assert "Change the rules : version 3 is in use" in read.words
+    assert "Put dead letters right : 7 records ended as dead letters" in read.words
+    assert "You may do all of this." in read.words
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of `#rrggbb` or `#rgb`, as WCAG 2 defines it."""
+    digits = colour if len(colour) == 6 else "".join(2 * digit for digit in colour)
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("path", ["app/views/page.css", "app/line_map/map.css"])
+def test_stale_figures_have_the_contrast_of_text(path: str) -> None:
+    style = (STATIC / "first_page.css").read_text("utf-8")
+    assert "[data-form][data-stale], tr[data-stale] td { color: var(--dropped);" in style
+    assert "opacity" not in style
+    colours = re.findall(r"--(dropped|card|paper): #(\w+)", (ROOT / path).read_text("utf-8"))
+    themes = [[colour for name, colour in colours if name == wanted] for wanted in ("dropped", "card", "paper")]
+    assert len(themes[0]) == len(themes[1]) == 2, "light and dark"
+    for theme in (0, 1):
+        for ground in themes[1:]:
+            if ground:
+                darker, lighter = sorted((luminance(themes[0][theme]), luminance(ground[theme])))
+                assert (lighter + 0.05) / (darker + 0.05) >= 4.5
 
 
 def test_a_line_of_which_nothing_is_known_has_a_page() -> None:
@@ -208,12 +297,16 @@ def test_the_script_knows_every_form_of_a_figure() -> None:
     script = (STATIC / "figures.js").read_text("utf-8")
     forms = script.partition("const FORMS = {")[2].partition("\n};")[0]
     known = set(re.findall(r"^  (\w+)[,:]", forms, re.MULTILINE))
-    assert known == set(FORMS)
+    assert known == {*FORMS, *TIMED_FORMS}
 
 
 @pytest.mark.parametrize(
     ("stops", "shown_from", "forms"),
-    [(3, "map from-800", ["wide-map", "turned-map"]), (40, "map", ["turned-map"])],
+    [
+        (2, "map from-800", ["wide-map", "turned-map"]),
+        (5, "map from-1400", ["wide-map", "turned-map"]),
+        (40, "map", ["turned-map"]),
+    ],
 )
 def test_a_map_reads_from_left_to_right_on_screens_into_which_it_fits(
     stops: int, shown_from: str, forms: list[str]

@@ -175,7 +175,7 @@ def trend(*waiting: int) -> tuple[LiveState, Trend, float | None]:
 def test_what_waits_grows_drains_or_stays() -> None:
     growing, kind, _ = trend(*range(0, 1_000, 50))
     assert kind is Trend.GROWING
-    assert "950 records wait at rate, and their number has grown for 19 s." in growing.verdict.text
+    assert growing.verdict.text == "950 records wait at rate for up to 0.0 s, and their number grows."
     _, kind, seconds = trend(*range(1_000, 400, -30))
     assert kind is Trend.DRAINING
     assert seconds == round((1_000 - 19 * 30) / 30, 1)
@@ -192,13 +192,59 @@ def test_what_arrives_within_a_moment_does_not_pile_up() -> None:
     assert seen(*bursts).verdict.level is Level.GOOD
     piling = seen(*(busy(step, 800 * step) for step in range(1, 20)))
     assert piling.places["service.rate"].trend is Trend.GROWING
-    since = piling.places["service.rate"].since
-    assert since is not None
-    caught_up = seen(
-        *(busy(step, 800 * step) for step in range(1, 20)),
-        *(busy(step, 100) for step in range(20, 60)),
+
+
+HOUR = 3_600.0
+
+
+def backlog(count: int, slope: int, **figures: Any) -> LiveState:
+    """Return the state of which a page learns that is opened now: from the pulses of the last minutes, all old."""
+    state = LineState("line")
+    for step in range(-180, 1):
+        told = {"waiting": count + slope * step, "messages": 1, "records": 1} | figures
+        state.observe(pulse(NOW + step, places=place(**told), started=NOW - 2 * HOUR), NOW, is_live=False)
+    return state.snapshot(NOW)
+
+
+@pytest.mark.parametrize(
+    ("slope", "trend", "course"),
+    [
+        (50, Trend.GROWING, "grows; it has been behind for 60 min"),
+        (-50, Trend.DRAINING, "shrinks; it has been behind for 60 min; caught up in about 20 min"),
+        (0, Trend.STEADY, "stays the same; it has been behind for 60 min"),
+    ],
+)
+def test_a_backlog_of_an_hour_is_that_old_as_soon_as_a_page_is_opened(slope: int, trend: Trend, course: str) -> None:
+    state = backlog(60_000, slope, oldest=300.0, since=NOW - HOUR)
+    found = state.places["service.rate"]
+    assert (found.trend, found.since) == (trend, NOW - HOUR)
+    assert state.verdict.text == f"60,000 records wait at rate for up to 5 min, and their number {course}."
+
+
+def test_a_backlog_whose_age_is_not_known_is_named_all_the_same() -> None:
+    state = backlog(60_000, 0, since=NOW - HOUR)
+    assert state.places["service.rate"].oldest is None
+    assert state.verdict.text == (
+        "60,000 records wait at rate since a time that is not known, and their number stays the same; it has been "
+        "behind for 60 min."
     )
-    assert caught_up.places["service.rate"].since is None
+    young = backlog(60_000, 0, since=NOW - 10)
+    assert young.verdict.level is Level.GOOD
+    assert young.verdict.text.endswith("nothing waits longer than 0.0 s, as far as it is known.")
+
+
+def test_a_worker_of_an_earlier_release_does_not_tell_since_when_it_is_behind() -> None:
+    assert backlog(60_000, 0, oldest=300.0).places["service.rate"].since == NOW - 300
+    assert backlog(60_000, 0, oldest=1.0).places["service.rate"].since is None
+
+
+def test_the_place_of_several_workers_is_behind_since_the_first_of_them_was() -> None:
+    state = LineState("line")
+    clock = NOW - HOUR  # of a worker that is an hour behind
+    state.observe(pulse(NOW, "one", places=place(waiting=9, oldest=9.0, since=NOW - 20)), NOW)
+    state.observe(pulse(clock, "two", places=place(waiting=9, oldest=9.0, since=clock - 50)), NOW)
+    state.observe(pulse(NOW, "three", places=place(waiting=1)), NOW)
+    assert state.snapshot(NOW).places["service.rate"].since == NOW - 50
 
 
 def test_times_at_a_stop_are_those_of_the_last_seconds() -> None:

@@ -129,7 +129,7 @@ def test_strange_names_and_great_numbers_of_them_leave_a_pulse_that_is_read() ->
         metrics.journeys.rule_hits[name] += 1
     told = replace(
         PULSE,
-        places=places_of(metrics, {"service.rate": 7}, {}, dict.fromkeys(names, "why")),
+        places=places_of(metrics, {"service.rate": 7}, {}, {"service.rate": 12.5}, dict.fromkeys(names, "why")),
         outcomes=outcomes_of(metrics.journeys),
         tracks=tracks_of(metrics.journeys),
         rules=rules_of(metrics.journeys),
@@ -138,7 +138,7 @@ def test_strange_names_and_great_numbers_of_them_leave_a_pulse_that_is_read() ->
     read = Pulse.decode(told.encode(OPEN), OPEN)
     assert read == told
     assert len(read.places) == MAX_PLACES
-    assert read.places["service.rate"].waiting == 7
+    assert read.places["service.rate"] == PlaceFigures(waiting=7, since=12.5)
 
 
 def test_many_long_names_leave_a_pulse_that_is_sent_with_right_sums() -> None:
