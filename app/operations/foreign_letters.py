@@ -298,7 +298,8 @@ class ForeignDesk:
                         begun.append((found, await _begin(producer, found, partitions.get(found.letter.topic, 1))))
                     except (KafkaError, AssertionError) as error:
                         failed.append((found, error))
-                await asyncio.gather(*[future for _, future in begun], return_exceptions=True)
+                if begun:
+                    await asyncio.wait([future for _, future in begun])  # which cancels none if this is cancelled
         except KafkaError as error:
             raise ClusterError(f"nothing can be written to {self._cluster.bootstrap}: {error}") from error
         finally:

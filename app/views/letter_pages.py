@@ -351,7 +351,11 @@ def show_entry(entry: LetterEntry) -> list[object]:
 
 
 def _journal(told: dict[str, Any], entries: Sequence[LetterEntry]) -> Markup:
-    """Return what was done to a letter: what its record says of earlier times, and what else the journal has."""
+    """Return what was done to a letter that is dead: what its record says of earlier times, and what the journal adds.
+
+    A replay or discard of the letter as it is now has had no effect, since it is still dead: its request is on the way,
+    or a command noted it and was killed before it was sent. Of a job, its state says as much.
+    """
     items: list[tuple[float, Markup]] = []
     for replay in told["replays"]:
         edited = None
@@ -359,7 +363,10 @@ def _journal(told: dict[str, Any], entries: Sequence[LetterEntry]) -> Markup:
             edited = tag("details", tag("summary", "Edited; before that"), tag("pre", replay["before"]))
         done = [moment(iso(replay["at"])), f" replayed by {replay['by']}; it was dead for {replay['reason']}"]
         items.append((replay["at"], tag("li", done, edited)))
-    items += [(entry.at, tag("li", show_entry(entry))) for entry in entries if entry.generation >= told["generation"]]
+    for entry in entries:
+        if entry.generation >= told["generation"]:
+            effect = "; it has had no effect so far" if entry.job is None else None
+            items.append((entry.at, tag("li", show_entry(entry), effect)))
     items.sort(key=lambda item: item[0])
     return tag("ol", [item for _, item in items]) if items else tag("p", NOTHING)
 

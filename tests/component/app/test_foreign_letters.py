@@ -40,10 +40,17 @@ class Brokers:
     def __init__(self, refused: dict[bytes, Exception]) -> None:
         self.refused = refused
         self.written: list[bytes] = []
+        self.unanswered: list[asyncio.Future[Any]] = []
+        """Confirmations that come when the producer is closed."""
+        self.is_slow = False
 
     @asynccontextmanager
     async def producer(self, **_: Any) -> AsyncIterator[Brokers]:
-        yield self
+        try:
+            yield self
+        finally:
+            for number, answer in enumerate(self.unanswered, 101):
+                answer.set_result(SimpleNamespace(partition=1, offset=number))
 
     async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -51,6 +58,9 @@ class Brokers:
             answer.set_exception(error)
         else:
             self.written.append(value)
+            if self.is_slow:
+                self.unanswered.append(answer)
+                return answer
             answer.set_result(SimpleNamespace(partition=1, offset=100 + len(self.written)))
         return answer
 
@@ -117,6 +127,18 @@ async def test_a_replay_that_breaks_off_is_one_entry_of_the_journal_with_those_t
     [entry] = entries_of([], jobs)
     assert len(brokers.written) == 299
     assert entry.sentence == "299 dead letters on dlq were replayed by ada"
+
+
+async def test_whoever_stops_a_replay_learns_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, brokers, noted = desk(monkeypatch, {})
+    brokers.is_slow = True
+    sending = asyncio.create_task(made.send([found(number) for number in range(3)], ADA, ForeignNote("a" * 32)))
+    while len(brokers.unanswered) < 3:
+        await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert [taken.places for taken in noted] == [{"0": encoded_offsets([0, 1, 2])}], "none of them is sent again"
 
 
 async def test_nobody_writes_without_a_permission(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,8 +177,10 @@ async def test_what_was_done_to_a_letter_is_shown_also_when_it_is_gone(
     jobs.append(TopicMessage((0, len(jobs)), *encode(done)))
     dead = await page(worker, "/dead-letters/?id=source-0-2")
     assert "discarded by bert" in dead
+    assert "it has had no effect so far" in dead, "it is noted before it is done"
     gone = await page(worker, "/dead-letters/?id=source-0-7")
     assert "It is no dead letter any more" in gone
+    assert "no effect" not in gone
     assert "discarded by bert" in gone
     [entry] = await (await worker.get("/dead-letters/journal/?id=source-0-7")).json()
     assert (entry["what"], entry["by"], entry["reason"], entry["generation"]) == ("discard", "bert", EVIL, 0)
