@@ -46,8 +46,8 @@ class UnknownLine(UsageError):
     "has_broker",
     is_flag=True,
     help="Also check the topics of the line on the cluster at BROKER_URL, with all settings of a worker, and the "
-    "schemas of its formats in the schema registry: list what is missing or wrong, and which rights the user lacks. "
-    "Nothing is changed.",
+    "schemas of its formats in the schema registry, and its source and ends in other systems: list what is missing or "
+    "wrong, and which rights the user lacks. Nothing is changed.",
 )
 @json_option("the rules, the stops and the warnings")
 def check(file: Path, line: str | None, has_broker: bool, json_file: Path | None) -> None:

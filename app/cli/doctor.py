@@ -27,8 +27,8 @@ def doctor(line: str | None, broker: str | None, json_file: Path | None) -> None
     """Examine what a worker needs, and say what is wrong.
 
     It looks at Python and its packages, the settings in the environment, folders and ports, the line with its rules and
-    lookups, and on the cluster at brokers, topics, rights, formats, rules, live workers and their clocks. Nothing is
-    changed. The exit code is 1 if a worker could not run.
+    lookups, and on the cluster at brokers, topics, rights, formats, rules, live workers and their clocks. Source and
+    ends in other systems are asked, too. Nothing is changed. The exit code is 1 if a worker could not run.
 
     \b
     Example: metroline doctor --line orders --broker kafka://kafka:9092
