@@ -11,12 +11,17 @@ OLD, YOUNG = "1000", "9000000000000"
 """Times of creation."""
 
 
+def index_settings(uuid: str, created: str, **more: str) -> dict[str, str]:
+    """Return the settings of an index."""
+    return {"index.uuid": uuid, "index.creation_date": created, "index.number_of_shards": "1"} | more
+
+
 class MemoryCluster:
     """A cluster that is done with everything at the third question, and that notes what it is asked to change."""
 
     def __init__(self, **indices: str) -> None:
         """Take the time of creation of each index. Its UUID is its name with a number."""
-        self.indices = {name: {"index.uuid": f"{name}-1", "index.creation_date": at} for name, at in indices.items()}
+        self.indices = {name: index_settings(f"{name}-1", at) for name, at in indices.items()}
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.pattern = "logs-*"
         """The pattern that all indices fit."""
@@ -24,7 +29,7 @@ class MemoryCluster:
         """Called when a snapshot has begun."""
         self.writers: dict[str, str] = {}
         """The aliases and data streams that write to indices."""
-        self.documents: dict[str, int] = {}
+        self.documents: dict[str, int | None] = {}
         self.ends_with = "SUCCESS"
         """The state with which snapshots end."""
         self.asked: dict[str, int] = {}
@@ -35,7 +40,7 @@ class MemoryCluster:
 
     def recreate(self, name: str) -> None:
         """Put another index in the place of one."""
-        self.indices[name] = {"index.uuid": f"{name}-2", "index.creation_date": OLD}
+        self.indices[name] = index_settings(f"{name}-2", OLD)
 
     async def settings(self, pattern: str) -> dict[str, dict[str, str]]:
         return (
@@ -48,7 +53,7 @@ class MemoryCluster:
     async def written_to(self, name: str) -> str | None:
         return self.writers.get(name)
 
-    async def operations(self, name: str) -> int:
+    async def operations(self, name: str, count: int) -> int | None:
         return self.documents.get(name, 5)
 
     async def snapshot(self, repository: str, name: str) -> dict[str, Any] | None:

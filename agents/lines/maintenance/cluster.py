@@ -83,11 +83,16 @@ class SearchCluster:
                 return f"the data stream {stream['name']}"
         return None
 
-    async def operations(self, name: str) -> int:
-        """Return a number that grows with each document of an index that is written or deleted."""
+    async def operations(self, name: str, count: int) -> int | None:
+        """Return a number that grows with each document of an index that is written or deleted.
+
+        Return None if not all of its shards, of which there are `count`, can be asked.
+        """
         found = await self._ask("GET", f"{_part(name)}/_stats/docs", {"level": "shards"})
         shards = found["indices"].get(name, {}).get("shards", {})
-        return sum(max(copy["seq_no"]["max_seq_no"] for copy in copies) + 1 for copies in shards.values())
+        if len(shards) < count:
+            return None
+        return sum(max(int(copy["seq_no"]["max_seq_no"]) for copy in copies) + 1 for copies in shards.values())
 
     async def snapshot(self, repository: str, name: str) -> dict[str, Any] | None:
         """Return what the repository knows of a snapshot; None if there is none of this name."""

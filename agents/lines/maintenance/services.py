@@ -125,7 +125,7 @@ async def choose(run: Record, id: str, search: SearchCluster, settings: Settings
     ]
     for one in run["indices"]:
         if one["old"]:  # what is written to it after this is not certain to be in the snapshot
-            one["operations"] = await search.operations(one["index"])
+            one["operations"] = await operations(one["index"], found[one["index"]], search)
     run["chosen_at"] = now
     name_snapshot(run, id)
     return run
@@ -312,10 +312,18 @@ async def reason_to_keep(listed: Record, found: dict[str, str], search: SearchCl
         return "it is closed"
     if found.get("index.blocks.read_only") == "true":
         return "it is read-only (index.blocks.read_only)"
-    if await search.operations(listed["index"]) != listed["operations"]:
+    now = await operations(listed["index"], found, search)
+    if now is None or listed["operations"] is None:
+        return "shards of it are away, so that it is not known whether all of it is saved"
+    if now != listed["operations"]:
         return "it was written to after the list was made, so that not all of it is saved"
     writer = await search.written_to(listed["index"])
     return None if writer is None else f"{writer} writes to it"
+
+
+async def operations(name: str, found: dict[str, str], search: SearchCluster) -> int | None:
+    """Return how many documents of an index with these settings were written or deleted; None if it is not known."""
+    return await search.operations(name, int(found["index.number_of_shards"]))
 
 
 def is_closed(found: dict[str, str]) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from metroline.agents.accounts import Accounts
 from metroline.agents.delivery.entry_counts import EntryCount
+from metroline.agents.services.schedule import Clock
 from metroline.agents.tables.line_table import LineTable
 from metroline.agents.tables.outcomes import read_outcomes_table
 from tests.support.depot import Depot, numbered
@@ -22,10 +23,10 @@ class ReadTable:
     def __init__(self, data: dict[bytes, bytes]) -> None:
         self.data = data
 
-    def accounts(self, depot: Depot) -> Accounts:
+    def accounts(self, depot: Depot, *clocks: Clock) -> Accounts:
         owned = frozenset(range(depot.partitions))
         stops = {"weigh", "crane", "shelf"}
-        return Accounts(depot.cluster, depot.topics, stops, cast(LineTable, self), lambda: owned, 0)
+        return Accounts(depot.cluster, depot.topics, stops, cast(LineTable, self), lambda: owned, 0, lambda: clocks)
 
 
 async def entered(depot: Depot) -> dict[int, EntryCount | None]:
@@ -61,6 +62,18 @@ async def test_a_worker_that_is_killed_counts_no_record_twice_and_none_is_unacco
     accounts = read.accounts(depot)
     await accounts.compare()
     assert accounts.unaccounted == 0
+
+    read.data[b"0/schedule.nightly/0"] = orjson.dumps({"counts": [["log", "delivered", "", 4]]})
+    scheduled = read.accounts(depot, Clock("nightly", 7, 7, 8))
+
+    async def ticks_are_missed() -> bool:
+        await scheduled.compare()
+        return scheduled.unaccounted == 3
+
+    await depot.until(ticks_are_missed, 30)
+    scheduled = read.accounts(depot, Clock("nightly", 4, 7, 8))
+    await scheduled.compare()
+    assert scheduled.unaccounted == 0, "each tick that entered has an outcome"
 
     key = max(key for key in read.data if b"/source/" in key)
     block = orjson.loads(read.data[key])

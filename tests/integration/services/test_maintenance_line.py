@@ -114,6 +114,22 @@ async def test_a_failed_run_is_replayed_from_its_step_once_the_repository_is_the
     assert again.record["deleted"] == [OLD]
 
 
+async def test_nothing_is_deleted_if_a_shard_cannot_be_saved(
+    server: SearchServer, search: SearchCluster, indices: None
+) -> None:
+    nowhere = {"number_of_replicas": 0, "index.routing.allocation.require._name": "nobody"}
+    server.ask("PUT", "logs-away?wait_for_active_shards=0", {"settings": nowhere})
+    resources = {"search": search, "settings": Settings(poll_seconds=0.1)}
+    try:
+        [journey] = await run_line_async(LINE, {"kind": "maintenance"}, resources=resources)
+    finally:
+        server.ask("DELETE", "logs-away")
+    assert journey.outcome == "dead"
+    assert journey.stops[-1] in ("snapshot", "watch_snapshot")
+    assert "logs-away" in str(journey.reason)
+    assert server.count(OLD) == DOCUMENTS
+
+
 def _recreate(server: SearchServer) -> None:
     server.ask("DELETE", OLD)
     server.ask("PUT", OLD, {"settings": {"number_of_replicas": 0}})

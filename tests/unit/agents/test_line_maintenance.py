@@ -14,7 +14,7 @@ from metroline import Wait
 from metroline.agents.lines.maintenance.cluster import ClusterAway, ClusterBusy, ClusterProblem, SearchCluster
 from metroline.agents.lines.maintenance.services import Settings, digest, watch_deletion, watch_merge
 from metroline.testing import Journey, run_line
-from tests.support.memory_cluster import OLD, YOUNG, MemoryCluster
+from tests.support.memory_cluster import OLD, YOUNG, MemoryCluster, index_settings
 
 LINE = "metroline.agents.lines.maintenance"
 ALL_STOPS = [
@@ -137,6 +137,11 @@ def test_an_old_index_that_is_still_written_to_stays() -> None:
     assert "it was written to after the list was made" in journey.record["not_deleted"]["logs-old"]
 
     search = cluster()
+    search.documents["logs-old"] = None
+    journey = run(search)
+    assert "shards of it are away" in journey.record["not_deleted"]["logs-old"]
+
+    search = cluster()
     search.writers["logs-old"] = "the data stream logs"
     journey = run(search)
     assert journey.record["not_deleted"] == {"logs-old": "the data stream logs writes to it"}
@@ -145,7 +150,7 @@ def test_an_old_index_that_is_still_written_to_stays() -> None:
 
 def test_an_index_that_is_gone_before_the_snapshot_does_not_keep_the_others_from_being_saved() -> None:
     search = cluster()
-    search.indices["logs-gone"] = {"index.uuid": "logs-gone-1", "index.creation_date": OLD}
+    search.indices["logs-gone"] = index_settings("logs-gone-1", OLD)
     choose, listed = search.settings, []
 
     async def settings(pattern: str) -> dict[str, dict[str, str]]:
@@ -164,10 +169,10 @@ def test_an_index_that_is_gone_before_the_snapshot_does_not_keep_the_others_from
 
 def test_a_run_whose_indices_are_all_gone_has_nothing_to_save() -> None:
     search = MemoryCluster(**{"logs-old": OLD})
-    count = search.operations
+    known = search.operations
 
-    async def operations(name: str) -> int:
-        found = await count(name)
+    async def operations(name: str, count: int) -> int | None:
+        found = await known(name, count)
         search.indices.clear()
         return found
 
@@ -229,7 +234,7 @@ def test_a_cluster_that_stays_read_only_is_given_up_at_the_deadline_with_its_rea
 
 def test_documents_of_indices_that_are_read_only_are_left_alone() -> None:
     search = cluster()
-    search.indices["logs-kept"] = {"index.uuid": "k", "index.creation_date": YOUNG, "index.blocks.write": "true"}
+    search.indices["logs-kept"] = index_settings("logs-kept-1", YOUNG) | {"index.blocks.write": "true"}
     journey = run(search)
     assert journey.outcome == "delivered"
     assert [of for what, of in search.changes if what in ("delete by query", "merge")] == [["logs-new"]] * 2
