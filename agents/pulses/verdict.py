@@ -127,7 +127,7 @@ def _backlog(name: str, place: PlaceState, at: float) -> str:
         return f"{name.capitalize()} has records that wait for {duration(_longest(place, at))}."
     age = "since a time that is not known" if place.oldest is None else f"for up to {duration(place.oldest)}"
     course = {Trend.GROWING: "grows", Trend.DRAINING: "shrinks", Trend.STEADY: "stays the same"}[place.trend]
-    since = f"; it has been behind for {duration(at - place.since)}" if place.since is not None else ""
+    since = f"; {name} has been behind for {duration(at - place.since)}" if place.since is not None else ""
     done = f"; caught up in about {duration(place.caught_up_in)}" if place.caught_up_in is not None else ""
     return f"{_records(place.waiting)} wait at {name} {age}, and their number {course}{since}{done}."
 

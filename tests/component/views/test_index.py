@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.html_reader import HtmlReader
-from tests.support.web_worker import HTML, Start
+from tests.support.web_worker import HTML, TOKEN, Start
 
 
 async def test_programs_get_the_same_as_from_the_readiness_check(start: Start) -> None:
@@ -20,6 +22,17 @@ async def test_browsers_see_the_worker_and_the_live_workers_of_its_line(start: S
     assert "strategy for new journeys signpost" in text
     assert "Worker Group Roles Strategy Rules Code Behind In Settled Up since Told" in text
     assert "http://other:6066 metrobus@arrivals arrivals, on-ramp signpost 1 \N{EN DASH} no" in text
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [(None, "Nothing can be written here"), (TOKEN, "You may look at everything. Log in to change something")],
+)
+async def test_whoever_is_not_logged_in_reads_that_nothing_can_be_changed(
+    token: str | None, told: str, start: Start
+) -> None:
+    one = await start(metroline_token=token)
+    assert told in HtmlReader(await (await one.get("/", HTML)).text()).words
 
 
 async def test_traffic_is_what_the_meter_says(start: Start) -> None:

@@ -75,6 +75,8 @@ async def test_whoever_logs_in_sees_the_page_that_was_asked_for_and_can_log_out(
     shown = await browser.get(f"{worker.url}/table/")
     assert shown.status == 200
     assert "Logged in as Ada" in HtmlReader(await shown.text()).words
+    first = await browser.get(worker.url)
+    assert "You are logged in as Ada, and may do all of this." in HtmlReader(await first.text()).words
 
     token = (await fields_of(shown, "/logout"))["form_token"]
     out = await browser.post(f"{worker.url}/logout", form_token=token)

@@ -95,9 +95,9 @@ def run(program: str, given: object) -> Any:
 def test_values_have_one_text() -> None:
     assert VALUES.keys() == {*FORMS, *TIMED_FORMS}
     cases = [(form, value) for form, values in VALUES.items() for value in values]
-    written = run("given.map(([form, value, at]) => FORMS[form](value, 0, at))", [(*case, AT) for case in cases])
+    found = run("given.map(([form, value, at]) => FORMS[form](value, 0, at))", [(*case, AT) for case in cases])
     served = [TIMED_FORMS[form](value, AT) if form in TIMED_FORMS else FORMS[form](value) for form, value in cases]
-    assert [(*case, text) for case, text in zip(cases, written, strict=True)] == [
+    assert [(*case, text) for case, text in zip(cases, found, strict=True)] == [
         (*case, text) for case, text in zip(cases, served, strict=True)
     ]
 
@@ -134,21 +134,42 @@ def line(seconds_of_weigh: int) -> LiveState:
     return state.snapshot(AT + 0.5)
 
 
+def marks_of(state: LiveState) -> list[tuple[dict[str, str], str, bool]]:
+    """Return the data of each figure on a page, its text, and whether it looks stale."""
+    html = first_page(state, RulesTable.parse(RULES), 3, (), {}, Markup(), AT)
+    marks = re.findall(r"<\w+ ([^>]*data-form=[^>]*)>([^<]*)</", html)
+    names = r'data-(figure|form|group|of)="([^"]*)"'
+    return [(dict(re.findall(names, unescape(own))), unescape(text), "data-stale" in own) for own, text in marks]
+
+
+def written(state: LiveState, marks: list[dict[str, str]], elapsed: float) -> list[list[Any]]:
+    """Return the text that the script gives to each figure, and whether it looks stale, some seconds later."""
+    program = f"""(() => {{
+      const elements = given.marks.map({ELEMENT});
+      write({{ querySelectorAll: () => elements }}, indexed(given.state), {elapsed});
+      return elements.map((one) => [one.textContent, one.isStale]);
+    }})()"""
+    found: list[list[Any]] = run(program, {"state": json.loads(msgspec.json.encode(state)), "marks": marks})
+    return found
+
+
 STATES = {"unknown": LineState("depot").snapshot(AT), "fresh": line(10), "late": line(5)}
 
 
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_a_whole_page_is_written_as_it_was_served(state: LiveState) -> None:
-    html = first_page(state, RulesTable.parse(RULES), 3, (), {}, Markup(), AT)
-    marks = re.findall(r"<\w+ ([^>]*data-form=[^>]*)>([^<]*)</", html)
+    marks = marks_of(state)
     assert len(marks) > 50
-    names = r'data-(figure|form|group|of)="([^"]*)"'
-    given = [dict(re.findall(names, unescape(attributes))) for attributes, _ in marks]
-    program = f"""(() => {{
-      const elements = given.marks.map({ELEMENT});
-      write({{ querySelectorAll: () => elements }}, indexed(given.state), 0);
-      return elements.map((one) => [one.textContent, one.isStale]);
-    }})()"""
-    written = run(program, {"state": json.loads(msgspec.json.encode(state)), "marks": given})
-    served = [[unescape(text), "data-stale" in attributes] for attributes, text in marks]
-    assert list(zip(given, written, strict=True)) == list(zip(given, served, strict=True))
+    given = [own for own, *_ in marks]
+    found = written(state, given, 0.0)
+    assert [(own, *told) for own, told in zip(given, found, strict=True)] == marks
+
+
+def test_every_figure_gets_old_while_nothing_comes() -> None:
+    marks = [own for own, *_ in marks_of(line(10))]
+    found = written(line(10), marks, 60.0)
+    assert all(is_stale for _, is_stale in found)
+    texts = {own["form"]: text for own, (text, _) in zip(marks, found, strict=True)}
+    assert texts["since"] == "Out of date since 12:03:07 UTC.", "though a minute has passed since then"
+    assert texts["stale"] == "since 12:03:07"
+    assert texts["age"] == "61 s ago, out of date"

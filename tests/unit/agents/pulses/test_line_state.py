@@ -209,9 +209,9 @@ def backlog(count: int, slope: int, **figures: Any) -> LiveState:
 @pytest.mark.parametrize(
     ("slope", "trend", "course"),
     [
-        (50, Trend.GROWING, "grows; it has been behind for 60 min"),
-        (-50, Trend.DRAINING, "shrinks; it has been behind for 60 min; caught up in about 20 min"),
-        (0, Trend.STEADY, "stays the same; it has been behind for 60 min"),
+        (50, Trend.GROWING, "grows; rate has been behind for 60 min"),
+        (-50, Trend.DRAINING, "shrinks; rate has been behind for 60 min; caught up in about 20 min"),
+        (0, Trend.STEADY, "stays the same; rate has been behind for 60 min"),
     ],
 )
 def test_a_backlog_of_an_hour_is_that_old_as_soon_as_a_page_is_opened(slope: int, trend: Trend, course: str) -> None:
@@ -225,7 +225,7 @@ def test_a_backlog_whose_age_is_not_known_is_named_all_the_same() -> None:
     state = backlog(60_000, 0, since=NOW - HOUR)
     assert state.places["service.rate"].oldest is None
     assert state.verdict.text == (
-        "60,000 records wait at rate since a time that is not known, and their number stays the same; it has been "
+        "60,000 records wait at rate since a time that is not known, and their number stays the same; rate has been "
         "behind for 60 min."
     )
     young = backlog(60_000, 0, since=NOW - 10)
