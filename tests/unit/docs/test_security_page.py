@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metroline.agents.kafka.topics import Topics
-from metroline.agents.membership.needs import groups_of, rights_of
+from metroline.agents.membership.needs import groups_of, rights_of, shown_by_pages
 from metroline.agents.membership.roles import Role
 
 PAGE = (Path(__file__).parents[3] / "docs" / "security.md").read_text("utf-8")
@@ -44,7 +44,7 @@ def test_a_topic_has_a_row(topic: str) -> None:
 
 def test_the_commands_for_workers_grant_what_they_need() -> None:
     role = Role.parse("all", ["price"])
-    for topic, operations in rights_of(role, TOPICS, ["price"]).items():
+    for topic, operations in [*rights_of(role, TOPICS, ["price"]).items(), *shown_by_pages(TOPICS, ()).items()]:
         assert all(allows("W", operation, "topic", topic) for operation in operations), topic
     for group in groups_of(role, TOPICS, 0):
         assert allows("W", "Read", "group", group), group
