@@ -77,7 +77,7 @@ async def test_what_waits_is_seen_and_a_worker_that_stands_still_makes_figures_s
 
     async def waits() -> bool:
         found = await live(one)
-        return waiting_at(found, "service.weigh") > 0
+        return waiting_at(found, "service.weigh") > 0 and found["places"]["service.weigh"]["since"] is not None
 
     await depot.until(waits)
     os.kill(other.child.pid, signal.SIGSTOP)
