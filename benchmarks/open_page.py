@@ -25,7 +25,7 @@ from playwright.sync_api import sync_playwright
 from metroline.app.local.ports import HOST, free_port
 
 MOST_POINTS = 3.0
-"""What an open page may cost."""
+"""Points that an open page may cost at most."""
 
 SETTLE_SECONDS = 3.0
 """Time before a measurement, for what opening and closing a page costs."""

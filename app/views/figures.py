@@ -96,7 +96,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "share": lambda share: f"{rounded(100 * share)} %",
     "train": lambda share: " ⇉" if share >= THROUGH else "",
     "text": str,
-    "time": lambda at: (iso(at) or "").replace("T", " ").replace("Z", " UTC"),
+    "time": lambda at: f"{(iso(at) or '')[:19].replace('T', ' ')} UTC",
 }
 """The forms of figures. Signs, losses and ages are made of all figures of a place or a worker."""
 

@@ -1,4 +1,4 @@
-"""What a cluster confirmed to a command is not lost, and no client is left behind."""
+"""No message that a cluster confirmed to a command is lost, and no client is left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says holds for a line that runs, also for the pages that read its topics."""
+"""The answers of a line that runs are as the OpenAPI document says, also those of pages that read its topics."""
 
 from __future__ import annotations
 

@@ -62,6 +62,7 @@ VALUES: dict[str, list[Any]] = {
     "share": [*SHARES],
     "train": [*SHARES],
     "text": ["", "signpost", "<b>&"],
+    "time": [0.0, 1_772_355_000.0, 1_772_355_059.999],
     "trend": PLACES,
     "since": [*AGES, told(None, is_stale=True)],
     "stale": [*AGES, told(None, is_stale=True)],
