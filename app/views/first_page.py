@@ -153,6 +153,12 @@ def _stops(figures: Figures, table: RulesTable) -> Markup:
     return Markup(
         tag("h2", "Stops")
         + grid(["Stop", *(head for head, *_ in STOP_COLUMNS)], [_row(figures, stop) for stop in stops], class_="stops")
+        + tag(
+            "p",
+            "Retries, drops and dead letters are counted since the present workers started. A dead letter that is "
+            "replayed and dies again counts again here, and once in the sum below.",
+            class_="note",
+        )
         + tag("div", [stop_panel(figures, network, stop) for stop in stops], class_="panels")
     )
 
