@@ -265,14 +265,15 @@ def _chart(points: Sequence[Point], events: Iterable[LiveEvent]) -> Markup:
     first, last = points[0].at, points[-1].at
     ended = [one.delivered_per_second + one.dropped_per_second + one.dead_per_second for one in points]
     entered = [one.entered_per_second for one in points]
-    peak = max(1.0, *ended, *entered)
+    peak = max(*ended, *entered)
+    scale = max(1.0, peak)
 
     def x(at: float) -> str:
         return f"{CHART_WIDTH * (at - first) / (last - first):.1f}"
 
     def line(values: Sequence[float], kind: str) -> Markup:
         ways = [
-            f"{x(one.at)},{CHART_HEIGHT * (1 - value / peak):.1f}" for one, value in zip(points, values, strict=True)
+            f"{x(one.at)},{CHART_HEIGHT * (1 - value / scale):.1f}" for one, value in zip(points, values, strict=True)
         ]
         return tag("polyline", points=" ".join(ways), class_=kind)
 
