@@ -147,7 +147,7 @@ docs-settings: install-dev  ## generate docs/settings.md from the docstrings in 
 docs-tree: install-dev  ## write the tree in docs/ARCHITECTURE.md from the docstrings of the modules
 	@$(BIN)/python -m scripts.architecture_tree
 
-screenshots: install-dev  ## take pictures of the pages of a running example line, into build/screenshots/ (Debian: chromium)
+screenshots: install-dev  ## take the pictures in docs/img/ anew: the pages of a line that runs meanwhile (Debian: chromium)
 	@$(BIN)/python -m scripts.screenshots $(ARGS)
 
 lock:  ## update requirements*.txt from pyproject.toml

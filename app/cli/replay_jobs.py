@@ -180,7 +180,7 @@ def _print_job(job: Job) -> None:
     if job.act is Act.REPLAY:
         pace = f"steps of {ramp}, {pace}; stops when more than {share} are dead again"
     say("", "pace", f"  {pace}")
-    say("", "journal (UTC)", *(f"  {entry}" for entry in journal_of(job)))
+    say("", "journal (UTC)", *(f"  {iso(at)}  {entry}" for at, entry in journal_of(job)))
     if told["left_out"]:
         say("", "left out", *(f"  {count(number)}: {reason}" for reason, number in told["left_out"].items()))
 

@@ -20,7 +20,6 @@ from metroline.agents.kafka.topic_admin import TopicAdmin
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
 from metroline.agents.services.service import Service
-from metroline.app.markup.times import iso
 from metroline.app.operations.desk import Desk
 from metroline.app.operations.edit_checks import check_edits
 from metroline.app.operations.letter import DeadLetterError, Letter
@@ -330,8 +329,8 @@ def job_as_json(job: Job) -> dict[str, Any]:
     return dict(to_builtins(described(job)))
 
 
-def journal_of(job: Job) -> list[str]:
-    """Return who did what to a job, oldest first, each as a line."""
+def journal_of(job: Job) -> list[tuple[float, str]]:
+    """Return who did what to a job, oldest first, each with its time in seconds since the epoch."""
     entries = [(job.start.at, "started", job.start.by, job.start.reason)]
     entries += [(ask.at, DONE_WISHES[ask.wish], ask.by, ask.reason) for _, ask in job.asks]
-    return [f"{iso(at)}  {what} by {by}{f': {why}' if why else ''}" for at, what, by, why in entries]
+    return [(at, f"{what} by {by}{f': {why}' if why else ''}") for at, what, by, why in entries]

@@ -167,6 +167,12 @@ def _stops(figures: Figures, table: RulesTable) -> Markup:
     return Markup(
         tag("h2", "Stops")
         + grid(["Stop", *(head for head, *_ in STOP_COLUMNS)], [_row(figures, stop) for stop in stops], class_="stops")
+        + tag(
+            "p",
+            "Retries, drops and dead letters are counted since the present workers started. A dead letter that is "
+            "replayed and dies again counts again here, and once in the sum below.",
+            class_="note",
+        )
         + tag("div", [stop_panel(figures, network, stop) for stop in stops], class_="panels")
     )
 
@@ -298,14 +304,15 @@ def _chart(points: Sequence[Point], events: Iterable[LiveEvent]) -> Markup:
     first, last = points[0].at, points[-1].at
     ended = [one.delivered_per_second + one.dropped_per_second + one.dead_per_second for one in points]
     entered = [one.entered_per_second for one in points]
-    peak = max(1.0, *ended, *entered)
+    peak = max(*ended, *entered)
+    scale = max(1.0, peak)
 
     def x(at: float) -> str:
         return f"{CHART_WIDTH * (at - first) / (last - first):.1f}"
 
     def line(values: Sequence[float], kind: str) -> Markup:
         ways = [
-            f"{x(one.at)},{CHART_HEIGHT * (1 - value / peak):.1f}" for one, value in zip(points, values, strict=True)
+            f"{x(one.at)},{CHART_HEIGHT * (1 - value / scale):.1f}" for one, value in zip(points, values, strict=True)
         ]
         return tag("polyline", points=" ".join(ways), class_=kind)
 

@@ -236,7 +236,7 @@ def done_page(done: dict[str, Any]) -> Markup:
     return markup([parts, tag("p", link(PATH, "All dead letters"))])
 
 
-def job_page(request: web.Request, job: Job, journal: Sequence[str], orders: Sequence[str]) -> Markup:
+def job_page(request: web.Request, job: Job, journal: Sequence[tuple[float, str]], orders: Sequence[str]) -> Markup:
     """Return a job with its progress, all that was done to it, and the orders that it can be given."""
     told = described(job)
     done = "discarded" if job.act is Act.DISCARD else "replayed"
@@ -284,7 +284,7 @@ def job_page(request: web.Request, job: Job, journal: Sequence[str], orders: Seq
             tag("h2", "Asked for"),
             grid(["What", "Value"], [[name, value] for name, value in asked.items()]),
             tag("h2", "All that was done to it"),
-            tag("ol", [tag("li", entry) for entry in journal]),
+            tag("ol", [tag("li", moment(iso(at)), f" {entry}") for at, entry in journal]),
             tag("p", link(JOBS_PATH, "All replay jobs")),
         ]
     )

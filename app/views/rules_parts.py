@@ -222,7 +222,7 @@ def rules_list(rules: list[RuleUse], by: CountedBy) -> Markup:
     return markup(
         [
             tag("h2", "How often each rule held", id=RULES_LIST),
-            tag("p", f"{count(never)} of {counted(len(rules), 'rule')} never held. ", _counted(by)),
+            tag("p", f"{count(never)} of {counted(len(rules), 'rule')} never held. " if never else None, _counted(by)),
             grid(["Rule", "After", "Held#", ""], rows, class_="rules"),
         ]
     )

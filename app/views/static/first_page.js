@@ -125,10 +125,11 @@ function showChart() {
   const last = points[points.length - 1].at;
   const ended = points.map((one) => one.delivered_per_second + one.dropped_per_second + one.dead_per_second);
   const entered = points.map((one) => one.entered_per_second);
-  const peak = Math.max(1, ...ended, ...entered);
+  const peak = Math.max(...ended, ...entered);
+  const scale = Math.max(1, peak);
   const x = (at) => ((WIDTH * (at - first)) / (last - first)).toFixed(1);
   const line = (values, kind) => {
-    const ways = values.map((value, place) => `${x(points[place].at)},${(HEIGHT * (1 - value / peak)).toFixed(1)}`);
+    const ways = values.map((value, place) => `${x(points[place].at)},${(HEIGHT * (1 - value / scale)).toFixed(1)}`);
     return drawn("polyline", { points: ways.join(" "), class: kind });
   };
   const marks = latest.events

@@ -121,6 +121,11 @@ def test_a_line_that_runs_is_told_in_words() -> None:
         assert re.sub(r"\W+", " ", words) in re.sub(r"\W+", " ", read.words), words
 
 
+def test_the_chart_of_an_idle_line_does_not_make_up_a_record() -> None:
+    read = page(state(*(pulse(step, entered=0, outcomes=()) for step in range(7))))
+    assert "up to 0/s" in read.words
+
+
 def test_what_is_out_of_date_says_so() -> None:
     read = page(state(*(pulse(step) for step in range(7)), later=5.0))
     assert "✕ http://one:6066 has told nothing for 5.0 s: figures are out of date." in read.words
