@@ -12,19 +12,23 @@ from metroline.app.operations.journeys.archive import JourneyArchive
 from metroline.app.operations.rules_history import LineCounts
 from metroline.app.operations.rules_process import RulesProcess
 from metroline.app.operations.table_checker import TableChecker
-from metroline.app.views import comparisons, dead_letters, foreign_letters, replay_jobs, rules_page, rules_publishing
 from metroline.app.views.access.doors import ACCESS, Access
 from metroline.app.views.access.login import LoginView, LogoutView
+from metroline.app.views.comparisons import views as comparison_views
 from metroline.app.views.health import LiveView, ReadyView
 from metroline.app.views.index import IndexView
 from metroline.app.views.journal_page import JournalView
 from metroline.app.views.journeys import pages as journeys
+from metroline.app.views.letters import dead_letters, foreign_letters, replay_jobs
 from metroline.app.views.live import LiveFiguresView, add_stream
 from metroline.app.views.metrics import REGISTRY, MetricsView, registry_of
 from metroline.app.views.openapi import OpenApiView
+from metroline.app.views.rules import page as rules_page
+from metroline.app.views.rules import publishing as rules_publishing
 from metroline.app.views.static_files import add_static_files
 from metroline.app.views.stop_details import StopDetailsView
-from metroline.app.views.tables import pages, rules
+from metroline.app.views.tables import pages as table_pages
+from metroline.app.views.tables import rules as table_of_rules
 from metroline.app.views.tables.scatter_gather import ScatterGather
 from metroline.app.views.tables.table_list import SCATTER_GATHER, TableList, blueprint
 from metroline.app.views.traffic import TrafficView
@@ -33,7 +37,7 @@ from metroline.app.web_server.gate import MAY_READ
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
 
-__all__ = ["add_views", "foreign_letters", "pages", "replay_jobs", "rules"]
+__all__ = ["add_views", "foreign_letters", "replay_jobs", "table_of_rules", "table_pages"]
 
 
 def add_views(app: LineApp) -> None:
@@ -50,7 +54,7 @@ def add_views(app: LineApp) -> None:
     cast(Web, app.web).web_app[journeys.JOURNEYS] = journeys.Journeys(app, archive)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: archive.aclose())
     board = ComparisonBoard(app.cluster, app.line_topics, app.foreign)
-    compared = cast(Web, app.web).web_app[comparisons.COMPARISONS] = Comparisons(board)
+    compared = cast(Web, app.web).web_app[comparison_views.COMPARISONS] = Comparisons(board)
     cast(Web, app.web).web_app.on_cleanup.append(lambda _: compared.close())
     access = cast(Web, app.web).web_app[ACCESS] = Access(app)
     cast(Web, app.web).web_app[MAY_READ] = access.may_read
@@ -75,6 +79,6 @@ def add_views(app: LineApp) -> None:
     app.web.blueprints.add("/dead-letters", dead_letters.blueprint)
     app.web.blueprints.add("/rules", rules_publishing.blueprint)
     app.web.blueprints.add("/rules", rules_page.blueprint)
-    app.web.blueprints.add("/compare", comparisons.blueprint)
+    app.web.blueprints.add("/compare", comparison_views.blueprint)
     app.web.blueprints.add("/api/rules", rules_publishing.blueprint)
     app.web.blueprints.add("/api/dead-letters", dead_letters.blueprint)

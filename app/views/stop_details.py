@@ -14,9 +14,9 @@ from metroline.app.operations.desk import DeskBusy
 from metroline.app.operations.journeys.archive import ArchiveBusy
 from metroline.app.operations.journeys.query import Query
 from metroline.app.operations.letter import Group
-from metroline.app.views.dead_letters import DESK, groups_of
 from metroline.app.views.journeys.pages import JOURNEYS
 from metroline.app.views.journeys.structs import ListedJourney
+from metroline.app.views.letters.dead_letters import DESK, groups_of
 from metroline.app.views.operation import Operation, Parameter
 from metroline.app.views.view import LineView
 from metroline.routing.addresses import SOURCE

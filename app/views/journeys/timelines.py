@@ -12,7 +12,7 @@ from metroline.app.markup.numbers import counted
 from metroline.app.markup.times import iso
 from metroline.app.views.journeys.bar import Scale, bar
 from metroline.app.views.journeys.structs import JourneyPage
-from metroline.app.views.letter_pages import show_entry
+from metroline.app.views.letters.pages import show_entry
 from metroline.routing.journeys.timeline import Certainty, Decided, Passage, Timeline
 
 READ = {

@@ -21,7 +21,7 @@ from metroline.app.operations.comparison_runs import CANCEL, KeptRun, RunState
 from metroline.app.operations.comparisons import Comparisons
 from metroline.app.operations.journal_notes import Deed
 from metroline.app.operations.permission import Permission
-from metroline.app.views.comparisons import run_line
+from metroline.app.views.comparisons.views import run_line
 from metroline.app.web_server.logins import Logins
 from tests.support.dead_letter_topic import TopicMessage
 from tests.support.html_reader import HtmlReader

@@ -17,7 +17,7 @@ from metroline.app.operations.letter_journal import entries_of
 from metroline.app.operations.permission import Permission
 from metroline.app.operations.replay_jobs import new_job
 from metroline.app.operations.replays import discard
-from metroline.app.views import replay_jobs as job_views
+from metroline.app.views.letters import replay_jobs as job_views
 from metroline.app.web_server.logins import Logins
 from metroline.routing.journeys.replay_job_messages import Ask, JobState, Message, Progress, Start, Tally, Wish, encode
 from metroline.routing.messages.envelope import Envelope

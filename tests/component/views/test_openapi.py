@@ -15,9 +15,9 @@ from faust.web.drivers.aiohttp import Web
 
 from metroline.app.line_app import LineApp
 from metroline.app.operations.letter import Letter
-from metroline.app.views import dead_letters
 from metroline.app.views.access.doors import Door, door_of
-from metroline.app.views.dead_letter_answers import LetterAnswer
+from metroline.app.views.letters import dead_letters
+from metroline.app.views.letters.answers import LetterAnswer
 from metroline.app.views.live import STREAM
 from metroline.app.views.openapi import document
 from metroline.app.views.view import LineView

@@ -19,8 +19,8 @@ from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable
 from metroline.app.views.anchors import rule_link
-from metroline.app.views.rules_drafts import MAX_TABLE_CHARACTERS
-from metroline.app.views.rules_page import RULES_PROCESS
+from metroline.app.views.rules.drafts import MAX_TABLE_CHARACTERS
+from metroline.app.views.rules.page import RULES_PROCESS
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.meaning.difference import difference
 from metroline.routing.rules.table import RulesTable

@@ -27,10 +27,10 @@ from metroline.app.preview.preview import preview
 from metroline.app.preview.seen import Seen, Shape
 from metroline.app.preview.ways import NewTable
 from metroline.app.views.access.doors import FORM_TOKEN_HEADER, NAME_HEADER
-from metroline.app.views.rules_drafts import Draft
-from metroline.app.views.rules_page import RULES_PROCESS
-from metroline.app.views.rules_parts import MAX_CHARACTERS, MAX_TRIED
-from metroline.app.views.rules_publishing import CHECKER
+from metroline.app.views.rules.drafts import Draft
+from metroline.app.views.rules.page import RULES_PROCESS
+from metroline.app.views.rules.parts import MAX_CHARACTERS, MAX_TRIED
+from metroline.app.views.rules.publishing import CHECKER
 from metroline.app.web_server.logins import Logins
 from metroline.routing.outcome import Ending
 from metroline.routing.rules.table import RulesTable
@@ -81,8 +81,8 @@ class Publishing:
 @pytest.fixture
 def publishing(monkeypatch: pytest.MonkeyPatch) -> Publishing:
     double = Publishing()
-    monkeypatch.setattr("metroline.app.views.rules_publishing.publish_table", double.publish)
-    monkeypatch.setattr("metroline.app.views.rules_publishing.APPLIED_SECONDS", 0.0)
+    monkeypatch.setattr("metroline.app.views.rules.publishing.publish_table", double.publish)
+    monkeypatch.setattr("metroline.app.views.rules.publishing.APPLIED_SECONDS", 0.0)
 
     async def ask(process: RulesProcess, command: str, text: str, *options: str) -> bytes:
         return await double.ask(process, command, text, *options)
@@ -354,7 +354,7 @@ async def test_where_the_forecast_does_not_hold_one_click_goes_back(
     async def checked(*_: object) -> Check:
         return found[-1]
 
-    monkeypatch.setattr("metroline.app.views.rules_page.check_of_line", checked)
+    monkeypatch.setattr("metroline.app.views.rules.page.check_of_line", checked)
     for what in (check, gone):
         found.append(what)
         page = HtmlReader(await (await one.get("/rules/", browser(one))).text())
@@ -417,7 +417,7 @@ async def test_the_page_says_where_its_script_finds_the_check_and_the_editor(
     one: WebWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for files, editors in (({"rules_editor.js": None}, ["/static/rules_editor.js"]), ({}, [])):
-        monkeypatch.setattr("metroline.app.views.rules_forms.static_files", lambda files=files: files)
+        monkeypatch.setattr("metroline.app.views.rules.forms.static_files", lambda files=files: files)
         page = HtmlReader(await (await one.get("/rules/", HTML)).text())
         assert [one for one in page.attributes("form", "data-editor") if one] == editors
         assert "/rules/check/" in page.attributes("form", "data-check")

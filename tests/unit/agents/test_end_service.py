@@ -35,8 +35,8 @@ from metroline.app.operations.permission import Permission
 from metroline.app.operations.rules_process import RulesProcess
 from metroline.app.settings import Settings
 from metroline.app.testing.run import run_line, run_line_async
-from metroline.app.views.rules_answers import answer_about
-from metroline.app.views.rules_drafts import Draft
+from metroline.app.views.rules.answers import answer_about
+from metroline.app.views.rules.drafts import Draft
 from metroline.routing.errors import InvalidLineOptions, InvalidRules
 from metroline.routing.journeys.ends import End
 from metroline.routing.meta import Meta

@@ -13,7 +13,7 @@ from metroline.app.operations.journal import MAX_ENTRIES, entries_of
 from metroline.app.operations.journal_notes import NotANote, Note
 from metroline.app.operations.letter_journal import letter_journal
 from metroline.app.operations.replay_jobs import job_as_json, journal_of
-from metroline.app.views.comparisons import answer_of, network_of
+from metroline.app.views.comparisons.views import answer_of, network_of
 from metroline.routing.journeys.replay_job_board import MAX_JOBS, Jobs
 from tests.support.forgeries.operations import forged_comparison, forged_job, forged_note
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from metroline.app.operations.comparison_runs import KeptRuns
-from metroline.app.views.comparison_pages import beside_page, run_page
-from metroline.app.views.comparisons import answer_of, network_of
+from metroline.app.views.comparisons.pages import beside_page, run_page
+from metroline.app.views.comparisons.views import answer_of, network_of
 from tests.support.html_reader import HtmlReader
 from tests.support.kept_comparisons import FIRST, done
 from tests.support.mutants import mutated

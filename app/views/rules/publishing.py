@@ -28,8 +28,8 @@ from metroline.app.operations.rules_topic import PublishedRules, Unconfirmed
 from metroline.app.operations.table_checker import TableChecker
 from metroline.app.views.access.visitor import permission_of
 from metroline.app.views.operation import Error, Operation, Parameter
-from metroline.app.views.rules_answers import FILE, answer_about, forecast_of, meanwhile, problems_of
-from metroline.app.views.rules_drafts import (
+from metroline.app.views.rules.answers import FILE, answer_about, forecast_of, meanwhile, problems_of
+from metroline.app.views.rules.drafts import (
     Draft,
     check_reason,
     check_size,
@@ -39,9 +39,9 @@ from metroline.app.views.rules_drafts import (
     reason_in,
     version_in,
 )
-from metroline.app.views.rules_forms import PublishedAnswer, RollbackPage, show_published, show_rollback
-from metroline.app.views.rules_page import LATE, LINE_COUNTS, RULES_PROCESS, RulesView, version_row
-from metroline.app.views.rules_parts import Answer, Meanwhile, Problem, RulesDesk, warning
+from metroline.app.views.rules.forms import PublishedAnswer, RollbackPage, show_published, show_rollback
+from metroline.app.views.rules.page import LATE, LINE_COUNTS, RULES_PROCESS, RulesView, version_row
+from metroline.app.views.rules.parts import Answer, Meanwhile, Problem, RulesDesk, warning
 from metroline.routing.errors import InvalidRules, MetrolineError, UsageError
 from metroline.routing.rules.table import RulesTable
 

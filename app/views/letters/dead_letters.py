@@ -34,9 +34,9 @@ from metroline.app.operations.replays import Replays, discard
 from metroline.app.operations.rereading import Rereading, read_again
 from metroline.app.views.access.forms import BODY_SECONDS, FORM_TYPE
 from metroline.app.views.access.visitor import permission_of
-from metroline.app.views.dead_letter_answers import DiscardedAnswer, GroupAnswer, LetterAnswer, ReplayedAnswer
 from metroline.app.views.form_bodies import body_of_form
-from metroline.app.views.letter_pages import PATH, done_page, gone_page, group_page, groups_page, letter_page
+from metroline.app.views.letters.answers import DiscardedAnswer, GroupAnswer, LetterAnswer, ReplayedAnswer
+from metroline.app.views.letters.pages import PATH, done_page, gone_page, group_page, groups_page, letter_page
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.paging import BadRequest, Paging
 from metroline.app.views.view import LineView, wants_html

@@ -24,9 +24,9 @@ from metroline.app.operations.table_checks import MAX_CHARACTERS as MAX_PROBLEM_
 from metroline.app.operations.table_checks import MAX_PROBLEMS
 from metroline.app.preview import forecasts
 from metroline.app.preview.preview import Preview
-from metroline.app.views import rules_parts as parts
-from metroline.app.views.rules_drafts import Draft
-from metroline.app.views.rules_parts import Answer, Meanwhile, Problem, Step
+from metroline.app.views.rules import parts
+from metroline.app.views.rules.drafts import Draft
+from metroline.app.views.rules.parts import Answer, Meanwhile, Problem, Step
 from metroline.routing.errors import InvalidRules
 from metroline.routing.rules.meaning.difference import Meaning
 from metroline.routing.rules.table import RulesTable

@@ -11,8 +11,8 @@ from msgspec import Meta, Struct
 from metroline.app.operations.desk import MAX_PAGE
 from metroline.app.operations.foreign_letters import ForeignDesk, parse_place
 from metroline.app.operations.letter import DeadLetterError
-from metroline.app.views.dead_letters import DeadLettersView, blueprint
-from metroline.app.views.foreign_pages import FOREIGN_PATH, foreign_group_page, foreign_letter_page, topics_page
+from metroline.app.views.letters.dead_letters import DeadLettersView, blueprint
+from metroline.app.views.letters.foreign_pages import FOREIGN_PATH, foreign_group_page, foreign_letter_page, topics_page
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.paging import Paging
 from metroline.app.views.view import wants_html

@@ -25,7 +25,7 @@ from metroline.app.operations.exact_json import exact_object
 from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.app.views.access.forms import BODY_SECONDS, FORM_TOKEN, FORM_TYPE, BadForm, form_of
 from metroline.app.views.access.visitor import permission_of
-from metroline.app.views.comparison_pages import (
+from metroline.app.views.comparisons.pages import (
     LATEST,
     MAX_BESIDE,
     PATH,

@@ -11,7 +11,7 @@ from metroline.app.markup.times import iso
 from metroline.app.operations.foreign_index import ForeignGroup
 from metroline.app.operations.foreign_letters import Found
 from metroline.app.views.access.forms import form
-from metroline.app.views.letter_pages import (
+from metroline.app.views.letters.pages import (
     JOBS_PATH,
     NOTHING,
     PATH,

@@ -21,14 +21,14 @@ from metroline.app.markup.html import markup, tag
 from metroline.app.operations.rules_history import LineCounts, PastVersion, history_of, text_difference
 from metroline.app.operations.rules_process import NoAnswer, RulesBusy, RulesProcess
 from metroline.app.preview.forecasts import Check, Tally
-from metroline.app.views import rules_parts as parts
-from metroline.app.views.forecast_check import check_of_line, tally_here
 from metroline.app.views.operation import Operation, Parameter
-from metroline.app.views.rule_uses import rule_uses
-from metroline.app.views.rules_answers import answer_about, meanwhile
-from metroline.app.views.rules_drafts import QUESTION, Draft, check_size, draft_of, fields_of
-from metroline.app.views.rules_forms import show
-from metroline.app.views.rules_parts import Answer, RulesDesk, ShownVersion
+from metroline.app.views.rules import parts
+from metroline.app.views.rules.answers import answer_about, meanwhile
+from metroline.app.views.rules.drafts import QUESTION, Draft, check_size, draft_of, fields_of
+from metroline.app.views.rules.forecast_check import check_of_line, tally_here
+from metroline.app.views.rules.forms import show
+from metroline.app.views.rules.parts import Answer, RulesDesk, ShownVersion
+from metroline.app.views.rules.uses import rule_uses
 from metroline.app.views.tables.table_list import SCATTER_GATHER
 from metroline.app.views.view import LineView
 from metroline.routing.errors import UsageError

@@ -14,7 +14,7 @@ from metroline.app.operations.rules_history import PastVersion
 from metroline.app.preview.forecasts import Check
 from metroline.app.preview.preview import Load, Move, Preview, Sums
 from metroline.app.views.anchors import RULES_LIST, rule_id
-from metroline.app.views.rule_uses import CountedBy, RuleUse
+from metroline.app.views.rules.uses import CountedBy, RuleUse
 from metroline.routing.rules.explain import Explained
 from metroline.routing.rules.meaning.difference import Difference, Meaning
 

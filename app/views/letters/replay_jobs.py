@@ -25,9 +25,9 @@ from metroline.app.operations.replay_jobs import (
     start_job,
 )
 from metroline.app.operations.rereading import Rereading, read_again
-from metroline.app.views.dead_letter_answers import ReplayedAnswer
-from metroline.app.views.dead_letters import Answer, DeadLettersView, ForeignSelection, ReplayBody, blueprint
-from metroline.app.views.letter_pages import JOBS_PATH, PATH, job_page, jobs_grid, link
+from metroline.app.views.letters.answers import ReplayedAnswer
+from metroline.app.views.letters.dead_letters import Answer, DeadLettersView, ForeignSelection, ReplayBody, blueprint
+from metroline.app.views.letters.pages import JOBS_PATH, PATH, job_page, jobs_grid, link
 from metroline.app.views.operation import Either, Error, Operation, Parameter
 from metroline.app.views.view import wants_html
 from metroline.routing.journeys.replay_job_messages import JobState, Start, StartDiscard, StartForeign, Wish

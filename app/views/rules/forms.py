@@ -10,8 +10,8 @@ from metroline.app.markup.html import Markup, markup, moment, tag
 from metroline.app.preview.forecasts import Check
 from metroline.app.views.access.forms import FORM_TOKEN, OFF, form
 from metroline.app.views.access.visitor import can_log_in, login_of
-from metroline.app.views.rules_drafts import Draft
-from metroline.app.views.rules_parts import (
+from metroline.app.views.rules.drafts import Draft
+from metroline.app.views.rules.parts import (
     Answer,
     RulesDesk,
     ShownVersion,
