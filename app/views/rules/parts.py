@@ -431,7 +431,11 @@ def _moves(moves: list[Move]) -> Markup:
         ]
         for one in moves[:SHOWN_MOVES]
     ]
-    return grid(["After", "Until now", "By this table", "Ends as", "Records#", "Supposed#", "Examples"], rows)
+    table = grid(["After", "Until now", "By this table", "Ends as", "Records#", "Supposed#", "Examples"], rows)
+    note = (
+        "Supposed: those whose further way depends on what services do, or on a record that is not known for certain."
+    )
+    return markup([table, tag("p", note, class_="note")])
 
 
 def _loads(loads: list[Load]) -> Markup:
