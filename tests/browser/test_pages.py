@@ -80,6 +80,7 @@ PAGES = (
     Shown("/rules/", "Change the table"),
     Shown("/rules/", "Decided differently", preview),
     Shown("/rules/1/", "The first version"),
+    Shown("/rules/1/rollback/", "Preview it first"),
     Shown("/journal/", "Journal"),
     Shown("/compare/", "beside each other"),
     Shown("/compare/{run}/", "conductor"),
