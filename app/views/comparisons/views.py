@@ -229,7 +229,15 @@ class StartComparison(ComparisonsView):
 class CancelComparison(ComparisonsView):
     """Cancels a comparison, whichever worker runs it; returns it as it was."""
 
-    api = (Operation("post", "Cancel a comparison that was started on a page", RunAnswer, body=CancelBody),)
+    api = (
+        Operation(
+            "post",
+            "Cancel a comparison that was started on a page",
+            RunAnswer,
+            body=CancelBody,
+            others={HTTPStatus.NOT_FOUND: Error},
+        ),
+    )
 
     async def post(self, request: web.Request) -> web.Response:
         async def cancel(asked: CancelBody, permission: Permission) -> KeptRun:
