@@ -247,6 +247,7 @@ async def test_records_get_their_outcomes_where_clients_have_certificates(depot:
     await carry(depot, 40)
 
 
+@pytest.mark.long
 async def test_records_get_their_outcomes_where_one_logs_in_with_tokens(depot: Depot, secured: Secured) -> None:
     secret = depot.logs / "secret"
     secret.write_text(f"{SECRET}\n")

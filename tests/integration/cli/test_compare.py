@@ -134,6 +134,7 @@ def test_records_of_ones_own_come_to_their_outcomes_and_the_results_say_how(tmp_
         assert results[4]["record"] == {"amount": 80, "kind": "sale", "note": "007", "total": 160}
 
 
+@pytest.mark.long
 def test_a_service_that_writes_the_time_is_named_and_is_no_difference(tmp_path: Path, line: Path) -> None:
     (line / "services.py").write_text(
         LINE.replace('record["total"] =', 'record["by"] = getpid()\n    record["at"] = time()\n    record["total"] =')
@@ -203,6 +204,7 @@ def test_a_strategy_that_does_not_keep_up_is_a_finding_in_words_and_no_failure(t
     assert run["pace"]["growing"]
 
 
+@pytest.mark.long
 def test_what_fails_at_first_has_the_same_outcome_under_every_strategy(tmp_path: Path, line: Path) -> None:
     rows = [{"amount": number, "kind": "loan" if number % 10 < 3 else "sale"} for number in range(200)]
     (tmp_path / "orders.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import orjson
+import pytest
 
 from metroline.routing.outcome import Ending
 from tests.support.depot import RULES, Depot, check_ways, numbered
@@ -57,6 +58,7 @@ def kept(line: bytes) -> bytes:
     return base64.b64decode(raw["base64"]) if "base64" in raw else str(raw["text"]).encode()
 
 
+@pytest.mark.long
 async def test_a_thousand_broken_among_ten_thousand_good_are_a_thousand_letters_each_with_its_cause(
     depot: Depot,
 ) -> None:

@@ -33,6 +33,7 @@ def openai_agents(environment: Environment) -> None:
 
 
 @pytest.mark.usefixtures("openai_agents")
+@pytest.mark.long
 def test_a_line_uses_a_package_that_is_named_agents(environment: Environment, tmp_path: Path) -> None:
     write(
         tmp_path / "orders",

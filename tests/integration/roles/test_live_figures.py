@@ -48,7 +48,7 @@ async def test_every_worker_tells_the_figures_of_all(depot: Depot) -> None:
         found = await told(worker)
         assert found["sums"] | {"why_unknown": ""} == {
             **{"sent": 41, "delivered": 36, "dropped": 4, "dead": 1, "lost": 0, "under_way": 0},
-            **{"unaccounted": 0, "partitions": 4, "why_unknown": ""},
+            **{"unaccounted": 0, "partitions": 4, "why_unknown": "", "scheduled": 0},
         }
         assert {(track["start"], track["end"]): track["records"] for track in found["tracks"]} == {
             ("source", "weigh"): 41,

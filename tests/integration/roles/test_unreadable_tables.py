@@ -18,6 +18,7 @@ from tests.support.health import health
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # nothing in it depends on the broker
+@pytest.mark.long
 async def test_garbage_in_changelogs_is_named_and_keeps_no_worker_from_getting_ready(depot: Depot) -> None:
     worker = depot.start()
     await depot.push(numbered(range(0, 20, 2)))

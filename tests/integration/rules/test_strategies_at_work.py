@@ -12,7 +12,7 @@ from tests.support.brokers import EMBEDDED_FIRST
 from tests.support.depot import Depot, check_ways, numbered
 
 
-@pytest.mark.parametrize("chaining", ["off", "stops"])
+@pytest.mark.parametrize("chaining", [pytest.param("off", marks=pytest.mark.long), "stops"])
 @EMBEDDED_FIRST
 async def test_four_lines_on_one_source_each_by_its_strategy_do_the_same_with_every_record(
     depot: Depot, chaining: str

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from metroline.routing.outcome import Ending
+from tests.support.brokers import EMBEDDED_FIRST
 from tests.support.depot import Depot
 
 SERVICES = """
@@ -66,6 +67,7 @@ def events(depot: Depot) -> list[str]:
     return book.read_text().splitlines() if book.exists() else []
 
 
+@EMBEDDED_FIRST
 async def test_a_worker_opens_what_services_hold_calls_them_in_batches_and_closes_it(depot: Depot) -> None:
     depot.write(SERVICES, RULES)
     worker = depot.start(DEPOT_CITY="Ulm", CHAINING="on")

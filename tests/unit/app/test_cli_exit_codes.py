@@ -63,6 +63,9 @@ TALKS_TO_KAFKA = [
     *(name for name in COMPLETE if name.startswith(("rules", "dead-letters"))),
 ]
 
+WAIT_LONG = frozenset({"dead-letters cancel", "dead-letters pause", "dead-letters resume"})
+"""Commands that ask the brokers for ten seconds, as `dead-letters jobs` does."""
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -188,7 +191,9 @@ def test_an_argument_that_cannot_be_used_is_wrong_use(name: str, more: list[str]
     assert_ends(metroline(name, *more), 2, words)
 
 
-@pytest.mark.parametrize("name", TALKS_TO_KAFKA)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in WAIT_LONG else ()) for name in TALKS_TO_KAFKA]
+)
 def test_a_kafka_that_does_not_answer_is_work_that_failed(name: str) -> None:
     assert_ends(metroline(name), 1, "error: no Kafka broker answers at 127.0.0.1:")
 
