@@ -286,7 +286,7 @@ class LineApp(faust.App):
         note = note_of(deed, worker=url, roles=role_in(self.conf.id), code=code)
         with suppress(TimeoutError):
             async with asyncio.timeout(NOTE_SECONDS):
-                confirmation = await self._worker.producer.send(self.line_topics.journal, None, note.encode(), 0)
+                confirmation = await self._worker.producer.send(self.line_topics.worker_journal, None, note.encode(), 0)
                 confirmation.add_done_callback(_log_failure)
 
     async def _open_resources(self) -> None:
