@@ -131,8 +131,9 @@ def _worker_parts(settings: Settings, line: Line, limits: Limits | None, produce
     provisioning = Provisioning(settings, line, limits)
     tables = map(topics.changelog, ("rules", *TABLES))
     schedules = (topics.schedules,) if topics.has_schedules else ()
-    own = (topics.rules, topics.workers, topics.pulses, topics.replay_jobs, topics.journal, topics.comparisons)
-    foreign = ForeignMessages((*own, *schedules, *tables))
+    notes = (topics.journal, topics.worker_journal)
+    own = (topics.rules, topics.workers, topics.pulses, topics.replay_jobs, topics.comparisons)
+    foreign = ForeignMessages((*own, *notes, *schedules, *tables))
     return WorkerParts(
         settings=settings,
         line=line,

@@ -49,7 +49,7 @@ JOURNAL = {
     "retention.ms": str(90 * 24 * 3600 * 1000),
     "segment.bytes": str(1024 * 1024),
 }
-"""Bounds of the journal: more than ten thousand notes, for three months."""
+"""Bounds of each topic of the journal: more than ten thousand notes, for three months."""
 
 COMPACTION_LAG = {"min.compaction.lag.ms": HOUR_MS}
 """Keeps every entry of a changelog for an hour: one that was written late must not displace the one that counts.
@@ -117,6 +117,11 @@ class Topics:
         return self.at("journal")
 
     @property
+    def worker_journal(self) -> str:
+        """The topic of notes on workers that start and stop. A worker that does so all day fills no other topic."""
+        return self.at("worker-journal")
+
+    @property
     def comparisons(self) -> str:
         """The topic of the comparisons of strategies that were run on this line."""
         return self.at("comparisons")
@@ -179,6 +184,7 @@ class Topics:
         own = (self.replay_jobs, self.comparisons, *((self.schedules,) if self.has_schedules else ()))
         for topic in own:
             yield TopicPlan(topic, 1, compacted | segments | COMPACTION_LAG)
-        yield TopicPlan(self.journal, 1, JOURNAL)
+        for topic in (self.journal, self.worker_journal):
+            yield TopicPlan(topic, 1, JOURNAL)
         yield TopicPlan(self.workers, 1, {"retention.ms": HOUR_MS, "segment.ms": HOUR_MS})
         yield TopicPlan(self.pulses, 1, {"retention.ms": PULSES_MS, "segment.ms": PULSES_MS})

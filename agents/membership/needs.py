@@ -49,9 +49,14 @@ def groups_of(role: Role, topics: Topics, epoch: int) -> list[str]:
     return groups
 
 
+def _shared(topics: Topics) -> Iterator[str]:
+    """Yield the topics that every worker reads and writes."""
+    yield from (topics.workers, topics.pulses, topics.journal, topics.worker_journal)
+    yield from (topics.replay_jobs, topics.comparisons)
+
+
 def _read(role: Role, topics: Topics) -> Iterator[str]:
-    yield from (topics.rules, topics.workers, topics.pulses, topics.journal, topics.replay_jobs, topics.comparisons)
-    yield topics.changelog("rules")
+    yield from (topics.rules, topics.changelog("rules"), *_shared(topics))
     for part in sorted(role.parts):
         yield from topics.read_by(part)
     if role.plays(ON_RAMP):
@@ -64,8 +69,7 @@ def _read(role: Role, topics: Topics) -> Iterator[str]:
 
 
 def _written(role: Role, topics: Topics, stops: Collection[str]) -> Iterator[str]:
-    yield from (topics.workers, topics.pulses, topics.journal, topics.replay_jobs, topics.comparisons)
-    yield topics.changelog("rules")
+    yield from (topics.changelog("rules"), *_shared(topics))
     yield from map(topics.at, (*ROUTERS, *map(service_address, sorted(stops)), ARRIVALS, *WAITING_ROOMS))
     if role.plays(ARRIVALS):
         yield from (topics.delivered, *topics.ends.values(), topics.dead_letters, topics.journeys)

@@ -1,8 +1,9 @@
 """The journal of a line: who did what, and what changed, on one axis of time.
 
 Publications stand on the topic of the rules; orders to replay jobs, and replays and discards without a job, on the
-topic of jobs. What is recorded nowhere else is noted on a topic of its own, by the operation that does it. The journal
-puts all of it together.
+topic of jobs. What is recorded nowhere else is noted on a topic of its own, by the operation that does it, and workers
+note on another one that they start and stop. The journal puts all of it together. Workers that start and stop have
+bounds of their own everywhere: one that does so all day pushes out nothing that people did.
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ from metroline.routing.journeys.replay_job_messages import Act, Done, JobState, 
 from metroline.routing.journeys.replay_jobs import Job
 
 MAX_NOTES = 2_000
-"""Number of notes that are remembered, the newest ones."""
+"""Number of notes of either kind that are remembered, the newest ones: on workers, and on all else."""
 
 MAX_ENTRIES = 1_000
-"""Number of entries that are listed, the newest ones."""
+"""Number of entries that are listed, the newest ones, besides those of workers that start and stop."""
+
+MAX_WORKER_ENTRIES = 500
+"""Number of entries of workers that start and stop, and of other code that they run, that are listed."""
 
 MAX_VERSIONS = 200
 """Number of versions of the rules whose publications are listed."""
@@ -52,6 +56,11 @@ log = logging.getLogger(__name__)
 DONE = {Wish.PAUSE: "paused", Wish.RESUME: "resumed", Wish.CANCEL: "cancelled"}
 
 ACTS = {Act.REPLAY: "replayed", Act.DISCARD: "discarded"}
+
+DEPLOYED = "deployed"
+
+OF_WORKERS = (Deed.JOINED, Deed.LEFT, DEPLOYED)
+"""The kinds of entries of workers that start and stop, which a worker that crashes may do thousands of times a day."""
 
 Part = TypeVar("Part", Done, TakenEntry)
 
@@ -78,6 +87,18 @@ class JournalEntry(Struct, frozen=True):
         return f"{self.text}{by}{f': {self.reason}' if self.reason else ''}"
 
 
+class Notes:
+    """The newest notes of a topic. Those on workers do not push out the others."""
+
+    def __init__(self) -> None:
+        self.workers: deque[Note] = deque(maxlen=MAX_NOTES)
+        self.others: deque[Note] = deque(maxlen=MAX_NOTES)
+
+    def add(self, note: Note) -> None:
+        """Take in a note. Earlier versions wrote those on workers to the topic of the others."""
+        (self.workers if note.deed in (Deed.JOINED, Deed.LEFT) else self.others).append(note)
+
+
 class Journal:
     """The journal, as this worker has read it. A thread of its own reads the notes."""
 
@@ -94,14 +115,14 @@ class Journal:
         """`jobs` reads the replay jobs, `version` returns the latest version of the rules, and `publications` up to
         some number of the newest ones. `foreign` counts the messages that nobody of the line wrote.
         """
-        self._tail = TopicTail(cluster, topics.journal)
+        self._tails = tuple(TopicTail(cluster, topic) for topic in (topics.journal, topics.worker_journal))
         self._read_jobs = jobs
         self._version = version
         self._publications = publications
         self._foreign = foreign
         self._clock = clock
-        self._notes: deque[Note] = deque(maxlen=MAX_NOTES)
-        self._fresh: deque[list[Message]] = deque()
+        self._notes: dict[str, Notes] = {tail.topic: Notes() for tail in self._tails}
+        self._fresh: deque[tuple[str, list[Message]]] = deque()
         """Messages that were read and not taken in: the topic is not read again for them, even if reading on fails."""
         self._jobs = Jobs()
         self._published: tuple[int, list[JournalEntry]] = (0, [])
@@ -134,7 +155,8 @@ class Journal:
         state = version, self._changes, self._jobs.end
         if state != self._state:
             self._state = state
-            self._entries = entries_of(self._notes, self._jobs, self._published[1])
+            notes = [note for one in self._notes.values() for note in (*one.workers, *one.others)]
+            self._entries = entries_of(notes, self._jobs, self._published[1])
         return self._entries
 
     def keep_reading(self) -> asyncio.Task[list[str]] | None:
@@ -145,7 +167,8 @@ class Journal:
 
     async def close(self) -> None:
         """End what is being read."""
-        self._tail.is_stopped = True
+        for tail in self._tails:
+            tail.is_stopped = True
         if self._reading is not None:
             self._reading.cancel()
             with suppress(asyncio.CancelledError):
@@ -179,34 +202,42 @@ class Journal:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._read_on)
         finally:
             while self._fresh:
-                self._take_in(self._fresh.popleft())
+                self._take_in(*self._fresh.popleft())
 
     def _read_on(self) -> None:
         """Read the messages that were written since. Runs in the thread."""
-        for messages in self._tail.read():
-            self._fresh.append(messages)
+        for tail in self._tails:
+            for messages in tail.read():
+                self._fresh.append((tail.topic, messages))
 
-    def _take_in(self, messages: Sequence[Message]) -> None:
+    def _take_in(self, topic: str, messages: Sequence[Message]) -> None:
         """Take in messages; none at all mean that the topic was created again."""
         self._changes += 1
         if not messages:
-            self._notes.clear()
+            self._notes[topic] = Notes()
         for message in messages:
             try:
-                self._notes.append(Note.decode(message.value()))
+                self._notes[topic].add(Note.decode(message.value()))
             except NotANote as error:
                 if self._foreign is not None:
-                    self._foreign.leave_out(self._tail.topic, 0, message.offset() or 0, error)
+                    self._foreign.leave_out(topic, 0, message.offset() or 0, error)
 
 
 def entries_of(notes: Iterable[Note], jobs: Jobs, others: Iterable[JournalEntry] = ()) -> list[JournalEntry]:
     """Return all that notes and the topic of jobs tell, with other entries, newest first."""
-    found = [*others, *_of_notes(notes), *_of_letters(jobs.done.values())]
+    workers, found = list[JournalEntry](), [*others, *_of_letters(jobs.done.values())]
+    for entry in _of_notes(notes):
+        (workers if entry.kind in OF_WORKERS else found).append(entry)
     for job in jobs.by_id.values():
         found += _of_job(job)
     for topic, taken in jobs.taken.items():
         found += _of_foreign_letters(topic, taken.entries.values())
-    return sorted(found, key=lambda entry: -entry.at)[:MAX_ENTRIES]
+    return _newest(_newest(found)[:MAX_ENTRIES] + _newest(workers)[:MAX_WORKER_ENTRIES])
+
+
+def _newest(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
+    """Return entries, newest first."""
+    return sorted(entries, key=lambda entry: -entry.at)
 
 
 def published(publications: Mapping[int, Publication]) -> Iterator[JournalEntry]:
@@ -223,15 +254,16 @@ def _of_job(job: Job) -> Iterator[JournalEntry]:
     start, progress = job.start, job.progress
     href = f"/dead-letters/jobs/?{urlencode({'job': job.id})}"
     letters = f"the group {start.group}" if start.group else _letters(len(start.ids))
-    text = f"the replay job {job.id} of {letters} was started"
+    name = f"the {'discard' if job.act is Act.DISCARD else 'replay'} job {job.id}"
+    text = f"{name} of {letters} was started"
     yield JournalEntry(start.at, "job", text, start.by, start.reason, href)
     for _, ask in job.asks:
-        text = f"the replay job {job.id} was {DONE[ask.wish]}"
+        text = f"{name} was {DONE[ask.wish]}"
         yield JournalEntry(ask.at, "job", text, ask.by, ask.reason, href)
     if progress is not None and progress.state in (JobState.DONE, JobState.STOPPED):
-        done = f"{number(progress.tally.replayed)} of {number(progress.tally.total)} replayed"
+        done = f"{number(progress.tally.replayed)} of {number(progress.tally.total)} {ACTS[job.act]}"
         how = "is done" if progress.state is JobState.DONE else "stopped by itself"
-        yield JournalEntry(progress.at, "job", f"the replay job {job.id} {how}, {done}", "", progress.note, href)
+        yield JournalEntry(progress.at, "job", f"{name} {how}, {done}", "", progress.note, href)
 
 
 def _of_letters(done: Iterable[Done]) -> Iterator[JournalEntry]:
@@ -270,7 +302,7 @@ def _of_notes(notes: Iterable[Note]) -> Iterator[JournalEntry]:
         if note.deed is Deed.JOINED and note.code:
             if code and note.code != code:
                 text = f"other code of the line runs: {note.code} at {note.worker}, and {code} before"
-                yield JournalEntry(note.at, "deployed", text)
+                yield JournalEntry(note.at, DEPLOYED, text)
             code = note.code
         yield _entry(note)
 

@@ -35,6 +35,7 @@ def forgers(topics: Topics, partitions: int, stops: tuple[str, ...]) -> dict[str
         topics.delivered: forged_letter,
         topics.replay_jobs: forged_job,
         topics.journal: forged_note,
+        topics.worker_journal: forged_note,
         topics.comparisons: forged_comparison,
         topics.schedules: lambda random, _: forged_tick(random),
     }

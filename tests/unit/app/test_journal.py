@@ -20,7 +20,7 @@ from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.tables.publication import Publication
 from metroline.app.operations.dead_letters import send_requests
-from metroline.app.operations.journal import Journal, entries_of, published
+from metroline.app.operations.journal import MAX_NOTES, MAX_WORKER_ENTRIES, Journal, entries_of, published
 from metroline.app.operations.journal_notes import MAX_NAME, MAX_TEXT, Deed, NotANote, Note, note_deed, note_of
 from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.letter_journal import letter_journal
@@ -36,6 +36,7 @@ from metroline.routing.journeys.replay_job_messages import (
     Message,
     Progress,
     Start,
+    StartDiscard,
     Taken,
     Tally,
     Wish,
@@ -92,6 +93,16 @@ def test_jobs_tell_their_start_each_order_and_their_end() -> None:
         "the replay job 0123456789 of the group 4be3b2 was started by ada: it is mended",
     ]
     assert {entry.href for entry in found} == {"/dead-letters/jobs/?job=0123456789"}
+
+
+def test_a_job_that_discards_is_named_so() -> None:
+    start = StartDiscard(job="0123456789", at=5.0, by="ada", ids=("source-0-1",), reason="a test")
+    end = Progress(job=start.job, epoch=0, seen=1, at=9.0, state=JobState.DONE, tally=Tally(1, 1))
+    found = entries_of([], jobs_of(start, end))
+    assert [entry.sentence for entry in found] == [
+        "the discard job 0123456789 is done, 1 of 1 discarded",
+        "the discard job 0123456789 of 1 dead letter was started by ada: a test",
+    ]
 
 
 def done(order: str, part: int, count: int, **fields: Any) -> Done:
@@ -418,11 +429,35 @@ async def test_the_journal_reads_on_and_says_what_it_cannot_read(monkeypatch: py
     await journal.close()
 
 
+@pytest.mark.parametrize("of_workers", [TOPICS.journal, TOPICS.worker_journal])
+async def test_a_worker_that_starts_all_day_pushes_out_nothing_that_people_did(
+    monkeypatch: pytest.MonkeyPatch, of_workers: str
+) -> None:
+    deed = note(Deed.HANDED_OVER, 1.0, by="ada", roles="all")
+    starts = [note(Deed.JOINED, 2.0 + at, worker="http://one:6066", roles="all") for at in range(2 * MAX_NOTES)]
+    written = {TOPICS.journal: [deed], TOPICS.worker_journal: list[Note]()}
+    written[of_workers] += starts
+
+    def read(tail: TopicTail) -> Iterator[list[TopicMessage]]:
+        yield [TopicMessage((0, offset), None, one.encode()) for offset, one in enumerate(written[tail.topic])]
+
+    async def jobs() -> Jobs:
+        return Jobs()
+
+    monkeypatch.setattr(TopicTail, "read", read)
+    journal = Journal(Cluster("127.0.0.1:1"), TOPICS, jobs, lambda: 0, lambda _: {})
+    assert await journal.read() == []
+    entries = journal.entries()
+    assert entries[-1].kind == Deed.HANDED_OVER
+    assert [entry.at for entry in entries[:-1]] == [one.at for one in starts[: -MAX_WORKER_ENTRIES - 1 : -1]]
+    await journal.close()
+
+
 async def test_pages_that_are_kept_up_to_date_read_on_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now, reads = [100.0], []
 
-    def read(_: TopicTail) -> Iterator[list[TopicMessage]]:
-        reads.append(now[0])
+    def read(tail: TopicTail) -> Iterator[list[TopicMessage]]:
+        reads.append((now[0], tail.topic))
         yield from ()
 
     async def jobs() -> Jobs:
@@ -435,7 +470,7 @@ async def test_pages_that_are_kept_up_to_date_read_on_now_and_then(monkeypatch: 
         reading = journal.keep_reading()
         assert reading is not None
         await reading
-    assert reads == [100.0, 110.0, 120.0]
+    assert reads == [(at, topic) for at in (100.0, 110.0, 120.0) for topic in (TOPICS.journal, TOPICS.worker_journal)]
     await journal.close()
 
 
