@@ -34,7 +34,7 @@ PARTITIONS ?=
 PEERS    := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev editor demo up test test-unit test-long test-live test-properties chaos fuzz kafka-test bench bench-report bench-memory bench-page bench-waiting bench-core bench-lookups lint \
+.PHONY: help install install-dev editor demo up test test-unit test-long test-live test-properties chaos fuzz kafka-test bench bench-report bench-memory bench-page bench-sqs bench-waiting bench-core bench-lookups lint \
   docs docs-serve docs-settings docs-tree screenshots lock image-test clean
 
 help:  ## list these verbs
@@ -116,6 +116,9 @@ bench-memory: install-dev  ## measure a worker's memory with 2 million waiting r
 
 bench-page: install-dev  ## measure the processor time that an open page costs its worker (Debian: chromium): ARGS="--rate 2000 --broker kafka://..."
 	@$(BIN)/python -m benchmarks.open_page $(ARGS)
+
+bench-sqs: install-dev  ## measure how fast one process receives from SQS and delivers to it, with ElasticMQ: ARGS="--records 5000 --rounds 1"
+	@$(BIN)/python -m benchmarks.sqs $(ARGS)
 
 bench-waiting: install-dev  ## measure a worker while 100,000 records wait for a day, on Apache Kafka: ARGS="--records 1000000 --wait 3600 --watch 600"
 	@$(BIN)/python -m benchmarks.waiting $(ARGS)

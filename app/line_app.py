@@ -21,6 +21,8 @@ from metroline.agents.accounts import Accounts
 from metroline.agents.delivery.bus import Bus
 from metroline.agents.delivery.work_in_hand import WorkInHand
 from metroline.agents.formats.formats import Formats
+from metroline.agents.gateways.sqs.client import CallCounts
+from metroline.agents.gateways.sqs.end import SqsWriter
 from metroline.agents.kafka.absence_watch import AbsenceWatch
 from metroline.agents.kafka.batch_consumer import BatchConsumer
 from metroline.agents.kafka.cluster import Cluster
@@ -434,6 +436,12 @@ class LineApp(faust.App):
     def resource_breaks(self) -> dict[str, int]:
         """The number of times that each resource of this worker has broken, by the resources' names."""
         return self._worker.resources.breaks
+
+    @property
+    def calls_of_ends(self) -> dict[str, CallCounts]:
+        """The calls that this worker has made to send to queues of SQS, by the ends' names."""
+        writers = (one for one in self._worker.resources.values if isinstance(one, SqsWriter))
+        return {one.name: one.client.counts for one in writers}
 
     async def announce(self, key: bytes, value: bytes) -> Confirmation:
         """Send an announcement to the other workers."""

@@ -56,6 +56,11 @@ class OpenResources:
         """The number of times that each resource has broken, by the resources' names."""
         return {name: kept.breaks for name, kept in sorted(self._kept.items())}
 
+    @property
+    def values(self) -> list[Any]:
+        """The resources that are open or were, as services get them; None for one that is being opened."""
+        return [kept.keeper.value for kept in self._kept.values()]
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,9 @@ from metroline.app.cli.reading_options import reading_options
 from metroline.app.cli.terminal import say
 from metroline.app.inputs.row_files import Reading
 from metroline.app.inputs.source_records import NoRecords, check_records, records_of
+from metroline.app.markup.numbers import counted
 from metroline.app.operations.bill import MONTH_DAYS, PRICES, Bill, KafkaPrices, Prices, SqsPrices, bill
+from metroline.app.operations.measured_calls import Measured, MonthOfCalls, measured_calls
 from metroline.app.operations.recent_flow import Flow, NoFlow, recent_flow
 from metroline.app.settings import Settings
 
@@ -66,7 +69,8 @@ def cost(
 
     The calls, chunks and bytes are those of the records in a file, up to 100,000, as the ends of a line send them.
     Without --records, they are those of the latest records on the source topic of a line that runs, in the Kafka
-    cluster at BROKER_URL, with their rate. A Kafka cluster that is billed by its use stands beside it. Nothing is sent.
+    cluster at BROKER_URL, with their rate, and the calls that its live workers have made to its queues stand beside
+    what is computed. A Kafka cluster that is billed by its use is compared. Nothing is sent.
 
     \b
     Example: metroline cost --records orders.jsonl.gz --rate 600
@@ -74,8 +78,10 @@ def cost(
     settings = Settings.read(line=line)
     loaded = Line.load(settings.line)
     prices = Prices.read(prices_file or PRICES)
+    measured = None
     if records is None:
         flow = _recent(settings, loaded, rate)
+        measured = asyncio.run(measured_calls(settings, loaded, prices.sqs))
     elif rate is None:
         raise click.UsageError("--records needs --rate: the number of records that come each second")
     else:
@@ -85,9 +91,9 @@ def cost(
             raise NoRecords(f"{records}: there are no records")
     made = bill(flow.records, flow.rate, prices, gather=gather, partitions=settings.source_partitions, fifo=fifo)
     if json_file is not None:
-        write_json(_as_json(made, prices), json_file)
+        write_json(_as_json(made, measured, prices), json_file)
     else:
-        _show(made, prices)
+        _show(made, measured, prices)
 
 
 def _recent(settings: Settings, line: Line, rate: float | None) -> Flow:
@@ -101,28 +107,52 @@ def _recent(settings: Settings, line: Line, rate: float | None) -> Flow:
     return recent_flow(settings.cluster(), settings.topics(line).source, rate)
 
 
-def _as_json(made: Bill, prices: Prices) -> dict[str, object]:
+def _as_json(made: Bill, measured: Measured | None, prices: Prices) -> dict[str, object]:
     ways = [asdict(one) | {"calls": one.calls} for one in made.sqs]
     return {
         "records_per_second": made.rate,
         "record_bytes": made.record_bytes,
         "days": MONTH_DAYS,
         "sqs": ways,
+        "measured": None if measured is None else asdict(measured),
         "kafka": asdict(made.kafka),
         "prices": prices.model_dump(),
     }
 
 
-def _show(made: Bill, prices: Prices) -> None:
+def _show(made: Bill, measured: Measured | None, prices: Prices) -> None:
     kafka = made.kafka
+    computed = "SQS" if measured is None else "SQS, computed"
     rows = [
-        (f"SQS, {one.way}", f"{one.records_per_message:,.1f}", f"{one.calls:,.0f}", f"{one.dollars:,.2f}")
+        (f"{computed}, {one.way}", f"{one.records_per_message:,.1f}", f"{one.calls:,.0f}", f"{one.dollars:,.2f}")
         for one in made.sqs
     ]
+    rows += [_as_measured(one) for one in (() if measured is None else measured.queues)]
     rows.append((f"{kafka.name}, {kafka.gb_in:,.1f} GB in and out", "", "", f"{kafka.dollars:,.2f}"))
     title = f"a month of {made.rate:,g} records per second, {made.record_bytes:,.0f} bytes each"
     print_rows(title, HEADS, [dict(zip(HEADS, row, strict=True)) for row in rows], HEADS[1:])
+    if measured is not None:
+        _tell_of(measured)
     say(f"prices: SQS {_origin(prices.sqs)}, Kafka {_origin(prices.kafka)}")
+
+
+def _as_measured(month: MonthOfCalls) -> tuple[str, str, str, str]:
+    queue = "the source" if month.end is None else f"the end {month.end}"
+    by = f"{counted(month.workers, 'worker')} for at least {month.seconds:,.0f} s"
+    return f"SQS, as measured, {queue}, {by}", "", f"{month.billed_calls:,.0f}", f"{month.dollars:,.2f}"
+
+
+def _tell_of(measured: Measured) -> None:
+    """Say which calls are among those as measured, and which are not."""
+    for url in measured.missing:
+        say(f"the worker at {url} gave no answer that can be used: its calls are not among those as measured")
+    if measured.queues:
+        say(
+            "as measured: long polls that found nothing are among the calls; those of others, who send to the source "
+            "and receive from the ends, are not"
+        )
+    elif not measured.missing:
+        say("as measured: nothing, since no worker that uses a queue is alive; the bill is computed alone")
 
 
 def _origin(prices: SqsPrices | KafkaPrices) -> str:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from faust import web
 from msgspec import Struct, to_builtins
+from msgspec.structs import asdict
 
 from metroline.agents.delivery.metrics import Chained, Traffic, WorkerMetrics
 from metroline.agents.gateways.sqs.receiver import SqsReceiver
 from metroline.app.markup.html import Markup, grid, markup, number, tag
 from metroline.app.markup.numbers import count
+from metroline.app.operations.measured_calls import QueueCalls
 from metroline.app.views.operation import Operation
 from metroline.app.views.view import LineView
 
 
-class QueueTraffic(Struct, frozen=True):
+class QueueTraffic(QueueCalls, frozen=True):
     """The messages that this worker received from SQS, and the calls that it made."""
 
-    messages: int
-    bytes: int
-    calls: dict[str, int]
-    billed_calls: int
-    """One for each chunk of 64 KiB that a call carries, at least one a call."""
-    failed_calls: dict[str, int]
     repeated: int
     """Messages that were received again although the bus had them."""
     in_hand: int
@@ -31,17 +27,8 @@ class QueueTraffic(Struct, frozen=True):
     @classmethod
     def of(cls, receiver: SqsReceiver) -> QueueTraffic:
         """Return the figures of a receiver."""
-        counts = receiver.client.counts
-        return cls(
-            counts.messages,
-            counts.bytes,
-            dict(counts.calls),
-            counts.chunks,
-            dict(counts.failures),
-            receiver.repeated,
-            receiver.in_hand,
-            receiver.problem,
-        )
+        calls = asdict(QueueCalls.counted(receiver.client.counts))
+        return cls(**calls, repeated=receiver.repeated, in_hand=receiver.in_hand, problem=receiver.problem)
 
 
 class WorkerTraffic(Struct, frozen=True):
@@ -61,6 +48,8 @@ class WorkerTraffic(Struct, frozen=True):
     held_back: float
     queue: QueueTraffic | None
     """None unless this worker receives from a queue."""
+    ends: dict[str, QueueCalls]
+    """The calls of the ends that are queues of SQS, by their names, as far as this worker sends to them."""
 
 
 class TrafficView(LineView):
@@ -79,7 +68,8 @@ class TrafficView(LineView):
         metrics = worker.bus.metrics
         receiver = worker.gateway.receiver if worker.gateway is not None else None
         queue = None if receiver is None else to_builtins(QueueTraffic.of(receiver))
-        shown = metrics.as_json() | waiting | {"queue": queue}
+        ends = {name: to_builtins(QueueCalls.counted(counts)) for name, counts in worker.calls_of_ends.items()}
+        shown = metrics.as_json() | waiting | {"queue": queue, "ends": ends}
         return self.answer(request, "Traffic", shown, lambda: _show(metrics, worker.work.behind))
 
 

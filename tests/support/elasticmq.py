@@ -87,12 +87,16 @@ class ElasticMq:
 
 
 @contextmanager
-def running_elasticmq(folder: Path) -> Iterator[ElasticMq]:
-    """Run a server on a free port, with its log (`elasticmq.log`) in `folder`."""
+def running_elasticmq(folder: Path, *, is_brief: bool = True) -> Iterator[ElasticMq]:
+    """Run a server on a free port, with its log (`elasticmq.log`) in `folder`.
+
+    One that is brief starts quickly, and is slower than others once those have run for a while.
+    """
     port = free_port()
     told = {"node-address.port": port, "node-address.host": HOST, "rest-sqs.bind-port": port}
     told |= {"rest-sqs.bind-hostname": HOST, "rest-stats.enabled": "false"}
-    java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", *(f"-D{name}={value}" for name, value in told.items())]
+    java = ["java", "-Xmx512m", *(["-XX:TieredStopAtLevel=1"] if is_brief else [])]
+    java += [f"-D{name}={value}" for name, value in told.items()]
     child = Child.start(
         [*java, "-cp", f"{jars(POM, FOLDER)}/*", "org.elasticmq.server.Main"], folder / "elasticmq.log", folder
     )

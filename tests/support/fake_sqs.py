@@ -38,8 +38,8 @@ class FakeSqs:
     attributes: dict[str, str] = field(default_factory=lambda: {"VisibilityTimeout": "30"})
     forbidden: set[str] = field(default_factory=set)
     """Actions that the user may not take."""
-    answers: dict[str, Callable[[], web.Response]] = field(default_factory=dict)
-    """Other answers, by action."""
+    answers: dict[str, Callable[[], web.Response | None]] = field(default_factory=dict)
+    """Other answers, by action; None for the usual one."""
     calls: list[Call] = field(default_factory=list)
 
     @property
@@ -53,8 +53,8 @@ class FakeSqs:
         self.calls.append(Call(str(request.url), action, orjson.loads(body), dict(request.headers), body))
         if action in self.forbidden:
             return failure(*FORBIDDEN)
-        if action in self.answers:
-            return self.answers[action]()
+        if action in self.answers and (told := self.answers[action]()) is not None:
+            return told
         match action:
             case "GetQueueUrl":
                 return _json({"QueueUrl": f"{self.url}/000000000000/orders"})

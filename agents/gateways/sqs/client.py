@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -93,6 +94,12 @@ class CallCounts:
         """Bytes of the messages that were sent or received, with their attributes."""
         self.failures: Counter[str] = Counter()
         """The number of calls that failed, by their name."""
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time for which calls have been counted."""
+        return time.monotonic() - self._began
 
     def count(self, call: str, messages: int = 0, size: int = 0) -> None:
         """Note a call that carried messages of `size` bytes in all."""

@@ -76,10 +76,11 @@ def _refusal(status: int, headers: Mapping[str, str], content: bytes) -> CallRef
     try:
         found = _decoded(content)
     except CallRefused:
-        found = {"message": content.decode("utf-8", "replace").strip()[:200]}
+        found = {"message": content.decode("utf-8", "replace")[:200]}
     named = headers.get("x-amzn-query-error") or found.get("__type") or status
     code = str(named).rpartition("#")[2].partition(";")[0].partition(":")[0]  # ElasticMQ has the same in both places
-    return CallRefused(code, str(found.get("message", found.get("Message", ""))))
+    text = str(found.get("message", found.get("Message", "")))
+    return CallRefused(code, " ".join(text.split()))  # some say in several lines what they have expected
 
 
 def _decoded(content: bytes) -> dict[str, Any]:

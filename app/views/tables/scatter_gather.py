@@ -11,10 +11,9 @@ from urllib.parse import quote
 
 from msgspec import Meta, Struct, json, to_builtins
 
+from metroline.app.operations.worker_client import Answers, ask, pass_header
 from metroline.app.views.tables.catalog import OWNER, AnyTable, Content, Explained, GatheredTable, Stored
 from metroline.app.views.tables.recovered import RecoveredPartitions
-from metroline.app.views.tables.worker_client import Answers, ask
-from metroline.app.web_server.logins import WORKER_SCHEME, logins_of
 
 if TYPE_CHECKING:
     from metroline.app.line_app import LineApp
@@ -146,8 +145,7 @@ class ScatterGather:
 
     def _pass(self, url: str) -> dict[str, str]:
         """Return the header by which this worker may read the pages of another one; none without a token."""
-        logins = logins_of(self.app.settings.metroline_token, self.app.line_topics.prefix)
-        return {} if logins is None else {"Authorization": WORKER_SCHEME + logins.worker_pass(url, time.time())}
+        return pass_header(self.app.settings.metroline_token, self.app.line_topics.prefix, url)
 
     def _others(self, table: AnyTable) -> list[str]:
         """Return the other workers that hold entries.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,22 @@ from aiohttp import web
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.loaders import JSONFileLoader
 
-from metroline.agents.gateways.outside_end import Outgoing
-from metroline.agents.gateways.sqs.client import SqsAway, SqsInvalid, SqsRefused, opened
+from metroline.agents.gateways.outside_end import Delayed, Outgoing, RefusedByEnd
+from metroline.agents.gateways.sqs.client import SqsAway, SqsForbidden, SqsInvalid, SqsRefused, opened
 from metroline.agents.gateways.sqs.end import SqsEnd
 from metroline.agents.gateways.sqs.options import SqsSource
 from metroline.agents.gateways.sqs.queue_check import QueueProblem, source_problems
+from metroline.agents.gateways.sqs.received import SourceMessage
+from metroline.agents.gateways.sqs.receiver import SqsReceiver
+from metroline.app.local.ports import HOST
 from metroline.routing.meta import Meta
 from tests.support.elasticmq import CREDENTIALS
 from tests.support.fake_sqs import Call, FakeSqs, failure
+
+READ_ONCE = cache(JSONFileLoader().load_file)
+"""The files of botocore, which each client reads anew otherwise: that takes longer than the tests."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +41,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(JSONFileLoader, "load_file", lambda _, path: READ_ONCE(path))
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
 
@@ -154,6 +163,21 @@ NO_QUEUE = partial(failure, QUEUE_ERROR, "none", query_error="AWS.SimpleQueueSer
             "the queue orders may not be used (receive_message): UnrecognizedClientException: who?",
         ),
         (
+            partial(failure, "com.amazon.coral.service#AccessDeniedException", "no policy\nallows it"),
+            SqsForbidden,
+            "the queue orders may not be used (receive_message): AccessDeniedException: no policy allows it",
+        ),
+        (
+            partial(failure, "InvalidSignatureException", "expected:\n\n'POST\n/'", 403),
+            SqsRefused,
+            "the queue orders may not be used (receive_message): InvalidSignatureException: expected: 'POST /'",
+        ),
+        (
+            partial(failure, "SignatureDoesNotMatch", "check the key", 403, query_error="SignatureDoesNotMatch;Sender"),
+            SqsRefused,
+            "the queue orders may not be used (receive_message): SignatureDoesNotMatch: check the key",
+        ),
+        (
             partial(failure, "com.amazonaws.sqs#InvalidMessageContents", "a character"),
             SqsInvalid,
             "the queue orders does not take it: InvalidMessageContents: a character",
@@ -164,9 +188,14 @@ NO_QUEUE = partial(failure, QUEUE_ERROR, "none", query_error="AWS.SimpleQueueSer
             "the queue orders did not answer receive_message: RequestThrottled: slower",
         ),
         (
-            partial(web.Response, status=503, text="<html>busy</html>"),
+            partial(web.Response, status=503, text="<html>\n  busy\n</html>"),
             SqsAway,
-            "the queue orders did not answer receive_message: 503: <html>busy</html>",
+            "the queue orders did not answer receive_message: 503: <html> busy </html>",
+        ),
+        (
+            partial(web.Response, status=429),
+            SqsAway,
+            "the queue orders did not answer receive_message: 429: ",
         ),
         (
             partial(web.Response, status=200, text="<html>log in</html>"),
@@ -180,8 +209,134 @@ async def test_an_error_says_what_to_do(
 ) -> None:
     sqs.answers["ReceiveMessage"] = answer
 
-    with pytest.raises(kind, match=re.escape(text)):
+    with pytest.raises(kind, match=re.escape(text)) as raised:
         await made(sqs, "receive_message")
+    assert raised.type is kind
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("answers", ["never", "by hanging up"])
+async def test_a_server_that_gives_no_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch, answers: str) -> None:
+    monkeypatch.setattr("metroline.agents.gateways.sqs.client.READ_SECONDS", 0.05)
+    ended = asyncio.Event()
+
+    async def meet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if answers == "never":
+            await ended.wait()
+        writer.close()
+
+    async with await asyncio.start_server(meet, HOST, 0) as server:
+        options = SqsSource(kind="sqs", queue="orders", endpoint=f"http://{HOST}:{server.sockets[0].getsockname()[1]}")
+        async with opened(options, 4) as client:
+            with pytest.raises(SqsAway, match="the queue orders did not answer get_queue_url: "):
+                await client.call("receive_message")
+            assert client.counts.failures == {"get_queue_url": 1}
+        ended.set()
+
+
+def faults(*of: Callable[[], web.Response]) -> Callable[[], web.Response | None]:
+    """Return answers that are given once each, before the usual ones."""
+    left = list(of)
+    return lambda: left.pop(0)() if left else None
+
+
+THROTTLED = partial(failure, "RequestThrottled", "slower")
+FOR_THE_MOMENT = (partial(web.Response, status=429), partial(web.Response, status=503), THROTTLED)
+
+
+class Topic:
+    """A source topic in memory."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    async def put(self, messages: Sequence[SourceMessage]) -> dict[str, str]:
+        self.ids += [str(dict(one.headers)["sqs-message-id"]) for one in messages]
+        return {}
+
+    async def holds(self, ids: Collection[str], since: int) -> frozenset[str]:
+        return frozenset(set(self.ids).intersection(ids))
+
+    def fits(self, message: SourceMessage) -> bool:
+        return True
+
+
+async def until(held: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(30):
+        while not held():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_receiver_waits_for_a_queue_that_is_away_for_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metroline.agents.gateways.sqs.receiver.FIRST_WAIT_SECONDS", 0.01)
+    sqs, topic = FakeSqs(), Topic()
+    message = {"MessageId": "a", "ReceiptHandle": "r", "Body": "{}"}
+    once = partial(web.json_response, {"Messages": [message]})
+    sqs.answers["GetQueueAttributes"] = faults(*FOR_THE_MOMENT)
+    sqs.answers["ReceiveMessage"] = faults(*FOR_THE_MOMENT, once)
+    async with opened(source(sqs), 4) as client:
+        receiver = SqsReceiver(client, topic, 1)
+        running = asyncio.create_task(receiver.run())
+        await until(lambda: client.counts.failures["get_queue_url"] >= 2)  # nobody listens yet
+        async with sqs.running():
+            await until(lambda: client.counts.calls["delete_message_batch"] == 1)
+            receiver.stop()
+            await running
+
+    assert topic.ids == ["a"]
+    [deleted] = [call.arguments["Entries"] for call in sqs.calls if call.action == "DeleteMessageBatch"]
+    assert [one["ReceiptHandle"] for one in deleted] == ["r"]
+
+
+async def test_a_receiver_without_a_right_ends_with_a_line(sqs: FakeSqs) -> None:
+    sqs.answers["GetQueueUrl"] = partial(failure, "AccessDenied", "no policy", 403)
+    async with opened(source(sqs), 4) as client:
+        with pytest.raises(SqsRefused) as raised:
+            await SqsReceiver(client, Topic(), 1).run()
+
+    assert str(raised.value) == "the queue orders may not be used (get_queue_url): AccessDenied: no policy"
+
+
+def outgoing(*names: str) -> list[Outgoing]:
+    meta = Meta(None, {}, None, "source", 0, 0)
+    return [Outgoing({"name": name}, f"source-0-{place}", meta) for place, name in enumerate(names)]
+
+
+async def test_an_end_tries_again_what_is_refused_for_the_moment(sqs: FakeSqs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metroline.agents.gateways.sqs.end.WAITS_SECONDS", (0.0, 0.0, 0.0))
+    sqs.answers["SendMessageBatch"] = faults(*FOR_THE_MOMENT)
+    async with SqsEnd(kind="sqs", queue="orders", endpoint=sqs.url).open("shipped") as writer:
+        assert await writer.write(outgoing("a", "b")) == [None, None]
+
+
+@pytest.mark.parametrize("fault", [THROTTLED, partial(failure, "AccessDenied", "no policy", 403)])
+async def test_records_of_an_end_wait_on_the_bus_if_that_does_not_help(
+    sqs: FakeSqs, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], web.Response]
+) -> None:
+    monkeypatch.setattr("metroline.agents.gateways.sqs.end.WAITS_SECONDS", (0.0,))
+    sqs.answers["SendMessageBatch"] = fault
+    async with SqsEnd(kind="sqs", queue="orders", endpoint=sqs.url).open("shipped") as writer:
+        [answer] = await writer.write(outgoing("a"))
+
+    assert isinstance(answer, Delayed)
+    assert answer.reason.startswith("the queue orders ")
+
+
+async def test_only_the_record_with_content_that_sqs_does_not_take_is_refused(sqs: FakeSqs) -> None:
+    def answer() -> web.Response | None:
+        bodies = [one["MessageBody"] for one in sqs.calls[-1].arguments["Entries"]]
+        if any("bad" in body for body in bodies):
+            return failure("com.amazonaws.sqs#InvalidMessageContents", "a character")
+        return None
+
+    sqs.answers["SendMessageBatch"] = answer
+    async with SqsEnd(kind="sqs", queue="orders", endpoint=sqs.url).open("shipped") as writer:
+        first, bad, last = await writer.write(outgoing("first", "bad", "last"))
+
+    assert (first, last) == (None, None)
+    assert isinstance(bad, RefusedByEnd)
+    assert str(bad) == "the queue orders does not take it: InvalidMessageContents: a character"
 
 
 async def test_a_server_that_is_away_is_named() -> None:

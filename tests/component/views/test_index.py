@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from metroline.agents.gateways.sqs.client import CallCounts
 from tests.support.html_reader import HtmlReader
 from tests.support.web_worker import HTML, TOKEN, Start
 
@@ -39,6 +40,25 @@ async def test_traffic_is_what_the_meter_says(start: Start) -> None:
     one = await start()
     one.app.bus.metrics.sent("arrivals", 3, 100)
     assert (await one.json("/traffic/"))["traffic"] == {"arrivals": {"messages": 1, "records": 3, "bytes": 100}}
+
+
+async def test_the_calls_of_ends_in_sqs_are_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await start()
+    assert (await one.json("/traffic/"))["ends"] == {}
+    counts = CallCounts()
+    counts.count("send_message_batch", 10, 100_000)
+    monkeypatch.setattr(type(one.app), "calls_of_ends", {"shipped": counts})
+
+    told = (await one.json("/traffic/"))["ends"]["shipped"]
+
+    assert told.pop("seconds") >= 0
+    assert told == {
+        "messages": 10,
+        "bytes": 100_000,
+        "calls": {"send_message_batch": 1},
+        "billed_calls": 2,
+        "failed_calls": {},
+    }
 
 
 async def test_how_far_a_worker_is_behind_is_told_on_the_first_page_and_to_programs(start: Start) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from metroline.app.views.tables.worker_client import MAX_ANSWER_BYTES
+from metroline.app.operations.worker_client import MAX_ANSWER_BYTES
 from tests.support.table_entries import block
 from tests.support.web_worker import HTML, TOKEN, Start, share, two_workers
 
@@ -51,7 +51,7 @@ async def test_local_asks_nobody(start: Start) -> None:
 async def test_who_does_not_answer_is_missing_and_nobody_waits_for_long(
     start: Start, silent: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metroline.app.views.tables.worker_client.TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("metroline.app.operations.worker_client.TIMEOUT_SECONDS", 0.2)
     one = await start()
     gone = "http://127.0.0.1:1"
     one.put(one.outcomes, {"0/source/0": block(5)})

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from metroline.routing.outcome import Ending
+from tests.support.cli import metroline
 from tests.support.depot import Depot, numbered
 from tests.support.elasticmq import CREDENTIALS, ElasticMq
 
@@ -54,6 +55,20 @@ async def test_records_reach_a_queue_that_is_created_late_and_count_as_delivered
     assert await depot.delivered() == []
     assert await asyncio.to_thread(numbers, sqs, out) == list(range(200))
     assert {journey.reason for journey in (await depot.journeys()).values()} == {"shipped"}
+    await _has_its_bill(depot)
+
+
+async def _has_its_bill(depot: Depot) -> None:
+    """Ask for the bill of a line that runs: its worker says which calls it has made to the end."""
+    variables = depot.environment()
+    done = await asyncio.to_thread(lambda: metroline("cost", "--json", "-", cwd=depot.folder, **variables))
+    assert done.returncode == 0, done.stderr
+    measured = orjson.loads(done.stdout)["measured"]
+    assert measured["missing"] == []
+    [queue] = measured["queues"]
+    assert (queue["end"], queue["workers"]) == ("shipped", 1)
+    assert queue["calls"]["send_message_batch"] > 0
+    assert queue["billed_calls"] >= sum(queue["calls"].values())
 
 
 async def test_a_worker_that_is_killed_loses_nothing_on_the_way_to_a_queue(

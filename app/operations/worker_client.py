@@ -1,9 +1,10 @@
-"""Asks other workers for their part of a page, all at once and for a short time."""
+"""Asks workers for their own part of a page, all at once and for a short time."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,12 +14,14 @@ import msgspec
 from aiohttp import ClientSession, ClientTimeout
 from yarl import URL
 
+from metroline.app.web_server.logins import WORKER_SCHEME, logins_of
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 2.0
-"""Time that other workers have to answer."""
+"""Time that workers have to answer."""
 
 MAX_ASKED, MAX_AT_ONCE = 200, 32
 """Number of workers that are asked for a page, and of those that are asked at once."""
@@ -31,13 +34,22 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass(slots=True)
 class Answers(Generic[T]):
-    """The answers of other workers, by their addresses."""
+    """The answers of workers, by their addresses."""
 
     pages: dict[str, T] = field(default_factory=dict)
     lacking: list[str] = field(default_factory=list)
     """Workers that answered that there is no such page."""
     missing: list[str] = field(default_factory=list)
     """Workers that gave no answer that can be used."""
+
+
+def pass_header(token: str | None, line: str, url: str) -> dict[str, str]:
+    """Return the header by which pages of the worker at an address may be read; none without a token.
+
+    `line` is the prefix of the line. The token itself is sent to nobody.
+    """
+    logins = logins_of(token, line)
+    return {} if logins is None else {"Authorization": WORKER_SCHEME + logins.worker_pass(url, time.time())}
 
 
 async def ask(
