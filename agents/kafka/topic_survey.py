@@ -75,6 +75,13 @@ async def topic_id(cluster: Cluster, topic: str) -> str | None:
     return await asyncio.to_thread(_topic_id, cluster, topic)
 
 
+async def why_absent(cluster: Cluster, topic: str) -> str:
+    """Return why the brokers do not list a topic for this user; raise `ClusterError`."""
+    if topic in (await survey(cluster, [topic])).hidden:
+        return f"the user has no right on the topic {topic}, or it does not exist"
+    return f"there is no topic {topic}"
+
+
 def _topic_id(cluster: Cluster, topic: str) -> str | None:
     client = admin_client(cluster, "topic id")
     described, _ = _answers(

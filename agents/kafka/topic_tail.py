@@ -37,6 +37,10 @@ ALLOWED = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError._TRANSPORT, KafkaEr
 """Errors after which messages may still come: of a group that is not used, and of connections that are made again."""
 
 
+class ReadRefused(ClusterError):
+    """Raised when the user may not read a topic."""
+
+
 class TopicTail:
     """Reads a topic step by step. Every method raises `ClusterError` if the cluster does not answer."""
 
@@ -153,7 +157,7 @@ class TopicTail:
             elif error.code() == KafkaError._PARTITION_EOF:
                 is_end = True
             elif error.code() not in ALLOWED:
-                raise ClusterError(f"{self.topic} cannot be read: {described(error)}")
+                raise self._unreadable(error)
         return good, is_end
 
     def _partitions(self, consumer: Consumer) -> Iterable[int]:
@@ -167,7 +171,12 @@ class TopicTail:
             return sorted(found.partitions)
         if found.error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
             return ()
-        raise ClusterError(f"{self.topic} cannot be read: {described(found.error)}")
+        raise self._unreadable(found.error)
+
+    def _unreadable(self, error: KafkaError) -> ClusterError:
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return ReadRefused(f"{self.topic} cannot be read: the user lacks the right Read on it")
+        return ClusterError(f"{self.topic} cannot be read: {described(error)}")
 
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:

@@ -20,9 +20,11 @@ from confluent_kafka import Message
 
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.topic_survey import why_absent
 from metroline.agents.kafka.topic_tail import Place, TopicTail
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
 from metroline.agents.services.line import Line
+from metroline.app.markup.numbers import counted
 from metroline.app.operations.dead_letters import is_written
 from metroline.app.operations.desk import (
     FRESH_SECONDS,
@@ -164,7 +166,7 @@ class ForeignDesk:
         self._waiting += 1
         try:
             if not self._is_there and self.topic not in await TopicAdmin(self._cluster).partitions([self.topic]):
-                raise DeadLetterError(f"there is no topic {self.topic}")
+                raise DeadLetterError(await why_absent(self._cluster, self.topic))
             self._is_there = True
             known = jobs or await self._jobs()
             if known.is_full:  # letters that were replayed would be listed, and replayed again
@@ -253,25 +255,29 @@ class ForeignDesk:
     async def replay(self, places: Sequence[Place], rate: float, permission: Permission) -> AsyncIterator[int]:
         """Send letters to the topics that they came from, `rate` per second. Yield the number that is confirmed.
 
-        It raises what `send` raises, and `DeadLetterError` if a letter may not be sent to its topic.
+        It raises what `send` raises, and `DeadLetterError` at the end if letters may not be sent to their topics, or
+        can never be written to them.
         """
         permission.demand()
         began, done, order, part = time.monotonic(), 0, uuid.uuid4().hex, itertools.count()
+        kept: dict[Place, str] = {}
         for portion in _portions(places):
             left: Sequence[Place] = portion
             while letters := await self.fetched(left):
                 refused = await self.refusals({found.letter.topic for found in letters})
-                for reason in refused.values():
-                    raise DeadLetterError(reason)
-                note = ForeignNote(order, next(part))
-                problems = await self.send(letters, permission, note, partial(_due, began + done / rate, rate))
-                done += len(letters) - len(problems)
-                yield done
-                for (partition, offset), reason in problems.items():
-                    raise DeadLetterError(f"{partition}-{offset}: {reason}")
+                kept |= {one.place: refused[one.letter.topic] for one in letters if one.letter.topic in refused}
+                good = [found for found in letters if found.place not in kept]
+                if good:
+                    note = ForeignNote(order, next(part))
+                    problems = await self.send(good, permission, note, partial(_due, began + done / rate, rate))
+                    kept |= problems
+                    done += len(good) - len(problems)
+                    yield done
                 left = [place for place in left if place > letters[-1].place]
                 if not left:
                     break
+        if kept:
+            raise DeadLetterError(_of_kept(done, kept))
 
     async def send(
         self,
@@ -345,7 +351,7 @@ class ForeignDesk:
         allowed = sorted(topics - refused.keys())
         found = await TopicAdmin(self._cluster).partitions(allowed)
         missing = {
-            topic: f"there is no topic {topic}, to which a dead letter belongs"
+            topic: f"a dead letter belongs to {topic}: {await why_absent(self._cluster, topic)}"
             for topic in allowed
             if topic not in found
         }
@@ -441,6 +447,24 @@ def _encoded(places: Iterable[Place]) -> dict[str, str]:
     for partition, offset in places:
         by_partition.setdefault(str(partition), []).append(offset)
     return {partition: encoded_offsets(offsets) for partition, offsets in by_partition.items()}
+
+
+def _of_kept(done: int, kept: Mapping[Place, str]) -> str:
+    """Return why a replay left letters as they are, in one line."""
+    by_reason: dict[str, list[str]] = {}
+    for (partition, offset), reason in kept.items():
+        by_reason.setdefault(reason, []).append(f"{partition}-{offset}")
+    told = [f"{_listed(ids)}: {reason}" for reason, ids in islice(by_reason.items(), MAX_NAMED)]
+    more = len(by_reason) - len(told)
+    others = f"; others for {counted(more, 'more reason')}" if more else ""
+    stay = "stays as it is" if len(kept) == 1 else "stay as they are"
+    return f"{done:,} replayed, but {counted(len(kept), 'dead letter')} {stay}: {'; '.join(told)}{others}"
+
+
+def _listed(ids: Sequence[str]) -> str:
+    """Return the first of these ids, and the number of the others."""
+    more = len(ids) - MAX_NAMED
+    return ", ".join(ids[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _due(began: float, rate: float, number: int) -> float:

@@ -17,6 +17,7 @@ from msgspec import Struct, to_builtins
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.foreign_messages import ForeignMessages
 from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.topic_survey import why_absent
 from metroline.agents.kafka.topic_tail import TopicTail
 from metroline.agents.kafka.topics import TABLE_BYTES, Topics
 from metroline.agents.services.service import Service
@@ -239,7 +240,7 @@ async def _write(
     permission.demand()
     topic = topics.replay_jobs
     if topic not in await TopicAdmin(cluster).partitions([topic]):
-        raise DeadLetterError(f"there is no topic {topic}: workers of this version create it when they start")
+        raise DeadLetterError(f"{await why_absent(cluster, topic)}: workers of this version create it when they start")
     try:
         async with cluster.producer(max_request_size=TABLE_BYTES) as producer:
             for key, value in (*map(encode, messages), *((key.encode(), None) for key in gone)):

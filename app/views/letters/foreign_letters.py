@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from faust import web
 from msgspec import Meta, Struct
 
+from metroline.agents.kafka.topic_tail import ReadRefused
 from metroline.app.operations.desk import MAX_PAGE
 from metroline.app.operations.foreign_letters import ForeignDesk, parse_place
 from metroline.app.operations.letter import DeadLetterError
@@ -110,7 +111,7 @@ class ForeignLetters(DeadLettersView):
         for topic, desk in self.worker.foreign_desks.items():
             try:
                 found[topic] = await desk.groups()
-            except DeadLetterError as error:  # a topic that is not there hides no other one
+            except (DeadLetterError, ReadRefused) as error:  # a topic that is closed or not there hides no other one
                 found[topic] = str(error)
         if wants_html(request):
             return self.answer(request, "Dead letters of other systems", {}, lambda: topics_page(found))

@@ -11,8 +11,10 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 
+from metroline.agents.kafka import topic_survey
 from metroline.agents.kafka.cluster import Cluster, ClusterError
 from metroline.agents.kafka.topic_admin import TopicAdmin
+from metroline.agents.kafka.topic_survey import Survey
 from metroline.agents.kafka.topic_tail import Place
 from metroline.agents.kafka.topics import Topics
 from metroline.agents.services.line import Line
@@ -24,7 +26,7 @@ from metroline.app.operations.letter import DeadLetterError
 from metroline.app.operations.permission import NotPermitted, Permission
 from metroline.routing.journeys.foreign_letters import ForeignLetter
 from metroline.routing.journeys.replay_job_board import Jobs
-from metroline.routing.journeys.replay_job_messages import Taken, encode, encoded_offsets
+from metroline.routing.journeys.replay_job_messages import Taken, encode, encoded_offsets, offsets_in
 
 OPTIONS = {"ends": {"shipped": {"topic": "shipped"}}, "dead_letters": {"topics": ["dlq", "other.dlq"]}}
 LINE = cast(Line, SimpleNamespace(options=LineOptions.model_validate(OPTIONS)))
@@ -52,12 +54,14 @@ class Brokers:
             for number, answer in enumerate(self.unanswered, 101):
                 answer.set_result(SimpleNamespace(partition=1, offset=number))
 
-    async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[Any]:
+    async def send(self, topic: str, value: bytes | None, key: bytes | None = None, **_: Any) -> asyncio.Future[Any]:
+        if value is None and key is None:
+            raise AssertionError("Need at least one: key or value")  # as aiokafka does
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if (error := self.refused.get(value)) is not None:
+        if (error := self.refused.get(value or b"")) is not None:
             answer.set_exception(error)
         else:
-            self.written.append(value)
+            self.written.append(value or b"")
             if self.is_slow:
                 self.unanswered.append(answer)
                 return answer
@@ -74,13 +78,17 @@ def desk(monkeypatch: pytest.MonkeyPatch, refused: dict[bytes, Exception]) -> tu
     noted: list[Taken] = []
 
     async def partitions(_: TopicAdmin, topics: list[str]) -> dict[str, int]:
-        return dict.fromkeys(set(topics) - {"gone"}, 4)
+        return dict.fromkeys(set(topics) - {"gone", "closed"}, 4)
 
     async def note(cluster: object, topics: object, taken: Taken, permission: Permission) -> None:
         permission.demand()
         noted.append(taken)
 
+    async def survey(*_: object) -> Survey:
+        return Survey(hidden=frozenset({"closed"}))
+
     monkeypatch.setattr(TopicAdmin, "partitions", partitions)
+    monkeypatch.setattr(topic_survey, "survey", survey)
     monkeypatch.setattr(module, "note_taken", note)
     brokers = Brokers(refused)
     return ForeignDesk(cast(Cluster, brokers), TOPICS, "dlq", LINE), brokers, noted
@@ -129,6 +137,31 @@ async def test_a_replay_that_breaks_off_is_one_entry_of_the_journal_with_those_t
     assert entry.sentence == "299 dead letters on dlq were replayed by ada"
 
 
+async def test_letters_that_cannot_be_sent_stay_and_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, brokers, noted = desk(monkeypatch, {b"250": MessageSizeTooLargeError("too large")})
+
+    async def fetched(_: object, places: Sequence[Place]) -> list[Found]:
+        letters = [found(offset, "gone" if offset == 120 else "orders") for _, offset in places]
+        return [one._replace(value=None) if one.place[1] in (7, 9) else one for one in letters]
+
+    monkeypatch.setattr(ForeignDesk, "fetched", fetched)
+    done = list[int]()
+
+    async def replay() -> None:
+        async for count in made.replay([(0, number) for number in range(400)], 1e9, ADA):
+            done.append(count)
+
+    with pytest.raises(DeadLetterError) as told:
+        await replay()
+    assert (done, len(brokers.written)) == ([98, 197, 296, 396], 396)
+    assert sum(len(offsets_in(taken.places["0"])) for taken in noted) == 396
+    assert str(told.value) == (
+        "396 replayed, but 4 dead letters stay as they are: 0-7, 0-9: orders does not take it: Need at least one: "
+        "key or value; 0-120: a dead letter belongs to gone: there is no topic gone; 0-250: orders does not take it: "
+        "[Error 10] MessageSizeTooLargeError: too large"
+    )
+
+
 async def test_whoever_stops_a_replay_learns_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     made, brokers, noted = desk(monkeypatch, {})
     brokers.is_slow = True
@@ -158,6 +191,7 @@ async def test_nobody_writes_without_a_permission(monkeypatch: pytest.MonkeyPatc
         ("shipped", "which is an end of the line"),
         ("__consumer_offsets", "which is one of Kafka's own"),
         ("gone", "there is no topic gone"),
+        ("closed", "the user has no right on the topic closed, or it does not exist"),
         ("orders", None),
         ("line.source", None),
     ],
@@ -177,6 +211,14 @@ async def test_the_topics_to_which_letters_may_go(
     if reason is not None:
         with pytest.raises(DeadLetterError, match=r"a dead letter|there is no topic"):
             await anext(made.replay([(0, 1)], 100.0, ADA))
+
+
+async def test_a_topic_that_the_user_may_not_read_is_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk(monkeypatch, {})
+    for topic, reason in (("gone", "there is no topic gone"), ("closed", "the user has no right on the topic closed")):
+        made = ForeignDesk(cast(Cluster, None), TOPICS, topic, LINE)
+        with pytest.raises(DeadLetterError, match=reason):
+            await made.look(Jobs())
 
 
 async def test_letters_are_neither_listed_nor_replayed_while_notes_about_them_are_missing(

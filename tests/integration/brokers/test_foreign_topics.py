@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -23,8 +24,11 @@ from confluent_kafka.admin import (
 )
 
 from metroline.agents.kafka.topic_admin import DEFAULT_MESSAGE_BYTES, TopicAdmin, TopicPlan
+from metroline.agents.kafka.topic_survey import why_absent
+from metroline.agents.kafka.topic_tail import ReadRefused, TopicTail
 from metroline.app.local.ports import HOST, free_port
 from metroline.app.local.worker_process import WorkerProcess
+from metroline.app.settings import Settings
 from tests.support.brokers import HERE, Broker, kafka_jars, running_kafka
 from tests.support.cli import metroline
 from tests.support.depot import Depot, check_ways, numbered
@@ -349,3 +353,15 @@ async def answers(worker: WorkerProcess, path: str, status: int) -> bool:
     """Return whether the worker answers with this status."""
     answer: Health | None = await asyncio.to_thread(health, worker, path)
     return answer is not None and answer.status == status
+
+
+async def test_a_topic_that_the_user_may_not_read_is_told_from_one_that_is_missing(owned: Owned, depot: Depot) -> None:
+    closed, shown = (f"{depot.prefix}.{name}" for name in ("closed", "shown"))
+    await TopicAdmin(depot.cluster).create([TopicPlan(closed, 1), TopicPlan(shown, 1)])
+    owned.grant(shown, AclOperation.DESCRIBE)
+    login: dict[str, Any] = {name.lower(): value for name, value in owned.login.items()}
+    cluster = Settings(**login).cluster()
+    assert await why_absent(cluster, closed) == f"the user has no right on the topic {closed}, or it does not exist"
+    assert await why_absent(cluster, f"{shown}.gone") == f"there is no topic {shown}.gone"
+    with pytest.raises(ReadRefused, match=f"{shown} cannot be read: the user lacks the right Read on it"):
+        await asyncio.to_thread(list, TopicTail(cluster, shown).read())
