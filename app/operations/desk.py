@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar, cast
@@ -109,6 +110,15 @@ class _Entry(msgspec.Struct):
             if place in whole or line - 1 in partial.get(place, EMPTY):
                 ended.add(mark)
         return ended
+
+
+class _Epoch(msgspec.Struct):
+    """The epoch of an entry of the table."""
+
+    epoch: int = 0
+
+
+_EPOCHS = msgspec.json.Decoder(_Epoch)
 
 
 class Desk:
@@ -240,24 +250,15 @@ class Desk:
             if not messages:
                 self._epochs.clear()
             changed: dict[bytes, BlockMarks] = {}
-            for message in messages:
-                self._note(message, changed)
+            for key, entries in _by_key(messages).items():
+                known = self._epochs.get(key, 0)
+                for epoch, message in entries:
+                    marks = _marks_in(key, message) if epoch >= known else None
+                    if marks is not None:
+                        self._epochs[key], changed[key] = epoch, marks
+                        break
             self.index.settle(changed)
             time.sleep(PAUSE_SECONDS)
-
-    def _note(self, message: Message, changed: dict[bytes, BlockMarks]) -> None:
-        """Keep an entry of the table if it was written by an owner of the highest epoch so far."""
-        key = cast(bytes, message.key())
-        try:
-            _, value = owned_entry(key, message.value(), message.partition() or 0)
-            check_block(key.decode(), value)
-            entry = msgspec.convert(value, _Entry)
-            marks = entry.marks()
-        except (MetrolineError, ValueError, TypeError, msgspec.MsgspecError):
-            return  # no worker of this line wrote it
-        if entry.epoch >= self._epochs.get(key, 0):
-            self._epochs[key] = entry.epoch
-            changed[key] = marks
 
     def _page(self, group: str, after: str | None, limit: int) -> Page:
         portions = _portions(self.index.references(group, after), limit)
@@ -294,6 +295,32 @@ class Desk:
         if origin.name.startswith(MALFORMED_ORIGIN):
             return self.topics.at(origin.name.removeprefix(MALFORMED_ORIGIN))
         return self.topics.source
+
+
+def _by_key(messages: Iterable[Message]) -> dict[bytes, list[tuple[int, Message]]]:
+    """Return the entries of the table by their keys, with their epochs: first the one that counts if a worker wrote it.
+
+    That is the latest one of the highest epoch. A changelog has an entry of the same few blocks for each second, and to
+    read one whole takes twenty times as long as its epoch.
+    """
+    found: dict[bytes, list[tuple[int, Message]]] = {}
+    for message in reversed(list(messages)):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # no worker of this line wrote it
+            epoch = _EPOCHS.decode(message.value() or b"").epoch
+            found.setdefault(cast(bytes, message.key()), []).append((epoch, message))
+    for entries in found.values():
+        entries.sort(key=lambda entry: -entry[0])  # which leaves the latest of an epoch first
+    return found
+
+
+def _marks_in(key: bytes, message: Message) -> BlockMarks | None:
+    """Return the marks of the dead letters in an entry of the table; None if no worker of this line wrote it."""
+    try:
+        _, value = owned_entry(key, message.value(), message.partition() or 0)
+        check_block(key.decode(), value)
+        return msgspec.convert(value, _Entry).marks()
+    except (MetrolineError, ValueError, TypeError, msgspec.MsgspecError):
+        return None
 
 
 def read_message(message: Message) -> tuple[Envelope, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import orjson
 import pytest
@@ -16,6 +17,7 @@ from metroline.app.operations import desk as desk_module
 from metroline.app.operations.desk import MAX_WAITING, Desk, DeskBusy
 from metroline.app.operations.desk_index import DeskIndex
 from metroline.app.operations.letter import DeadLetterError
+from metroline.routing.journeys.block_checks import check_block
 from metroline.routing.journeys.settlement import SettledBlock, outcome_key
 from metroline.routing.messages.segment import Segment
 from metroline.routing.outcome import Cause, Outcome
@@ -55,6 +57,31 @@ async def test_what_no_worker_wrote_is_left_out(desk: Desk) -> None:
     [group] = await desk.groups()
     assert (group.count, group.cause) == (5, ("source", "expired"))
     assert desk.index.foreign == len(ODD)
+
+
+async def test_of_many_entries_of_a_block_only_the_one_that_counts_is_read_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = []
+
+    def check(key: str, value: dict[str, Any]) -> None:
+        whole.append(value["epoch"])
+        check_block(key, value)
+
+    def entry(offset: int, count: int, epoch: int, **fields: Any) -> TopicMessage:
+        value = orjson.loads(counted(SEGMENTS[:count]).own_value or b"") | {"epoch": epoch} | fields
+        return TopicMessage((0, offset), b"0/source/0", orjson.dumps(value))
+
+    entries = [entry(offset, 1 + offset % 5, 2) for offset in range(90)]  # of which the last one has all five
+    forged = entry(90, 1, 3, dead="no bitmap")
+    late = [entry(offset, 2, 1) for offset in range(91, 100)]
+    serve_dead_letters(monkeypatch, dead_letters_of(SEGMENTS), [*entries, forged, *late])
+    monkeypatch.setattr(desk_module, "check_block", check)
+    made = Desk(Cluster.at("kafka://127.0.0.1:1"), Topics("test", "orders.in", {}))
+    [group] = await made.groups()
+    await made.close()
+    assert group.count == 5
+    assert whole == 2 * [3, 2], "the topic is read twice, and has the forged entry before the one that counts"
 
 
 async def test_a_dead_letter_is_read_again_in_full(desk: Desk) -> None:
