@@ -292,7 +292,7 @@ def has_ended(line: Shown, running: subprocess.Popen[bytes], count: int) -> bool
         state = line.get("/api/live")
     except OSError:
         return False
-    done = sum(state["sums"].get(ending, 0) for ending in ("delivered", "dropped", "dead"))
+    done = sum(state["sums"].get(ending) or 0 for ending in ("delivered", "dropped", "dead"))
     return bool(done >= count and len(state["points"]) >= min(POINTS, count))
 
 

@@ -328,12 +328,12 @@ class LineState:
             total = delivered + dropped + dead + (under_way or 0)
         return Sums(
             None if total is None else total + lost,
-            delivered,
-            dropped,
-            dead,
-            lost,
+            delivered if endings else None,
+            dropped if endings else None,
+            dead if endings else None,
+            lost if endings else None,
             under_way,
-            sum(worker.latest.unaccounted for worker in alive),
+            sum(worker.latest.unaccounted for worker in alive) if alive else None,
             len(ended),
             why,
             scheduled,

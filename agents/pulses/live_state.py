@@ -145,19 +145,22 @@ class RuleState(Struct, frozen=True):
 
 
 class Sums(Struct, frozen=True):
-    """The account of all records: sent = delivered + dropped + dead + lost + under way."""
+    """The account of all records: sent = delivered + dropped + dead + lost + under way.
+
+    The outcomes are None as long as no worker has told of any.
+    """
 
     sent: int | None
     """None if it is not known of all partitions."""
-    delivered: int
-    dropped: int
-    dead: int
-    lost: int
+    delivered: int | None
+    dropped: int | None
+    dead: int | None
+    lost: int | None
     """Messages of the source that were deleted before they were read."""
     under_way: int | None
     """Records that were sent and have no outcome; None if it is not known how many were sent."""
-    unaccounted: int
-    """Records that have no outcome and are nowhere under way: must be 0."""
+    unaccounted: int | None
+    """Records that have no outcome and are nowhere under way: must be 0. None as long as no worker has told."""
     partitions: int
     """Partitions that are summed up."""
     why_unknown: str = ""

@@ -16,7 +16,7 @@ from metroline.agents.pulses.line_state import LineState
 from metroline.agents.pulses.live_state import LiveState
 from metroline.agents.pulses.pulse import OutcomeSum, PlaceFigures, Pulse, RuleSum, TrackSum
 from metroline.app.markup.html import Markup
-from metroline.app.views.figures import FORMS, TIMED_FORMS
+from metroline.app.views.figures import FORMS, NONE, TIMED_FORMS
 from metroline.app.views.first_page import first_page
 from metroline.routing.rules.table import RulesTable
 from tests.support.brokers import unavailable
@@ -164,6 +164,12 @@ def test_a_whole_page_is_written_as_it_was_served(state: LiveState) -> None:
     given = [own for own, *_ in marks]
     found = written(state, given, 0.0)
     assert [(own, *told) for own, told in zip(given, found, strict=True)] == marks
+
+
+def test_sums_that_nobody_has_told_are_not_said_to_be_none() -> None:
+    marks = [(own, text) for own, text, _ in marks_of(STATES["unknown"]) if own.get("group") == "sums"]
+    found = {own["figure"]: text for own, text in marks if own["form"] == "count"}
+    assert found == dict.fromkeys(("sent", "delivered", "dropped", "dead", "lost", "under_way", "unaccounted"), NONE)
 
 
 def test_every_figure_gets_old_while_nothing_comes() -> None:
