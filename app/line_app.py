@@ -40,6 +40,7 @@ from metroline.agents.membership.needs import purged_by
 from metroline.agents.membership.roles import Role, role_in
 from metroline.agents.membership.worker import LiveWorkers, WorkerInfo
 from metroline.agents.on_ramp import OnRamp
+from metroline.agents.pulses.line_state import part_of
 from metroline.agents.pulses.pulse_reader import PulseReader
 from metroline.agents.pulses.pulse_sender import PulseSender
 from metroline.agents.registration import Tables
@@ -400,6 +401,17 @@ class LineApp(faust.App):
         current = self.live_rules.current
         stops = () if current is None else Network.of(current.live).reachable
         return frozenset({SOURCE, ARRIVALS, *map(service_address, stops)})
+
+    def unserved_places(self) -> dict[str, bool]:
+        """Return for each address to which records go whether no live worker serves it; nothing while it is not known.
+
+        Without an answer of the brokers, a worker hears of no other one.
+        """
+        if not self.heartbeat.is_served:
+            return {}
+        needed = self.needed_places() | set(self.settings.strategy.routers)
+        played = self.role.parts.union(*(worker.parts for worker in self.workers.alive(time.time())))
+        return {address: part_of(address) not in played for address in sorted(needed)}
 
     def workers_at(self, stop: str) -> int:
         """Return the number of live workers, this one included, that can have records of a stop at the same time."""

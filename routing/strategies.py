@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from metroline.routing.addresses import SOURCE
+from metroline.routing.addresses import CONDUCTOR, MAP_MAKER, SOURCE, SWITCH
 from metroline.routing.errors import UnknownStrategy
 from metroline.routing.messages.itinerary import Decider, Itinerary, NextStep
 from metroline.routing.records.field_reader import EMPTY_READER, FieldReader
@@ -49,6 +49,8 @@ class Strategy(ABC):
     """Decides when the rules table is consulted, and by which part of the line."""
 
     name: ClassVar[str]
+    routers: ClassVar[tuple[str, ...]] = ()
+    """The addresses of the routers that decide about records of this strategy."""
     needs_live: ClassVar[bool] = True
     """True if the strategy waits for a published table; if not, it uses the line's file."""
 
@@ -93,6 +95,7 @@ class Conductor(Strategy):
     """A conductor decides at the start and after every stop (Process Manager)."""
 
     name = "conductor"
+    routers = (CONDUCTOR,)
 
     def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
         return EMPTY_READER
@@ -110,6 +113,7 @@ class MapMaker(Strategy):
     """A map maker plans the whole itinerary at the start (Routing Slip); a switch replaces a stale one."""
 
     name = "map_maker"
+    routers = (MAP_MAKER, SWITCH)
 
     def reader(self, rule_tables: RuleTables, after: str) -> FieldReader:
         return EMPTY_READER

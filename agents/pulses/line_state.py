@@ -255,7 +255,7 @@ class LineState:
         played = {part for worker in alive for part in worker.latest.parts}
         waiting = {address for address, count in _waiting_records(alive).items() if count}
         asked = {router for router in ROUTERS if self._arriving(router, alive)}
-        return tuple(sorted(one for one in {*needed, *waiting, *asked} if _part(one) not in played))
+        return tuple(sorted(one for one in {*needed, *waiting, *asked} if part_of(one) not in played))
 
     def _places(self, alive: Sequence[WorkerHistory], now: float, needed: Collection[str]) -> dict[str, PlaceState]:
         addresses = {*needed, *(address for worker in alive for address in worker.latest.places)}
@@ -265,7 +265,7 @@ class LineState:
 
     def _place(self, address: str, waiting: int, alive: Sequence[WorkerHistory], now: float) -> PlaceState:
         figures = [worker.latest.places.get(address, NO_FIGURES) for worker in alive]
-        serving = [worker for worker in alive if _part(address) in worker.latest.parts]
+        serving = [worker for worker in alive if part_of(address) in worker.latest.parts]
         arriving = self._arriving(address, alive)
         trend, caught_up_in = self._trend(address, arriving)
         times = _added(worker.grown_buckets(partial(_times, address)) for worker in alive)
@@ -363,7 +363,7 @@ def _address(part: str) -> str:
     return {ON_RAMP: SOURCE, ARRIVALS: ARRIVALS}.get(part, "")
 
 
-def _part(address: str) -> str:
+def part_of(address: str) -> str:
     """Return the part of the line that serves an address."""
     if address in ROUTERS:
         return "router"

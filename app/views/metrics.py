@@ -75,6 +75,8 @@ class WorkerCollector(Collector):
         yield InfoMetricFamily("metroline_worker", "The value is always 1", value=facts)
         yield gauge("metroline_rules_version", "Version of the rules table in use, or 0", app.live_rules.version)
         yield gauge("metroline_live_workers", "Live workers of the line", len(app.workers.alive(time.time())))
+        unserved = one_label({address: int(is_so) for address, is_so in app.unserved_places().items()})
+        yield gauges("metroline_unserved", "1 while no live worker serves a place", ["address"], unserved)
         held = {name: 0 if reason else 1 for name, reason in conditions(app).items()}
         yield gauges("metroline_ready", "1 while this condition holds", ["condition"], one_label(held))
         stalled = len(app.stall_watch.stalled)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
+import orjson
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,8 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from metroline.agents.delivery import journey_metrics
 from metroline.agents.delivery.journey_metrics import OTHER, JourneyMetrics
 from metroline.agents.gateways.sqs.client import CallCounts
+from metroline.agents.membership.worker import WorkerInfo
 from metroline.agents.services.schedule import Clock
 from metroline.agents.tables.owned_table import OwnedTable
+from metroline.routing.addresses import CONDUCTOR
 from metroline.routing.messages.itinerary import Provenance
 from metroline.routing.messages.segment import Segment, Visit
 from metroline.routing.outcome import DELIVERED, Cause, Outcome
@@ -112,6 +116,40 @@ async def test_what_a_worker_knows_of_itself_is_told(start: Start) -> None:
     assert "metroline_dead_letters" not in names, "nor tables of outcomes"
 
 
+async def test_places_that_no_live_worker_serves_are_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(found: Samples) -> dict[str, float]:
+        return {labels[0][1]: held for (name, labels), held in found.items() if name == "metroline_unserved"}
+
+    one = await start("on-ramp,service:log")
+    assert told(await samples(one)) == {}, "no broker answers, so that the others are not known"
+    monkeypatch.setattr(type(one.app.heartbeat), "is_served", True)
+    monkeypatch.setattr(type(one.app.settings.strategy), "routers", (CONDUCTOR,))
+    places = frozenset({"source", "arrivals", "service.log", "service.allow_list", "service.contact_point"})
+    monkeypatch.setattr(one.app, "needed_places", lambda: places)
+    alone = {
+        "source": 0,
+        "service.log": 0,
+        "arrivals": 1,
+        "conductor": 1,
+        "service.allow_list": 1,
+        "service.contact_point": 1,
+    }
+    assert told(await samples(one)) == alone
+    other = WorkerInfo(
+        "other",
+        "g",
+        ("arrivals", "router", "service:allow_list"),
+        ("allow_list",),
+        "conductor",
+        "http://o:1",
+        1,
+        1.0,
+        time.time(),
+    )
+    one.app.workers.observe(orjson.dumps(other.as_json()))
+    assert told(await samples(one)) == dict.fromkeys(alone, 0) | {"service.contact_point": 1}
+
+
 async def test_dead_letters_are_those_of_the_partitions_that_the_worker_owns(start: Start) -> None:
     one = await start()
     counts = [["weigh", "dead", "timeout", 3], ["shelf", "delivered", "", 9], ["log", "dead", "service_error", 4]]
@@ -165,6 +203,7 @@ async def exported(start: Start) -> set[str]:
     counts.calls["ReceiveMessage"] = counts.failures["ReceiveMessage"] = 1
     receiver = SimpleNamespace(client=SimpleNamespace(counts=counts), repeated=0, in_hand=0)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(one.app.heartbeat), "is_served", True)  # no broker answers
         patch.setattr(type(one.app), "resource_breaks", {"pool": 0})  # the example line has no resources
         clocks = (Clock("nightly", 1, 100, 200),)
         patch.setattr(one.app, "ticker", SimpleNamespace(clocks=clocks))  # nor schedules
