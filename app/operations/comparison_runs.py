@@ -8,7 +8,7 @@ import platform
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Annotated, Any
@@ -47,6 +47,9 @@ MAX_DIFFERENCES, MAX_DIFFERENCE = 50, 2_000
 
 STALE_SECONDS = 30.0
 """Time without a sign of life after which a run counts as ended with its worker."""
+
+MAX_SKEW_SECONDS = 300.0
+"""Difference that the clocks of two workers may have. An older message is no sign of life when it is first read."""
 
 LAST_SECOND = 253_402_300_799
 """The last second of the year 9999, after which there are no dates."""
@@ -123,22 +126,13 @@ class KeptRun(Struct, frozen=True):
     def follows(self, known: KeptRun) -> bool:
         """Return whether this can be a later state of a run than a known one.
 
-        The end of a run is final. By a clock that differs, another worker may have noted that a run was interrupted
-        while its own worker went on: that one's next sign of life does not revive it, and how it ended counts.
+        The end of a run is final. Another worker that did not hear of it for long may have noted that a run was
+        interrupted while its own worker went on: that one's next sign of life does not revive it, and how it ended
+        counts.
         """
         if known.state is RunState.INTERRUPTED:
             return self.state is not RunState.RUNNING
         return known.state is RunState.RUNNING
-
-    def is_open(self, now: float) -> bool:
-        """Return whether it still runs: whoever runs it says so every few seconds."""
-        return self.state is RunState.RUNNING and abs(now - self.updated) < STALE_SECONDS
-
-    def as_of(self, now: float) -> KeptRun:
-        """Return the run as it is known at a time: interrupted, if there was no sign of life for long."""
-        if self.state is not RunState.RUNNING or self.is_open(now):
-            return self
-        return replace(self, state=RunState.INTERRUPTED, note="the process that ran it has ended")
 
 
 class Cancel(Struct, frozen=True):
@@ -159,9 +153,15 @@ class UnknownRun(MetrolineError):
 class KeptRuns:
     """The runs of a line, as the messages of its topic say, the oldest one first."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time
+    ) -> None:
         self.by_id: dict[str, KeptRun] = {}
         self.cancels: dict[str, Cancel] = {}
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._heard: dict[str, float] = {}
+        """The time, by the clock of this machine, at which the latest sign of life of each run was read."""
 
     def add(self, key: bytes | None, value: bytes | None) -> str | None:
         """Take in a message; return why it is none of a comparison, or None."""
@@ -183,6 +183,8 @@ class KeptRuns:
         for kept in (self.by_id, self.cancels):
             while len(kept) > MAX_KNOWN:
                 kept.pop(next(iter(kept)))
+        if len(self._heard) > MAX_KNOWN:
+            self._heard = {one: at for one, at in self._heard.items() if one in self.by_id}
         return None
 
     def _take(self, name: str, run: KeptRun) -> None:
@@ -192,14 +194,31 @@ class KeptRuns:
         if known is not None and not run.follows(known):
             return
         self.by_id[name] = replace(run, comparison=run.comparison.copy())  # it is a part of the message until then
+        if abs(self._wall_clock() - run.updated) < MAX_SKEW_SECONDS:
+            self._heard[name] = self._clock()
 
-    def open_at(self, now: float) -> KeptRun | None:
+    def now(self, name: str) -> KeptRun | None:
+        """Return a run as it is known now: interrupted, if nothing was heard of it for long; None if there is none.
+
+        Whoever runs it says so every few seconds. The time of a message is that of another machine's clock, which may
+        be wrong by more than that, so the time counts at which the message was read here.
+        """
+        run = self.by_id.get(name)
+        is_silent = self._clock() - self._heard.get(name, float("-inf")) >= STALE_SECONDS
+        if run is None or run.state is not RunState.RUNNING or not is_silent:
+            return run
+        return replace(run, state=RunState.INTERRUPTED, note="the process that ran it has ended")
+
+    def open(self) -> KeptRun | None:
         """Return the run that runs; of several that began at the same moment, the first."""
-        return next((run for run in self.by_id.values() if run.is_open(now)), None)
+        return next((run for run in self._now() if run.state is RunState.RUNNING), None)
 
     def newest(self) -> list[KeptRun]:
-        """Return the runs, the one that began last first."""
-        return sorted(self.by_id.values(), key=lambda run: -run.at)
+        """Return the runs as they are known now, the one that began last first."""
+        return sorted(self._now(), key=lambda run: -run.at)
+
+    def _now(self) -> Iterator[KeptRun]:
+        return (run for name in self.by_id if (run := self.now(name)) is not None)
 
 
 class ComparisonBoard:
@@ -235,8 +254,8 @@ class ComparisonBoard:
             return self._runs
 
     async def run(self, name: str, max_age: float = 0.0) -> KeptRun:
-        """Return a run; raise `UnknownRun` if there is none of this name."""
-        found = (await self.runs(max_age)).by_id.get(name) or (await self.runs()).by_id.get(name)
+        """Return a run as it is known now; raise `UnknownRun` if there is none of this name."""
+        found = (await self.runs(max_age)).now(name) or (await self.runs()).now(name)
         if found is None:
             raise UnknownRun(f"there is no comparison {name!r}: the line keeps the last {KEPT}")
         return found

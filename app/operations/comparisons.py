@@ -137,13 +137,13 @@ class Comparisons:
         """
         by = permission.demand()
         runs = await self.board.runs()
-        _refuse_second(runs.open_at(time.time()))
+        _refuse_second(runs.open())
         if self._is_closing or (self._task is not None and not self._task.done()):
             raise ComparisonBusy("the comparison before this one is being ended: try again in a moment")
         run = _new_run(order, line, by)
         await keep(self.board.cluster, self.board.topic, run, permission)
         try:
-            first = (await self.board.runs()).open_at(time.time())
+            first = (await self.board.runs()).open()
         except ClusterError:
             await forget(self.board.cluster, self.board.topic, [run.id], permission)
             raise
@@ -158,7 +158,7 @@ class Comparisons:
     async def cancel(self, name: str, permission: Permission) -> KeptRun:
         """Cancel a comparison, whichever worker runs it; raise `UnknownRun`, `UsageError` or `NotPermitted`."""
         by = permission.demand()
-        run = (await self.board.run(name)).as_of(time.time())
+        run = await self.board.run(name)
         if run.state is not RunState.RUNNING or not run.worker:
             what = "only those that were started on a page can be cancelled" if not run.worker else f"it is {run.state}"
             raise UsageError(f"the comparison {name} cannot be cancelled: {what}")
@@ -202,11 +202,11 @@ class Comparisons:
 
     async def _clear_up(self, run: KeptRun, permission: Permission) -> None:
         """Note the end of runs whose worker was killed, and delete the topics that earlier runs have left."""
-        now, cluster = time.time(), self.board.cluster
-        ended = [one for one in (await self.board.runs()).newest() if one.id != run.id and not one.is_open(now)]
+        cluster, runs = self.board.cluster, await self.board.runs()
+        ended = [one for one in runs.newest() if one.id != run.id and one.state is not RunState.RUNNING]
         for one in ended:
-            if one.state is RunState.RUNNING:
-                await keep(cluster, self.board.topic, one.as_of(now), permission)
+            if one.state is not runs.by_id[one.id].state:
+                await keep(cluster, self.board.topic, one, permission)
         prefixes = tuple(f"{topic_prefix(one.id)}." for one in ended)
         async with cluster.admin() as admin:
             left = [name for name in await admin.list_topics() if name.startswith(prefixes)]

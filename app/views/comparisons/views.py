@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
@@ -108,8 +107,7 @@ class ComparisonsView(LineView):
 
     async def kept(self, request: web.Request) -> list[KeptRun]:
         """Return the runs of the line as they are known now, the latest first; raise `ClusterError`."""
-        now = time.time()
-        return [run.as_of(now) for run in (await self.comparisons(request).board.runs(MAX_AGE)).newest()]
+        return (await self.comparisons(request).board.runs(MAX_AGE)).newest()
 
     async def write(
         self, request: web.Request, body: type[Body], act: Callable[[Body, Permission], Awaitable[KeptRun]]
@@ -196,7 +194,7 @@ class ComparisonView(ComparisonsView):
 
     async def get(self, request: web.Request, run: str) -> web.Response:
         try:
-            found = (await self.comparisons(request).board.run(run, MAX_AGE)).as_of(time.time())
+            found = await self.comparisons(request).board.run(run, MAX_AGE)
         except ClusterError as error:
             return self.refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except UnknownRun as error:

@@ -200,7 +200,7 @@ async def test_the_progress_of_a_comparison_is_shown_and_who_may_can_cancel_it(w
 
 
 async def test_a_comparison_of_a_worker_that_is_gone_is_interrupted(worker: WebWorker, log: Log) -> None:
-    log.keep(replace(RUNNING, updated=time.time() - 60))
+    log.keep(replace(RUNNING, updated=time.time() - 600))
     assert (await (await worker.get(f"/compare/{FIRST}/")).json())["state"] == "interrupted"
     assert "interrupted: the process that ran it has ended" in (await page(worker, f"/compare/{FIRST}/")).words
     answer = await post(worker, "/compare/cancel/", {"run": FIRST})

@@ -13,6 +13,7 @@ from metroline.app.operations.comparison_runs import (
     CANCEL,
     MAX_KNOWN,
     MAX_RUN_BYTES,
+    MAX_SKEW_SECONDS,
     MAX_TABLE_CHARACTERS,
     STALE_SECONDS,
     Cancel,
@@ -54,7 +55,7 @@ def test_the_end_of_a_run_is_final(end: RunState) -> None:
     added(runs, replace(RUNNING, state=end, note="the end"))
     assert added(runs, replace(RUNNING, updated=9_000.0)) is None
     assert (runs.by_id[FIRST].state, runs.by_id[FIRST].note) == (end, "the end")
-    assert runs.open_at(9_001.0) is None
+    assert runs.open() is None
 
 
 def test_how_a_run_ended_counts_more_than_that_another_worker_did_not_hear_of_it() -> None:
@@ -94,23 +95,42 @@ def test_a_flood_of_comparisons_is_bounded() -> None:
 
 
 def test_of_two_that_began_at_once_the_first_on_the_topic_runs() -> None:
-    runs = KeptRuns()
+    runs = KeptRuns(wall_clock=lambda: 1_002.0)
     added(runs, RUNNING)
     added(runs, replace(RUNNING, id=SECOND, at=999.0))
     added(runs, replace(RUNNING, updated=1_001.0))
-    open_one = runs.open_at(1_002.0)
+    open_one = runs.open()
     assert open_one is not None
     assert open_one.id == FIRST
 
 
-def test_a_run_without_a_sign_of_life_is_interrupted() -> None:
-    later = RUNNING.updated + STALE_SECONDS
-    assert RUNNING.as_of(later - 1) is RUNNING
-    assert RUNNING.as_of(later).state is RunState.INTERRUPTED
-    assert done().as_of(later).state is RunState.DONE
-    runs = KeptRuns()
+def state_of(runs: KeptRuns, name: str = FIRST) -> RunState | None:
+    run = runs.now(name)
+    return None if run is None else run.state
+
+
+@pytest.mark.parametrize("skew", [0.0, 200.0, -200.0])
+def test_a_run_without_a_sign_of_life_is_interrupted_whatever_the_clock_of_its_machine_says(skew: float) -> None:
+    now = [50.0]
+    runs = KeptRuns(lambda: now[0], lambda: RUNNING.updated + skew + now[0] - 50.0)
     added(runs, RUNNING)
-    assert runs.open_at(later) is None
+    for _ in range(3):
+        now[0] += STALE_SECONDS - 1
+        assert state_of(runs) is RunState.RUNNING
+        added(runs, replace(RUNNING, updated=RUNNING.updated + now[0] - 50.0))
+    now[0] += STALE_SECONDS
+    assert state_of(runs) is RunState.INTERRUPTED
+    assert runs.open() is None
+    assert [run.state for run in runs.newest()] == [RunState.INTERRUPTED]
+    added(runs, done())
+    assert state_of(runs) is RunState.DONE
+
+
+def test_what_is_read_long_after_it_was_written_is_no_sign_of_life() -> None:
+    runs = KeptRuns(wall_clock=lambda: RUNNING.updated + MAX_SKEW_SECONDS)
+    added(runs, RUNNING)
+    assert state_of(runs) is RunState.INTERRUPTED
+    assert state_of(runs, SECOND) is None
 
 
 def test_a_wish_to_cancel_is_kept_beside_the_run() -> None:
