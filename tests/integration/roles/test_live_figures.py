@@ -38,7 +38,7 @@ async def test_every_worker_tells_the_figures_of_all(depot: Depot) -> None:
             found = await live(worker)
             if not found or len(found["workers"]) < 2:
                 return False
-            settled = sum(found["sums"][ending] for ending in ("delivered", "dropped", "dead"))
+            settled = sum(found["sums"][ending] or 0 for ending in ("delivered", "dropped", "dead"))
             return bool(settled == sum(track["records"] for track in found["tracks"] if track["is_end"]) == 41)
 
         await depot.until(is_told)
