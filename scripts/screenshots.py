@@ -36,8 +36,8 @@ FOLDER = ROOT / "docs" / "img"
 
 TOKEN = "a token for the pictures"
 
-LONGEST = 1_450
-"""Height in pixels at which a picture ends."""
+HEIGHT, LONGEST = 900, 1_450
+"""Height of the screen, in pixels, and that at which a picture ends."""
 
 QUALITIES = (82, 70, 55, 40)
 """Qualities of WebP, of which the first that makes a picture small enough is taken."""
@@ -46,8 +46,8 @@ MOST_BYTES = 120_000
 """Size of a picture: the repository and the site are to stay small."""
 
 FORMS: dict[str, dict[str, Any]] = {
-    "light": {"color_scheme": "light", "viewport": {"width": 1400, "height": 900}},
-    "dark": {"color_scheme": "dark", "viewport": {"width": 1400, "height": 900}},
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
     "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}, "is_mobile": True},
 }
 
@@ -92,10 +92,12 @@ class Picture:
     """Its address. A name in braces is looked up; if there is none, the page is left out."""
     forms: tuple[str, ...] = ("light",)
     act: Callable[[Page], None] | None = None
+    width: int = 1_400
+    """Width of the screen, in pixels, but for the phone's."""
 
 
 PICTURES = {
-    "line": Picture("/", ("light", "dark", "phone"), wait_for_figures),
+    "line": Picture("/", ("light", "dark", "phone"), wait_for_figures, 1_800),  # the whole map fits
     "journeys": Picture("/journeys/"),
     "journey": Picture("/journeys/{journey}", ("light", "dark")),
     "rules": Picture("/rules/", ("light",), wait_for_editor),
@@ -195,6 +197,8 @@ def shoot(browser: Browser, line: Shown, ids: Mapping[str, str], form: str, fold
             if form not in picture.forms or not is_complete(picture.path, ids):
                 continue
             page = context.new_page()
+            if form != "phone":
+                page.set_viewport_size({"width": picture.width, "height": HEIGHT})
             page.goto(line.url + picture.path.format(**ids))
             if picture.act is not None:
                 picture.act(page)
