@@ -76,7 +76,7 @@ test: install-dev  ## run the tests; those on Apache Kafka need Java 17 and Mave
 
 test-long: install-dev  ## run the tests that inject faults or measure, and the property tests with more examples
 	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(LONG) $(ARGS)
-	@$(BIN)/pytest $(ALL) -m long tests/integration tests/unit $(ARGS)
+	@$(BIN)/pytest $(ALL) -m long tests/integration tests/component tests/unit $(ARGS)
 	@EXAMPLES=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m hypothesis tests/unit tests/component $(ARGS)
 
 test-unit: install-dev  ## run the unit tests alone: no broker, no waiting

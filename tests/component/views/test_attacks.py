@@ -174,6 +174,7 @@ async def answer(host: str, port: int, sent: bytes) -> bytes:
     return received.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
+@pytest.mark.long
 async def test_no_input_makes_a_page_fail(address: tuple[LineApp, str, int], caplog: pytest.LogCaptureFixture) -> None:
     app, host, port = address
     statuses = Counter[str]()

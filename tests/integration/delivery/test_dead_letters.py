@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientSession
 
 from metroline.routing.outcome import Ending
+from tests.support.brokers import KAFKA_FIRST
 from tests.support.cli import metroline, running
 from tests.support.delivered import delivered_ids
 from tests.support.depot import Depot, numbered
@@ -60,6 +61,7 @@ async def test_letters_are_grouped_by_cause_and_told_whole(failed: Depot) -> Non
     assert "it cannot be weighed" in letters[0]["attempts"][0]
 
 
+@KAFKA_FIRST
 async def test_what_was_put_right_arrives_once_however_often_it_is_asked_for(failed: Depot) -> None:
     [raised, broken] = await answered(failed, "list")
     dry = await desk(failed, "replay", "--group", raised["group"], "--set", "n=8", "--dry-run")

@@ -14,6 +14,7 @@ import pytest
 from metroline.agents.kafka.topic_admin import TopicAdmin, TopicPlan
 from metroline.agents.kafka.topic_reader import read_topic
 from metroline.app.local.worker_process import WorkerProcess
+from tests.support.brokers import KAFKA_FIRST
 from tests.support.cli import metroline
 from tests.support.depot import Depot
 
@@ -73,6 +74,7 @@ async def orders(depot: Depot) -> str:
     return orders
 
 
+@KAFKA_FIRST
 async def test_they_are_grouped_shown_and_replayed_to_their_topic(depot: Depot, orders: str) -> None:
     groups = await answered(depot, "list")
     assert [(group["count"], group["system"]) for group in groups[:2]] == [(3, "Spring"), (2, "Kafka Connect")]

@@ -171,6 +171,7 @@ async def test_protobuf_in_and_json_schema_out(depot: Depot, registry: Registry)
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+@pytest.mark.long
 async def test_json_in_and_protobuf_out_for_which_the_arrivals_wait_until_it_is_registered(
     depot: Depot, registry: Registry
 ) -> None:
@@ -195,6 +196,7 @@ async def test_json_in_and_protobuf_out_for_which_the_arrivals_wait_until_it_is_
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+@pytest.mark.long
 async def test_a_worker_stops_while_the_registry_is_away(depot: Depot) -> None:
     depot.write(SERVICES, RULES)
     await depot.push([b"\0\0\0\0\1x"])

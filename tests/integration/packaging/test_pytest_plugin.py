@@ -94,6 +94,7 @@ def test_the_cases_of_a_line_are_tests(tmp_path: Path) -> None:
     assert "cases.toml:2: cases 1.recrod: unknown key" in run_pytest(tmp_path, str(tmp_path)).stdout
 
 
+@pytest.mark.long
 def test_the_fixtures_are_listed_with_their_documentation(tmp_path: Path) -> None:
     listed = run_pytest(tmp_path, "--fixtures").stdout
     assert "run_line -- " in listed

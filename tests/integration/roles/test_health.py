@@ -100,6 +100,7 @@ async def test_a_worker_that_lacks_a_part_of_the_line_is_ready_for_its_own(depot
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+@pytest.mark.long
 async def test_a_worker_whose_tables_are_not_recovered_yet_is_not_ready_and_takes_nothing(depot: Depot) -> None:
     depot.write(SERVICES + UNRECOVERED, RULES)
     depot.open_gate()

@@ -8,6 +8,7 @@ from typing import Any
 
 from metroline.app.local.worker_process import WorkerProcess
 from metroline.app.operations.permission import user_name
+from tests.support.brokers import KAFKA_FIRST
 from tests.support.cli import metroline
 from tests.support.depot import RULES, SERVICES, Depot, numbered
 
@@ -24,6 +25,7 @@ async def run(depot: Depot, *words: str) -> str:
     return done.stdout
 
 
+@KAFKA_FIRST
 async def test_it_tells_who_did_what_and_what_changed_after_all_workers_are_new(depot: Depot) -> None:
     first = depot.start()
     await depot.ready()

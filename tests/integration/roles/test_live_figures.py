@@ -8,6 +8,7 @@ import signal
 from typing import Any
 
 from metroline.app.local.worker_process import WorkerProcess
+from tests.support.brokers import KAFKA_FIRST
 from tests.support.depot import Depot, numbered
 
 
@@ -69,6 +70,7 @@ async def test_every_worker_tells_the_figures_of_all(depot: Depot) -> None:
         assert len({one["code"] for one in found["workers"]}) == 1
 
 
+@KAFKA_FIRST
 async def test_what_waits_is_seen_and_a_worker_that_stands_still_makes_figures_stale(depot: Depot) -> None:
     one = depot.start(role="on-ramp,router,arrivals")
     other = depot.start(role="service:crane,service:shelf,service:weigh")

@@ -66,6 +66,7 @@ async def test_counts_are_exact_while_three_workers_come_and_go(depot: Depot) ->
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)  # Apache Kafka reports the true end
+@pytest.mark.long
 async def test_a_table_is_recovered_to_the_last_of_the_updates_that_were_written_as_one_batch(depot: Depot) -> None:
     worker = depot.start()
     await depot.ready()
