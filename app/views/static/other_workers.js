@@ -20,7 +20,7 @@ export function showOtherWorkers(verdict, workers, isLost) {
   });
   const told = document.createElement("p");
   told.className = "others";
-  told.append("Other workers of this line answered until then: ", ...links.flatMap((link, place) => (place ? [", ", link] : [link])));
+  told.append("Other workers of this line may answer: ", ...links.flatMap((link, place) => (place ? [", ", link] : [link])));
   verdict.querySelector("ul").after(told);
 }
 
@@ -28,7 +28,8 @@ function others(workers) {
   const served = document.getElementById("served-by");
   const own = [location.origin, served ? new URL(served.href).origin : location.origin];
   return workers
-    .filter((one) => !one.is_stale && !one.is_silent && /^https?:\/\//.test(one.url) && URL.canParse(one.url))
+    .filter((one) => !one.is_silent && /^https?:\/\//.test(one.url) && URL.canParse(one.url))
+    .sort((one, other) => one.is_stale - other.is_stale) // they may answer all the same
     .map((one) => new URL(one.url).origin)
     .filter((origin) => !own.includes(origin))
     .slice(0, LISTED);
